@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Write doc/parameters.md and config/segment.yaml from the node's table of parameters.
+
+Without arguments both files are written; with --check it only tells whether they are up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from pathlib import Path
+from typing import Dict, Iterator, List, Sequence, Tuple
+
+from segformer_ros.node.parameter import Change, Parameter, Value, parameters_of
+from segformer_ros.node.parameters import MountSettings, Settings, mount_prefix
+from segformer_ros.node.replay_parameters import ReplaySettings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TYPE_NAMES: Dict[type, str] = {
+    bool: 'bool',
+    int: 'int',
+    float: 'double',
+    str: 'string',
+    tuple: 'string[]',
+}
+CHANGES: Dict[Change, str] = {
+    Change.START: 'no (read-only)',
+    Change.CONFIGURE: 'while unconfigured',
+    Change.LIVE: 'yes',
+}
+
+MARKDOWN_HEAD = """\
+# Parameters of the segmentation node
+
+Made by `scripts/parameter_table.py` from `segformer_ros/node/parameters.py`; do not edit.
+Wrong values are refused in words, at start and by `ros2 param set`. "Changes" tells when a
+parameter may be changed: `yes` is at any time, taken up by the next frame; `while unconfigured`
+needs `ros2 lifecycle set /segmentation_node deactivate`, then `cleanup`, first.
+
+With several `cameras` each has its own mount: `front.mount.height` and so on.
+"""
+
+REPLAY_HEAD = """
+# Parameters of the replay node
+
+All are given at start; the launch file `replay.launch.py` sets the usual ones by its arguments.
+"""
+
+YAML_HEAD = """\
+# Parameters of the segmentation node with their defaults; doc/parameters.md has their limits.
+# Made by scripts/parameter_table.py. Copy this file and keep the lines that you change:
+#   ros2 launch segformer_ros segment.launch.py params_file:=my.yaml
+# With `cameras: [front, left]` the mounts are `front: {mount: {...}}` and `left: {mount: {...}}`.
+/**:
+  ros__parameters:
+"""
+
+
+def table() -> Tuple[Parameter, ...]:
+    """All parameters of a node with one camera."""
+    return parameters_of(Settings) + parameters_of(MountSettings, mount_prefix(''))
+
+
+def markdown() -> str:
+    """Text of doc/parameters.md."""
+    return (
+        MARKDOWN_HEAD
+        + markdown_tables(table())
+        + REPLAY_HEAD
+        + markdown_tables(parameters_of(ReplaySettings))
+    )
+
+
+def markdown_tables(entries: Sequence[Parameter]) -> str:
+    """One table for each group of parameters, under its heading."""
+    lines: List[str] = []
+    group = None
+    for entry in entries:
+        own_group = entry.name.rpartition('.')[0]
+        if own_group != group:
+            group = own_group
+            lines += [
+                '',
+                f'## {f"`{group}`" if group else "Node"}',
+                '',
+                *_row('Parameter', 'Type', 'Default', 'Allowed', 'Changes', 'Meaning'),
+            ]
+            lines += ['|---' * 6 + '|']
+        lines += _row(
+            f'`{entry.name}`',
+            TYPE_NAMES[entry.type],
+            f'`{literal(entry.default)}`',
+            entry.allowed,
+            CHANGES[entry.change],
+            entry.description,
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def yaml_text() -> str:
+    """Text of config/segment.yaml."""
+    return YAML_HEAD + '\n'.join(_yaml_lines()) + '\n'
+
+
+def literal(value: Value) -> str:
+    """Value as yaml has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f'{value:.6g}' if value % 1 else f'{value:.1f}'
+    if isinstance(value, tuple):
+        return '[' + ', '.join(f"'{item}'" for item in value) + ']'
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _row(*cells: str) -> List[str]:
+    return ['| ' + ' | '.join(cells) + ' |']
+
+
+def _yaml_lines() -> Iterator[str]:
+    groups: Tuple[str, ...] = ()
+    for entry in table():
+        *path, name = entry.name.split('.')
+        shared = 0
+        while shared < min(len(path), len(groups)) and path[shared] == groups[shared]:
+            shared += 1
+        for depth in range(shared, len(path)):
+            yield '    ' + '  ' * depth + f'{path[depth]}:'
+        groups = tuple(path)
+        indent = '    ' + '  ' * len(path)
+        limited = entry.choices or entry.low is not None
+        comment = entry.description + (f' ({entry.allowed})' if limited else '')
+        yield from textwrap.wrap(
+            comment, 99, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# '
+        )
+        yield f'{indent}{name}: {literal(entry.default)}'
+
+
+FILES = {'doc/parameters.md': markdown, 'config/segment.yaml': yaml_text}
+
+
+def main() -> int:
+    """Write or check the files; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--check', action='store_true', help='only tell whether they are current')
+    arguments = parser.parse_args()
+    old = []
+    for name, text in FILES.items():
+        path = ROOT / name
+        if not path.is_file() or path.read_text(encoding='utf-8') != text():
+            old.append(name)
+            if not arguments.check:
+                path.write_text(text(), encoding='utf-8')
+    if old and arguments.check:
+        print(f'out of date: {", ".join(old)}; run scripts/parameter_table.py', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
