@@ -1,0 +1,203 @@
+"""Class maps: what each value of a label map means, its colour, and what is drivable."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Dict, Mapping, Sequence, Tuple, Union
+
+import numpy as np
+import yaml
+
+from segformer_ros.resources import share_path
+
+IGNORE_ID = 255
+"""Value of a pixel that carries no class (void in Cityscapes, unlabelled in vision_msgs)."""
+
+
+class ClassMapError(ValueError):
+    """A class map that cannot be read or contradicts itself."""
+
+
+@dataclass(frozen=True)
+class SegClass:
+    """One class: its value in the mask, its name and its colour (RGB, 0..255)."""
+
+    train_id: int
+    name: str
+    color: Tuple[int, int, int]
+    label_id: int = -1
+    """Id in the data set's own numbering (Cityscapes label id); -1 where there is none."""
+    group: str = ''
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """The classes of a model, in train-id order without gaps."""
+
+    name: str
+    classes: Tuple[SegClass, ...]
+    drivable: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
+    """Named groups of class names that a vehicle may drive on."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.classes) <= IGNORE_ID:
+            raise ClassMapError(
+                f'class map {self.name!r} has {len(self.classes)} classes; '
+                f'a mono8 mask holds 2 to {IGNORE_ID}'
+            )
+        for index, entry in enumerate(self.classes):
+            if entry.train_id != index:
+                raise ClassMapError(
+                    f'class map {self.name!r}: {entry.name!r} has train id {entry.train_id} at '
+                    f'place {index}; list the classes in train-id order without gaps'
+                )
+        doubles = sorted({name for name in self.names if self.names.count(name) > 1})
+        if doubles:
+            raise ClassMapError(f'class map {self.name!r} names {doubles[0]!r} twice')
+        for group, members in self.drivable.items():
+            self._check_names(members, f'drivable group {group!r}')
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """Class names, indexed by train id."""
+        return tuple(entry.name for entry in self.classes)
+
+    def ids(self, *names: str) -> Tuple[int, ...]:
+        """Train ids of the named classes; raises ClassMapError for a name it does not have."""
+        self._check_names(names, 'request')
+        return tuple(self.names.index(name) for name in names)
+
+    def drivable_ids(self, group: str) -> Tuple[int, ...]:
+        """Train ids of a drivable group, or of class names joined by '+' or ','."""
+        if group in self.drivable:
+            return self.ids(*self.drivable[group])
+        return self.ids(*(name.strip() for name in group.replace('+', ',').split(',')))
+
+    @property
+    def palette(self) -> np.ndarray:
+        """Colours by mask value: (256, 3) uint8 RGB; values without a class are black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self.classes)] = [entry.color for entry in self.classes]
+        return table
+
+    @property
+    def palette_bgr(self) -> np.ndarray:
+        """Colours by mask value: (256, 3) uint8 BGR."""
+        return np.ascontiguousarray(self.palette[:, ::-1])
+
+    def _check_names(self, names: Sequence[str], where: str) -> None:
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise ClassMapError(
+                f'{where}: class map {self.name!r} has no class {unknown[0]!r}; '
+                f'it has {", ".join(self.names)}'
+            )
+
+
+def load_class_map(source: Union[str, Path]) -> ClassMap:
+    """Read a class map: a shipped preset's name, a yaml file, or a labels.txt.
+
+    A labels.txt holds one name a line in train-id order (or all names separated by `;`, as
+    DeepStream writes it). Classes without a colour get that of Cityscapes where they carry a name
+    of it, else one of evenly spread hue.
+    """
+    path = Path(source)
+    if not path.suffix and not path.exists():
+        path = _preset_path(str(source))
+    try:
+        text = path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClassMapError(f'cannot read class map {path}: {error}') from error
+    if path.suffix in ('.yaml', '.yml'):
+        return _from_yaml(text, path)
+    return _from_labels(text, path)
+
+
+def _preset_path(name: str) -> Path:
+    folder = share_path('config/classes')
+    path = folder / f'{name}.yaml'
+    if not path.is_file():
+        presets = sorted(file.stem for file in folder.glob('*.yaml'))
+        raise ClassMapError(
+            f'no class map {name!r}; give a file, or one of the presets {", ".join(presets)}'
+        )
+    return path
+
+
+def _from_yaml(text: str, path: Path) -> ClassMap:
+    try:
+        data = yaml.safe_load(text)
+        entries = data['classes']
+        classes = tuple(_read_class(entry, len(entries)) for entry in entries)
+        groups: Dict[str, Tuple[str, ...]] = {
+            str(group): tuple(str(name) for name in members)
+            for group, members in data.get('drivable', {}).items()
+        }
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ClassMapError(
+            f'{path} is not a class map ({type(error).__name__}: {error}); it needs `classes:`, '
+            'a list of {train_id, name, color: [r, g, b]}'
+        ) from error
+    return ClassMap(str(data.get('name', path.stem)), classes, groups)
+
+
+def _read_class(entry: Mapping[str, Any], count: int) -> SegClass:
+    train_id, name = int(entry['train_id']), str(entry['name'])
+    return SegClass(
+        train_id=train_id,
+        name=name,
+        color=_color(entry['color']) if 'color' in entry else _own_color(name, train_id, count),
+        label_id=int(entry.get('label_id', -1)),
+        group=str(entry.get('group', '')),
+    )
+
+
+def _color(value: Sequence[int]) -> Tuple[int, int, int]:
+    red, green, blue = (int(channel) for channel in value)
+    if not all(0 <= channel <= 255 for channel in (red, green, blue)):
+        raise ValueError(f'colour {list(value)} is outside 0..255')
+    return red, green, blue
+
+
+def _from_labels(text: str, path: Path) -> ClassMap:
+    names = [name.strip() for name in text.replace(';', '\n').splitlines() if name.strip()]
+    cityscapes = load_class_map('cityscapes')
+    known = {entry.name: entry for entry in cityscapes.classes}
+    classes = tuple(
+        SegClass(
+            train_id=index,
+            name=name,
+            color=_own_color(name, index, len(names)),
+            label_id=known[name].label_id if name in known else -1,
+            group=known[name].group if name in known else '',
+        )
+        for index, name in enumerate(names)
+    )
+    groups = {
+        group: members
+        for group, members in cityscapes.drivable.items()
+        if set(members) <= set(names)
+    }
+    return ClassMap(path.stem, classes, groups)
+
+
+def _own_color(name: str, index: int, count: int) -> Tuple[int, int, int]:
+    """Colour of a class that is given none: Cityscapes' for its names, else by its place."""
+    return _cityscapes_colors().get(name, spread_color(index, count))
+
+
+@lru_cache(maxsize=None)
+def _cityscapes_colors() -> Dict[str, Tuple[int, int, int]]:
+    return {entry.name: entry.color for entry in load_class_map('cityscapes').classes}
+
+
+def spread_color(index: int, count: int) -> Tuple[int, int, int]:
+    """RGB colour of a class among `count`, hues evenly spread."""
+    red, green, blue = colorsys.hsv_to_rgb(index / max(count, 1), 0.65, 0.9)
+    return int(red * 255), int(green * 255), int(blue * 255)

@@ -1,0 +1,242 @@
+"""Frame: a camera image as the engines take it, without copying the message's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+
+MAX_SIDE = 32768
+"""Longest side taken for real, in pixels; a longer one is a broken header."""
+
+PACKED_CHANNELS: Dict[str, int] = {'bgr8': 3, 'rgb8': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1}
+"""Encodings whose pixels are used where they lie."""
+
+ALIASES: Dict[str, str] = {'8UC1': 'mono8', '8UC3': 'bgr8', '8UC4': 'bgra8'}
+
+TO_BGR: Dict[str, int] = {
+    'rgb8': cv2.COLOR_RGB2BGR,
+    'bgra8': cv2.COLOR_BGRA2BGR,
+    'rgba8': cv2.COLOR_RGBA2BGR,
+    'mono8': cv2.COLOR_GRAY2BGR,
+}
+"""OpenCV's conversion of each packed encoding, other than bgr8 itself, to BGR."""
+
+
+class FrameError(ValueError):
+    """An image that cannot be used: says what is wrong and which value."""
+
+
+class Stamp(NamedTuple):
+    """Time of a message, kept as it came (seconds and nanoseconds since the epoch)."""
+
+    sec: int = 0
+    nanosec: int = 0
+
+    @property
+    def ns(self) -> int:
+        """Nanoseconds since the epoch."""
+        return self.sec * 1_000_000_000 + self.nanosec
+
+    @classmethod
+    def from_ns(cls, nanoseconds: int) -> Stamp:
+        """Split nanoseconds since the epoch."""
+        return cls(*divmod(nanoseconds, 1_000_000_000))
+
+
+class _Converted(NamedTuple):
+    """How an encoding that is not packed 8-bit colour becomes BGR."""
+
+    code: Optional[int]
+    """OpenCV colour conversion on 8-bit data; None where only the depth changes."""
+    channels: int = 1
+    depth: int = 8
+    rows: float = 1.0
+    """Rows of data for each row of the image (planar 4:2:0 carries half as many again)."""
+
+
+# OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first two:
+# bayer_rggb is OpenCV's BayerBG.
+_CONVERTED: Dict[str, _Converted] = {
+    'bayer_rggb8': _Converted(cv2.COLOR_BayerBG2BGR),
+    'bayer_bggr8': _Converted(cv2.COLOR_BayerRG2BGR),
+    'bayer_gbrg8': _Converted(cv2.COLOR_BayerGR2BGR),
+    'bayer_grbg8': _Converted(cv2.COLOR_BayerGB2BGR),
+    'bayer_rggb16': _Converted(cv2.COLOR_BayerBG2BGR, depth=16),
+    'bayer_bggr16': _Converted(cv2.COLOR_BayerRG2BGR, depth=16),
+    'bayer_gbrg16': _Converted(cv2.COLOR_BayerGR2BGR, depth=16),
+    'bayer_grbg16': _Converted(cv2.COLOR_BayerGB2BGR, depth=16),
+    'yuv422': _Converted(cv2.COLOR_YUV2BGR_UYVY, channels=2),
+    'uyvy': _Converted(cv2.COLOR_YUV2BGR_UYVY, channels=2),
+    'yuv422_yuy2': _Converted(cv2.COLOR_YUV2BGR_YUY2, channels=2),
+    'yuyv': _Converted(cv2.COLOR_YUV2BGR_YUY2, channels=2),
+    'nv12': _Converted(cv2.COLOR_YUV2BGR_NV12, rows=1.5),
+    'nv21': _Converted(cv2.COLOR_YUV2BGR_NV21, rows=1.5),
+    'mono16': _Converted(cv2.COLOR_GRAY2BGR, depth=16),
+    '16UC1': _Converted(cv2.COLOR_GRAY2BGR, depth=16),
+    'bgr16': _Converted(None, channels=3, depth=16),
+    'rgb16': _Converted(cv2.COLOR_RGB2BGR, channels=3, depth=16),
+    'bgra16': _Converted(cv2.COLOR_BGRA2BGR, channels=4, depth=16),
+    'rgba16': _Converted(cv2.COLOR_RGBA2BGR, channels=4, depth=16),
+}
+
+# The last bytes that a whole file of each kind has; a decoder fills what is missing with grey.
+_FILE_KINDS: Tuple[Tuple[bytes, bytes, str], ...] = (
+    (b'\xff\xd8', b'\xff\xd9', 'JPEG'),
+    (b'\x89PNG\r\n\x1a\n', b'IEND', 'PNG'),
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image with its time and its frame of reference.
+
+    pixels: (H, W, C) or, for mono8, (H, W) uint8. For the packed 8-bit encodings it is a view of
+        the message's buffer, rows `step` bytes apart; other encodings are converted once, to bgr8.
+    encoding: 'bgr8', 'rgb8', 'bgra8', 'rgba8' or 'mono8'.
+    frame_id: the camera's optical frame, as the message names it.
+    """
+
+    pixels: np.ndarray = field(repr=False)
+    encoding: str = 'bgr8'
+    stamp: Stamp = Stamp()
+    frame_id: str = ''
+
+    @property
+    def height(self) -> int:
+        """Rows of the image."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of the image."""
+        return int(self.pixels.shape[1])
+
+    def bgr(self) -> np.ndarray:
+        """(H, W, 3) uint8 BGR: the pixels themselves where they are bgr8, else a new array."""
+        return to_bgr(self.pixels, self.encoding)
+
+    @classmethod
+    def from_array(
+        cls,
+        pixels: np.ndarray,
+        encoding: str = 'bgr8',
+        stamp: Stamp = Stamp(),
+        frame_id: str = '',
+    ) -> Frame:
+        """Wrap an array of a packed 8-bit encoding; raises FrameError where they do not match."""
+        channels = PACKED_CHANNELS.get(encoding)
+        if channels is None:
+            raise FrameError(
+                f'encoding {encoding!r} of an array; use one of {", ".join(PACKED_CHANNELS)}'
+            )
+        shape_fits = pixels.ndim == 2 if channels == 1 else pixels.shape[2:] == (channels,)
+        if pixels.dtype != np.uint8 or not shape_fits:
+            raise FrameError(
+                f'array of shape {pixels.shape} and type {pixels.dtype} is not {encoding}'
+            )
+        _check_size(*pixels.shape[:2])
+        return cls(pixels, encoding, stamp, frame_id)
+
+    @classmethod
+    def from_image(cls, message: Any) -> Frame:
+        """View a sensor_msgs/Image (of rclpy or of rosbags); raises FrameError."""
+        _check_size(message.height, message.width)
+        encoding = ALIASES.get(message.encoding, message.encoding)
+        if encoding in PACKED_CHANNELS:
+            pixels = _view(message, PACKED_CHANNELS[encoding])
+        elif encoding in _CONVERTED:
+            pixels, encoding = _convert(message, _CONVERTED[encoding]), 'bgr8'
+        else:
+            raise FrameError(
+                f'unknown image encoding {message.encoding!r}; known are '
+                f'{", ".join([*PACKED_CHANNELS, *ALIASES, *_CONVERTED])}'
+            )
+        return cls(pixels, encoding, _stamp(message), message.header.frame_id)
+
+    @classmethod
+    def from_compressed(cls, message: Any) -> Frame:
+        """Decode a sensor_msgs/CompressedImage (JPEG or PNG) once, to bgr8; raises FrameError."""
+        pixels = decode(np.frombuffer(message.data, np.uint8), message.format)
+        return cls(pixels, 'bgr8', _stamp(message), message.header.frame_id)
+
+
+def to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
+    """Pixels of a packed encoding as (H, W, 3) uint8 BGR; bgr8 is returned as it is."""
+    return pixels if encoding == 'bgr8' else np.asarray(cv2.cvtColor(pixels, TO_BGR[encoding]))
+
+
+def decode(data: np.ndarray, kind: str = '') -> np.ndarray:
+    """Decode a JPEG or PNG file held in (N,) uint8 bytes to (H, W, 3) uint8 BGR.
+
+    `kind` is only named in errors. Raises FrameError for data that is empty, cut short or of
+    another kind.
+    """
+    raw = data.tobytes()
+    for head, tail, name in _FILE_KINDS:
+        if raw.startswith(head):
+            if tail not in raw[len(head) :]:
+                raise FrameError(f'truncated {name} image: {len(raw)} bytes without its end')
+            break
+    else:
+        raise FrameError(
+            f'compressed image of format {kind!r} ({len(raw)} bytes) is neither JPEG nor PNG'
+        )
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise FrameError(f'undecodable {name} image of {len(raw)} bytes: {error}') from error
+    if pixels is None:
+        raise FrameError(f'undecodable {name} image of {len(raw)} bytes')
+    return np.asarray(pixels)
+
+
+def _stamp(message: Any) -> Stamp:
+    return Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
+
+
+def _check_size(height: int, width: int) -> None:
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise FrameError(f'image of {width}x{height} pixels; each side must be 1 to {MAX_SIDE}')
+
+
+def _view(message: Any, channels: int, depth: int = 8, rows: float = 1.0) -> np.ndarray:
+    """The message's pixels where they lie: (rows, W) or (rows, W, C), rows `step` apart."""
+    height = int(message.height * rows)
+    pixel_bytes = channels * depth // 8
+    row_bytes = message.width * pixel_bytes
+    if message.step < row_bytes:
+        raise FrameError(
+            f'step of {message.step} bytes is less than a row of {message.width} '
+            f'{message.encoding} pixels ({row_bytes} bytes)'
+        )
+    needed = message.step * (height - 1) + row_bytes
+    if len(message.data) < needed:
+        raise FrameError(
+            f'truncated image: {len(message.data)} bytes of data, but {message.width}x'
+            f'{message.height} {message.encoding} with step {message.step} needs {needed}'
+        )
+    dtype = np.dtype(np.uint8 if depth == 8 else np.uint16)
+    if depth > 8:
+        dtype = dtype.newbyteorder('>' if message.is_bigendian else '<')
+    shape: Tuple[int, ...] = (height, message.width)
+    strides: Tuple[int, ...] = (message.step, pixel_bytes)
+    if channels > 1:
+        shape, strides = (*shape, channels), (*strides, depth // 8)
+    return np.ndarray(shape, dtype, buffer=memoryview(message.data), strides=strides)
+
+
+def _convert(message: Any, how: _Converted) -> np.ndarray:
+    """Convert the message's pixels to a new (H, W, 3) uint8 BGR array."""
+    pixels = _view(message, how.channels, how.depth, how.rows)
+    if how.depth == 16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    try:
+        return pixels if how.code is None else np.asarray(cv2.cvtColor(pixels, how.code))
+    except cv2.error as error:
+        raise FrameError(
+            f'{message.encoding} image of {message.width}x{message.height} pixels cannot be '
+            f'converted (odd sizes do not exist in this encoding): {error}'
+        ) from error

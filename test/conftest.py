@@ -1,0 +1,61 @@
+"""Fixtures for all tests: real data, ROS, and a domain of the session's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+DATA_VARIABLE = 'SEGFORMER_TEST_DATA'
+# Domains above 101 would use ports that Linux hands out to others.
+HIGHEST_DOMAIN = 101
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep nodes of this session apart from any other on this machine, and on this machine."""
+    del config
+    os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, HIGHEST_DOMAIN)))
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(REPO / 'config/fastdds.xml'))
+    # A shell lets its background jobs ignore Ctrl-C, and so would programs that tests interrupt.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `ros` where ROS or this package's messages cannot be imported."""
+    reason = _why_no_ros()
+    if reason is None:
+        return
+    for item in items:
+        if item.get_closest_marker('ros'):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _why_no_ros() -> str | None:
+    if importlib.util.find_spec('rclpy') is None:
+        return 'rclpy is not installed: start the tests with ./run test, or source ROS 2'
+    if importlib.util.find_spec('segformer_ros.msg') is None:
+        return "this package's messages are not built: start with ./run test, or colcon build"
+    return None
+
+
+@pytest.fixture(scope='session')
+def repo() -> Path:
+    """Root of the source tree."""
+    return REPO
+
+
+@pytest.fixture(scope='session')
+def camvid() -> Path:
+    """Folder of the real CamVid frames with `train/` and `val/`, each `images/` and `labels/`."""
+    data = Path(os.environ.get(DATA_VARIABLE, REPO.parent / 'shared'))
+    folder = data / 'camvid'
+    if not folder.is_dir():
+        pytest.skip(f'no real frames: {folder} does not exist (set {DATA_VARIABLE})')
+    return folder

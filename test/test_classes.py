@@ -1,0 +1,96 @@
+"""Class maps: presets, yaml, labels.txt, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segformer_ros.classes import ClassMapError, load_class_map
+
+
+def test_cityscapes_has_the_official_numbers() -> None:
+    cityscapes = load_class_map('cityscapes')
+    assert len(cityscapes) == 19
+    assert cityscapes.ids('road', 'sidewalk', 'bicycle') == (0, 1, 18)
+    assert [entry.label_id for entry in cityscapes.classes][-3:] == [31, 32, 33]
+    assert tuple(cityscapes.palette[3]) == (102, 102, 156)
+    assert tuple(cityscapes.palette_bgr[13]) == (142, 0, 0)
+    assert not cityscapes.palette[255].any()
+
+
+@pytest.mark.parametrize(('preset', 'count'), [('ade20k', 150), ('mapillary', 66)])
+def test_other_presets_have_their_classes_and_drivable_groups(preset: str, count: int) -> None:
+    class_map = load_class_map(preset)
+    assert len(class_map) == count
+    assert class_map.ids('road')[0] in class_map.drivable_ids('road')
+    assert set(class_map.drivable_ids('road')) < set(class_map.drivable_ids('road+sidewalk'))
+    assert tuple(class_map.palette[class_map.ids('road')[0]]) == (128, 64, 128)
+    assert len({entry.color for entry in class_map.classes}) > 0.9 * count
+
+
+def test_drivable_groups_and_free_combinations() -> None:
+    cityscapes = load_class_map('cityscapes')
+    assert cityscapes.drivable_ids('road') == (0,)
+    assert cityscapes.drivable_ids('road+sidewalk') == (0, 1)
+    assert cityscapes.drivable_ids('terrain, road') == (9, 0)
+    with pytest.raises(ClassMapError, match=r"drivable|request.*no class 'lava'"):
+        cityscapes.drivable_ids('lava')
+
+
+@pytest.mark.parametrize('text', ['road\nsidewalk\n\nlava\n', 'road; sidewalk; lava'])
+def test_labels_txt_keeps_known_colours(tmp_path: Path, text: str) -> None:
+    file = tmp_path / 'labels.txt'
+    file.write_text(text)
+    class_map = load_class_map(file)
+    assert class_map.names == ('road', 'sidewalk', 'lava')
+    assert tuple(class_map.palette[0]) == (128, 64, 128)
+    assert class_map.palette[2].any()
+    assert class_map.drivable_ids('road+sidewalk') == (0, 1)
+
+
+def test_yaml_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / 'yard.yaml'
+    file.write_text(
+        'classes:\n- {train_id: 0, name: gravel, color: [1, 2, 3]}\n'
+        '- {train_id: 1, name: fence, color: [4, 5, 6]}\ndrivable: {gravel: [gravel]}\n'
+    )
+    class_map = load_class_map(file)
+    assert class_map.name == 'yard'
+    assert class_map.drivable_ids('gravel') == (0,)
+    np.testing.assert_array_equal(class_map.palette[:3], [[1, 2, 3], [4, 5, 6], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('nonsense', 'is not a class map'),
+        ('classes: []', 'has 0 classes'),
+        ('classes: [{train_id: 0, color: [0, 0, 0]}]', "KeyError: 'name'"),
+        ('classes: [{train_id: 0, name: a, color: [0, 0, 300]}]', 'outside 0..255'),
+        (
+            'classes: [{train_id: 0, name: a, color: [0, 0, 0]},'
+            ' {train_id: 2, name: b, color: [0, 0, 0]}]',
+            "'b' has train id 2 at place 1",
+        ),
+        (
+            'classes: [{train_id: 0, name: a, color: [0, 0, 0]},'
+            ' {train_id: 1, name: a, color: [0, 0, 0]}]',
+            "names 'a' twice",
+        ),
+    ],
+)
+def test_broken_yaml_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / 'broken.yaml'
+    file.write_text(text)
+    with pytest.raises(ClassMapError, match=words):
+        load_class_map(file)
+
+
+def test_unknown_preset_names_those_there_are() -> None:
+    with pytest.raises(ClassMapError, match="no class map 'kitty'.*cityscapes"):
+        load_class_map('kitty')
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ClassMapError, match='cannot read class map .*gone.yaml'):
+        load_class_map(tmp_path / 'gone.yaml')
