@@ -1,0 +1,89 @@
+"""Videos of overlays: H.264 in mp4."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from segformer_ros.recording.errors import RecordingError
+
+_CODECS = ('libx264', 'libopenh264', 'mpeg4')
+"""Encoders to take, best first; a build of FFmpeg may lack any."""
+_TICKS = 90_000
+"""Units of time in a second, as MPEG counts."""
+
+
+class VideoWriter:
+    """Writes frames with the times of their stamps; a context manager.
+
+    The file appears under its name when it is closed, whole, also where the writing was
+    interrupted; with no frame written there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.frames = 0
+        self._part = path.with_name(f'.{path.name}.part')
+        self._container: Any = None
+        self._stream: Any = None
+        self._first_ns = 0
+        self._last_tick = -1
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+    def write(self, pixels: np.ndarray, stamp_ns: int) -> None:
+        """Append (H, W, 3) uint8 BGR pixels; the first frame fixes the size, later ones fit in it.
+
+        A stamp that does not grow follows the one before by the least step.
+        """
+        import av
+
+        if self._container is None:
+            self._first_ns = stamp_ns
+            self._open(pixels.shape[0], pixels.shape[1])
+        height, width = self._stream.height, self._stream.width
+        if pixels.shape[0] < height or pixels.shape[1] < width:
+            raise RecordingError(
+                f'frame of {pixels.shape[1]}x{pixels.shape[0]} pixels in {self.path}, whose '
+                f'first frame had {width}x{height}; a video has one size'
+            )
+        picture = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(pixels[:height, :width]), format='bgr24'
+        )
+        tick = (stamp_ns - self._first_ns) * _TICKS // 1_000_000_000
+        self._last_tick = picture.pts = max(tick, self._last_tick + 1)
+        self._container.mux(self._stream.encode(picture))
+        self.frames += 1
+
+    def close(self) -> None:
+        """Finish the file; may be called again without harm."""
+        if self._container is None:
+            return
+        container, self._container = self._container, None
+        container.mux(self._stream.encode())
+        container.close()
+        self._part.replace(self.path)
+
+    def _open(self, height: int, width: int) -> None:
+        import av
+
+        codec: Optional[str] = next((c for c in _CODECS if c in av.codecs_available), None)
+        if codec is None:
+            raise RecordingError(f'this FFmpeg has none of the encoders {", ".join(_CODECS)}')
+        self._container = av.open(
+            str(self._part), 'w', format='mp4', options={'movflags': 'faststart'}
+        )
+        stream = self._container.add_stream(codec, rate=30)
+        # H.264 with colours at half resolution takes even sizes only.
+        stream.height, stream.width = height // 2 * 2, width // 2 * 2
+        stream.pix_fmt = 'yuv420p'
+        stream.codec_context.time_base = Fraction(1, _TICKS)
+        stream.options = {'crf': '20', 'preset': 'veryfast'}
+        self._stream = stream

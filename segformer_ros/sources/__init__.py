@@ -1,0 +1,76 @@
+"""Sources: frames, and labels where they are known, from recordings of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, Dict, Tuple, Union
+from urllib.parse import unquote
+
+from segformer_ros.sources.bag import BagSource
+from segformer_ros.sources.bag_reader import BAG_SUFFIXES, storage_files
+from segformer_ros.sources.base import (
+    NO_TRUTH,
+    Source,
+    SourceError,
+    SourceFrame,
+    SourceOptions,
+    Truth,
+)
+from segformer_ros.sources.cityscapes import CityscapesSource, is_cityscapes
+from segformer_ros.sources.folder import FolderSource
+from segformer_ros.sources.generated import PREFIX as STREET
+from segformer_ros.sources.generated import GeneratedSource
+from segformer_ros.sources.video import VideoSource
+
+
+def _is_bag(path: Path) -> bool:
+    if path.is_dir():
+        return (path / 'metadata.yaml').exists() or bool(storage_files(path))
+    return path.suffix in BAG_SUFFIXES
+
+
+_KINDS: Tuple[Tuple[Callable[[Path], bool], Callable[[Path, SourceOptions], Source]], ...] = (
+    (_is_bag, BagSource),
+    (is_cityscapes, CityscapesSource),
+    (Path.is_dir, FolderSource),
+    (Path.is_file, VideoSource),
+)
+"""Kinds of recordings, tried in this order: how each is recognised, what reads it."""
+
+_FILE_URL = 'file://'
+
+_REFUSED: Dict[str, str] = {
+    '.bag': 'is a ROS 1 bag; convert it: rosbags-convert --src FILE.bag --dst FOLDER',
+    '.zstd': 'is one compressed file of a bag; give the folder with its metadata.yaml',
+}
+
+
+def open_source(location: Union[str, Path], options: SourceOptions = SourceOptions()) -> Source:
+    """Open a recording by its path or name; raises SourceError.
+
+    A rosbag2 (a folder, .mcap or .db3), a Cityscapes folder, a folder of images, a video file, or
+    a generated drive (`street:`, `street:SEED`, `street:SEED:FRAMES`). A file may be given as
+    `file://PATH` too.
+    """
+    if str(location).startswith(STREET):
+        return GeneratedSource(str(location), options)
+    if str(location).startswith(_FILE_URL):
+        location = unquote(str(location)[len(_FILE_URL) :])
+    path = Path(location)
+    if not path.exists():
+        raise SourceError(f'no such recording: {path}')
+    if path.suffix in _REFUSED:
+        raise SourceError(f'{path} {_REFUSED[path.suffix]}')
+    make = next(make for fits, make in _KINDS if fits(path))
+    return make(path, options)
+
+
+__all__ = [
+    'NO_TRUTH',
+    'Source',
+    'SourceError',
+    'SourceFrame',
+    'SourceOptions',
+    'Truth',
+    'open_source',
+]

@@ -1,0 +1,147 @@
+"""A rosbag2 as a source."""
+
+from __future__ import annotations
+
+from array import array
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+from segformer_ros.camera import Calibration, CameraError
+from segformer_ros.drivable.camera_info import calibration_from_camera_info
+from segformer_ros.frame import Frame, FrameError
+from segformer_ros.sources.bag_labels import BagLabels
+from segformer_ros.sources.bag_reader import BagReader, Entry, Lost
+from segformer_ros.sources.bag_topics import (
+    INFO_TYPE,
+    base_topic,
+    check_label_topic,
+    choose_image_topic,
+    find_info_topic,
+)
+from segformer_ros.sources.base import Source, SourceError, SourceFrame, SourceOptions
+from segformer_ros.sources.labels import LabelError, LabelFolder
+
+_FRAME_READERS = {
+    'sensor_msgs/msg/Image': Frame.from_image,
+    'sensor_msgs/msg/CompressedImage': Frame.from_compressed,
+}
+
+
+class BagSource(Source):
+    """Images of one topic of a rosbag2 (sqlite3 or mcap, split, compressed), in bag order."""
+
+    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
+        self.name = path.stem
+        self.path = path
+        self._options = options
+        with BagReader(path) as bag:
+            self.topic = choose_image_topic(bag.topics, options.topic, str(path))
+            if options.label_topic:
+                check_label_topic(bag.topics, options.label_topic, str(path))
+            self._msgtype = bag.topics[self.topic].msgtype
+            self._count = bag.topics[self.topic].messages
+            _check_definition(bag, self.topic)
+            self.calibration = self._read_calibration(bag)
+            self.notes = bag.notes + self.notes
+        # Times of the first messages, as far as they were read: by them later parts are found.
+        self._times = array('q')
+        self._label_folder = LabelFolder(options.labels) if options.labels else None
+        self.labelled = bool(options.label_topic or options.labels)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
+        """Messages `start` to `stop`, with their recorded stamps and frame ids."""
+        span = self.span(start, stop)
+        with ExitStack() as stack:
+            bag = stack.enter_context(BagReader(self.path))
+            labels = self._open_labels(stack)
+            for index, entry in bag.entries(self.topic, span.start, self._times):
+                if index >= span.stop:
+                    return
+                if index == len(self._times) and not isinstance(entry, Lost):
+                    self._times.append(entry.time)
+                if index >= span.start:
+                    yield self._entry(index, entry, labels)
+
+    def _open_labels(self, stack: ExitStack) -> Optional[BagLabels]:
+        options = self._options
+        if not options.label_topic:
+            return None
+        return stack.enter_context(
+            BagLabels(self.path, options.label_topic, options.label_tolerance, deserialize)
+        )
+
+    def _entry(self, index: int, entry: Entry, labels: Optional[BagLabels]) -> SourceFrame:
+        key = f'{index:06d}'
+        if isinstance(entry, Lost):
+            return SourceFrame(index, key, error=entry.reason)
+        try:
+            frame = _FRAME_READERS[self._msgtype](deserialize(entry.data, self._msgtype))
+        except (FrameError, SourceError) as error:
+            return SourceFrame(index, key, error=f'{self.topic} message {index}: {error}')
+        if frame.stamp.ns:
+            key = f'{frame.stamp.sec}_{frame.stamp.nanosec:09d}'
+        size = (frame.height, frame.width)
+        try:
+            if labels is not None:
+                values = labels.read(frame.stamp, size)
+            elif self._label_folder is not None:
+                values = self._label_folder.read(key, size)
+            else:
+                return SourceFrame(index, key, frame)
+        except (LabelError, FrameError, SourceError) as error:
+            return SourceFrame(index, key, frame, error=str(error))
+        return SourceFrame(index, key, frame, labels=values)
+
+    def _read_calibration(self, bag: BagReader) -> Optional[Calibration]:
+        topic = find_info_topic(bag.topics, self.topic)
+        if not topic:
+            return None
+        try:
+            info = deserialize(next(bag.messages(topic)).data, INFO_TYPE)
+            rectified = 'rect' in base_topic(self.topic).rpartition('/')[2]
+            return calibration_from_camera_info(info, rectified)
+        except (SourceError, CameraError, StopIteration) as error:
+            self.notes += (f'camera info of {topic} is not used: {error}',)
+            return None
+
+
+@lru_cache(maxsize=1)
+def _typestore() -> Any:
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+def deserialize(data: bytes, msgtype: str) -> Any:
+    """Message of CDR bytes, its arrays being views of them; raises SourceError."""
+    try:
+        return _typestore().deserialize_cdr(data, msgtype)
+    except Exception as error:  # cut bytes raise by what is cut
+        raise SourceError(
+            f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {error})'
+        ) from error
+
+
+def _check_definition(bag: BagReader, topic: str) -> None:
+    """Raises SourceError where the bag's own definition of the image is not ROS 2's."""
+    from rosbags.typesys import TypesysError, get_types_from_msg
+
+    msgtype, text = bag.topics[topic].msgtype, bag.definition(topic)
+    if not text or text.startswith('='):  # none, or in IDL
+        return
+    try:
+        fields = get_types_from_msg(text, msgtype)[msgtype][1]
+    except (TypesysError, KeyError) as error:
+        raise SourceError(
+            f'{bag.path} has an unreadable definition of {msgtype}: {error}'
+        ) from error
+    if [name for name, _ in fields] != [name for name, _ in _typestore().fielddefs[msgtype][1]]:
+        raise SourceError(
+            f'{bag.path} defines {msgtype} with the fields '
+            f'{", ".join(name for name, _ in fields)}; that is not the type ROS 2 has'
+        )

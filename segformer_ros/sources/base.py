@@ -1,0 +1,127 @@
+"""The contract of every source: frames in order, with truth where it is known."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.frame import Frame, Stamp
+
+FIRST_STAMP_NS = 1_000_000_000
+"""Stamp of the first frame of what has no time of its own: in ROS, zero stands for no time."""
+
+CAMERA_FRAME = 'camera'
+"""Frame id of what has none of its own."""
+
+
+class SourceError(ValueError):
+    """A recording that cannot be played: says which, why and what to do."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What to take from a recording, where its path alone does not say.
+
+    topic: image topic of a bag; '' takes the only one.
+    label_topic: topic of a bag with label images (mono8 train ids) of the same stamps.
+    label_tolerance: seconds by which a label's stamp may differ from its image's.
+    labels: folder of label images, named by the frames' keys (`KEY.png`).
+    fps: frames per second of what has no stamps (folders, Cityscapes, the generated drive).
+    """
+
+    topic: str = ''
+    label_topic: str = ''
+    label_tolerance: float = 0.0
+    labels: Optional[Path] = None
+    fps: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fps < math.inf:
+            raise SourceError(f'{self.fps} frames per second; give a rate above 0')
+        if not 0 <= self.label_tolerance < math.inf:
+            raise SourceError(f'label tolerance of {self.label_tolerance} s; give 0 or more')
+
+
+class Truth(NamedTuple):
+    """What else is known exactly about a frame; None where it is not.
+
+    instances: (H, W) uint16 instance numbers, 0 = none.
+    depth: (H, W) float32 metres along the optical axis, inf = sky.
+    free_distance: (W,) float32 metres over the ground to what blocks each column, inf = nothing.
+    free_blocker: (W,) uint8 train id of what blocks each column, 255 = nothing.
+    """
+
+    instances: Optional[np.ndarray] = None
+    depth: Optional[np.ndarray] = None
+    free_distance: Optional[np.ndarray] = None
+    free_blocker: Optional[np.ndarray] = None
+
+
+NO_TRUTH = Truth()
+
+
+def made_up_stamp(index: int, fps: float) -> Stamp:
+    """Stamp of a frame that has no time of its own, at an even rate."""
+    return Stamp.from_ns(FIRST_STAMP_NS + round(index * 1e9 / fps))
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One entry of a source.
+
+    index: its place in the source, from 0; the same however the source is split.
+    key: its name in files that are written about it: a file's stem, a stamp `SEC_NANOSEC`, or the
+        index in six digits.
+    frame: the image; None where it cannot be read.
+    error: what is broken, in one line; with a frame it is the truth that is broken.
+    labels: (H, W) uint8 train ids, 255 = ignore; None where they are not known.
+    """
+
+    index: int
+    key: str
+    frame: Optional[Frame] = None
+    error: Optional[str] = None
+    labels: Optional[np.ndarray] = None
+    truth: Truth = NO_TRUTH
+
+
+class Source(ABC):
+    """Frames of one recording; made by `open_source`.
+
+    `frames` may be called any number of times, also for parts (`start`, `stop`), and gives the
+    same each time. It reads lazily, holds a bounded number of frames, and never ends at a broken
+    frame: that one comes as an entry with `error`. What makes the whole recording useless raises
+    SourceError when it is opened.
+    """
+
+    name: str = ''
+    """Short name for reports: the file's or folder's."""
+    calibration: Optional[Calibration] = None
+    """The camera, where the recording knows it."""
+    pose: Optional[CameraPose] = None
+    """The camera's place over the ground, where the recording knows it."""
+    labelled: bool = False
+    """Whether entries may carry labels."""
+    notes: Tuple[str, ...] = ()
+    """What is odd about the recording, for the user's eyes: one line each."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Entries that `frames()` gives, broken ones counted."""
+
+    @abstractmethod
+    def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
+        """Entries `start` to `stop` (to the end for None), in order."""
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        return self.frames()
+
+    def span(self, start: int, stop: Optional[int]) -> range:
+        """Indices of a part, cut to what there is."""
+        return range(max(start, 0), min(len(self) if stop is None else stop, len(self)))

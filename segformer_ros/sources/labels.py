@@ -1,0 +1,71 @@
+"""Label images from files: where they lie, and their values as train ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, Tuple
+
+import cv2
+import numpy as np
+
+from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.sources.base import SourceError
+
+
+class LabelError(ValueError):
+    """One label image that cannot be used; the rest may be."""
+
+
+class LabelFolder:
+    """Label images (single channel, train ids) of a folder, by the frames' keys."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise SourceError(f'no label folder {folder}; give the one with the KEY.png files')
+        self._files: Dict[str, Path] = {path.stem: path for path in sorted(folder.glob('*.png'))}
+        if not self._files:
+            raise SourceError(f'label folder {folder} holds no .png file')
+        self.folder = folder
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._files
+
+    def read(self, key: str, size: Tuple[int, int]) -> np.ndarray:
+        """Labels of the frame `key` of (height, width) `size`; raises LabelError."""
+        if key not in self._files:
+            raise LabelError(f'no label image {key}.png in {self.folder}')
+        return check_labels(read_label_image(self._files[key]), size, str(self._files[key]))
+
+
+def read_label_image(path: Path) -> np.ndarray:
+    """Values of a single-channel image file, (H, W) of its own type; raises LabelError."""
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise LabelError(f'unreadable label image {path}')
+    if values.ndim != 2:
+        raise LabelError(
+            f'label image {path} has {values.shape[2]} channels; '
+            'labels are one channel of class ids, not colours'
+        )
+    return np.asarray(values)
+
+
+def check_labels(values: np.ndarray, size: Tuple[int, int], where: str) -> np.ndarray:
+    """The values, if they are (H, W) uint8 of the frame's `size`; raises LabelError."""
+    if values.dtype != np.uint8:
+        raise LabelError(f'label image {where} is {values.dtype}; train ids are 8 bit')
+    if values.shape != size:
+        raise LabelError(
+            f'label image {where} has {values.shape[1]}x{values.shape[0]} pixels, '
+            f'its frame {size[1]}x{size[0]}'
+        )
+    return values
+
+
+def train_id_table(class_map: ClassMap) -> np.ndarray:
+    """Table (256,) uint8 from a data set's label ids to train ids; others become 255."""
+    table = np.full(256, IGNORE_ID, np.uint8)
+    for entry in class_map.classes:
+        if 0 <= entry.label_id < 256:
+            table[entry.label_id] = entry.train_id
+    return table

@@ -1,0 +1,113 @@
+"""A video file as a source."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from pathlib import Path
+from typing import Any, Iterator, List, Optional
+
+import numpy as np
+
+from segformer_ros.frame import Frame, Stamp
+from segformer_ros.sources.base import (
+    CAMERA_FRAME,
+    FIRST_STAMP_NS,
+    Source,
+    SourceError,
+    SourceFrame,
+    SourceOptions,
+)
+from segformer_ros.sources.labels import LabelError, LabelFolder
+
+
+class VideoSource(Source):
+    """Frames of a video file's first video stream, stamped with their time in the video.
+
+    The file is gone through once without decoding, so the number of frames and each one's time
+    are known, and any part can be read without what stands before it.
+    """
+
+    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
+        self.name = path.stem
+        self.path = path
+        self._labels = LabelFolder(options.labels) if options.labels else None
+        self.labelled = self._labels is not None
+        self._times = _presentation_times(path)
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
+        """Frames `start` to `stop`; what the decoder cannot give comes as an error."""
+        import av
+
+        span = self.span(start, stop)
+        if not span:
+            return
+        following, reason = span.start, 'missing'
+        with av.open(str(self.path)) as container:
+            stream = container.streams.video[0]
+            container.seek(self._times[span.start], stream=stream)
+            for packet in container.demux(stream):
+                try:
+                    pictures = packet.decode()
+                except av.error.FFmpegError as error:
+                    reason = str(error)
+                    continue
+                for picture in pictures:
+                    index = bisect_left(self._times, picture.pts or 0)
+                    if index < following:
+                        continue
+                    for gap in range(following, min(index, span.stop)):
+                        yield self._broken(gap, reason)
+                    if index >= span.stop:
+                        return
+                    yield self._entry(index, picture, float(stream.time_base))
+                    following = index + 1
+        for gap in range(following, span.stop):
+            yield self._broken(gap, reason)
+
+    def _broken(self, index: int, reason: str) -> SourceFrame:
+        message = f'frame {index} of {self.path.name} cannot be decoded: {reason}'
+        return SourceFrame(index, f'{index:06d}', error=message)
+
+    def _entry(self, index: int, picture: Any, time_base: float) -> SourceFrame:
+        if picture.is_corrupt:
+            return self._broken(index, 'its data are damaged')
+        seconds = (self._times[index] - self._times[0]) * time_base
+        stamp = Stamp.from_ns(FIRST_STAMP_NS + round(seconds * 1e9))
+        frame = Frame.from_array(_pixels(picture), 'bgr8', stamp, CAMERA_FRAME)
+        key = f'{index:06d}'
+        if self._labels is None:
+            return SourceFrame(index, key, frame)
+        try:
+            labels = self._labels.read(key, (frame.height, frame.width))
+        except LabelError as error:
+            return SourceFrame(index, key, frame, str(error))
+        return SourceFrame(index, key, frame, labels=labels)
+
+
+def _presentation_times(path: Path) -> List[int]:
+    """Times of all frames in the stream's units, in the order of showing; raises SourceError."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise SourceError(f'{path} has no video stream')
+            stream = container.streams.video[0]
+            times = {packet.pts for packet in container.demux(stream) if packet.pts is not None}
+    except av.error.FFmpegError as error:
+        raise SourceError(
+            f'{path} is neither a bag (.mcap, .db3) nor a video that FFmpeg reads: {error}'
+        ) from error
+    if not times:
+        raise SourceError(f'video {path} has no frame with a time')
+    return sorted(times)
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    """The picture as (H, W, 3) uint8 BGR, turned upright as the file says (phones)."""
+    pixels = picture.to_ndarray(format='bgr24')
+    quarter_turns = round(getattr(picture, 'rotation', 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))

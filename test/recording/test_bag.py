@@ -1,0 +1,101 @@
+"""Bags that a run leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recordings as rec
+from rosbags.highlevel import AnyReader
+
+from segformer_ros.recording import BagWriter, RecordingError
+from segformer_ros.recording.bag import recording_types
+from segformer_ros.sources import open_source
+
+AREA = 'segformer_ros/msg/DrivableArea'
+
+
+def drivable_area() -> object:
+    """A DrivableArea message with one number in each kind of field."""
+    types = recording_types().types
+    empty = np.zeros(0, np.float32)
+    return types[AREA](
+        header=rec.header(5),
+        valid=True,
+        reason='',
+        calibrated=False,
+        age=types['builtin_interfaces/msg/Duration'](0, 7),
+        image_height=48,
+        image_width=64,
+        road_fraction=0.25,
+        sidewalk_fraction=0.0,
+        column=np.array([0, 63], np.float32),
+        boundary_row=np.array([3, -1], np.int32),
+        blocking_class=np.array([13, 255], np.uint8),
+        confidence=np.ones(2, np.float32),
+        vehicle_frame='',
+        bearing=empty,
+        free_distance=empty,
+        distance_sigma=empty,
+        corridor_width=2.0,
+        corridor_distance=float('nan'),
+        corridor_blocking_class=255,
+    )
+
+
+def write_drive(path: Path) -> None:
+    """Two frames and one own message."""
+    with BagWriter(path) as bag:
+        bag.add_topic('/image', rec.IMAGE)
+        bag.add_topic('/drivable_area', AREA)
+        for index in range(2):
+            message = rec.image(rec.picture(index), 'bgr8', rec.stamp_ns(index))
+            bag.write_message('/image', message, rec.stamp_ns(index))
+        bag.write_message('/drivable_area', drivable_area(), rec.stamp_ns(1))
+
+
+def test_a_bag_is_one_file_that_reads_back(tmp_path: Path) -> None:
+    write_drive(tmp_path / 'drive.mcap')
+    assert [path.name for path in tmp_path.iterdir()] == ['drive.mcap']
+    frames = [entry.frame for entry in open_source(tmp_path / 'drive.mcap')]
+    assert [rec.index_of(frame.pixels) for frame in frames if frame] == [0, 1]
+
+
+def test_the_bag_carries_the_definition_of_our_own_message(tmp_path: Path) -> None:
+    write_drive(tmp_path / 'drive.mcap')
+    # AnyReader knows no types but those that it finds in the bag.
+    with AnyReader([tmp_path / 'drive.mcap']) as reader:
+        chosen = [c for c in reader.connections if c.msgtype == AREA]
+        ((_, _, data),) = reader.messages(chosen)
+        message = reader.deserialize(data, AREA)
+    assert message.boundary_row.tolist() == [3, -1]  # type: ignore[attr-defined]
+    assert message.road_fraction == 0.25  # type: ignore[attr-defined]
+
+
+def test_an_interrupted_recording_is_whole(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with BagWriter(tmp_path / 'drive.mcap') as bag:
+            bag.add_topic('/image', rec.IMAGE)
+            bag.write_message('/image', rec.image(rec.picture(3), 'bgr8', 1), 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    source = open_source(tmp_path / 'drive.mcap')
+    assert (len(source), source.notes) == (1, ())
+
+
+def test_a_recording_replaces_an_older_one_and_an_empty_one_leaves_none(tmp_path: Path) -> None:
+    (tmp_path / 'drive.mcap').write_text('old')
+    write_drive(tmp_path / 'drive.mcap')
+    assert len(open_source(tmp_path / 'drive.mcap')) == 2
+    with BagWriter(tmp_path / 'other.mcap') as bag:
+        bag.add_topic('/image', rec.IMAGE)
+    assert [path.name for path in tmp_path.iterdir()] == ['drive.mcap']
+
+
+def test_an_unknown_type_is_refused(tmp_path: Path) -> None:
+    words = 'type my_msgs/msg/Thing, which has no definition'
+    with BagWriter(tmp_path / 'x.mcap') as bag, pytest.raises(RecordingError, match=words):
+        bag.add_topic('/thing', 'my_msgs/msg/Thing')

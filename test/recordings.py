@@ -1,0 +1,170 @@
+"""Tiny real recordings for tests: bags, videos, image folders, each frame known by its index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
+IMAGE = 'sensor_msgs/msg/Image'
+COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+INFO = 'sensor_msgs/msg/CameraInfo'
+SIZE = (48, 64)
+"""Height and width of the frames."""
+START_NS = 1_700_000_000_000_000_000
+STEP_NS = 100_000_000
+
+
+def stamp_ns(index: int) -> int:
+    """Stamp of a recorded message, at 10 Hz."""
+    return START_NS + index * STEP_NS
+
+
+def picture(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """(H, W, 3) uint8 BGR: even, with the frame's index times 8 as its value (up to 31)."""
+    return np.full((*size, 3), index * 8, np.uint8)
+
+
+def labels(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """(H, W) uint8: class `index % 19`, with a border of ignored pixels."""
+    values = np.full(size, index % 19, np.uint8)
+    values[0] = 255
+    return values
+
+
+def assert_labels(found: np.ndarray | None, index: int) -> None:
+    """The labels are those that `labels` makes."""
+    assert found is not None
+    assert np.array_equal(found, labels(index))
+
+
+def index_of(pixels: np.ndarray) -> int:
+    """The index of a frame that was made by `picture`, also after lossy coding."""
+    return round(float(pixels.mean()) / 8)
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write an image file, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+
+
+def write_folder(folder: Path, count: int) -> Path:
+    """Write a folder of images frame0.png, frame1.png and so on."""
+    for index in range(count):
+        write_png(folder / f'frame{index}.png', picture(index))
+    return folder
+
+
+def write_video(path: Path, count: int, fps: int = 10, **options: str) -> Path:
+    """Write an H.264 video with a key frame each fifth frame; `options` are the encoder's."""
+    with av.open(str(path), 'w') as container:
+        stream: Any = container.add_stream('libx264', rate=fps)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = 'yuv420p'
+        stream.time_base = Fraction(1, fps)
+        stream.options = {'g': '5', 'bf': '2', **options}
+        for index in range(count):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(index), 'bgr24')))
+        container.mux(stream.encode())
+    return path
+
+
+@dataclass
+class BagRecorder:
+    """Writes messages of known content into one bag; use `write_bag` for the usual ones."""
+
+    writer: Writer
+
+    def topic(self, name: str, msgtype: str) -> Any:
+        """Add a topic."""
+        return self.writer.add_connection(name, msgtype, typestore=TYPESTORE)
+
+    def write(self, connection: Any, message: Any, time: int) -> None:
+        """Write a message."""
+        data = TYPESTORE.serialize_cdr(message, connection.msgtype)
+        self.writer.write(connection, time, data)
+
+
+def header(time: int, frame_id: str = 'front_optical') -> Any:
+    """A std_msgs/Header."""
+    types = TYPESTORE.types
+    stamp = types['builtin_interfaces/msg/Time'](time // 10**9, time % 10**9)
+    return types['std_msgs/msg/Header'](stamp, frame_id)
+
+
+def image(pixels: np.ndarray, encoding: str, time: int) -> Any:
+    """A sensor_msgs/Image."""
+    height, width = pixels.shape[:2]
+    step = pixels.strides[0]
+    data = pixels.reshape(-1)
+    return TYPESTORE.types[IMAGE](header(time), height, width, encoding, 0, step, data)
+
+
+def compressed(pixels: np.ndarray, kind: str, time: int) -> Any:
+    """A sensor_msgs/CompressedImage of kind 'jpeg' or 'png'."""
+    data = cv2.imencode(f'.{kind}', pixels)[1].reshape(-1)
+    return TYPESTORE.types[COMPRESSED](header(time), kind, data)
+
+
+def camera_info(focal: float = 80.0, size: tuple[int, int] = SIZE) -> Any:
+    """A sensor_msgs/CameraInfo of a pinhole camera."""
+    height, width = size
+    k = np.array([focal, 0, width / 2, 0, focal, height / 2, 0, 0, 1])
+    p = np.insert(k.reshape(3, 3), 3, 0, axis=1).ravel()
+    roi = TYPESTORE.types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
+    distortion, rotation = np.zeros(5), np.eye(3).ravel()
+    return TYPESTORE.types[INFO](
+        header(START_NS), height, width, 'plumb_bob', distortion, k, rotation, p, 0, 0, roi
+    )
+
+
+def open_bag(
+    path: Path,
+    storage: str = 'mcap',
+    compression: str = 'none',
+) -> Writer:
+    """A bag to write into; compression is 'none', 'file', 'message' or 'storage'."""
+    writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
+    writer.set_compression(CompressionMode[compression.upper()], CompressionFormat.ZSTD)
+    return writer
+
+
+def write_bag(
+    path: Path,
+    count: int,
+    storage: str = 'mcap',
+    compression: str = 'none',
+    kind: str = '',
+    size: tuple[int, int] = SIZE,
+) -> Path:
+    """Write a bag with a camera, its info and labels.
+
+    kind: '' records raw bgr8 images, 'jpeg' or 'png' compressed ones and labels as PNG.
+    """
+    with open_bag(path, storage, compression) as writer:
+        bag = BagRecorder(writer)
+        camera = bag.topic(
+            '/front/image/compressed' if kind else '/front/image', COMPRESSED if kind else IMAGE
+        )
+        info = bag.topic('/front/camera_info', INFO)
+        truth = bag.topic('/front/labels', COMPRESSED if kind else IMAGE)
+        bag.write(info, camera_info(size=size), stamp_ns(0))
+        for index in range(count):
+            time = stamp_ns(index)
+            pixels, values = picture(index, size), labels(index, size)
+            if kind:
+                bag.write(camera, compressed(pixels, kind, time), time)
+                bag.write(truth, compressed(values, 'png', time), time)
+            else:
+                bag.write(camera, image(pixels, 'bgr8', time), time)
+                bag.write(truth, image(values, 'mono8', time), time)
+    return path

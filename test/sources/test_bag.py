@@ -1,0 +1,239 @@
+"""Bags as sources: storages, compression, topics, labels, calibration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recordings as rec
+
+from segformer_ros.sources import SourceError, SourceOptions, open_source
+
+WITH_LABELS = SourceOptions(label_topic='/front/labels')
+COUNT = 12
+
+
+@pytest.mark.parametrize(
+    ('storage', 'compression'),
+    [
+        ('mcap', 'none'),
+        ('mcap', 'file'),
+        ('mcap', 'message'),
+        ('mcap', 'storage'),
+        ('sqlite3', 'none'),
+        ('sqlite3', 'file'),
+        ('sqlite3', 'message'),
+    ],
+)
+@pytest.mark.parametrize('kind', ['', 'jpeg', 'png'])
+def test_every_storage_gives_the_same_frames(
+    tmp_path: Path, storage: str, compression: str, kind: str
+) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', COUNT, storage, compression, kind)
+    source = open_source(bag, WITH_LABELS)
+    entries = list(source)
+    assert len(source) == len(entries) == COUNT
+    assert source.notes == ()
+    for index, entry in enumerate(entries):
+        assert entry.error is None
+        assert entry.frame is not None
+        assert entry.frame.stamp.ns == rec.stamp_ns(index)
+        assert entry.frame.frame_id == 'front_optical'
+        assert rec.index_of(entry.frame.pixels) == index
+        rec.assert_labels(entry.labels, index)
+
+
+def test_any_part_equals_the_same_part_of_the_whole(tmp_path: Path) -> None:
+    source = open_source(rec.write_bag(tmp_path / 'drive', COUNT), WITH_LABELS)
+    whole = [(entry.index, entry.key) for entry in source]
+    assert [(entry.index, entry.key) for entry in source.frames(3, 7)] == whole[3:7]
+    assert [entry.index for entry in source.frames(10)] == [10, 11]
+    assert list(source.frames(COUNT, COUNT + 5)) == []
+    for entry in source.frames(5, 6):
+        rec.assert_labels(entry.labels, 5)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_parts_are_found_again_in_any_order(tmp_path: Path, storage: str) -> None:
+    """Also where several messages were recorded at the same time."""
+    with rec.open_bag(tmp_path / 'drive', storage) as writer:
+        bag = rec.BagRecorder(writer)
+        camera = bag.topic('/cam/image', rec.IMAGE)
+        for index in range(12):
+            bag.write(camera, rec.image(rec.picture(index), 'bgr8', index), 100 + index // 3)
+    source = open_source(tmp_path / 'drive')
+    for start, stop in ((0, 4), (2, 3), (7, 12), (4, 5), (11, 12), (5, 11), (0, 12)):
+        entries = list(source.frames(start, stop))
+        assert [entry.index for entry in entries] == list(range(start, stop))
+        found = [rec.index_of(entry.frame.pixels) for entry in entries if entry.frame]
+        assert found == list(range(start, stop))
+
+
+def test_pixels_are_a_view_of_the_message(tmp_path: Path) -> None:
+    entry = next(iter(open_source(rec.write_bag(tmp_path / 'drive', 2))))
+    assert entry.frame is not None
+    assert not entry.frame.pixels.flags.owndata
+
+
+def test_calibration_comes_from_the_info_beside_the_image(tmp_path: Path) -> None:
+    calibration = open_source(rec.write_bag(tmp_path / 'drive', 2)).calibration
+    assert calibration is not None
+    assert (calibration.width, calibration.height, calibration.fx) == (64, 48, 80.0)
+
+
+def test_an_unusable_calibration_is_noted_and_left_out(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, info = bag.topic('/cam/image', rec.IMAGE), bag.topic('/cam/camera_info', rec.INFO)
+        bag.write(info, rec.camera_info(focal=0.0), 1)
+        bag.write(camera, rec.image(rec.picture(0), 'bgr8', 1), 1)
+    source = open_source(tmp_path / 'drive')
+    assert source.calibration is None
+    assert any('/cam/camera_info is not used' in note for note in source.notes)
+
+
+def test_a_bag_without_images_names_its_topics(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        bag.write(bag.topic('/imu', rec.INFO), rec.camera_info(), 1)
+    with pytest.raises(SourceError, match=r'no camera image topic; it has /imu \(sensor_msgs/'):
+        open_source(tmp_path / 'drive')
+
+
+def test_of_two_cameras_one_must_be_chosen(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        for number, name in enumerate(('/left/image', '/right/image')):
+            bag.write(bag.topic(name, rec.IMAGE), rec.image(rec.picture(number), 'bgr8', 1), 1)
+    with pytest.raises(SourceError, match='2 camera image topics, choose one.*/left/image, /rig'):
+        open_source(tmp_path / 'drive')
+    entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(topic='/right/image'))))
+    assert entry.frame is not None
+    assert rec.index_of(entry.frame.pixels) == 1
+
+
+def test_raw_and_compressed_of_one_camera_and_our_own_outputs_leave_no_choice(
+    tmp_path: Path,
+) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        frame = rec.image(rec.picture(3), 'bgr8', 1)
+        for name in ('/cam/image', '/cam/segmentation/mask', '/cam/segmentation/overlay'):
+            bag.write(bag.topic(name, rec.IMAGE), frame, 1)
+        jpeg = rec.compressed(rec.picture(3), 'jpeg', 1)
+        bag.write(bag.topic('/cam/image/compressed', rec.COMPRESSED), jpeg, 1)
+    entries = list(open_source(tmp_path / 'drive'))
+    assert len(entries) == 1
+    assert entries[0].frame is not None
+    assert entries[0].frame.frame_id == 'front_optical'
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (SourceOptions(topic='/rear/image'), 'has no topic /rear/image; it has /front/camera_inf'),
+        (SourceOptions(topic='/front/camera_info'), 'holds sensor_msgs/msg/CameraInfo, not image'),
+        (SourceOptions(label_topic='/truth'), 'has no topic /truth'),
+    ],
+)
+def test_a_wrong_topic_is_refused(tmp_path: Path, options: SourceOptions, words: str) -> None:
+    with pytest.raises(SourceError, match=words):
+        open_source(rec.write_bag(tmp_path / 'drive', 1), options)
+
+
+def test_an_empty_bag_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match='is empty: its topic /front/image has no message'):
+        open_source(rec.write_bag(tmp_path / 'drive', 0))
+
+
+def test_another_definition_of_image_is_refused(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        text = 'std_msgs/Header header\nuint32 rows\nuint8[] data\n'
+        camera = writer.add_connection('/cam/image', rec.IMAGE, msgdef=text, rihs01='RIHS01_00')
+        writer.write(camera, 1, b'\0' * 32)
+    with pytest.raises(SourceError, match='with the fields header, rows, data'):
+        open_source(tmp_path / 'drive')
+
+
+def test_broken_messages_are_entries_of_their_own(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera = bag.topic('/cam/image', rec.IMAGE)
+        bag.write(camera, rec.image(rec.picture(0), 'bgr8', 1), 1)
+        writer.write(camera, 2, b'\0\1\0\0nonsense')
+        bag.write(camera, rec.image(rec.picture(2), 'xyz9', 3), 3)
+        short = rec.image(rec.picture(3), 'bgr8', 4)
+        short.data = short.data[:100]
+        bag.write(camera, short, 4)
+        bag.write(camera, rec.image(rec.picture(4), 'bgr8', 5), 5)
+    errors = [entry.error or '' for entry in open_source(tmp_path / 'drive')]
+    assert errors[0] == errors[4] == ''
+    assert 'message 1' in errors[1] and 'are no sensor_msgs/msg/Image' in errors[1]
+    assert "unknown image encoding 'xyz9'" in errors[2]
+    assert 'truncated image' in errors[3]
+
+
+def test_labels_are_found_by_stamp_whatever_their_order(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.IMAGE)
+        for index in range(6):
+            time = rec.stamp_ns(index)
+            bag.write(camera, rec.image(rec.picture(index), 'bgr8', time), time)
+        for place, index in enumerate((4, 1, 5, 0)):
+            message = rec.image(rec.labels(index), 'mono8', rec.stamp_ns(index) + 3_000_000)
+            bag.write(truth, message, rec.stamp_ns(10 + place))
+    options = SourceOptions(label_topic='/labels', label_tolerance=0.005)
+    entries = list(open_source(tmp_path / 'drive', options))
+    assert [entry.index for entry in entries if entry.labels is not None] == [0, 1, 4, 5]
+    for entry in entries:
+        if entry.labels is not None:
+            rec.assert_labels(entry.labels, entry.index)
+        else:
+            assert entry.frame is not None
+            assert 'has no labels stamped' in (entry.error or '')
+    exact = list(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels')))
+    assert all(entry.labels is None for entry in exact)
+
+
+@pytest.mark.parametrize(
+    ('values', 'words'),
+    [
+        (rec.labels(0, (10, 10)), 'has 10x10 pixels, its frame 64x48'),
+        (rec.labels(0).astype(np.uint16), 'is uint16'),
+    ],
+)
+def test_labels_that_do_not_fit_leave_the_frame(
+    tmp_path: Path, values: np.ndarray, words: str
+) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.COMPRESSED)
+        bag.write(camera, rec.image(rec.picture(0), 'bgr8', 7), 7)
+        bag.write(truth, rec.compressed(values, 'png', 7), 7)
+    entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels'))))
+    assert entry.frame is not None
+    assert entry.labels is None
+    assert words in (entry.error or '')
+
+
+def test_lossy_labels_are_refused(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.COMPRESSED)
+        bag.write(camera, rec.image(rec.picture(0), 'bgr8', 7), 7)
+        bag.write(truth, rec.compressed(rec.labels(0), 'jpeg', 7), 7)
+    entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels'))))
+    assert "label image of format 'jpeg'" in (entry.error or '')
+
+
+def test_a_cut_label_message_leaves_the_frame(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.IMAGE)
+        bag.write(camera, rec.image(rec.picture(0), 'bgr8', 7), 7)
+        writer.write(truth, 7, b'\0\1\0\0\7')
+    entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels'))))
+    assert entry.frame is not None
+    assert 'has no labels stamped 0.000000007' in (entry.error or '')

@@ -1,0 +1,77 @@
+"""Image folders as sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import recordings as rec
+
+from segformer_ros.sources import SourceError, SourceOptions, open_source
+from segformer_ros.sources.folder import natural_key
+
+
+def test_images_come_in_natural_order_at_an_even_rate(tmp_path: Path) -> None:
+    source = open_source(rec.write_folder(tmp_path / 'clip', 12), SourceOptions(fps=4.0))
+    frames = [entry.frame for entry in source]
+    assert [rec.index_of(frame.pixels) for frame in frames if frame] == list(range(12))
+    stamps = [frame.stamp.ns for frame in frames if frame]
+    assert set(np.diff(stamps)) == {250_000_000}
+    assert [entry.key for entry in source.frames(9, 11)] == ['frame9', 'frame10']
+
+
+def test_natural_order_holds_for_odd_names() -> None:
+    names = ['a.png', 'a2.png', 'a2.png3.png', 'a10.png', 'a010.png', '7.png', 'b.png']
+    ordered = sorted((Path(name) for name in names), key=natural_key)
+    assert [path.name for path in ordered] == [
+        '7.png',
+        'a.png',
+        'a2.png',
+        'a2.png3.png',
+        'a010.png',
+        'a10.png',
+        'b.png',
+    ]
+
+
+def test_labels_lie_in_a_folder_by_the_same_names(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 4)
+    for index in range(3):
+        rec.write_png(tmp_path / 'labels' / f'frame{index}.png', rec.labels(index))
+    rec.write_png(tmp_path / 'labels' / 'frame2.png', rec.picture(2))
+    entries = list(open_source(clip, SourceOptions(labels=tmp_path / 'labels')))
+    rec.assert_labels(entries[1].labels, 1)
+    assert 'has 3 channels' in (entries[2].error or '')
+    assert 'no label image frame3.png' in (entries[3].error or '')
+    assert all(entry.frame is not None for entry in entries)
+
+
+def test_a_broken_image_is_an_entry_of_its_own(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 3)
+    whole = cv2.imencode('.jpg', np.zeros((90, 90, 3), np.uint8))[1].tobytes()
+    (clip / 'frame1.png').write_bytes(whole[: len(whole) // 2])
+    (clip / 'frame2.png').write_bytes(b'')
+    entries = list(open_source(clip))
+    assert entries[0].frame is not None
+    assert (
+        entries[1].error == f'frame1.png: truncated JPEG image: {len(whole) // 2} bytes '
+        'without its end'
+    )
+    assert 'frame2.png' in (entries[2].error or '')
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'notes.txt').write_text('nothing here')
+    with pytest.raises(SourceError, match='holds no image .* and no bag'):
+        open_source(tmp_path)
+
+
+def test_a_folder_of_label_images_must_exist(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 1)
+    with pytest.raises(SourceError, match='no label folder'):
+        open_source(clip, SourceOptions(labels=tmp_path / 'none'))
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(SourceError, match=r'holds no \.png'):
+        open_source(clip, SourceOptions(labels=tmp_path / 'empty'))

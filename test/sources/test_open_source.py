@@ -1,0 +1,24 @@
+"""Which kind of recording a path is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segformer_ros.sources import SourceError, open_source
+
+
+def test_a_missing_path_is_refused() -> None:
+    with pytest.raises(SourceError, match=r'no such recording: /no/where\.mcap'):
+        open_source('/no/where.mcap')
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [('old.bag', 'is a ROS 1 bag; convert it'), ('part.mcap.zstd', 'give the folder')],
+)
+def test_kinds_that_need_a_step_before_name_it(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b'x')
+    with pytest.raises(SourceError, match=words):
+        open_source(tmp_path / name)

@@ -1,0 +1,76 @@
+"""Videos as sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import recordings as rec
+
+from segformer_ros.sources import SourceError, SourceOptions, open_source
+from segformer_ros.sources.base import FIRST_STAMP_NS
+
+COUNT = 23
+
+
+def test_all_frames_come_in_order_with_their_times(tmp_path: Path) -> None:
+    source = open_source(rec.write_video(tmp_path / 'drive.mp4', COUNT))
+    entries = list(source)
+    assert len(source) == len(entries) == COUNT
+    for index, entry in enumerate(entries):
+        assert entry.frame is not None
+        assert rec.index_of(entry.frame.pixels) == index
+        assert entry.frame.stamp.ns == FIRST_STAMP_NS + index * 100_000_000
+        assert entry.key == f'{index:06d}'
+
+
+@pytest.mark.parametrize(('start', 'stop'), [(0, 3), (4, 6), (13, 17), (22, 23), (5, None)])
+def test_any_part_can_be_read_alone(tmp_path: Path, start: int, stop: int | None) -> None:
+    source = open_source(rec.write_video(tmp_path / 'drive.mkv', COUNT))
+    found = [
+        rec.index_of(entry.frame.pixels)
+        for entry in source.frames(start, stop)
+        if entry.frame is not None
+    ]
+    assert found == list(range(start, COUNT if stop is None else stop))
+
+
+def test_labels_are_found_by_the_frames_number(tmp_path: Path) -> None:
+    rec.write_png(tmp_path / 'labels' / '000001.png', rec.labels(1))
+    options = SourceOptions(labels=tmp_path / 'labels')
+    entries = list(open_source(rec.write_video(tmp_path / 'drive.mp4', 3), options))
+    rec.assert_labels(entries[1].labels, 1)
+    assert 'no label image 000002.png' in (entries[2].error or '')
+
+
+def test_a_damaged_frame_is_an_entry_of_its_own(tmp_path: Path) -> None:
+    file = rec.write_video(tmp_path / 'drive.mp4', COUNT)
+    with av.open(str(file)) as container:
+        packets = [p for p in container.demux(video=0) if p.pts is not None]
+        middle, size = packets[COUNT // 2].pos, packets[COUNT // 2].size
+    data = bytearray(file.read_bytes())
+    data[middle : middle + size] = b'\xff' * size
+    file.write_bytes(data)
+    entries = list(open_source(file))
+    broken = [entry for entry in entries if entry.frame is None]
+    assert [entry.index for entry in entries] == list(range(COUNT))
+    assert 1 <= len(broken) <= 5
+    assert 'of drive.mp4 cannot be decoded' in (broken[0].error or '')
+
+
+def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'notes.txt').write_text('not a video')
+    with pytest.raises(SourceError, match='neither a bag .* nor a video'):
+        open_source(tmp_path / 'notes.txt')
+
+
+def test_sound_alone_is_refused(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / 'sound.wav'), 'w') as container:
+        stream = container.add_stream('pcm_s16le', rate=8000)
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), 's16', 'mono')
+        samples.sample_rate = 8000
+        container.mux(stream.encode(samples))
+    with pytest.raises(SourceError, match='has no video stream'):
+        open_source(tmp_path / 'sound.wav')
