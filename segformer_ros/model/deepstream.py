@@ -1,0 +1,255 @@
+"""DeepStream: what an nvinfer configuration says of a segmentation model.
+
+Keys as in the Gst-nvinfer manual; the input is `net-scale-factor * (pixel - offset)`, relative
+paths start at the configuration's own folder.
+"""
+
+from __future__ import annotations
+
+import configparser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+import yaml
+
+from segformer_ros.model.declared import Declared
+from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD, ModelError
+
+SEGMENTATION = 2
+ROUNDED = 0.002
+"""By this share numbers may differ that people have rounded to write them down."""
+COLOR_FORMATS: Dict[int, str] = {0: 'rgb', 1: 'bgr'}
+NETWORK_MODES: Dict[int, str] = {0: 'fp32', 1: 'int8', 2: 'fp16'}
+OUTPUT_ORDERS: Dict[int, str] = {0: 'NCHW', 1: 'NHWC'}
+
+USED = (
+    'batch-size',
+    'infer-dims',
+    'labelfile-path',
+    'maintain-aspect-ratio',
+    'model-color-format',
+    'model-engine-file',
+    'net-scale-factor',
+    'network-mode',
+    'network-type',
+    'num-detected-classes',
+    'offsets',
+    'onnx-file',
+    'output-blob-names',
+    'segmentation-output-order',
+    'segmentation-threshold',
+)
+WITHOUT_EFFECT = (
+    'cluster-mode',
+    'custom-lib-path',
+    'gie-unique-id',
+    'gpu-id',
+    'interval',
+    'network-input-order',
+    'output-tensor-meta',
+    'parse-segmentation-func-name',
+    'process-mode',
+    'scaling-compute-hw',
+    'scaling-filter',
+    'symmetric-padding',
+    'tlt-model-key',
+    'workspace-size',
+)
+"""Keys of DeepStream's own pipeline, which change no mask here."""
+
+
+@dataclass(frozen=True)
+class DeepStreamConfig:
+    """The ONNX or engine file that a configuration names, and what it says of it."""
+
+    model: Path
+    declared: Declared
+
+
+def is_deepstream_config(path: Path) -> bool:
+    """Whether a file is an nvinfer configuration, in its ini or its yaml form."""
+    if path.suffix not in ('.txt', '.cfg', '.conf', '.yaml', '.yml'):
+        return False
+    lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+    return any(line.strip() in ('[property]', 'property:') for line in lines)
+
+
+def read_deepstream_config(path: Path) -> DeepStreamConfig:
+    """Read an nvinfer configuration; raises ModelError for what contradicts or cannot be used."""
+    keys = _Properties(path, _read_properties(path))
+    keys.expect('network-type', SEGMENTATION, 'is no segmentation model; network-type must be 2')
+    keys.expect('symmetric-padding', 0, 'centres the image; only 0 (upper left) is supported')
+    color = keys.choice('model-color-format', COLOR_FORMATS, 0)
+    mean = keys.numbers('offsets', 3) or (0.0, 0.0, 0.0)
+    std, note = _std(keys.scale(), mean, color)
+    return DeepStreamConfig(
+        model=_model_file(path, keys),
+        declared=Declared(
+            origin=str(path),
+            color=color,
+            mean=mean,
+            std=std,
+            fit='letterbox' if keys.integer('maintain-aspect-ratio') else 'stretch',
+            size=keys.size(),
+            output_name=keys.output_name(),
+            output_layout=keys.choice('segmentation-output-order', OUTPUT_ORDERS),
+            classes=keys.path('labelfile-path'),
+            class_count=keys.integer('num-detected-classes'),
+            threshold=keys.number('segmentation-threshold'),
+            engine_file=_existing(keys.path('model-engine-file')),
+            precision=keys.choice('network-mode', NETWORK_MODES),
+            max_batch=keys.integer('batch-size'),
+            notes=(*keys.notes(), *note),
+        ),
+    )
+
+
+def _std(
+    scale: float, mean: Tuple[float, ...], color: Optional[str]
+) -> Tuple[Tuple[float, ...], Tuple[str, ...]]:
+    """Statistics behind a net-scale-factor, and a note where they are not the factor's own.
+
+    DeepStream has one factor for three channels. That of ImageNet's mean deviation stands for
+    ImageNet's three, from which it differs by up to 1.3 %.
+    """
+    order = 1 if color == 'rgb' else -1
+    deviation = 1.0 / scale
+    if _near(mean, IMAGENET_MEAN[::order]) and _near((deviation,), (sum(IMAGENET_STD) / 3,)):
+        return IMAGENET_STD[::order], (
+            f"net-scale-factor {scale:g} is the mean of ImageNet's three; those were taken",
+        )
+    return (deviation,) * 3, ()
+
+
+def _near(values: Tuple[float, ...], others: Tuple[float, ...]) -> bool:
+    return all(abs(one / other - 1.0) < ROUNDED for one, other in zip(values, others))
+
+
+def _existing(file: Optional[str]) -> Optional[Path]:
+    """DeepStream builds an engine that is not there yet; so does this package, from the ONNX."""
+    return Path(file) if file and Path(file).is_file() else None
+
+
+def _model_file(path: Path, keys: _Properties) -> Path:
+    """The ONNX file, or where none is named the engine."""
+    onnx = keys.path('onnx-file')
+    if onnx is not None:
+        if not Path(onnx).is_file():
+            raise ModelError(f'{path}: onnx-file {onnx} does not exist')
+        return Path(onnx)
+    engine = _existing(keys.path('model-engine-file'))
+    if engine is not None:
+        return engine
+    encrypted = keys.values.get('tlt-encoded-model')
+    if encrypted:
+        raise ModelError(
+            f'{path}: tlt-encoded-model={encrypted} is encrypted and cannot be read; export the '
+            'model as ONNX and name it by onnx-file, or build an engine with tao-converter and '
+            'name it by model-engine-file'
+        )
+    raise ModelError(f'{path} names neither an onnx-file nor a model-engine-file that is there')
+
+
+def _read_properties(path: Path) -> Mapping[str, str]:
+    text = path.read_text(encoding='utf-8', errors='replace')
+    if path.suffix in ('.yaml', '.yml'):
+        try:
+            group: Any = yaml.safe_load(text)['property']
+            return {str(key): str(value) for key, value in group.items()}
+        except (yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
+            raise ModelError(f'{path} is no nvinfer configuration: {error}') from error
+    parser = configparser.ConfigParser(
+        delimiters=('=',), inline_comment_prefixes=('#',), interpolation=None
+    )
+    try:
+        parser.read_string(text, str(path))
+    except configparser.Error as error:
+        raise ModelError(f'{path} is no nvinfer configuration: {error}') from error
+    return dict(parser['property'])
+
+
+class _Properties:
+    """The [property] group: typed look-ups whose errors name file, key and value."""
+
+    def __init__(self, path: Path, values: Mapping[str, str]) -> None:
+        self.file = path
+        self.values = values
+
+    def number(self, key: str) -> Optional[float]:
+        """A number, or None where the key is not there."""
+        numbers = self.numbers(key, 1)
+        return numbers[0] if numbers else None
+
+    def integer(self, key: str) -> Optional[int]:
+        """A whole number, or None where the key is not there."""
+        value = self.number(key)
+        if value is not None and value != int(value):
+            raise self._error(key, 'is no whole number')
+        return None if value is None else int(value)
+
+    def numbers(self, key: str, count: int) -> Optional[Tuple[float, ...]]:
+        """Numbers separated by ';', or None where the key is not there."""
+        text = self.values.get(key)
+        if text is None:
+            return None
+        try:
+            numbers = tuple(float(part) for part in text.rstrip('; ').split(';'))
+        except ValueError as error:
+            raise self._error(key, 'holds something that is no number') from error
+        if len(numbers) != count:
+            raise self._error(key, f'must hold {count} number(s)')
+        return numbers
+
+    def choice(
+        self, key: str, choices: Mapping[int, str], default: Optional[int] = None
+    ) -> Optional[str]:
+        """What a key's number stands for."""
+        value = self.integer(key)
+        value = default if value is None else value
+        if value is not None and value not in choices:
+            meanings = ', '.join(f'{number} ({name})' for number, name in choices.items())
+            raise self._error(key, f'is not one of {meanings}')
+        return None if value is None else choices[value]
+
+    def path(self, key: str) -> Optional[str]:
+        """A file, from the configuration's folder on."""
+        text = self.values.get(key)
+        return str(self.file.parent / text) if text else None
+
+    def scale(self) -> float:
+        """net-scale-factor; 1 where it is not there."""
+        value = self.number('net-scale-factor')
+        if value is not None and value <= 0:
+            raise self._error('net-scale-factor', 'must be above 0')
+        return 1.0 if value is None else value
+
+    def size(self) -> Optional[Tuple[int, int]]:
+        """(height, width) of infer-dims, which is channels;height;width."""
+        dims = self.numbers('infer-dims', 3)
+        if dims is None:
+            return None
+        if dims[0] != 3:
+            raise self._error('infer-dims', 'must begin with 3 channels (channels;height;width)')
+        return int(dims[1]), int(dims[2])
+
+    def output_name(self) -> Optional[str]:
+        """The one name of output-blob-names."""
+        text = self.values.get('output-blob-names')
+        names = [name for name in text.split(';') if name] if text else []
+        if len(names) > 1:
+            raise self._error('output-blob-names', 'must name one output, the segmentation')
+        return names[0] if names else None
+
+    def expect(self, key: str, wanted: int, words: str) -> None:
+        """Refuse any other value of a key than the one that is understood."""
+        if self.integer(key) not in (None, wanted):
+            raise self._error(key, words)
+
+    def notes(self) -> Tuple[str, ...]:
+        """Which keys are not known at all."""
+        unknown = sorted(set(self.values) - {*USED, *WITHOUT_EFFECT, 'tlt-encoded-model'})
+        return (f'{self.file.name}: not used: {", ".join(unknown)}',) if unknown else ()
+
+    def _error(self, key: str, words: str) -> ModelError:
+        return ModelError(f'{self.file}: {key}={self.values.get(key)} {words}')

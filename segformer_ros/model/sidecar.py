@@ -1,0 +1,84 @@
+"""Sidecar: a yaml file beside a model that says what the model's file cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import yaml
+
+from segformer_ros.model.declared import Declared
+from segformer_ros.model.spec import COLORS, FITS, OUTPUT_KINDS, ModelError
+
+
+def find_sidecar(model: Path) -> Optional[Path]:
+    """The yaml beside a model: `model.onnx.yaml` or `model.yaml`."""
+    for candidate in (model.with_name(model.name + '.yaml'), model.with_suffix('.yaml')):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def read_sidecar(path: Path) -> Declared:
+    """Read a sidecar; raises ModelError naming the key that is unknown or wrong."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ModelError(f'cannot read {path}: {error}') from error
+    if not isinstance(data, dict):
+        raise ModelError(f'{path} is no mapping; it may hold {", ".join(_KEYS)}')
+    values: Dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in _KEYS:
+            raise ModelError(f'{path}: unknown key {key!r}; known are {", ".join(_KEYS)}')
+        try:
+            values[key] = _KEYS[key](value)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f'{path}: {key}: {value!r} {error}') from error
+    if 'classes' in values and Path(values['classes']).suffix:
+        values['classes'] = str(path.parent / values['classes'])
+    return Declared(origin=str(path), **values)
+
+
+def _one_of(choices: Tuple[str, ...]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f'is not one of {", ".join(choices)}')
+        return str(value)
+
+    return check
+
+
+def _three(value: Any) -> Tuple[float, ...]:
+    numbers = tuple(float(entry) for entry in value)
+    if len(numbers) != 3:
+        raise ValueError('is not three numbers, one a channel')
+    return numbers
+
+
+def _three_nonzero(value: Any) -> Tuple[float, ...]:
+    numbers = _three(value)
+    if 0.0 in numbers:
+        raise ValueError('holds a zero, which cannot be divided by')
+    return numbers
+
+
+def _size(value: Any) -> Tuple[int, int]:
+    height, width = (int(side) for side in value)
+    if min(height, width) < 1:
+        raise ValueError('is not [height, width] in pixels')
+    return height, width
+
+
+_KEYS: Dict[str, Callable[[Any], Any]] = {
+    'contract': str,
+    'color': _one_of(COLORS),
+    'mean': _three,
+    'std': _three_nonzero,
+    'fit': _one_of(FITS),
+    'size': _size,
+    'output_name': str,
+    'output_kind': _one_of(OUTPUT_KINDS),
+    'classes': str,
+    'threshold': float,
+}

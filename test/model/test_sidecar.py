@@ -1,0 +1,79 @@
+"""Sidecar yaml files: what they may say, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from segformer_ros.model import Declared, ModelError, load_model_spec
+from segformer_ros.model.sidecar import find_sidecar, read_sidecar
+from tiny_models import HUGGINGFACE, TAO6, save_network
+
+
+def test_both_names_are_found(tmp_path: Path) -> None:
+    model = tmp_path / 'net.onnx'
+    assert find_sidecar(model) is None
+    (tmp_path / 'net.yaml').touch()
+    assert find_sidecar(model) == tmp_path / 'net.yaml'
+    (tmp_path / 'net.onnx.yaml').touch()
+    assert find_sidecar(model) == tmp_path / 'net.onnx.yaml'
+
+
+def test_class_map_is_found_from_the_sidecar_on(tmp_path: Path) -> None:
+    (tmp_path / 'yard.txt').write_text('\n'.join(f'thing {index}' for index in range(19)))
+    path = save_network(tmp_path / 'm.onnx', export=TAO6)
+    (tmp_path / 'm.yaml').write_text('classes: yard.txt\nfit: letterbox\nthreshold: 0.4\n')
+    spec = load_model_spec(path)
+    assert spec.class_map.names[18] == 'thing 18'
+    assert (spec.fit, spec.threshold) == ('letterbox', 0.4)
+
+
+def test_the_sidecar_is_trusted_before_parameters_and_says_so(tmp_path: Path) -> None:
+    path = save_network(tmp_path / 'm.onnx', export=TAO6)
+    (tmp_path / 'm.yaml').write_text('fit: letterbox\n')
+    spec = load_model_spec(path, parameters=Declared('parameters', fit='stretch'))
+    assert spec.fit == 'letterbox'
+    assert spec.notes == (
+        f'fit stretch of parameters gives way to letterbox of {tmp_path / "m.yaml"}',
+    )
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('colour: rgb', "unknown key 'colour'; known are contract, color"),
+        ('color: grb', "color: 'grb' is not one of rgb, bgr"),
+        ('mean: [1, 2]', r'mean: \[1, 2\] is not three numbers'),
+        ('std: [1, 0, 1]', 'holds a zero'),
+        ('size: 512', "size: 512 'int' object is not iterable"),
+        ('size: [0, 512]', r'is not \[height, width\]'),
+        ('just words', 'is no mapping'),
+        ('a: [', 'cannot read'),
+    ],
+)
+def test_wrong_sidecars_are_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / 'm.yaml'
+    path.write_text(text)
+    with pytest.raises(ModelError, match=words):
+        read_sidecar(path)
+
+
+def test_swapped_sides_are_noticed(tmp_path: Path) -> None:
+    path = save_network(tmp_path / 'm.onnx', export=TAO6)
+    (tmp_path / 'm.yaml').write_text('size: [128, 64]\n')
+    with pytest.raises(ModelError, match='takes 128x64 pixels, but .*says 64x128.*swapped'):
+        load_model_spec(path)
+
+
+def test_a_size_that_halves_unevenly_is_refused(tmp_path: Path) -> None:
+    path = save_network(tmp_path / 'm.onnx', export=replace(TAO6, dynamic_size=True))
+    (tmp_path / 'm.yaml').write_text('size: [360, 480]\n')
+    with pytest.raises(ModelError, match='480x360: both sides must be multiples of 32'):
+        load_model_spec(path)
+
+
+def test_statistics_follow_the_order_of_the_colours(tmp_path: Path) -> None:
+    path = save_network(tmp_path / 'm.onnx', export=HUGGINGFACE)
+    (tmp_path / 'm.yaml').write_text('color: bgr\n')
+    spec = load_model_spec(path)
+    assert (spec.color, spec.mean) == ('bgr', (103.53, 116.28, 123.675))
