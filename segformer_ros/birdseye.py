@@ -1,0 +1,155 @@
+"""Bird's-eye panel: the drivable area from above, to be looked at beside the camera's picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import cv2
+import numpy as np
+
+from segformer_ros.classes import ClassMap
+from segformer_ros.drivable import CLASS_NONE, DrivableArea, GridNumbers
+from segformer_ros.drivable.grid import FREE
+from segformer_ros.lettering import write
+
+_BACKGROUND = (38, 34, 32)
+_FREE = (92, 128, 74)
+_RING = (96, 92, 90)
+_TEXT = (225, 225, 225)
+_CORRIDOR = (240, 240, 240)
+_RINGS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # m between two rings, whichever gives 3 to 7
+_MOST_RINGS = 7
+_LABEL_SIDE = 0.7  # distances stand 45 degrees right of ahead, clear of the road, if they fit
+_LABEL_ROOM = 36  # pixels that a distance needs
+_VEHICLE = np.array([[0.0, -0.9], [0.0, 0.9], [1.5, 0.0]])  # m, an arrow's head at the origin
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Places metres in the panel: the vehicle's x points up, its y to the left."""
+
+    scale: float  # pixels per metre
+    middle: float  # pixel column of y = 0
+    bottom: float  # pixel row of x = 0
+
+    def pixels(self, points: np.ndarray) -> np.ndarray:
+        """Points (n, 2) x, y in m as (n, 2) int32 pixels (column, row)."""
+        column = self.middle - points[:, 1] * self.scale
+        row = self.bottom - points[:, 0] * self.scale
+        return np.round(np.stack([column, row], axis=1)).astype(np.int32)
+
+
+class BirdsEye:
+    """Draws panels of one size.
+
+    height, width: pixels. The grid's whole extent is shown, as large as it fits.
+    """
+
+    def __init__(self, height: int, width: int, class_map: ClassMap) -> None:
+        self.height = height
+        self.width = width
+        self._class_map = class_map
+
+    def draw(self, area: DrivableArea, grid: Optional[GridNumbers]) -> np.ndarray:
+        """Panel of one frame: (height, width, 3) uint8 BGR.
+
+        Free cells green, what is not known dark; blockers in their class's colour, with a line
+        along the view as long as one standard deviation to both sides; rings of distance; the
+        corridor up to what ends it, from an arrow at the vehicle's origin. Without a grid the
+        panel says why.
+        """
+        panel = np.full((self.height, self.width, 3), _BACKGROUND, np.uint8)
+        if grid is None:
+            _write(panel, (8, 20), area.reason or 'not calibrated: no metres')
+            return panel
+        frame = self._frame(grid)
+        self._draw_free(panel, frame, grid)
+        self._draw_rings(panel, frame, grid)
+        self._draw_corridor(panel, frame, area)
+        self._draw_blockers(panel, frame, area)
+        _write(panel, (8, 20), self._caption(area))
+        return panel
+
+    def _frame(self, grid: GridNumbers) -> _Frame:
+        deep = grid.cells.shape[1] * grid.resolution
+        wide = grid.cells.shape[0] * grid.resolution
+        scale = min(self.height / deep, self.width / wide)
+        middle = self.width / 2 + (grid.origin_y + wide / 2) * scale
+        return _Frame(scale, middle, self.height / 2 + (grid.origin_x + deep / 2) * scale)
+
+    def _draw_free(self, panel: np.ndarray, frame: _Frame, grid: GridNumbers) -> None:
+        # From panel pixels back to cells: x up and y left turn the grid by a quarter.
+        rows, columns = np.arange(self.height) + 0.5, np.arange(self.width) + 0.5
+        ix = np.floor(((frame.bottom - rows) / frame.scale - grid.origin_x) / grid.resolution)
+        iy = np.floor(((frame.middle - columns) / frame.scale - grid.origin_y) / grid.resolution)
+        deep, wide = grid.cells.shape[1], grid.cells.shape[0]
+        inside = ((ix >= 0) & (ix < deep))[:, None] & ((iy >= 0) & (iy < wide))
+        cells = grid.cells.T[
+            np.clip(ix, 0, deep - 1).astype(np.intp)[:, None],
+            np.clip(iy, 0, wide - 1).astype(np.intp),
+        ]
+        panel[inside & (cells == FREE)] = _FREE
+
+    def _draw_rings(self, panel: np.ndarray, frame: _Frame, grid: GridNumbers) -> None:
+        farthest = grid.origin_x + grid.cells.shape[1] * grid.resolution
+        step = next((ring for ring in _RINGS if farthest / ring <= _MOST_RINGS), _RINGS[-1])
+        center = tuple(frame.pixels(np.zeros((1, 2)))[0].tolist())
+        for distance in np.arange(step, farthest + 1e-6, step):
+            radius = round(distance * frame.scale)
+            cv2.circle(panel, center, radius, _RING, 1, cv2.LINE_AA)
+            room = max(0, self.width - center[0] - _LABEL_ROOM)
+            side = min(round(radius * _LABEL_SIDE), room)
+            up = round(math.sqrt(radius**2 - side**2))
+            _write(panel, (center[0] + side, center[1] - up), f'{distance:g} m', 0.4)
+
+    def _draw_corridor(self, panel: np.ndarray, frame: _Frame, area: DrivableArea) -> None:
+        half, reach = area.corridor.width / 2, area.corridor.distance
+        reach = min(reach, 2 * self.height / frame.scale)
+        corners = np.array([[0, half], [reach, half], [reach, -half], [0, -half]])
+        cv2.polylines(panel, [frame.pixels(corners)], False, _CORRIDOR, 1, cv2.LINE_AA)
+        cv2.fillPoly(panel, [frame.pixels(_VEHICLE)], _CORRIDOR, cv2.LINE_AA)
+
+    def _draw_blockers(self, panel: np.ndarray, frame: _Frame, area: DrivableArea) -> None:
+        seen = np.isfinite(area.free_distance) & (area.free_distance > 0)
+        bearing, distance = area.bearing[seen], area.free_distance[seen]
+        sigma = np.minimum(area.distance_sigma[seen], distance)
+        along = np.stack([np.cos(bearing), np.sin(bearing)], axis=1)
+        near = frame.pixels(along * (distance - sigma)[:, None])
+        far = frame.pixels(along * np.minimum(distance + sigma, 1e4)[:, None])
+        at = frame.pixels(along * distance[:, None])
+        for start, end, place, class_id in zip(near, far, at, area.blocking_class[seen]):
+            color = self._color(int(class_id))
+            faint = tuple(int(0.45 * c + 0.55 * b) for c, b in zip(color, _BACKGROUND))
+            cv2.line(panel, start.tolist(), end.tolist(), faint, 1, cv2.LINE_AA)
+            cv2.circle(panel, place.tolist(), 2, color, -1, cv2.LINE_AA)
+
+    def _caption(self, area: DrivableArea) -> str:
+        reach = area.corridor.distance
+        if math.isinf(reach):
+            return 'corridor: nothing seen'
+        return (
+            f'corridor: {reach:.1f} m, {class_name(self._class_map, area.corridor.blocking_class)}'
+        )
+
+    def _color(self, class_id: int) -> Tuple[int, int, int]:
+        return class_color(self._class_map, class_id)
+
+
+def class_name(class_map: ClassMap, class_id: int) -> str:
+    """Name of a class id; 'unknown' for one that the map does not have."""
+    return class_map.names[class_id] if class_id < len(class_map) else 'unknown'
+
+
+def class_color(class_map: ClassMap, class_id: int) -> Tuple[int, int, int]:
+    """Colour (BGR) of a class, light enough to be seen on dark ground."""
+    if class_id >= len(class_map) or class_id == CLASS_NONE:
+        return _TEXT
+    red, green, blue = class_map.classes[class_id].color
+    lift = max(0, 110 - max(red, green, blue))
+    return blue + lift, green + lift, red + lift
+
+
+def _write(panel: np.ndarray, place: Tuple[int, int], text: str, size: float = 0.5) -> None:
+    write(panel, text, place, size, _TEXT, _BACKGROUND)

@@ -1,0 +1,49 @@
+"""Drivable area: from a label map and a calibrated camera to metres that a planner can use."""
+
+from segformer_ros.drivable.area import (
+    DrivableArea,
+    DrivableAreaEstimator,
+    DrivableConfig,
+    age_fault,
+)
+from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryExtractor
+from segformer_ros.drivable.camera_info import (
+    CalibrationError,
+    calibration_from_camera_info,
+    check_image_size,
+    pose_from_transform,
+)
+from segformer_ros.drivable.corridor import Corridor
+from segformer_ros.drivable.errors import DrivableError
+from segformer_ros.drivable.grid import GridConfig, GridNumbers
+from segformer_ros.drivable.ground import FreeSpace, GroundConfig, GroundProjection
+from segformer_ros.drivable.hood import Hood
+from segformer_ros.drivable.profile import CLASS_NONE, ROW_NONE, ColumnProfile
+from segformer_ros.drivable.scan import ScanConfig, ScanNumbers
+
+__all__ = [
+    'CLASS_NONE',
+    'ROW_NONE',
+    'Boundary',
+    'BoundaryConfig',
+    'BoundaryExtractor',
+    'CalibrationError',
+    'ColumnProfile',
+    'Corridor',
+    'DrivableArea',
+    'DrivableAreaEstimator',
+    'DrivableConfig',
+    'DrivableError',
+    'FreeSpace',
+    'GridConfig',
+    'GridNumbers',
+    'GroundConfig',
+    'GroundProjection',
+    'Hood',
+    'ScanConfig',
+    'ScanNumbers',
+    'age_fault',
+    'calibration_from_camera_info',
+    'check_image_size',
+    'pose_from_transform',
+]

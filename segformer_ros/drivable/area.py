@@ -1,0 +1,236 @@
+"""Drivable area: the whole summary of one frame, and the object that makes it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.classes import ClassMap
+from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryExtractor
+from segformer_ros.drivable.contacts import Contacts, blocker_contacts
+from segformer_ros.drivable.corridor import NO_CORRIDOR, Corridor, straight_corridor
+from segformer_ros.drivable.errors import DrivableError
+from segformer_ros.drivable.gaps import close_gaps
+from segformer_ros.drivable.grid import GridConfig, GridNumbers, farthest_free, occupancy_grid
+from segformer_ros.drivable.ground import (
+    ColumnRanges,
+    FreeSpace,
+    GroundConfig,
+    GroundProjection,
+)
+from segformer_ros.drivable.profile import ColumnProfile
+from segformer_ros.drivable.raytable import RayTable
+from segformer_ros.drivable.scan import ScanConfig, ScanNumbers, laser_scan
+from segformer_ros.drivable.smoothing import BlockerHold
+from segformer_ros.frame import Stamp
+from segformer_ros.segmentation import BlockedRows
+
+
+@dataclass(frozen=True)
+class DrivableConfig:
+    """All settings of the drivable area.
+
+    corridor_width: width that is kept free for the vehicle, m.
+    hold: seconds that a blocker is kept after it was last seen, see BlockerHold.
+    """
+
+    boundary: BoundaryConfig = field(default_factory=BoundaryConfig)
+    ground: GroundConfig = field(default_factory=GroundConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
+    scan: ScanConfig = field(default_factory=ScanConfig)
+    corridor_width: float = 2.0
+    hold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.corridor_width < 100:
+            raise DrivableError(
+                f'corridor_width={self.corridor_width} m: give the width of the '
+                'vehicle and what it keeps clear'
+            )
+
+
+class GroundView(NamedTuple):
+    """What was seen of the ground in one frame, for grid, scan and pictures."""
+
+    ground: GroundProjection
+    profile: ColumnProfile
+    ranges: ColumnRanges
+    contacts: Contacts
+
+
+_NOTHING = np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class DrivableArea:
+    """Summary of one frame: the fields of DrivableArea.msg, with the same names and units.
+
+    Arrays have one entry per column; bearing, free_distance and distance_sigma are empty where
+    `calibrated` is false. `reason` tells in words why `valid` or `calibrated` is false.
+    """
+
+    stamp: Stamp
+    image_height: int = 0
+    image_width: int = 0
+    valid: bool = True
+    reason: str = ''
+    calibrated: bool = False
+    road_fraction: float = 0.0
+    sidewalk_fraction: float = 0.0
+    column: np.ndarray = field(default_factory=_NOTHING.copy)
+    boundary_row: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    blocking_class: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    confidence: np.ndarray = field(default_factory=_NOTHING.copy)
+    bearing: np.ndarray = field(default_factory=_NOTHING.copy)
+    free_distance: np.ndarray = field(default_factory=_NOTHING.copy)
+    distance_sigma: np.ndarray = field(default_factory=_NOTHING.copy)
+    corridor: Corridor = NO_CORRIDOR
+    view: Optional[GroundView] = None
+
+    @classmethod
+    def invalid(cls, stamp: Stamp, reason: str) -> DrivableArea:
+        """Summary that says nothing but why there is none."""
+        return cls(stamp, valid=False, reason=reason)
+
+
+class DrivableAreaEstimator:
+    """Makes the drivable area of one camera's frames, in their order.
+
+    Keeps what only changes with the calibration (ray table) or the pose (horizon) until it does.
+    """
+
+    def __init__(self, config: DrivableConfig, class_map: ClassMap) -> None:
+        self.config = config
+        self._extractor = BoundaryExtractor(config.boundary, class_map)
+        self._sky = tuple(c.train_id for c in class_map.classes if c.group == 'sky')
+        self._hold = BlockerHold(config.hold)
+        self._rays: Optional[RayTable] = None
+        self._ground: Optional[GroundProjection] = None
+
+    @property
+    def wanted_drivable(self) -> Tuple[int, ...]:
+        """Train ids for which an engine may find the blocked rows; empty where it must not."""
+        return self._extractor.wanted_drivable
+
+    def update(
+        self,
+        labels: np.ndarray,
+        confidence: Optional[np.ndarray] = None,
+        calibration: Optional[Calibration] = None,
+        pose: Optional[CameraPose] = None,
+        stamp: Stamp = Stamp(0, 0),
+        cell: float = 1.0,
+        blocked: Optional[BlockedRows] = None,
+    ) -> DrivableArea:
+        """Drivable area of one label map (H, W) uint8.
+
+        confidence: (H, W) uint8, 0..255 for 0..1, or None. calibration: of the frames or of the
+        mask, which may be smaller by any scale; without it or the pose no field is in metres.
+        cell: rows of the mask that one cell of the network's output spans; widens the sigma.
+        blocked: what the engine found of the boundary, for `wanted_drivable`.
+        """
+        ground = self._projection(labels.shape, calibration, pose)
+        scale = None if ground is None else ground.pixel_scale
+        boundary = self._extractor.extract(labels, confidence, scale, blocked)
+        return self._summary(boundary, ground, stamp, cell)
+
+    def grid(self, area: DrivableArea) -> Optional[GridNumbers]:
+        """Occupancy grid of a frame; None where it is not calibrated."""
+        view = area.view
+        if view is None:
+            return None
+        return occupancy_grid(self.config.grid, view.ground, view.profile, view.contacts)
+
+    def scan(self, area: DrivableArea) -> Optional[ScanNumbers]:
+        """Laser scan of a frame's boundary; None where it is not calibrated."""
+        view = area.view
+        if view is None:
+            return None
+        return laser_scan(self.config.scan, view.ground, view.ranges, view.contacts)
+
+    def _summary(
+        self, boundary: Boundary, ground: Optional[GroundProjection], stamp: Stamp, cell: float
+    ) -> DrivableArea:
+        profile = self._hold.update(stamp.ns, boundary.profile)
+        if ground is None:
+            return self._area(boundary, profile, stamp)
+        ranges = ground.column_ranges(profile, self._sky)
+        if self.config.ground.min_gap > 0:
+            profile = close_gaps(
+                profile, ranges, ground, self.config.ground.min_gap, self.config.boundary.columns
+            )
+            ranges = ground.column_ranges(profile, self._sky)
+        space = ground.project(ranges, self.config.boundary.columns, cell)
+        contacts = blocker_contacts(profile, ranges, self.config.grid.resolution)
+        view = GroundView(ground, profile, ranges, contacts)
+        return self._with_metres(self._area(boundary, profile, stamp), space, view)
+
+    def _area(self, boundary: Boundary, profile: ColumnProfile, stamp: Stamp) -> DrivableArea:
+        if profile is not boundary.profile:
+            boundary = self._extractor.summarise(
+                profile, boundary.road_fraction, boundary.sidewalk_fraction
+            )
+        return DrivableArea(
+            stamp,
+            boundary.height,
+            boundary.width,
+            road_fraction=boundary.road_fraction,
+            sidewalk_fraction=boundary.sidewalk_fraction,
+            column=boundary.columns,
+            boundary_row=boundary.rows,
+            blocking_class=boundary.blocking_class,
+            confidence=boundary.confidence,
+        )
+
+    def _with_metres(self, area: DrivableArea, space: FreeSpace, view: GroundView) -> DrivableArea:
+        """`area` measured where each column is nearest on the ground, not lowest in the image."""
+        at, profile = space.strips, view.profile
+        corridor = straight_corridor(
+            self.config.corridor_width, view.ground, profile, view.ranges, view.contacts
+        )
+        return replace(
+            area,
+            calibrated=True,
+            column=profile.columns[at].astype(np.float32),
+            boundary_row=profile.rows[at],
+            blocking_class=profile.classes[at],
+            confidence=profile.confidence[at],
+            bearing=space.bearing,
+            free_distance=space.free_distance,
+            distance_sigma=space.distance_sigma,
+            corridor=corridor,
+            view=view,
+        )
+
+    def _projection(
+        self, size: Tuple[int, ...], calibration: Optional[Calibration], pose: Optional[CameraPose]
+    ) -> Optional[GroundProjection]:
+        if calibration is None or pose is None:
+            return None
+        calibration = calibration.scaled(width=size[1], height=size[0])
+        if self._rays is None or self._rays.calibration != calibration:
+            self._rays, self._ground = RayTable(calibration), None
+        if self._ground is None or self._ground.pose != pose:
+            self._ground = GroundProjection(self._rays, pose, self.config.ground)
+            limit = farthest_free(self.config.grid, self._ground)
+            self._ground.find_reach((math.inf, limit))
+        return self._ground
+
+
+def age_fault(age: float, max_age: float) -> str:
+    """Why a summary of this age (s, now minus the image's stamp) is not valid; '' where it is.
+
+    A stamp slightly in the future is taken for clock jitter; one further off is a broken clock.
+    """
+    if age > max_age:
+        return f'the image is {age:.2f} s old; at most {max_age:g} s are allowed'
+    if age < -max_age:
+        return (
+            f'the image is stamped {-age:.2f} s in the future: the clocks of the camera and '
+            'of this machine differ'
+        )
+    return ''

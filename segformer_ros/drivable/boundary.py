@@ -1,0 +1,280 @@
+"""Boundary of the drivable area in the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from segformer_ros.classes import ClassMap
+from segformer_ros.drivable.errors import DrivableError
+from segformer_ros.drivable.hood import Hood
+from segformer_ros.drivable.profile import (
+    CLASS_NONE,
+    ROW_NONE,
+    ColumnProfile,
+    IdSet,
+    first_blocked_rows,
+)
+from segformer_ros.drivable.region import reachable_columns
+from segformer_ros.drivable.spans import nearest_in_spans
+from segformer_ros.drivable.speckle import PixelScale, SpeckRule, look_past_specks
+from segformer_ros.segmentation import BlockedRows
+
+_BAND = 128  # rows that stay in the cache
+_FRACTION_ROWS = 270
+_CONFIDENCE_DEPTH = 4  # pixels into the blocker: its very first one lies between two classes
+
+
+@dataclass(frozen=True)
+class BoundaryConfig:
+    """What is drivable, and what of the mask is believed.
+
+    columns: number of columns N that the boundary is given for; each is a span of the image and
+        reports the nearest blocker within it, so that no pole falls between two columns.
+    drivable: a group of the class map ('road', 'road+sidewalk', ...) or class names joined by '+'.
+    hood: the part of the image that shows the vehicle itself.
+    front: where the vehicle stands at the image's bottom, shares (left, right) of the width. Only
+        the connected drivable region that touches it is free.
+    speckle_size: islands of blocked pixels that are narrower and lower than this at their place
+        on the ground, m, are looked past, whatever their class; 0: none. Needs a calibration.
+    speckle: islands of fewer pixels than this are looked past at any distance; 0: none. A far
+        kerb has few pixels, too: only for cameras without calibration. Islands of a class of
+        `speckle_kept_groups` are always real.
+    min_confidence: drivable pixels of a lower confidence (0..1) are not free; 0: all are.
+    """
+
+    columns: int = 128
+    drivable: str = 'road'
+    hood: Hood = field(default_factory=Hood)
+    front: Tuple[float, float] = (0.3, 0.7)
+    speckle_size: float = 0.1
+    speckle: int = 0
+    speckle_kept_groups: Tuple[str, ...] = ('human', 'vehicle', 'object')
+    min_confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.columns < 1:
+            raise DrivableError(f'columns={self.columns}: the boundary needs at least one column')
+        left, right = self.front
+        if not 0 <= left < right <= 1:
+            raise DrivableError(
+                f'front={self.front}: give the left and right end as shares of '
+                "the image's width, 0 <= left < right <= 1"
+            )
+        if self.speckle < 0:
+            raise DrivableError(
+                f'speckle={self.speckle} pixels is negative: give 0 to switch it off'
+            )
+        if not 0 <= self.speckle_size <= 1:
+            raise DrivableError(
+                f'speckle_size={self.speckle_size} m is outside 0..1: it is the '
+                'size of what a vehicle may run over'
+            )
+        if not 0 <= self.min_confidence <= 1:
+            raise DrivableError(f'min_confidence={self.min_confidence} is outside 0..1')
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where the drivable area ends, for N columns of an image.
+
+    columns: (N,) float32, image column u of the boundary point, pixels.
+    rows: (N,) int32, first blocked row v from the bottom, or ROW_NONE.
+    blocking_class: (N,) uint8 class id, or CLASS_NONE.
+    confidence: (N,) float32, confidence 0..1 in the blocker; NaN where the engine gave none.
+    road_fraction, sidewalk_fraction: shares of all the image's pixels, 0..1.
+    profile: the same for narrower strips.
+    """
+
+    height: int
+    width: int
+    columns: np.ndarray
+    rows: np.ndarray
+    blocking_class: np.ndarray
+    confidence: np.ndarray
+    road_fraction: float
+    sidewalk_fraction: float
+    profile: ColumnProfile
+
+
+class BoundaryExtractor:
+    """Finds the boundary in label maps. Raises DrivableError for settings that cannot be.
+
+    wanted_drivable: the train ids for which an engine may find the blocked rows, which spares the
+        search; empty where a hood or a least confidence has a say in it.
+    """
+
+    def __init__(self, config: BoundaryConfig, class_map: ClassMap) -> None:
+        self.config = config
+        self._free = IdSet(class_map.drivable_ids(config.drivable))
+        kept = tuple(
+            entry.train_id
+            for entry in class_map.classes
+            if entry.group in config.speckle_kept_groups
+        )
+        self._speck_rule = SpeckRule(config.speckle_size, config.speckle, kept)
+        self._road = _id_or_none(class_map, 'road')
+        self._sidewalk = _id_or_none(class_map, 'sidewalk')
+        self.wanted_drivable: Tuple[int, ...] = (
+            self._free.ids if config.hood.empty and config.min_confidence == 0 else ()
+        )
+        self._starts = np.zeros(0, np.int32)
+        self._starts_size = (0, 0)
+        self._scratch = np.zeros((0, 0), np.uint8)
+
+    def extract(
+        self,
+        labels: np.ndarray,
+        confidence: Optional[np.ndarray] = None,
+        scale: Optional[PixelScale] = None,
+        blocked: Optional[BlockedRows] = None,
+    ) -> Boundary:
+        """Boundary of one label map (H, W) uint8, with its confidence map (H, W) uint8 or None.
+
+        scale: pixels per metre on the ground, where the camera is calibrated; for specks.
+        blocked: what the engine found of it; passed over where it is not for `wanted_drivable`.
+        """
+        profile = self.profile(labels, confidence, scale, blocked)
+        road, sidewalk = _fractions(labels, (self._road, self._sidewalk))
+        return self.summarise(profile, road, sidewalk)
+
+    def profile(
+        self,
+        labels: np.ndarray,
+        confidence: Optional[np.ndarray] = None,
+        scale: Optional[PixelScale] = None,
+        blocked: Optional[BlockedRows] = None,
+    ) -> ColumnProfile:
+        """First blocked pixel of every column; arguments as in `extract`."""
+        _check_maps(labels, confidence)
+        if self._scratch.shape != labels.shape:
+            self._scratch = np.empty_like(labels)
+        starts = self._starts_of(labels.shape)
+        visible = starts >= 0
+        starts = np.where(visible, starts, labels.shape[0] - 1).astype(np.int32)
+        believed = self._believed(labels, confidence)
+        if blocked and blocked.drivable == self.wanted_drivable:
+            rows = blocked.rows.copy()
+        else:
+            rows = first_blocked_rows(believed, self._free, starts)
+        cleaned, rows = look_past_specks(
+            believed, rows, self._free, self._speck_rule, scale, self._scratch
+        )
+        rows[~visible] = starts[~visible]
+        classes = _at(labels, rows)
+        # Where nothing blocks, and where what blocks is doubtful road.
+        classes[(rows == ROW_NONE) | ~self._free.excludes(classes)] = CLASS_NONE
+        reached = reachable_columns(cleaned, rows, starts, self._free, self.config.front)
+        rows, classes = _block(rows, classes, starts, reached)
+        classes[~visible] = CLASS_NONE
+        return ColumnProfile.of_pixels(
+            labels.shape[0], rows, starts, classes, _confidence_at(confidence, rows)
+        )
+
+    def summarise(
+        self, profile: ColumnProfile, road_fraction: float = 0.0, sidewalk_fraction: float = 0.0
+    ) -> Boundary:
+        """Boundary of N columns from a profile: the lowest row in each column's span."""
+        nearest = nearest_in_spans(-profile.rows.astype(np.float64), self.config.columns)
+        return Boundary(
+            profile.height,
+            profile.width,
+            profile.columns[nearest].astype(np.float32),
+            profile.rows[nearest],
+            profile.classes[nearest],
+            profile.confidence[nearest],
+            road_fraction,
+            sidewalk_fraction,
+            profile,
+        )
+
+    def _starts_of(self, size: Tuple[int, ...]) -> np.ndarray:
+        if size != self._starts_size:
+            self._starts = self.config.hood.starts(size[0], size[1])
+            self._starts_size = (size[0], size[1])
+        return self._starts
+
+    def _believed(self, labels: np.ndarray, confidence: Optional[np.ndarray]) -> np.ndarray:
+        """`labels`, with those pixels that are not confident enough turned to none."""
+        if confidence is None or self.config.min_confidence == 0:
+            return labels
+        least = round(self.config.min_confidence * 255)
+        cv2.threshold(confidence, least - 1, CLASS_NONE, cv2.THRESH_BINARY_INV, dst=self._scratch)
+        return cv2.bitwise_or(labels, self._scratch, dst=self._scratch)
+
+
+def _block(
+    rows: np.ndarray, classes: np.ndarray, starts: np.ndarray, reached: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Block columns that are not reached, from their start on, by the class that parts them off.
+
+    That is the class of the nearest column that is blocked from its own start on.
+    """
+    cut_off = ~reached & (rows != starts)
+    if not cut_off.any():
+        return rows, classes
+    blockers = np.flatnonzero(rows == starts)
+    classes = classes.copy()
+    index = np.flatnonzero(cut_off)
+    classes[index] = classes[_nearest(blockers, index)] if len(blockers) else CLASS_NONE
+    return np.where(cut_off, starts, rows), classes
+
+
+def _nearest(candidates: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """For each index the nearest of the sorted, non-empty candidates."""
+    after = np.clip(np.searchsorted(candidates, index), 0, len(candidates) - 1)
+    before = np.maximum(after - 1, 0)
+    left, right = candidates[before], candidates[after]
+    result: np.ndarray = np.where(np.abs(index - left) <= np.abs(right - index), left, right)
+    return result
+
+
+def _confidence_at(confidence: Optional[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Mean confidence of the first pixels of each blocker; of the top pixel where none blocks."""
+    if confidence is None:
+        return np.full(len(rows), np.nan, np.float32)
+    total = np.zeros(len(rows), np.float32)
+    for depth in range(_CONFIDENCE_DEPTH):
+        total += _at(confidence, np.maximum(rows - depth, 0))
+    return total / np.float32(255 * _CONFIDENCE_DEPTH)
+
+
+def _at(image: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Value of each column's pixel in `rows` (W,); of the last row for row -1."""
+    height, width = image.shape
+    values: np.ndarray = image.ravel().take(rows % height * width + np.arange(width))
+    return values
+
+
+def _fractions(labels: np.ndarray, ids: Sequence[Optional[int]]) -> List[float]:
+    """Share of the pixels of each class, counted in some 300 rows; 0 for None."""
+    counts: List[int] = [0] * len(ids)
+    seen = labels[:: max(1, len(labels) // _FRACTION_ROWS)]
+    for top in range(0, len(seen), _BAND):
+        band = seen[top : top + _BAND]
+        for index, train_id in enumerate(ids):
+            if train_id is not None:
+                counts[index] += int(np.count_nonzero(band == np.uint8(train_id)))
+    return [count / seen.size for count in counts]
+
+
+def _id_or_none(class_map: ClassMap, name: str) -> Optional[int]:
+    return class_map.names.index(name) if name in class_map.names else None
+
+
+def _check_maps(labels: np.ndarray, confidence: Optional[np.ndarray]) -> None:
+    if labels.ndim != 2 or labels.size == 0 or labels.dtype != np.uint8:
+        raise DrivableError(
+            f'a label map is (height, width) uint8 and not empty; '
+            f'this one is {labels.shape} {labels.dtype}'
+        )
+    if confidence is not None and (
+        confidence.shape != labels.shape or confidence.dtype != np.uint8
+    ):
+        raise DrivableError(
+            f"a confidence map is uint8 of the label map's size {labels.shape}; "
+            f'this one is {confidence.shape} {confidence.dtype}'
+        )

@@ -1,0 +1,163 @@
+"""Occupancy grid of the free ground, in the vehicle frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import List, NamedTuple
+
+import cv2
+import numpy as np
+
+from segformer_ros.drivable.contacts import Contacts
+from segformer_ros.drivable.errors import DrivableError
+from segformer_ros.drivable.ground import GroundProjection
+from segformer_ros.drivable.profile import ROW_NONE, ColumnProfile
+
+FREE, OCCUPIED, UNKNOWN = 0, 100, -1
+"""Values of nav_msgs/OccupancyGrid."""
+
+_MAX_CELLS = 4_000_000
+_CONTOUR_ROWS = 8  # rows between two points of the contour along a column
+_CONTOUR_STRIPS = 4  # strips between two points of the contour along the bottom
+_SHIFT = 6  # bits of sub-cell precision in drawing
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """Extent and resolution of the grid: metres in the vehicle frame.
+
+    max_footprint: no cell is called free where one image row spans more ground than this, m; what
+        is smaller than that may stand between two rows unseen. With a camera 1.5 m high and a
+        focal length of 1000 pixels a row spans 1 m at 39 m, at 0.3 m height at 17 m.
+    """
+
+    resolution: float = 0.2
+    x_min: float = 0.0
+    x_max: float = 40.0
+    y_min: float = -15.0
+    y_max: float = 15.0
+    max_footprint: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = (self.resolution, self.x_min, self.x_max, self.y_min, self.y_max)
+        if not all(map(math.isfinite, values)) or self.resolution <= 0:
+            raise DrivableError(f'grid of resolution {self.resolution} m: give metres above 0')
+        if not self.max_footprint > 0:
+            raise DrivableError(f'grid max_footprint={self.max_footprint} m: give metres above 0')
+        if self.x_max - self.x_min < self.resolution or self.y_max - self.y_min < self.resolution:
+            raise DrivableError(
+                f'grid x {self.x_min}..{self.x_max}, y {self.y_min}..{self.y_max} '
+                f'm holds no cell of {self.resolution} m: give min below max'
+            )
+        if self.width * self.height > _MAX_CELLS:
+            raise DrivableError(
+                f'grid of {self.width}x{self.height} cells is too large (at most '
+                f'{_MAX_CELLS}): use a coarser resolution or a smaller range'
+            )
+
+    @property
+    def width(self) -> int:
+        """Cells along x."""
+        return round((self.x_max - self.x_min) / self.resolution)
+
+    @property
+    def height(self) -> int:
+        """Cells along y."""
+        return round((self.y_max - self.y_min) / self.resolution)
+
+
+class GridNumbers(NamedTuple):
+    """What nav_msgs/OccupancyGrid holds.
+
+    cells: (height, width) int8 FREE, OCCUPIED or UNKNOWN; cells[iy, ix] spans x from
+    origin_x + ix * resolution and y from origin_y + iy * resolution; ravelled, it is `data`.
+    """
+
+    resolution: float
+    origin_x: float
+    origin_y: float
+    cells: np.ndarray
+
+
+def occupancy_grid(
+    config: GridConfig, ground: GroundProjection, profile: ColumnProfile, contacts: Contacts
+) -> GridNumbers:
+    """Grid of one frame: free where all of a cell is seen free, occupied at blockers' contacts.
+
+    The free region's outline in the image is carried over to the ground. Cells that the outline
+    touches, and all that lies behind a blocker or outside the view, stay unknown.
+    """
+    free = np.zeros((config.height, config.width), np.uint8)
+    outline = np.zeros_like(free)
+    contours = [_to_cells(points, config) for points in _contours(config, ground, profile)]
+    if contours:
+        cv2.fillPoly(free, contours, 1, shift=_SHIFT)
+        cv2.polylines(outline, contours, True, 1, shift=_SHIFT)
+    # A thin line misses cells whose corner it cuts.
+    free[cv2.dilate(outline, _CROSS) != 0] = 0
+    cells = np.where(free, FREE, UNKNOWN).astype(np.int8)
+    index = np.floor((contacts.points - (config.x_min, config.y_min)) / config.resolution)
+    inside = ((index >= 0) & (index < (config.width, config.height))).all(axis=1)
+    ix, iy = index[inside].astype(np.intp).T
+    cells[iy, ix] = OCCUPIED
+    return GridNumbers(config.resolution, config.x_min, config.y_min, cells)
+
+
+def farthest_free(config: GridConfig, ground: GroundProjection) -> float:
+    """Distance from the camera's foot, m, up to which cells may be called free."""
+    corners_x = np.abs([config.x_min - ground.foot[0], config.x_max - ground.foot[0]]).max()
+    corners_y = np.abs([config.y_min - ground.foot[1], config.y_max - ground.foot[1]]).max()
+    corner = math.hypot(corners_x, corners_y)
+    return min(corner, ground.range_of_footprint(config.max_footprint))
+
+
+def _to_cells(points: np.ndarray, config: GridConfig) -> np.ndarray:
+    """Points (K, 2) x, y in m as fixed-point cell coordinates of drawing functions."""
+    cells = (points - (config.x_min, config.y_min)) / config.resolution - 0.5
+    return np.round(cells * (1 << _SHIFT)).astype(np.int32)
+
+
+def _contours(
+    config: GridConfig, ground: GroundProjection, profile: ColumnProfile
+) -> List[np.ndarray]:
+    """Outlines (K, 2) of the free ground, x, y in m, one for each group of usable columns.
+
+    Edges one pixel below the contact: the last pixel known to be free, to its centre and beyond.
+    """
+    bottom = np.minimum(profile.starts + 1, ground.rays.lowest[profile.columns])
+    contact = np.where(profile.rows == ROW_NONE, 0, profile.rows + 2)
+    # Between the columns that two strips stand for there may be what either of them has.
+    sides = np.concatenate([contact[:1], contact, contact[-1:]])
+    contact = np.maximum(np.maximum(sides[:-2], sides[2:]), contact)
+    farthest = ground.reach(farthest_free(config, ground))[profile.columns]
+    top = np.clip(contact, farthest, bottom)
+    strips = np.flatnonzero(farthest <= bottom)
+    groups = np.split(strips, np.flatnonzero(np.diff(strips) > 1) + 1)
+    return [
+        _contour(ground, profile.columns[group], top[group], bottom[group])
+        for group in groups
+        if len(group) > 1
+    ]
+
+
+def _contour(
+    ground: GroundProjection, columns: np.ndarray, top: np.ndarray, bottom: np.ndarray
+) -> np.ndarray:
+    """Closed outline: up the first column, along the tops, down the last, back along the bottom.
+
+    From one top to the next it runs along that of the two columns which is free there.
+    """
+    tops = np.concatenate([bottom[:1], top, bottom[-1:]])
+    at = np.concatenate([columns[:1], columns, columns[-1:]])
+    jump = np.diff(tops)
+    steps = np.maximum(np.ceil(np.abs(jump) / _CONTOUR_ROWS), 1).astype(np.intp)
+    start = np.repeat(np.arange(len(jump)), steps)
+    place = np.arange(len(start)) - np.repeat(np.cumsum(steps) - steps, steps)
+    edges = tops[start] + np.round(jump[start] * place / steps[start]).astype(np.intp)
+    walk = np.where(jump[start] < 0, at[1:][start], at[:-1][start])
+    back = np.append(np.arange(len(columns) - 1, 0, -_CONTOUR_STRIPS), 0)
+    return ground.points(
+        np.concatenate([edges, bottom[back]]), np.concatenate([walk, columns[back]])
+    )

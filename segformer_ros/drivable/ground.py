@@ -1,0 +1,280 @@
+"""Ground projection: from the boundary in the image to metres on flat ground.
+
+All results are in the vehicle frame: x forward, y left, metres, on the ground below the vehicle's
+origin; bearings in radians, 0 ahead, positive left.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Dict, NamedTuple, Tuple
+
+import numpy as np
+
+from segformer_ros.camera import CameraPose
+from segformer_ros.drivable.errors import DrivableError
+from segformer_ros.drivable.profile import ROW_NONE, ColumnProfile
+from segformer_ros.drivable.raytable import RayTable
+from segformer_ros.drivable.spans import nearest_in_spans
+
+
+@dataclass(frozen=True)
+class GroundConfig:
+    """How well the camera's pose is known, and when the sky is the sky.
+
+    pixel_sigma: standard deviation of the boundary's row, in cells of the mask (see `project`).
+    pitch_sigma, roll_sigma: of the pose's angles, rad. height_sigma: of its height, as a share.
+    horizon_margin: sky (or nothing) from closer than this many pitch_sigma below the horizon
+        upwards is the end of the view, not a blocker.
+    min_gap: free gaps between two blockers narrower than this are closed, m; 0: none.
+    """
+
+    pixel_sigma: float = 1.0
+    pitch_sigma: float = math.radians(0.5)
+    roll_sigma: float = math.radians(0.5)
+    height_sigma: float = 0.02
+    horizon_margin: float = 2.0
+    min_gap: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in (
+            'pixel_sigma',
+            'pitch_sigma',
+            'roll_sigma',
+            'height_sigma',
+            'horizon_margin',
+            'min_gap',
+        ):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise DrivableError(f'{name}={value} is not a finite number from 0 upwards')
+
+
+_REACH_COLUMNS = 64
+_REACH_MARGIN = 0.05  # rows: more than the curve bends between two of these columns
+
+
+class ColumnRanges(NamedTuple):
+    """Where the view of free ground ends in each of a profile's M strips.
+
+    columns, edges: (M,) int, pixel column and pixel edge of the contact (see RayTable).
+    points: (M, 2) float64 ground point x, y at that edge; NaN where there is none.
+    distance: (M,) float64, m from the vehicle's origin. inf: no blocker seen. 0: blocked from
+        the first visible row on, so nearer than what the image shows. NaN: sees no ground.
+    """
+
+    columns: np.ndarray
+    edges: np.ndarray
+    points: np.ndarray
+    distance: np.ndarray
+
+
+@dataclass(frozen=True)
+class FreeSpace:
+    """Free distance for N columns.
+
+    strips: (N,) int, index of the profile's strip that each was measured in, the nearest.
+    bearing: (N,) float32, rad, from the vehicle's origin to the boundary point (or along the view
+        where nothing blocks). free_distance, distance_sigma: (N,) float32, m; see ColumnRanges;
+        sigma is inf where the distance is, and 0 where it is 0.
+    """
+
+    strips: np.ndarray
+    bearing: np.ndarray
+    free_distance: np.ndarray
+    distance_sigma: np.ndarray
+
+
+class GroundProjection:
+    """Projects image points to the ground for one calibration and one pose."""
+
+    def __init__(self, rays: RayTable, pose: CameraPose, config: GroundConfig) -> None:
+        self.rays = rays
+        self.pose = pose
+        self.config = config
+        self._rotation = pose.rotation()
+        #: The camera's foot: the ground point below it, (2,) x and y in the vehicle frame.
+        self.foot = pose.position[:2]
+        self._reach: Dict[float, np.ndarray] = {}
+
+    def directions(self, edges: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Viewing directions (n, 3) float64 in the vehicle frame, not normalised."""
+        directions: np.ndarray = (
+            self.rays.at(edges, columns) @ self._rotation[:, :2].T + self._rotation[:, 2]
+        )
+        return directions
+
+    def points(self, edges: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Ground points (n, 2) float64 x, y in m; NaN at or above the horizon."""
+        directions = self.directions(edges, columns)
+        sinking = np.where(directions[:, 2] < 0, -directions[:, 2], np.nan)
+        points: np.ndarray = self.foot + directions[:, :2] * (self.pose.height / sinking)[:, None]
+        return points
+
+    def reach(self, distance: float) -> np.ndarray:
+        """Highest edge of each column whose ground point is nearer than `distance`: (W,) int.
+
+        Measured from the camera's foot; inf: the first edge below the horizon. To 0.05 rows, on
+        the near side. Beyond `rays.edges` where no edge of the column is. Kept for later frames.
+        """
+        if distance not in self._reach:
+            self.find_reach((distance,))
+        return self._reach[distance]
+
+    def find_reach(self, distances: Tuple[float, ...]) -> None:
+        """Find what `reach` will be asked for: of several distances hardly slower than of one."""
+        # It is a smooth curve: found in some columns, between two rows, and joined.
+        columns = np.arange(self.rays.width)
+        stride = max(1, self.rays.width // _REACH_COLUMNS)
+        some = np.append(columns[:-1:stride], columns[-1:])
+        crossings = self._crossing(
+            np.repeat(np.array(distances), len(some)), np.tile(some, len(distances))
+        )
+        for distance, crossing in zip(distances, crossings.reshape(len(distances), -1)):
+            edges = np.ceil(np.interp(columns, some, crossing) + _REACH_MARGIN)
+            self._reach[distance] = np.maximum(edges, 0).astype(np.intp)
+
+    def edges_within(self, distance: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Highest edge of each column (n,) whose ground point is nearer than `distance` (n,), m.
+
+        Measured from the camera's foot; `rays.edges` or more where no edge of the column is.
+        """
+        edges: np.ndarray = np.maximum(np.ceil(self._crossing(distance, columns)), 0)
+        return edges.astype(np.intp)
+
+    def pixel_scale(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Pixels across that one metre spans where pixels (n,) see the ground: (n,) float.
+
+        0 at and above the horizon. (Ignores how the lens stretches the image off its axis.)
+        """
+        sinking = -self.directions(rows, columns)[:, 2]  # the ground's depth is height / sinking
+        scale: np.ndarray = self.rays.calibration.fx * np.maximum(sinking, 0) / self.pose.height
+        return scale
+
+    def range_of_footprint(self, depth: float) -> float:
+        """Distance from the foot, m, at which one image row spans `depth` m of ground.
+
+        One row is 1 / fy rad; at a distance d far above the height h it spans d^2 / (h fy).
+        """
+        return math.sqrt(depth * self.pose.height * self.rays.calibration.fy)
+
+    def column_ranges(self, profile: ColumnProfile, sky: Tuple[int, ...] = ()) -> ColumnRanges:
+        """End of the free ground in each pixel column; `sky`: class ids that need not block.
+
+        Sky ends the view where it begins at the horizon; further down it is a hole in the mask,
+        and blocks. Any other blocker that begins at or above the horizon has no ground point of
+        its own: its column is free up to the last ground that it shows.
+        """
+        columns = profile.columns
+        horizon = self.reach(math.inf)[columns]
+        blocked = profile.rows != ROW_NONE
+        contact = np.where(blocked, profile.rows + 1, 0)
+        edges = np.clip(contact, horizon, self.rays.edges - 1)
+        points = self.points(edges, columns)
+        distance = np.sqrt(np.square(points).sum(axis=1))
+        distance[~blocked] = np.inf
+        for class_id in sky:
+            index = np.flatnonzero(profile.classes == class_id)
+            distance[index[self._near_horizon(contact[index], columns[index])]] = np.inf
+        distance[profile.rows == profile.starts] = 0.0
+        distance[horizon > profile.starts + 1] = np.nan
+        return ColumnRanges(columns, edges, points, distance)
+
+    def project(self, ranges: ColumnRanges, columns: int, cell: float = 1.0) -> FreeSpace:
+        """Free space of `columns` spans; `cell`: rows that one cell of the mask spans."""
+        strips = nearest_in_spans(
+            np.where(np.isnan(ranges.distance), np.inf, ranges.distance), columns
+        )
+        edges, at, distance = ranges.edges[strips], ranges.columns[strips], ranges.distance[strips]
+        directions = self.directions(edges, at)
+        target = ranges.points[strips]
+        endless = ~np.isfinite(distance) | np.isnan(target[:, 0])
+        target = np.where(endless[:, None], directions[:, :2], target)
+        sigma = self._sigma(directions, directions - self.directions(edges - 1, at), cell)
+        sigma = np.where(np.isfinite(distance), np.where(distance > 0, sigma, 0.0), distance)
+        bearing = np.arctan2(target[:, 1], target[:, 0])
+        return FreeSpace(
+            strips,
+            bearing.astype(np.float32),
+            distance.astype(np.float32),
+            sigma.astype(np.float32),
+        )
+
+    def _crossing(self, distance: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Edge, as a fraction, at which each column (n,) passes `distance` (n,) m: (n,) float64.
+
+        Above or below the image where all of the column is nearer or further away.
+        """
+        # Ground distance shrinks from the horizon downwards and the margin is all but linear in
+        # the row: a few secant steps, with halving in between for lenses that bend it.
+        low: np.ndarray = np.zeros(len(columns), np.intp)
+        high: np.ndarray = np.full(len(columns), self.rays.edges - 1)
+        at_low, at_high = (self._margin(edges, columns, distance) for edges in (low, high))
+        with np.errstate(divide='ignore', invalid='ignore'):
+            for turn in range(2 * self.rays.edges.bit_length()):
+                size = high - low
+                if size.max(initial=0) <= 1:
+                    break
+                share = at_low / (at_low - at_high) if turn % 3 < 2 else np.full(len(low), 0.5)
+                share = np.where(np.isfinite(share), share, 0.5)
+                middle = low + np.clip((share * size).astype(np.intp), 1, np.maximum(size - 1, 1))
+                margin = self._margin(middle, columns, distance)
+                within = (margin > 0) & (size > 1)
+                beyond = ~(margin > 0) & (size > 1)
+                high, at_high = np.where(within, middle, high), np.where(within, margin, at_high)
+                low, at_low = np.where(beyond, middle, low), np.where(beyond, margin, at_low)
+            crossing = low + at_low / (at_low - at_high)
+        return np.where(np.isfinite(crossing), crossing, 2.0 * self.rays.edges)
+
+    def _margin(self, edges: np.ndarray, columns: np.ndarray, distance: np.ndarray) -> np.ndarray:
+        """How far below the ray to `distance` (n,) the ray of each edge points: (n,), > 0: within.
+
+        NaN where there is no ray.
+        """
+        x, y, z = self.directions(edges, columns).T
+        margin: np.ndarray = -z - self.pose.height / distance * np.sqrt(x * x + y * y)
+        return margin
+
+    def _near_horizon(self, edges: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Tell which edges (n,) are above the horizon or within its margin below."""
+        directions = self.directions(edges, columns)
+        sink = -directions[:, 2] / np.sqrt(np.square(directions).sum(axis=1))
+        margin = self.config.horizon_margin * self.config.pitch_sigma
+        near: np.ndarray = sink < math.sin(margin)
+        return near
+
+    def _sigma(self, direction: np.ndarray, one_row: np.ndarray, cell: float) -> np.ndarray:
+        """First-order standard deviation (N,) of the distance of ground points.
+
+        direction: (N, 3) to the points; one_row: (N, 3), its change over one row of the image.
+        The ground point is C + t v with t = h / -v_z. A small change dv of the direction moves it
+        by t (dv + v dv_z / -v_z); a change of height moves it along v.
+        """
+        scale = -self.pose.height / direction[:, 2]
+        slope = direction[:, :2] / -direction[:, 2:]
+        point = self.foot + slope * self.pose.height
+        outward = point / np.sqrt(np.square(point).sum(axis=1))[:, None]
+
+        def moved(change: np.ndarray) -> np.ndarray:
+            shift = scale[:, None] * (change[:, :2] + slope * change[:, 2:])
+            along: np.ndarray = (shift * outward).sum(axis=1)
+            return along
+
+        pitch_axis = np.array([-math.sin(self.pose.yaw), math.cos(self.pose.yaw), 0.0])
+        roll_axis = self._rotation[:, 2]
+        config = self.config
+        terms = (
+            moved(one_row) * (config.pixel_sigma * cell),
+            moved(direction @ _cross_matrix(pitch_axis).T) * config.pitch_sigma,
+            moved(direction @ _cross_matrix(roll_axis).T) * config.roll_sigma,
+            (slope * outward).sum(axis=1) * (self.pose.height * config.height_sigma),
+        )
+        sigma: np.ndarray = np.sqrt(np.square(terms).sum(axis=0))
+        return sigma
+
+
+def _cross_matrix(axis: np.ndarray) -> np.ndarray:
+    """Matrix (3, 3) whose product with v is the cross product of `axis` and v."""
+    x, y, z = axis
+    return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from segformer_ros.camera import CameraPose
+from segformer_ros.drivable import (
+    CalibrationError,
+    calibration_from_camera_info,
+    check_image_size,
+    pose_from_transform,
+)
+
+
+def camera_info(**changes: object) -> SimpleNamespace:
+    """A sensor_msgs/CameraInfo of a 640x480 camera."""
+    fields: dict[str, object] = {
+        'width': 640,
+        'height': 480,
+        'distortion_model': 'plumb_bob',
+        'd': [-0.2, 0.05, 0.001, -0.001, 0.0],
+        'k': [500.0, 0, 320, 0, 510, 240, 0, 0, 1],
+        'p': [450.0, 0, 321, 0, 0, 460, 239, 0, 0, 0, 1, 0],
+        'binning_x': 0,
+        'binning_y': 0,
+        'roi': SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False),
+    }
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def roi(x: int, y: int, width: int, height: int) -> SimpleNamespace:
+    return SimpleNamespace(x_offset=x, y_offset=y, width=width, height=height, do_rectify=False)
+
+
+def test_plain_camera_info() -> None:
+    calibration = calibration_from_camera_info(camera_info())
+    assert (calibration.width, calibration.height) == (640, 480)
+    assert (calibration.fx, calibration.fy, calibration.cx, calibration.cy) == (500, 510, 320, 240)
+    assert calibration.model == 'plumb_bob'
+    assert calibration.distortion == (-0.2, 0.05, 0.001, -0.001, 0.0)
+
+
+def test_rectified_images_use_the_projection_matrix() -> None:
+    calibration = calibration_from_camera_info(camera_info(), rectified=True)
+    assert (calibration.fx, calibration.fy, calibration.cx, calibration.cy) == (450, 460, 321, 239)
+    assert calibration.model == 'none'
+
+
+@pytest.mark.parametrize(
+    ('name', 'd', 'model'),
+    [
+        ('', [], 'none'),
+        ('plumb_bob', [], 'none'),
+        ('none', [], 'none'),
+        ('fisheye', [0.1, 0, 0, 0], 'equidistant'),
+        ('equidistant', [0.0] * 4, 'equidistant'),
+        ('rational_polynomial', [0.1] * 8, 'rational_polynomial'),
+    ],
+)
+def test_distortion_models(name: str, d: list[float], model: str) -> None:
+    info = camera_info(distortion_model=name, d=d)
+    assert calibration_from_camera_info(info).model == model
+
+
+def test_region_of_interest_sees_the_same_rays() -> None:
+    whole = calibration_from_camera_info(camera_info())
+    part = calibration_from_camera_info(camera_info(roi=roi(100, 60, 320, 240)))
+    assert (part.width, part.height) == (320, 240)
+    assert part.rays()[10, 20] == pytest.approx(whole.rays()[70, 120])
+
+
+def test_binned_pixel_looks_between_the_pixels_it_is_made_of() -> None:
+    info = camera_info(d=[], distortion_model='none')
+    whole = calibration_from_camera_info(info)
+    info.binning_x = info.binning_y = 2
+    binned = calibration_from_camera_info(info)
+    assert (binned.width, binned.height) == (320, 240)
+    middle = whole.rays()[20:22, 40:42].mean(axis=(0, 1))
+    assert binned.rays()[10, 20] == pytest.approx(middle)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'k': [0.0] * 9}, 'K all zero: the camera is not calibrated'),
+        ({'k': [math.nan] + [1.0] * 8}, 'which is not finite'),
+        ({'k': [0.0, 0, 320, 0, 510, 240, 0, 0, 1]}, 'focal length fx=0.0'),
+        ({'k': [500.0, 3, 320, 0, 510, 240, 0, 0, 1]}, 'skew of 3.0'),
+        ({'d': [math.nan] * 5}, 'not all finite'),
+        ({'d': [0.1] * 3}, 'not 3'),
+        ({'distortion_model': 'thin_prism'}, "'thin_prism', which is not known: use plumb_bob"),
+        ({'distortion_model': ''}, "distortion model '', which is not known"),
+        ({'width': 0, 'height': 0}, 'image size 0x0 is empty'),
+        ({'roi': roi(400, 0, 320, 480)}, 'outside its sensor of 640x480'),
+    ],
+)
+def test_what_is_no_calibration_is_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(CalibrationError, match=words):
+        calibration_from_camera_info(camera_info(**changes))
+
+
+def test_uncalibrated_projection_matrix_is_refused() -> None:
+    with pytest.raises(CalibrationError, match='P all zero'):
+        calibration_from_camera_info(camera_info(p=[0.0] * 12), rectified=True)
+
+
+def test_calibration_of_another_size_is_refused() -> None:
+    calibration = calibration_from_camera_info(camera_info())
+    check_image_size(calibration, height=480, width=640)
+    with pytest.raises(CalibrationError, match='640x480 images, but the image is 1280x720'):
+        check_image_size(calibration, height=720, width=1280)
+
+
+@pytest.mark.parametrize(
+    'pose',
+    [
+        CameraPose(1.2),
+        CameraPose(0.3, pitch=0.4, roll=-0.1, yaw=2.8, x=1.0, y=-0.5),
+        CameraPose(2.5, pitch=-0.2, roll=0.3, yaw=-1.0),
+    ],
+)
+def test_pose_from_transform_inverts_the_rotation(pose: CameraPose) -> None:
+    found = pose_from_transform(tuple(pose.position), quaternion_of(pose.rotation()))
+    for name in ('height', 'pitch', 'roll', 'yaw', 'x', 'y'):
+        assert getattr(found, name) == pytest.approx(getattr(pose, name), abs=1e-9)
+
+
+def test_transform_of_a_level_optical_frame() -> None:
+    """The usual rotation from a base frame to an optical frame: x right, y down, z forward."""
+    pose = pose_from_transform((1.5, 0.0, 1.2), (-0.5, 0.5, -0.5, 0.5))
+    assert (pose.x, pose.height) == (1.5, 1.2)
+    assert (pose.pitch, pose.roll, pose.yaw) == pytest.approx((0, 0, 0), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ('translation', 'quaternion', 'words'),
+    [
+        ((0, 0, 1), (0, 0, 0, 0), 'whose length is 0 and not 1'),
+        ((0, 0, 1), (math.nan, 0, 0, 1), 'whose length is nan'),
+        ((0, 0, -0.2), (-0.5, 0.5, -0.5, 0.5), 'camera height -0.2 m is not above the ground'),
+        ((math.nan, 0, 1), (-0.5, 0.5, -0.5, 0.5), 'x=nan is not a finite number'),
+    ],
+)
+def test_what_is_no_mount_is_refused(
+    translation: tuple[float, ...], quaternion: tuple[float, ...], words: str
+) -> None:
+    with pytest.raises(CalibrationError, match=words):
+        pose_from_transform(translation, quaternion)
+
+
+def quaternion_of(matrix: np.ndarray) -> tuple[float, ...]:
+    """x, y, z, w of a rotation matrix, from its eigenvector of eigenvalue 1 of 4x4 form."""
+    m = matrix
+    k = np.array(
+        [
+            [m[0, 0] - m[1, 1] - m[2, 2], m[1, 0] + m[0, 1], m[2, 0] + m[0, 2], m[2, 1] - m[1, 2]],
+            [m[1, 0] + m[0, 1], m[1, 1] - m[0, 0] - m[2, 2], m[2, 1] + m[1, 2], m[0, 2] - m[2, 0]],
+            [m[2, 0] + m[0, 2], m[2, 1] + m[1, 2], m[2, 2] - m[0, 0] - m[1, 1], m[1, 0] - m[0, 1]],
+            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], np.trace(m)],
+        ]
+    )
+    return tuple(np.linalg.eigh(k / 3)[1][:, -1])

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drivable_world import CAR, PERSON, SIDEWALK, SKY, World
+
+from segformer_ros.camera import CameraPose
+from segformer_ros.classes import ClassMap
+from segformer_ros.drivable import CLASS_NONE, Corridor, DrivableAreaEstimator, DrivableConfig
+
+
+def corridor_of(
+    world: World, class_map: ClassMap, width: float = 2.0, labels: np.ndarray | None = None
+) -> Corridor:
+    estimator = DrivableAreaEstimator(DrivableConfig(corridor_width=width), class_map)
+    return estimator.update(
+        world.labels() if labels is None else labels, None, world.calibration, world.pose
+    ).corridor
+
+
+def test_nearest_blocker_in_the_corridor_ends_it(world: World, class_map: ClassMap) -> None:
+    world.panels = [
+        (14.0, -0.9, 0.9, 1.5, CAR),
+        (9.0, 0.6, 1.1, 1.7, PERSON),
+        (5.0, -2.5, -1.5, 1.0, CAR),
+    ]
+    corridor = corridor_of(world, class_map)
+    assert corridor.width == 2.0
+    assert corridor.distance == pytest.approx(9.0, rel=0.05)
+    assert corridor.blocking_class == PERSON
+
+
+def test_corridor_as_wide_as_the_vehicle(world: World, class_map: ClassMap) -> None:
+    world.panels = [(14.0, -0.9, 0.9, 1.5, CAR), (9.0, 0.6, 1.1, 1.7, PERSON)]
+    assert corridor_of(world, class_map, width=1.0).blocking_class == CAR
+    wide = corridor_of(world, class_map, width=8.4)
+    assert wide.blocking_class == SIDEWALK
+    assert wide.distance < 9.0
+
+
+def test_open_road_has_no_end(world: World, class_map: ClassMap) -> None:
+    corridor = corridor_of(world, class_map, labels=np.zeros((180, 320), np.uint8))
+    assert corridor == (2.0, math.inf, CLASS_NONE)
+
+
+def test_pure_sky_leaves_nothing_free(world: World, class_map: ClassMap) -> None:
+    corridor = corridor_of(world, class_map, labels=np.full((180, 320), SKY, np.uint8))
+    assert corridor == (2.0, 0.0, SKY)
+
+
+def test_corridor_is_that_of_the_vehicle_not_of_the_camera(
+    world: World, class_map: ClassMap
+) -> None:
+    """A camera that looks 20 degrees to the left from 1.5 m before the vehicle's origin."""
+    world.pose = replace(world.pose, yaw=math.radians(20.0), x=1.5)
+    world.panels = [(10.0, -0.5, 0.5, 1.5, CAR)]
+    corridor = corridor_of(world, class_map)
+    assert corridor.blocking_class == CAR
+    assert corridor.distance == pytest.approx(10.0, rel=0.05)
+
+
+def test_camera_that_does_not_see_the_corridor_leaves_nothing_free(
+    world: World, class_map: ClassMap
+) -> None:
+    world.pose = replace(world.pose, yaw=math.radians(90.0))
+    assert corridor_of(world, class_map) == (2.0, 0.0, CLASS_NONE)
+    world.pose = CameraPose(1.4, pitch=-1.2)
+    assert corridor_of(world, class_map, labels=np.zeros((180, 320), np.uint8)).distance == 0.0
+
+
+def test_blocker_beside_the_corridor_that_hides_it_ends_it(
+    world: World, class_map: ClassMap
+) -> None:
+    """A camera 3 m to the left sees the corridor over a car that stands between them."""
+    world.pose = CameraPose(1.4, pitch=0.05, yaw=math.radians(-20.0), y=3.0)
+    world.panels = [(8.0, 1.2, 2.2, 3.0, CAR)]
+    corridor = corridor_of(world, class_map)
+    # Sight line over the car's inner end, from (0, 3) through (8, 1.2), is at y = 1 from x = 8.9.
+    assert corridor.blocking_class == CAR
+    assert corridor.distance == pytest.approx(8.9, rel=0.07)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segformer_ros.birdseye import BirdsEye, class_color, class_name
+from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.drivable import (
+    DrivableArea,
+    DrivableAreaEstimator,
+    DrivableConfig,
+    GridNumbers,
+)
+from segformer_ros.frame import Stamp
+
+CAR = 13
+GREEN = (92, 128, 74)
+
+
+@pytest.fixture(scope='module')
+def class_map() -> ClassMap:
+    return load_class_map('cityscapes')
+
+
+@pytest.fixture(scope='module')
+def seen(class_map: ClassMap) -> tuple[DrivableArea, GridNumbers]:
+    """A road to the horizon, with a car in the left half from row 100 up."""
+    labels = np.zeros((180, 320), np.uint8)
+    labels[:60] = 10
+    labels[50:100, 80:140] = CAR
+    estimator = DrivableAreaEstimator(DrivableConfig(), class_map)
+    area = estimator.update(
+        labels, None, Calibration.pinhole(320, 180, 70.0), CameraPose(1.4, pitch=0.1)
+    )
+    grid = estimator.grid(area)
+    assert grid is not None
+    return area, grid
+
+
+def has_color(picture: np.ndarray, color: tuple[int, ...]) -> np.ndarray:
+    return np.asarray((np.abs(picture.astype(int) - color) <= 2).all(axis=-1))
+
+
+def test_panel_shows_free_ground_ahead_and_the_blocker_left(
+    class_map: ClassMap, seen: tuple[DrivableArea, GridNumbers]
+) -> None:
+    panel = BirdsEye(400, 300, class_map).draw(*seen)
+    assert panel.shape == (400, 300, 3)
+    assert panel.dtype == np.uint8
+    free = has_color(panel, GREEN)
+    rows, columns = np.nonzero(free)
+    assert len(rows) > 500
+    assert rows.min() < 300 < rows.max()  # x points up
+    rows, columns = np.nonzero(has_color(panel, class_color(class_map, CAR)))
+    assert len(columns) > 10
+    assert columns.max() < 150  # y points left
+
+
+def test_panel_scales_a_grid_to_its_size(
+    class_map: ClassMap, seen: tuple[DrivableArea, GridNumbers]
+) -> None:
+    small, large = (
+        has_color(BirdsEye(side, side, class_map).draw(*seen), GREEN).mean() for side in (200, 400)
+    )
+    assert small == pytest.approx(large, rel=0.2)
+
+
+def test_distances_of_the_rings_are_not_cut_off(
+    class_map: ClassMap, seen: tuple[DrivableArea, GridNumbers]
+) -> None:
+    area, _ = seen
+    deep = GridNumbers(0.2, 0.0, -12.0, np.full((120, 150), -1, np.int8))
+    for width in (200, 270):
+        panel = BirdsEye(360, width, class_map).draw(area, deep)
+        letters = panel[25:].min(axis=-1) >= 220  # below the caption
+        assert letters[:, width // 2 + 20 :].any()
+        assert not letters[:, -3:].any()
+
+
+@pytest.mark.parametrize(
+    'area', [DrivableArea(Stamp(0, 0)), DrivableArea.invalid(Stamp(0, 0), 'the camera is silent')]
+)
+def test_panel_without_metres_says_so(class_map: ClassMap, area: DrivableArea) -> None:
+    panel = BirdsEye(100, 300, class_map).draw(area, None)
+    assert not has_color(panel, GREEN).any()
+    assert (panel > 150).any()  # the words
+
+
+def test_unknown_classes_have_a_name_and_a_colour(class_map: ClassMap) -> None:
+    assert class_name(class_map, CAR) == 'car'
+    assert class_name(class_map, 255) == 'unknown'
+    assert max(class_color(class_map, 255)) > 200
+    assert max(class_color(class_map, 14)) >= 110  # truck is nearly black on the road
