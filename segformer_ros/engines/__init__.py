@@ -1,0 +1,49 @@
+"""Engines: one file each, all with the contract of `base.Engine`."""
+
+from __future__ import annotations
+
+from typing import Dict, Type
+
+from segformer_ros.engines.auto import AutoEngine
+from segformer_ros.engines.base import (
+    UPSAMPLING,
+    Engine,
+    EngineError,
+    EngineOptions,
+    Traffic,
+    Wanted,
+)
+from segformer_ros.engines.fake import FakeEngine, fake_spec
+from segformer_ros.engines.openvino import OpenVinoEngine
+from segformer_ros.engines.tensorrt import TensorRtEngine
+from segformer_ros.model import ModelSpec
+
+ENGINES: Dict[str, Type[Engine]] = {
+    'openvino': OpenVinoEngine,
+    'fake': FakeEngine,
+    'tensorrt': TensorRtEngine,
+}
+
+
+def create_engine(
+    spec: ModelSpec, name: str = 'auto', options: EngineOptions = EngineOptions()
+) -> Engine:
+    """Make an engine by name, not yet active; 'auto' takes the best that this machine can run."""
+    if name == AutoEngine.name:
+        return AutoEngine(spec, options)
+    if name not in ENGINES:
+        raise EngineError(f'no engine {name!r}; use auto, {", ".join(ENGINES)}')
+    return ENGINES[name](spec, options)
+
+
+__all__ = [
+    'ENGINES',
+    'UPSAMPLING',
+    'Engine',
+    'EngineError',
+    'EngineOptions',
+    'Traffic',
+    'Wanted',
+    'create_engine',
+    'fake_spec',
+]

@@ -1,0 +1,83 @@
+"""The automatic choice: the best engine that this machine can run, and why not a better one."""
+
+from __future__ import annotations
+
+import logging
+from typing import Dict, List, Optional, Sequence, Tuple, Type
+
+from segformer_ros.engines.base import Engine, EngineError, Traffic, Wanted
+from segformer_ros.engines.cuda.driver import find_gpus
+from segformer_ros.engines.openvino import OpenVinoEngine
+from segformer_ros.engines.tensorrt import TensorRtEngine
+from segformer_ros.frame import Frame
+from segformer_ros.segmentation import Segmentation
+
+CANDIDATES: Tuple[Type[Engine], ...] = (TensorRtEngine, OpenVinoEngine)
+"""Best first."""
+
+_log = logging.getLogger(__name__)
+
+
+class AutoEngine(Engine):
+    """Stands for the first candidate that can be activated; facts name those that could not."""
+
+    name = 'auto'
+    precisions = tuple(
+        dict.fromkeys(precision for engine in CANDIDATES for precision in engine.precisions)
+    )
+    _chosen: Optional[Engine] = None
+    _passed_over: str = ''
+
+    def activate(self) -> None:
+        """Activate the first candidate that can be; raises EngineError with all reasons."""
+        reasons: List[str] = []
+        for candidate in CANDIDATES:
+            try:
+                engine = candidate(self.spec, self.options)
+                engine.activate()
+            except EngineError as error:
+                reasons.append(f'{candidate.name}: {error}')
+                continue
+            self._chosen, self._passed_over = engine, '; '.join(reasons)
+            # Where there is no GPU at all, that is no news.
+            level = logging.WARNING if _has_gpu() else logging.INFO
+            for reason in reasons:
+                _log.log(level, 'engine %s is used; not %s', engine.name, reason)
+            return
+        raise EngineError(f'no engine can run this model here: {"; ".join(reasons)}')
+
+    def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
+        """Segment frames with the chosen engine."""
+        if self._chosen is None:
+            raise EngineError(f'engine {self.name!r} is not active; call activate() first')
+        return self._chosen.segment(frames, wanted)
+
+    def deactivate(self) -> None:
+        """Give back what the chosen engine took."""
+        if self._chosen is not None:
+            self._chosen.deactivate()
+        self._chosen = None
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the last `segment` moved."""
+        return self._chosen.traffic if self._chosen else Traffic()
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the device's memory in use, by all programs."""
+        return self._chosen.memory if self._chosen else 0
+
+    def facts(self) -> Dict[str, str]:
+        """The chosen engine's facts, and why a better one is not used."""
+        if self._chosen is None:
+            return {'engine': self.name, 'model': str(self.spec.path)}
+        facts = self._chosen.facts()
+        return {**facts, 'passed over': self._passed_over} if self._passed_over else facts
+
+
+def _has_gpu() -> bool:
+    try:
+        return bool(find_gpus())
+    except EngineError:
+        return False

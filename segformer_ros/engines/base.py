@@ -1,0 +1,146 @@
+"""The contract of every engine: frames in, label maps at the frame's size out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelSpec
+from segformer_ros.segmentation import Segmentation
+
+UPSAMPLING = ('exact', 'fast')
+INFERENCE = ('whole', 'slide')
+
+
+class EngineError(RuntimeError):
+    """An engine that cannot be made or cannot segment: says why and what to do."""
+
+
+class Wanted(NamedTuple):
+    """What the caller wants of one call.
+
+    confidence: fill Segmentation.confidence too.
+    upsampling: 'exact' upsamples the logits bilinearly and takes the argmax after it (the golden
+        reference); 'fast' takes the argmax at the logits' size and repeats it (nearest).
+    size: (height, width) of the label maps; None for each frame's own.
+
+    What an engine may add where that costs it next to nothing; others leave it None:
+
+    overlay: opacity 0..1 of the classes' colours in Segmentation.overlay; None for none.
+    drivable: train ids that are free in Segmentation.blocked; empty for none.
+    """
+
+    confidence: bool = False
+    upsampling: str = 'exact'
+    size: Optional[Tuple[int, int]] = None
+    overlay: Optional[float] = None
+    drivable: Tuple[int, ...] = ()
+
+
+class Traffic(NamedTuple):
+    """Bytes that the frames of one call moved, beside what the network itself reads and writes.
+
+    host: copied by the CPU from the messages. upload, download: copied to and from a GPU that has
+    memory of its own.
+    """
+
+    host: int = 0
+    upload: int = 0
+    download: int = 0
+
+    def plus(self, host: int = 0, upload: int = 0, download: int = 0) -> Traffic:
+        """These and further bytes."""
+        return Traffic(self.host + host, self.upload + upload, self.download + download)
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine is set up.
+
+    precision: 'auto', 'fp32', 'fp16', 'bf16', 'int8' or 'fastest'; each engine names those it has.
+    threads: CPU threads of inference; 0 leaves it to the engine.
+    device: index of the GPU.
+    cache_dir: where built engines are kept; None for the user's cache folder.
+    max_batch: most frames that a GPU takes at once; more go one batch after another.
+    workspace_mib: scratch memory of a build in MiB, at first; less where the GPU has less.
+    inference: 'whole' resizes a frame to the network's input; 'slide' moves the input over the
+        frame at the frame's own scale and merges the logits.
+    slide_stride: pixels from one window to the next; 0 for three quarters of the input's shorter
+        side, as the published numbers use it.
+    fake_delay: seconds that the fake engine sleeps for each call.
+    """
+
+    precision: str = 'auto'
+    threads: int = 0
+    device: int = 0
+    cache_dir: Optional[Path] = None
+    max_batch: int = 4
+    workspace_mib: int = 1024
+    inference: str = 'whole'
+    slide_stride: int = 0
+    fake_delay: float = 0.0
+
+
+class Engine(ABC):
+    """A network on one device, with the pre- and post-processing that belong to it.
+
+    An engine is used by one thread at a time: `activate`, any number of `segment`, `deactivate`;
+    or as a context manager. Heavy libraries are imported by `activate`.
+    """
+
+    name = ''
+    precisions: Tuple[str, ...] = ('auto',)
+
+    def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
+        if options.precision not in self.precisions:
+            raise EngineError(
+                f'engine {self.name!r} has no precision {options.precision!r}; '
+                f'use one of {", ".join(self.precisions)}'
+            )
+        if options.inference not in INFERENCE:
+            raise EngineError(
+                f'no inference {options.inference!r}; use one of {", ".join(INFERENCE)}'
+            )
+        if options.inference == 'slide' and spec.output_kind == 'labels':
+            raise EngineError(
+                f'{spec.path} gives labels, whose windows cannot be merged; export it with '
+                'logits, or use inference: whole'
+            )
+        self.spec = spec
+        self.options = options
+
+    @abstractmethod
+    def activate(self) -> None:
+        """Load the model onto the device; raises EngineError."""
+
+    @abstractmethod
+    def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
+        """Segment frames of any sizes; one Segmentation each, in order. Raises EngineError."""
+
+    @abstractmethod
+    def deactivate(self) -> None:
+        """Give back what `activate` took; may be called again without harm."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the last `segment` moved; nothing for an engine that reads frames in place."""
+        return Traffic()
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the device's memory in use, by all programs; 0 for an engine on the CPU."""
+        return 0
+
+    @abstractmethod
+    def facts(self) -> Dict[str, str]:
+        """What is running, for diagnostics: device, precision, versions."""
+
+    def __enter__(self) -> Engine:
+        self.activate()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.deactivate()

@@ -1,0 +1,170 @@
+"""Built engines, kept for the next start: built once, never loaded where anything differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import struct
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+
+from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.files import make_own_folder, read_if_own, write_atomically
+
+MAGIC = b'SEGFENG1'
+_HEADER = struct.Struct('<8sI')
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that a built engine depends on; two engines are the same only where all of it is.
+
+    model: SHA-256 of the ONNX that is built. library: TensorRT and its version. gpu: its name.
+    sm: compute capability times ten. shapes: input size and batches, in words.
+    """
+
+    model: str
+    library: str
+    gpu: str
+    sm: int
+    precision: str
+    shapes: str
+
+    @property
+    def file_name(self) -> str:
+        """Name of the cache's file."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return f'{hashlib.sha256(text.encode()).hexdigest()[:32]}.engine'
+
+
+class Entry(NamedTuple):
+    """An engine from the cache or just built. facts: what is known of it, for people."""
+
+    plan: bytes
+    facts: Dict[str, str]
+    built: bool
+
+
+Built = Tuple[bytes, Dict[str, str]]
+
+
+class EngineCache:
+    """A folder of engines that only its owner can read and write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, key: EngineKey) -> Optional[Entry]:
+        """The engine of a key; None where there is none, or one that cannot be trusted."""
+        path = self.folder / key.file_name
+        if not path.exists():
+            return None
+        data = read_if_own(path)
+        if data is None:
+            _log.warning("%s is not this user's own file; it is not loaded", path)
+            return None
+        reason, entry = _unpack(data, key)
+        if entry is None:
+            _log.warning('%s is %s; the engine is built again', path, reason)
+        return entry
+
+    def load_or_build(self, key: EngineKey, build: Callable[[], Built]) -> Entry:
+        """The engine of a key, built where it is not there; of two processes one builds.
+
+        A folder that cannot be written is survived: the engine is then built for this run alone.
+        """
+        entry = self.load(key)
+        if entry:
+            return entry
+        with self._locked(key):
+            entry = self.load(key)  # another process may have built it meanwhile
+            if entry:
+                return entry
+            plan, facts = build()
+            self._store(key, plan, facts)
+        return Entry(plan, facts, built=True)
+
+    def discard(self, key: EngineKey) -> None:
+        """Remove an engine that turned out not to load."""
+        try:
+            (self.folder / key.file_name).unlink()
+        except OSError as error:
+            _log.warning('the unusable engine stays in the cache: %s', error)
+
+    def _store(self, key: EngineKey, plan: bytes, facts: Dict[str, str]) -> None:
+        path = self.folder / key.file_name
+        try:
+            write_atomically(path, _pack(key, plan, facts))
+            for left in self.folder.glob(f'.{path.name}.*.partial'):
+                left.unlink()  # of builds that were killed; the lock is held
+        except OSError as error:
+            _log.warning(
+                'the engine is not kept in %s (%s) and will be built again at the next start',
+                self.folder,
+                error,
+            )
+
+    @contextmanager
+    def _locked(self, key: EngineKey) -> Iterator[None]:
+        """Hold the key's lock; without one where the folder allows none."""
+        import fcntl
+
+        path = self.folder / f'{key.file_name}.lock'
+        try:
+            make_own_folder(self.folder)
+            file = path.open('w')
+        except OSError as error:
+            _log.warning('the engine cache cannot be written: %s', error)
+            yield
+            return
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _log.info('another process is building this engine; waiting for it')
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:  # a file system without locks
+                _log.warning('%s cannot be locked: %s', path, error)
+            yield  # closing the file, or dying, gives the lock back
+
+
+def _pack(key: EngineKey, plan: bytes, facts: Dict[str, str]) -> bytes:
+    header = json.dumps(
+        {'key': asdict(key), 'facts': facts, 'sha256': hashlib.sha256(plan).hexdigest()}
+    ).encode()
+    return _HEADER.pack(MAGIC, len(header)) + header + plan
+
+
+def _unpack(data: bytes, key: EngineKey) -> Tuple[str, Optional[Entry]]:
+    """What is wrong with a file, or the engine in it."""
+    try:
+        magic, length = _HEADER.unpack_from(data)
+        header: Dict[str, Any] = json.loads(data[_HEADER.size : _HEADER.size + length])
+        plan = data[_HEADER.size + length :]
+        if magic != MAGIC:
+            return 'of another kind', None
+        if header['key'] != asdict(key):
+            return 'of another model, GPU or version', None
+        if header['sha256'] != hashlib.sha256(plan).hexdigest():
+            return 'damaged', None
+        return '', Entry(plan, dict(header['facts']), built=False)
+    except (struct.error, ValueError, KeyError, TypeError):
+        return 'damaged', None
+
+
+def read_plan(path: Path) -> bytes:
+    """A serialised engine that the user names; raises EngineError for what cannot be one."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EngineError(f'the engine file {path} cannot be read: {error.strerror}') from error
+    if len(data) < 64:
+        raise EngineError(
+            f'{path} is no engine: it has {len(data)} bytes; build it again with segformer build'
+        )
+    return data

@@ -1,0 +1,162 @@
+"""What the CPU engines share: pre- and post-processing around `_infer`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from segformer_ros.classes import IGNORE_ID
+from segformer_ros.engines.base import Engine, EngineError, EngineOptions, Wanted
+from segformer_ros.engines.fit import Fit, fit_frame, place
+from segformer_ros.engines.labelling import confidence_map, label_map, resize_labels
+from segformer_ros.engines.slide import LogitMosaic, check_scale, covered, windows
+from segformer_ros.frame import TO_BGR, Frame
+from segformer_ros.model import ModelSpec
+from segformer_ros.segmentation import Segmentation, StageTimes
+
+
+class _Output(NamedTuple):
+    """What the network gave for one frame, and the seconds that it took.
+
+    result: scores (C, h, w) or labels (h, w) that span `cover` (height, width) frame pixels.
+    """
+
+    result: np.ndarray
+    cover: Tuple[int, int]
+    preprocess: float
+    inference: float
+
+    def kept(self) -> _Output:
+        """The same with the result in memory of its own."""
+        return self._replace(result=self.result.copy())
+
+
+class CpuEngine(Engine):
+    """An engine whose network takes uint8 BGR pixels and runs frame by frame.
+
+    A batch gains nothing on a CPU that one frame already fills, so frames go one after another;
+    only the labels of one are made while the network runs on the next.
+    """
+
+    def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
+        super().__init__(spec, options)
+        if spec.built:
+            raise EngineError(
+                f'{spec.path} is a built engine, which runs on a GPU alone; give the ONNX file '
+                'that it was built from'
+            )
+        self._input = np.zeros((1, *spec.size, 3), np.uint8)
+
+    @abstractmethod
+    def _infer(self, pixels: np.ndarray) -> np.ndarray:
+        """Run the network: (1, h, w, 3) uint8 BGR to (C, h', w') scores or (h', w') labels.
+
+        What it returns may be overwritten by the next call.
+        """
+
+    @property
+    @abstractmethod
+    def active(self) -> bool:
+        """Whether `activate` was called and `deactivate` was not."""
+
+    def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
+        """Segment frames of any sizes, one after another; a frame is finished beside the next."""
+        if not self.active:
+            raise EngineError(f'engine {self.name!r} is not active; call activate() first')
+        if len(frames) == 1:
+            return [self._finish(frames[0], self._run(frames[0]), wanted)]
+        with ThreadPoolExecutor(1, thread_name_prefix='postprocess') as finisher:
+            # A copy, since the network writes its next output into the same memory.
+            outputs = ((frame, self._run(frame).kept()) for frame in frames)
+            futures = [finisher.submit(self._finish, *output, wanted) for output in outputs]
+            return [future.result() for future in futures]
+
+    def _run(self, frame: Frame) -> _Output:
+        return self._slide(frame) if self.options.inference == 'slide' else self._whole(frame)
+
+    def _finish(self, frame: Frame, output: _Output, wanted: Wanted) -> Segmentation:
+        start = perf_counter()
+        size = wanted.size or (frame.height, frame.width)
+        labels, confidence = self._postprocess(output, (frame.height, frame.width), size, wanted)
+        times = StageTimes(
+            preprocess=output.preprocess * 1e3,
+            inference=output.inference * 1e3,
+            postprocess=(perf_counter() - start) * 1e3,
+        )
+        return Segmentation(labels, times, confidence)
+
+    def _whole(self, frame: Frame) -> _Output:
+        """The network on the frame resized to its input."""
+        start = perf_counter()
+        fit = fit_frame((frame.height, frame.width), self.spec.size, self.spec.fit)
+        self._write(frame.pixels, frame.encoding, fit)
+        prepared = perf_counter()
+        result = fit.crop(self._infer(self._input))
+        return _Output(
+            result, (frame.height, frame.width), prepared - start, perf_counter() - prepared
+        )
+
+    def _slide(self, frame: Frame) -> _Output:
+        """The network on each window of the frame at the frame's own scale."""
+        crop, size = self.spec.size, (frame.height, frame.width)
+        mosaic = LogitMosaic(len(self.spec.class_map), size)
+        preprocess = inference = 0.0
+        for window in windows(size, crop, self.options.slide_stride):
+            start = perf_counter()
+            piece = frame.pixels[window.row :, window.column :][: crop[0], : crop[1]]
+            self._write(piece, frame.encoding, Fit(piece.shape[:2], crop))
+            prepared = perf_counter()
+            logits = self._logits(self._infer(self._input))
+            check_scale(crop, logits.shape[1:])
+            mosaic.add(window, logits)
+            preprocess += prepared - start
+            inference += perf_counter() - prepared
+        return _Output(mosaic.mean(), covered(size), preprocess, inference)
+
+    def _logits(self, scores: np.ndarray) -> np.ndarray:
+        """Contiguous float32 logits of what the network gave."""
+        scores = np.ascontiguousarray(scores, np.float32)
+        if self.spec.output_kind == 'probabilities':
+            # Logits but for a term that all classes of a pixel share, so that upsampling them
+            # gives the labels that the logits would have given.
+            return np.log(np.maximum(scores, np.finfo(np.float32).tiny))
+        return scores
+
+    def _postprocess(
+        self, output: _Output, frame: Tuple[int, int], size: Tuple[int, int], wanted: Wanted
+    ) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+        """Labels (H, W) and, where it is wanted and there is one, confidence (H, W)."""
+        if self.spec.output_kind == 'labels':
+            # A copy, since the network writes its next output into the same memory.
+            return resize_labels(np.array(output.result, np.uint8), size), None
+        merged = self.options.inference == 'slide'  # from what were logits already
+        logits = output.result if merged else self._logits(output.result)
+        # Windows end on whole cells of the logits, up to three pixels beyond the frame.
+        upsampled = size if output.cover == frame else output.cover
+        labels = label_map(logits, upsampled, wanted.upsampling)
+        confidence = None
+        if wanted.confidence or self.spec.threshold:
+            confidence = confidence_map(logits, upsampled)
+        if self.spec.threshold and confidence is not None:
+            labels[confidence < round(255 * self.spec.threshold)] = IGNORE_ID
+        if upsampled != size:
+            labels = resize_labels(labels[: frame[0], : frame[1]], size)
+            if confidence is not None:
+                confidence = resize_labels(confidence[: frame[0], : frame[1]], size)
+        return labels, confidence if wanted.confidence else None
+
+    def _write(self, pixels: np.ndarray, encoding: str, fit: Fit) -> None:
+        """Write pixels into the input: one pass over them, straight from the message."""
+        target = self._input[0]
+        if encoding == 'bgr8':
+            place(pixels, fit, target)
+            return
+        # Colours are put in order after the resize, where there are fewer pixels of them.
+        resized = np.empty(self.spec.size + pixels.shape[2:], np.uint8)
+        place(pixels, fit, resized)
+        cv2.cvtColor(resized, TO_BGR[encoding], dst=target)

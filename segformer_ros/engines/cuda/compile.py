@@ -1,0 +1,178 @@
+"""The kernels as machine code of one GPU: prebuilt, from the cache, or compiled now."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import logging
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Optional, Tuple
+
+from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.cuda.structs import KERNELS
+from segformer_ros.engines.files import read_if_own, write_atomically
+
+PREBUILT = Path(__file__).with_name('prebuilt')
+
+RELEASED = (53, 62, 72, 75, 80, 86, 87, 89, 90, 100, 120)
+"""Compute capabilities whose code a release carries; others are compiled on first use."""
+
+NVRTC_NAMES = ('libnvrtc.so', *(f'libnvrtc.so.{n}' for n in ('13', '12', '11.2', '10.2')))
+
+_log = logging.getLogger(__name__)
+
+
+class CompilerMissing(EngineError):
+    """A compiler that is not on this machine."""
+
+
+def source_hash() -> str:
+    """What the kernels' source is, for file names."""
+    return hashlib.sha256(KERNELS.read_bytes()).hexdigest()[:16]
+
+
+def file_name(sm: int) -> str:
+    """Name of the kernels' code for one GPU."""
+    return f'kernels-{source_hash()}.sm_{sm}.cubin'
+
+
+def load_kernels(sm: int, cache: Optional[Path]) -> bytes:
+    """Cubin (or PTX, of an old NVRTC) for a GPU; raises EngineError where nothing can make it.
+
+    cache: the folder of what was compiled before, None for none.
+    """
+    prebuilt = PREBUILT / file_name(sm)
+    if prebuilt.is_file():
+        return prebuilt.read_bytes()
+    cached = cache / file_name(sm) if cache else None
+    if cached:
+        code = read_if_own(cached)
+        if code:
+            return code
+    code = compile_kernels(sm)
+    if cached:
+        try:
+            write_atomically(cached, code)
+        except OSError as error:
+            _log.warning('kernels for sm_%d are not kept: %s', sm, error)
+    return code
+
+
+def compile_kernels(sm: int) -> bytes:
+    """Compile for a GPU with the first compiler that can; raises EngineError with all reasons."""
+    reasons: List[str] = []
+    for compiler in COMPILERS:
+        try:
+            return compiler(sm)
+        except EngineError as error:
+            reasons.append(str(error))
+    raise EngineError(
+        f'the kernels cannot be compiled for sm_{sm}: {"; ".join(reasons)}. Install NVRTC '
+        '(pip install nvidia-cuda-nvrtc-cu12==12.9.86 serves sm_50 to sm_121) or the CUDA toolkit'
+    )
+
+
+def compile_with_nvrtc(sm: int) -> bytes:
+    """Compile with the first NVRTC library that knows this GPU; no toolkit and no GPU needed."""
+    failure: Optional[EngineError] = None
+    for library in _nvrtc_libraries():
+        try:
+            return _Nvrtc(library).compile(KERNELS.read_text(), sm)
+        except EngineError as error:
+            failure = error
+    raise failure or CompilerMissing('no NVRTC library (libnvrtc.so) found')
+
+
+def compile_with_nvcc(sm: int) -> bytes:
+    """Compile with the CUDA toolkit's compiler."""
+    nvcc = shutil.which('nvcc') or shutil.which('nvcc', path='/usr/local/cuda/bin')
+    if nvcc is None:
+        raise CompilerMissing('no nvcc in PATH or /usr/local/cuda/bin')
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, 'kernels.cubin')
+        done = subprocess.run(
+            [nvcc, '-cubin', f'-arch=sm_{sm}', '-o', str(target), str(KERNELS)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            raise EngineError(f'nvcc for sm_{sm}: {_last_line(done.stdout)}')
+        return target.read_bytes()
+
+
+COMPILERS: Tuple[Callable[[int], bytes], ...] = (compile_with_nvrtc, compile_with_nvcc)
+
+
+class _Nvrtc:
+    """NVRTC through ctypes (its C API: nvrtcCreateProgram ... nvrtcGetCUBIN)."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        library.nvrtcGetErrorString.restype = ctypes.c_char_p
+
+    def compile(self, source: str, sm: int) -> bytes:
+        """Cubin for the GPU; PTX where the library is older than CUDA 11.1."""
+        cubin = hasattr(self._library, 'nvrtcGetCUBIN')
+        program = ctypes.c_void_p()
+        self._check(
+            self._library.nvrtcCreateProgram(
+                ctypes.byref(program), source.encode(), b'kernels.cu', 0, None, None
+            )
+        )
+        try:
+            option = f'--gpu-architecture={"sm" if cubin else "compute"}_{sm}'.encode()
+            result = self._library.nvrtcCompileProgram(program, 1, (ctypes.c_char_p * 1)(option))
+            if result:
+                log = self._read(program, 'nvrtcGetProgramLog').decode(errors='replace')
+                raise EngineError(
+                    f'NVRTC {self._version()} for sm_{sm}: {_last_line(log) or self._text(result)}'
+                )
+            return self._read(program, 'nvrtcGetCUBIN' if cubin else 'nvrtcGetPTX')
+        finally:
+            self._library.nvrtcDestroyProgram(ctypes.byref(program))
+
+    def _read(self, program: ctypes.c_void_p, call: str) -> bytes:
+        size = ctypes.c_size_t()
+        self._check(getattr(self._library, f'{call}Size')(program, ctypes.byref(size)))
+        buffer = ctypes.create_string_buffer(size.value)
+        self._check(getattr(self._library, call)(program, buffer))
+        return buffer.raw
+
+    def _version(self) -> str:
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self._check(self._library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
+        return f'{major.value}.{minor.value}'
+
+    def _text(self, result: int) -> str:
+        return bytes(self._library.nvrtcGetErrorString(result)).decode()
+
+    def _check(self, result: int) -> None:
+        if result:
+            raise EngineError(f'NVRTC: {self._text(result)}')
+
+
+def _nvrtc_libraries() -> Iterator[Any]:
+    """NVRTC libraries of the system and of the pip packages, newest first."""
+    packages = importlib.util.find_spec('nvidia')
+    folders = packages.submodule_search_locations if packages else None
+    wheels = [
+        str(file)
+        for folder in folders or ()
+        for file in sorted(Path(folder).glob('*/lib/libnvrtc.so.*'), reverse=True)
+        if file.name.count('.') <= 3
+    ]
+    for name in (*NVRTC_NAMES, *wheels):
+        try:
+            yield ctypes.CDLL(name)
+        except OSError:
+            continue
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if 'error' in line), lines[-1] if lines else '').strip()

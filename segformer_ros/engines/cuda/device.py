@@ -1,0 +1,208 @@
+"""One GPU through PyCUDA: its context, streams, memory and kernels."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import contextmanager, suppress
+from typing import Any, Dict, Iterator, NamedTuple
+
+import numpy as np
+
+from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.cuda.driver import Gpu
+from segformer_ros.engines.cuda.jobs import BLOCK, Job
+
+# After these the context answers every call with an error: it has to be made anew.
+_LOST = (
+    'illegal memory access',
+    'illegal address',
+    'illegal instruction',
+    'misaligned address',
+    'launch failed',
+    'launch failure',
+    'launch timed out',
+    'hardware stack',
+    'invalid program counter',
+    'uncorrectable',
+    'context is destroyed',
+    'device unavailable',
+    'unknown error',
+    'assert',
+)
+
+
+class GpuFault(EngineError):
+    """An error of the GPU in a frame. lost: whether the context must be made anew."""
+
+    def __init__(self, error: Exception) -> None:
+        text = str(error)
+        self.lost = any(words in text.lower() for words in _LOST)
+        super().__init__(f'GPU error: {text}')
+
+
+class HostBlock(NamedTuple):
+    """Page-locked memory. host: (size,) uint8. address: for kernels; 0 where not mapped."""
+
+    host: np.ndarray
+    address: int
+
+
+class CudaDevice:
+    """A context of its own on one GPU; `current()` around every use, from any one thread.
+
+    An integrated GPU (Jetson) shares its memory with the CPU: there kernels use page-locked
+    memory where it lies (`mapped`), and nothing is copied.
+    """
+
+    def __init__(self, gpu: Gpu) -> None:
+        try:
+            import pycuda.driver as cuda
+        except ImportError as error:
+            raise EngineError(
+                f'the TensorRT engine needs PyCUDA ({error}): pip install '
+                "'segformer_ros[tensorrt]' with the CUDA toolkit's bin folder in PATH"
+            ) from error
+        self.gpu = gpu
+        self.mapped = gpu.integrated
+        self._cuda = cuda
+        self._functions: Dict[str, Any] = {}
+        try:
+            cuda.init()
+            self._context = cuda.Device(gpu.number).make_context(
+                cuda.ctx_flags.SCHED_AUTO | cuda.ctx_flags.MAP_HOST
+            )
+        except cuda.Error as error:
+            raise EngineError(f'no CUDA context on {gpu.label}: {error}') from error
+        cuda.Context.pop()
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this thread's CUDA calls go to the context; its errors become GpuFault."""
+        try:
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._cuda.Context.pop()
+        except self._cuda.Error as error:
+            raise GpuFault(error) from error
+
+    def close(self, results_in_use: bool) -> None:
+        """Give the context back, and with it all its memory.
+
+        To be called in the thread that made it: PyCUDA leaves a context alone in any other.
+        results_in_use: whether somebody still views page-locked memory; PyCUDA then ends the
+        context by itself once the last of it is forgotten.
+        """
+        self._functions.clear()
+        if not results_in_use:
+            with suppress(self._cuda.Error):  # a lost context cannot be left in order
+                self._context.detach()
+        self._context = None
+
+    def load_kernels(self, image: bytes) -> None:
+        """Load the compiled kernels (cubin or PTX)."""
+        module = self._cuda.module_from_buffer(image)
+        for name in ('preprocess', 'best', 'mosaic', 'postprocess'):
+            self._functions[f'segformer_{name}'] = module.get_function(f'segformer_{name}')
+
+    def launch(self, job: Job, stream: Any) -> None:
+        """Start a kernel on a stream."""
+        self._functions[job.kernel](
+            job.argument, block=(BLOCK, 1, 1), grid=job.grid, stream=stream
+        )
+
+    def create_stream(self) -> Any:
+        """A new stream."""
+        return self._cuda.Stream()
+
+    def create_event(self) -> Any:
+        """A new event; who waits for it sleeps, so that the CPU is free for others."""
+        return self._cuda.Event(self._cuda.event_flags.BLOCKING_SYNC)
+
+    def allocate(self, size: int) -> Any:
+        """Device memory; `int()` of it is its address, and it is freed with its last reference."""
+        return self._cuda.mem_alloc(size)
+
+    def store(self, array: np.ndarray) -> Any:
+        """Device memory with the contents of an array, as `allocate` gives it."""
+        return self._cuda.to_device(np.ascontiguousarray(array))
+
+    def allocate_host(self, size: int, write_only: bool = False) -> HostBlock:
+        """Page-locked memory, mapped for kernels where the GPU is integrated.
+
+        write_only: never read by the CPU, which lets writes go past its caches.
+        """
+        flags = self._cuda.host_alloc_flags
+        wanted = flags.PORTABLE
+        if self.mapped:
+            wanted |= flags.DEVICEMAP
+        if write_only:
+            wanted |= flags.WRITECOMBINED
+        array = self._cuda.pagelocked_empty(size, np.uint8, mem_flags=wanted)
+        return HostBlock(array, int(array.base.get_device_pointer()) if self.mapped else 0)
+
+    def upload(self, address: int, data: np.ndarray, stream: Any) -> None:
+        """Start copying page-locked bytes to the device."""
+        self._cuda.memcpy_htod_async(address, data, stream)
+
+    def fill(self, address: int, value: int, count: int, stream: Any) -> None:
+        """Start writing `count` times a 32 bit number to the device."""
+        self._cuda.memset_d32_async(address, value & 0xFFFFFFFF, count, stream)
+
+    def download(self, data: np.ndarray, address: int, stream: Any) -> None:
+        """Start copying from the device into page-locked bytes."""
+        self._cuda.memcpy_dtoh_async(data, address, stream)
+
+    def memory(self) -> int:
+        """Bytes of device memory in use, by all programs."""
+        free, total = self._cuda.mem_get_info()
+        return int(total - free)
+
+
+class CapturedWork:
+    """Work of a stream, captured once as a CUDA graph and started again with a single call.
+
+    PyCUDA has no calls for it, so the driver's own are used (cuGraphInstantiateWithFlags: CUDA
+    11.4 and later).
+    """
+
+    _THREAD_LOCAL = 1  # CUstreamCaptureMode: other threads may go on using CUDA
+
+    def __init__(self, driver: Any, stream: int, graph: ctypes.c_void_p) -> None:
+        self._driver = driver
+        self._stream = ctypes.c_void_p(stream)
+        self._graph = graph
+
+    @classmethod
+    def capture(cls, driver: Any, stream: int, start: Any) -> CapturedWork:
+        """Capture what `start()` puts on the stream; raises EngineError where that cannot be."""
+        if not hasattr(driver, 'cuGraphInstantiateWithFlags'):
+            raise EngineError('this driver is too old for CUDA graphs')
+        handle = ctypes.c_void_p(stream)
+        _check(driver.cuStreamBeginCapture_v2(handle, cls._THREAD_LOCAL), 'begin')
+        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
+        try:
+            start()
+        finally:
+            ended = driver.cuStreamEndCapture(handle, ctypes.byref(graph))
+        _check(ended, 'end')
+        made = driver.cuGraphInstantiateWithFlags(
+            ctypes.byref(executable), graph, ctypes.c_uint64(0)
+        )
+        driver.cuGraphDestroy(graph)
+        _check(made, 'instantiate')
+        return cls(driver, stream, executable)
+
+    def launch(self) -> None:
+        """Start the work again; raises EngineError."""
+        _check(self._driver.cuGraphLaunch(self._graph, self._stream), 'launch')
+
+    def close(self) -> None:
+        """Free the graph."""
+        self._driver.cuGraphExecDestroy(self._graph)
+
+
+def _check(result: int, step: str) -> None:
+    if result:
+        raise EngineError(f'CUDA graph: {step} failed with error {result}')

@@ -1,0 +1,116 @@
+"""The CUDA driver asked directly, before anything that would fail badly without one.
+
+Some TensorRT versions crash the process when a Builder or Runtime is made where no GPU can be
+used, and no exception handler catches that. So `cuInit` is asked first, through ctypes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, List, NamedTuple
+
+from segformer_ros.engines.base import EngineError
+
+LIBRARIES = ('libcuda.so.1', 'libcuda.so')
+
+# CUdevice_attribute of the driver API.
+_INTEGRATED = 18
+_MAJOR = 75
+_MINOR = 76
+
+# CUresult values that users meet, and what to do about them.
+_ADVICE = {
+    3: 'the driver was not initialised',
+    34: 'the library is a stub without a driver; remove the stubs folder from LD_LIBRARY_PATH',
+    35: 'the driver is older than this library; update the driver',
+    100: 'the driver sees no GPU; check nvidia-smi, CUDA_VISIBLE_DEVICES, and `--gpus all` of a '
+    'container',
+    101: 'that GPU does not exist',
+    803: 'driver and library are of different versions; reboot after a driver update',
+    804: 'the library in this container needs a newer driver on the host',
+}
+
+
+class Gpu(NamedTuple):
+    """One GPU. sm: compute capability times ten (87 for Orin). memory: bytes."""
+
+    number: int
+    name: str
+    sm: int
+    memory: int
+    integrated: bool
+    driver: str
+
+    @property
+    def label(self) -> str:
+        """Name and compute capability, for people."""
+        return f'{self.name} (sm_{self.sm})'
+
+
+def load_driver() -> Any:
+    """The driver's library; raises EngineError where there is none or it does not start."""
+    for name in LIBRARIES:
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        check(library.cuInit(0), 'cuInit')
+        return library
+    raise EngineError(
+        f'no NVIDIA driver on this machine ({LIBRARIES[0]} is not found); install it, or in a '
+        'container start it with the NVIDIA runtime'
+    )
+
+
+def check(result: int, call: str) -> None:
+    """Raise EngineError for a CUresult that is not success, with what to do."""
+    if result:
+        advice = _ADVICE.get(result, 'see CUresult in the CUDA driver API')
+        raise EngineError(f'{call} failed with CUDA error {result}: {advice}')
+
+
+def find_gpus() -> List[Gpu]:
+    """The GPUs that this process can use; raises EngineError where there are none."""
+    driver = load_driver()
+    version, count = ctypes.c_int(), ctypes.c_int()
+    check(driver.cuDriverGetVersion(ctypes.byref(version)), 'cuDriverGetVersion')
+    check(driver.cuDeviceGetCount(ctypes.byref(count)), 'cuDeviceGetCount')
+    if count.value == 0:
+        check(100, 'cuDeviceGetCount')
+    cuda = f'{version.value // 1000}.{version.value % 1000 // 10}'
+    return [_describe(driver, index, cuda) for index in range(count.value)]
+
+
+def select_gpu(index: int) -> Gpu:
+    """The GPU of an index; raises EngineError naming those there are."""
+    gpus = find_gpus()
+    if not 0 <= index < len(gpus):
+        known = ', '.join(f'{gpu.number}: {gpu.label}' for gpu in gpus)
+        raise EngineError(f'no GPU {index} on this machine; there is {known}')
+    return gpus[index]
+
+
+def _describe(driver: Any, index: int, cuda: str) -> Gpu:
+    device = ctypes.c_int()
+    check(driver.cuDeviceGet(ctypes.byref(device), index), 'cuDeviceGet')
+    name = ctypes.create_string_buffer(128)
+    check(driver.cuDeviceGetName(name, len(name), device), 'cuDeviceGetName')
+    memory = ctypes.c_size_t()
+    check(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device), 'cuDeviceTotalMem')
+    return Gpu(
+        number=index,
+        name=name.value.decode(),
+        sm=10 * _attribute(driver, device, _MAJOR) + _attribute(driver, device, _MINOR),
+        memory=memory.value,
+        integrated=bool(_attribute(driver, device, _INTEGRATED)),
+        driver=f'CUDA {cuda}',
+    )
+
+
+def _attribute(driver: Any, device: ctypes.c_int, attribute: int) -> int:
+    value = ctypes.c_int()
+    check(
+        driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device),
+        'cuDeviceGetAttribute',
+    )
+    return value.value

@@ -1,0 +1,243 @@
+"""Jobs: launches of the kernels in `kernels.cu`, from what an engine knows to their arguments."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.engines.cuda.structs import CONSTANTS, STRUCTS
+from segformer_ros.engines.fit import STRIDE, Fit
+from segformer_ros.engines.slide import Window
+from segformer_ros.model import ModelSpec
+
+BLOCK = CONSTANTS['BLOCK']
+MAX_BATCH = CONSTANTS['MAX_BATCH']
+CELLS = CONSTANTS['CELLS']
+
+# Colours of a pixel in the order of its bytes; the one byte of mono8 is all three.
+BYTE_ORDER: Dict[str, str] = {
+    'bgr8': 'bgr',
+    'rgb8': 'rgb',
+    'bgra8': 'bgra',
+    'rgba8': 'rgba',
+    'mono8': 'm',
+}
+
+
+class Job(NamedTuple):
+    """One launch: the kernel's name, its only argument and its grid of blocks of BLOCK threads.
+
+    argument: an np.void of the kernel's struct, which PyCUDA passes by value.
+    """
+
+    kernel: str
+    argument: Any
+    grid: Tuple[int, int, int]
+
+
+class Image(NamedTuple):
+    """A packed uint8 image in device memory: address, bytes between rows, pixels, encoding."""
+
+    address: int
+    step: int
+    height: int
+    width: int
+    encoding: str
+
+    def part(self, window: Window, size: Tuple[int, int]) -> Image:
+        """What a window of a (height, width) sees of the image."""
+        start = window.row * self.step + window.column * len(BYTE_ORDER[self.encoding])
+        return self._replace(
+            address=self.address + start,
+            height=min(size[0], self.height - window.row),
+            width=min(size[1], self.width - window.column),
+        )
+
+
+class Tensor(NamedTuple):
+    """A network's input or output in device memory; `layout` names the axes of `shape`.
+
+    probabilities: whether the values are probabilities of the classes, not logits.
+    """
+
+    address: int
+    shape: Tuple[int, ...]
+    layout: str
+    dtype: np.dtype
+    probabilities: bool = False
+
+    def side(self, axis: str) -> int:
+        """Length along 'N', 'C', 'H' or 'W'; an axis that the tensor lacks has length 1."""
+        return self.shape[self.layout.index(axis)] if axis in self.layout else 1
+
+    def stride(self, axis: str) -> int:
+        """Elements between neighbours along an axis; 0 along one that the tensor lacks."""
+        if axis not in self.layout:
+            return 0
+        return int(np.prod(self.shape[self.layout.index(axis) + 1 :], dtype=np.int64))
+
+    @property
+    def half(self) -> bool:
+        """Whether the elements are FP16."""
+        return self.dtype == np.float16
+
+
+class Mosaic(NamedTuple):
+    """Where the logits of a frame's windows are gathered, as device addresses.
+
+    logits: `tensor`'s. seen: (height, width) float32 of the cells.
+    """
+
+    tensor: Tensor
+    seen: int
+
+
+class Output(NamedTuple):
+    """Where the results of one frame go, as device addresses; 0 is not wanted.
+
+    labels, confidence: (height, width) uint8. overlay: (height, width, 3) uint8 BGR over `image`,
+    which then has this size. blocked: (width,) int32, the lowest row that is not drivable, to be
+    set to -1 before. frame: size of the frame where `fit` is that of a mosaic, whose cells lie
+    STRIDE of its pixels apart; None where the cells span the result itself.
+    """
+
+    height: int
+    width: int
+    fit: Fit
+    labels: int
+    confidence: int = 0
+    overlay: int = 0
+    blocked: int = 0
+    image: Optional[Image] = None
+    frame: Optional[Tuple[int, int]] = None
+
+
+class Coloring(NamedTuple):
+    """What overlay and blocked rows need: the palette's address, opacity 0..1, drivable ids."""
+
+    palette: int = 0
+    opacity: float = 0.5
+    drivable: Tuple[int, ...] = ()
+
+
+def preprocess_job(
+    images: Sequence[Image], fits: Sequence[Fit], tensor: Tensor, spec: ModelSpec
+) -> Job:
+    """Images into the first frames of the network's input."""
+    job = np.zeros((), STRUCTS['PreprocessJob'])
+    for source, image, fit in zip(job['sources'], images, fits):
+        _describe(source, image, spec.color)
+        source['content_height'], source['content_width'] = fit.content
+    job['input'] = tensor.address
+    job['half'] = tensor.half
+    job['height'], job['width'] = tensor.side('H'), tensor.side('W')
+    _set_strides(job, tensor, 'frame channel row pixel')
+    job['mean'] = spec.mean
+    job['scale'] = 1.0 / np.asarray(spec.std)
+    return Job('segformer_preprocess', job[()], _rows_of(tensor, len(images)))
+
+
+def best_job(scores: Tensor, count: int, labels: int, best: int) -> Job:
+    """Best class and its probability for each cell of the first `count` frames of the scores."""
+    job = np.zeros((), STRUCTS['BestJob'])
+    job['labels'], job['best'] = labels, best
+    _set_scores(job['scores'], scores)
+    return Job('segformer_best', job[()], _rows_of(scores, count))
+
+
+def mosaic_job(
+    scores: Tensor, windows: Sequence[Window], mosaic: Mosaic, first: bool, last: bool
+) -> Job:
+    """The logits of a batch of windows into their frame's mosaic; of its first and last batch."""
+    job = np.zeros((), STRUCTS['MosaicJob'])
+    _set_scores(job['scores'], scores)
+    job['mosaic'], job['seen'] = mosaic.tensor.address, mosaic.seen
+    job['height'], job['width'] = mosaic.tensor.side('H'), mosaic.tensor.side('W')
+    job['windows'] = len(windows)
+    job['row'][: len(windows)] = [window.row // STRIDE for window in windows]
+    job['column'][: len(windows)] = [window.column // STRIDE for window in windows]
+    job['first'], job['last'] = first, last
+    return Job('segformer_mosaic', job[()], _rows_of(mosaic.tensor, 1))
+
+
+def postprocess_job(
+    outputs: Sequence[Output],
+    scores: Tensor,
+    labels: Optional[Tensor] = None,
+    best: int = 0,
+    threshold: float = 0.0,
+    coloring: Coloring = Coloring(),
+) -> Job:
+    """Scores, or the labels given instead of them, to what each frame's Output names.
+
+    best: address of the cells' probabilities, where there is a threshold (pixels below this
+    probability carry no class) or an Output wants its confidence.
+    """
+    job = np.zeros((), STRUCTS['PostprocessJob'])
+    _set_scores(job['scores'], labels or scores)
+    if labels is not None:
+        job['scores']['data'] = 0
+        job['labels'] = labels.address
+        job['label_bytes'] = labels.dtype.itemsize
+    for target, output in zip(job['targets'], outputs):
+        _set_target(target, output, labels or scores)
+    job['best'] = best
+    job['threshold'] = round(255 * threshold)
+    job['palette'], job['opacity'] = coloring.palette, coloring.opacity
+    for train_id in coloring.drivable:
+        job['drivable'][train_id // 32] |= np.uint32(1 << train_id % 32)
+    job['run'] = run = min(map(_run, job['targets'][: len(outputs)]))
+    widest = max(output.width for output in outputs)
+    highest = max(output.height for output in outputs)
+    return Job('segformer_postprocess', job[()], (_blocks(widest, run), highest, len(outputs)))
+
+
+def _describe(source: np.void, image: Image, colors: str) -> None:
+    order = BYTE_ORDER[image.encoding]
+    source['pixels'] = image.address
+    source['step'] = image.step
+    source['height'], source['width'] = image.height, image.width
+    source['channels'] = len(order)
+    source['offset'] = [max(0, order.find(color)) for color in colors]
+
+
+def _set_scores(scores: np.ndarray, tensor: Tensor) -> None:
+    scores['data'] = tensor.address
+    scores['height'], scores['width'] = tensor.side('H'), tensor.side('W')
+    scores['classes'] = tensor.side('C')
+    scores['half'] = tensor.half
+    scores['probabilities'] = tensor.probabilities
+    _set_strides(scores, tensor, 'frame class row cell')
+
+
+def _set_strides(struct: np.ndarray, tensor: Tensor, names: str) -> None:
+    for name, axis in zip(names.split(), 'NCHW'):
+        struct[f'{name}_stride'] = tensor.stride(axis)
+
+
+def _set_target(target: np.void, output: Output, cells: Tensor) -> None:
+    for name in ('labels', 'confidence', 'overlay', 'blocked', 'height', 'width'):
+        target[name] = getattr(output, name)
+    size = (output.height, output.width)
+    target['frame_height'], target['frame_width'] = output.frame or size
+    target['span_height'], target['span_width'] = output.fit.content if output.frame else size
+    target['rows'], target['columns'] = output.fit.cells((cells.side('H'), cells.side('W')))
+    if output.image is not None:
+        _describe(target['image'], output.image, 'bgr')
+
+
+def _run(target: np.void) -> int:
+    """So many pixels of a row that the cells they lie between fit into a block's memory."""
+    pixels = float(target['span_width']) / target['columns']  # for each cell
+    scale = float(target['width']) / target['frame_width']
+    return min(BLOCK, max(1, int((CELLS - 2) * pixels * scale)))
+
+
+def _rows_of(tensor: Tensor, frames: int) -> Tuple[int, int, int]:
+    """The grid of a thread for each pixel or cell."""
+    return _blocks(tensor.side('W'), BLOCK), tensor.side('H'), frames
+
+
+def _blocks(items: int, per_block: int) -> int:
+    return -(-items // per_block)

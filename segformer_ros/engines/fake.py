@@ -1,0 +1,81 @@
+"""The fake engine: a real engine with a known answer, for trying and testing without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import sleep
+from typing import Dict, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.engines.cpu import CpuEngine
+from segformer_ros.engines.fit import STRIDE
+from segformer_ros.model import ModelSpec
+
+
+def fake_spec(
+    size: Tuple[int, int] = (128, 256), class_map: Optional[ClassMap] = None
+) -> ModelSpec:
+    """The specification of the fake engine's network, at an input size of multiples of 4."""
+    return ModelSpec(
+        path=Path('fake'),
+        contract='fake',
+        class_map=class_map or load_class_map('cityscapes'),
+        size=size,
+    )
+
+
+def color_logits(pixels: np.ndarray, palette_bgr: np.ndarray) -> np.ndarray:
+    """Logits by likeness to each class's colour: (C, h/4, w/4) float32.
+
+    pixels: (h, w, 3) uint8 BGR; palette_bgr: (C, 3). A logit is minus the squared distance
+    between the mean colour of a 4x4 block and the class's colour, over 1000.
+    """
+    height, width = pixels.shape[:2]
+    blocks = cv2.resize(
+        pixels, (width // STRIDE, height // STRIDE), interpolation=cv2.INTER_AREA
+    ).astype(np.float32)
+    distance = blocks[None] - palette_bgr.astype(np.float32)[:, None, None, :]
+    return np.asarray(-(distance**2).sum(axis=-1) / 1000.0, np.float32)
+
+
+class FakeEngine(CpuEngine):
+    """Labels each pixel by the class whose colour is nearest.
+
+    An image painted in the class map's colours comes back as the labels it was painted from.
+    `EngineOptions.fake_delay` makes it as slow as wanted.
+    """
+
+    name = 'fake'
+    precisions = ('auto', 'fp32')
+    _palette: Optional[np.ndarray] = None
+
+    @property
+    def active(self) -> bool:
+        """Whether the engine may segment."""
+        return self._palette is not None
+
+    def activate(self) -> None:
+        """Take the class map's colours."""
+        self._palette = self.spec.class_map.palette_bgr[: len(self.spec.class_map)]
+
+    def deactivate(self) -> None:
+        """Forget the colours."""
+        self._palette = None
+
+    def facts(self) -> Dict[str, str]:
+        """Name and delay."""
+        return {
+            'engine': self.name,
+            'device': 'CPU',
+            'precision': 'fp32',
+            'delay': f'{self.options.fake_delay:g} s',
+        }
+
+    def _infer(self, pixels: np.ndarray) -> np.ndarray:
+        assert self._palette is not None
+        if self.options.fake_delay > 0:
+            sleep(self.options.fake_delay)
+        return color_logits(pixels[0], self._palette)

@@ -1,0 +1,107 @@
+"""The OpenVINO engine: the default on a machine without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import numpy as np
+
+from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.cpu import CpuEngine
+from segformer_ros.engines.precision import require_quantized
+
+# OpenVINO takes bfloat16 unasked on CPUs that have it, so the precision is always named.
+# INT8 is in the graph (Q/DQ) and runs under either hint.
+PRECISION_HINT: Dict[str, str] = {'auto': 'f32', 'fp32': 'f32', 'bf16': 'bf16', 'int8': 'f32'}
+
+
+class OpenVinoEngine(CpuEngine):
+    """Runs an ONNX on the CPU; conversion and normalisation are folded into its graph."""
+
+    name = 'openvino'
+    precisions = tuple(PRECISION_HINT)
+    _compiled: Any = None
+    _model: Optional[Path] = None
+    _quantized = False
+    _request: Any = None
+
+    @property
+    def active(self) -> bool:
+        """Whether the network is compiled."""
+        return self._request is not None
+
+    def activate(self) -> None:
+        """Read, adapt and compile the network; raises EngineError."""
+        try:
+            import openvino
+        except ImportError as error:
+            raise EngineError(
+                f'the OpenVINO engine needs its library ({error}): pip install openvino'
+            ) from error
+        core = openvino.Core()
+        settings: Dict[str, Any] = {
+            'PERFORMANCE_HINT': 'LATENCY',
+            'INFERENCE_PRECISION_HINT': PRECISION_HINT[self.options.precision],
+        }
+        if self.options.threads:
+            settings['INFERENCE_NUM_THREADS'] = self.options.threads
+        path = self.spec.path
+        if self.options.precision == 'int8':
+            path = require_quantized(path)
+        try:
+            model = core.read_model(str(path))
+            quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
+            self._compiled = core.compile_model(self._adapted(openvino, model), 'CPU', settings)
+        except RuntimeError as error:
+            raise EngineError(f'OpenVINO cannot run {path}: {error}') from error
+        self._model, self._quantized = path, quantized
+        self._request = self._compiled.create_infer_request()
+        self._request.set_input_tensor(openvino.Tensor(self._input, shared_memory=True))
+
+    def deactivate(self) -> None:
+        """Free the network."""
+        self._request = self._compiled = None
+
+    def facts(self) -> Dict[str, str]:
+        """Device, precision and version."""
+        facts = {'engine': self.name, 'device': 'CPU', 'model': str(self._model or self.spec.path)}
+        if self._compiled is not None:
+            import openvino
+
+            hint = self._compiled.get_property('INFERENCE_PRECISION_HINT')
+            facts['device'] = str(self._compiled.get_property('EXECUTION_DEVICES')[0])
+            facts['precision'] = 'int8' if self._quantized else str(hint.get_type_name())
+            facts['threads'] = str(self._compiled.get_property('INFERENCE_NUM_THREADS'))
+            facts['openvino'] = str(openvino.__version__)
+        return facts
+
+    def _adapted(self, openvino: Any, model: Any) -> Any:
+        """The network with a static (1, h, w, 3) uint8 BGR input and one output."""
+        layout = self.spec.input_layout
+        sides = dict(zip('NCHW', (1, 3, *self.spec.size)))
+        model.reshape({self.spec.input_name: [sides[axis] for axis in layout]})
+        steps = openvino.preprocess.PrePostProcessor(model)
+        node = steps.input(self.spec.input_name)
+        node.model().set_layout(openvino.Layout(layout))
+        node.tensor().set_element_type(openvino.Type.u8)
+        node.tensor().set_layout(openvino.Layout('NHWC'))
+        node.tensor().set_color_format(openvino.preprocess.ColorFormat.BGR)
+        if self.spec.input_dtype != 'uint8':
+            node.preprocess().convert_element_type(openvino.Type.f32)
+        if self.spec.color == 'rgb':
+            node.preprocess().convert_color(openvino.preprocess.ColorFormat.RGB)
+        if any(self.spec.mean):
+            node.preprocess().mean(list(self.spec.mean))
+        if any(value != 1.0 for value in self.spec.std):
+            node.preprocess().scale(list(self.spec.std))
+        return steps.build()
+
+    def _infer(self, pixels: np.ndarray) -> np.ndarray:
+        self._request.infer()
+        output: np.ndarray = self._request.get_tensor(
+            self._compiled.output(self.spec.output_name)
+        ).data[0]
+        if self.spec.output_kind == 'labels':
+            return output.reshape([side for side in output.shape if side != 1])
+        return output.transpose(2, 0, 1) if self.spec.output_layout == 'NHWC' else output

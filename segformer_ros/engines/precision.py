@@ -1,0 +1,121 @@
+"""Which precision an engine is built in: what the GPU is fast at, of what the model allows."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Dict, NamedTuple, Optional, Tuple
+
+from segformer_ros.engines.base import EngineError
+from segformer_ros.model import ModelSpec
+
+PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
+
+METADATA = 'segformer_ros.'
+GATE = f'{METADATA}gate'
+SOURCE_HASH = f'{METADATA}quantized_from'
+
+
+class Candidate(NamedTuple):
+    """A precision to build, from which ONNX, and why."""
+
+    precision: str
+    model: Path
+    reason: str
+
+
+def has_fast_int8(sm: int) -> bool:
+    """Whether a GPU multiplies INT8 faster than FP16: not Maxwell (Jetson Nano), GP100 or TX2.
+
+    Dot products of four bytes came with sm_61; sm_62 is without them.
+    """
+    return sm >= 61 and sm != 62
+
+
+def has_fast_fp16(sm: int) -> bool:
+    """Whether a GPU computes in FP16 faster than in FP32: desktop Maxwell and Pascal do not."""
+    return sm >= 70 or sm in (53, 60, 62)
+
+
+def quantized_path(model: Path) -> Path:
+    """Where `segformer quantize` puts the INT8 model of a model: beside it, as NAME.int8.onnx."""
+    return model.with_name(f'{model.stem}.int8.onnx')
+
+
+def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, ...]:
+    """The precisions to build for a GPU; more than one is to be timed ('fastest').
+
+    Raises EngineError where INT8 is asked for and there is no INT8 model to trust.
+    """
+    own = spec.path
+    quantized, lack = find_quantized(own)
+    if quantized == own:
+        if wanted in ('fp32', 'fp16'):
+            raise EngineError(
+                f'{own} is quantised itself and cannot be built in {wanted}; give the model that '
+                'it was made from'
+            )
+        return (Candidate('int8', own, 'the model is quantised itself'),)
+    half = (
+        Candidate('fp16', own, f'sm_{sm} is fast in FP16')
+        if has_fast_fp16(sm)
+        else Candidate('fp32', own, f'sm_{sm} is not faster in FP16')
+    )
+    if wanted in ('fp32', 'fp16'):
+        return (Candidate(wanted, own, 'as asked'),)
+    if wanted == 'int8':
+        return (Candidate('int8', require_quantized(own), 'as asked'),)
+    if quantized is None:
+        return (half._replace(reason=f'{half.reason}; no INT8, since {lack}'),)
+    if not has_fast_int8(sm):
+        return (half._replace(reason=f'{half.reason}; it has no fast INT8'),)
+    int8 = Candidate('int8', quantized, f'sm_{sm} has fast INT8, and the model passed its gate')
+    return (int8, half) if wanted == 'fastest' else (int8,)
+
+
+def find_quantized(model: Path) -> Tuple[Optional[Path], str]:
+    """The INT8 model to use for a model, or None and why not, with what to do."""
+    how = f'make one with: segformer quantize {model} --calibrate BAG|VIDEO|FOLDER'
+    if is_quantized(model):
+        return model, ''
+    path = quantized_path(model)
+    if not path.is_file():
+        return None, f'{path} does not exist; {how}'
+    metadata = _metadata(path)
+    if metadata.get(SOURCE_HASH) != file_hash(model):
+        return None, f'{path} was not made from this model; {how}'
+    if metadata.get(GATE) != 'passed':
+        return None, f'{path} did not pass its accuracy gate; {how}'
+    return path, ''
+
+
+def require_quantized(model: Path) -> Path:
+    """The INT8 model to use for a model; raises EngineError where there is none to trust."""
+    quantized, lack = find_quantized(model)
+    if quantized is None:
+        raise EngineError(f'precision int8 needs an INT8 model, and {lack}')
+    return quantized
+
+
+def is_quantized(model: Path) -> bool:
+    """Whether an ONNX has explicit quantisation (Q/DQ) in it."""
+    import onnx
+
+    graph = onnx.load(str(model), load_external_data=False).graph
+    return any(node.op_type == 'QuantizeLinear' for node in graph.node)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _metadata(model: Path) -> Dict[str, str]:
+    import onnx
+
+    entries = onnx.load(str(model), load_external_data=False).metadata_props
+    return {entry.key: entry.value for entry in entries}

@@ -1,0 +1,179 @@
+"""The TensorRT engine: everything from the frame's pixels to the mask on the GPU."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from time import monotonic, perf_counter
+from typing import Dict, List, Optional, Sequence
+
+import numpy as np
+
+from segformer_ros.engines.base import Engine, EngineError, EngineOptions, Traffic, Wanted
+from segformer_ros.engines.cuda.compile import load_kernels
+from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
+from segformer_ros.engines.cuda.driver import Gpu, select_gpu
+from segformer_ros.engines.files import cache_folder
+from segformer_ros.engines.precision import PRECISIONS
+from segformer_ros.engines.trt.adapter import Progress, TensorRt, load_tensorrt
+from segformer_ros.engines.trt.pipeline import Pipeline
+from segformer_ros.engines.trt.provision import Provided, provide_engine
+from segformer_ros.engines.trt.session import open_session
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelError, ModelSpec
+from segformer_ros.segmentation import Segmentation
+
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 30.0
+"""Seconds between attempts to make a lost GPU context anew; doubled each time."""
+
+_TIMED_RUNS = 20
+
+_log = logging.getLogger(__name__)
+
+
+class TensorRtEngine(Engine):
+    """Runs an ONNX, or a built engine that belongs to it, through TensorRT and PyCUDA.
+
+    A GPU error drops the frames of its call. Where it took the context with it, calls raise until
+    the context and the engine were made anew, which is tried with growing pauses.
+    """
+
+    name = 'tensorrt'
+    precisions = PRECISIONS
+    progress: Optional[Progress] = None
+    """Told how far a build is; set it before `activate`."""
+
+    def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
+        super().__init__(spec, options)
+        self._gpu: Optional[Gpu] = None
+        self._library: Optional[TensorRt] = None
+        self._device: Optional[CudaDevice] = None
+        self._pipeline: Optional[Pipeline] = None
+        self._facts: Dict[str, str] = {}
+        self._active = False
+        self._wait = FIRST_WAIT
+        self._next_try = 0.0
+
+    def activate(self) -> None:
+        """Ask the driver, load or build the engine, set up the device; raises EngineError."""
+        try:
+            self._start()
+        except ModelError as error:
+            raise EngineError(str(error)) from error
+        self._active = True
+
+    def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
+        """Segment frames of any sizes, in batches."""
+        if not self._active:
+            raise EngineError(f'engine {self.name!r} is not active; call activate() first')
+        if self._pipeline is None:
+            self._restart()
+        assert self._device is not None and self._pipeline is not None
+        try:
+            with self._device.current():
+                return self._pipeline.segment(frames, wanted)
+        except GpuFault as fault:
+            if not fault.lost:
+                raise EngineError(f'{fault}; the frame is dropped') from fault
+            self._stop()
+            self._next_try = monotonic() + self._wait
+            raise EngineError(
+                f'{fault}; the GPU context is lost and is made anew in {self._wait:g} s'
+            ) from fault
+
+    def deactivate(self) -> None:
+        """Give back device memory and context."""
+        self._active = False
+        self._stop()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the last `segment` moved."""
+        return self._pipeline.traffic if self._pipeline else Traffic()
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the device's memory in use, by all programs."""
+        if self._device is None:
+            return 0
+        with self._device.current():
+            return self._device.memory()
+
+    def facts(self) -> Dict[str, str]:
+        """Device, precision and how it was chosen, layers per type, versions."""
+        facts = {'engine': self.name, 'model': str(self.spec.path), **self._facts}
+        if self._gpu:
+            facts['device'] = self._gpu.label
+            facts['driver'] = self._gpu.driver
+            facts['memory'] = 'mapped' if self._gpu.integrated else 'copied'
+        if self._library:
+            facts['tensorrt'] = self._library.version
+        if self._active and self._pipeline is None:
+            facts['state'] = 'GPU context lost'
+        return facts
+
+    def _start(self) -> None:
+        self._gpu = select_gpu(self.options.device)  # before TensorRT may crash without a driver
+        self._library = library = load_tensorrt()
+        self._device = device = CudaDevice(self._gpu)
+        try:
+            with device.current():
+                device.load_kernels(
+                    load_kernels(self._gpu.sm, cache_folder(self.options.cache_dir))
+                )
+                provided = provide_engine(
+                    library, self.spec, self.options, self._gpu, self._time, self.progress
+                )
+                self._pipeline = self._open(provided)
+        except BaseException:
+            self._stop()
+            raise
+        self._facts = provided.facts
+
+    def _open(self, provided: Provided) -> Pipeline:
+        assert self._library is not None and self._device is not None
+        session = open_session(self._library, provided.engine)
+        return Pipeline(self._device, session, provided.spec, self.options)
+
+    def _time(self, provided: Provided) -> float:
+        """Milliseconds of an inference of one frame, the least of several."""
+        pipeline = self._open(provided)
+        frame = Frame.from_array(np.zeros((*self.spec.size, 3), np.uint8))
+        times = []
+        for _ in range(_TIMED_RUNS):
+            start = perf_counter()
+            pipeline.segment([frame], Wanted())
+            times.append(1e3 * (perf_counter() - start))
+        pipeline.close()
+        return min(times)
+
+    def _restart(self) -> None:
+        """Make a lost context anew, unless the last attempt is too recent."""
+        remaining = self._next_try - monotonic()
+        if remaining > 0:
+            raise EngineError(f'the GPU context is lost; next attempt in {remaining:.1f} s')
+        try:
+            self._start()
+        except EngineError as error:
+            self._wait = min(2 * self._wait, LONGEST_WAIT)
+            self._next_try = monotonic() + self._wait
+            raise EngineError(
+                f'the GPU context could not be made anew ({error}); next attempt in '
+                f'{self._wait:g} s'
+            ) from error
+        _log.info('the GPU context was made anew')
+        self._wait = FIRST_WAIT
+
+    def _stop(self) -> None:
+        """Forget everything on the device, in the order that its libraries need."""
+        device, pipeline = self._device, self._pipeline
+        self._device = self._pipeline = None
+        if device is None:
+            return
+        in_use = pipeline is not None and pipeline.results_in_use
+        with suppress(GpuFault), device.current():
+            if pipeline:
+                pipeline.close()
+            del pipeline  # engine and buffers end while their context is current
+        device.close(in_use)

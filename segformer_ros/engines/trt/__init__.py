@@ -1,0 +1,1 @@
+"""TensorRT of every version since 8.2: building, reading back and running engines."""

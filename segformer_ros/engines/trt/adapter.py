@@ -1,0 +1,290 @@
+"""TensorRT's API from 8.2 to 11 and of TensorRT-RTX, chosen by what the module has.
+
+Never by the version string: JetPack, the desktop and RTX number differently.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections import deque
+from typing import Any, Deque, Dict, Optional, Protocol, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.engines.base import EngineError
+
+MODULES = ('tensorrt', 'tensorrt_rtx')
+
+_log = logging.getLogger(__name__)
+
+# By name, since each version has some of them only.
+_TYPES: Dict[str, str] = {
+    'FLOAT': 'float32',
+    'HALF': 'float16',
+    'INT8': 'int8',
+    'INT32': 'int32',
+    'INT64': 'int64',
+    'UINT8': 'uint8',
+    'BOOL': 'bool',
+}
+
+
+class Progress(Protocol):
+    """Told how far a build is."""
+
+    def __call__(self, phase: str, step: int, steps: int) -> None:
+        """`step` of `steps` of a phase are done; the outermost phase is the build."""
+
+
+class TensorRt:
+    """One TensorRT library.
+
+    module: `tensorrt` or `tensorrt_rtx`. errors: what the library complained of, newest last; its
+    calls return None instead of raising, and the reason stands here alone. layers: the layers of
+    the engine built last, as TensorRT-RTX logs them (it cannot be asked for them without a GPU).
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.errors: Deque[str] = deque(maxlen=20)
+        self.layers = ''
+        self.logger = _make_logger(self)
+
+    @property
+    def version(self) -> str:
+        """Library and version, as it stands in cache keys."""
+        return f'{self.module.__name__} {self.module.__version__}'
+
+    @property
+    def strongly_typed(self) -> bool:
+        """Whether the precision is that of the graph alone (since TensorRT 11, and RTX)."""
+        return not hasattr(self.module.BuilderFlag, 'FP16')
+
+    def last_error(self, default: str) -> str:
+        """The last error that was logged, in one line."""
+        return self.errors[-1].strip().splitlines()[0] if self.errors else default
+
+    # --- building ---
+
+    def create_builder(self) -> Any:
+        """A Builder; the driver must have been asked before."""
+        builder = self.module.Builder(self.logger)
+        if builder is None:
+            raise EngineError(f'{self.version} made no builder: {self.last_error("no reason")}')
+        return builder
+
+    def create_network(self, builder: Any) -> Any:
+        """An empty network: explicit batch where that is still said, types by the graph."""
+        flags = self.module.NetworkDefinitionCreationFlag
+        names = ['EXPLICIT_BATCH'] + (['STRONGLY_TYPED'] if self.strongly_typed else [])
+        bits = [1 << int(getattr(flags, name)) for name in names if hasattr(flags, name)]
+        return builder.create_network(sum(bits))
+
+    def parse(self, network: Any, model: bytes) -> Any:
+        """Read an ONNX into the network; raises EngineError naming node and reason.
+
+        The parser is returned and must be kept until the build is over: it owns the weights.
+        """
+        parser = self.module.OnnxParser(network, self.logger)
+        if parser.parse(model):
+            return parser
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        reason = '; '.join(map(_in_words, errors)) or self.last_error('unknown')
+        raise EngineError(f'{self.version} cannot read the ONNX: {reason}')
+
+    def set_workspace(self, config: Any, size: int) -> None:
+        """Limit the builder's scratch memory to `size` bytes."""
+        if hasattr(config, 'set_memory_pool_limit'):
+            config.set_memory_pool_limit(self.module.MemoryPoolType.WORKSPACE, size)
+        else:
+            config.max_workspace_size = size
+
+    def set_precision(self, config: Any, precision: str) -> None:
+        """Allow a precision; FP32 means FP32, so TF32 is never taken silently."""
+        flags = self.module.BuilderFlag
+        if hasattr(flags, 'TF32'):
+            config.clear_flag(flags.TF32)
+        if self.strongly_typed:
+            return
+        if precision in ('fp16', 'int8'):
+            config.set_flag(flags.FP16)
+        if precision == 'int8':
+            config.set_flag(flags.INT8)
+
+    def set_io_type(self, network: Any, precision: str) -> None:
+        """Let input and output be FP16 where the inside is; a strongly typed graph says it."""
+        if self.strongly_typed or precision == 'fp32':
+            return
+        half = self.module.DataType.HALF
+        tensors = [network.get_input(index) for index in range(network.num_inputs)]
+        tensors += [network.get_output(index) for index in range(network.num_outputs)]
+        for tensor in tensors:
+            if tensor.dtype == self.module.DataType.FLOAT:
+                tensor.dtype = half
+
+    def set_details(self, config: Any) -> None:
+        """Have the engine keep what its layers are, to be read back (8.2 and later)."""
+        if hasattr(self.module, 'ProfilingVerbosity'):
+            config.profiling_verbosity = self.module.ProfilingVerbosity.DETAILED
+
+    def set_target(self, config: Any, sm: int) -> None:
+        """Build for a GPU that is not here; TensorRT-RTX alone can. Raises EngineError."""
+        if not hasattr(config, 'set_compute_capability'):
+            raise EngineError(
+                f'{self.version} builds for the GPU it runs on only; install TensorRT-RTX '
+                '(tensorrt_rtx) to build for another, or build on the robot itself'
+            )
+        capabilities = self.module.ComputeCapability
+        target = getattr(capabilities, f'SM{sm}', None)
+        if target is None:
+            known = [name for name in dir(capabilities) if name.startswith('SM')]
+            raise EngineError(
+                f'{self.version} does not build for sm_{sm}; it can for {", ".join(known)}'
+            )
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(target, 0)
+
+    def set_timing_cache(self, config: Any, data: bytes) -> None:
+        """Start from the timings of earlier builds; ones of another GPU are passed over."""
+        if hasattr(config, 'create_timing_cache'):
+            cache = config.create_timing_cache(data)
+            if cache is None or not config.set_timing_cache(cache, False):
+                config.set_timing_cache(config.create_timing_cache(b''), False)
+
+    def timing_cache(self, config: Any) -> bytes:
+        """The timings after a build; empty where the version keeps none."""
+        cache = config.get_timing_cache() if hasattr(config, 'get_timing_cache') else None
+        return bytes(cache.serialize()) if cache is not None else b''
+
+    def set_progress(self, config: Any, progress: Optional[Progress]) -> Any:
+        """Report a build's progress (TensorRT 10 and later); keep what it returns till its end."""
+        if progress is None or not hasattr(self.module, 'IProgressMonitor'):
+            return None
+        monitor = _make_monitor(self.module, progress)
+        config.progress_monitor = monitor
+        return monitor
+
+    def set_batches(
+        self, builder: Any, network: Any, config: Any, batches: Tuple[int, int, int]
+    ) -> None:
+        """Give a network of free batch its least, usual and greatest one."""
+        profile = builder.create_optimization_profile()
+        free = False
+        for index in range(network.num_inputs):
+            tensor = network.get_input(index)
+            shape = tuple(tensor.shape)
+            if -1 in shape[1:]:
+                raise EngineError(f'input {tensor.name!r} has free sides {shape}; fix its size')
+            if shape[0] == -1:
+                free = True
+                profile.set_shape(tensor.name, *[(batch, *shape[1:]) for batch in batches])
+        if free:
+            config.add_optimization_profile(profile)
+
+    def build(self, builder: Any, network: Any, config: Any) -> Optional[bytes]:
+        """The serialised engine, None where the build failed."""
+        result = builder.build_serialized_network(network, config)
+        return None if result is None else bytes(result)
+
+    # --- running ---
+
+    def load(self, plan: bytes) -> Any:
+        """Runtime and engine of a serialised one; raises EngineError."""
+        runtime = self.module.Runtime(self.logger)
+        self._check_validity(runtime, plan)
+        engine = runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            reason = self.last_error('damaged, or of another version or GPU')
+            raise EngineError(f'{self.version} cannot load the engine: {reason}')
+        return engine
+
+    def _check_validity(self, runtime: Any, plan: bytes) -> None:
+        """Ask TensorRT-RTX beforehand, which tells more than a failed attempt."""
+        if not hasattr(runtime, 'get_engine_validity'):
+            return
+        validity, bits = runtime.get_engine_validity(plan)
+        if validity == self.module.EngineValidity.INVALID:
+            known = self.module.EngineInvalidityDiagnostics.__members__
+            reasons = [name for name, bit in known.items() if int(bit) & int(bits)]
+            reason = ', '.join(reasons) or self.last_error('not valid on this GPU')
+            raise EngineError(
+                f'{self.version} cannot load the engine: {reason}; build it again on this machine'
+            )
+
+    def tensor_type(self, dtype: Any) -> np.dtype:
+        """numpy's type of a DataType; raises EngineError for one that has none."""
+        for name, plain in _TYPES.items():
+            if getattr(self.module.DataType, name, None) == dtype:
+                return np.dtype(plain)
+        raise EngineError(f'the engine has a tensor of type {dtype}, which is not supported')
+
+    def describe(self, engine: Any) -> Optional[str]:
+        """The engine inspector's JSON; None where the version has no inspector (before 8.2)."""
+        if not hasattr(engine, 'create_engine_inspector'):
+            return None
+        information = self.module.LayerInformationFormat.JSON
+        return str(engine.create_engine_inspector().get_engine_information(information))
+
+
+def load_tensorrt(names: Sequence[str] = ()) -> TensorRt:
+    """The first of these modules that loads, of all without any; raises EngineError otherwise."""
+    reasons = []
+    for name in names or MODULES:
+        try:
+            return TensorRt(importlib.import_module(name))
+        except ImportError as error:
+            reasons.append(_missing(name, error))
+    raise EngineError(f'no TensorRT on this machine: {"; ".join(reasons)}; see doc/tensorrt.md')
+
+
+def _in_words(error: Any) -> str:
+    """A parser's error, with the operator that it is about where the version tells (10 on)."""
+    operator = error.node_operator() if hasattr(error, 'node_operator') else ''
+    reason = error.desc().strip()
+    return f'operator {operator} ({error.node_name()}): {reason}' if operator else reason
+
+
+def _missing(name: str, error: ImportError) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == name:
+        return f'no Python module {name!r}'
+    return f'module {name!r} is there but does not load ({error})'
+
+
+def _make_logger(library: TensorRt) -> Any:
+    class Log(library.module.ILogger):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            library.module.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if str(severity).endswith('ERROR'):  # or INTERNAL_ERROR
+                library.errors.append(message)
+            elif message.startswith('Layers:'):
+                library.layers = message
+            # What matters of it is said by the exception that follows.
+            _log.debug('TensorRT: %s', message)
+
+    return Log()
+
+
+def _make_monitor(module: Any, progress: Progress) -> Any:
+    class Monitor(module.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            module.IProgressMonitor.__init__(self)
+            self._steps: Dict[str, int] = {}
+
+        def phase_start(self, name: str, parent: Optional[str], steps: int) -> None:
+            self._steps[name] = steps
+            progress(name, 0, steps)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            try:
+                progress(name, step + 1, self._steps[name])
+            except KeyboardInterrupt:
+                return False  # ends the build, which then gives None
+            return True
+
+        def phase_finish(self, name: str) -> None:
+            progress(name, self._steps[name], self._steps[name])
+
+    return Monitor()

@@ -1,0 +1,135 @@
+"""Building an engine from an ONNX, whatever the TensorRT version."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Optional, Tuple
+
+from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.files import read_if_own, write_atomically
+from segformer_ros.engines.trt.adapter import Progress, TensorRt
+from segformer_ros.engines.trt.inspector import Layers, read_build_log
+
+MIB = 1 << 20
+DEFAULT_WORKSPACE = 1024 * MIB
+LEAST_WORKSPACE = 64 * MIB
+
+_OUT_OF_MEMORY = ('out of memory', 'outofmemory', 'insufficient memory', 'insufficient workspace')
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How an engine is built.
+
+    precision: 'fp32', 'fp16' or 'int8'. batches: least, usual and greatest number of frames, for
+    a network that leaves it free. workspace: limit of the builder's scratch memory in bytes.
+    target_sm: compute capability times ten of a GPU that is not here; None for this machine's.
+    timing_cache: file of earlier timings, None to keep none.
+    """
+
+    precision: str = 'fp32'
+    batches: Tuple[int, int, int] = (1, 1, 4)
+    workspace: int = DEFAULT_WORKSPACE
+    target_sm: Optional[int] = None
+    timing_cache: Optional[Path] = None
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """A serialised engine. workspace: the limit that it was built with. seconds: the build's time.
+
+    layers: as the builder told them, empty for versions that do not; an engine that is loaded
+    tells by its inspector.
+    """
+
+    plan: bytes
+    layers: Layers
+    workspace: int
+    seconds: float
+
+
+def build_engine(
+    library: TensorRt,
+    model: bytes,
+    options: BuildOptions = BuildOptions(),
+    progress: Optional[Progress] = None,
+) -> BuiltEngine:
+    """Build an engine; raises EngineError with the library's reason.
+
+    Out of memory is answered by half the workspace, down to 64 MiB. Unless a target is named, the
+    driver must have been asked before (`cuda.driver`): a Builder may crash without one.
+    """
+    start = perf_counter()
+    workspace = options.workspace
+    while True:
+        library.errors.clear()
+        plan = _build_once(library, model, options, workspace, progress)
+        if plan is not None:
+            seconds = perf_counter() - start
+            return BuiltEngine(plan, read_build_log(library.layers), workspace, seconds)
+        if not _ran_out(library):
+            raise EngineError(
+                f'{library.version} could not build the engine: '
+                f'{library.last_error("stopped, or no reason given")}'
+            )
+        if workspace <= LEAST_WORKSPACE:
+            raise EngineError(
+                f'the build ran out of memory even with a workspace of {workspace // MIB} MiB '
+                f'({library.last_error("")}); {_what_would_fit(options)}'
+            )
+        workspace = max(LEAST_WORKSPACE, workspace // 2)
+        _log.warning('out of memory; building again with %d MiB of workspace', workspace // MIB)
+
+
+def _build_once(
+    library: TensorRt,
+    model: bytes,
+    options: BuildOptions,
+    workspace: int,
+    progress: Optional[Progress],
+) -> Optional[bytes]:
+    builder = library.create_builder()
+    network = library.create_network(builder)
+    parser = library.parse(network, model)
+    library.set_io_type(network, options.precision)
+    config = builder.create_builder_config()
+    library.set_workspace(config, workspace)
+    library.set_precision(config, options.precision)
+    library.set_details(config)
+    library.set_batches(builder, network, config, options.batches)
+    if options.target_sm is not None:
+        library.set_target(config, options.target_sm)
+    if options.timing_cache:
+        library.set_timing_cache(config, read_if_own(options.timing_cache) or b'')
+    monitor = library.set_progress(config, progress)
+    plan = library.build(builder, network, config)
+    del monitor, parser  # nothing else kept them alive during the build
+    if plan is not None and options.timing_cache:
+        _keep(options.timing_cache, library.timing_cache(config))
+    return plan
+
+
+def _keep(file: Path, timings: bytes) -> None:
+    try:
+        write_atomically(file, timings)
+    except OSError as error:
+        _log.warning('the timings of this build are not kept: %s', error)
+
+
+def _ran_out(library: TensorRt) -> bool:
+    return any(words in line.lower() for line in library.errors for words in _OUT_OF_MEMORY)
+
+
+def _what_would_fit(options: BuildOptions) -> str:
+    advice = ['close other programs that use the GPU']
+    if options.precision == 'fp32':
+        advice.append('use precision fp16 (half the memory)')
+    if options.batches[2] > 1:
+        advice.append(f'use max_batch 1 instead of {options.batches[2]}')
+    advice.append('use a model of a smaller input size (memory grows with its area)')
+    return 'what would fit: ' + ', '.join(advice)

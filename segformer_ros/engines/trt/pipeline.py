@@ -1,0 +1,255 @@
+"""The pipeline: frames through upload, kernels, network, kernels and download, overlapping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.engines.base import EngineOptions, Traffic, Wanted
+from segformer_ros.engines.cuda.device import CudaDevice
+from segformer_ros.engines.cuda.jobs import (
+    Coloring,
+    Image,
+    Mosaic,
+    Output,
+    Tensor,
+    best_job,
+    mosaic_job,
+    postprocess_job,
+)
+from segformer_ros.engines.cuda.memory import (
+    DeviceBuffer,
+    Lease,
+    ResultPool,
+    Uploads,
+    aligned,
+)
+from segformer_ros.engines.fit import STRIDE, Fit, fit_frame
+from segformer_ros.engines.slide import check_scale, covered, windows
+from segformer_ros.engines.trt.results import Place, lay_out
+from segformer_ros.engines.trt.runner import NetworkRunner
+from segformer_ros.engines.trt.session import Session
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelSpec
+from segformer_ros.segmentation import Segmentation, StageTimes
+
+SLOTS = 2
+"""Batches under way: while one is in the network, the next is uploaded."""
+
+
+@dataclass
+class _Slot:
+    """What one batch under way holds."""
+
+    uploads: Uploads
+    results: DeviceBuffer
+    cells: DeviceBuffer
+    events: Dict[str, Any]
+    places: List[Place] = field(default_factory=list)
+    lease: Optional[Lease] = None
+    staging: float = 0.0
+
+
+class _Scored(NamedTuple):
+    """The scores of a batch, and room for what is made of each of their cells.
+
+    best: (frames, height, width) float32. labels: the same in uint8.
+    """
+
+    scores: Tensor
+    best: int
+    labels: int
+
+
+class Pipeline:
+    """Runs one engine on one device; to be used with the device's context current."""
+
+    def __init__(
+        self, device: CudaDevice, session: Session, spec: ModelSpec, options: EngineOptions
+    ) -> None:
+        self._device = device
+        self._spec = spec
+        self._slides = options.inference == 'slide'
+        self._stride = options.slide_stride
+        self._upload, self._compute, self._download = (device.create_stream() for _ in range(3))
+        self._runner = NetworkRunner(device, session, spec, self._compute)
+        self._together = 1 if self._slides else self._runner.max_batch
+        if self._slides:
+            scores = self._runner.scores
+            check_scale(spec.size, (scores.side('H'), scores.side('W')))
+        self.traffic = Traffic()
+        self._pool = ResultPool(device)
+        self._palette = device.store(spec.class_map.palette_bgr)
+        names = ('begun', 'uploaded', 'prepared', 'inferred', 'finished', 'done')
+        self._slots = [
+            _Slot(
+                Uploads(device),
+                DeviceBuffer(device),
+                DeviceBuffer(device),
+                {name: device.create_event() for name in names},
+            )
+            for _ in range(SLOTS)
+        ]
+
+    @property
+    def results_in_use(self) -> bool:
+        """Whether somebody still views results in this device's page-locked memory."""
+        return self._pool.in_use
+
+    def close(self) -> None:
+        """Free what the driver, not PyCUDA, holds."""
+        self._runner.close()
+
+    def segment(self, frames: Sequence[Frame], wanted: Wanted) -> List[Segmentation]:
+        """Segment frames in batches; while one computes, the next is uploaded."""
+        self.traffic = Traffic()
+        results: List[Segmentation] = []
+        waiting: List[_Slot] = []
+        for number, first in enumerate(range(0, len(frames), self._together)):
+            if len(waiting) == SLOTS:
+                results += self._collect(waiting.pop(0))
+            slot = self._slots[number % SLOTS]
+            self._submit(slot, frames[first : first + self._together], wanted)
+            waiting.append(slot)
+        for slot in waiting:
+            results += self._collect(slot)
+        return results
+
+    def _submit(self, slot: _Slot, frames: Sequence[Frame], wanted: Wanted) -> None:
+        """Put a batch on the streams; nothing waits for the device here."""
+        images = self._send(slot, frames)
+        self._compute.wait_for_event(slot.events['uploaded'])
+        sizes = [(frame.height, frame.width) for frame in frames]
+        if self._slides:
+            fits = [Fit(covered(size), covered(size)) for size in sizes]
+            scored = self._slide(slot, images[0])
+        else:
+            fits = [fit_frame(size, self._spec.size, self._spec.fit) for size in sizes]
+            scored = self._whole(slot, images, fits)
+        slot.events['inferred'].record(self._compute)
+        slot.places, used = lay_out(frames, wanted, self._spec.output_kind != 'labels')
+        slot.lease = self._pool.lease(used)
+        address = slot.lease.block.address or slot.results.reserve(used)
+        outputs = [
+            place.output(address, fit, image, size if self._slides else None)
+            for place, fit, image, size in zip(slot.places, fits, images, sizes)
+        ]
+        for output in outputs:
+            if output.blocked:
+                self._device.fill(output.blocked, -1, output.width, self._compute)
+        self._postprocess(outputs, scored, wanted)
+        slot.events['finished'].record(self._compute)
+        self._fetch(slot, address, used)
+
+    def _send(self, slot: _Slot, frames: Sequence[Frame]) -> List[Image]:
+        """Copy the frames' pixels, rows packed, into page-locked memory and on to the device."""
+        start = perf_counter()
+        sizes = [frame.pixels.size for frame in frames]
+        offsets = np.cumsum([0, *(aligned(size) for size in sizes)]).tolist()
+        memory = slot.uploads.reserve(offsets[-1])
+        for frame, offset, size in zip(frames, offsets, sizes):
+            np.copyto(memory[offset : offset + size].reshape(frame.pixels.shape), frame.pixels)
+        slot.staging = 1e3 * (perf_counter() - start)
+        slot.events['begun'].record(self._upload)
+        address, moved = slot.uploads.send(offsets[-1], self._upload)
+        slot.events['uploaded'].record(self._upload)
+        self.traffic = self.traffic.plus(host=sum(sizes), upload=moved)
+        return [
+            Image(
+                address + offset,
+                frame.pixels.size // frame.height,
+                frame.height,
+                frame.width,
+                frame.encoding,
+            )
+            for frame, offset in zip(frames, offsets)
+        ]
+
+    def _whole(self, slot: _Slot, images: Sequence[Image], fits: Sequence[Fit]) -> _Scored:
+        """Start the network on images resized to its input."""
+        self._runner.prepare(images, fits)
+        slot.events['prepared'].record(self._compute)
+        self._runner.infer()
+        scores = self._runner.scores
+        count = len(images) * scores.side('H') * scores.side('W')
+        best = slot.cells.reserve(5 * count)
+        return _Scored(scores, best, best + 4 * count)
+
+    def _slide(self, slot: _Slot, image: Image) -> _Scored:
+        """Start the network on each window of an image at its own scale; their mean scores.
+
+        Only the first windows' preparation counts as such: the others' lies between inferences.
+        """
+        size, crop = (image.height, image.width), self._spec.size
+        mosaic, scored = self._mosaic(slot, size)
+        todo = windows(size, crop, self._stride)
+        batches = [
+            todo[first : first + self._runner.max_batch]
+            for first in range(0, len(todo), self._runner.max_batch)
+        ]
+        for number, batch in enumerate(batches):
+            parts = [image.part(window, crop) for window in batch]
+            fits = [Fit((part.height, part.width), crop) for part in parts]
+            self._runner.prepare(parts, fits)
+            if number == 0:
+                slot.events['prepared'].record(self._compute)
+            self._runner.infer()
+            job = mosaic_job(
+                self._runner.scores, batch, mosaic, number == 0, number == len(batches) - 1
+            )
+            self._device.launch(job, self._compute)
+        return scored
+
+    def _mosaic(self, slot: _Slot, size: Tuple[int, int]) -> Tuple[Mosaic, _Scored]:
+        """Room for the merged logits of a frame of this (height, width)."""
+        rows, columns = (side // STRIDE for side in covered(size))
+        classes, count = self._runner.scores.side('C'), rows * columns
+        logits = slot.cells.reserve((4 * classes + 4 + 4 + 1) * count)
+        seen = logits + 4 * classes * count
+        best = seen + 4 * count
+        tensor = Tensor(logits, (1, classes, rows, columns), 'NCHW', np.dtype(np.float32))
+        return Mosaic(tensor, seen), _Scored(tensor, best, best + 4 * count)
+
+    def _postprocess(self, outputs: Sequence[Output], scored: _Scored, wanted: Wanted) -> None:
+        """Start the kernels from the scores to the results."""
+        spec, scores, count = self._spec, scored.scores, len(outputs)
+        coloring = Coloring(int(self._palette), wanted.overlay or 0.0, wanted.drivable)
+        labels = None
+        if spec.output_kind == 'labels':
+            labels = scores
+        elif wanted.upsampling == 'fast' or wanted.confidence or spec.threshold:
+            job = best_job(scores, count, scored.labels, scored.best)
+            self._device.launch(job, self._compute)
+            if wanted.upsampling == 'fast':
+                shape = (count, scores.side('H'), scores.side('W'))
+                labels = Tensor(scored.labels, shape, 'NHW', np.dtype(np.uint8))
+        threshold = 0.0 if spec.output_kind == 'labels' else spec.threshold
+        job = postprocess_job(outputs, scores, labels, scored.best, threshold, coloring)
+        self._device.launch(job, self._compute)
+
+    def _fetch(self, slot: _Slot, address: int, used: int) -> None:
+        """Start bringing the results back; where the memory is mapped they are there already."""
+        assert slot.lease is not None
+        if not slot.lease.block.address:
+            self._download.wait_for_event(slot.events['finished'])
+            self._device.download(slot.lease.block.host[:used], address, self._download)
+            self.traffic = self.traffic.plus(download=used)
+            slot.events['done'].record(self._download)
+        else:
+            slot.events['done'].record(self._compute)
+
+    def _collect(self, slot: _Slot) -> List[Segmentation]:
+        """Wait for a batch and take its results, which stay valid as long as they are kept."""
+        events, lease, count = slot.events, slot.lease, len(slot.places)
+        assert lease is not None
+        events['done'].synchronize()
+        slot.lease = None
+        times = StageTimes(
+            preprocess=(slot.staging + events['begun'].time_till(events['prepared'])) / count,
+            inference=events['prepared'].time_till(events['inferred']) / count,
+            postprocess=events['inferred'].time_till(events['done']) / count,
+        )
+        return [place.read(lease, times) for place in slot.places]

@@ -1,0 +1,212 @@
+"""The engine for this machine: from the cache, or built, read back and, where asked, timed."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from segformer_ros.engines.base import EngineError, EngineOptions
+from segformer_ros.engines.cache import EngineCache, EngineKey, read_plan
+from segformer_ros.engines.cuda.driver import Gpu
+from segformer_ros.engines.files import cache_folder
+from segformer_ros.engines.precision import Candidate, choose_precision
+from segformer_ros.engines.trt.adapter import Progress, TensorRt
+from segformer_ros.engines.trt.builder import MIB, BuildOptions, build_engine
+from segformer_ros.engines.trt.half import to_half
+from segformer_ros.engines.trt.inspector import read_inspector
+from segformer_ros.engines.trt.network import Network, tensorrt_network
+from segformer_ros.model import ModelSpec
+
+REVISION = 1
+"""Raised whenever the same ONNX would become another network here; part of every cache key."""
+
+TIMING_CACHE = 'timings.cache'
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Provided:
+    """An engine that is loaded. spec: what it wants and gives. facts: for diagnostics."""
+
+    engine: Any
+    spec: ModelSpec
+    facts: Dict[str, str]
+
+
+Timer = Callable[[Provided], float]
+
+
+def provide_engine(
+    library: TensorRt,
+    spec: ModelSpec,
+    options: EngineOptions,
+    gpu: Gpu,
+    timer: Optional[Timer] = None,
+    progress: Optional[Progress] = None,
+) -> Provided:
+    """Load the engine of a model for a GPU, built where it has to be; raises EngineError.
+
+    timer: milliseconds of one inference, needed for precision 'fastest' alone.
+    """
+    if spec.engine_file is not None and spec.engine_file.is_file():
+        try:
+            return _load_file(library, spec)
+        except EngineError as error:
+            if spec.built:
+                raise
+            _log.warning('%s; an engine is built from %s instead', error, spec.path)
+    wanted = options.precision
+    if wanted == 'auto':
+        wanted = spec.precision or wanted
+    candidates = choose_precision(wanted, spec, gpu.sm)
+    provided = [
+        _provide(library, spec, options, gpu, candidate, progress) for candidate in candidates
+    ]
+    if len(provided) == 1:
+        return provided[0]
+    if timer is None:
+        raise EngineError("precision 'fastest' needs a GPU to time the engines on")
+    return _fastest(provided, timer)
+
+
+def parsed_network(
+    spec: ModelSpec, candidate: Candidate, strongly_typed: bool, keep_io: bool = False
+) -> Network:
+    """The network that is given to the parser for a precision.
+
+    strongly_typed: whether the types must be in the graph; keep_io: its input and output FP32.
+    """
+    network = tensorrt_network(replace(spec, path=candidate.model))
+    return _typed(network, candidate, strongly_typed, keep_io)
+
+
+def build_options(
+    options: EngineOptions, spec: ModelSpec, candidate: Candidate, sm: Optional[int] = None
+) -> BuildOptions:
+    """What the builder is told; sm names a GPU that is not here."""
+    most = spec.batch or spec.max_batch or options.max_batch
+    timings = cache_folder(options.cache_dir) / TIMING_CACHE
+    return BuildOptions(
+        precision=candidate.precision,
+        batches=(1, 1, most),
+        workspace=options.workspace_mib * MIB,
+        target_sm=sm,
+        timing_cache=timings if sm is None else None,
+    )
+
+
+def engine_key(
+    library: TensorRt, spec: ModelSpec, options: BuildOptions, model: Path, gpu: Gpu
+) -> EngineKey:
+    """What the cached engine must agree with."""
+    height, width = spec.size
+    return EngineKey(
+        model=_hash_with_weights(model),
+        library=library.version,
+        gpu=gpu.name,
+        sm=gpu.sm,
+        precision=options.precision,
+        shapes=f'{width}x{height}, batch {options.batches}, revision {REVISION}',
+    )
+
+
+def _provide(
+    library: TensorRt,
+    spec: ModelSpec,
+    options: EngineOptions,
+    gpu: Gpu,
+    candidate: Candidate,
+    progress: Optional[Progress],
+) -> Provided:
+    """One candidate, loaded; an engine from the cache that does not load is built again once."""
+    settings = build_options(options, spec, candidate)
+    cache = EngineCache(cache_folder(options.cache_dir))
+    key = engine_key(library, spec, settings, candidate.model, gpu)
+    network = tensorrt_network(replace(spec, path=candidate.model))
+
+    def build() -> Tuple[bytes, Dict[str, str]]:
+        _log.info(
+            'building a %s engine for %s (%s); this takes minutes once',
+            candidate.precision,
+            gpu.label,
+            candidate.reason,
+        )
+        typed = _typed(network, candidate, library.strongly_typed)
+        built = build_engine(library, typed.model, settings, progress)
+        return built.plan, {
+            'build': f'{built.seconds:.0f} s, workspace {built.workspace // MIB} MiB'
+        }
+
+    entry = cache.load_or_build(key, build)
+    try:
+        engine = library.load(entry.plan)
+    except EngineError as error:
+        if entry.built:
+            raise
+        _log.warning('%s; the cached engine is built again', error)
+        cache.discard(key)
+        entry = cache.load_or_build(key, build)
+        engine = library.load(entry.plan)
+    layers = read_inspector(library.describe(engine))
+    layers.check(candidate.precision)
+    facts = {
+        'precision': candidate.precision,
+        'precision reason': candidate.reason,
+        'layers': layers.summary(),
+        **entry.facts,
+    }
+    return Provided(engine, network.spec, facts)
+
+
+def _typed(
+    network: Network, candidate: Candidate, strongly_typed: bool, keep_io: bool = False
+) -> Network:
+    if not strongly_typed or candidate.precision == 'fp32':
+        return network
+    return network._replace(model=to_half(network.model, keep_io))
+
+
+def _load_file(library: TensorRt, spec: ModelSpec) -> Provided:
+    """The engine file that is given or that a configuration names beside the ONNX."""
+    assert spec.engine_file is not None
+    engine = library.load(read_plan(spec.engine_file))
+    layers = read_inspector(library.describe(engine))
+    facts = {
+        'precision': spec.precision or 'as built',
+        'layers': layers.summary(),
+        'engine file': str(spec.engine_file),
+    }
+    if spec.precision:
+        layers.check(spec.precision)
+    return Provided(engine, spec if spec.built else tensorrt_network(spec).spec, facts)
+
+
+def _fastest(provided: List[Provided], timer: Timer) -> Provided:
+    times = [timer(one) for one in provided]
+    best = min(range(len(times)), key=times.__getitem__)
+    measured = ', '.join(
+        f'{one.facts["precision"]} {time:.2f} ms' for one, time in zip(provided, times)
+    )
+    chosen = provided[best]
+    return replace(chosen, facts={**chosen.facts, 'precision reason': f'fastest here: {measured}'})
+
+
+def _hash_with_weights(model: Path) -> str:
+    """SHA-256 of an ONNX and of the files that its weights lie in."""
+    import onnx
+
+    graph = onnx.load(str(model), load_external_data=False).graph
+    outside = {
+        entry.value
+        for tensor in graph.initializer
+        for entry in tensor.external_data
+        if entry.key == 'location'
+    }
+    digest = hashlib.sha256()
+    for file in (model, *(model.parent / name for name in sorted(outside))):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

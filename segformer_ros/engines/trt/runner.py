@@ -1,0 +1,115 @@
+"""The network on the device with its preparation: images in device memory to their scores."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Dict, Optional, Sequence
+
+import numpy as np
+
+from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.cuda.device import CapturedWork, CudaDevice
+from segformer_ros.engines.cuda.driver import load_driver
+from segformer_ros.engines.cuda.jobs import MAX_BATCH, Image, Tensor, preprocess_job
+from segformer_ros.engines.cuda.memory import DeviceBuffer
+from segformer_ros.engines.fit import Fit
+from segformer_ros.engines.trt.session import Session
+from segformer_ros.model import ModelSpec
+
+_log = logging.getLogger(__name__)
+
+
+class NetworkRunner:
+    """Runs batches of up to `max_batch` images on one stream, one after another.
+
+    The network's input and output stay at their addresses: a batch's scores are those of the
+    latest `infer`, until the next one runs.
+    """
+
+    def __init__(self, device: CudaDevice, session: Session, spec: ModelSpec, stream: Any) -> None:
+        self._device = device
+        self._session = session
+        self._spec = spec
+        self._stream = stream
+        self._output = session.output(spec.output_name)
+        if session.input.dtype not in (np.float32, np.float16):
+            raise EngineError(
+                f'the engine takes {session.input.dtype} pixels; build it from a model with a '
+                'float input'
+            )
+        if (self._output.dtype.kind in 'iu') != (spec.output_kind == 'labels'):
+            raise EngineError(
+                f'the engine gives {self._output.dtype} values, which are no {spec.output_kind}; '
+                'it was not built from this model'
+            )
+        self.max_batch = min(session.max_batch, MAX_BATCH)
+        self._graphs: Dict[int, Optional[CapturedWork]] = {}
+        session.set_batch(session.max_batch)
+        self._batch = session.max_batch
+        self._buffers = {info.name: DeviceBuffer(device) for info in (session.input, self._output)}
+        others = {info.name for info in session.tensors} - set(self._buffers)
+        if others:
+            raise EngineError(f'the engine has outputs that nothing reads: {", ".join(others)}')
+        session.set_addresses(
+            {
+                info.name: self._buffers[info.name].reserve(
+                    int(np.prod(session.shape(info.name))) * info.dtype.itemsize
+                )
+                for info in (session.input, self._output)
+            }
+        )
+
+    def close(self) -> None:
+        """Free what the driver, not PyCUDA, holds."""
+        for graph in self._graphs.values():
+            if graph:
+                graph.close()
+        self._graphs.clear()
+
+    @property
+    def scores(self) -> Tensor:
+        """The network's output at the present batch."""
+        return self._tensor(self._output.name, self._spec.output_layout)
+
+    def prepare(self, images: Sequence[Image], fits: Sequence[Fit]) -> None:
+        """Start writing a batch of images into the network's input."""
+        batch = self._session.max_batch if self._session.fixed_batch else len(images)
+        if batch != self._batch:
+            self._session.set_batch(batch)
+            self._batch = batch
+        pixels = self._tensor(self._session.input.name, self._spec.input_layout)
+        self._device.launch(preprocess_job(images, fits, pixels, self._spec), self._stream)
+
+    def infer(self) -> None:
+        """Start the network, from its second run at a batch on as a CUDA graph."""
+        if self._batch not in self._graphs:
+            # TensorRT sets itself up in the first run after a change of shape.
+            self._session.enqueue(self._stream.handle)
+            self._graphs[self._batch] = self._capture()
+            return
+        graph = self._graphs[self._batch]
+        if graph:
+            graph.launch()
+        else:
+            self._session.enqueue(self._stream.handle)
+
+    def _capture(self) -> Optional[CapturedWork]:
+        stream = self._stream.handle
+        try:
+            return CapturedWork.capture(
+                load_driver(), stream, lambda: self._session.enqueue(stream)
+            )
+        except EngineError as error:
+            _log.info('the network runs without a CUDA graph: %s', error)
+            return None
+
+    def _tensor(self, name: str, layout: str) -> Tensor:
+        """The network's input or output as it lies at the present batch."""
+        info = self._output if name == self._output.name else self._session.input
+        return Tensor(
+            self._buffers[name].reserve(0),
+            self._session.shape(name),
+            layout,
+            info.dtype,
+            info is self._output and self._spec.output_kind == 'probabilities',
+        )

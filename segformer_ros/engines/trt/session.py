@@ -1,0 +1,177 @@
+"""Sessions: engines run by the calls that their TensorRT version has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, List, Mapping, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.trt.adapter import TensorRt
+
+
+class TensorInfo(NamedTuple):
+    """An engine's input or output; a side of -1 is free."""
+
+    name: str
+    is_input: bool
+    dtype: np.dtype
+    shape: Tuple[int, ...]
+
+
+class Session(ABC):
+    """One execution context: shapes and addresses in, work on a stream out."""
+
+    def __init__(self, library: TensorRt, engine: Any) -> None:
+        self._engine = engine  # must outlive its context
+        self._context = engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(f'no execution context: {library.last_error("out of GPU memory")}')
+        self._library = library
+        self.tensors = tuple(self._describe())
+
+    @property
+    def max_batch(self) -> int:
+        """Most frames of one inference."""
+        batch = self.input.shape[0]
+        return batch if batch != -1 else int(self._profile(self.input.name)[2][0])
+
+    @property
+    def fixed_batch(self) -> bool:
+        """Whether every inference has exactly `max_batch` frames."""
+        return self.input.shape[0] != -1
+
+    @property
+    def input(self) -> TensorInfo:
+        """The one input; raises EngineError where there are others."""
+        inputs = [tensor for tensor in self.tensors if tensor.is_input]
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            found = ', '.join(f'{tensor.name} {tensor.shape}' for tensor in inputs)
+            raise EngineError(f'the engine needs one image input of 4 axes, but has {found}')
+        return inputs[0]
+
+    def output(self, name: str) -> TensorInfo:
+        """An output by its name, or the only one whatever its name; raises EngineError."""
+        outputs = {tensor.name: tensor for tensor in self.tensors if not tensor.is_input}
+        if name in outputs:
+            return outputs[name]
+        if len(outputs) == 1:
+            return next(iter(outputs.values()))
+        raise EngineError(f'the engine has no output {name!r}; it has {", ".join(outputs)}')
+
+    def set_batch(self, batch: int) -> None:
+        """Choose the number of frames of the next inferences; raises EngineError."""
+        if batch > self.max_batch or (self.fixed_batch and batch != self.max_batch):
+            raise EngineError(
+                f'batch {batch} does not fit the engine, which takes '
+                f'{"exactly" if self.fixed_batch else "up to"} {self.max_batch}; build it with a '
+                'larger max_batch'
+            )
+        if not self.fixed_batch and not self._set_shape((batch, *self.input.shape[1:])):
+            raise EngineError(f'the engine refused batch {batch}: {self._library.last_error("")}')
+
+    @abstractmethod
+    def set_addresses(self, addresses: Mapping[str, int]) -> None:
+        """Device address of each tensor by its name."""
+
+    @abstractmethod
+    def shape(self, name: str) -> Tuple[int, ...]:
+        """Shape of a tensor at the batch that was set."""
+
+    @abstractmethod
+    def enqueue(self, stream: int) -> None:
+        """Start an inference on a CUDA stream, by its handle; raises EngineError."""
+
+    @abstractmethod
+    def _describe(self) -> List[TensorInfo]: ...
+
+    @abstractmethod
+    def _profile(self, name: str) -> Sequence[Sequence[int]]: ...
+
+    @abstractmethod
+    def _set_shape(self, shape: Tuple[int, ...]) -> bool: ...
+
+    def _check(self, done: bool) -> None:
+        if not done:
+            raise EngineError(f'inference was not started: {self._library.last_error("")}')
+
+
+class _NamedSession(Session):
+    """Named tensors and execute_async_v3: TensorRT 8.5 and later."""
+
+    def set_addresses(self, addresses: Mapping[str, int]) -> None:
+        for name, address in addresses.items():
+            self._context.set_tensor_address(name, address)
+
+    def shape(self, name: str) -> Tuple[int, ...]:
+        return tuple(self._context.get_tensor_shape(name))
+
+    def enqueue(self, stream: int) -> None:
+        self._check(self._context.execute_async_v3(stream))
+
+    def _describe(self) -> List[TensorInfo]:
+        engine, modes = self._engine, self._library.module.TensorIOMode
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        return [
+            TensorInfo(
+                name,
+                engine.get_tensor_mode(name) == modes.INPUT,
+                self._library.tensor_type(engine.get_tensor_dtype(name)),
+                tuple(engine.get_tensor_shape(name)),
+            )
+            for name in names
+        ]
+
+    def _profile(self, name: str) -> Sequence[Sequence[int]]:
+        shapes: Sequence[Sequence[int]] = self._engine.get_tensor_profile_shape(name, 0)
+        return shapes
+
+    def _set_shape(self, shape: Tuple[int, ...]) -> bool:
+        return bool(self._context.set_input_shape(self.input.name, shape))
+
+
+class _BindingSession(Session):
+    """Numbered bindings and execute_async_v2: before TensorRT 8.5."""
+
+    def __init__(self, library: TensorRt, engine: Any) -> None:
+        super().__init__(library, engine)
+        self._bindings = [0] * engine.num_bindings
+
+    def set_addresses(self, addresses: Mapping[str, int]) -> None:
+        for name, address in addresses.items():
+            self._bindings[self._number(name)] = address
+
+    def shape(self, name: str) -> Tuple[int, ...]:
+        return tuple(self._context.get_binding_shape(self._number(name)))
+
+    def enqueue(self, stream: int) -> None:
+        self._check(self._context.execute_async_v2(self._bindings, stream))
+
+    def _describe(self) -> List[TensorInfo]:
+        engine = self._engine
+        return [
+            TensorInfo(
+                engine.get_binding_name(number),
+                bool(engine.binding_is_input(number)),
+                self._library.tensor_type(engine.get_binding_dtype(number)),
+                tuple(engine.get_binding_shape(number)),
+            )
+            for number in range(engine.num_bindings)
+        ]
+
+    def _profile(self, name: str) -> Sequence[Sequence[int]]:
+        shapes: Sequence[Sequence[int]] = self._engine.get_profile_shape(0, name)
+        return shapes
+
+    def _set_shape(self, shape: Tuple[int, ...]) -> bool:
+        return bool(self._context.set_binding_shape(self._number(self.input.name), shape))
+
+    def _number(self, name: str) -> int:
+        return int(self._engine.get_binding_index(name))
+
+
+def open_session(library: TensorRt, engine: Any) -> Session:
+    """An execution context of an engine; raises EngineError."""
+    named = hasattr(engine, 'num_io_tensors')
+    return (_NamedSession if named else _BindingSession)(library, engine)

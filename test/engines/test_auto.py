@@ -1,0 +1,92 @@
+"""The automatic choice of an engine, and what it says of those it passed over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_gpu import MakeMachine
+
+from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines.cuda import driver
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelSpec, load_model_spec
+from tiny_models import painting, save_network
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ModelSpec:
+    return load_model_spec(save_network(tmp_path / 'palette.onnx'))
+
+
+@pytest.fixture
+def frame() -> Frame:
+    return Frame.from_array(painting(64, 128)[0])
+
+
+def no_driver() -> None:
+    raise EngineError('no NVIDIA driver on this machine')
+
+
+def test_a_gpu_is_taken_where_there_is_one(
+    make_machine: MakeMachine, spec: ModelSpec, frame: Frame
+) -> None:
+    make_machine()
+    with create_engine(spec, 'auto') as engine:
+        facts = engine.facts()
+        assert facts['engine'] == 'tensorrt' and 'passed over' not in facts
+        engine.segment([frame])
+        assert engine.traffic.upload > 0 and engine.memory > 0
+
+
+def test_without_a_gpu_the_cpu_is_taken_and_the_reason_told(
+    spec: ModelSpec, frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, 'load_driver', no_driver)
+    with create_engine(spec, 'auto') as engine:
+        facts = engine.facts()
+        assert facts['engine'] == 'openvino'
+        assert facts['passed over'] == 'tensorrt: no NVIDIA driver on this machine'
+        engine.segment([frame])
+        assert engine.traffic == (0, 0, 0) and engine.memory == 0
+
+
+def test_a_build_that_fails_falls_back_with_its_reason(
+    make_machine: MakeMachine,
+    spec: ModelSpec,
+    frame: Frame,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    machine = make_machine()
+    machine.tensorrt.silent = True
+    with create_engine(spec, 'auto') as engine:
+        assert 'fp16 was asked for' in engine.facts()['passed over']
+        engine.segment([frame])
+    assert 'engine openvino is used; not tensorrt: fp16 was asked for' in caplog.text
+    assert machine.cuda.count('detach') == 1  # nothing is left on the GPU
+
+
+def test_an_engine_that_is_named_does_not_fall_back(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, 'load_driver', no_driver)
+    with pytest.raises(EngineError, match='no NVIDIA driver'):
+        create_engine(spec, 'tensorrt').activate()
+
+
+def test_where_none_can_run_all_reasons_are_told(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, 'load_driver', no_driver)
+    with pytest.raises(
+        EngineError, match="tensorrt: no NVIDIA driver.*; openvino: engine 'openvino' has no p"
+    ):
+        create_engine(spec, 'auto', EngineOptions(precision='fp16')).activate()
+
+
+def test_an_engine_that_is_not_active_says_so(spec: ModelSpec, frame: Frame) -> None:
+    engine = create_engine(spec, 'auto')
+    engine.deactivate()
+    assert engine.facts() == {'engine': 'auto', 'model': str(spec.path)}
+    with pytest.raises(EngineError, match="engine 'auto' is not active"):
+        engine.segment([frame])

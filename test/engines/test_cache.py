@@ -1,0 +1,164 @@
+"""The engine cache: built once, trusted only where all agrees."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import stat
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.cache import Built, EngineCache, EngineKey, read_plan
+
+KEY = EngineKey('abc', 'tensorrt 10.3.0', 'Orin', 87, 'int8', '512x384, batch (1, 1, 4)')
+PLAN = bytes(range(256)) * 10
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / 'cache')
+
+
+def build() -> Built:
+    return PLAN, {'build': '3 s'}
+
+
+def never() -> Built:
+    raise AssertionError('built though it is in the cache')
+
+
+def test_an_engine_is_built_once(cache: EngineCache) -> None:
+    assert cache.load_or_build(KEY, build) == (PLAN, {'build': '3 s'}, True)
+    assert cache.load_or_build(KEY, never) == (PLAN, {'build': '3 s'}, False)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'model': 'abd'},
+        {'library': 'tensorrt 10.3.1'},
+        {'gpu': 'Orin Nano'},
+        {'sm': 86},
+        {'precision': 'fp16'},
+        {'shapes': '512x384, batch (1, 1, 8)'},
+    ],
+)
+def test_whatever_differs_is_another_engine(cache: EngineCache, change: dict[str, str]) -> None:
+    cache.load_or_build(KEY, build)
+    assert cache.load(replace(KEY, **change)) is None  # type: ignore[arg-type]
+
+
+def test_only_the_owner_can_read_it(cache: EngineCache) -> None:
+    cache.load_or_build(KEY, build)
+    path = cache.folder / KEY.file_name
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize('damage', ['cut', 'flipped', 'empty', 'foreign', 'other key'])
+def test_a_file_that_does_not_match_is_built_again(
+    cache: EngineCache, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.load_or_build(KEY, build)
+    path = cache.folder / KEY.file_name
+    data = bytearray(path.read_bytes())
+    if damage == 'flipped':
+        data[-1] ^= 1
+    if damage == 'other key':
+        cache.load_or_build(replace(KEY, sm=72), build)
+        data = bytearray((cache.folder / replace(KEY, sm=72).file_name).read_bytes())
+    contents = {'cut': data[:-7], 'empty': b'', 'foreign': b'ptrt' + bytes(400)}
+    path.write_bytes(bytes(contents.get(damage, data)))
+    entry = cache.load_or_build(KEY, build)
+    assert entry.plan == PLAN and entry.built
+    assert 'the engine is built again' in caplog.text
+    assert cache.load_or_build(KEY, never).plan == PLAN
+
+
+def test_a_file_that_others_can_write_is_not_loaded(
+    cache: EngineCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.load_or_build(KEY, build)
+    (cache.folder / KEY.file_name).chmod(0o666)
+    assert cache.load(KEY) is None
+    assert "is not this user's own file; it is not loaded" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_survived(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / 'file').write_text('')
+    entry = EngineCache(tmp_path / 'file').load_or_build(KEY, build)
+    assert entry.plan == PLAN and entry.built
+    assert 'the engine cache cannot be written' in caplog.text
+
+
+def test_a_full_disk_is_survived(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_space(handle: int) -> None:
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', no_space)
+    assert cache.load_or_build(KEY, build).plan == PLAN
+    assert 'No space left on device' in caplog.text
+    assert not [file for file in cache.folder.iterdir() if file.suffix != '.lock']
+
+
+def test_a_build_that_fails_leaves_nothing(cache: EngineCache) -> None:
+    def fail() -> Built:
+        raise EngineError('the build ran out of memory')
+
+    with pytest.raises(EngineError, match='ran out of memory'):
+        cache.load_or_build(KEY, fail)
+    assert cache.load(KEY) is None
+
+
+def _build_slowly(folder: Path, journal: Path, seconds: float) -> None:
+    def slow() -> Built:
+        with journal.open('a') as file:
+            file.write('built\n')
+        time.sleep(seconds)
+        return build()
+
+    EngineCache(folder).load_or_build(KEY, slow)
+
+
+def test_of_two_processes_one_builds(tmp_path: Path) -> None:
+    journal = tmp_path / 'journal'
+    arguments = (tmp_path / 'cache', journal, 0.5)
+    context = multiprocessing.get_context('fork')
+    workers = [context.Process(target=_build_slowly, args=arguments) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+        assert worker.exitcode == 0
+    assert journal.read_text() == 'built\n'
+
+
+def test_a_killed_build_leaves_nothing_that_loads(tmp_path: Path) -> None:
+    cache, journal = EngineCache(tmp_path / 'cache'), tmp_path / 'journal'
+    context = multiprocessing.get_context('fork')
+    worker = context.Process(target=_build_slowly, args=(cache.folder, journal, 60.0))
+    worker.start()
+    while not journal.exists():
+        time.sleep(0.01)
+    (cache.folder / f'.{KEY.file_name}.abc.partial').write_bytes(PLAN[:99])  # half written
+    worker.kill()
+    worker.join()
+    assert cache.load(KEY) is None
+    assert cache.load_or_build(KEY, build).built  # its lock went with it
+    assert not list(cache.folder.glob('.*.partial'))
+
+
+def test_an_engine_file_that_is_missing_or_cut_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match='engine file .*gone.engine cannot be read: No such'):
+        read_plan(tmp_path / 'gone.engine')
+    (tmp_path / 'cut.engine').write_bytes(b'ptrt')
+    with pytest.raises(EngineError, match='cut.engine is no engine: it has 4 bytes; build it'):
+        read_plan(tmp_path / 'cut.engine')

@@ -1,0 +1,201 @@
+"""One contract, every engine: the same golden cases against the golden reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
+from segformer_ros.engines.fake import color_logits, fake_spec
+from segformer_ros.engines.reference import reference_scores
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelSpec, load_model_spec
+from tiny_models import PALETTE_BGR, painting, save_network
+
+NETWORK = (64, 128)
+TIE = 0.25
+"""Logits closer than this may fall either way: the pixels differ by one grey level of rounding."""
+
+FRAME_SIZES = [(64, 128), (48, 96), (90, 160), (37, 53), (240, 135), (7, 5)]
+
+
+@pytest.fixture(params=['fake', 'openvino', 'tensorrt'])
+def name(request: pytest.FixtureRequest) -> str:
+    if request.param == 'tensorrt':
+        # FP32, since the GPU that is not there is fast in nothing else.
+        request.getfixturevalue('make_machine')(sm=50)
+    return str(request.param)
+
+
+@pytest.fixture
+def spec(name: str, tmp_path: Path) -> ModelSpec:
+    if name == 'fake':
+        return fake_spec(NETWORK)
+    return load_model_spec(save_network(tmp_path / 'palette.onnx', NETWORK))
+
+
+@pytest.fixture
+def engine(name: str, spec: ModelSpec) -> Iterator[Engine]:
+    with create_engine(spec, name) as active:
+        yield active
+
+
+def palette_scores(pixels: np.ndarray) -> np.ndarray:
+    """The bare network of every engine here."""
+    return color_logits(pixels[0], PALETTE_BGR)
+
+
+def assert_golden(engine: Engine, frame: Frame) -> None:
+    labels = engine.segment([frame])[0].labels
+    scores = reference_scores(frame, engine.spec, palette_scores)
+    best = np.sort(scores, axis=0)
+    clear = best[-1] - best[-2] > TIE
+    assert clear.mean() > 0.8
+    np.testing.assert_array_equal(labels[clear], scores.argmax(axis=0)[clear])
+
+
+@pytest.mark.parametrize('size', FRAME_SIZES)
+def test_exact_labels_are_the_golden_ones(engine: Engine, size: tuple[int, int]) -> None:
+    image, _ = painting(*size)
+    result = engine.segment([Frame.from_array(image)])[0]
+    assert result.labels.shape == size and result.labels.dtype == np.uint8
+    assert result.confidence is None
+    assert min(result.times) >= 0 and result.times.total > 0
+    assert_golden(engine, Frame.from_array(image))
+
+
+@pytest.mark.parametrize('size', FRAME_SIZES)
+def test_letterboxed_labels_are_the_golden_ones(
+    name: str, spec: ModelSpec, size: tuple[int, int]
+) -> None:
+    with create_engine(replace(spec, fit='letterbox'), name) as engine:
+        assert_golden(engine, Frame.from_array(painting(*size, seed=1)[0]))
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'code'),
+    [
+        ('rgb8', cv2.COLOR_BGR2RGB),
+        ('bgra8', cv2.COLOR_BGR2BGRA),
+        ('rgba8', cv2.COLOR_BGR2RGBA),
+        ('mono8', cv2.COLOR_BGR2GRAY),
+    ],
+)
+def test_every_packed_encoding_means_the_same(engine: Engine, encoding: str, code: int) -> None:
+    image, _ = painting(90, 160, seed=2)
+    assert_golden(engine, Frame.from_array(cv2.cvtColor(image, code), encoding))
+
+
+def test_padded_rows_are_passed_over(engine: Engine) -> None:
+    image, _ = painting(90, 160, seed=3)
+    padded = np.full((90, 176, 3), 255, np.uint8)
+    padded[:, :160] = image
+    plain = engine.segment([Frame.from_array(image)])[0].labels
+    strided = engine.segment([Frame.from_array(padded[:, :160])])[0].labels
+    np.testing.assert_array_equal(strided, plain)
+
+
+def test_the_painted_labels_come_back(engine: Engine) -> None:
+    image, labels = painting(240, 400, seed=4)
+    assert (engine.segment([Frame.from_array(image)])[0].labels == labels).mean() > 0.85
+
+
+def test_fast_labels_differ_at_borders_only(engine: Engine) -> None:
+    frame = Frame.from_array(painting(240, 400, seed=5)[0])
+    exact = engine.segment([frame])[0].labels
+    fast = engine.segment([frame], Wanted(upsampling='fast'))[0].labels
+    assert fast.shape == exact.shape
+    assert 0 < (fast != exact).mean() < 0.15
+
+
+def test_confidence_is_the_probability_of_the_label(engine: Engine) -> None:
+    frame = Frame.from_array(painting(90, 160, seed=6)[0])
+    confidence = engine.segment([frame], Wanted(confidence=True))[0].confidence
+    assert confidence is not None and confidence.dtype == np.uint8
+    scores = reference_scores(frame, engine.spec, palette_scores)
+    wanted = 255 / np.exp(scores - scores.max(axis=0)).sum(axis=0)
+    # Upsampled after the softmax, not before: equal away from borders between classes.
+    assert np.median(np.abs(confidence - wanted)) < 2
+
+
+def test_a_mask_of_another_size(engine: Engine) -> None:
+    frame = Frame.from_array(painting(240, 400, seed=7)[0])
+    small = engine.segment([frame], Wanted(confidence=True, size=(60, 100)))[0]
+    full = engine.segment([frame])[0]
+    assert small.labels.shape == (60, 100)
+    assert small.confidence is not None and small.confidence.shape == (60, 100)
+    assert (small.labels == full.labels[2::4, 2::4]).mean() > 0.95
+
+
+def test_frames_of_several_sizes_in_one_call(engine: Engine) -> None:
+    frames = [Frame.from_array(painting(*size, seed=8)[0]) for size in FRAME_SIZES]
+    together = engine.segment(frames)
+    for frame, result in zip(frames, together, strict=True):
+        alone = engine.segment([frame])[0]
+        np.testing.assert_array_equal(result.labels, alone.labels)
+
+
+def test_results_outlive_the_next_call(engine: Engine) -> None:
+    first = engine.segment([Frame.from_array(painting(64, 128, seed=9)[0])], Wanted(True))[0]
+    assert first.confidence is not None
+    kept = first.labels.copy(), first.confidence.copy()
+    engine.segment([Frame.from_array(painting(64, 128, seed=10)[0])], Wanted(True))
+    np.testing.assert_array_equal(first.labels, kept[0])
+    np.testing.assert_array_equal(first.confidence, kept[1])
+
+
+def test_an_engine_has_a_beginning_and_an_end(name: str, spec: ModelSpec) -> None:
+    engine = create_engine(spec, name)
+    frame = Frame.from_array(painting(64, 128)[0])
+    with pytest.raises(EngineError, match=f"engine '{name}' is not active"):
+        engine.segment([frame])
+    engine.activate()
+    before = engine.segment([frame])[0].labels
+    engine.deactivate()
+    engine.deactivate()
+    with pytest.raises(EngineError, match='not active'):
+        engine.segment([frame])
+    engine.activate()
+    np.testing.assert_array_equal(engine.segment([frame])[0].labels, before)
+    engine.deactivate()
+
+
+def test_facts_name_engine_device_and_precision(engine: Engine, name: str) -> None:
+    facts = engine.facts()
+    assert facts['engine'] == name
+    assert facts['device'] and facts['precision']
+
+
+def test_a_precision_that_it_lacks_is_refused(name: str, spec: ModelSpec) -> None:
+    with pytest.raises(EngineError, match=f"engine '{name}' has no precision 'fp8'; use one of"):
+        create_engine(spec, name, EngineOptions(precision='fp8'))
+
+
+def test_an_engine_that_does_not_exist_is_refused(spec: ModelSpec) -> None:
+    with pytest.raises(EngineError, match="no engine 'warp'; use auto, openvino, fake"):
+        create_engine(spec, 'warp')
+
+
+@pytest.mark.parametrize('name', ['fake', 'openvino'], indirect=True)
+def test_no_byte_of_a_bgr8_frame_is_copied_before_the_resize(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resize reads the message's own buffer and writes the engine's input."""
+    buffer = bytearray(painting(90, 160)[0].tobytes())
+    frame = Frame.from_array(np.frombuffer(buffer, np.uint8).reshape(90, 160, 3))
+    seen: list[bool] = []
+    resize: Callable[..., np.ndarray] = cv2.resize
+
+    def watched(source: np.ndarray, *rest: object, **more: object) -> np.ndarray:
+        if source.shape == (90, 160, 3):
+            seen.append(np.shares_memory(source, np.frombuffer(buffer, np.uint8)))
+        return resize(source, *rest, **more)
+
+    monkeypatch.setattr(cv2, 'resize', watched)
+    engine.segment([frame])
+    assert seen == [True]

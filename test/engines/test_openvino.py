@@ -1,0 +1,70 @@
+"""The OpenVINO engine's own: INT8 is a model of its own, found beside the one that is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines.precision import GATE, SOURCE_HASH, file_hash, quantized_path
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelSpec, load_model_spec
+from tiny_models import painting, save_network
+
+INT8 = EngineOptions(precision='int8')
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ModelSpec:
+    return load_model_spec(save_network(tmp_path / 'palette.onnx'))
+
+
+def save_int8(spec: ModelSpec) -> Path:
+    """The model with its scores rounded to INT8, where and as `segformer quantize` writes it."""
+    model = onnx.load(str(spec.path))
+    nodes, last = model.graph.node, model.graph.node[-1]
+    places = {'step': np.float32(1.0), 'zero': np.int8(0)}
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.array(value), name) for name, value in places.items()
+    )
+    rounding = [
+        helper.make_node('QuantizeLinear', [last.input[0], *places], ['levels']),
+        helper.make_node('DequantizeLinear', ['levels', *places], ['rounded']),
+    ]
+    last.input[0] = 'rounded'
+    for place, node in enumerate(rounding, len(nodes) - 1):
+        nodes.insert(place, node)
+    model.metadata_props.add(key=SOURCE_HASH, value=file_hash(spec.path))
+    model.metadata_props.add(key=GATE, value='passed')
+    path = quantized_path(spec.path)
+    onnx.save(model, str(path))
+    return path
+
+
+def test_int8_takes_the_model_that_quantize_left_beside_it(spec: ModelSpec) -> None:
+    path = save_int8(spec)
+    frame = Frame.from_array(painting(64, 128)[0])
+    with create_engine(spec, 'openvino', INT8) as engine:
+        assert engine.facts()['model'] == str(path)
+        assert engine.facts()['precision'] == 'int8'
+        coarse = engine.segment([frame])[0].labels
+    with create_engine(spec, 'openvino') as engine:
+        assert engine.facts()['model'] == str(spec.path)
+        assert engine.facts()['precision'] == 'f32'
+        exact = engine.segment([frame])[0].labels
+    assert 0.5 < (coarse == exact).mean() < 1
+
+
+def test_a_quantised_model_that_is_named_itself_is_int8(spec: ModelSpec) -> None:
+    path = save_int8(spec)
+    with create_engine(load_model_spec(path), 'openvino') as engine:
+        assert engine.facts()['precision'] == 'int8'
+
+
+def test_int8_without_such_a_model_is_refused(spec: ModelSpec) -> None:
+    with pytest.raises(EngineError, match=r'needs an INT8 model, and .*int8\.onnx does not exist'):
+        create_engine(spec, 'openvino', INT8).activate()

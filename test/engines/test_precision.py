@@ -1,0 +1,107 @@
+"""Which precision is built: by what the GPU is fast at, and what the model allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.precision import (
+    GATE,
+    SOURCE_HASH,
+    choose_precision,
+    file_hash,
+    has_fast_fp16,
+    has_fast_int8,
+    quantized_path,
+)
+from segformer_ros.model import ModelSpec, load_model_spec
+from tiny_models import export_network, save_network
+
+NANO, TX2, GTX1080, XAVIER, ORIN = 53, 62, 61, 72, 87
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ModelSpec:
+    return load_model_spec(save_network(tmp_path / 'street.onnx'))
+
+
+def add_int8(spec: ModelSpec, gate: str = 'passed', source: str | None = None) -> Path:
+    """An INT8 model beside the model, as `segformer quantize` writes it."""
+    model = export_network(spec.size)
+    model.graph.node.insert(0, helper.make_node('QuantizeLinear', ['scale', 'scale'], ['unused']))
+    model.graph.initializer.append(helper.make_tensor('scale', TensorProto.FLOAT, [], [1.0]))
+    path = quantized_path(spec.path)
+    model.metadata_props.add(key=SOURCE_HASH, value=source or file_hash(spec.path))
+    model.metadata_props.add(key=GATE, value=gate)
+    onnx.save(model, str(path))
+    return path
+
+
+def test_what_each_gpu_is_fast_at() -> None:
+    assert [has_fast_int8(sm) for sm in (NANO, TX2, 60, GTX1080, XAVIER, 75, ORIN)] == [
+        False, False, False, True, True, True, True
+    ]  # fmt: skip
+    assert [has_fast_fp16(sm) for sm in (NANO, TX2, 60, GTX1080, 50, XAVIER, ORIN)] == [
+        True, True, True, False, False, True, True
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('sm', 'precision', 'reason'),
+    [
+        (ORIN, 'int8', 'sm_87 has fast INT8, and the model passed its gate'),
+        (GTX1080, 'int8', 'sm_61 has fast INT8'),
+        (NANO, 'fp16', 'sm_53 is fast in FP16; it has no fast INT8'),
+        (TX2, 'fp16', 'no fast INT8'),
+        (50, 'fp32', 'sm_50 is not faster in FP16; it has no fast INT8'),
+    ],
+)
+def test_auto_takes_what_the_gpu_is_fast_at(
+    spec: ModelSpec, sm: int, precision: str, reason: str
+) -> None:
+    quantized = add_int8(spec)
+    (choice,) = choose_precision('auto', spec, sm)
+    assert choice.precision == precision and reason in choice.reason
+    assert choice.model == (quantized if precision == 'int8' else spec.path)
+
+
+def test_auto_without_an_int8_model_is_fp16_and_says_how_to_make_one(spec: ModelSpec) -> None:
+    (choice,) = choose_precision('auto', spec, ORIN)
+    assert choice.precision == 'fp16'
+    assert 'no INT8, since' in choice.reason and 'segformer quantize' in choice.reason
+
+
+def test_fastest_builds_both(spec: ModelSpec) -> None:
+    add_int8(spec)
+    choices = choose_precision('fastest', spec, ORIN)
+    assert [choice.precision for choice in choices] == ['int8', 'fp16']
+    assert len(choose_precision('fastest', spec, NANO)) == 1
+
+
+def test_int8_without_a_model_is_refused(spec: ModelSpec) -> None:
+    with pytest.raises(EngineError, match='int8 needs an INT8 model, and .*int8.onnx does not ex'):
+        choose_precision('int8', spec, ORIN)
+
+
+def test_an_int8_model_of_another_model_is_not_used(spec: ModelSpec) -> None:
+    add_int8(spec, source='0' * 64)
+    with pytest.raises(EngineError, match='was not made from this model; make one with: segform'):
+        choose_precision('int8', spec, ORIN)
+
+
+def test_an_int8_model_below_its_gate_is_not_used(spec: ModelSpec) -> None:
+    add_int8(spec, gate='failed')
+    with pytest.raises(EngineError, match='did not pass its accuracy gate; make one with'):
+        choose_precision('int8', spec, ORIN)
+
+
+def test_a_model_that_is_quantised_itself_is_int8(spec: ModelSpec) -> None:
+    quantized = load_model_spec(add_int8(spec))
+    (choice,) = choose_precision('auto', quantized, ORIN)
+    assert choice.precision == 'int8' and choice.model == quantized.path
+    with pytest.raises(EngineError, match='is quantised itself and cannot be built in fp16'):
+        choose_precision('fp16', quantized, ORIN)

@@ -1,0 +1,145 @@
+"""The adapter: what goes wrong in TensorRT, in one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import onnx
+import pytest
+from fake_gpu import SURFACES, FakeCuda, FakeTensorRt
+from onnx import TensorProto, helper
+
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.trt import adapter
+from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
+from segformer_ros.engines.trt.builder import BuildOptions, build_engine
+from segformer_ros.engines.trt.session import open_session
+
+SIZE = (64, 128)
+
+
+def float_network(batch: int | str = 'N', op_type: str = 'Relu') -> bytes:
+    graph = helper.make_graph(
+        [helper.make_node(op_type, ['x'], ['y'], domain='' if op_type == 'Relu' else 'mine')],
+        'tiny',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, [batch, 3, *SIZE])],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, [batch, 3, *SIZE])],
+    )
+    opsets = [helper.make_opsetid('', 13), helper.make_opsetid('mine', 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+@pytest.fixture(params=list(SURFACES))
+def library(request: pytest.FixtureRequest) -> TensorRt:
+    return TensorRt(FakeTensorRt(SURFACES[request.param], FakeCuda()).module)
+
+
+def test_an_operator_that_is_unknown_is_named(library: TensorRt) -> None:
+    with pytest.raises(EngineError, match='cannot read the ONNX: Plugin not found: MyOp'):
+        build_engine(library, float_network(op_type='MyOp'))
+
+
+def test_a_file_that_is_no_onnx_is_refused(library: TensorRt) -> None:
+    with pytest.raises(EngineError, match='cannot read the ONNX: Failed to parse'):
+        build_engine(library, b'\x00\x01no onnx')
+
+
+def test_a_free_input_size_is_refused(library: TensorRt) -> None:
+    model = onnx.load_from_string(float_network())
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = 'H'
+    with pytest.raises(EngineError, match=r"'x' has free sides \(-1, 3, -1, 128\); fix its size"):
+        build_engine(library, model.SerializeToString())
+
+
+@pytest.mark.parametrize('batch', ['N', 2])
+def test_a_batch_above_the_profile_is_refused(library: TensorRt, batch: int | str) -> None:
+    built = build_engine(library, float_network(batch), BuildOptions(batches=(1, 1, 2)))
+    session = open_session(library, library.load(built.plan))
+    assert session.max_batch == 2
+    assert session.fixed_batch == (batch == 2)
+    session.set_batch(2)
+    with pytest.raises(EngineError, match='batch 3 does not fit the engine, which takes .* 2; b'):
+        session.set_batch(3)
+
+
+def test_an_input_that_is_no_image_is_refused(library: TensorRt) -> None:
+    model = onnx.load_from_string(float_network(1))
+    del model.graph.input[0].type.tensor_type.shape.dim[1]
+    session = open_session(
+        library, library.load(build_engine(library, model.SerializeToString()).plan)
+    )
+    with pytest.raises(EngineError, match=r'needs one image input of 4 axes, but has x \(1, 64'):
+        _ = session.input
+
+
+def test_an_output_is_named_or_the_only_one(library: TensorRt) -> None:
+    session = open_session(library, library.load(build_engine(library, float_network()).plan))
+    assert session.output('logits').name == session.output('y').name == 'y'
+
+
+def test_an_engine_of_another_version_is_refused(library: TensorRt) -> None:
+    others = [surface for name, surface in SURFACES.items() if name not in library.version]
+    other = TensorRt(FakeTensorRt(others[0], FakeCuda()).module)
+    plan = build_engine(other, float_network()).plan
+    with pytest.raises(EngineError, match=r'cannot load the engine: Version tag does not match'):
+        library.load(plan)
+
+
+def test_an_engine_that_is_none_is_refused(library: TensorRt) -> None:
+    with pytest.raises(EngineError, match='cannot load the engine: .*magicTagRead failed'):
+        library.load(b'rubbish' * 100)
+
+
+def test_an_engine_for_another_gpu_needs_tensorrt_rtx(library: TensorRt) -> None:
+    with pytest.raises(EngineError, match='builds for the GPU it runs on only; install Tenso'):
+        build_engine(library, float_network(), BuildOptions(target_sm=89))
+
+
+def test_progress_is_told_where_the_version_can(library: TensorRt) -> None:
+    told: list[tuple[str, int, int]] = []
+    build_engine(library, float_network(), progress=lambda *step: told.append(step))
+    if hasattr(library.module, 'IProgressMonitor'):
+        assert told[0] == ('Building engine', 0, 2) and told[-1] == ('Building engine', 2, 2)
+    else:
+        assert not told
+
+
+def test_an_interrupt_ends_the_build() -> None:
+    library = TensorRt(FakeTensorRt(SURFACES['10.3.0'], FakeCuda()).module)
+
+    def interrupt(phase: str, step: int, steps: int) -> None:
+        if step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(EngineError, match='could not build the engine: stopped'):
+        build_engine(library, float_network(), progress=interrupt)
+
+
+def test_timings_are_kept_for_the_next_build(library: TensorRt, tmp_path: Path) -> None:
+    options = BuildOptions(timing_cache=tmp_path / 'timings')
+    build_engine(library, float_network(), options)
+    assert (tmp_path / 'timings').read_bytes() == b'timings after a build'
+
+
+def test_without_tensorrt_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, 'MODULES', ('tensorrt_of_nobody',))
+    with pytest.raises(EngineError, match="no TensorRT on this machine: no Python module 'tens"):
+        load_tensorrt()
+
+
+def test_bindings_without_their_library_are_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = "raise ImportError('libnvinfer.so.10: cannot open shared object file')"
+    (tmp_path / 'half_a_tensorrt.py').write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(EngineError, match=r'there but does not load \(libnvinfer.so.10: cannot'):
+        load_tensorrt(('half_a_tensorrt',))
+
+
+def test_the_first_module_that_loads_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake: ModuleType = FakeTensorRt(SURFACES['11.4.0'], FakeCuda()).module
+    monkeypatch.setitem(sys.modules, 'tensorrt_rtx', fake)
+    assert load_tensorrt(('tensorrt_of_nobody', 'tensorrt_rtx')).strongly_typed

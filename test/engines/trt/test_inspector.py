@@ -1,0 +1,85 @@
+"""What the inspectors of several versions tell, in one form."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.trt.inspector import read_build_log, read_inspector
+
+
+def layer(kind: str, *types: str, name: str = 'one') -> dict[str, object]:
+    return {
+        'Name': name,
+        'LayerType': kind,
+        'Inputs': [{'Name': 'x', 'Format/Datatype': words} for words in types[:-1]],
+        'Outputs': [{'Name': 'y', 'Format/Datatype': types[-1]}],
+    }
+
+
+def inspected(*layers: object) -> str:
+    return json.dumps({'Layers': list(layers), 'Bindings': ['x', 'y']})
+
+
+def test_types_of_every_version_are_understood() -> None:
+    # 8.2 and 8.6, 10, 11: each names them in its own words.
+    layers = read_inspector(
+        inspected(
+            layer('CaskConvolution', 'Row major linear FP32', 'Row major linear FP32'),
+            layer('PointWiseV2', 'Row major linear FP16 format', 'Row major linear FP16 format'),
+            layer(
+                'CaskConvActPool',
+                'Row major Int8 format',
+                'Thirty-two wide channel vectorized row major Int8 format',
+            ),
+            layer('kgen', 'Half', 'Half'),
+            layer('gemm', 'Float', 'Float'),
+            layer('gemm', 'BFloat16', 'BFloat16'),
+        )
+    )
+    assert layers.summary() == '1 bf16, 2 fp16, 2 fp32, 1 int8'
+
+
+def test_a_quantised_layer_that_writes_fp16_computes_in_int8() -> None:
+    layers = read_inspector(inspected(layer('CaskConvolution', 'Int8', 'Half')))
+    assert layers.summary() == '1 int8'
+
+
+def test_what_only_moves_data_does_not_count() -> None:
+    idle = [layer('Reformat', 'Int8', 'FP32'), layer('Constant', 'FP32')]
+    layers = read_inspector(inspected(*idle, layer('gemm', 'Half')))
+    assert layers.summary() == '1 fp16'
+
+
+def test_layers_of_a_build_log() -> None:
+    text = (
+        'Layers:\n'
+        'Name: shapes, LayerType: shape_call, Inputs: [], Outputs: [], StreamId: 0\n'
+        'Name: conv, LayerType: correlation, Inputs: [ { Name: a, Datatype: Int8, Format: (NHWC) '
+        '}], Outputs: [ { Name: b, Datatype: Half, Format: (NHWC) }], StreamId: 0\n'
+        'Name: norm, LayerType: kgen, Inputs: [ { Name: b, Datatype: Half }], Outputs: []\n'
+    )
+    assert read_build_log(text).summary() == '1 fp16, 1 int8'
+
+
+@pytest.mark.parametrize('text', [None, '', 'no json', '{}', '{"Layers": ["a name alone"]}'])
+def test_an_engine_that_tells_nothing_is_not_judged(text: str | None) -> None:
+    layers = read_inspector(text)
+    assert layers.summary() == 'not told'
+    layers.check('int8')
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'int8'])
+def test_silent_fp32_is_an_error(precision: str) -> None:
+    layers = read_inspector(inspected(layer('gemm', 'FP32'), layer('conv', 'FP32', 'FP32')))
+    layers.check('fp32')
+    with pytest.raises(EngineError, match=rf'{precision} was asked for.*\(2 fp32\); .*another'):
+        layers.check(precision)
+
+
+def test_silent_tf32_is_an_error() -> None:
+    layers = read_inspector(inspected(layer('gemm', 'TF32', 'FP32'), layer('gemm', 'Half')))
+    with pytest.raises(EngineError, match='computes in TF32, unasked'):
+        layers.check('fp16')

@@ -1,0 +1,136 @@
+"""Real engines: TensorRT-RTX parses and builds without a GPU, for one that is named."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from segformer_ros.cli import main
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.precision import Candidate
+from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
+from segformer_ros.engines.trt.builder import BuildOptions, BuiltEngine, build_engine
+from segformer_ros.engines.trt.provision import parsed_network
+from segformer_ros.model import Declared, ModelSpec, bundled_model, load_model_spec
+from segformer_ros.quantization.qdq import (
+    activation_names,
+    measure_ranges,
+    prepare,
+    quantize_nodes,
+)
+from segformer_ros.quantization.ranges import choose_limits
+from segformer_ros.quantization.selection import select_nodes
+from tiny_models import HUGGINGFACE, TAO6, Export, save_network
+
+ADA = 89
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec('tensorrt_rtx') is None,
+    reason='no TensorRT-RTX: pip install --no-deps -r requirements/tensorrt.txt',
+)
+
+
+@pytest.fixture(scope='module')
+def library() -> TensorRt:
+    return load_tensorrt(('tensorrt_rtx',))
+
+
+@pytest.fixture(scope='module')
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """The bundled model in INT8; its ranges, of noise, are good enough for building."""
+    path = tmp_path_factory.mktemp('int8') / 'street.int8.onnx'
+    spec = load_model_spec()
+    model = prepare(onnx.load(str(bundled_model())))
+    nodes = select_nodes(model).all
+    ranges = measure_ranges(model, activation_names(model, nodes), _noise(spec.size))
+    onnx.save(quantize_nodes(model, nodes, choose_limits(ranges, 'max', 100.0)), str(path))
+    return load_model_spec(path)
+
+
+def _noise(size: tuple[int, int]) -> Iterator[np.ndarray]:
+    yield np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
+
+
+def build(
+    library: TensorRt, spec: ModelSpec, precision: str, batches: tuple[int, int, int]
+) -> BuiltEngine:
+    network = parsed_network(spec, Candidate(precision, spec.path, ''), library.strongly_typed)
+    built = build_engine(library, network.model, BuildOptions(precision, batches, target_sm=ADA))
+    assert len(built.plan) > 100_000
+    built.layers.check(precision)
+    return built
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('batches', [(1, 1, 1), (1, 2, 4)], ids=['one', 'dynamic'])
+@pytest.mark.parametrize('precision', ['fp32', 'fp16'])
+def test_the_bundled_model_builds(
+    library: TensorRt, precision: str, batches: tuple[int, int, int]
+) -> None:
+    layers = build(library, load_model_spec(), precision, batches).layers
+    assert len(layers.layers) > 50
+    assert layers.count(precision) == len(layers.layers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('batches', [(1, 1, 1), (1, 2, 4)], ids=['one', 'dynamic'])
+def test_the_bundled_model_builds_in_int8(
+    library: TensorRt, quantized: ModelSpec, batches: tuple[int, int, int]
+) -> None:
+    layers = build(library, quantized, 'int8', batches).layers
+    # Every layer with weights, and nothing in FP32.
+    assert layers.count('int8') > 60
+    assert layers.count('int8') + layers.count('fp16') == len(layers.layers)
+
+
+@pytest.mark.parametrize('export', [TAO6, HUGGINGFACE], ids=['tao6', 'huggingface'])
+def test_the_contracts_of_the_field_build(
+    library: TensorRt, tmp_path: Path, export: Export
+) -> None:
+    path = save_network(tmp_path / 'model.onnx', (64, 128), export)
+    declared = Declared(mean=(127.5,) * 3, std=(127.5,) * 3, color='rgb')
+    spec = load_model_spec(path, parameters=declared)
+    assert build(library, spec, 'fp16', (1, 1, 4)).layers.count('fp16')
+
+
+def test_what_rtx_says_of_an_operator_it_lacks(library: TensorRt) -> None:
+    graph = helper.make_graph(
+        [helper.make_node('Uncommon', ['x'], ['y'], domain='mine')],
+        'tiny',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, [1, 3, 8, 8])],
+    )
+    opsets = [helper.make_opsetid('', 17), helper.make_opsetid('mine', 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    with pytest.raises(EngineError, match=r'operator Uncommon .*Plugin not found'):
+        build_engine(library, model.SerializeToString(), BuildOptions(target_sm=ADA))
+
+
+def test_a_gpu_that_rtx_does_not_build_for_is_named(library: TensorRt, tmp_path: Path) -> None:
+    spec = load_model_spec(save_network(tmp_path / 'palette.onnx'))
+    network = parsed_network(spec, Candidate('fp32', spec.path, ''), True)
+    with pytest.raises(EngineError, match='does not build for sm_53; it can for .*SM86'):
+        build_engine(library, network.model, BuildOptions(target_sm=53))
+
+
+def test_an_engine_that_is_none_is_refused(library: TensorRt) -> None:
+    with pytest.raises(EngineError, match='cannot load the engine: MALFORMED_ENGINE; build it'):
+        library.load(b'x' * 1000)
+
+
+def test_the_command_builds_for_a_named_gpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_network(tmp_path / 'palette.onnx')
+    out = tmp_path / 'engines' / 'palette.engine'
+    asked = ['build', str(model), '--build-only', '--sm', '86', '--out', str(out)]
+    assert main([*asked, '--precision', 'fp16']) == 0
+    assert out.stat().st_size > 10_000 and out.stat().st_mode & 0o777 == 0o600
+    printed = capsys.readouterr().out
+    assert 'sm_86' in printed and 'fp16 (as asked)' in printed and ' fp16\n' in printed

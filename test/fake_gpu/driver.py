@@ -1,0 +1,90 @@
+"""libcuda as ctypes sees it."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fake_gpu.cuda import FakeCuda
+
+INTEGRATED, MAJOR, MINOR = 18, 75, 76
+
+
+class FakeDriver:
+    """The calls of the driver API that are made directly."""
+
+    def __init__(
+        self,
+        cuda: FakeCuda | None = None,
+        sm: int = 87,
+        count: int = 1,
+        integrated: bool = False,
+        init: int = 0,
+    ) -> None:
+        self._cuda = cuda
+        self._attributes = {INTEGRATED: int(integrated), MAJOR: sm // 10, MINOR: sm % 10}
+        self._count = count
+        self._init = init
+        self.graphs: list[list[Any]] = []
+        self.launches = 0
+
+    def cuInit(self, flags: int) -> int:
+        return self._init
+
+    def cuDriverGetVersion(self, version: Any) -> int:
+        version._obj.value = 12060
+        return 0
+
+    def cuDeviceGetCount(self, count: Any) -> int:
+        count._obj.value = self._count
+        return 0
+
+    def cuDeviceGet(self, device: Any, ordinal: int) -> int:
+        device._obj.value = ordinal
+        return 0
+
+    def cuDeviceGetName(self, name: Any, length: int, device: Any) -> int:
+        name.value = b'Test GPU'
+        return 0
+
+    def cuDeviceTotalMem_v2(self, size: Any, device: Any) -> int:
+        size._obj.value = 8 << 30
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:
+        value._obj.value = self._attributes[attribute]
+        return 0
+
+    # --- CUDA graphs ---
+
+    def cuStreamBeginCapture_v2(self, stream: ctypes.c_void_p, mode: int) -> int:
+        assert self._cuda is not None
+        self._cuda.stream(stream.value).captured = []
+        return 0
+
+    def cuStreamEndCapture(self, stream: ctypes.c_void_p, graph: Any) -> int:
+        assert self._cuda is not None
+        fake = self._cuda.stream(stream.value)
+        assert fake.captured is not None
+        self.graphs.append(fake.captured)
+        fake.captured = None
+        graph._obj.value = len(self.graphs)
+        return 0
+
+    def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
+        executable._obj.value = graph.value
+        return 0
+
+    def cuGraphDestroy(self, graph: Any) -> int:
+        return 0
+
+    def cuGraphLaunch(self, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> int:
+        assert self._cuda is not None and executable.value is not None
+        self.launches += 1
+        for work in self.graphs[executable.value - 1]:
+            self._cuda.stream(stream.value).put(work)
+        return 0
+
+    def cuGraphExecDestroy(self, executable: Any) -> int:
+        return 0

@@ -1,0 +1,49 @@
+"""kernels.cu compiled for the CPU, so that its numbers are tested without a GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segformer_ros.engines.cuda.jobs import Job
+from segformer_ros.engines.cuda.structs import KERNELS
+
+SHIM = Path(__file__).with_name('host_kernels.cpp')
+
+
+@functools.lru_cache(maxsize=1)
+def library() -> ctypes.CDLL:
+    """The compiled shim; skips the test where there is no C++ compiler."""
+    compiler = shutil.which('g++') or shutil.which('c++')
+    if compiler is None:
+        pytest.skip('no C++ compiler (g++) to compile the kernels for the CPU')
+    key = hashlib.sha256(KERNELS.read_bytes() + SHIM.read_bytes()).hexdigest()[:16]
+    target = Path(tempfile.gettempdir(), f'segformer-host-kernels-{os.getuid()}-{key}.so')
+    if not target.exists():
+        made = target.with_suffix(f'.{os.getpid()}')
+        # -ffp-contract=off: the golden cases are compared with plain IEEE arithmetic.
+        subprocess.run(
+            [
+                *(compiler, '-O2', '-shared', '-fPIC', '-ffp-contract=off', '-w', '-x', 'c++'),
+                *(f'-DKERNELS="{KERNELS}"', '-o', str(made), str(SHIM)),
+            ],
+            check=True,
+        )
+        os.replace(made, target)
+    return ctypes.CDLL(str(target))
+
+
+def run(job: Job) -> None:
+    """Run a job whose addresses are those of host memory."""
+    argument = np.array(job.argument)
+    function = getattr(library(), f'host_{job.kernel}')
+    function(ctypes.c_void_p(argument.ctypes.data), *map(ctypes.c_int, job.grid))
