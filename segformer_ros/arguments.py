@@ -1,0 +1,90 @@
+"""Command line arguments that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Optional, Tuple
+
+from segformer_ros.classes import load_class_map
+from segformer_ros.engines import ENGINES, Engine, EngineOptions, create_engine, fake_spec
+from segformer_ros.engines.base import INFERENCE
+from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.sources import SourceOptions
+
+LOCATION_HELP = 'bag, video, folder of images, Cityscapes folder, or street:[SEED][:FRAMES]'
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """--model, --classes, --engine and what belongs to them."""
+    group = parser.add_argument_group('model')
+    group.add_argument(
+        '-c', '--model', '--config', default='', metavar='FILE',
+        help='ONNX file or DeepStream configuration (default: the model that comes along)',
+    )  # fmt: skip
+    group.add_argument('--classes', default='', help='class map: a preset, a yaml or a labels.txt')
+    group.add_argument('--engine', default='auto', choices=('auto', *ENGINES))
+    group.add_argument('--precision', default='auto', help='arithmetic of the network')
+    group.add_argument('--threads', type=int, default=0, help='CPU threads; 0: the engine chooses')
+    group.add_argument(
+        '--inference', default='whole', choices=INFERENCE,
+        help='whole: frames are resized to the network; slide: windows at their own scale',
+    )  # fmt: skip
+
+
+def model_spec(arguments: argparse.Namespace) -> ModelSpec:
+    """The model that the arguments name; raises ModelError and ClassMapError."""
+    class_map = load_class_map(arguments.classes) if arguments.classes else None
+    if arguments.engine == 'fake' and not arguments.model:
+        return fake_spec(class_map=class_map)
+    return load_model_spec(arguments.model, class_map)
+
+
+def engine_of(arguments: argparse.Namespace, spec: ModelSpec) -> Engine:
+    """The engine that the arguments name, not yet active; raises EngineError."""
+    options = EngineOptions(
+        precision=arguments.precision,
+        threads=arguments.threads,
+        inference=arguments.inference,
+    )
+    return create_engine(spec, arguments.engine, options)
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """--topic, --labels and what belongs to them."""
+    group = parser.add_argument_group('recording')
+    group.add_argument('--topic', default='', help='image topic of a bag with several cameras')
+    group.add_argument('--labels', type=Path, help='folder of label images KEY.png (train ids)')
+    group.add_argument('--label-topic', default='', help='topic of a bag with label images')
+    group.add_argument(
+        '--label-tolerance', type=float, default=0.0, metavar='S',
+        help='seconds by which a label may differ from its image (default: 0, exact)',
+    )  # fmt: skip
+    group.add_argument(
+        '--fps', type=float, default=10.0, help='of what has no stamps (default: 10)'
+    )
+
+
+def add_merge_argument(parser: argparse._ActionsContainer) -> None:
+    """--merge, for labels that do not tell all classes apart."""
+    parser.add_argument(
+        '--merge', action='append', default=[], metavar='A,B',
+        help='score classes as one, as in --merge rider,bicycle; may be given again',
+    )  # fmt: skip
+
+
+def merged_classes(arguments: argparse.Namespace) -> Tuple[Tuple[str, ...], ...]:
+    """Groups of class names that --merge makes one."""
+    return tuple(tuple(name.strip() for name in text.split(',')) for text in arguments.merge)
+
+
+def source_options(arguments: argparse.Namespace) -> SourceOptions:
+    """What the arguments take from a recording; raises SourceError."""
+    labels: Optional[Path] = arguments.labels
+    return SourceOptions(
+        topic=arguments.topic,
+        label_topic=arguments.label_topic,
+        label_tolerance=arguments.label_tolerance,
+        labels=labels,
+        fps=arguments.fps,
+    )

@@ -1,0 +1,166 @@
+"""How fast an engine is on this machine: frames per second and milliseconds per stage."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
+from segformer_ros.frame import Frame
+from segformer_ros.power import PowerMeter
+from segformer_ros.table import format_table
+
+STAGES = ('preprocess', 'inference', 'postprocess')
+
+_HEADER = (
+    'batch', 'FPS', 'call p50', 'call p99', 'pre p50', 'pre p99', 'net p50', 'net p99',
+    'post p50', 'post p99', 'KB copied', 'KB up', 'KB down', 'MiB', 'W',
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Percentiles:
+        """The median and the 99th percentile of milliseconds."""
+        p50, p99 = np.percentile(values, (50, 99))
+        return cls(float(p50), float(p99))
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """One batch size.
+
+    fps: frames of the whole run over its seconds. call: one `segment` of the batch. stages: per
+    frame. traffic: bytes moved per frame. memory: bytes, of the GPU where the engine has one, else
+    of this process at its greatest. watts: mean, None where it cannot be read.
+    """
+
+    batch: int
+    frames: int
+    fps: float
+    call: Percentiles
+    stages: Dict[str, Percentiles]
+    traffic: Traffic
+    memory: int
+    watts: Optional[float]
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """All batch sizes of one engine, and what ran. name: the model's."""
+
+    name: str
+    facts: Dict[str, str]
+    batches: List[BatchResult]
+
+
+def benchmark(
+    engine: Engine,
+    frames: Sequence[Frame],
+    batches: Sequence[int],
+    seconds: float,
+    wanted: Wanted = Wanted(),
+    told: Callable[[], object] = lambda: None,
+) -> BenchmarkResult:
+    """Time an active engine on frames, `seconds` for each batch size; `told` after each.
+
+    Raises EngineError for a batch that the model does not take.
+    """
+    most = engine.spec.batch or engine.spec.max_batch
+    for batch in batches:
+        if batch < 1:
+            raise EngineError(f'batch {batch}; a batch has 1 frame or more')
+        if most and batch > most and engine.facts().get('device') != 'CPU':
+            raise EngineError(
+                f'batch {batch} is above the {most} that {engine.spec.path} takes; export it '
+                'with a dynamic batch, or ask for less'
+            )
+    results = []
+    for batch in batches:
+        results.append(_time_batch(engine, frames, batch, seconds, wanted))
+        told()
+    return BenchmarkResult(engine.spec.path.stem, engine.facts(), results)
+
+
+def _time_batch(
+    engine: Engine, frames: Sequence[Frame], batch: int, seconds: float, wanted: Wanted
+) -> BatchResult:
+    parts = [
+        [frames[(first + place) % len(frames)] for place in range(batch)]
+        for first in range(0, max(len(frames), batch), batch)
+    ]
+    for part in parts[:2] * 2:  # set-up, and a second run where a graph is captured
+        engine.segment(part, wanted)
+    calls: List[float] = []
+    stages: Dict[str, List[float]] = {stage: [] for stage in STAGES}
+    with PowerMeter() as meter:
+        start = perf_counter()
+        while perf_counter() - start < seconds or len(calls) < 3:
+            begun = perf_counter()
+            results = engine.segment(parts[len(calls) % len(parts)], wanted)
+            calls.append(1e3 * (perf_counter() - begun))
+            for stage in STAGES:
+                stages[stage] += [getattr(result.times, stage) for result in results]
+        elapsed = perf_counter() - start
+    moved = engine.traffic
+    return BatchResult(
+        batch=batch,
+        frames=batch * len(calls),
+        fps=batch * len(calls) / elapsed,
+        call=Percentiles.of(calls),
+        stages={stage: Percentiles.of(times) for stage, times in stages.items()},
+        traffic=Traffic(*(count // batch for count in moved)),
+        memory=engine.memory or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        watts=meter.watts,
+    )
+
+
+def as_json(result: BenchmarkResult) -> Dict[str, Any]:
+    """The numbers by name."""
+    batches = []
+    for entry in result.batches:
+        values = asdict(entry)
+        values['traffic'] = entry.traffic._asdict()
+        batches.append(values)
+    return {'model': result.name, 'facts': result.facts, 'batches': batches}
+
+
+def as_text(result: BenchmarkResult) -> str:
+    """A table for a terminal; milliseconds, per frame but for `call`."""
+    facts = '\n'.join(f'{name}: {value}' for name, value in result.facts.items())
+    return f'{facts}\n\n{format_table(_HEADER, _rows(result))}\n'
+
+
+def as_markdown(result: BenchmarkResult) -> str:
+    """A table for a document; milliseconds, per frame but for `call`."""
+    lines = [f'- {name}: {value}' for name, value in result.facts.items()]
+    lines += ['', f'| {" | ".join(_HEADER)} |', f'|{"---|" * len(_HEADER)}']
+    lines += [f'| {" | ".join(map(str, row))} |' for row in _rows(result)]
+    return '\n'.join(lines) + '\n'
+
+
+def _rows(result: BenchmarkResult) -> List[List[Any]]:
+    rows = []
+    for entry in result.batches:
+        times = [entry.call, *(entry.stages[stage] for stage in STAGES)]
+        rows.append(
+            [
+                entry.batch,
+                round(entry.fps, 1),
+                *(round(value, 2) for one in times for value in (one.p50, one.p99)),
+                *(round(count / 1e3) for count in entry.traffic),
+                round(entry.memory / 2**20),
+                '-' if entry.watts is None else round(entry.watts, 1),
+            ]
+        )
+    return rows

@@ -1,0 +1,223 @@
+"""Compare: two runs frame by frame, with intervals that tell a change from noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.evaluation.gate import read_metrics
+from segformer_ros.evaluation.tables import CONFUSION_NPY, read_frames
+from segformer_ros.metrics.base import ratios
+
+_BATCH = 64  # resamples that are drawn together
+
+FrameName = Tuple[str, str]
+"""Recording and key of a frame."""
+
+RESAMPLES = 2000
+LEVEL = 0.95
+"""Share of the resamples that an interval holds."""
+BLOCK = 10
+"""Consecutive frames that are resampled together.
+
+Neighbouring frames of a drive show the same street, so one frame is no independent sample; a
+block bootstrap (Kuensch, 1989) keeps their likeness, and its intervals are honestly wider.
+"""
+
+
+class Change(NamedTuple):
+    """A score before and after, and the interval of the difference after - before."""
+
+    before: float
+    after: float
+    low: float
+    high: float
+
+    @property
+    def difference(self) -> float:
+        """after - before."""
+        return self.after - self.before
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+class FrameChange(NamedTuple):
+    """Pixel accuracy of a frame before and after."""
+
+    frame: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed from one run to another.
+
+    frames: number of frames that both runs scored. only_before, only_after: that one of them did.
+    miou, pixel_accuracy: over the frames in common. classes: IoU by class name.
+    changed: frames whose pixel accuracy changed the most, in that order.
+    """
+
+    frames: int
+    only_before: int
+    only_after: int
+    miou: Change
+    pixel_accuracy: Change
+    classes: Dict[str, Change]
+    changed: Sequence[FrameChange]
+
+
+class _Finished(NamedTuple):
+    """A finished run: classes, and index in the matrices of each scored frame by its name."""
+
+    classes: Tuple[str, ...]
+    frames: Dict[FrameName, int]
+    matrices: np.ndarray
+
+
+def compare_runs(
+    before: Path, after: Path, block: int = BLOCK, resamples: int = RESAMPLES, changed: int = 10
+) -> Comparison:
+    """Compare two runs, given by their folders or metrics.json; raises EvaluationError.
+
+    Frames are paired by recording and name. Each resample draws blocks of the frames in common,
+    the same for both runs, and takes the scores of their summed confusion matrices.
+    """
+    one, other = _load(before), _load(after)
+    if block < 1:
+        raise EvaluationError(f'blocks of {block} frames; give 1 or more')
+    if one.classes != other.classes:
+        raise EvaluationError(
+            f'{before} and {after} score other classes ({len(one.classes)} and '
+            f'{len(other.classes)}); evaluate both with the same class map and --merge'
+        )
+    common = [frame for frame in one.frames if frame in other.frames]
+    if not common:
+        raise EvaluationError(f'{before} and {after} have no scored frame in common')
+    counts = [_counts(run, common) for run in (one, other)]
+    member = _block_members(common, block)
+    first, second = (_sample(values, member, resamples) for values in counts)
+    ious = [_change(first.iou[:, k], second.iou[:, k]) for k in range(len(one.classes))]
+    return Comparison(
+        frames=len(common),
+        only_before=len(one.frames) - len(common),
+        only_after=len(other.frames) - len(common),
+        miou=_change(first.miou, second.miou),
+        pixel_accuracy=_change(first.accuracy, second.accuracy),
+        classes={
+            name: change
+            for name, change in zip(one.classes, ious)
+            if not np.isnan(change.difference)
+        },
+        changed=_most_changed(common, counts, changed),
+    )
+
+
+class _Counts(NamedTuple):
+    """Right, true and predicted pixels by frame and class: (N, K) int64 each."""
+
+    hits: np.ndarray
+    true: np.ndarray
+    predicted: np.ndarray
+
+
+class _Sampled(NamedTuple):
+    """Scores of the run, then of its R resamples: iou (R + 1, K), the others (R + 1,)."""
+
+    iou: np.ndarray
+    miou: np.ndarray
+    accuracy: np.ndarray
+
+
+def _load(path: Path) -> _Finished:
+    metrics = read_metrics(path)
+    folder = path if path.is_dir() else path.parent
+    try:
+        rows = [row for row in read_frames(folder) if row.scored]
+        matrices = np.load(folder / CONFUSION_NPY, mmap_mode='r')
+    except (OSError, ValueError, KeyError) as error:
+        raise EvaluationError(
+            f'{folder} does not hold the whole result of `segformer evaluate`: {error}'
+        ) from error
+    if len(rows) != len(matrices):
+        raise EvaluationError(
+            f'{folder} is a mixture of runs: frames.csv has {len(rows)} scored frames, '
+            f'{CONFUSION_NPY} {len(matrices)}; evaluate again'
+        )
+    names = {(row.input, row.frame): place for place, row in enumerate(rows)}
+    return _Finished(tuple(metrics['classes']), names, matrices)
+
+
+def _counts(run: _Finished, frames: Sequence[FrameName]) -> _Counts:
+    matrices = run.matrices[[run.frames[frame] for frame in frames]].astype(np.int64)
+    square = matrices[:, :, :-1]
+    hits = np.diagonal(square, axis1=1, axis2=2)
+    return _Counts(hits, matrices.sum(axis=2), square.sum(axis=1))
+
+
+def _block_members(frames: Sequence[FrameName], block: int) -> np.ndarray:
+    """Block that each frame belongs to, (N,) int: `block` frames in a row of one recording."""
+    places: Dict[str, int] = {}
+    numbers: Dict[Tuple[str, int], int] = {}
+    member = np.empty(len(frames), np.intp)
+    for index, (recording, _) in enumerate(frames):
+        place = places[recording] = places.get(recording, -1) + 1
+        member[index] = numbers.setdefault((recording, place // block), len(numbers))
+    return member
+
+
+def _sample(counts: _Counts, member: np.ndarray, resamples: int) -> _Sampled:
+    """Scores of the run and of its resamples; the same draws for every run of as many blocks."""
+    blocks = int(member.max()) + 1
+    generator = np.random.default_rng(0)
+    # Whole numbers below 2^53: the products of floats are exact, and much faster than integers'.
+    sums = [np.zeros((blocks, part.shape[1])) for part in counts]
+    for part, total in zip(counts, sums):
+        np.add.at(total, member, part)
+    samples = [_scores(*(total.sum(axis=0, keepdims=True) for total in sums))]
+    for start in range(0, resamples, _BATCH):
+        size = min(_BATCH, resamples - start)
+        weights = generator.multinomial(blocks, np.full(blocks, 1 / blocks), size).astype(float)
+        samples.append(_scores(*(weights @ total for total in sums)))
+    return _Sampled(*(np.concatenate(parts) for parts in zip(*samples)))
+
+
+def _scores(hits: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> _Sampled:
+    """Scores of sums of pixels, (R, K) each."""
+    iou = ratios(hits, true + predicted - hits)
+    present = true > 0
+    return _Sampled(
+        iou=iou,
+        miou=ratios(np.where(present, iou, 0.0).sum(axis=1), present.sum(axis=1)),
+        accuracy=ratios(hits.sum(axis=1), true.sum(axis=1)),
+    )
+
+
+def _change(before: np.ndarray, after: np.ndarray) -> Change:
+    """Change of one score from its (R + 1,) values in both runs."""
+    differences = (after - before)[1:]
+    known = differences[~np.isnan(differences)]
+    low, high = (np.nan, np.nan)
+    if len(known):
+        tail = (1 - LEVEL) / 2
+        low, high = np.quantile(known, (tail, 1 - tail))
+    return Change(float(before[0]), float(after[0]), float(low), float(high))
+
+
+def _most_changed(
+    frames: Sequence[FrameName], counts: Sequence[_Counts], number: int
+) -> List[FrameChange]:
+    before, after = (ratios(part.hits.sum(axis=1), part.true.sum(axis=1)) for part in counts)
+    order = np.argsort(-np.nan_to_num(np.abs(after - before)), kind='stable')[:number]
+    return [
+        FrameChange('/'.join(frames[i]), float(before[i]), float(after[i]))
+        for i in order
+        if before[i] != after[i]
+    ]

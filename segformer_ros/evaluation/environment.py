@@ -1,0 +1,32 @@
+"""The environment of a run: what its speed was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Dict
+
+import cv2
+import numpy as np
+
+
+def environment() -> Dict[str, str]:
+    """Machine and library versions, in words."""
+    return {
+        'cpu': _cpu_name(),
+        'cores': str(len(os.sched_getaffinity(0))),
+        'system': platform.platform(),
+        'python': platform.python_version(),
+        'numpy': np.__version__,
+        'opencv': str(cv2.__version__),
+    }
+
+
+def _cpu_name() -> str:
+    info = Path('/proc/cpuinfo')
+    if info.is_file():
+        for line in info.read_text(encoding='utf-8', errors='replace').splitlines():
+            if line.startswith(('model name', 'Model')):
+                return line.partition(':')[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,130 @@
+"""Gates: limits that a run's scores must keep, for CI."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.metrics.document import SCHEMA
+
+LOWER_IS_BETTER = ('false_free', 'false_blocked', 'ece', 'flicker', 'bias', 'mean_error', 'p95')
+"""Last parts of the names of scores that are better when they are lower."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A score's name, as in metrics.json with dots ('iou.road'), and its limit."""
+
+    name: str
+    value: float
+
+
+def parse_limits(text: str) -> Tuple[Limit, ...]:
+    """Read 'miou=0.6,iou.road=0.95', or nothing from ''; raises EvaluationError."""
+    limits = []
+    for part in text.split(',') if text else ():
+        name, equals, value = part.partition('=')
+        try:
+            limits.append(Limit(name.strip(), float(value)))
+        except ValueError:
+            equals = ''
+        if not equals or not name.strip() or not math.isfinite(limits[-1].value):
+            raise EvaluationError(
+                f'gate {part.strip()!r} is not NAME=NUMBER, as in miou=0.6 or iou.road=0.95'
+            )
+    return tuple(limits)
+
+
+def read_metrics(path: Path) -> Dict[str, Any]:
+    """metrics.json of a finished run, given as the file or its folder; raises EvaluationError."""
+    file = path / 'metrics.json' if path.is_dir() else path
+    try:
+        metrics = json.loads(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f'{file} is not a metrics.json: {error}') from error
+    version = metrics.get('schema') if isinstance(metrics, dict) else None
+    if version != SCHEMA:
+        raise EvaluationError(
+            f'{file} has the schema {version}, this version reads {SCHEMA}; evaluate again'
+        )
+    return dict(metrics)
+
+
+def find_score(metrics: Mapping[str, Any], name: str) -> Optional[float]:
+    """A score by its name with dots; None where the run has none. Raises EvaluationError."""
+    value: Any = metrics
+    for part in name.split('.'):
+        if not isinstance(value, dict) or part not in value:
+            known = ', '.join(_score_names(metrics))
+            raise EvaluationError(f'no score {name!r} to hold a gate against; there are {known}')
+        value = value[part]
+        if value is None:
+            return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise EvaluationError(f'{name!r} is not a number in metrics.json; a gate needs one')
+    return float(value)
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a smaller value of this score is the better one."""
+    return name.rpartition('.')[2] in LOWER_IS_BETTER
+
+
+def broken_limits(metrics: Mapping[str, Any], limits: Tuple[Limit, ...]) -> List[str]:
+    """One line for each limit that the scores do not keep.
+
+    A limit is the lowest value allowed, or the highest one for scores that are better when lower.
+    A score that the run does not have breaks its gate.
+    """
+    return [line for line in (_broken_limit(metrics, limit) for limit in limits) if line]
+
+
+def broken_drops(
+    metrics: Mapping[str, Any], baseline: Mapping[str, Any], drops: Tuple[Limit, ...]
+) -> List[str]:
+    """One line for each score that is worse than the baseline's by more than its limit."""
+    return [line for line in (_broken_drop(metrics, baseline, drop) for drop in drops) if line]
+
+
+def _broken_limit(metrics: Mapping[str, Any], limit: Limit) -> str:
+    score = find_score(metrics, limit.name)
+    if score is None:
+        return f'{limit.name} was not measured; the gate asks for {limit.value:g}'
+    outside, words = _COMPARED[lower_is_better(limit.name)]
+    if not outside(score, limit.value):
+        return ''
+    return f'{limit.name} is {score:.4f}, {words} {limit.value:g}'
+
+
+def _broken_drop(metrics: Mapping[str, Any], baseline: Mapping[str, Any], drop: Limit) -> str:
+    score, before = find_score(metrics, drop.name), find_score(baseline, drop.name)
+    if score is None or before is None:
+        return f'{drop.name} was not measured in both runs; it may drop by {drop.value:g}'
+    lost = score - before if lower_is_better(drop.name) else before - score
+    if lost <= drop.value:
+        return ''
+    return (
+        f'{drop.name} went from {before:.4f} to {score:.4f}, worse by {lost:.4f}; '
+        f'at most {drop.value:g} is allowed'
+    )
+
+
+_COMPARED: Mapping[bool, Tuple[Callable[[float, float], bool], str]] = {
+    False: (lambda score, limit: score < limit, 'below the gate of'),
+    True: (lambda score, limit: score > limit, 'above the gate of'),
+}
+"""By whether lower is better: what breaks a limit, and how it is said."""
+
+
+def _score_names(metrics: Mapping[str, Any]) -> List[str]:
+    names = []
+    for name, value in metrics.items():
+        if isinstance(value, float) or value is None:
+            names.append(name)
+        elif isinstance(value, dict) and name in ('iou', 'class_boundary_f'):
+            names.extend(f'{name}.{entry}' for entry in value)
+    return names

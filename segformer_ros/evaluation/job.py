@@ -1,0 +1,190 @@
+"""EvaluationJob: everything that the numbers of a run depend on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.classes import load_class_map
+from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
+from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.evaluation.predictions import Predictions
+from segformer_ros.evaluation.worst import WINDOW
+from segformer_ros.metrics import Camera, ScoredClasses, Scorer
+from segformer_ros.metrics.instances import CITYSCAPES_SIZES
+from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.sources import Source, SourceOptions, open_source
+from segformer_ros.sources.cityscapes import is_cityscapes
+
+ANY_SOURCE = SourceOptions()
+SHARD_FRAMES = 64
+"""Frames of a shard, unless told otherwise: what an interruption loses at most, per worker."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model and the engine that runs it.
+
+    model: path of the file; '' takes the bundled one. classes: class map; '' takes the model's.
+    """
+
+    model: str = ''
+    engine: str = 'auto'
+    options: EngineOptions = EngineOptions(threads=1)
+    classes: str = ''
+
+    def spec(self) -> ModelSpec:
+        """The model's specification; raises ModelError or ClassMapError."""
+        class_map = load_class_map(self.classes) if self.classes else None
+        if self.engine == 'fake':
+            return fake_spec(class_map=class_map)
+        return load_model_spec(self.model or None, class_map)
+
+    def create(self) -> Engine:
+        """The engine, not yet active."""
+        return create_engine(self.spec(), self.engine, self.options)
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """What is evaluated and how; plain data, so that it travels to workers.
+
+    inputs: recordings, each scored in the order of its frames.
+    sources: how the recordings are read.
+    reference: the model whose masks are the truth (agreement), None where the recordings have it.
+    merged: groups of class names scored as one.
+    drivable: drivable group or class names joined by '+'; '' takes the class map's first group.
+    pose: of the camera over the ground; None takes what the recordings know.
+    hfov: horizontal field of view in degrees of a camera that the recordings do not calibrate.
+    upsampling: as Wanted.upsampling.
+    worst: how many of the worst frames the report shows.
+    predictions: folder for the masks as label images, '' for none.
+    shard_frames: frames that are scored between two saves, a multiple of WINDOW.
+    """
+
+    inputs: Tuple[str, ...]
+    sources: SourceOptions = ANY_SOURCE
+    model: ModelChoice = ModelChoice()
+    reference: Optional[ModelChoice] = None
+    merged: Tuple[Tuple[str, ...], ...] = ()
+    drivable: str = ''
+    pose: Optional[CameraPose] = None
+    hfov: Optional[float] = None
+    upsampling: str = 'exact'
+    worst: int = 6
+    predictions: str = ''
+    shard_frames: int = SHARD_FRAMES
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise EvaluationError('nothing to evaluate; name at least one recording')
+        if self.worst < 0:
+            raise EvaluationError(f'{self.worst} worst frames; give 0 or more')
+        if self.shard_frames < 1 or self.shard_frames % WINDOW:
+            raise EvaluationError(
+                f'shards of {self.shard_frames} frames; give a multiple of {WINDOW}'
+            )
+
+    def open_sources(self) -> List[Source]:
+        """Open all recordings; raises SourceError or EvaluationError."""
+        sources = [open_source(path, self.sources) for path in self.inputs]
+        for path, source in zip(self.inputs, sources):
+            if not len(source):
+                raise EvaluationError(f'{path} holds no frame; there is nothing to score')
+            if not source.labelled and not self.reference:
+                raise EvaluationError(
+                    f'{path} has no truth; give --labels FOLDER, --label-topic TOPIC or '
+                    '--reference MODEL'
+                )
+        return sources
+
+    def input_names(self, sources: Sequence[Source]) -> List[str]:
+        """A name for each recording: its own, made longer where several have the same."""
+        names = [source.name for source in sources]
+        return [
+            name if names.count(name) == 1 else f'{place:03d}_{name}'
+            for place, name in enumerate(names)
+        ]
+
+    def scorer(self) -> Scorer:
+        """A scorer of the job's metrics; raises ClassMapError or MetricError."""
+        class_map = self.model.spec().class_map
+        # A class map without drivable groups (indoor scenes) has no drivable area to score.
+        drivable = self.drivable or next(iter(class_map.drivable), '')
+        cityscapes = all(is_cityscapes(Path(path)) for path in self.inputs)
+        sizes = CITYSCAPES_SIZES if cityscapes else None
+        return Scorer(ScoredClasses(class_map, self.merged), drivable, sizes)
+
+    def camera(self, source: Source) -> Camera:
+        """The camera of a recording, as far as it is known; raises CameraError."""
+        calibration = source.calibration
+        if calibration is None and self.hfov is not None:
+            first = next((entry.frame for entry in source if entry.frame is not None), None)
+            if first is not None:
+                calibration = Calibration.pinhole(first.width, first.height, self.hfov)
+        return Camera(calibration, self.pose or source.pose)
+
+    def mask_folder(self) -> Optional[Predictions]:
+        """Where the masks are written; None for nowhere."""
+        if not self.predictions:
+            return None
+        return Predictions(Path(self.predictions), self.model.spec().class_map)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted of the engine."""
+        return Wanted(confidence=True, upsampling=self.upsampling)
+
+    def fingerprint(self) -> str:
+        """Hash of the settings and of the files' names, sizes and times: the key of what is kept.
+
+        Recordings are too long to be read twice for a hash of their content.
+        """
+        digest = hashlib.sha256(repr(asdict(self)).encode())
+        for path in self._files():
+            status = path.stat()
+            digest.update(f'{path}:{status.st_size}:{status.st_mtime_ns}\n'.encode())
+        return digest.hexdigest()[:16]
+
+    def _files(self) -> List[Path]:
+        places = [Path(path) for path in self.inputs]
+        places += [Path(self.sources.labels)] if self.sources.labels else []
+        for choice in (self.model, self.reference):
+            if choice is not None and choice.engine != 'fake':
+                places.append(choice.spec().path)
+        files: List[Path] = []
+        for place in places:
+            files += sorted(place.rglob('*')) if place.is_dir() else [place]
+        return [path for path in files if path.is_file()]
+
+
+def describe(choice: ModelChoice, upsampling: str) -> Dict[str, str]:
+    """What identifies a model and its engine's arithmetic, for metrics.json."""
+    spec = choice.spec()
+    facts = {
+        'model': spec.path.name,
+        'contract': spec.contract,
+        'input': f'{spec.size[1]}x{spec.size[0]}',
+        'fit': spec.fit,
+        'engine': create_engine(spec, choice.engine, choice.options).name,
+        'precision': choice.options.precision,
+        'inference': choice.options.inference,
+        'upsampling': upsampling,
+    }
+    if choice.options.inference == 'slide':
+        facts['slide_stride'] = str(choice.options.slide_stride or 'default')
+    if spec.path.is_file():
+        facts['sha256'] = _file_sha256(spec.path)
+    return facts
+
+
+def _file_sha256(path: Path) -> str:
+    """SHA-256 of a whole file, in hex."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""Pool: shards scored in this process or in workers of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Dict, Iterator, List, Sequence
+
+from segformer_ros.evaluation.job import EvaluationJob
+from segformer_ros.evaluation.schedule import Schedule
+from segformer_ros.evaluation.shards import Shard, ShardResult
+from segformer_ros.evaluation.worker import Progress, Worker, no_progress
+
+
+def spare_threads(workers: int) -> int:
+    """CPU threads of each worker's inference that leave a core for reading and scoring."""
+    return max(1, len(os.sched_getaffinity(0)) // max(workers, 1) - 1)
+
+
+def score_here(
+    job: EvaluationJob, shards: Sequence[Shard], progress: Progress = no_progress
+) -> Iterator[ShardResult]:
+    """Score shards in this process, in their order."""
+    with Worker(job) as worker:
+        for shard in shards:
+            yield worker.score(shard, progress)
+
+
+def score_in_processes(
+    job: EvaluationJob, shards: Sequence[Shard], workers: int, progress: Progress = no_progress
+) -> Iterator[ShardResult]:
+    """Score shards in `workers` processes, results as they come.
+
+    The share of a process that dies is done again by another. Raises EvaluationError where one
+    shard kills several, and whatever error a worker meets.
+    """
+    pool = _ProcessPool(job, Schedule(shards), progress)
+    try:
+        for _ in range(workers):
+            pool.add()
+        missing = len(shards)
+        while missing:
+            for result in pool.wait():
+                missing -= 1
+                yield result
+    finally:
+        pool.close()
+
+
+@dataclass
+class _Member:
+    process: Any
+    reported: int = 0
+    """Frames of the current shard that the progress has counted."""
+
+
+class _ProcessPool:
+    """The processes of a run and the pipe to each."""
+
+    def __init__(self, job: EvaluationJob, schedule: Schedule, progress: Progress) -> None:
+        self._context = multiprocessing.get_context('spawn')
+        self._job = job
+        self._schedule = schedule
+        self._progress = progress
+        self._members: Dict[Connection, _Member] = {}
+
+    def add(self) -> None:
+        """Start one more worker, if a shard is left to begin."""
+        here, there = self._context.Pipe()
+        shard = self._schedule.next(here)
+        if shard is None:
+            here.close()
+            there.close()
+            return
+        process = self._context.Process(
+            target=_serve, args=(there, self._job), name='evaluation-worker', daemon=True
+        )
+        process.start()
+        there.close()
+        self._members[here] = _Member(process)
+        here.send(shard)
+
+    def wait(self) -> List[ShardResult]:
+        """Wait for messages of the workers; the results among them."""
+        results = []
+        for pipe in wait(list(self._members)):
+            assert isinstance(pipe, Connection)
+            try:
+                kind, content = pipe.recv()
+            except (EOFError, OSError):
+                self._replace(pipe)
+                continue
+            if kind == 'failed':
+                raise content
+            if kind == 'frames':
+                self._members[pipe].reported += content
+                self._progress(content)
+            else:
+                results.append(content)
+                self._hand_out(pipe)
+        return results
+
+    def close(self) -> None:
+        """End all workers."""
+        for pipe in list(self._members):
+            self._remove(pipe)
+
+    def _hand_out(self, pipe: Connection) -> None:
+        self._schedule.done(pipe)
+        self._members[pipe].reported = 0
+        shard = self._schedule.next(pipe)
+        if shard is None:
+            self._remove(pipe)
+            return
+        try:
+            pipe.send(shard)
+        except OSError:
+            self._replace(pipe)
+
+    def _replace(self, pipe: Connection) -> None:
+        """Give a dead worker's share to a new one."""
+        self._progress(-self._members[pipe].reported)
+        self._remove(pipe)
+        self._schedule.lost(pipe)
+        self.add()
+
+    def _remove(self, pipe: Connection) -> None:
+        member = self._members.pop(pipe)
+        pipe.close()
+        member.process.terminate()
+        member.process.join()
+
+
+def _serve(pipe: Connection, job: EvaluationJob) -> None:
+    """Score the shards that come through the pipe until it is closed."""
+    import cv2
+
+    cv2.setNumThreads(1)  # the machine's cores belong to all workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
+    try:
+        with Worker(job) as worker:
+            while True:
+                try:
+                    shard = pipe.recv()
+                except EOFError:
+                    return
+                result = worker.score(shard, lambda frames: pipe.send(('frames', frames)))
+                pipe.send(('result', result))
+    except BrokenPipeError:
+        return
+    except Exception as error:  # raised again by whoever waits for the results
+        pipe.send(('failed', error))

@@ -1,0 +1,49 @@
+"""Predictions as label images, as the Cityscapes server takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.evaluation.errors import EvaluationError
+
+FOLDER = 'predictions'
+
+
+class Predictions:
+    """Label images `folder/RECORDING/KEY.png` (H, W) uint8, of a data set's own label ids.
+
+    A class map without label ids of its own is written in train ids. Pixels without a class are 0
+    among label ids (Cityscapes' unlabeled) and 255 among train ids.
+    """
+
+    def __init__(self, folder: Path, class_map: ClassMap) -> None:
+        self._folder = folder
+        classes = len(class_map)
+        ids = [entry.label_id for entry in class_map.classes]
+        own = min(ids) > 0 and len(set(ids)) == classes and max(ids) < IGNORE_ID
+        self._written = np.full(256, 0 if own else IGNORE_ID, np.uint8)
+        self._written[:classes] = ids if own else range(classes)
+        self._read = np.full(256, IGNORE_ID, np.uint8)
+        self._read[self._written[:classes]] = range(classes)
+
+    def write(self, recording: str, key: str, labels: np.ndarray) -> None:
+        """Write the mask of a frame, (H, W) uint8 train ids; raises EvaluationError."""
+        path = self._path(recording, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(path), cv2.LUT(labels, self._written)):
+            raise EvaluationError(f'cannot write {path}; is the disk full?')
+
+    def read(self, recording: str, key: str) -> np.ndarray:
+        """The mask of a frame as it was written, in train ids; raises EvaluationError."""
+        path = self._path(recording, key)
+        values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if values is None:
+            raise EvaluationError(f'{path} is not there or no image; evaluate again')
+        return np.asarray(cv2.LUT(values, self._read))
+
+    def _path(self, recording: str, key: str) -> Path:
+        return self._folder / recording / f'{key}.png'

@@ -1,0 +1,142 @@
+"""Runner: plan, score, resume, merge and write one evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Dict, Iterator, List, Sequence
+
+from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.evaluation.job import EvaluationJob, describe
+from segformer_ros.evaluation.partials import Partials
+from segformer_ros.evaluation.pool import score_here, score_in_processes
+from segformer_ros.evaluation.ray_pool import score_on_ray
+from segformer_ros.evaluation.shards import Shard, ShardResult, plan_shards
+from segformer_ros.evaluation.speed import speed_document
+from segformer_ros.evaluation.summary import Summary, WorstFrame
+from segformer_ros.evaluation.tables import FrameTables
+from segformer_ros.evaluation.worker import Progress, no_progress
+from segformer_ros.metrics.document import InputFacts, Tally, metrics_document, write_json
+from segformer_ros.sources import Source
+
+METRICS_JSON = 'metrics.json'
+SPEED_JSON = 'speed.json'
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Who does the work; the numbers do not depend on it.
+
+    workers: processes of this machine, or actors of the Ray cluster at the address `ray`.
+    """
+
+    workers: int = 1
+    ray: str = ''
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise EvaluationError(f'{self.workers} workers; give 1 or more')
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished run.
+
+    metrics: what metrics.json holds. speed: what speed.json holds. pictures: the worst frames,
+    worst first.
+    """
+
+    metrics: Dict[str, Any]
+    speed: Dict[str, Any]
+    pictures: Sequence[WorstFrame]
+
+
+class Run:
+    """One evaluation into one folder; a run that was interrupted there goes on."""
+
+    def __init__(self, job: EvaluationJob, out: Path) -> None:
+        self.job = job
+        self.out = out
+        self.sources: List[Source] = job.open_sources()
+        self.names = job.input_names(self.sources)
+        self._shards = plan_shards(self.sources, job.shard_frames)
+        self._scorer = job.scorer()
+        out.mkdir(parents=True, exist_ok=True)
+        self._partials = Partials(out, job.fingerprint())
+        self._missing = self._partials.missing(self._shards)
+
+    @property
+    def frames(self) -> int:
+        """Frames of all recordings."""
+        return sum(len(source) for source in self.sources)
+
+    @property
+    def left(self) -> int:
+        """Frames that are still to be scored."""
+        return sum(shard.stop - shard.start for shard in self._missing)
+
+    def execute(
+        self, execution: Execution = Execution(), progress: Progress = no_progress
+    ) -> Evaluation:
+        """Score what is left, merge, and write the files; raises EvaluationError."""
+        frames = self.left
+        started = perf_counter()
+        for result in _results(self.job, self._missing, execution, progress):
+            self._partials.save(result)
+        seconds = perf_counter() - started
+        summary = self._merge()
+        evaluation = Evaluation(
+            metrics=self._document(summary.tally),
+            speed=speed_document(summary.times, summary.facts, execution.workers, frames, seconds),
+            pictures=summary.pictures,
+        )
+        write_json(self.out / METRICS_JSON, evaluation.metrics)
+        write_json(self.out / SPEED_JSON, evaluation.speed)
+        return evaluation
+
+    def finish(self) -> None:
+        """Remove the partial results, once everything that is made of them is written."""
+        self._partials.remove()
+
+    def blank(self) -> Dict[str, Any]:
+        """What metrics.json holds of no frame: all names, and no numbers."""
+        self._scorer.reset()
+        return self._document(Tally())
+
+    def _document(self, tally: Tally) -> Dict[str, Any]:
+        reference, upsampling = self.job.reference, self.job.upsampling
+        return metrics_document(
+            self._scorer.classes,
+            self._scorer.compute(),
+            tally,
+            [InputFacts(n, len(s), s.notes) for n, s in zip(self.names, self.sources)],
+            describe(self.job.model, upsampling),
+            describe(reference, upsampling) if reference else None,
+        )
+
+    def _merge(self) -> Summary:
+        summary = Summary(self.job.worst)
+        self._scorer.reset()
+        scored = sum(len(result.matrices) for result in self._partials.results(self._shards))
+        with FrameTables(self.out, self.names, scored, len(self._scorer.classes)) as tables:
+            for shard, result in zip(self._shards, self._partials.results(self._shards)):
+                self._scorer.merge(result.counts)
+                summary.add(self.names[shard.source], result)
+                tables.add(result)
+        if not scored:
+            first = f'; the first: {summary.tally.notes[0].note}' if summary.tally.notes else ''
+            raise EvaluationError(f'none of {summary.tally.frames} frames can be scored{first}')
+        return summary
+
+
+def _results(
+    job: EvaluationJob, shards: Sequence[Shard], execution: Execution, progress: Progress
+) -> Iterator[ShardResult]:
+    if not shards:
+        return iter(())
+    if execution.ray:
+        return score_on_ray(job, shards, execution.workers, execution.ray, progress)
+    if execution.workers > 1:
+        return score_in_processes(job, shards, execution.workers, progress)
+    return score_here(job, shards, progress)

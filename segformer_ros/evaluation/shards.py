@@ -1,0 +1,116 @@
+"""Shards: the equal parts that the frames of a run are scored in, and what each part gives."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Sequence
+
+import numpy as np
+
+from segformer_ros.evaluation.worst import Picture
+from segformer_ros.sources import Source
+
+
+class Shard(NamedTuple):
+    """Frames `start` to `stop` of one recording; number: its place in the run."""
+
+    number: int
+    source: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One frame of the run.
+
+    source, index, key, stamp_ns: which one. note: what is wrong with it, '' for nothing.
+    scored: whether it counts. stays to false_blocked: see FrameScore.
+    preprocess, inference, postprocess, score: milliseconds of each stage.
+    """
+
+    source: int
+    index: int
+    key: str
+    stamp_ns: int = 0
+    note: str = ''
+    scored: bool = False
+    stays: int = 0
+    changed: int = 0
+    columns: int = 0
+    false_free: int = 0
+    false_blocked: int = 0
+    preprocess: float = 0.0
+    inference: float = 0.0
+    postprocess: float = 0.0
+    score: float = 0.0
+
+
+@dataclass
+class ShardResult:
+    """What a shard gives.
+
+    frames: one record for each frame, in order. matrices: (scored frames, K, K + 1) uint32, their
+    confusion matrices in the same order. counts: the metrics' counts by name. pictures: the
+    shard's worst frames. facts: what the worker's engine ran on.
+    """
+
+    number: int
+    frames: List[FrameRecord]
+    matrices: np.ndarray
+    counts: Dict[str, np.ndarray]
+    pictures: List[Picture]
+    facts: Dict[str, str]
+
+    def save(self, path: Path) -> None:
+        """Write to a file that appears whole or not at all."""
+        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+        rows = [astuple(record) for record in self.frames]
+        arrays: Dict[str, Any] = {
+            'number': np.array(self.number),
+            'texts': np.frombuffer(json.dumps([rows, self.facts]).encode(), np.uint8),
+            'matrices': self.matrices,
+        }
+        arrays.update((f'counts.{name}', values) for name, values in self.counts.items())
+        for place, picture in enumerate(self.pictures):
+            arrays.update(
+                (f'picture.{place}.{name}', np.asarray(value))
+                for name, value in asdict(picture).items()
+            )
+        with temporary.open('wb') as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: Path) -> ShardResult:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as data:
+            counts = {name[7:]: data[name] for name in data.files if name.startswith('counts.')}
+            places = sum(name.endswith('.index') for name in data.files)
+            frames, facts = json.loads(data['texts'].tobytes())
+            return cls(
+                number=int(data['number']),
+                frames=[FrameRecord(*row) for row in frames],
+                matrices=data['matrices'],
+                counts=counts,
+                pictures=[_load_picture(data, place) for place in range(places)],
+                facts=facts,
+            )
+
+
+def _load_picture(data: Any, place: int) -> Picture:
+    values = {item.name: data[f'picture.{place}.{item.name}'] for item in fields(Picture)}
+    return Picture(**{**values, 'index': int(values['index']), 'wrong': float(values['wrong'])})
+
+
+def plan_shards(sources: Sequence[Source], frames: int) -> List[Shard]:
+    """Cut recordings into shards; the same for any number of workers."""
+    shards: List[Shard] = []
+    for number, source in enumerate(sources):
+        for start in range(0, len(source), frames):
+            stop = min(start + frames, len(source))
+            shards.append(Shard(len(shards), number, start, stop))
+    return shards

@@ -1,0 +1,193 @@
+"""metrics.json: the scores of a run as plain data, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.metrics import ScoredClasses, Scores
+from segformer_ros.metrics.drivable import FreeSpaceScores
+from segformer_ros.metrics.scorer import DrivableScores
+
+SCHEMA = 1
+"""Version of metrics.json; a reader refuses others."""
+
+SCORES: Tuple[Tuple[str, str], ...] = (
+    ('miou', 'mean IoU'),
+    ('pixel_accuracy', 'pixel accuracy'),
+    ('fwiou', 'frequency-weighted IoU'),
+    ('boundary_f', 'boundary F-score'),
+    ('iiou', 'instance IoU'),
+    ('drivable_iou', 'drivable IoU'),
+    ('false_free', 'false free'),
+    ('false_blocked', 'false blocked'),
+    ('flicker', 'flicker'),
+    ('ece', 'calibration error'),
+)
+"""Scores of the whole run as they are shown: name in metrics.json and title."""
+
+RARE_SHARE = 0.003
+"""Classes with less than this share of the scored pixels are flagged: a few objects decide them.
+
+On Cityscapes val it flags rider, truck, bus, train, motorcycle and traffic light.
+"""
+
+NAMED_NOTES = 100
+"""Notes that metrics.json spells out; frames.csv has all of them."""
+
+
+class InputFacts(NamedTuple):
+    """One recording: its name, its frames, and what is odd about it."""
+
+    name: str
+    frames: int
+    notes: Sequence[str] = ()
+
+
+class Note(NamedTuple):
+    """What is wrong with one frame."""
+
+    input: str
+    frame: str
+    note: str
+
+
+@dataclass
+class Tally:
+    """Frames of a run: all of them, the scored ones, and what was noted (the first ones)."""
+
+    frames: int = 0
+    scored: int = 0
+    noted: int = 0
+    notes: List[Note] = field(default_factory=list)
+
+
+def metrics_document(
+    classes: ScoredClasses,
+    scores: Scores,
+    tally: Tally,
+    inputs: Sequence[InputFacts],
+    model: Dict[str, str],
+    reference: Optional[Dict[str, str]] = None,
+) -> Dict[str, Any]:
+    """Everything that a run measured but its timings. NaN is None."""
+    confusion = scores.confusion
+    names = classes.names
+
+    def by_class(values: np.ndarray) -> Dict[str, Any]:
+        return dict(zip(names, _plain(values)))
+
+    document: Dict[str, Any] = {
+        'schema': SCHEMA,
+        'miou': confusion.miou,
+        'miou_union': confusion.miou_union,
+        'pixel_accuracy': confusion.pixel_accuracy,
+        'mean_accuracy': confusion.mean_accuracy,
+        'fwiou': confusion.fwiou,
+        'boundary_f': scores.boundary.mean,
+        'iiou': scores.instances.mean if scores.instances else None,
+        'ece': scores.calibration.ece if scores.calibration else None,
+        'flicker': scores.flicker.overall if scores.flicker else None,
+        'drivable_iou': scores.drivable.iou if scores.drivable else None,
+        'false_free': scores.drivable.best.false_free if scores.drivable else None,
+        'false_blocked': scores.drivable.best.false_blocked if scores.drivable else None,
+        'frames': {'total': tally.frames, 'scored': tally.scored, 'noted': tally.noted},
+        'iou': by_class(confusion.iou),
+        'accuracy': by_class(confusion.accuracy),
+        'precision': by_class(confusion.precision),
+        'class_boundary_f': by_class(scores.boundary.f),
+        'class_iiou': by_class(scores.instances.iiou) if scores.instances else None,
+        'class_flicker': by_class(scores.flicker.by_class) if scores.flicker else None,
+        'pixels': by_class(confusion.pixels),
+        'rare': _rare(names, confusion.pixels),
+        'instances': by_class(scores.instances.instances) if scores.instances else None,
+        'drivable': _drivable(scores.drivable) if scores.drivable else None,
+        'calibration': _curve(scores),
+        'classes': list(names),
+        'confusion': confusion.matrix[:, :-1].tolist(),
+        'no_class': confusion.matrix[:, -1].tolist(),
+        'inputs': [{**item._asdict(), 'notes': list(item.notes)} for item in inputs],
+        'notes': [note._asdict() for note in tally.notes],
+        'model': model,
+        'reference': reference,
+    }
+    return {key: _without_nan(value) for key, value in document.items()}
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write plain data as JSON that a person can read: short lists stay on one line."""
+    path.write_text(_compact(document) + '\n', encoding='utf-8')
+
+
+def _rare(names: Sequence[str], pixels: np.ndarray) -> Dict[str, int]:
+    limit = RARE_SHARE * int(pixels.sum())
+    return {name: int(count) for name, count in zip(names, pixels) if 0 < count < limit}
+
+
+def _drivable(scores: DrivableScores) -> Dict[str, Any]:
+    scales = {'metres': scores.metres, 'rows': scores.rows}
+    return {
+        'group': scores.group,
+        **{name: _free_space(found) if found else None for name, found in scales.items()},
+    }
+
+
+def _free_space(scores: FreeSpaceScores) -> Dict[str, Any]:
+    scale = scores.scale
+    ends = (*(f'{end:g}' for end in scale.bands[1:]), '')
+    names = [f'{start:g}-{end}' for start, end in zip(scale.bands, ends)]
+    rows = zip(
+        names,
+        _plain(scores.columns),
+        _plain(scores.false_free_rate),
+        _plain(scores.false_blocked_rate),
+    )
+    return {
+        'unit': scale.unit,
+        'margin': scale.margin,
+        'reach': scale.reach,
+        'bands': [
+            {'band': band, 'columns': columns, 'false_free': free, 'false_blocked': blocked}
+            for band, columns, free, blocked in rows
+        ],
+        **{
+            name: _without_nan(getattr(scores, name))
+            for name in ('false_free', 'false_blocked', 'bias', 'mean_error', 'p50', 'p95')
+        },
+    }
+
+
+def _curve(scores: Scores) -> Optional[List[Dict[str, Any]]]:
+    if scores.calibration is None:
+        return None
+    curve = scores.calibration
+    rows = zip(_plain(curve.confidence), _plain(curve.accuracy), _plain(curve.pixels))
+    return [
+        {'confidence': confidence, 'accuracy': accuracy, 'pixels': pixels}
+        for confidence, accuracy, pixels in rows
+    ]
+
+
+def _plain(values: np.ndarray) -> List[Any]:
+    return [_without_nan(value) for value in values.tolist()]
+
+
+def _without_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _compact(value: Any, indent: str = '') -> str:
+    """JSON with one entry a line, but innermost lists in one line each."""
+    deeper = indent + '  '
+    if isinstance(value, dict) and value:
+        rows = (f'{json.dumps(key)}: {_compact(item, deeper)}' for key, item in value.items())
+        return '{\n' + ',\n'.join(deeper + row for row in rows) + '\n' + indent + '}'
+    if isinstance(value, list) and any(isinstance(item, (list, dict)) for item in value):
+        rows = (_compact(item, deeper) for item in value)
+        return '[\n' + ',\n'.join(deeper + row for row in rows) + '\n' + indent + ']'
+    return json.dumps(value, allow_nan=False)

@@ -1,0 +1,158 @@
+"""What only a running node shows: lost frames, the age of masks, jitter; and masks with truth."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Dict, List, NamedTuple, Optional
+
+import numpy as np
+
+from segformer_ros.metrics.speed import Percentiles, percentiles
+
+DEPTH = 100
+"""Stamps, masks and labels that are kept to find their counterparts; the oldest go first."""
+
+
+class Pair(NamedTuple):
+    """A mask and its truth, (H, W) uint8 train ids each.
+
+    follows: whether the frame before this one has a mask, too.
+    """
+
+    stamp_ns: int
+    truth: np.ndarray
+    mask: np.ndarray
+    follows: bool
+
+
+class _Mask(NamedTuple):
+    labels: np.ndarray
+    place: int
+    """Number of its image, -1 where that was not seen."""
+
+
+@dataclass(frozen=True)
+class LiveFigures:
+    """Figures of a live path.
+
+    images, masks: how many were seen; dropped: images without a mask; unasked: masks of no image
+    that was seen. pairs: masks that found their truth.
+    latency_ms: from an image's arrival to its mask's, both here. age_ms: from the stamp to the
+    mask's arrival, on the clock of the stamps; None where that clock is another one.
+    interval_ms: between masks. jitter_ms: mean change of the latency from mask to mask, the
+    interarrival jitter of RFC 3550 (6.4.1) without its smoothing.
+    """
+
+    images: int
+    masks: int
+    dropped: int
+    unasked: int
+    pairs: int
+    latency_ms: Percentiles
+    age_ms: Optional[Percentiles]
+    interval_ms: Percentiles
+    jitter_ms: float
+
+    def as_json(self) -> Dict[str, Any]:
+        """Plain data; NaN is None."""
+        return {
+            name: _plain(value._asdict() if isinstance(value, Percentiles) else value)
+            for name, value in vars(self).items()
+        }
+
+
+PLAUSIBLE_AGE = 60.0
+"""Seconds; a mask that is older, or not yet born, is stamped by another clock."""
+
+
+class LivePath:
+    """Matches images, masks and labels by their stamps, in whatever order they come.
+
+    tolerance_ns: by which a label's stamp may differ from its mask's. Times of arrival are
+    seconds of one steady clock.
+    """
+
+    def __init__(self, tolerance_ns: int = 0) -> None:
+        self._tolerance = tolerance_ns
+        self._images: OrderedDict[int, float] = OrderedDict()
+        self._numbers: OrderedDict[int, int] = OrderedDict()
+        self._labels: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._waiting: OrderedDict[int, _Mask] = OrderedDict()
+        self._seen = self._masks = self._unasked = self._pairs = 0
+        self._answered = -1
+        self._latency: List[float] = []
+        self._ages: List[float] = []
+        self._arrivals: List[float] = []
+
+    def image(self, stamp_ns: int, arrival: float) -> None:
+        """Note an image; one that is sent again counts once."""
+        if stamp_ns not in self._numbers:
+            self._numbers[stamp_ns] = self._seen
+            self._images[stamp_ns] = arrival
+            self._seen += 1
+            _trim(self._numbers)
+            _trim(self._images)
+
+    def labels(self, stamp_ns: int, labels: np.ndarray) -> List[Pair]:
+        """Take labels; gives the masks that waited for them."""
+        self._labels[stamp_ns] = labels
+        _trim(self._labels)
+        near = [s for s in self._waiting if abs(s - stamp_ns) <= self._tolerance]
+        return [self._pair(stamp, self._waiting.pop(stamp), labels) for stamp in near]
+
+    def mask(
+        self, stamp_ns: int, labels: np.ndarray, arrival: float, age: float = float('nan')
+    ) -> Optional[Pair]:
+        """Take a mask that came `age` seconds after its stamp; gives the pair, if it has truth."""
+        self._masks += 1
+        self._arrivals.append(arrival)
+        self._ages.append(age)
+        came = self._images.pop(stamp_ns, None)
+        if came is None:
+            self._unasked += 1
+        else:
+            self._latency.append(arrival - came)
+        mask = _Mask(labels, self._numbers.get(stamp_ns, -1))
+        nearest = min(self._labels, key=lambda stamp: abs(stamp - stamp_ns), default=None)
+        if nearest is None or abs(nearest - stamp_ns) > self._tolerance:
+            self._waiting[stamp_ns] = mask
+            _trim(self._waiting)
+            return None
+        return self._pair(stamp_ns, mask, self._labels[nearest])
+
+    def figures(self) -> LiveFigures:
+        """Figures of all that came so far."""
+        ages = np.array(self._ages)
+        plausible = len(ages) > 0 and bool(np.all(np.abs(ages) < PLAUSIBLE_AGE))
+        latency = np.array(self._latency)
+        return LiveFigures(
+            images=self._seen,
+            masks=self._masks,
+            dropped=self._seen - len(latency),
+            unasked=self._unasked,
+            pairs=self._pairs,
+            latency_ms=percentiles(latency * 1e3),
+            age_ms=percentiles(ages * 1e3) if plausible else None,
+            interval_ms=percentiles(np.diff(self._arrivals) * 1e3),
+            jitter_ms=float(np.abs(np.diff(latency)).mean() * 1e3)
+            if len(latency) > 1
+            else float('nan'),
+        )
+
+    def _pair(self, stamp_ns: int, mask: _Mask, truth: np.ndarray) -> Pair:
+        self._pairs += 1
+        follows = mask.place >= 0 and mask.place == self._answered + 1
+        self._answered = mask.place
+        return Pair(stamp_ns, truth, mask.labels, follows)
+
+
+def _trim(kept: OrderedDict[int, Any]) -> None:
+    while len(kept) > DEPTH:
+        kept.popitem(last=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,200 @@
+"""Scorer: all metrics of a run, fed frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, NamedTuple, Optional
+
+import numpy as np
+
+from segformer_ros.classes import IGNORE_ID
+from segformer_ros.metrics.base import Metric, ratio
+from segformer_ros.metrics.boundary import BoundaryFScore, BoundaryScores
+from segformer_ros.metrics.calibration import Calibration, CalibrationScores
+from segformer_ros.metrics.confusion import ConfusionMatrix, ConfusionScores
+from segformer_ros.metrics.drivable import (
+    METRES,
+    ROWS,
+    Camera,
+    FreeSpace,
+    FreeSpaceReader,
+    FreeSpaceScores,
+)
+from segformer_ros.metrics.flicker import Flicker, FlickerScores
+from segformer_ros.metrics.instances import InstanceIou, InstanceScores
+from segformer_ros.metrics.scoring import ScoredClasses
+from segformer_ros.segmentation import Segmentation
+
+
+class FrameScore(NamedTuple):
+    """What one frame adds.
+
+    matrix: (K, K + 1) int64 confusion. unknown: (N, 2) int64, see Prepared.
+    stays, changed: pixels whose true class is the frame before's, and those of them whose
+        predicted class is not.
+    columns, false_free, false_blocked: columns of free space, in metres where the camera is
+        calibrated, else in shares of the image.
+    """
+
+    matrix: np.ndarray
+    unknown: np.ndarray
+    stays: int
+    changed: int
+    columns: int
+    false_free: int
+    false_blocked: int
+
+
+@dataclass(frozen=True)
+class DrivableScores:
+    """The drivable area of a run.
+
+    iou: of the drivable classes taken as one. metres: None without a calibrated camera. rows: of
+    all frames.
+    """
+
+    group: str
+    iou: float
+    metres: Optional[FreeSpaceScores]
+    rows: FreeSpaceScores
+
+    @property
+    def best(self) -> FreeSpaceScores:
+        """Metres where there are any."""
+        return self.metres or self.rows
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of all frames; None where nothing was there to score (no instances, ...)."""
+
+    confusion: ConfusionScores
+    boundary: BoundaryScores
+    flicker: Optional[FlickerScores]
+    calibration: Optional[CalibrationScores]
+    instances: Optional[InstanceScores]
+    drivable: Optional[DrivableScores]
+
+
+class Scorer:
+    """The metrics of a run; their counts merge in any order to the same bits.
+
+    drivable: drivable group of the class map (or class names joined by '+'), '' for none.
+    instance_sizes: see InstanceIou.
+    """
+
+    def __init__(
+        self,
+        classes: ScoredClasses,
+        drivable: str = '',
+        instance_sizes: Optional[Mapping[str, float]] = None,
+    ) -> None:
+        self.classes = classes
+        self.drivable = drivable
+        self._confusion = ConfusionMatrix(len(classes))
+        self._boundary = BoundaryFScore(len(classes))
+        self._flicker = Flicker(len(classes))
+        self._calibration = Calibration()
+        self._instances = InstanceIou(classes, instance_sizes)
+        self._metres = FreeSpace(METRES)
+        self._rows = FreeSpace(ROWS)
+        self._metrics: Dict[str, Metric[object]] = {
+            'confusion': self._confusion,
+            'boundary': self._boundary,
+            'flicker': self._flicker,
+            'calibration': self._calibration,
+            'instances': self._instances,
+            'metres': self._metres,
+            'rows': self._rows,
+        }
+        self._free_space: Optional[FreeSpaceReader] = None
+        self.begin(Camera())
+
+    def begin(self, camera: Camera) -> None:
+        """Take the next frame as the first of a sequence, seen by this camera."""
+        self.restart()
+        if self.drivable:
+            self._free_space = FreeSpaceReader(self.classes.class_map, self.drivable, camera)
+
+    def restart(self) -> None:
+        """Take the next frame as one that does not follow the last."""
+        self._flicker.restart()
+
+    def follow(self, labels: np.ndarray, result: Segmentation) -> None:
+        """Take a frame as the one before the next, without counting it."""
+        prepared = self.classes.prepare(labels, result.labels)
+        self._flicker.remember(prepared.truth, prepared.predicted)
+
+    def update(
+        self, labels: np.ndarray, result: Segmentation, instances: Optional[np.ndarray] = None
+    ) -> FrameScore:
+        """Count one frame.
+
+        labels: (H, W) uint8 train ids, 255 = not scored. instances: (H, W) uint16, 0 = none.
+        Raises MetricError where the sizes differ.
+        """
+        truth, predicted, unknown = self.classes.prepare(labels, result.labels)
+        matrix = self._confusion.update(truth, predicted)
+        self._boundary.update(truth, predicted)
+        if result.confidence is not None:
+            self._calibration.update(truth, predicted, result.confidence)
+        if instances is not None:
+            self._instances.update(truth, predicted, instances, matrix)
+        stays, changed = self._flicker.update(truth, predicted).sum(axis=0)
+        if len(unknown):
+            labels = np.where(truth == IGNORE_ID, truth, labels)
+        return FrameScore(
+            matrix, unknown, int(stays), int(changed), *self._free_columns(labels, result.labels)
+        )
+
+    def counts(self) -> Dict[str, np.ndarray]:
+        """Copies of the counts of all metrics, by name."""
+        return {name: metric.counts.copy() for name, metric in self._metrics.items()}
+
+    def merge(self, counts: Mapping[str, np.ndarray]) -> None:
+        """Add what `counts` of another scorer gave; raises MetricError where classes differ."""
+        for name, metric in self._metrics.items():
+            metric.merge(counts[name])
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self.reset_counts()
+        self.restart()
+
+    def reset_counts(self) -> None:
+        """Count from nothing; the next frame still follows the last one."""
+        for metric in self._metrics.values():
+            metric.reset()
+
+    def compute(self) -> Scores:
+        """Scores of all frames."""
+        return Scores(
+            confusion=self._confusion.compute(),
+            boundary=self._boundary.compute(),
+            flicker=self._flicker.compute() if self._flicker.counts.any() else None,
+            calibration=self._calibration.compute() if self._calibration.counts.any() else None,
+            instances=self._instances.compute() if self._instances.counts[:, 0].any() else None,
+            drivable=self._drivable_scores() if self.drivable else None,
+        )
+
+    def _free_columns(self, labels: np.ndarray, predicted: np.ndarray) -> List[int]:
+        if self._free_space is None:
+            return [0, 0, 0]
+        true, estimated = self._free_space.read(labels), self._free_space.read(predicted)
+        counted = self._rows.update(true.rows, estimated.rows)
+        if true.metres is not None and estimated.metres is not None:
+            counted = self._metres.update(true.metres, estimated.metres)
+        return list(counted)
+
+    def _drivable_scores(self) -> DrivableScores:
+        free = self.classes.class_map.drivable_ids(self.drivable)
+        ids = list(self.classes.scored_ids(free))
+        matrix = self._confusion.counts
+        both = int(matrix[np.ix_(ids, ids)].sum())
+        either = int(matrix[ids].sum()) + int(matrix[:, ids].sum()) - both
+        return DrivableScores(
+            group=self.drivable,
+            iou=ratio(both, either),
+            metres=self._metres.compute() if self._metres.counts.any() else None,
+            rows=self._rows.compute(),
+        )

@@ -1,0 +1,91 @@
+"""Scored classes: the classes of a model as the truth tells them apart, some perhaps merged."""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.metrics.base import MetricError
+
+
+class Prepared(NamedTuple):
+    """Truth and prediction of one frame in scored ids.
+
+    truth: (H, W) uint8, 255 = not scored. predicted: (H, W) uint8, 255 = no class.
+    unknown: (N, 2) int64 rows of (value, pixels): truth values that the class map does not have.
+    """
+
+    truth: np.ndarray
+    predicted: np.ndarray
+    unknown: np.ndarray
+
+
+class ScoredClasses:
+    """The classes that scoring tells apart.
+
+    merged: groups of class names that are scored as one, for truth that does not tell them apart
+        (CamVid has one class for rider and bicycle). A group takes the place of its first class
+        and the name 'rider+bicycle'.
+
+    Raises ClassMapError for an unknown name, MetricError for one in two groups.
+    """
+
+    def __init__(self, class_map: ClassMap, merged: Sequence[Sequence[str]] = ()) -> None:
+        self.class_map = class_map
+        self.members = _members(class_map, merged)
+        """Train ids of each scored class."""
+        self.names = tuple(
+            '+'.join(class_map.names[train_id] for train_id in ids) for ids in self.members
+        )
+        self._table = np.full(256, IGNORE_ID, np.uint8)
+        for scored, ids in enumerate(self.members):
+            self._table[list(ids)] = scored
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def scored_ids(self, train_ids: Sequence[int]) -> Tuple[int, ...]:
+        """Scored ids that the given train ids fall into, each once."""
+        return tuple(sorted({int(self._table[train_id]) for train_id in train_ids}))
+
+    def prepare(self, truth: np.ndarray, predicted: np.ndarray) -> Prepared:
+        """Bring (H, W) uint8 train ids to scored ids; raises MetricError where sizes differ."""
+        for name, labels in (('truth', truth), ('mask', predicted)):
+            if labels.ndim != 2 or labels.dtype != np.uint8:
+                raise MetricError(
+                    f'{name} of shape {labels.shape} and type {labels.dtype} is not (H, W) uint8'
+                )
+        if truth.shape != predicted.shape:
+            raise MetricError(
+                f'labels of {truth.shape[1]}x{truth.shape[0]} pixels do not fit the mask of '
+                f'{predicted.shape[1]}x{predicted.shape[0]}'
+            )
+        return Prepared(
+            cv2.LUT(truth, self._table), cv2.LUT(predicted, self._table), self._unknown(truth)
+        )
+
+    def _unknown(self, truth: np.ndarray) -> np.ndarray:
+        strange = truth[(truth >= len(self.class_map)) & (truth != IGNORE_ID)]
+        return np.stack(np.unique(strange, return_counts=True), axis=1).astype(np.int64)
+
+
+def _members(class_map: ClassMap, merged: Sequence[Sequence[str]]) -> Tuple[Tuple[int, ...], ...]:
+    groups: Dict[int, Tuple[int, ...]] = {
+        train_id: (train_id,) for train_id in range(len(class_map))
+    }
+    taken = set()
+    for names in merged:
+        group = tuple(sorted(class_map.ids(*names)))
+        for train_id in group:
+            if train_id in taken:
+                raise MetricError(
+                    f'class {class_map.names[train_id]!r} is merged twice; '
+                    'name all classes that are one in one group'
+                )
+            taken.add(train_id)
+            del groups[train_id]
+        groups[group[0]] = group
+    return tuple(groups[first] for first in sorted(groups))

@@ -1,0 +1,116 @@
+"""The accuracy gate: how much an INT8 model differs from its FP32 model, and how much may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.engines import Engine
+from segformer_ros.metrics.confusion import ConfusionMatrix, ConfusionScores
+from segformer_ros.quantization.samples import Sample
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an INT8 model must reach.
+
+    agreement: mean IoU of its labels with the FP32 model's, asked for where no truth is known.
+    loss: mean IoU that it may lose against the truth, where that is known (0.005 is half a point).
+    """
+
+    agreement: float = 0.99
+    loss: float = 0.005
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an INT8 model compares with its FP32 model, on frames that it was not calibrated with.
+
+    agreement, pixel_agreement: mean IoU and share of pixels with the FP32 labels as truth.
+    class_agreement: IoU by class name, of those that occur. miou_fp32, miou: against the truth;
+    class_iou: (FP32, INT8) IoU by class name; None and empty where there is no truth.
+    """
+
+    frames: int
+    agreement: float
+    pixel_agreement: float
+    class_agreement: Dict[str, float]
+    miou_fp32: Optional[float] = None
+    miou: Optional[float] = None
+    class_iou: Optional[Dict[str, Tuple[float, float]]] = None
+
+    @property
+    def loss(self) -> Optional[float]:
+        """Mean IoU lost against the truth; None where there is none."""
+        if self.miou is None or self.miou_fp32 is None:
+            return None
+        return self.miou_fp32 - self.miou
+
+    def failures(self, gate: Gate) -> List[str]:
+        """Why the gate is not passed, in words; empty where it is."""
+        if self.loss is not None:
+            if self.loss <= gate.loss:
+                return []
+            return [
+                f'mean IoU falls by {100 * self.loss:.2f} points ({100 * gate.loss:g} may be lost)'
+            ]
+        if self.agreement >= gate.agreement:
+            return []
+        return [f'agreement with FP32 is {self.agreement:.4f} (at least {gate.agreement:g} asked)']
+
+    def shortfall(self, gate: Gate) -> float:
+        """How far from passing; 0 or less where the gate is passed."""
+        if self.loss is not None:
+            return self.loss - gate.loss
+        return gate.agreement - self.agreement
+
+
+class Judge:
+    """Compares models with the FP32 one on the same frames; its labels are made once."""
+
+    def __init__(self, reference: Engine, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+        self._names = reference.spec.class_map.names
+        self._labels = [reference.segment([sample.frame])[0].labels for sample in samples]
+
+    def judge(self, engine: Engine) -> Verdict:
+        """Compare an engine that is active."""
+        agreement = ConfusionMatrix(len(self._names))
+        truth_fp32 = ConfusionMatrix(len(self._names))
+        truth = ConfusionMatrix(len(self._names))
+        for sample, reference in zip(self._samples, self._labels):
+            labels = engine.segment([sample.frame])[0].labels
+            agreement.update(reference, labels)
+            if sample.labels is not None:
+                truth_fp32.update(sample.labels, reference)
+                truth.update(sample.labels, labels)
+        scores = agreement.compute()
+        verdict = Verdict(
+            frames=len(self._samples),
+            agreement=scores.miou,
+            pixel_agreement=scores.pixel_accuracy,
+            class_agreement=dict(self._present(scores)),
+        )
+        if not truth.counts.any():
+            return verdict
+        before, after = truth_fp32.compute(), truth.compute()
+        quantized = dict(self._present(after))
+        return Verdict(
+            verdict.frames,
+            verdict.agreement,
+            verdict.pixel_agreement,
+            verdict.class_agreement,
+            before.miou,
+            after.miou,
+            {name: (iou, quantized[name]) for name, iou in self._present(before)},
+        )
+
+    def _present(self, scores: ConfusionScores) -> Iterable[Tuple[str, float]]:
+        """Names and IoU of the classes that the truth has."""
+        return [
+            (name, float(iou))
+            for name, iou, pixels in zip(self._names, scores.iou, scores.pixels)
+            if pixels and not np.isnan(iou)
+        ]

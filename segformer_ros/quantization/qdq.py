@@ -1,0 +1,172 @@
+"""Q/DQ: the network with explicit quantisation, as every TensorRT since 8 reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Collection, Dict, Iterator, List, Sequence
+
+import numpy as np
+
+from segformer_ros.quantization.ranges import Histogram
+from segformer_ros.quantization.selection import constant_names
+
+
+class QuantizationError(RuntimeError):
+    """A model that cannot be quantised, or not well enough: says why and what to do."""
+
+
+def prepare(model: Any) -> Any:
+    """The model with its constants folded and every node named, ready to be quantised."""
+    onnxruntime = _onnxruntime()
+    with TemporaryDirectory() as folder:
+        folded = Path(folder, 'folded.onnx')
+        options = onnxruntime.SessionOptions()
+        # Basic: constants folded and what is superfluous removed, nothing but standard operators.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(folded)
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=['CPUExecutionProvider']
+        )
+        import onnx
+
+        result = onnx.load(str(folded))
+    for number, node in enumerate(result.graph.node):
+        node.name = node.name or f'{node.op_type}_{number}'
+    # ONNX Runtime notes the domains of its own operators, though none is used, and a graph that
+    # was merged of two has the standard one twice.
+    standard = [entry for entry in result.opset_import if entry.domain in ('', 'ai.onnx')]
+    del result.opset_import[:]
+    result.opset_import.extend(standard[:1])
+    _copy_metadata(model, result)
+    return result
+
+
+def activation_names(model: Any, nodes: Collection[str]) -> List[str]:
+    """Tensors that are quantised with these nodes: their inputs that are not constants."""
+    constants = constant_names(model.graph)
+    names = [
+        name
+        for node in model.graph.node
+        if node.name in nodes
+        for name in (node.input[:1] if node.op_type == 'Resize' else node.input)
+        if name and name not in constants
+    ]
+    return list(dict.fromkeys(names))
+
+
+def measure_ranges(
+    model: Any, names: Sequence[str], inputs: Iterator[np.ndarray]
+) -> Dict[str, Histogram]:
+    """Histograms of tensors over network inputs; raises QuantizationError where there are none."""
+    import onnx
+
+    onnxruntime = _onnxruntime()
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    present = {value.name for value in watched.graph.output}
+    watched.graph.output.extend(
+        onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in present
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        watched.SerializeToString(), options, providers=['CPUExecutionProvider']
+    )
+    source = session.get_inputs()[0].name
+    fed = [name for name in names if name != source]
+    histograms = {name: Histogram() for name in names}
+    count = 0
+    for pixels in inputs:
+        count += 1
+        for name, values in zip(fed, session.run(fed, {source: pixels})):
+            histograms[name].add(values)
+        if source in histograms:
+            histograms[source].add(pixels)
+    if not count:
+        raise QuantizationError('the calibration source gave no image that can be read')
+    return histograms
+
+
+def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float]) -> Any:
+    """The model with Q/DQ around these nodes: INT8, symmetric, per channel for weights.
+
+    limits: magnitude that stands for 127, of each activation.
+    """
+    _onnxruntime()
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    names = activation_names(copy, nodes)
+    ranges = {
+        name: (np.float32(-_usable(limits[name])), np.float32(_usable(limits[name])))
+        for name in names
+    }
+    kinds = sorted({node.op_type for node in copy.graph.node if node.name in nodes})
+    quantizer = QDQQuantizer(
+        copy,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        nodes_to_quantize=sorted(nodes),
+        nodes_to_exclude=[],
+        op_types_to_quantize=kinds,
+        extra_options={
+            'ActivationSymmetric': True,
+            'WeightSymmetric': True,
+            'AddQDQPairToWeight': True,
+            'QuantizeBias': False,
+            # A Resize too, whose input no other node would have quantised.
+            'ForceQuantizeNoInputCheck': True,
+            # An output is quantised where the next layer wants it, and only there.
+            'OpTypesToExcludeOutputQuantization': kinds,
+        },
+    )
+    with contextlib.redirect_stdout(io.StringIO()), _quiet():
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    result = quantizer.model.model
+    _copy_metadata(model, result)
+    return result
+
+
+def _usable(limit: float) -> float:
+    """A limit that a scale can be made of, for a tensor of zeros too."""
+    return max(limit, 1e-6)
+
+
+def _copy_metadata(source: Any, target: Any) -> None:
+    del target.metadata_props[:]
+    target.metadata_props.extend(source.metadata_props)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's advice, which goes to the root logger."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise QuantizationError(
+            f'quantisation needs ONNX Runtime ({error}): pip install onnxruntime'
+        ) from error
+    return onnxruntime

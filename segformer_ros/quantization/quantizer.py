@@ -1,0 +1,200 @@
+"""From a model and frames to an INT8 model that passes its gate, or to the reasons why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.engines.fit import fit_frame, place
+from segformer_ros.engines.precision import GATE, SOURCE_HASH, file_hash
+from segformer_ros.engines.trt.network import load_model
+from segformer_ros.model import ModelSpec
+from segformer_ros.quantization.gate import Gate, Judge, Verdict
+from segformer_ros.quantization.qdq import (
+    QuantizationError,
+    activation_names,
+    measure_ranges,
+    prepare,
+    quantize_nodes,
+)
+from segformer_ros.quantization.ranges import choose_limits
+from segformer_ros.quantization.samples import Sample, Samples
+from segformer_ros.quantization.selection import Selection, select_nodes
+from segformer_ros.quantization.sensitivity import (
+    Attempt,
+    LayerCost,
+    exclude_until_passed,
+    layer_costs,
+)
+from segformer_ros.quantization.simulation import SimulatedEngine
+
+RANGES = ('percentile', 'entropy', 'max')
+
+SENSITIVITY_FRAMES = 4
+"""Frames that a layer's own cost is measured with; ranking needs no more."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to quantise.
+
+    ranges: one of RANGES. percent: share of a tensor's values that 'percentile' keeps.
+    sensitivity: measure each layer's cost even where the gate is passed without.
+    """
+
+    ranges: str = 'percentile'
+    percent: float = 99.99
+    gate: Gate = field(default_factory=Gate)
+    sensitivity: bool = False
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An INT8 model and what is known of it.
+
+    model: the ModelProto. costs: each layer's own cost, the dearest first, where it was measured.
+    excluded: layers left in floating point. failures: why the gate is not passed; empty where
+    it is.
+    """
+
+    model: Any
+    selection: Selection
+    excluded: Tuple[str, ...]
+    costs: Tuple[LayerCost, ...]
+    verdict: Verdict
+    first_verdict: Verdict
+    failures: Tuple[str, ...]
+
+
+class Told(Protocol):
+    """Told of each step of a stage."""
+
+    def __call__(self, stage: str, steps: int) -> Callable[[], object]:
+        """A stage of so many steps begins; what is returned is called after each."""
+
+
+def quantize(
+    spec: ModelSpec, samples: Samples, settings: Settings, told: Optional[Told] = None
+) -> Outcome:
+    """Make the INT8 model of a model; raises QuantizationError where that cannot be done.
+
+    Whether it passed the gate is in the outcome; the caller refuses what did not.
+    """
+    tell = told or _untold
+    source = load_model(spec)
+    if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
+        raise QuantizationError(f'{spec.path} is quantised already')
+    prepared = prepare(source)
+    selection = select_nodes(prepared)
+    if not selection.layers:
+        raise QuantizationError(f'{spec.path} has no layer with weights that INT8 could run')
+    inputs = _Inputs(spec, tell('ranges', len(samples.calibration)))
+    histograms = measure_ranges(
+        prepared, activation_names(prepared, selection.all), inputs.of(samples.calibration)
+    )
+    limits = choose_limits(histograms, settings.ranges, settings.percent)
+    search = _Search(spec, prepared, selection, limits, samples, settings, tell)
+    return search.run()
+
+
+class _Inputs:
+    """Frames as the bare network takes them."""
+
+    def __init__(self, spec: ModelSpec, told: Callable[[], object] = lambda: None) -> None:
+        self._engine = SimulatedEngine(spec)
+        self._spec = spec
+        self._told = told
+
+    def of(self, samples: Sequence[Sample]) -> Iterator[np.ndarray]:
+        """Network inputs of samples, one by one."""
+        for sample in samples:
+            pixels = np.zeros((1, *self._spec.size, 3), np.uint8)
+            frame = sample.frame
+            fit = fit_frame((frame.height, frame.width), self._spec.size, self._spec.fit)
+            place(frame.bgr(), fit, pixels[0])
+            yield self._engine.network_input(pixels)
+            self._told()
+
+
+class _Search:
+    """The tries, from all layers in INT8 to those that pass."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        model: Any,
+        selection: Selection,
+        limits: Dict[str, float],
+        samples: Samples,
+        settings: Settings,
+        tell: Told,
+    ) -> None:
+        self._spec, self._model, self._selection = spec, model, selection
+        self._limits, self._samples, self._settings = limits, samples, settings
+        self._tell = tell
+        with SimulatedEngine(spec, model, settings.threads) as reference:
+            self._judge = Judge(reference, samples.held_out)
+
+    def run(self) -> Outcome:
+        """Quantise all, and where that does not pass, leave out the dearest layers."""
+        gate = self._settings.gate
+        first = best = self._attempt(())
+        costs: List[LayerCost] = []
+        failing = first.verdict.shortfall(gate) > 0
+        if failing or self._settings.sensitivity:
+            costs = self._costs()
+        if failing:
+            best = exclude_until_passed(self._selection, costs, self._attempt, gate)
+        failures = tuple(best.verdict.failures(gate))
+        self._mark(best.model, passed=not failures)
+        return Outcome(
+            best.model,
+            self._selection,
+            best.excluded,
+            tuple(costs),
+            best.verdict,
+            first.verdict,
+            failures,
+        )
+
+    def _attempt(self, excluded: Tuple[str, ...]) -> Attempt:
+        told = self._tell(f'accuracy, {len(excluded)} layers left out', 1)
+        nodes = [name for name in self._selection.all if name not in excluded]
+        model = quantize_nodes(self._model, nodes, self._limits)
+        with SimulatedEngine(self._spec, model, self._settings.threads) as engine:
+            verdict = self._judge.judge(engine)
+        told()
+        return Attempt(excluded, model, verdict)
+
+    def _costs(self) -> List[LayerCost]:
+        samples = self._samples.calibration[:: max(1, len(self._samples.calibration) // 4)]
+        inputs = list(_Inputs(self._spec).of(samples[:SENSITIVITY_FRAMES]))
+        told = self._tell('cost of each layer', len(self._selection.all))
+        return layer_costs(
+            self._model,
+            self._selection.all,
+            self._limits,
+            lambda model: self._logits(model, inputs),
+            told,
+        )
+
+    def _logits(self, model: Any, inputs: Sequence[np.ndarray]) -> List[np.ndarray]:
+        engine = SimulatedEngine(self._spec, model, self._settings.threads)
+        with engine:
+            return [engine.bare(pixels) for pixels in inputs]
+
+    def _mark(self, model: Any, passed: bool) -> None:
+        """Write into the model what it was made from and whether it may be used unasked."""
+        entries = {entry.key: entry.value for entry in model.metadata_props}
+        entries[SOURCE_HASH] = file_hash(self._spec.path)
+        entries[GATE] = 'passed' if passed else 'failed'
+        del model.metadata_props[:]
+        for key, value in entries.items():
+            model.metadata_props.add(key=key, value=value)
+
+
+def _untold(stage: str, steps: int) -> Callable[[], object]:
+    return lambda: None

@@ -1,0 +1,126 @@
+"""The report of a quantisation: what it costs, which layers stayed out, in JSON and Markdown."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Sequence
+
+from segformer_ros.quantization.gate import Gate, Verdict
+from segformer_ros.quantization.quantizer import Outcome, Settings
+from segformer_ros.quantization.sensitivity import LayerCost
+
+MOST_LAYERS = 20
+"""Layers that the Markdown lists; the JSON has all."""
+
+
+def as_json(outcome: Outcome, settings: Settings) -> Dict[str, Any]:
+    """The report's numbers."""
+    return {
+        'passed': not outcome.failures,
+        'failures': list(outcome.failures),
+        'ranges': settings.ranges,
+        'percent': settings.percent,
+        'gate': {'agreement': settings.gate.agreement, 'loss': settings.gate.loss},
+        'layers': len(outcome.selection.layers),
+        'chained': list(outcome.selection.chained),
+        'excluded': list(outcome.excluded),
+        'all_layers': _verdict(outcome.first_verdict),
+        'result': _verdict(outcome.verdict),
+        'cost': [{'layer': cost.name, 'error': cost.error} for cost in outcome.costs],
+    }
+
+
+def as_markdown(outcome: Outcome, settings: Settings, title: str) -> str:
+    """The report for people."""
+    verdict = outcome.verdict
+    lines = [
+        f'# INT8 of {title}',
+        '',
+        f'{"**Refused**: " + "; ".join(outcome.failures) if outcome.failures else "**Passed**"} '
+        f'({_gate_words(settings.gate, verdict)}), on {verdict.frames} frames that were not used '
+        'for calibration.',
+        '',
+        f'{len(outcome.selection.layers)} layers with weights, {len(outcome.selection.chained)} '
+        f'additions and resizes between them, ranges by {settings.ranges}'
+        + (f' ({settings.percent:g} %)' if settings.ranges == 'percentile' else '')
+        + f'; {len(outcome.excluded)} layers stay in floating point.',
+        '',
+        '| | all layers INT8 | result |',
+        '|---|---|---|',
+        *_summary_rows(outcome.first_verdict, verdict),
+        '',
+        *_class_table(verdict),
+    ]
+    if outcome.excluded:
+        lines += ['', 'In floating point:', '', *(f'- `{name}`' for name in outcome.excluded)]
+    if outcome.costs:
+        lines += ['', *_cost_table(outcome.costs)]
+    return '\n'.join(lines) + '\n'
+
+
+def advice(outcome: Outcome) -> str:
+    """What to do about an INT8 model that did not pass, naming the layers that cost most."""
+    dearest = ', '.join(cost.name for cost in outcome.costs[:3])
+    return (
+        f'{"; ".join(outcome.failures)}, with {len(outcome.excluded)} layers left in floating '
+        f'point; the layers that cost most are {dearest}. Calibrate with more and more typical '
+        'frames, try --ranges entropy, accept the loss with --agreement or --loss, or stay with '
+        'fp16'
+    )
+
+
+def _verdict(verdict: Verdict) -> Dict[str, Any]:
+    return {
+        'frames': verdict.frames,
+        'agreement_miou': verdict.agreement,
+        'pixel_agreement': verdict.pixel_agreement,
+        'class_agreement': verdict.class_agreement,
+        'miou_fp32': verdict.miou_fp32,
+        'miou_int8': verdict.miou,
+        'class_iou': {
+            name: {'fp32': pair[0], 'int8': pair[1]}
+            for name, pair in (verdict.class_iou or {}).items()
+        },
+    }
+
+
+def _gate_words(gate: Gate, verdict: Verdict) -> str:
+    if verdict.loss is None:
+        return f'gate: agreement of at least {gate.agreement:g}'
+    return f'gate: at most {100 * gate.loss:g} points of mean IoU lost'
+
+
+def _summary_rows(first: Verdict, last: Verdict) -> List[str]:
+    rows = [
+        f'| agreement with FP32, mean IoU | {first.agreement:.4f} | {last.agreement:.4f} |',
+        f'| agreement with FP32, pixels | {first.pixel_agreement:.4f} '
+        f'| {last.pixel_agreement:.4f} |',
+    ]
+    if last.miou is not None and first.miou is not None:
+        rows += [
+            f'| mean IoU of FP32 | {first.miou_fp32:.4f} | {last.miou_fp32:.4f} |',
+            f'| mean IoU of INT8 | {first.miou:.4f} | {last.miou:.4f} |',
+        ]
+    return rows
+
+
+def _class_table(verdict: Verdict) -> List[str]:
+    known = verdict.class_iou or {}
+    if not known:
+        lines = ['| class | agreement |', '|---|---|']
+        return lines + [f'| {name} | {iou:.4f} |' for name, iou in verdict.class_agreement.items()]
+    lines = ['| class | agreement | IoU FP32 | IoU INT8 |', '|---|---|---|---|']
+    for name, (before, after) in known.items():
+        agreement = verdict.class_agreement.get(name)
+        shown = '-' if agreement is None else f'{agreement:.4f}'
+        lines.append(f'| {name} | {shown} | {before:.4f} | {after:.4f} |')
+    return lines
+
+
+def _cost_table(costs: Sequence[LayerCost]) -> List[str]:
+    lines = [
+        'Noise that a layer alone brings into the logits, as a share of their power:',
+        '',
+        '| layer | share |',
+        '|---|---|',
+    ]
+    return lines + [f'| `{cost.name}` | {cost.error:.2e} |' for cost in costs[:MOST_LAYERS]]

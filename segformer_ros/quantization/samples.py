@@ -1,0 +1,84 @@
+"""Samples: frames of a recording to calibrate with, and others to judge the result by."""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from segformer_ros.frame import Frame
+from segformer_ros.quantization.qdq import QuantizationError
+from segformer_ros.sources import Source
+
+
+class Sample(NamedTuple):
+    """A frame, and its labels (H, W) uint8 train ids where they are known."""
+
+    frame: Frame
+    labels: Optional[np.ndarray]
+
+
+class Samples(NamedTuple):
+    """Frames to calibrate with, and frames held out to judge by; none is in both."""
+
+    calibration: List[Sample]
+    held_out: List[Sample]
+
+
+def collect_samples(
+    sources: Sequence[Source], calibration: int, held_out: int, judged: Sequence[Source] = ()
+) -> Samples:
+    """Take frames evenly spread over the sources; raises QuantizationError where they lack.
+
+    The frames to judge by are held out from the sources, unless others are given for it. With
+    fewer frames than asked for, they are shared out in the same proportion.
+    """
+    needed = 1 if judged else 2
+    _check_count(sources, needed)
+    if judged:
+        _check_count(judged, 1)
+        taken = _spread(_length(sources), calibration)
+        samples = Samples(_read(sources, taken), _read(judged, _spread(_length(judged), held_out)))
+    else:
+        taken = _spread(_length(sources), calibration + held_out)
+        kept = max(1, round(len(taken) * held_out / (calibration + held_out)))
+        # Every so many-th is held out, so that both sets see the whole recording.
+        apart = [taken[place] for place in _spread(len(taken), kept + 2)[1:-1]] or taken[-1:]
+        rest = [number for number in taken if number not in set(apart)]
+        samples = Samples(_read(sources, rest), _read(sources, apart))
+    if not samples.calibration or not samples.held_out:
+        raise QuantizationError("too few of the calibration source's images can be read")
+    return samples
+
+
+def _check_count(sources: Sequence[Source], needed: int) -> None:
+    if _length(sources) < needed:
+        names = ', '.join(source.name for source in sources)
+        raise QuantizationError(
+            f'the calibration source {names} has {_length(sources)} images; give one with at '
+            f'least {needed}, and better some hundred from where the robot drives'
+        )
+
+
+def _length(sources: Sequence[Source]) -> int:
+    return sum(len(source) for source in sources)
+
+
+def _spread(total: int, count: int) -> List[int]:
+    """At most `count` numbers below `total`, evenly spread, both ends among them."""
+    places = np.linspace(0, total - 1, min(total, max(count, 1)))
+    return [int(place) for place in np.unique(places.astype(int))]
+
+
+def _read(sources: Sequence[Source], numbers: Sequence[int]) -> List[Sample]:
+    """The samples of these numbers, counted over all sources, that can be read."""
+    samples: List[Sample] = []
+    first = 0
+    for source in sources:
+        for number in numbers:
+            if first <= number < first + len(source):
+                for entry in source.frames(number - first, number - first + 1):
+                    if entry.frame is not None:
+                        samples.append(Sample(entry.frame, entry.labels))
+        first += len(source)
+    return samples

@@ -1,0 +1,104 @@
+"""Which nodes of a network are quantised: what multiplies weights, and what lies between such."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Set, Tuple
+
+WEIGHTED = ('Conv', 'Gemm', 'MatMul')
+"""Operators with an INT8 kernel worth having, where one factor is a constant.
+
+The two products of attention have none: TensorRT runs attention as one fused FP16 kernel, which
+quantisation would break up.
+"""
+
+CHAINING = ('Add', 'Concat', 'Resize')
+"""Operators that can work on INT8 and so keep a chain of layers in it."""
+
+TRANSPARENT = ('Relu',)
+"""Operators that are fused into the layer before them."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Names of the nodes to quantise. layers: those with weights; chained: those between them."""
+
+    layers: Tuple[str, ...]
+    chained: Tuple[str, ...]
+
+    @property
+    def all(self) -> Tuple[str, ...]:
+        """Both."""
+        return self.layers + self.chained
+
+
+def select_nodes(model: Any) -> Selection:
+    """Nodes of an ONNX ModelProto that are to be quantised."""
+    graph = model.graph
+    constants = constant_names(graph)
+    layers = [
+        node
+        for node in graph.node
+        if node.op_type in WEIGHTED and any(name in constants for name in node.input[:2])
+    ]
+    chained = _chained(graph, constants, layers)
+    return Selection(
+        tuple(node.name for node in layers),
+        tuple(node.name for node in chained if node.op_type in CHAINING),
+    )
+
+
+def constant_names(graph: Any) -> Set[str]:
+    """Tensors whose value is in the file."""
+    names = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == 'Constant' or (node.op_type == 'Identity' and node.input[0] in names):
+            names.add(node.output[0])
+    return names
+
+
+def _chained(graph: Any, constants: Set[str], layers: List[Any]) -> List[Any]:
+    """The nodes all of whose inputs come from, and all of whose outputs go to, INT8 layers.
+
+    Starts with every candidate and drops those with a neighbour outside, until none is left to
+    drop. A bias added after a MatMul belongs to the layer.
+    """
+    producers = {name: node for node in graph.node for name in node.output}
+    users: Dict[str, List[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    outputs = {value.name for value in graph.output}
+    inside = {id(node) for node in layers}
+    for node in graph.node:
+        if node.op_type == 'Add' and any(name in constants for name in node.input):
+            source = [producers.get(name) for name in node.input if name not in constants]
+            if source and id(source[0]) in inside:
+                inside.add(id(node))
+    members = {
+        id(node): node
+        for node in graph.node
+        if id(node) not in inside and node.op_type in CHAINING + TRANSPARENT
+    }
+
+    def belongs(node: Any) -> bool:
+        sources = [name for name in node.input[: _data_inputs(node)] if name not in constants]
+        before = [producers.get(name) for name in sources]
+        after = [user for name in node.output for user in users.get(name, [])]
+        if not after or any(name in outputs for name in node.output):
+            return False
+        return all(
+            one is not None and (id(one) in inside or id(one) in members) for one in before + after
+        )
+
+    while True:
+        dropped = [key for key, node in members.items() if not belongs(node)]
+        if not dropped:
+            return list(members.values())
+        for key in dropped:
+            del members[key]
+
+
+def _data_inputs(node: Any) -> int:
+    """How many inputs carry activations; a Resize has its sizes among the others."""
+    return 1 if node.op_type == 'Resize' else len(node.input)

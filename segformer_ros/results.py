@@ -1,0 +1,105 @@
+"""Results of a run in a folder: the overlays as a video, and some frames as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, Optional, Sequence, Set
+
+import cv2
+import numpy as np
+
+from segformer_ros.birdseye import BirdsEye
+from segformer_ros.boundary_overlay import draw_boundary
+from segformer_ros.classes import ClassMap
+from segformer_ros.drivable import DrivableArea, GridNumbers
+from segformer_ros.overlay import blend, colorize
+from segformer_ros.pictures import Panel, side_by_side
+from segformer_ros.recording import RecordingError, VideoWriter
+
+PICTURES = 6
+"""Frames of a run that become pictures, evenly spread."""
+
+_PANEL_HEIGHT = 360
+
+
+def empty_folder(folder: Path) -> Path:
+    """Make a folder for PNG files, without those of an earlier run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob('*.png'):
+        old.unlink()
+    return folder
+
+
+class SegmentedView(NamedTuple):
+    """One segmented frame as people want to see it.
+
+    image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids, of any size. overlay: as drawn
+    elsewhere, or None to have it drawn. truth: (H, W) uint8 train ids. area, grid: what may be
+    driven on, where it is known in metres.
+    """
+
+    key: str
+    stamp_ns: int
+    image: np.ndarray
+    labels: np.ndarray
+    overlay: Optional[np.ndarray] = None
+    truth: Optional[np.ndarray] = None
+    area: Optional[DrivableArea] = None
+    grid: Optional[GridNumbers] = None
+
+
+def fit_labels(labels: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Label map brought to (height, width), each pixel repeated or left out."""
+    if labels.shape == tuple(size):
+        return labels
+    resized = cv2.resize(labels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized)
+
+
+class ResultFolder:
+    """Writes `overlay.mp4` and `frames/KEY.png` of a run; a context manager.
+
+    frames: how many views are expected, to spread the pictures evenly.
+    """
+
+    def __init__(self, folder: Path, class_map: ClassMap, frames: int) -> None:
+        self.folder = folder
+        self._class_map = class_map
+        self._palette = class_map.palette_bgr
+        self._birds_eye = BirdsEye(_PANEL_HEIGHT, _PANEL_HEIGHT, class_map)
+        self._video = VideoWriter(folder / 'overlay.mp4')
+        last = max(frames - 1, 0)
+        self._chosen: Set[int] = {
+            round(last * place / max(PICTURES - 1, 1)) for place in range(PICTURES)
+        }
+        self._pictures = empty_folder(folder / 'frames')
+        self._count = 0
+
+    def __enter__(self) -> ResultFolder:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._video.close()
+
+    def add(self, view: SegmentedView) -> None:
+        """Take one view in."""
+        labels = fit_labels(view.labels, view.image.shape[:2])
+        overlay = view.overlay
+        if overlay is None:
+            overlay = blend(view.image, labels, self._palette)
+            if view.area is not None:
+                draw_boundary(overlay, view.area, self._class_map)
+        self._video.write(overlay, view.stamp_ns)
+        if self._count in self._chosen:
+            self._write_picture(view, overlay)
+        self._count += 1
+
+    def _write_picture(self, view: SegmentedView, overlay: np.ndarray) -> None:
+        panels = [Panel('camera', view.image), Panel('segmentation', overlay)]
+        if view.truth is not None:
+            panels.append(Panel('labels', colorize(view.truth, self._palette)))
+        if view.area is not None and view.grid is not None:
+            panels.append(Panel('from above', self._birds_eye.draw(view.area, view.grid)))
+        path = self._pictures / f'{view.key}.png'
+        if not cv2.imwrite(str(path), side_by_side(panels, _PANEL_HEIGHT)):
+            raise RecordingError(f'cannot write {path}; is the disk full?')

@@ -1,0 +1,48 @@
+"""The annotated bag, read back."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import painted
+from rosbags.highlevel import AnyReader
+
+from segformer_ros.evaluation import Run
+from segformer_ros.evaluation.annotate import ACCURACY, ERRORS, IMAGE, MASK, MIOU, OVERLAY
+from segformer_ros.evaluation.outputs import annotate_run
+from segformer_ros.frame import Frame
+
+
+def test_messages_carry_the_frames_stamps_and_the_scored_masks(tmp_path: Path) -> None:
+    bag = painted.write_bag(tmp_path / 'drive', 4)
+    job = dataclasses.replace(painted.bag_job(bag), predictions=str(tmp_path / 'out/predictions'))
+    run = Run(job, tmp_path / 'out')
+    run.execute()
+    counted: list[int] = []
+    path = annotate_run(run, counted.append)
+    masks = painted.predicted(4)
+    with AnyReader([bag]) as recorded:
+        topic = [c for c in recorded.connections if c.topic == '/image']
+        frames = [
+            Frame.from_image(recorded.deserialize(data, c.msgtype))
+            for c, _, data in recorded.messages(topic)
+        ]
+    with AnyReader([path]) as reader:
+        found: dict[str, list[tuple[int, Any]]] = {}
+        for connection, time, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            found.setdefault(connection.topic, []).append((time, message))
+    assert set(found) == {IMAGE, MASK, OVERLAY, ERRORS, MIOU, ACCURACY}
+    assert all(len(messages) == 4 for messages in found.values())
+    for index, (time, message) in enumerate(found[MASK]):
+        mask = Frame.from_image(message)
+        assert (mask.stamp, mask.frame_id) == (frames[index].stamp, frames[index].frame_id)
+        assert time == mask.stamp.ns
+        np.testing.assert_array_equal(mask.pixels, masks[index])
+    wrong = Frame.from_compressed(found[ERRORS][0][1]).pixels
+    truth = painted.truth(0)
+    differs = (truth != masks[0]) & (truth != 255)
+    redness = wrong[..., 2].astype(int) - wrong[..., 0]
+    assert redness[differs].mean() > 60 > 20 > redness[~differs].mean()
+    assert sum(counted) == 4

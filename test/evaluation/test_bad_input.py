@@ -1,0 +1,171 @@
+"""Recordings that are broken or odd: each a clear line, and the rest goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import painted
+import pytest
+import recordings
+
+from segformer_ros.evaluation import EvaluationError, EvaluationJob, Run
+from segformer_ros.sources import SourceError, SourceOptions
+
+COUNT = 16
+ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+
+
+def notes_of(job: EvaluationJob, out: Path) -> dict[str, Any]:
+    """metrics.json of a run."""
+    return dict(Run(job, out).execute().metrics)
+
+
+def write_noise(path: Path, compression: str = 'none') -> Path:
+    """A bag of COUNT labelled frames of so much noise that the writer begins several chunks."""
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    values = np.zeros((300, 400), np.uint8)
+    with recordings.open_bag(path, compression=compression) as writer:
+        recorder = recordings.BagRecorder(writer)
+        camera = recorder.topic('/image', recordings.IMAGE)
+        labels = recorder.topic('/labels', recordings.IMAGE)
+        for index in range(COUNT):
+            time = recordings.stamp_ns(index)
+            recorder.write(camera, recordings.image(noise, 'bgr8', time), time)
+            recorder.write(labels, recordings.image(values, 'mono8', time), time)
+    return path
+
+
+def test_a_bag_that_was_cut_off(tmp_path: Path) -> None:
+    whole = write_noise(tmp_path / 'drive') / 'drive.mcap'
+    cut = tmp_path / 'cut.mcap'
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    metrics = notes_of(painted.bag_job(cut), tmp_path / 'out')
+    assert 4 < metrics['frames']['scored'] < COUNT
+    assert 'was cut off' in metrics['inputs'][0]['notes'][0]
+
+
+def test_a_damaged_chunk(tmp_path: Path) -> None:
+    bag = write_noise(tmp_path / 'drive', 'storage')
+    file = bag / 'drive.mcap'
+    data = bytearray(file.read_bytes())
+    start = data.index(ZSTD_MAGIC, len(data) // 2)
+    data[start : start + len(ZSTD_MAGIC)] = bytes(len(ZSTD_MAGIC))
+    file.write_bytes(data)
+    metrics = notes_of(painted.bag_job(bag), tmp_path / 'out')
+    frames = metrics['frames']
+    assert frames['total'] == COUNT
+    assert 0 < frames['noted'] < COUNT
+    assert frames['scored'] == COUNT - frames['noted']
+    assert 'damaged chunk' in metrics['notes'][0]['note']
+
+
+def test_another_definition_of_the_image_message(tmp_path: Path) -> None:
+    bag = tmp_path / 'drive'
+    with recordings.open_bag(bag) as writer:
+        text = 'std_msgs/Header header\nuint32 rows\nuint8[] data\n'
+        camera = writer.add_connection('/image', recordings.IMAGE, msgdef=text, rihs01='RIHS01_0')
+        writer.write(camera, 1, b'\0' * 32)
+    job = EvaluationJob((str(bag),), model=painted.FAKE, reference=painted.FAKE)
+    with pytest.raises(SourceError, match='with the fields header, rows, data'):
+        Run(job, tmp_path / 'out')
+
+
+def test_labels_of_another_size(tmp_path: Path) -> None:
+    images, labels = painted.write_folders(tmp_path, 3)
+    recordings.write_png(labels / 'frame0001.png', np.zeros((8, 8), np.uint8))
+    job = EvaluationJob((str(images),), SourceOptions(labels=labels), painted.FAKE)
+    metrics = notes_of(job, tmp_path / 'out')
+    assert metrics['frames'] == {'total': 3, 'scored': 2, 'noted': 1}
+    note = metrics['notes'][0]
+    assert (note['input'], note['frame']) == ('images', 'frame0001')
+    assert '8x8 pixels' in note['note']
+    assert '128x64' in note['note']
+
+
+def test_a_missing_label_and_a_broken_image(tmp_path: Path) -> None:
+    images, labels = painted.write_folders(tmp_path, 4)
+    (labels / 'frame0001.png').unlink()
+    (images / 'frame0002.png').write_bytes(b'\x89PNG\r\n\x1a\n and no more')
+    job = EvaluationJob((str(images),), SourceOptions(labels=labels), painted.FAKE)
+    metrics = notes_of(job, tmp_path / 'out')
+    assert metrics['frames'] == {'total': 4, 'scored': 2, 'noted': 2}
+    assert 'no label image frame0001.png' in metrics['notes'][0]['note']
+    assert 'truncated PNG image' in metrics['notes'][1]['note']
+    # Frames 0 and 3 do not follow each other.
+    assert metrics['flicker'] is None
+
+
+def test_label_values_that_the_class_map_does_not_have(tmp_path: Path) -> None:
+    images, labels = painted.write_folders(tmp_path, 2)
+    values = painted.truth(1)
+    values[40:50, :10] = 77
+    recordings.write_png(labels / 'frame0001.png', values)
+    job = EvaluationJob((str(images),), SourceOptions(labels=labels), painted.FAKE)
+    metrics = notes_of(job, tmp_path / 'out')
+    assert metrics['frames']['scored'] == 2
+    assert metrics['notes'][0]['note'] == (
+        'label values that the class map does not have, not scored: 77 (100 pixels)'
+    )
+
+
+def test_two_cameras(tmp_path: Path) -> None:
+    bag = tmp_path / 'drive'
+    with recordings.open_bag(bag) as writer:
+        recorder = recordings.BagRecorder(writer)
+        for name in ('/left/image', '/right/image'):
+            topic = recorder.topic(name, recordings.IMAGE)
+            image = recordings.image(painted.paint(painted.mask(0)), 'bgr8', recordings.START_NS)
+            recorder.write(topic, image, recordings.START_NS)
+    with pytest.raises(SourceError, match='/left/image.*/right/image'):
+        Run(painted.bag_job(bag), tmp_path / 'out')
+
+
+def test_stamps_out_of_order(tmp_path: Path) -> None:
+    ordered = painted.write_bag(tmp_path / 'ordered', 6)
+    swapped = tmp_path / 'swapped'
+    order = [0, 2, 1, 3, 5, 4]
+    with recordings.open_bag(swapped) as writer:
+        recorder = recordings.BagRecorder(writer)
+        camera = recorder.topic('/image', recordings.IMAGE)
+        labels = recorder.topic('/labels', recordings.IMAGE)
+        for place, index in enumerate(order):
+            stamp, time = recordings.stamp_ns(index), recordings.stamp_ns(place)
+            pixels = painted.paint(painted.mask(index))
+            recorder.write(camera, recordings.image(pixels, 'bgr8', stamp), time)
+            recorder.write(labels, recordings.image(painted.truth(index), 'mono8', stamp), time)
+    first = notes_of(painted.bag_job(ordered), tmp_path / 'a')
+    second = notes_of(painted.bag_job(swapped), tmp_path / 'b')
+    assert second['frames']['scored'] == 6
+    assert second['confusion'] == first['confusion']
+
+
+def test_an_empty_bag(tmp_path: Path) -> None:
+    bag = tmp_path / 'drive'
+    with recordings.open_bag(bag) as writer:
+        recorder = recordings.BagRecorder(writer)
+        recorder.topic('/image', recordings.IMAGE)
+        recorder.topic('/labels', recordings.IMAGE)
+    with pytest.raises((SourceError, EvaluationError), match='drive.*no '):
+        Run(painted.bag_job(bag), tmp_path / 'out')
+
+
+def test_nothing_that_can_be_scored(tmp_path: Path) -> None:
+    images, labels = painted.write_folders(tmp_path, 2)
+    for file in labels.iterdir():
+        file.rename(file.with_name(f'other_{file.name}'))
+    job = EvaluationJob((str(images),), SourceOptions(labels=labels), painted.FAKE)
+    with pytest.raises(
+        EvaluationError, match=r'none of 2 frames can be scored; the first: no label image frame0'
+    ):
+        Run(job, tmp_path / 'out').execute()
+
+
+def test_a_class_that_is_not_there(tmp_path: Path) -> None:
+    job = painted.folder_job(tmp_path, 1)
+    with pytest.raises(ValueError, match="no class 'tram'"):
+        Run(dataclasses.replace(job, merged=(('tram', 'bus'),)), tmp_path / 'out')
+    with pytest.raises(ValueError, match="no class 'water'"):
+        Run(dataclasses.replace(job, drivable='water'), tmp_path / 'out').execute()

@@ -1,0 +1,128 @@
+"""Comparison of runs: paired frames, and intervals that hold what they promise."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import painted
+import pytest
+
+from segformer_ros.evaluation import EvaluationError, Run
+from segformer_ros.evaluation.compare import (
+    Change,
+    _block_members,
+    _change,
+    _Counts,
+    _sample,
+    compare_runs,
+)
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two runs on the same frames: exact and fast upsampling."""
+    root = tmp_path_factory.mktemp('runs')
+    job = painted.folder_job(root, 24)
+    for name in ('exact', 'fast'):
+        Run(dataclasses.replace(job, upsampling=name), root / name).execute()
+    return root / 'exact', root / 'fast'
+
+
+def test_a_run_against_itself(runs: tuple[Path, Path]) -> None:
+    comparison = compare_runs(runs[0], runs[0] / 'metrics.json')
+    assert comparison.frames == 24
+    assert comparison.miou.difference == comparison.miou.low == comparison.miou.high == 0.0
+    assert not comparison.changed
+    assert not any(change.significant for change in comparison.classes.values())
+
+
+def test_differences_are_those_of_the_metrics(runs: tuple[Path, Path]) -> None:
+    from segformer_ros.evaluation.gate import read_metrics
+
+    before, after = (read_metrics(run) for run in runs)
+    comparison = compare_runs(*runs)
+    assert comparison.miou.before == before['miou']
+    assert comparison.miou.after == after['miou']
+    assert comparison.classes['road'].after == after['iou']['road']
+    assert 'rider' not in comparison.classes
+    assert comparison.miou.low <= comparison.miou.difference <= comparison.miou.high
+    assert comparison == compare_runs(*runs)
+
+
+def test_frames_that_changed_the_most(runs: tuple[Path, Path]) -> None:
+    changed = compare_runs(*runs, changed=3).changed
+    sizes = [abs(frame.after - frame.before) for frame in changed]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(frame.frame.startswith('images/frame') for frame in changed)
+
+
+def test_frames_of_one_run_alone(tmp_path: Path) -> None:
+    few, more = (painted.folder_job(tmp_path / str(n), n) for n in (5, 7))
+    Run(few, tmp_path / 'few').execute()
+    Run(more, tmp_path / 'more').execute()
+    comparison = compare_runs(tmp_path / 'few', tmp_path / 'more')
+    assert (comparison.frames, comparison.only_before, comparison.only_after) == (5, 0, 2)
+
+
+def counts_of(hits: np.ndarray) -> _Counts:
+    """One class of 100 pixels a frame, of which `hits` are found."""
+    pixels = np.full((len(hits), 1), 100)
+    return _Counts(hits[:, None], pixels, hits[:, None])
+
+
+def test_the_interval_covers_the_truth_in_about_95_percent() -> None:
+    rng = np.random.default_rng(3)
+    member = np.arange(60)
+    covered = 0
+    for _ in range(200):
+        before = rng.integers(40, 60, 60)
+        after = np.clip(before + rng.normal(5, 8, 60), 0, 100).astype(np.int64)
+        samples = (_sample(counts_of(hits), member, 400) for hits in (before, after))
+        change = _change(*(sample.miou for sample in samples))
+        covered += change.low <= 0.045 <= change.high or change.low <= 0.05 <= change.high
+    assert covered >= 180
+
+
+def test_blocks_widen_the_interval_of_frames_that_are_alike() -> None:
+    rng = np.random.default_rng(4)
+    hits = np.repeat(rng.integers(20, 80, 12), 10)
+    names = [('drive', str(index)) for index in range(120)]
+    widths = []
+    for block in (1, 10):
+        member = _block_members(names, block)
+        samples = (_sample(counts_of(values), member, 400) for values in (hits, hits * 0 + 50))
+        change = _change(*(sample.miou for sample in samples))
+        widths.append(change.high - change.low)
+    assert widths[1] > 2 * widths[0]
+
+
+def test_blocks_do_not_reach_across_recordings() -> None:
+    names = [('a', '0'), ('a', '1'), ('a', '2'), ('b', '0'), ('b', '1')]
+    assert _block_members(names, 2).tolist() == [0, 0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ('low', 'high', 'significant'), [(0.1, 0.2, True), (-0.1, 0.1, False), (-0.2, -0.1, True)]
+)
+def test_significance(low: float, high: float, significant: bool) -> None:
+    assert Change(0.5, 0.6, low, high).significant is significant
+
+
+def test_refusals(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match='blocks of 0 frames; give 1 or more'):
+        compare_runs(*runs, block=0)
+    merged = painted.folder_job(tmp_path, 3)
+    merged = dataclasses.replace(merged, merged=(('rider', 'bicycle'),))
+    Run(merged, tmp_path / 'merged').execute()
+    with pytest.raises(EvaluationError, match=r'score other classes \(19 and 18\)'):
+        compare_runs(runs[0], tmp_path / 'merged')
+    alone = tmp_path / 'alone'
+    alone.mkdir()
+    shutil.copy(runs[0] / 'metrics.json', alone)
+    with pytest.raises(EvaluationError, match='does not hold the whole result'):
+        compare_runs(runs[0], alone)
+    shutil.copytree(runs[0], tmp_path / 'mixed')
+    shutil.copy(tmp_path / 'merged/frames.csv', tmp_path / 'mixed')
+    with pytest.raises(EvaluationError, match=r'is a mixture of runs: frames\.csv has 3'):
+        compare_runs(runs[0], tmp_path / 'mixed')

@@ -1,0 +1,263 @@
+"""A whole run: its numbers, whoever does the work, whatever interrupts it."""
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import painted
+import pytest
+import recordings
+
+from segformer_ros.engines import EngineOptions
+from segformer_ros.evaluation import EvaluationError, EvaluationJob, Execution, Run
+from segformer_ros.metrics import confusion_scores
+from segformer_ros.metrics.confusion import confusion_counts
+from segformer_ros.metrics.instances import CITYSCAPES_SIZES
+from segformer_ros.sources import SourceOptions
+
+SHARD_FRAMES = 16
+FRAMES = 2 * SHARD_FRAMES + 6
+SAME = ('metrics.json', 'frames.csv', 'confusion.npy')
+"""Files that are the same for any execution."""
+
+
+@pytest.fixture(scope='module')
+def job(tmp_path_factory: pytest.TempPathFactory) -> EvaluationJob:
+    """A bag of three shards."""
+    bag = painted.write_bag(tmp_path_factory.mktemp('bag') / 'drive', FRAMES)
+    return painted.bag_job(bag)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in SAME}
+
+
+@pytest.fixture(scope='module')
+def expected(job: EvaluationJob, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Files of a run in one process."""
+    out = tmp_path_factory.mktemp('alone')
+    run = Run(job, out)
+    run.execute()
+    run.finish()
+    return contents(out)
+
+
+def test_scores_are_those_of_a_plain_count(expected: dict[str, bytes]) -> None:
+    masks = painted.predicted(FRAMES)
+    matrix = sum(confusion_counts(painted.truth(i), masks[i], 19) for i in range(FRAMES))
+    assert isinstance(matrix, np.ndarray)
+    scores = confusion_scores(matrix)
+    metrics = json.loads(expected['metrics.json'])
+    assert metrics['confusion'] == matrix[:, :-1].tolist()
+    assert metrics['miou'] == scores.miou
+    assert metrics['iou']['road'] == scores.iou[0]
+    assert metrics['pixels']['road'] == int(scores.pixels[0])
+    assert metrics['frames'] == {'total': FRAMES, 'scored': FRAMES, 'noted': 0}
+
+
+def test_two_runs_are_the_same_bytes(
+    job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    Run(job, tmp_path).execute()
+    assert contents(tmp_path) == expected
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_same_bytes(
+    job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    counted: list[int] = []
+    Run(job, tmp_path).execute(Execution(workers=2), counted.append)
+    assert contents(tmp_path) == expected
+    assert sum(counted) == FRAMES
+
+
+def slow(job: EvaluationJob) -> EvaluationJob:
+    """The job with an engine that leaves time to kill it."""
+    model = dataclasses.replace(job.model, options=EngineOptions(threads=1, fake_delay=0.1))
+    return dataclasses.replace(job, model=model)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing_but_time(
+    job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    killed: list[int] = []
+    counted: list[int] = []
+
+    def kill_one(frames: int) -> None:
+        counted.append(frames)
+        if sum(counted) > 3 and not killed:
+            victim = multiprocessing.active_children()[0]
+            assert victim.pid is not None
+            killed.append(victim.pid)
+            os.kill(victim.pid, signal.SIGKILL)
+
+    Run(slow(job), tmp_path).execute(Execution(workers=2), kill_one)
+    assert killed
+    assert sum(counted) == FRAMES
+    assert contents(tmp_path) == expected
+
+
+@pytest.mark.slow
+def test_a_shard_that_kills_every_worker_ends_the_run(job: EvaluationJob, tmp_path: Path) -> None:
+    run = Run(slow(job), tmp_path)
+    stop = threading.Event()
+
+    def kill_all() -> None:
+        while not stop.is_set():
+            for child in multiprocessing.active_children():
+                if child.pid is not None:
+                    os.kill(child.pid, signal.SIGKILL)
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    try:
+        with pytest.raises(EvaluationError, match=r'3 workers died on frames \d+ to \d+'):
+            run.execute(Execution(workers=2))
+    finally:
+        stop.set()
+        killer.join()
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_bytes(
+    job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    pytest.importorskip('ray', reason="Ray is not installed: pip install 'segformer_ros[ray]'")
+    Run(job, tmp_path).execute(Execution(workers=2, ray='local'))
+    assert contents(tmp_path) == expected
+
+
+@pytest.mark.slow
+def test_a_killed_ray_actor_costs_nothing_but_time(
+    job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    pytest.importorskip('ray', reason="Ray is not installed: pip install 'segformer_ros[ray]'")
+    killed: list[int] = []
+    finished = threading.Event()
+
+    def kill_one() -> None:
+        while not finished.wait(0.1) and not killed:
+            for file in Path('/proc').glob('[0-9]*/cmdline'):
+                with contextlib.suppress(OSError):
+                    if file.read_bytes().startswith(b'ray::_Actor.score'):
+                        killed.append(int(file.parent.name))
+                        os.kill(killed[-1], signal.SIGKILL)
+                        return
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    try:
+        Run(slow(job), tmp_path).execute(Execution(workers=2, ray='local'))
+    finally:
+        finished.set()
+        killer.join()
+    assert killed
+    assert contents(tmp_path) == expected
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+def test_an_interrupted_run_resumes(
+    job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    done: list[int] = []
+
+    def interrupt(frames: int) -> None:
+        done.append(frames)
+        if sum(done) > SHARD_FRAMES + 5:
+            raise _InterruptedError
+
+    with pytest.raises(_InterruptedError):
+        Run(job, tmp_path).execute(progress=interrupt)
+    again = Run(job, tmp_path)
+    assert again.frames == FRAMES
+    assert again.left == FRAMES - SHARD_FRAMES
+    again.execute()
+    again.finish()
+    assert contents(tmp_path) == expected
+    assert not list(tmp_path.glob('.*'))
+
+
+def test_other_settings_do_not_resume(job: EvaluationJob, tmp_path: Path) -> None:
+    first = Run(job, tmp_path)
+    first.execute()
+    assert Run(job, tmp_path).left == 0
+    other = dataclasses.replace(job, upsampling='fast')
+    assert Run(other, tmp_path).left == FRAMES
+
+
+def test_a_damaged_partial_result_is_done_again(job: EvaluationJob, tmp_path: Path) -> None:
+    Run(job, tmp_path).execute()
+    part = sorted(tmp_path.glob('.partial/*/*.npz'))[1]
+    part.write_bytes(part.read_bytes()[:100])
+    assert Run(job, tmp_path).left == SHARD_FRAMES
+
+
+def test_several_recordings_are_told_apart(tmp_path: Path) -> None:
+    bags = [painted.write_bag(tmp_path / name / 'drive', 5) for name in ('a', 'b')]
+    job = EvaluationJob(tuple(map(str, bags)), SourceOptions(label_topic='/labels'), painted.FAKE)
+    run = Run(job, tmp_path / 'out')
+    metrics = run.execute().metrics
+    assert [item['name'] for item in metrics['inputs']] == ['000_drive', '001_drive']
+    alone = Run(painted.bag_job(bags[0]), tmp_path / 'alone').execute().metrics
+    assert metrics['miou'] == alone['miou']
+    # The first frame of a recording does not follow the last one of another.
+    assert metrics['flicker'] == alone['flicker']
+
+
+def test_agreement_with_a_reference(tmp_path: Path) -> None:
+    images, _ = painted.write_folders(tmp_path, 4)
+    job = EvaluationJob((str(images),), model=painted.FAKE, reference=painted.FAKE)
+    metrics = Run(job, tmp_path / 'out').execute().metrics
+    assert metrics['miou'] == 1.0
+    assert metrics['reference']['model'] == 'fake'
+
+
+def test_instances_of_a_cityscapes_folder_are_weighted_as_its_server_does(tmp_path: Path) -> None:
+    root = tmp_path / 'cityscapes'
+    labels = np.zeros(painted.SIZE, np.uint8)  # label id 0: unlabeled
+    labels[32:] = 7
+    labels[40:56, 16:48] = 26
+    instances = np.where(labels == 26, 26001, labels.astype(np.uint16))
+    mask = np.zeros(painted.SIZE, np.uint8)
+    mask[40:56, 16:32] = 13  # half of the car
+    name = 'aachen/aachen_000000_000019'
+    recordings.write_png(root / f'leftImg8bit/val/{name}_leftImg8bit.png', painted.paint(mask))
+    recordings.write_png(root / f'gtFine/val/{name}_gtFine_labelIds.png', labels)
+    recordings.write_png(root / f'gtFine/val/{name}_gtFine_instanceIds.png', instances)
+    metrics = (
+        Run(EvaluationJob((str(root),), model=painted.FAKE), tmp_path / 'out').execute().metrics
+    )
+    car = metrics['classes'].index('car')
+    matrix = np.array(metrics['confusion'])
+    share = matrix[car, car] / matrix[car].sum()
+    false = matrix[:, car].sum() - matrix[car, car]
+    size = CITYSCAPES_SIZES['car']
+    assert 0.3 < share < 0.7
+    assert metrics['class_iiou']['car'] == pytest.approx(share * size / (size + false))
+
+
+def test_refusals(tmp_path: Path) -> None:
+    images, _ = painted.write_folders(tmp_path, 2)
+    with pytest.raises(EvaluationError, match=r'images has no truth; give --labels FOLDER'):
+        Run(EvaluationJob((str(images),), model=painted.FAKE), tmp_path / 'out')
+    with pytest.raises(EvaluationError, match='nothing to evaluate'):
+        EvaluationJob(())
+    with pytest.raises(EvaluationError, match='-1 worst frames; give 0 or more'):
+        EvaluationJob((str(images),), worst=-1)
+    with pytest.raises(EvaluationError, match='shards of 24 frames; give a multiple of 16'):
+        EvaluationJob((str(images),), shard_frames=24)
+    with pytest.raises(EvaluationError, match='0 workers; give 1 or more'):
+        Execution(workers=0)

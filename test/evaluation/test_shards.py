@@ -1,0 +1,47 @@
+"""Shards and their results on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import painted
+
+from segformer_ros.evaluation.shards import FrameRecord, Shard, ShardResult, plan_shards
+from segformer_ros.evaluation.worst import Picture
+from segformer_ros.sources import open_source
+
+
+def test_plan_covers_every_frame_once(tmp_path: Path) -> None:
+    counts = (33, 16, 1)
+    sources = [
+        open_source(painted.write_folders(tmp_path / str(n), count)[0])
+        for n, count in enumerate(counts)
+    ]
+    shards = plan_shards(sources, 16)
+    assert shards == [
+        Shard(0, 0, 0, 16),
+        Shard(1, 0, 16, 32),
+        Shard(2, 0, 32, 33),
+        Shard(3, 1, 0, 16),
+        Shard(4, 2, 0, 1),
+    ]
+
+
+def test_results_come_back_as_they_were(tmp_path: Path) -> None:
+    png = np.arange(9, dtype=np.uint8)
+    result = ShardResult(
+        number=7,
+        frames=[FrameRecord(0, 3, 'frame3', stamp_ns=2**61, note='a "note"', score=1.5)],
+        matrices=np.arange(12, dtype=np.uint32).reshape(1, 3, 4),
+        counts={'confusion': np.array([[2**62]]), 'flicker': np.zeros((0, 2), np.int64)},
+        pictures=[Picture(3, 0.1 + 0.2, png, png[:4], png[:0])],
+        facts={'engine': 'fake'},
+    )
+    path = tmp_path / 'part.npz'
+    result.save(path)
+    again = ShardResult.load(path)
+    assert (again.number, again.frames, again.facts) == (7, result.frames, result.facts)
+    np.testing.assert_array_equal(again.matrices, result.matrices)
+    assert again.counts['confusion'][0, 0] == 2**62
+    assert again.pictures[0].wrong == 0.1 + 0.2
+    np.testing.assert_array_equal(again.pictures[0].truth, png[:4])
+    assert [file.name for file in tmp_path.iterdir()] == ['part.npz']

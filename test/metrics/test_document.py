@@ -1,0 +1,63 @@
+"""metrics.json: what it says, and that it is read back as it was."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segformer_ros.classes import load_class_map
+from segformer_ros.metrics import ScoredClasses, Scorer
+from segformer_ros.metrics.document import (
+    InputFacts,
+    Note,
+    Tally,
+    metrics_document,
+    write_json,
+)
+from segformer_ros.segmentation import Segmentation, StageTimes
+
+CLASSES = ScoredClasses(load_class_map('cityscapes'), [('rider', 'bicycle')])
+
+
+def document() -> dict[str, Any]:
+    """Of one frame: a road with one pixel of a rider, which is not found."""
+    scorer = Scorer(CLASSES)
+    labels = np.zeros((30, 30), np.uint8)
+    labels[0] = 255
+    labels[20, 20] = 18
+    predicted = np.zeros_like(labels)
+    predicted[29] = 1
+    predicted[28] = 255
+    scorer.update(labels, Segmentation(predicted, StageTimes(0, 0, 0)))
+    tally = Tally(2, 1, 1, [Note('drive', 'frame7', 'cut short')])
+    inputs = [InputFacts('drive', 2, ('odd',))]
+    return metrics_document(CLASSES, scorer.compute(), tally, inputs, {'model': 'm.onnx'})
+
+
+def test_scores_and_counts() -> None:
+    metrics = document()
+    assert metrics['iou']['road'] == (29 * 30 - 1 - 60) / (29 * 30)
+    assert metrics['iou']['rider+bicycle'] == 0.0
+    assert metrics['iou']['sidewalk'] == 0.0
+    assert metrics['iou']['car'] is None
+    assert metrics['miou'] == metrics['iou']['road'] / 2
+    assert metrics['miou_union'] == metrics['iou']['road'] / 3
+    assert metrics['pixels']['road'] == 29 * 30 - 1
+    assert metrics['rare'] == {'rider+bicycle': 1}
+    assert metrics['confusion'][0][:2] == [29 * 30 - 1 - 60, 30]
+    assert metrics['no_class'][0] == 30
+    assert metrics['notes'] == [{'input': 'drive', 'frame': 'frame7', 'note': 'cut short'}]
+    assert metrics['ece'] is None
+    assert metrics['drivable'] is None
+
+
+def test_json_is_valid_and_reads_back(tmp_path: Path) -> None:
+    metrics = document()
+    path = tmp_path / 'metrics.json'
+    write_json(path, metrics)
+    text = path.read_text()
+    assert json.loads(text) == metrics
+    assert 'NaN' not in text
+    rows = [line for line in text.splitlines() if line.strip().startswith('[')]
+    assert len(rows) == len(CLASSES)  # one line for each row of the confusion matrix

@@ -1,0 +1,112 @@
+"""The live path: who belongs to whom, and what the times say."""
+
+import math
+
+import numpy as np
+import pytest
+
+from segformer_ros.metrics.live import DEPTH, LivePath, Pair
+from segformer_ros.metrics.spool import PairSpool
+
+
+def labels(value: int) -> np.ndarray:
+    return np.full((4, 6), value, np.uint8)
+
+
+def test_labels_and_masks_meet_in_any_order() -> None:
+    path = LivePath()
+    path.labels(10, labels(1))
+    path.image(10, 0.0)
+    pair = path.mask(10, labels(2), 0.1)
+    assert pair is not None
+    assert (pair.stamp_ns, pair.truth[0, 0], pair.mask[0, 0]) == (10, 1, 2)
+    path.image(20, 1.0)
+    assert path.mask(20, labels(3), 1.1) is None
+    (late,) = path.labels(20, labels(4))
+    assert (late.truth[0, 0], late.mask[0, 0]) == (4, 3)
+    assert path.figures().pairs == 2
+
+
+def test_tolerance_takes_the_nearest() -> None:
+    path = LivePath(tolerance_ns=5)
+    path.labels(100, labels(1))
+    path.labels(108, labels(2))
+    near = path.mask(106, labels(0), 0.0)
+    assert near is not None
+    assert near.truth[0, 0] == 2
+    assert path.mask(114, labels(0), 0.0) is None
+
+
+def test_drops_and_masks_of_no_image() -> None:
+    path = LivePath()
+    for stamp in (1, 2, 3, 3, 4):
+        path.image(stamp, 0.1 * stamp)
+    for stamp in (1, 3, 9):
+        path.mask(stamp, labels(0), 0.1 * stamp + 0.05)
+    figures = path.figures()
+    assert (figures.images, figures.masks, figures.dropped, figures.unasked) == (4, 3, 2, 1)
+
+
+def test_times() -> None:
+    path = LivePath()
+    for index, latency in enumerate((0.010, 0.030, 0.020)):
+        path.image(index, 0.1 * index)
+        path.mask(index, labels(0), 0.1 * index + latency, age=latency + 0.001)
+    figures = path.figures()
+    assert figures.latency_ms.p50 == pytest.approx(20)
+    assert figures.age_ms is not None
+    assert figures.age_ms.p50 == pytest.approx(21)
+    assert figures.interval_ms.mean == pytest.approx(105)
+    assert figures.jitter_ms == pytest.approx((20 + 10) / 2)
+
+
+def test_ages_of_another_clock_are_none() -> None:
+    path = LivePath()
+    path.mask(0, labels(0), 5.0, age=1.7e9)
+    assert path.figures().age_ms is None
+
+
+def test_a_dropped_frame_breaks_the_sequence() -> None:
+    path = LivePath()
+    follows = []
+    for stamp in range(5):
+        path.image(stamp, float(stamp))
+        path.labels(stamp, labels(0))
+        if stamp != 2:
+            pair = path.mask(stamp, labels(0), float(stamp))
+            assert pair is not None
+            follows.append(pair.follows)
+    assert follows == [True, True, False, True]
+
+
+def test_nothing_piles_up() -> None:
+    path = LivePath()
+    for stamp in range(3 * DEPTH):
+        path.image(stamp, 0.0)
+        path.mask(stamp + 10**6, labels(0), 0.0)
+        path.labels(stamp + 10**9, labels(0))
+    kept = (path._images, path._numbers, path._labels, path._waiting)
+    assert max(len(part) for part in kept) == DEPTH
+
+
+def test_of_nothing_there_are_no_figures() -> None:
+    found = LivePath().figures().as_json()
+    assert found['images'] == 0
+    assert found['latency_ms'] == {'p50': None, 'p99': None, 'mean': None}
+    assert found['jitter_ms'] is None
+    assert math.isnan(LivePath().figures().jitter_ms)
+
+
+def test_the_spool_gives_back_what_was_put_in() -> None:
+    rng = np.random.default_rng(1)
+    maps = rng.integers(0, 256, (3, 2, 5, 7)).astype(np.uint8)
+    pairs = [Pair(2**60 + n, maps[n, 0], maps[n, 1], n % 2 == 0) for n in range(3)]
+    with PairSpool() as spool:
+        for pair in pairs:
+            spool.append(pair)
+        assert len(spool) == 3
+        for _ in range(2):  # any number of times
+            for found, expected in zip(spool, pairs, strict=True):
+                assert (found.stamp_ns, found.follows) == (expected.stamp_ns, expected.follows)
+                np.testing.assert_array_equal(found.truth, expected.truth)
+                np.testing.assert_array_equal(found.mask, expected.mask)

@@ -1,0 +1,101 @@
+"""Which nodes are quantised, and that what comes of it is what every TensorRT reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+from tiny_segformer import save_tiny
+
+from segformer_ros.quantization import QuantizationError
+from segformer_ros.quantization.qdq import (
+    activation_names,
+    measure_ranges,
+    prepare,
+    quantize_nodes,
+)
+from segformer_ros.quantization.ranges import choose_limits
+from segformer_ros.quantization.selection import select_nodes
+from tiny_models import painting
+
+SIZE = (32, 64)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Any:
+    return prepare(onnx.load(str(save_tiny(tmp_path / 'tiny.onnx', SIZE))))
+
+
+def images(count: int = 3) -> list[np.ndarray]:
+    return [painting(*SIZE, seed)[0][None] for seed in range(count)]
+
+
+def limits_of(model: Any) -> dict[str, float]:
+    names = activation_names(model, select_nodes(model).all)
+    return choose_limits(measure_ranges(model, names, iter(images())), 'max', 100.0)
+
+
+def run(model: Any, pixels: np.ndarray) -> np.ndarray:
+    # As it is written: INT8 kernels of CPUs without VNNI saturate on sums of such large pixels.
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    output: np.ndarray = session.run(None, {'image': pixels})[0]
+    return output
+
+
+def test_layers_with_weights_and_what_lies_between_are_chosen(model: Any) -> None:
+    selection = select_nodes(model)
+    assert set(selection.layers) == {'stem', 'fragile', 'fine', 'coarse', 'classify'}
+    # The join lies between INT8 layers on all sides; spoil and mend are products, not chains.
+    assert set(selection.chained) == {'resize', 'join'}
+
+
+def test_a_chain_that_leaves_int8_is_not_chosen(model: Any) -> None:
+    (join,) = (node for node in model.graph.node if node.name == 'join')
+    value = onnx.helper.make_tensor_value_info(join.output[0], TensorProto.FLOAT, None)
+    model.graph.output.append(value)
+    assert select_nodes(model).chained == ()
+
+
+def test_the_quantised_network_gives_nearly_the_same(model: Any) -> None:
+    quantized = quantize_nodes(model, select_nodes(model).all, limits_of(model))
+    for pixels in images():
+        exact, result = run(model, pixels), run(quantized, pixels)
+        assert np.corrcoef(exact.ravel(), result.ravel())[0, 1] > 0.998
+        assert not np.array_equal(exact, result)
+
+
+def test_quantisation_is_explicit_symmetric_and_per_channel(model: Any) -> None:
+    quantized = quantize_nodes(model, select_nodes(model).all, limits_of(model))
+    onnx.checker.check_model(quantized)
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
+    producers = {name: node for node in quantized.graph.node for name in node.output}
+    nodes = [node for node in quantized.graph.node if node.op_type == 'QuantizeLinear']
+    assert len(nodes) == 4 + 7  # distinct weights, and the tensors that enter
+    for node in nodes:
+        assert values[node.input[2]].dtype == np.int8 and not values[node.input[2]].any()
+    for node in quantized.graph.node:
+        if node.op_type == 'Conv':
+            data, weights = (producers[name] for name in node.input[:2])
+            assert data.op_type == weights.op_type == 'DequantizeLinear'
+            assert values[weights.input[1]].shape == (19,)
+            assert values[data.input[1]].shape == ()
+
+
+def test_metadata_comes_along(model: Any) -> None:
+    quantized = quantize_nodes(model, ['stem'], limits_of(model))
+    assert {entry.key: entry.value for entry in quantized.metadata_props} == {
+        entry.key: entry.value for entry in model.metadata_props
+    }
+    assert [node.op_type for node in quantized.graph.node].count('QuantizeLinear') == 2
+
+
+def test_no_image_is_no_range(model: Any) -> None:
+    with pytest.raises(QuantizationError, match='calibration source gave no image'):
+        measure_ranges(model, activation_names(model, ['stem']), iter([]))

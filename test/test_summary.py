@@ -1,0 +1,80 @@
+"""Summaries of runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segformer_ros.classes import load_class_map
+from segformer_ros.metrics import MetricError
+from segformer_ros.summary import RunScore, RunSummary
+
+NAN = float('nan')
+
+
+def summary(**changes: object) -> RunSummary:
+    """A run of ten frames of which nine have a mask."""
+    values = {
+        'source': 'drive',
+        'frames_in': 10,
+        'frames_segmented': 9,
+        'frames_broken': 2,
+        'latency_ms': {'p50': 12.5, 'p99': 20.0},
+        'fps': 31.26,
+        'model': 'b0.onnx',
+        'engine': {'engine': 'openvino', 'device': 'CPU'},
+    }
+    return RunSummary(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_the_file_has_the_promised_fields(tmp_path: Path) -> None:
+    summary(miou=0.5, iou={'road': 0.9}).write(tmp_path / 'summary.json')
+    found = json.loads((tmp_path / 'summary.json').read_text())
+    assert (found['frames_in'], found['frames_segmented'], found['frames_dropped']) == (10, 9, 1)
+    assert found['latency_ms'] == {'p50': 12.5, 'p99': 20.0}
+    assert (found['fps'], found['engine'], found['model']) == (31.26, 'openvino', 'b0.onnx')
+    assert (found['miou'], found['iou']) == (0.5, {'road': 0.9})
+
+
+def test_without_labels_there_is_no_score() -> None:
+    assert 'miou' not in summary().as_json()
+    assert 'IoU' not in summary().as_table()
+
+
+def test_what_is_not_known_is_null() -> None:
+    found = summary(latency_ms={'p50': NAN}, fps=NAN).as_json()
+    assert found['latency_ms'] == {'p50': None}
+    assert found['fps'] is None
+
+
+def test_the_table_says_how_it_went() -> None:
+    text = summary(miou=0.5, iou={'road': 0.9}).as_table()
+    assert '10 in, 9 segmented, 1 dropped, 2 broken' in text
+    assert 'p50 12.5 ms, p99 20.0 ms' in text
+    assert 'openvino, CPU' in text
+    assert ['road', '0.900'] in [line.split() for line in text.splitlines()]
+    assert text.split()[-2:] == ['mean', '0.500']
+
+
+def test_scores_are_of_the_classes_that_the_labels_have() -> None:
+    score = RunScore(load_class_map('cityscapes'))
+    assert score.miou is None
+    truth = np.array([[0, 0, 13, 255]], np.uint8)
+    score.update(truth, np.array([[0, 0, 0, 5]], np.uint8))
+    assert score.iou == pytest.approx({'road': 2 / 3, 'car': 0.0})
+    assert score.miou == pytest.approx(1 / 3)
+
+
+def test_classes_may_be_scored_as_one() -> None:
+    score = RunScore(load_class_map('cityscapes'), [('rider', 'bicycle')])
+    score.update(np.full((2, 2), 12, np.uint8), np.full((2, 2), 18, np.uint8))
+    assert score.iou == {'rider+bicycle': 1.0}
+
+
+def test_labels_of_another_size_are_refused() -> None:
+    score = RunScore(load_class_map('cityscapes'))
+    with pytest.raises(MetricError, match='labels of 4x4 pixels'):
+        score.update(np.zeros((4, 4), np.uint8), np.zeros((2, 2), np.uint8))
