@@ -1,0 +1,99 @@
+"""The segmentation node, scored against labels while a recording plays.
+
+ros2 launch segformer_ros evaluate.launch.py input:=drive.mcap label_topic:=/labels out:=out/live
+With play:=false nothing is played: start `ros2 bag play` with the image and the labels yourself.
+"""
+
+import os
+import posixpath
+from typing import Any, Dict, List
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = get_package_share_directory('segformer_ros')
+
+ARGUMENTS = (
+    ('out', 'out/live', 'folder for metrics.json and live.json'),
+    ('play', 'true', 'play `input`; false: something else plays (true, false)'),
+    ('input', 'street:', 'bag, video, folder of images, or a generated drive (street:[SEED])'),
+    ('topic', '', 'image topic of a bag; empty: the only one'),
+    ('label_topic', '', 'topic of a bag with label images'),
+    ('labels', '', "folder of label images named by the frames' keys"),
+    ('label_tolerance', '0.0', "seconds by which a label's stamp may differ from its image's"),
+    ('rate', '1.0', 'how many times faster than recorded; 0: as fast as the node takes frames'),
+    ('truth', 'labels', 'topic of the labels; the replay publishes on it'),
+    ('merge', '', "classes that are scored as one, as in rider,bicycle; groups with ';'"),
+    ('quiet', '10.0', 'seconds without a mask at which all ends; 0: never'),
+)
+SHARED = ('namespace', 'camera', 'compressed', 'log_level')
+
+
+def evaluate(context: LaunchContext) -> List[Any]:
+    names = (*(name for name, _, _ in ARGUMENTS), *SHARED)
+    given = {name: LaunchConfiguration(name).perform(context).strip() for name in names}
+    if ',' in given['camera']:
+        raise ValueError(f'camera is {given["camera"]!r}; one camera is evaluated at a time')
+    evaluator = node('evaluator_node', given, {
+        'output': given['out'],
+        'merge': given['merge'],
+        'quiet': float(given['quiet']),
+        'label_tolerance': float(given['label_tolerance']),
+        'compressed': given['compressed'].lower() == 'true',
+    })  # fmt: skip
+    end = OnProcessExit(target_action=evaluator, on_exit=[EmitEvent(event=Shutdown())])
+    started: List[Any] = [evaluator, RegisterEventHandler(end)]
+    if given['play'].lower() == 'true':
+        started.append(node('replay_node', given, {
+            **{name: given[name] for name in ('input', 'topic', 'label_topic', 'labels')},
+            'label_tolerance': float(given['label_tolerance']),
+            'rate': float(given['rate']),
+            'wait_for': 2,
+        }))  # fmt: skip
+    return started
+
+
+def node(name: str, given: Dict[str, str], parameters: Dict[str, Any]) -> Node:
+    image = given['camera']
+    return Node(
+        package='segformer_ros',
+        executable=name,
+        name=name,
+        namespace=given['namespace'],
+        parameters=[parameters],
+        remappings=[
+            ('image', image),
+            ('image/compressed', f'{image}/compressed'),
+            ('camera_info', posixpath.join(posixpath.dirname(image), 'camera_info')),
+            ('labels', given['truth']),
+        ],
+        ros_arguments=['--log-level', given['log_level']],
+        output='screen',
+    )
+
+
+def generate_launch_description() -> LaunchDescription:
+    segment = os.path.join(SHARE, 'launch', 'segment.launch.py')
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, default, description in ARGUMENTS
+            ),
+            # First: its arguments and its transport settings count for the others too.
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(segment)),
+            OpaqueFunction(function=evaluate),
+        ]
+    )

@@ -1,0 +1,88 @@
+"""A bag, a video, a folder or a generated drive played as a camera, and the segmentation node.
+
+ros2 launch segformer_ros replay.launch.py input:=drive.mcap rviz:=true
+"""
+
+import os
+import posixpath
+from typing import Any, Dict, List
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = get_package_share_directory('segformer_ros')
+
+ARGUMENTS = (
+    ('input', 'street:', 'bag, video, folder of images, or a generated drive (street:[SEED])'),
+    ('topic', '', 'image topic of a bag; empty: the only one'),
+    ('rate', '1.0', 'how many times faster than recorded; 0: as fast as the node takes frames'),
+    ('loop', 'false', 'start again at the end (true, false)'),
+    ('rviz', 'false', 'show camera, overlay and drivable area in RViz (true, false)'),
+)
+
+
+def replay(context: LaunchContext) -> List[Node]:
+    given: Dict[str, str] = {
+        name: LaunchConfiguration(name).perform(context)
+        for name in ('input', 'topic', 'rate', 'loop', 'namespace', 'camera', 'use_sim_time',
+                     'log_level')
+    }  # fmt: skip
+    if ',' in given['camera']:
+        raise ValueError(f'camera is {given["camera"]!r}; a replay is one camera')
+    simulated = given['use_sim_time'].lower() == 'true'
+    parameters: Dict[str, Any] = {
+        'input': given['input'],
+        'topic': given['topic'],
+        'rate': float(given['rate']),
+        'loop': given['loop'].lower() == 'true',
+        # With simulated time, the recording's own stamps are the time.
+        'clock': simulated,
+        'stamps': 'recorded' if simulated else 'now',
+    }
+    image = given['camera']
+    return [
+        Node(
+            package='segformer_ros',
+            executable='replay_node',
+            name='replay_node',
+            namespace=given['namespace'],
+            parameters=[parameters],
+            remappings=[
+                ('image', image),
+                ('image/compressed', f'{image}/compressed'),
+                ('camera_info', posixpath.join(posixpath.dirname(image), 'camera_info')),
+            ],
+            ros_arguments=['--log-level', given['log_level']],
+            output='screen',
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    segment = os.path.join(SHARE, 'launch', 'segment.launch.py')
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, default, description in ARGUMENTS
+            ),
+            # First: its arguments and its transport settings count for the replay too.
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(segment)),
+            OpaqueFunction(function=replay),
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                arguments=['-d', os.path.join(SHARE, 'config', 'segformer.rviz')],
+                condition=IfCondition(LaunchConfiguration('rviz')),
+            ),
+        ]
+    )

@@ -1,0 +1,131 @@
+"""The segmentation node for one or several cameras.
+
+ros2 launch segformer_ros segment.launch.py camera:=/front/image_raw
+"""
+
+import os
+import posixpath
+from typing import Any, Dict, List, Tuple
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+
+SHARE = get_package_share_directory('segformer_ros')
+# Fast DDS 2 (up to ROS 2 Jazzy) and Fast DDS 3 read different variables.
+FASTDDS_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+
+# Name, default, description. Empty: the parameter file decides.
+ARGUMENTS = (
+    ('namespace', '', 'namespace of the node and of its topics'),
+    (
+        'params_file',
+        os.path.join(SHARE, 'config', 'segment.yaml'),
+        'parameter file; the arguments below that are not empty come before it',
+    ),
+    ('use_sim_time', '', 'take the time from /clock (true, false)'),
+    ('autostart', '', 'configure and activate without being told to (true, false)'),
+    ('log_level', 'info', 'debug, info, warn, error or fatal'),
+    (
+        'camera',
+        'image',
+        'image topic of the driver, with camera_info beside it; several with commas: '
+        'front/image_raw,left/image_raw. Then the outputs stand under front and left',
+    ),
+    ('compressed', '', 'subscribe to the compressed image (true, false)'),
+    ('model', '', 'ONNX or engine file; empty here and there: the model of the package'),
+    ('engine', '', 'what runs the network: auto, openvino, tensorrt, ...'),
+    ('precision', '', 'auto, fp32, fp16, bf16 or int8'),
+)
+OVERRIDES = {
+    'use_sim_time': bool,
+    'autostart': bool,
+    'compressed': bool,
+    'model': str,
+    'engine': str,
+    'precision': str,
+}
+TRUTH = {'true': True, 'false': False}
+
+
+def overrides(given: Dict[str, str]) -> Dict[str, Any]:
+    """Return the node's parameters that arguments were given for."""
+    parameters: Dict[str, Any] = {}
+    for name, kind in OVERRIDES.items():
+        text = given[name]
+        if not text:
+            continue
+        if kind is bool and text.lower() not in TRUTH:
+            raise ValueError(f'{name} is {text!r}; give true or false')
+        parameters[name] = TRUTH[text.lower()] if kind is bool else text
+    cameras = camera_names(given['camera'])
+    if cameras:
+        parameters['cameras'] = cameras
+    return parameters
+
+
+def camera_topics(camera: str) -> List[str]:
+    return [topic.strip() for topic in camera.split(',')]
+
+
+def camera_names(camera: str) -> List[str]:
+    """Names of several cameras; of a single one, none: its topics have no prefix."""
+    topics = camera_topics(camera)
+    if len(topics) == 1:
+        return []
+    names = [posixpath.dirname(topic).strip('/') for topic in topics]
+    if '' in names or len(set(names)) < len(names):
+        raise ValueError(
+            f'camera is {camera!r}; several topics need namespaces that differ, '
+            'as in front/image_raw,left/image_raw'
+        )
+    return names
+
+
+def remappings(given: Dict[str, str]) -> List[Tuple[str, str]]:
+    """Connect the node's inputs with the drivers' topics."""
+    camera = given['camera']
+    transport = '/compressed' if given['compressed'].lower() == 'true' else ''
+    pairs = []
+    for name, topic in zip(camera_names(camera) or [''], camera_topics(camera)):
+        info = posixpath.join(posixpath.dirname(topic), 'camera_info')
+        pairs.append((posixpath.join(name, 'image'), topic + transport))
+        pairs.append((posixpath.join(name, 'camera_info'), info))
+    return pairs
+
+
+def start(context: LaunchContext) -> List[LifecycleNode]:
+    given = {name: LaunchConfiguration(name).perform(context).strip() for name, _, _ in ARGUMENTS}
+    return [
+        LifecycleNode(
+            package='segformer_ros',
+            executable='segmentation_node',
+            name='segmentation_node',
+            namespace=given['namespace'],
+            parameters=[given['params_file'], overrides(given)],
+            remappings=remappings(given),
+            ros_arguments=['--log-level', given['log_level']],
+            output='screen',
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    profile = os.path.join(SHARE, 'config', 'fastdds.xml')
+    transport = (
+        []
+        if any(map(os.environ.get, FASTDDS_VARIABLES))
+        else [SetEnvironmentVariable(name, profile) for name in FASTDDS_VARIABLES]
+    )
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, default, description in ARGUMENTS
+            ),
+            *transport,
+            OpaqueFunction(function=start),
+        ]
+    )

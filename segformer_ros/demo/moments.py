@@ -1,0 +1,146 @@
+"""Moments: what a recording holds of each frame, put together by the stamp."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Dict, Iterator, NamedTuple, Optional
+
+import numpy as np
+
+from segformer_ros.drivable import Corridor, DrivableArea, GridNumbers
+from segformer_ros.frame import Frame, Stamp
+from segformer_ros.recording.bag import recording_types
+from segformer_ros.replay_report import ReplayReport
+from segformer_ros.results import SegmentedView
+
+_IMAGE = '/image/compressed'
+_MASK = '/segmentation/mask'
+_OVERLAY = '/segmentation/overlay/compressed'
+_LABELS = '/labels'
+_AREA = '/drivable_area'
+_GRID = '/drivable_area/grid'
+_REPORT = '/replay/report'
+_DIAGNOSTICS = '/diagnostics'
+
+_VIEW_TOPICS = (_IMAGE, _MASK, _OVERLAY, _LABELS, _AREA, _GRID)
+
+
+class _Moment(NamedTuple):
+    stamp_ns: int
+    messages: Dict[str, Any]
+
+
+class Recording:
+    """The demo's mcap, read back; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        from rosbags.rosbag2 import Reader
+
+        self._reader = Reader(path)
+        self._types = recording_types()
+
+    def __enter__(self) -> Recording:
+        self._reader.open()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._reader.close()
+
+    @property
+    def masks(self) -> int:
+        """How many masks there are."""
+        return sum(c.msgcount for c in self._reader.connections if c.topic == _MASK)
+
+    def report(self) -> Optional[ReplayReport]:
+        """The replay's report; None where the recording was ended before."""
+        last = self._last(_REPORT)
+        return None if last is None else ReplayReport.from_json(last.data)
+
+    def engine_facts(self) -> Dict[str, str]:
+        """What the node last said of its engine in its diagnostics, if anything."""
+        last = self._last(_DIAGNOSTICS)
+        for status in last.status if last is not None else ():
+            if status.name.endswith(': engine'):
+                return {pair.key: pair.value for pair in status.values}
+        return {}
+
+    def views(self) -> Iterator[SegmentedView]:
+        """All frames that have both an image and a mask, in the order of their stamps."""
+        complete = (m for m in self._moments() if {_IMAGE, _MASK} <= m.messages.keys())
+        for index, moment in enumerate(complete):
+            messages = moment.messages
+            yield SegmentedView(
+                key=f'{index:06d}',
+                stamp_ns=moment.stamp_ns,
+                image=Frame.from_compressed(messages[_IMAGE]).pixels,
+                labels=Frame.from_image(messages[_MASK]).pixels,
+                overlay=_decoded(messages.get(_OVERLAY)),
+                truth=_pixels(messages.get(_LABELS)),
+                area=_area(messages.get(_AREA)),
+                grid=_grid(messages.get(_GRID)),
+            )
+
+    def _moments(self) -> Iterator[_Moment]:
+        """Messages of the same stamp put together."""
+        wanted = [c for c in self._reader.connections if c.topic in _VIEW_TOPICS]
+        messages = self._reader.messages(wanted)
+        for stamp_ns, group in groupby(messages, key=lambda message: message[1]):
+            yield _Moment(
+                stamp_ns,
+                {
+                    connection.topic: self._types.deserialize_cdr(data, connection.msgtype)
+                    for connection, _, data in group
+                },
+            )
+
+    def _last(self, topic: str) -> Optional[Any]:
+        """The last message of a topic."""
+        last = None
+        for connection in [c for c in self._reader.connections if c.topic == topic]:
+            for _, _, data in self._reader.messages([connection]):
+                last = self._types.deserialize_cdr(data, connection.msgtype)
+        return last
+
+
+def _decoded(message: Any) -> Optional[np.ndarray]:
+    return None if message is None else Frame.from_compressed(message).pixels
+
+
+def _pixels(message: Any) -> Optional[np.ndarray]:
+    return None if message is None else Frame.from_image(message).pixels
+
+
+def _area(message: Any) -> Optional[DrivableArea]:
+    """The drivable area; None where it is not in metres."""
+    if message is None or not message.calibrated:
+        return None
+    stamp = message.header.stamp
+    return DrivableArea(
+        Stamp(stamp.sec, stamp.nanosec),
+        message.image_height,
+        message.image_width,
+        valid=message.valid,
+        reason=message.reason,
+        calibrated=True,
+        road_fraction=message.road_fraction,
+        sidewalk_fraction=message.sidewalk_fraction,
+        column=message.column,
+        boundary_row=message.boundary_row,
+        blocking_class=message.blocking_class,
+        confidence=message.confidence,
+        bearing=message.bearing,
+        free_distance=message.free_distance,
+        distance_sigma=message.distance_sigma,
+        corridor=Corridor(
+            message.corridor_width, message.corridor_distance, message.corridor_blocking_class
+        ),
+    )
+
+
+def _grid(message: Any) -> Optional[GridNumbers]:
+    if message is None:
+        return None
+    info = message.info
+    cells = np.asarray(message.data, np.int8).reshape(info.height, info.width)
+    return GridNumbers(info.resolution, info.origin.position.x, info.origin.position.y, cells)

@@ -1,0 +1,137 @@
+"""ROS 2, and whether its transport can carry images."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Iterator, Optional
+
+from segformer_ros.doctor.finding import Finding, Verdict
+from segformer_ros.resources import share_path
+
+_PART = 'ROS 2'
+
+PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+SHARED_MEMORY = Path('/dev/shm')
+RECEIVE_BUFFER = Path('/proc/sys/net/core/rmem_max')
+
+_SEGMENT_NEEDED = 16 * 2**20
+"""Bytes of shared memory with which two 1080p frames are on their way at once."""
+_BUFFER_NEEDED = 8 * 2**20
+
+# Module, what for, and the verdict where it is missing.
+_NEIGHBOURS = (
+    ('vision_msgs', 'segmentation/label_info is not published', Verdict.WARNING),
+    ('tf2_ros', "the camera's mount must be given as parameters", Verdict.WARNING),
+)
+
+
+def examine_ros() -> Iterator[Finding]:
+    """The distribution, our messages, the middleware and its transport."""
+    if importlib.util.find_spec('rclpy') is None:
+        yield Finding(
+            _PART, 'rclpy', Verdict.ABSENT, 'ROS 2 is not here; the nodes cannot run',
+            'source /opt/ros/DISTRO/setup.bash, or start commands with ./run',
+        )  # fmt: skip
+        return
+    yield Finding(_PART, 'distribution', Verdict.OK, os.environ.get('ROS_DISTRO', 'unknown'))
+    yield _messages()
+    for module, loss, verdict in _NEIGHBOURS:
+        here = importlib.util.find_spec(module) is not None
+        package = f'ros-$ROS_DISTRO-{module.replace("_", "-")}'
+        yield Finding(
+            _PART, module, Verdict.OK if here else verdict, 'installed' if here else loss,
+            '' if here else f'sudo apt-get install {package}',
+        )  # fmt: skip
+    middleware = _middleware()
+    yield Finding(_PART, 'middleware', Verdict.OK, middleware)
+    if 'fastrtps' in middleware:
+        yield profile_finding(os.environ.get(PROFILE_VARIABLE))
+        yield _shared_memory()
+    elif 'cyclone' in middleware:
+        yield _receive_buffer()
+
+
+def profile_finding(profile: Optional[str]) -> Finding:
+    """Whether Fast DDS has a shared-memory segment that holds frames."""
+    name = 'Fast DDS profile'
+    cure = f'export {PROFILE_VARIABLE}={_shipped_profile()}, for the camera driver too'
+    if not profile:
+        return Finding(
+            _PART, name, Verdict.WARNING,
+            f'{PROFILE_VARIABLE} is not set: the default segment of 0.5 MB holds no frame, so '
+            'most frames of 1080p are lost between processes', cure,
+        )  # fmt: skip
+    try:
+        segment = _segment_size(Path(profile))
+    except (OSError, ElementTree.ParseError, ValueError) as error:
+        return Finding(_PART, name, Verdict.BROKEN, f'{profile} cannot be read: {error}', cure)
+    if segment < _SEGMENT_NEEDED:
+        return Finding(
+            _PART, name, Verdict.WARNING,
+            f'{profile} gives shared memory of {segment / 2**20:.1f} MiB, too little for images',
+            cure,
+        )  # fmt: skip
+    return Finding(_PART, name, Verdict.OK, f'{profile}, {segment / 2**20:.0f} MiB segments')
+
+
+def _segment_size(profile: Path) -> int:
+    """Largest shared-memory segment that a profile gives, bytes; 0 where it gives none."""
+    tree = ElementTree.parse(profile)
+    sizes = [int(e.text or 0) for e in tree.iter() if e.tag.rpartition('}')[2] == 'segment_size']
+    return max(sizes, default=0)
+
+
+def _shipped_profile() -> str:
+    try:
+        return str(share_path('config/fastdds.xml'))
+    except FileNotFoundError:
+        return '.../segformer_ros/config/fastdds.xml'
+
+
+def _middleware() -> str:
+    chosen = os.environ.get('RMW_IMPLEMENTATION')
+    if chosen:
+        return chosen
+    from rclpy.utilities import get_rmw_implementation_identifier
+
+    return str(get_rmw_implementation_identifier())
+
+
+def _messages() -> Finding:
+    if importlib.util.find_spec('segformer_ros.msg') is None:
+        return Finding(
+            _PART, 'own messages', Verdict.BROKEN, 'not built',
+            'colcon build, then source install/setup.bash; or start commands with ./run',
+        )  # fmt: skip
+    return Finding(_PART, 'own messages', Verdict.OK, 'segformer_ros/msg/DrivableArea')
+
+
+def _shared_memory() -> Finding:
+    try:
+        usage = shutil.disk_usage(SHARED_MEMORY)
+    except OSError as error:
+        return Finding(
+            _PART, str(SHARED_MEMORY), Verdict.BROKEN, str(error), 'mount a tmpfs there'
+        )
+    detail = f'{usage.free / 2**20:.0f} of {usage.total / 2**20:.0f} MiB free'
+    if usage.free < 4 * _SEGMENT_NEEDED:
+        return Finding(
+            _PART, str(SHARED_MEMORY), Verdict.WARNING, f'{detail}: too little for images',
+            'start the container with --shm-size=1g (or --ipc=host)',
+        )  # fmt: skip
+    return Finding(_PART, str(SHARED_MEMORY), Verdict.OK, detail)
+
+
+def _receive_buffer() -> Finding:
+    size = int(RECEIVE_BUFFER.read_text())
+    detail = f'net.core.rmem_max is {size / 2**20:.1f} MiB'
+    if size < _BUFFER_NEEDED:
+        return Finding(
+            _PART, 'receive buffer', Verdict.WARNING, f'{detail}: images are lost',
+            'sudo sysctl -w net.core.rmem_max=67108864, and see doc/transport.md',
+        )  # fmt: skip
+    return Finding(_PART, 'receive buffer', Verdict.OK, detail)

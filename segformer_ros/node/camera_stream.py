@@ -1,0 +1,187 @@
+"""Camera stream: all topics of one camera, from its images in to what is published of them."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple, Union
+
+from rclpy.lifecycle import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from segformer_ros.engines.fit import STRIDE, fit_frame
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelSpec
+from segformer_ros.node.camera_geometry import CameraGeometry
+from segformer_ros.node.clocks import Now
+from segformer_ros.node.drivable_output import DrivableOutput, SegmentedImage
+from segformer_ros.node.label_info import VisionMessages
+from segformer_ros.node.mask_output import MaskDemand, MaskOutput
+from segformer_ros.node.parameters import DrivableSettings, MountSettings, Settings
+from segformer_ros.node.statistics import CameraStatistics
+from segformer_ros.node.transforms import TransformSource
+from segformer_ros.segmentation import Segmentation
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:  # before ROS 2 Iron
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+
+ImageMessage = Union[Image, CompressedImage]
+
+
+class Demand(NamedTuple):
+    """What is subscribed to of one camera. free: train ids whose blocked rows would help."""
+
+    masks: MaskDemand
+    drivable: bool
+    free: Tuple[int, ...]
+
+    @property
+    def anything(self) -> bool:
+        """Whether a frame must be segmented at all."""
+        return self.drivable or any(self.masks)
+
+    @property
+    def confidence(self) -> bool:
+        """Whether the engine must give its confidence."""
+        return self.drivable or self.masks.confidence
+
+
+class Shared(NamedTuple):
+    """What the streams of all cameras have in common; None for what is not installed."""
+
+    spec: ModelSpec
+    vision: Optional[VisionMessages]
+    transforms: Optional[TransformSource]
+
+
+class CameraStream:
+    """Subscriptions, publishers and figures of one camera.
+
+    The worker calls `frame`, `demand` and `publish`, the executor everything else.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        shared: Shared,
+        settings: Callable[[], Settings],
+        mount: Callable[[], MountSettings],
+    ) -> None:
+        def configuration() -> Tuple[DrivableSettings, MountSettings]:
+            return settings().drivable, mount()
+
+        self.name = name
+        self.statistics = CameraStatistics()
+        self._node = node
+        self._clock = node.get_clock()
+        self._prefix = f'{name}/' if name else ''
+        self._settings = settings
+        self._spec = shared.spec
+        self._geometry = CameraGeometry(shared.transforms)
+        class_map = shared.spec.class_map
+        self._masks = MaskOutput(node, self._prefix, class_map, shared.vision)
+        self.drivable = DrivableOutput(
+            node, self._prefix, class_map, configuration, self._geometry
+        )
+        self._subscriptions: List[Any] = []
+
+    def start(self, deliver: Callable[[str, ImageMessage], None]) -> None:
+        """Publish the label info, then hand every image to `deliver` with the camera's name."""
+
+        def on_image(message: ImageMessage) -> None:
+            now, stamp = Now.of(self._clock), message.header.stamp
+            self.statistics.arrived(now.steady, stamp.sec * 1_000_000_000 + stamp.nanosec)
+            self.drivable.image_arrived(now, message.header)
+            deliver(self.name, message)
+
+        self._masks.publish_label_info()
+        self._subscriptions = [
+            self._node.create_subscription(
+                CameraInfo,
+                f'{self._prefix}camera_info',
+                self._on_camera_info,
+                qos_profile_sensor_data,
+            ),
+            self._subscribe_images(on_image),
+        ]
+
+    def stop(self) -> None:
+        """Let no more images in."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def destroy(self) -> None:
+        """Give back everything that the node made for this camera."""
+        self.stop()
+        for publisher in (*self._masks.publishers, *self.drivable.publishers):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    @property
+    def topic(self) -> str:
+        """Full name of the image topic, as it is remapped."""
+        return str(self._node.resolve_topic_name(f'{self._prefix}image'))
+
+    @property
+    def publishers_found(self) -> int:
+        """How many publishers the image topic has."""
+        return int(self._node.count_publishers(self.topic))
+
+    @property
+    def demand(self) -> Demand:
+        """What is subscribed to now."""
+        return Demand(self._masks.demand, self.drivable.wanted, self.drivable.wanted_drivable)
+
+    @staticmethod
+    def frame(message: ImageMessage) -> Frame:
+        """View the message's pixels, or decode them; raises FrameError."""
+        if isinstance(message, CompressedImage):
+            return Frame.from_compressed(message)
+        return Frame.from_image(message)
+
+    def publish(
+        self, demand: Demand, message: ImageMessage, frame: Frame, result: Segmentation
+    ) -> None:
+        """Publish what is wanted of a segmented frame, under the header of its message."""
+        header, settings = message.header, self._settings()
+        self._masks.publish(demand.masks, header, frame, result, self._geometry.info)
+        now = Now.of(self._clock)
+        self.statistics.published(now.steady, now.age(frame.stamp.ns))
+        area = None
+        if demand.drivable or (demand.masks.any_overlay and settings.overlay_boundary):
+            area = self.drivable.estimate(self._segmented(frame, result))
+        if area and demand.drivable:
+            self.drivable.publish(header, area)
+        if demand.masks.any_overlay:  # for people, who can wait longer than planners
+            self._masks.publish_overlay(demand.masks, header, frame, result, area, settings)
+
+    def _segmented(self, frame: Frame, result: Segmentation) -> SegmentedImage:
+        size = (frame.height, frame.width)
+        seen = fit_frame(size, self._spec.size, self._spec.fit).content[0] / STRIDE
+        cell = result.labels.shape[0] / seen
+        return SegmentedImage(
+            frame.frame_id,
+            frame.stamp,
+            size,
+            result.labels,
+            result.confidence,
+            cell,
+            result.blocked,
+        )
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._geometry.info = message
+
+    def _subscribe_images(self, callback: Callable[[ImageMessage], None]) -> Any:
+        message_type = CompressedImage if self._settings().compressed else Image
+        arguments = (message_type, f'{self._prefix}image', callback, qos_profile_sensor_data)
+        try:
+            events = SubscriptionEventCallbacks(message_lost=self._on_lost)
+            return self._node.create_subscription(*arguments, event_callbacks=events)
+        except UnsupportedEventTypeError:
+            return self._node.create_subscription(*arguments)
+
+    def _on_lost(self, lost: Any) -> None:
+        self.statistics.lost_in_transport(Now.of(self._clock).steady, lost.total_count)

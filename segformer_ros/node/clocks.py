@@ -1,0 +1,31 @@
+"""The two clocks of the node."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import NamedTuple
+
+from rclpy.clock import Clock
+
+_NANOSECONDS = 1_000_000_000
+
+
+class Now(NamedTuple):
+    """One moment: `steady` in seconds for silences and rates, `ros` for ages of stamps."""
+
+    steady: float
+    ros_ns: int
+
+    @classmethod
+    def of(cls, clock: Clock) -> Now:
+        """Read both clocks."""
+        return cls(monotonic(), clock.now().nanoseconds)
+
+    @property
+    def ros(self) -> float:
+        """Seconds of the ROS clock, which stamps are by."""
+        return self.ros_ns / _NANOSECONDS
+
+    def age(self, stamp_ns: int) -> float:
+        """Seconds since a stamp in nanoseconds."""
+        return (self.ros_ns - stamp_ns) / _NANOSECONDS

@@ -1,0 +1,159 @@
+"""Diagnostics: how the cameras and the engine are doing, in words and figures."""
+
+from __future__ import annotations
+
+from typing import Dict, List, NamedTuple, Optional
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from segformer_ros.node.engine_keeper import EngineState
+from segformer_ros.node.inbox import Tally
+from segformer_ros.node.statistics import RECENT, CameraFigures
+
+TOLERATED_LOSS = 0.005
+"""Share of lost frames from which a camera gets a warning."""
+
+STRANGE_AGE = 10.0
+"""Seconds; a mask that is further off the present has a stamp by another clock."""
+
+OK, WARN, ERROR, STALE = (
+    DiagnosticStatus.OK,
+    DiagnosticStatus.WARN,
+    DiagnosticStatus.ERROR,
+    DiagnosticStatus.STALE,
+)
+
+_PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+
+_CURES: Dict[str, str] = {
+    'rmw_fastrtps_cpp': f'give the camera driver and this node {_PROFILE}={{profile}}',
+    'rmw_fastrtps_dynamic_cpp': f'give the camera driver and this node {_PROFILE}={{profile}}',
+    'rmw_cyclonedds_cpp': (
+        "raise net.core.rmem_max and CycloneDDS' SocketReceiveBufferSize "
+        '(doc/transport.md has the lines)'
+    ),
+}
+"""What to do about lost frames, by middleware."""
+
+
+class CameraState(NamedTuple):
+    """All that is known of one camera.
+
+    idle: why its frames are not segmented though nothing is wrong; else empty. uncalibrated: why
+    its drivable area is without metres; empty where it is not, or nobody wants it.
+    """
+
+    name: str
+    topic: str
+    publishers: int
+    figures: CameraFigures
+    tally: Tally
+    idle: str
+    uncalibrated: str
+
+
+class Verdict(NamedTuple):
+    """Level of a status and its message."""
+
+    level: bytes
+    message: str
+
+
+def camera_status(
+    node: str, camera: CameraState, silent_after: float, cure: str
+) -> DiagnosticStatus:
+    """Status of one camera."""
+    verdict = camera_verdict(camera, silent_after, cure)
+    figures, tally = camera.figures, camera.tally
+    values = {
+        'topic': camera.topic,
+        'rate in (Hz)': f'{figures.rate_in:.1f}',
+        'rate out (Hz)': f'{figures.rate_out:.1f}',
+        'age p50 (ms)': f'{figures.age.p50 * 1e3:.1f}',
+        'age p99 (ms)': f'{figures.age.p99 * 1e3:.1f}',
+        **{name: str(count) for name, count in tally._asdict().items()},
+        'lost': str(figures.lost),
+        'last problem': figures.last_problem,
+    }
+    name = f'camera {camera.name}' if camera.name else 'camera'
+    return _status(f'{node}: {name}', camera.name or 'camera', verdict, values)
+
+
+def camera_verdict(camera: CameraState, silent_after: float, cure: str) -> Verdict:
+    """Level and message of a camera: the worst of what is wrong with it comes first."""
+    figures = camera.figures
+    losses = _losses(figures, cure)
+    if figures.silence is None or figures.silence > silent_after:
+        # At Fast DDS defaults next to nothing of a 1080p stream arrives: that is no dead camera.
+        return Verdict(STALE, '; '.join(filter(None, (_silence(camera), losses))))
+    complaints = [
+        complaint
+        for complaint in (
+            losses,
+            _clocks(figures),
+            f'frames without a mask: {figures.last_problem}' if figures.recent_problem else '',
+            f'drivable area without metres: {camera.uncalibrated}' if camera.uncalibrated else '',
+        )
+        if complaint
+    ]
+    if complaints:
+        return Verdict(WARN, '; '.join(complaints))
+    return Verdict(OK, camera.idle or f'segmenting at {figures.rate_out:.1f} Hz')
+
+
+def engine_status(node: str, state: EngineState, alive: bool) -> DiagnosticStatus:
+    """Status of the engine."""
+    if not alive:
+        verdict = Verdict(ERROR, 'the segmentation thread has ended; restart the node')
+    elif state.failure:
+        verdict = Verdict(ERROR, f'the engine failed: {state.failure}')
+    else:
+        verdict = Verdict(OK, 'running')
+    values = {**state.facts, 'restarts': str(state.restarts)}
+    return _status(f'{node}: engine', state.facts.get('device', ''), verdict, values)
+
+
+def loss_cure(middleware: str, profile: Optional[str]) -> str:
+    """What to do about frames that are lost on the way, for this middleware."""
+    cure = _CURES.get(middleware, f'see doc/transport.md for {middleware}')
+    return cure.format(profile=profile or '.../segformer_ros/config/fastdds.xml')
+
+
+def _silence(camera: CameraState) -> str:
+    if camera.publishers == 0:
+        return f'nobody publishes on {camera.topic}; start the camera, or remap the topic'
+    if camera.figures.silence is None:
+        return f'no image has come on {camera.topic} yet, though it has a publisher'
+    return f'silent: the last image on {camera.topic} came {camera.figures.silence:.1f} s ago'
+
+
+def _losses(figures: CameraFigures, cure: str) -> str:
+    expected = figures.recently_lost + figures.rate_in * RECENT
+    if figures.recently_lost <= TOLERATED_LOSS * expected:
+        return ''
+    return (
+        f'{figures.recently_lost} of {expected:.0f} frames were lost on the way here in the last '
+        f'{RECENT:g} s; {cure}'
+    )
+
+
+def _clocks(figures: CameraFigures) -> str:
+    if not abs(figures.age.p50) > STRANGE_AGE:  # it is NaN at first
+        return ''
+    return (
+        f'the stamps are {figures.age.p50:.3g} s off the clock of this node; play recordings with '
+        '--clock and set use_sim_time, or synchronise the clocks'
+    )
+
+
+def _status(
+    name: str, hardware: str, verdict: Verdict, values: Dict[str, str]
+) -> DiagnosticStatus:
+    pairs: List[KeyValue] = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(
+        level=verdict.level,
+        name=name,
+        message=verdict.message,
+        hardware_id=hardware,
+        values=pairs,
+    )

@@ -1,0 +1,120 @@
+"""Engine keeper: keeps one engine running through bad frames and broken devices."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+
+from segformer_ros.engines import Engine, EngineError, Wanted
+from segformer_ros.frame import Frame
+from segformer_ros.segmentation import Segmentation
+
+FAILURES = 3
+"""Calls that fail one after another before the engine counts as broken."""
+
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 30.0
+"""Seconds before the first and before later attempts to start a broken engine again."""
+
+Result = Union[Segmentation, EngineError]
+
+
+class EngineState(NamedTuple):
+    """How the engine is, for diagnostics.
+
+    failure: why it is broken, in words; empty where it is not. restarts: how often it was started
+    again with success.
+    """
+
+    failure: str
+    restarts: int
+    facts: Dict[str, str]
+
+
+class EngineKeeper:
+    """Runs an engine in the one thread that calls it; `state` may be read from any thread.
+
+    A call that fails costs its own frames only. After FAILURES calls in a row the engine is
+    stopped, and started again after a wait that doubles with each attempt that fails.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._failures = 0
+        self._wait = FIRST_WAIT
+        self._retry_at: Optional[float] = None
+        self._state = EngineState('', 0, {})
+
+    @property
+    def state(self) -> EngineState:
+        """How the engine is."""
+        return self._state
+
+    @property
+    def retry_in(self) -> Optional[float]:
+        """Seconds until a broken engine is started again; None where it runs."""
+        return None if self._retry_at is None else max(0.0, self._retry_at - self._clock())
+
+    def open(self) -> None:
+        """Start the engine; raises what it raises."""
+        self._engine.activate()
+        self._state = EngineState('', self._state.restarts, self._engine.facts())
+
+    def close(self) -> None:
+        """Stop the engine for good."""
+        self._engine.deactivate()
+
+    def revive(self) -> bool:
+        """Try to start a broken engine again; tell whether it runs."""
+        try:
+            self._engine.deactivate()
+            self._engine.activate()
+        except Exception as error:
+            self._break(f'cannot be started again: {_words(error)}')
+            return False
+        self._failures = 0
+        self._retry_at = None
+        # It counts as whole again with its first frame.
+        failure, restarts, _ = self._state
+        self._state = EngineState(failure, restarts + 1, self._engine.facts())
+        return True
+
+    def segment(self, frames: Sequence[Frame], wanted: Wanted) -> List[Result]:
+        """Segment frames; each gets its Segmentation or the error that it met."""
+        results = self._call(frames, wanted)
+        if isinstance(results, EngineError):
+            if len(frames) == 1:
+                return [results]
+            # One bad frame must not cost the others.
+            return [self.segment([frame], wanted)[0] for frame in frames]
+        return list(results)
+
+    def _call(
+        self, frames: Sequence[Frame], wanted: Wanted
+    ) -> Union[List[Segmentation], EngineError]:
+        try:
+            results = self._engine.segment(frames, wanted)
+        except Exception as error:  # a library's own kind must not end the node
+            self._failures += len(frames) == 1
+            if self._failures >= FAILURES and self._retry_at is None:
+                self._break(f'{self._failures} frames failed in a row: {_words(error)}')
+            return error if isinstance(error, EngineError) else EngineError(_words(error))
+        if self._state.failure:
+            self._state = self._state._replace(failure='')
+        self._failures = 0
+        self._wait = FIRST_WAIT
+        return results
+
+    def _break(self, failure: str) -> None:
+        self._retry_at = self._clock() + self._wait
+        self._wait = min(2 * self._wait, LONGEST_WAIT)
+        self._state = EngineState(failure, self._state.restarts, self._state.facts)
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, EngineError) else f'{type(error).__name__}: {error}'

@@ -1,0 +1,206 @@
+"""./run evaluate-live: a recording through the real nodes, scored against its labels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, Dict, List, Mapping, Optional
+
+import yaml
+
+from segformer_ros.arguments import (
+    LOCATION_HELP,
+    add_merge_argument,
+    add_source_arguments,
+    merged_classes,
+    source_options,
+)
+from segformer_ros.demo.play import DemoError, check_ros
+from segformer_ros.demo.processes import NodeCommand, Nodes, Value
+from segformer_ros.engines import ENGINES
+from segformer_ros.errors import explained
+from segformer_ros.metrics.text import scores_text
+from segformer_ros.resources import share_path
+from segformer_ros.sources import Source, SourceError, open_source
+from segformer_ros.table import format_table
+
+DEFAULT_DRIVE = 'street:'
+DEFAULT_OUT = Path('out/live')
+
+SEGMENTATION, EVALUATOR, REPLAY = 'segmentation node', 'evaluator', 'replay'
+
+_POLL = 0.1
+_SCORING = 600.0
+"""Seconds that the evaluator may take to score after the replay has ended."""
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run the live evaluation; returns the exit code."""
+    # Being told to end is an interruption too: the nodes must not be left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parsed = _parser().parse_args(arguments)
+    return explained('evaluate-live', lambda: run(parsed))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play a recording through the nodes and print what the evaluator found."""
+    check_ros()
+    source = open_source(arguments.input, source_options(arguments))
+    if not source.labelled:
+        raise SourceError(
+            f'{arguments.input} has no truth; give --labels FOLDER or --label-topic TOPIC'
+        )
+    folder: Path = arguments.out
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ('metrics.json', 'live.json'):
+        (folder / name).unlink(missing_ok=True)
+    with Nodes() as nodes:
+        nodes.start(SEGMENTATION, _segmentation(arguments, source))
+        nodes.start(EVALUATOR, _evaluator(arguments, source))
+        nodes.start(REPLAY, _replay(arguments))
+        _wait(nodes)
+    metrics, live = (
+        json.loads((folder / name).read_text(encoding='utf-8'))
+        for name in ('metrics.json', 'live.json')
+    )
+    print(scores_text(metrics))
+    print()
+    print(live_text(live))
+    print(f'\n{folder}: metrics.json, live.json')
+    return 0
+
+
+def live_text(live: Mapping[str, Any]) -> str:
+    """What live.json holds, as a table."""
+    rows = [
+        (title, _number(live[name]))
+        for name, title in (
+            ('published', 'images published'),
+            ('images', 'images seen here'),
+            ('masks', 'masks'),
+            ('dropped', 'images without a mask'),
+            ('pairs', 'masks with truth'),
+            ('jitter_ms', 'jitter, ms'),
+        )
+    ]
+    for name, title in (
+        ('latency_ms', 'latency, image to mask'),
+        ('age_ms', 'age of the masks'),
+        ('interval_ms', 'interval of the masks'),
+    ):
+        if live[name] is not None:
+            figures = ' / '.join(_number(live[name][part]) for part in ('p50', 'p99'))
+            rows.append((f'{title}, p50 / p99 ms', figures))
+    return format_table(('', ''), rows)
+
+
+def _number(value: Any) -> str:
+    return '-' if value is None else f'{value:.1f}' if isinstance(value, float) else str(value)
+
+
+def _wait(nodes: Nodes) -> None:
+    """Wait until the evaluator has ended by itself; raises DemoError where a node fails."""
+    deadline = float('inf')
+    while nodes.code(EVALUATOR) is None:
+        if nodes.code(SEGMENTATION) is not None:
+            raise DemoError(_failure(SEGMENTATION, nodes))
+        if nodes.code(REPLAY):
+            raise DemoError(_failure(REPLAY, nodes))
+        if nodes.code(REPLAY) is not None:
+            deadline = min(deadline, monotonic() + _SCORING)
+        if monotonic() > deadline:
+            raise DemoError(f'the evaluator has not ended {_SCORING:g} s after the replay')
+        sleep(_POLL)
+    if nodes.code(EVALUATOR):
+        raise DemoError(_failure(EVALUATOR, nodes))
+
+
+def _failure(name: str, nodes: Nodes) -> str:
+    return f'the {name} ended with exit code {nodes.code(name)}; its last lines stand above'
+
+
+def _segmentation(arguments: argparse.Namespace, source: Source) -> NodeCommand:
+    parameters: Dict[str, Value] = {}
+    for name in ('engine', 'model', 'precision'):
+        value = getattr(arguments, name)
+        if value:
+            parameters[name] = value
+    if parameters.get('model'):
+        parameters['model'] = str(Path(str(parameters['model'])).resolve())
+    for text in arguments.param:
+        name, separator, value = text.partition(':=')
+        if not separator:
+            raise DemoError(f'--param {text}: give NAME:=VALUE, as in upsampling:=fast')
+        parameters[name] = yaml.safe_load(value)
+    return NodeCommand(
+        'segmentation_node', parameters, files=(str(share_path('config/segment.yaml')),)
+    )
+
+
+def _evaluator(arguments: argparse.Namespace, source: Source) -> NodeCommand:
+    parameters: Dict[str, Value] = {
+        'output': str(arguments.out),
+        'frames': len(source),
+        'label_tolerance': arguments.label_tolerance,
+        'merge': ';'.join(','.join(group) for group in merged_classes(arguments)),
+        'quiet': 0.0,
+    }
+    if arguments.classes:
+        parameters['class_map'] = arguments.classes
+    if source.pose is not None:
+        for name in ('height', 'pitch', 'roll', 'yaw', 'x', 'y'):
+            parameters[f'mount.{name}'] = float(getattr(source.pose, name))
+    return NodeCommand('evaluator_node', parameters)
+
+
+def _replay(arguments: argparse.Namespace) -> NodeCommand:
+    return NodeCommand(
+        'replay_node',
+        {
+            'input': arguments.input,
+            'topic': arguments.topic,
+            'label_topic': arguments.label_topic,
+            'label_tolerance': arguments.label_tolerance,
+            'labels': str(arguments.labels or ''),
+            'fps': arguments.fps,
+            'rate': arguments.rate,
+            'wait_for': 2,
+        },
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='./run evaluate-live',
+        description='Play a recording through the real replay and segmentation nodes over DDS, '
+        'and score the masks that come out: the same metrics as `segformer evaluate`, and the '
+        'age of the masks, drops and jitter.',
+    )
+    parser.add_argument('--input', default=DEFAULT_DRIVE, help=LOCATION_HELP)
+    parser.add_argument(
+        '--out', type=Path, default=DEFAULT_OUT, help=f'folder (default: {DEFAULT_OUT})'
+    )
+    add_source_arguments(parser)
+    add_merge_argument(parser)
+    parser.add_argument(
+        '--rate', type=float, default=1.0,
+        help='times the recorded speed (default: 1); 0: as fast as the node takes it, '
+        'without drops',
+    )  # fmt: skip
+    parser.add_argument('--engine', default='', choices=('', 'auto', *ENGINES))
+    parser.add_argument('--model', default='', help='model file (default: the bundled one)')
+    parser.add_argument('--precision', default='', help='arithmetic of the network')
+    parser.add_argument('--classes', default='', help='class map, where it is not Cityscapes')
+    parser.add_argument(
+        '--param', action='append', default=[], metavar='NAME:=VALUE',
+        help='another parameter of the segmentation node; may be given again',
+    )  # fmt: skip
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""The evaluator node: scores the masks of a running segmentation node against labels."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Dict, List, Optional
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
+from tqdm import tqdm
+
+from segformer_ros.camera import Calibration, CameraError
+from segformer_ros.cdr import header_stamp
+from segformer_ros.classes import load_class_map
+from segformer_ros.drivable import calibration_from_camera_info
+from segformer_ros.frame import Frame, FrameError
+from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
+from segformer_ros.metrics.document import (
+    NAMED_NOTES,
+    InputFacts,
+    Note,
+    Tally,
+    metrics_document,
+    write_json,
+)
+from segformer_ros.metrics.live import LivePath, Pair
+from segformer_ros.metrics.spool import PairSpool
+from segformer_ros.node.drivable_settings import mount_pose
+from segformer_ros.node.mask_output import LATCHED
+from segformer_ros.node.parameter import Change, ParameterError, parameter
+from segformer_ros.node.parameters import MountSettings
+from segformer_ros.node.process import run_node, spin
+from segformer_ros.node.start_parameters import start_settings
+from segformer_ros.replay_report import ReplayReport
+from segformer_ros.segmentation import Segmentation, StageTimes
+
+NODE_NAME = 'evaluator_node'
+
+METRICS_JSON, LIVE_JSON = 'metrics.json', 'live.json'
+
+QUEUE = 100
+"""Masks and labels kept while this node is busy."""
+
+_SETTLE = 1.0
+"""Seconds without a mask, after the replay's report, at which the evaluation ends."""
+_NO_TIMES = StageTimes(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class EvaluatorSettings:
+    """What is scored, and until when."""
+
+    output: str = parameter('', 'folder for metrics.json and live.json', change=Change.START)
+    class_map: str = parameter(
+        'cityscapes',
+        "the masks' classes: a preset, a yaml file or a labels.txt",
+        change=Change.START,
+    )
+    merge: str = parameter(
+        '',
+        "classes that are scored as one, as in 'rider,bicycle'; several groups with ';'",
+        change=Change.START,
+    )
+    drivable: str = parameter(
+        'road',
+        "drivable group of the class map, or names joined by '+'; empty: none",
+        change=Change.START,
+    )
+    label_tolerance: float = parameter(
+        0.0,
+        "seconds by which a label's stamp may differ from its mask's",
+        low=0.0,
+        high=10.0,
+        change=Change.START,
+    )
+    compressed: bool = parameter(
+        False, 'watch the compressed image in place of the raw one', change=Change.START
+    )
+    frames: int = parameter(
+        0,
+        'masks to expect, for the progress bar; 0: not known',
+        low=0,
+        high=2**31 - 1,
+        change=Change.START,
+    )
+    quiet: float = parameter(
+        10.0,
+        'seconds without a mask, after the first, at which the evaluation ends; 0: never. '
+        "A replay node's report ends it sooner",
+        low=0.0,
+        high=3600.0,
+        change=Change.START,
+    )
+    mount: MountSettings = field(default_factory=MountSettings)
+    """For distances in metres, with the camera's info."""
+
+
+class EvaluatorNode(Node):  # type: ignore[misc]
+    """Puts masks and labels aside while they come, and scores them when all is over.
+
+    So the scoring takes no time from the node that is looked at. Raises ParameterError,
+    ClassMapError and MetricError.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(NODE_NAME, **arguments)
+        self.settings = settings = start_settings(self, EvaluatorSettings)
+        if not settings.output:
+            raise ParameterError('output is empty; give the folder for the results')
+        groups = [group.split(',') for group in settings.merge.split(';') if group.strip()]
+        merged = [[name.strip() for name in group] for group in groups]
+        classes = ScoredClasses(load_class_map(settings.class_map), merged)
+        self._scorer = Scorer(classes, settings.drivable)
+        self._path = LivePath(round(settings.label_tolerance * 1e9))
+        self._open = ExitStack()
+        self._spool = self._open.enter_context(PairSpool())
+        # Compressing takes milliseconds that must not count as the node's.
+        self._writer = self._open.enter_context(ThreadPoolExecutor(1))
+        total = settings.frames or None
+        self._bar = self._open.enter_context(tqdm(total=total, unit='frame', desc='evaluate'))
+        self._report: Optional[ReplayReport] = None
+        self._engine: Dict[str, str] = {}
+        self._calibration: Optional[Calibration] = None
+        self._problems: List[str] = []
+        self._last_mask = 0.0
+        self._subscribe()
+
+    @property
+    def done(self) -> bool:
+        """Whether what is to be expected has come."""
+        silence = monotonic() - self._last_mask if self._last_mask else 0.0
+        if self._report is not None:
+            return silence > _SETTLE or not self._last_mask
+        return 0 < self.settings.quiet < silence
+
+    def finish(self) -> Dict[str, Any]:
+        """Score what was put aside and write the files; returns what live.json holds."""
+        self._writer.shutdown()
+        self._bar.close()
+        camera = Camera(self._calibration, mount_pose(self.settings.mount))
+        self._scorer.begin(camera)
+        tally = Tally(frames=self._path.figures().images)
+        for pair in tqdm(self._spool, total=len(self._spool), unit='frame', desc='score'):
+            self._score(pair, tally)
+        folder = Path(self.settings.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        source = InputFacts('live', tally.frames, self._problems)
+        model = {'model': Path(self._engine.get('model', '')).name, **self._engine}
+        metrics = metrics_document(
+            self._scorer.classes, self._scorer.compute(), tally, [source], model
+        )
+        write_json(folder / METRICS_JSON, metrics)
+        live = self._path.figures().as_json()
+        live['published'] = self._report.published if self._report else None
+        live['engine'] = self._engine
+        write_json(folder / LIVE_JSON, live)
+        return live
+
+    def close(self) -> None:
+        """Give back the temporary file."""
+        self._open.close()
+
+    def _subscribe(self) -> None:
+        sensor, reliable = qos_profile_sensor_data, QoSProfile(depth=QUEUE)
+        topic, kind = 'image', Image
+        if self.settings.compressed:
+            topic, kind = 'image/compressed', CompressedImage
+        # Only stamps are read of images, so they are left as the bytes that came.
+        self.create_subscription(kind, topic, self._on_image, sensor, raw=True)
+        self.create_subscription(CameraInfo, 'camera_info', self._on_info, sensor)
+        self.create_subscription(Image, 'labels', self._on_labels, reliable)
+        self.create_subscription(Image, 'segmentation/mask', self._on_mask, reliable)
+        self.create_subscription(String, 'replay/report', self._on_report, LATCHED)
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, reliable)
+
+    def _on_image(self, data: bytes) -> None:
+        self._path.image(header_stamp(data).ns, monotonic())
+
+    def _on_labels(self, message: Image) -> None:
+        frame = self._frame(message)
+        if frame is not None:
+            for pair in self._path.labels(frame.stamp.ns, frame.pixels):
+                self._keep(pair)
+
+    def _on_mask(self, message: Image) -> None:
+        self._last_mask = monotonic()
+        frame = self._frame(message)
+        if frame is None:
+            return
+        age = (self.get_clock().now().nanoseconds - frame.stamp.ns) * 1e-9
+        pair = self._path.mask(frame.stamp.ns, frame.pixels, self._last_mask, age)
+        self._bar.update()
+        if pair is not None:
+            self._keep(pair)
+
+    def _on_info(self, message: CameraInfo) -> None:
+        if self._calibration is not None:
+            return
+        try:
+            self._calibration = calibration_from_camera_info(message)
+        except CameraError as error:
+            self._note(f'no distances in metres: {error}')
+
+    def _on_report(self, message: String) -> None:
+        report = ReplayReport.from_json(message.data)
+        if report.finished:
+            self._report = report
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith(': engine'):
+                self._engine = {pair.key: pair.value for pair in status.values}
+
+    def _frame(self, message: Image) -> Optional[Frame]:
+        try:
+            frame = Frame.from_image(message)
+        except FrameError as error:
+            self._note(str(error))
+            return None
+        if frame.encoding != 'mono8':
+            self._note(f'{message.encoding} is no encoding of labels; they are mono8')
+            return None
+        return frame
+
+    def _keep(self, pair: Pair) -> None:
+        self._writer.submit(self._spool.append, pair)
+
+    def _score(self, pair: Pair, tally: Tally) -> None:
+        if not pair.follows:
+            self._scorer.restart()
+        try:
+            self._scorer.update(pair.truth, Segmentation(pair.mask, _NO_TIMES))
+        except MetricError as error:
+            tally.noted += 1
+            if len(tally.notes) < NAMED_NOTES:
+                tally.notes.append(Note('live', str(pair.stamp_ns), str(error)))
+            return
+        tally.scored += 1
+
+    def _note(self, problem: str) -> None:
+        if problem not in self._problems:
+            self._problems.append(problem)
+            self.get_logger().warning(problem)
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Evaluate until all is over, or until interrupted."""
+    run_node(NODE_NAME, EvaluatorNode, _evaluate, EvaluatorNode.close, arguments)
+
+
+def _evaluate(node: EvaluatorNode) -> bool:
+    with suppress(KeyboardInterrupt):  # what has come until then is scored
+        spin(node, lambda: node.done)
+    node.finish()
+    return True
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,110 @@
+"""Fills the image messages: pixels go into the message's buffer in one copy, or none."""
+
+from __future__ import annotations
+
+from array import array
+from copy import copy
+from typing import Tuple
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import Header
+
+from segformer_ros.frame import PACKED_CHANNELS
+
+
+class ImageBuffer:
+    """An Image message that is filled again and again, with its pixels as an array.
+
+    Publishing copies the message, so one buffer serves all frames of a topic. Its memory is the
+    message's own: what is drawn into `pixels` needs no further copy. rclpy wants an `array`; a
+    list or bytes would be checked number by number.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._channels = PACKED_CHANNELS[encoding]
+        self.message = Image(encoding=encoding)
+        self.pixels = self._sized(0, 0)
+
+    def resize(self, height: int, width: int) -> np.ndarray:
+        """Pixels (H, W) or (H, W, C) uint8 to write into."""
+        if self.pixels.shape[:2] != (height, width):
+            self.pixels = self._sized(height, width)
+        return self.pixels
+
+    def stamped(self, header: Header) -> Image:
+        """Return the message as it is to be published, with the input's header."""
+        self.message.header = header
+        return self.message
+
+    def _sized(self, height: int, width: int) -> np.ndarray:
+        message = self.message
+        message.height, message.width = height, width
+        message.step = width * self._channels
+        message.data = array('B', bytes(height * width * self._channels))
+        shape: Tuple[int, ...] = (height, width)
+        if self._channels > 1:
+            shape = (*shape, self._channels)
+        # Not of the array that was assigned: the message may keep a copy.
+        return np.frombuffer(message.data, np.uint8).reshape(shape)
+
+
+def jpeg_message(header: Header, pixels: np.ndarray, quality: int) -> CompressedImage:
+    """Encode (H, W, 3) uint8 BGR as a JPEG message."""
+    done, data = cv2.imencode('.jpg', pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    if not done:
+        raise ValueError(f'cannot encode an image of {pixels.shape} as JPEG')
+    message = CompressedImage(header=header, format='bgr8; jpeg compressed bgr8')
+    message.data = byte_array(data)
+    return message
+
+
+def byte_array(values: np.ndarray, code: str = 'B') -> array[int]:
+    """Copy an array into the kind of array that rclpy takes without looking at each number."""
+    result = array(code)
+    result.frombytes(np.ascontiguousarray(values).tobytes())
+    return result
+
+
+def camera_info_fits(info: CameraInfo, height: int, width: int) -> bool:
+    """Tell whether a CameraInfo is of images of this size."""
+    _, _, wide, high = _region(info)
+    columns, rows = wide // max(info.binning_x, 1), high // max(info.binning_y, 1)
+    return (rows, columns) == (height, width)
+
+
+def scaled_camera_info(header: Header, info: CameraInfo, height: int, width: int) -> CameraInfo:
+    """Calibration of an image resized to (height, width), from that of the image itself.
+
+    info: of images of a size, see camera_info_fits. Its ROI and binning are worked into K and P,
+    so the result has none. Image borders are kept: u' + 0.5 = (u + 0.5) * scale.
+    """
+    result = copy(info)
+    result.header = header
+    left, top, wide, high = _region(info)
+    if (left, top, wide, high) == (0, 0, width, height) and info.binning_x <= 1 >= info.binning_y:
+        return result
+    scale_x, scale_y = width / wide, height / high
+    change = np.array(
+        [
+            [scale_x, 0.0, (0.5 - left) * scale_x - 0.5],
+            [0.0, scale_y, (0.5 - top) * scale_y - 0.5],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+    result.height, result.width = height, width
+    result.k = (change @ np.asarray(info.k).reshape(3, 3)).ravel()
+    result.p = (change @ np.asarray(info.p).reshape(3, 4)).ravel()
+    result.binning_x = result.binning_y = 0
+    result.roi = RegionOfInterest()
+    return result
+
+
+def _region(info: CameraInfo) -> Tuple[int, int, int, int]:
+    """Left, top, width and height of the image on the sensor, in sensor pixels."""
+    roi = info.roi
+    if roi.width == 0 and roi.height == 0:
+        return 0, 0, info.width, info.height
+    return roi.x_offset, roi.y_offset, roi.width, roi.height

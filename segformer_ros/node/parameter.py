@@ -1,0 +1,137 @@
+"""One node parameter as plain data: what it may be, and the words that refuse what it may not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
+
+Value = Union[bool, int, float, str, Tuple[str, ...]]
+T = TypeVar('T')
+
+_KINDS: Dict[type, str] = {
+    bool: 'true or false',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'a text',
+    tuple: 'a list of texts',
+}
+
+
+class ParameterError(ValueError):
+    """A parameter's value that is refused: names the value and what is allowed."""
+
+
+class Change(Enum):
+    """When a parameter may be changed."""
+
+    START = 'at start'
+    """Only given at start: read-only afterwards."""
+    CONFIGURE = 'unconfigured'
+    """While the node is unconfigured; `configure` takes it up."""
+    LIVE = 'always'
+    """At any time; the next frame takes it up."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Name, default and limits of one parameter.
+
+    low, high: the least and the greatest number, None for no limit.
+    choices: the texts that are allowed, empty for any.
+    """
+
+    name: str
+    default: Value
+    description: str
+    low: Optional[float] = None
+    high: Optional[float] = None
+    choices: Tuple[str, ...] = ()
+    change: Change = Change.LIVE
+
+    @property
+    def type(self) -> type:
+        """Type of the value: bool, int, float, str or tuple (of str)."""
+        return type(self.default)
+
+    @property
+    def allowed(self) -> str:
+        """What the value may be, in words."""
+        if self.choices:
+            return 'one of ' + ', '.join(self.choices)
+        kind = _KINDS[self.type]
+        if self.low is None and self.high is None:
+            return kind
+        if self.high is None:
+            return f'{kind}, {self.low:g} or more'
+        return f'{kind} from {self.low:g} to {self.high:g}'
+
+    def checked(self, value: Any) -> Value:
+        """Return the value in the parameter's own type; raises ParameterError.
+
+        A whole number serves where a number is wanted, and a list where a tuple is.
+        """
+        if self.type is float and type(value) is int:
+            value = float(value)
+        elif self.type is tuple and _is_texts(value):
+            value = tuple(value)
+        if type(value) is not self.type or not self._within(value):
+            raise ParameterError(f'{self.name} is {value!r}; it must be {self.allowed}')
+        return cast(Value, value)
+
+    def _within(self, value: Any) -> bool:
+        if self.choices:
+            return value in self.choices
+        if self.type not in (int, float):
+            return True
+        above = self.low is None or value >= self.low
+        below = self.high is None or value <= self.high
+        return above and below and math.isfinite(value)
+
+
+def parameter(
+    default: T,
+    description: str,
+    *,
+    low: Optional[float] = None,
+    high: Optional[float] = None,
+    choices: Tuple[str, ...] = (),
+    change: Change = Change.LIVE,
+) -> T:
+    """Make a field of a settings class a parameter; its name is the field's."""
+    entry = Parameter('', default, description, low, high, choices, change)  # type: ignore[arg-type]
+    field: T = dataclasses.field(default=default, metadata={'parameter': entry})
+    return field
+
+
+def parameters_of(settings: type, prefix: str = '') -> Tuple[Parameter, ...]:
+    """All parameters of a settings class, those of its groups as `group.name`."""
+    return tuple(_walk(settings, prefix))
+
+
+def build(settings: Type[T], values: Mapping[str, Value], prefix: str = '') -> T:
+    """Make a settings class's instance from checked values by parameter name."""
+    arguments: Dict[str, Any] = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        name = prefix + field.name
+        if 'parameter' in field.metadata:
+            arguments[field.name] = values[name]
+        else:
+            arguments[field.name] = build(field.default_factory, values, f'{name}.')  # type: ignore[arg-type]
+    return settings(**arguments)
+
+
+def _walk(settings: type, prefix: str) -> Iterator[Parameter]:
+    for field in dataclasses.fields(settings):
+        name = prefix + field.name
+        entry = field.metadata.get('parameter')
+        if entry is not None:
+            yield dataclasses.replace(entry, name=name)
+        else:
+            yield from _walk(field.default_factory, f'{name}.')  # type: ignore[arg-type]
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)

@@ -1,0 +1,74 @@
+"""A node's process: it starts, works until it is done or interrupted, and ends in order."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any, Callable, List, Optional, TypeVar
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from segformer_ros.errors import is_expected
+
+N = TypeVar('N', bound=Node)
+
+_POLL = 0.1
+"""Seconds at most until an interrupt is noticed."""
+
+
+def run_node(
+    name: str,
+    create: Callable[[], N],
+    work: Callable[[N], bool],
+    close: Callable[[N], None],
+    arguments: Optional[List[str]] = None,
+) -> None:
+    """Make a node, let it work, and take it down; exits with 1 where it cannot start or fails.
+
+    `work` tells whether all went well, and ends early by KeyboardInterrupt. `close` comes after
+    it in any case, while the node can still publish: that is why signals are left to Python, for
+    rclpy's own handlers would shut ROS down under the feet of the node's threads.
+    """
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    node: Optional[N] = None
+    succeeded = True
+    try:
+        node = create()
+        succeeded = work(node)
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        if node is not None or not is_expected(error):
+            raise
+        print(f'{name}: {error}', file=sys.stderr)
+        succeeded = False
+    finally:
+        if node is not None:
+            close(node)
+            node.destroy_node()
+        rclpy.try_shutdown()
+    if not succeeded:
+        sys.exit(1)
+
+
+def spin(node: Node, done: Callable[[], bool] = lambda: False) -> None:
+    """Serve a node until it is done; an interrupt is noticed without a message, too."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not done():
+            executor.spin_once(timeout_sec=_POLL)
+    finally:
+        executor.remove_node(node)
+
+
+def _interrupt(number: int, _: Any) -> None:
+    """Interrupt the program once: `ros2 launch` repeats the Ctrl-C that a terminal has sent."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt

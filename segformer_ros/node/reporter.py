@@ -1,0 +1,81 @@
+"""Reporter: publishes the diagnostics of all cameras and of the engine."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, Sequence
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+
+from segformer_ros.node.camera_stream import CameraStream
+from segformer_ros.node.clocks import Now
+from segformer_ros.node.diagnostics import (
+    CameraState,
+    camera_status,
+    engine_status,
+    loss_cure,
+)
+from segformer_ros.node.parameters import Settings
+from segformer_ros.node.worker import Worker
+from segformer_ros.resources import share_path
+
+
+class Reporter:
+    """Publishes on /diagnostics by a timer, from `configure` to `cleanup`."""
+
+    def __init__(
+        self,
+        node: Node,
+        worker: Worker,
+        streams: Sequence[CameraStream],
+        settings: Callable[[], Settings],
+        idle: Callable[[], str],
+    ) -> None:
+        self._node = node
+        self._worker = worker
+        self._streams = streams
+        self._settings = settings
+        self._idle = idle
+        self._cure = loss_cure(rclpy.get_rmw_implementation_identifier(), _shipped_profile())
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
+        self._timer = node.create_timer(settings().diagnostics_period, self.publish)
+
+    def destroy(self) -> None:
+        """Give back timer and publisher."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._publisher)
+
+    def publish(self) -> None:
+        """Publish one status for the engine and one for each camera."""
+        now = Now.of(self._node.get_clock())
+        name, settings = self._node.get_fully_qualified_name(), self._settings()
+        array = DiagnosticArray()
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        array.status = [
+            engine_status(name, self._worker.keeper.state, self._worker.alive),
+            *(
+                camera_status(name, self._state(stream, now), settings.silent_after, self._cure)
+                for stream in self._streams
+            ),
+        ]
+        self._publisher.publish(array)
+
+    def _state(self, stream: CameraStream, now: Now) -> CameraState:
+        demand = stream.demand
+        return CameraState(
+            name=stream.name,
+            topic=stream.topic,
+            publishers=stream.publishers_found,
+            figures=stream.statistics.snapshot(now.steady),
+            tally=self._worker.tally(stream.name),
+            idle=self._idle() or ('' if demand.anything else 'idle: nobody subscribes'),
+            uncalibrated=stream.drivable.uncalibrated if demand.drivable else '',
+        )
+
+
+def _shipped_profile() -> Optional[str]:
+    try:
+        return str(share_path('config/fastdds.xml'))
+    except FileNotFoundError:
+        return None

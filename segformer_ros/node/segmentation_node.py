@@ -1,0 +1,262 @@
+"""The segmentation node: a lifecycle node around one worker and a stream for each camera."""
+
+from __future__ import annotations
+
+import traceback
+from functools import partial
+from typing import Any, Callable, List, Mapping, Optional
+
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleState, Node, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
+
+from segformer_ros.drivable import DrivableAreaEstimator
+from segformer_ros.engines import Engine
+from segformer_ros.errors import is_expected
+from segformer_ros.node.camera_stream import CameraStream, Shared
+from segformer_ros.node.declaration import NodeParameters
+from segformer_ros.node.drivable_settings import drivable_config, mount_pose
+from segformer_ros.node.engine_keeper import EngineKeeper
+from segformer_ros.node.engine_setup import make_engine
+from segformer_ros.node.label_info import vision_messages
+from segformer_ros.node.log_bridge import bridge_logs
+from segformer_ros.node.parameters import MountSettings, Settings
+from segformer_ros.node.process import run_node, spin
+from segformer_ros.node.reporter import Reporter
+from segformer_ros.node.transforms import TransformSource, listen_to_tf
+from segformer_ros.node.worker import Worker
+
+NODE_NAME = 'segmentation_node'
+
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
+
+WATCH_PERIOD = 0.05
+"""Seconds between two looks of the watchdog, on top of drivable.max_age."""
+
+_THROTTLE = 5.0  # seconds between two lines about frames without a mask
+
+
+class SegmentationNode(Node):  # type: ignore[misc]
+    """Segments the images of one or more cameras.
+
+    unconfigured -> inactive: the model is loaded, the engine runs, the topics exist.
+    inactive -> active: images come in and masks go out.
+
+    Raises ParameterError for a parameter that is wrong from the start.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(NODE_NAME, **arguments)
+        self._engine: Optional[Engine] = None
+        self._worker: Optional[Worker] = None
+        self._streams: List[CameraStream] = []
+        self._reporter: Optional[Reporter] = None
+        self._watch_timer: Any = None
+        self._enable_service: Any = None
+        self._transforms: Optional[TransformSource] = None
+        self._active = False
+        self._table = NodeParameters(self, self._is_configured, self._check)
+        for warning in self._table.unknown():
+            self.get_logger().warning(warning)
+
+    @property
+    def settings(self) -> Settings:
+        """The parameters as they are now."""
+        return self._table.settings
+
+    @property
+    def worker(self) -> Optional[Worker]:
+        """The worker, from `configure` to `cleanup`."""
+        return self._worker
+
+    def autostart(self) -> bool:
+        """Configure and activate, if the parameter says so; tell whether nothing failed."""
+        if not self.settings.autostart:
+            return True
+        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+
+    # --- Transitions --------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model, start the engine and make all topics."""
+        return self._attempt('configure', self._configure) or super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let images in."""
+        result = super().on_activate(state)
+        return self._attempt('activate', self._activate) or result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let no more images in, and take the last drivable area back."""
+        self._deactivate()
+        for stream in self._streams:
+            stream.drivable.retract('the node was deactivated')
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the engine and give everything back."""
+        self.release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the engine and give everything back, for good."""
+        self.release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything back, so that the node may be configured anew."""
+        self.release()
+        return super().on_error(state)
+
+    def release(self) -> None:
+        """Stop the thread and the engine, and destroy what `configure` made."""
+        self._deactivate()
+        if self._worker:
+            self._worker.stop()
+        if self._reporter:
+            self._reporter.destroy()
+        if self._watch_timer:
+            self.destroy_timer(self._watch_timer)
+        if self._enable_service:
+            self.destroy_service(self._enable_service)
+        for stream in self._streams:
+            stream.destroy()
+        self._engine = self._worker = self._reporter = self._transforms = None
+        self._watch_timer = self._enable_service = None
+        self._streams = []
+
+    def _attempt(
+        self, name: str, action: Callable[[], None]
+    ) -> Optional[TransitionCallbackReturn]:
+        """Run a transition's work: None, FAILURE (mend and try again) or ERROR (a bug)."""
+        try:
+            action()
+        except Exception as error:
+            if is_expected(error):
+                self.get_logger().error(f'cannot {name}: {error}')
+                self.release()
+                return FAILURE
+            self.get_logger().fatal(f'error in {name}:\n{traceback.format_exc()}')
+            return ERROR
+        return None
+
+    def _configure(self) -> None:
+        engine = self._engine = make_engine(self.settings)
+        self._check(self.settings, self._table.mounts)
+        shared = Shared(engine.spec, self._vision(), self._tf())
+        self._streams = [
+            CameraStream(self, name, shared, self._get_settings, partial(self._get_mount, name))
+            for name in self.settings.camera_names
+        ]
+        self._worker = Worker(
+            EngineKeeper(engine), self._streams, self._get_settings, self._on_problem
+        )
+        self._worker.start()
+        self._reporter = Reporter(
+            self, self._worker, self._streams, self._get_settings, self._idle
+        )
+        self._watch_timer = self.create_timer(
+            WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._enable_service = self.create_service(SetBool, '~/set_enabled', self._on_set_enabled)
+        facts = ', '.join(f'{key} {value}' for key, value in engine.facts().items())
+        self.get_logger().info(f'configured: {facts}')
+
+    def _activate(self) -> None:
+        assert self._worker
+        for stream in self._streams:
+            stream.start(self._worker.deliver)
+        self._active = True
+
+    def _deactivate(self) -> None:
+        self._active = False
+        for stream in self._streams:
+            stream.stop()
+
+    # --- Optional neighbours ------------------------------------------------------------------
+
+    def _vision(self) -> Any:
+        vision = vision_messages()
+        if vision is None:
+            self.get_logger().info(
+                'vision_msgs (4.1 or later) is not installed: segmentation/label_info is not '
+                'published'
+            )
+        return vision
+
+    def _tf(self) -> Optional[TransformSource]:
+        if not self.settings.drivable.use_tf:
+            return None
+        transforms = self._transforms = listen_to_tf(self)
+        if transforms is None:
+            self.get_logger().info(
+                "tf2_ros is not installed: the camera's mount comes from the mount parameters"
+            )
+        return transforms
+
+    # --- Callbacks ----------------------------------------------------------------------------
+
+    def _get_settings(self) -> Settings:
+        return self._table.settings
+
+    def _get_mount(self, camera: str) -> MountSettings:
+        return self._table.mounts[camera]
+
+    def _is_configured(self) -> bool:
+        return self._worker is not None
+
+    def _check(self, settings: Settings, mounts: Mapping[str, MountSettings]) -> None:
+        """Raise ValueError in words where settings do not go together."""
+        for mount in mounts.values():
+            mount_pose(mount)
+            config = drivable_config(settings.drivable, mount)
+            if self._engine:
+                DrivableAreaEstimator(config, self._engine.spec.class_map)
+
+    def _idle(self) -> str:
+        if not self._active:
+            return 'inactive'
+        return '' if self.settings.enabled else 'disabled: enabled is false'
+
+    def _watch(self) -> None:
+        if not self._active or not self._worker:
+            return
+        failure = self._worker.keeper.state.failure
+        outage = f'the engine failed: {failure}' if failure else ''
+        if not self.settings.enabled:
+            outage = 'segmentation is disabled: enabled is false'
+        for stream in self._streams:
+            stream.drivable.watch(outage)
+
+    def _on_set_enabled(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        result = self.set_parameters([Parameter('enabled', value=request.data)])[0]
+        response.success = result.successful
+        response.message = result.reason or f'enabled is {str(request.data).lower()}'
+        return response
+
+    def _on_problem(self, line: str) -> None:
+        self.get_logger().warning(line, throttle_duration_sec=_THROTTLE)
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Run the node until it is interrupted; exits with 1 where it cannot start."""
+    run_node(NODE_NAME, SegmentationNode, _segment, SegmentationNode.release, arguments)
+
+
+def _segment(node: SegmentationNode) -> bool:
+    bridge_logs(node.get_logger())
+    if not node.autostart():
+        return False
+    spin(node)
+    return True
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,73 @@
+"""Camera poses: from TF at each frame's stamp, or from the mount parameters."""
+
+from __future__ import annotations
+
+from time import monotonic, sleep
+from typing import Any, NamedTuple, Optional, Tuple, Type
+
+from rclpy.node import Node
+from rclpy.time import Time
+
+from segformer_ros.camera import CameraPose
+from segformer_ros.drivable import pose_from_transform
+from segformer_ros.frame import Stamp
+
+_POLL = 0.005  # seconds between two looks for a transform that has not come yet
+
+
+class PoseError(ValueError):
+    """No pose of the camera at this stamp: says why and what to do."""
+
+
+class TransformSource(NamedTuple):
+    """A tf2 buffer, and the errors that its look-ups raise."""
+
+    buffer: Any
+    errors: Tuple[Type[Exception], ...]
+    listener: Any = None
+    """Fills the buffer for as long as it is kept."""
+
+
+def listen_to_tf(node: Node) -> Optional[TransformSource]:
+    """Subscribe to TF; None where tf2_ros is not installed."""
+    try:
+        import tf2_ros
+    except ImportError:
+        return None
+    buffer = tf2_ros.Buffer()
+    listener = tf2_ros.TransformListener(buffer, node)
+    return TransformSource(buffer, (tf2_ros.TransformException,), listener)
+
+
+def look_up_pose(
+    source: TransformSource,
+    vehicle_frame: str,
+    camera_frame: str,
+    stamp: Stamp,
+    timeout: float = 0.0,
+) -> CameraPose:
+    """Pose of the camera's optical frame in the vehicle frame at a stamp.
+
+    Waits up to `timeout` seconds for the transform, by the steady clock: the buffer's own wait
+    would not end while simulated time stands still. Raises PoseError, or CalibrationError for a
+    transform that no camera over the ground can have.
+    """
+    if not camera_frame:
+        raise PoseError('the image has no frame_id, so TF cannot tell where its camera is')
+    deadline = monotonic() + timeout
+    time = Time(seconds=stamp.sec, nanoseconds=stamp.nanosec)
+    while True:
+        try:
+            transform = source.buffer.lookup_transform(vehicle_frame, camera_frame, time).transform
+        except source.errors as error:
+            if monotonic() + _POLL > deadline:
+                raise PoseError(
+                    f'no transform from {camera_frame} to {vehicle_frame} at the stamp of the '
+                    f'image: {error}; publish it, or set drivable.use_tf to false and give the '
+                    'mount as parameters'
+                ) from error
+            sleep(_POLL)
+        else:
+            break
+    offset, turn = transform.translation, transform.rotation
+    return pose_from_transform((offset.x, offset.y, offset.z), (turn.x, turn.y, turn.z, turn.w))

@@ -1,0 +1,75 @@
+"""Watchdog: tells when the last valid drivable area has become too old to stand."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Optional
+
+from segformer_ros.drivable import age_fault
+from segformer_ros.node.clocks import Now
+
+
+class Watchdog:
+    """Judges one camera's drivable area by the clock, whatever the engine is doing.
+
+    Fed from the executor's and the worker's thread. Ages of images are by the ROS clock, which
+    their stamps come from; silences by the steady clock, so that they are noticed while simulated
+    time stands still.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._start: Optional[float] = None
+        self._arrival: Optional[float] = None
+        self._summary: Optional[float] = None
+        self._stamp_ns = 0
+        self._said: Optional[float] = None
+
+    def rest(self) -> None:
+        """Forget what was published: nobody listens, so nothing can be stale."""
+        with self._lock:
+            self._start = self._summary = self._said = None
+
+    def image_arrived(self, now: Now) -> None:
+        """Note that the camera is alive."""
+        with self._lock:
+            self._arrival = now.steady
+
+    def summary_published(self, now: Now, stamp_ns: int, valid: bool) -> None:
+        """Note a summary that was published, with the stamp of its image."""
+        with self._lock:
+            if valid:
+                self._summary, self._stamp_ns, self._said = now.steady, stamp_ns, None
+            else:
+                self._said = now.steady
+
+    def due(self, now: Now, max_age: float, outage: str) -> str:
+        """Why 'not valid' must be said now; empty where nothing must be.
+
+        outage: why nothing is being segmented at all, as far as the node knows. It is said again
+        after each further `max_age` seconds, for those who subscribe later.
+        """
+        with self._lock:
+            if self._start is None:
+                self._start = now.steady
+            if self._said is not None and now.steady - self._said < max_age:
+                return ''
+            fault = self._fault(now, max_age, outage)
+            if fault:
+                self._said = now.steady
+            return fault
+
+    def _fault(self, now: Now, max_age: float, outage: str) -> str:
+        since = self._start if self._summary is None else self._summary
+        assert since is not None
+        stale = '' if self._summary is None else age_fault(now.age(self._stamp_ns), max_age)
+        if now.steady - since <= max_age and not stale:
+            return ''
+        if outage:
+            return outage
+        if self._arrival is None:
+            return f'no image has come from the camera for {now.steady - since:.2f} s'
+        silence = now.steady - self._arrival
+        if silence > max_age:
+            return f'the camera is silent: its last image came {silence:.2f} s ago'
+        return stale or f'no image was segmented for {now.steady - since:.2f} s'

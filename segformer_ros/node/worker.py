@@ -1,0 +1,169 @@
+"""Worker: the thread that owns the engine and segments the newest frame of each camera."""
+
+from __future__ import annotations
+
+import traceback
+from threading import Event, Thread
+from time import monotonic
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from segformer_ros.engines import EngineError, Wanted
+from segformer_ros.frame import Frame, FrameError
+from segformer_ros.node.camera_stream import CameraStream, Demand, ImageMessage
+from segformer_ros.node.engine_keeper import EngineKeeper, Result
+from segformer_ros.node.inbox import Inbox, Outcome, Tally
+from segformer_ros.node.parameters import Settings
+
+_POLL = 0.2  # seconds; longest time before the thread sees that it is to end
+
+Report = Callable[[str], None]
+
+
+class Job(NamedTuple):
+    """One frame on its way through the engine."""
+
+    stream: CameraStream
+    message: ImageMessage
+    frame: Frame
+    demand: Demand
+
+
+class Worker:
+    """Segments and publishes in a thread of its own, so that the executor never waits.
+
+    The engine is started, used and stopped in this one thread, as GPU contexts want it.
+    `report` takes one line about a frame that gave no mask.
+    """
+
+    def __init__(
+        self,
+        keeper: EngineKeeper,
+        streams: Sequence[CameraStream],
+        settings: Callable[[], Settings],
+        report: Report,
+    ) -> None:
+        self.keeper = keeper
+        self._streams: Dict[str, CameraStream] = {stream.name: stream for stream in streams}
+        self._inbox: Inbox[ImageMessage] = Inbox(tuple(self._streams))
+        self._settings = settings
+        self._report = report
+        self._ended = Event()
+        self._opened = Event()
+        self._opening: Optional[Exception] = None
+        self._thread = Thread(target=self._run, name='segmentation', daemon=True)
+
+    def start(self) -> None:
+        """Start the thread and wait until the engine runs; raises what starting it raises."""
+        self._thread.start()
+        self._opened.wait()
+        if self._opening is not None:
+            self._thread.join()
+            raise self._opening
+
+    def stop(self) -> None:
+        """Finish the frames in hand, stop the engine and end the thread."""
+        self._ended.set()
+        self._inbox.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread is at work."""
+        return self._thread.is_alive()
+
+    def deliver(self, camera: str, message: ImageMessage) -> None:
+        """Leave a camera's newest image; takes the place of one that still waits."""
+        self._inbox.put(camera, message)
+
+    def tally(self, camera: str) -> Tally:
+        """What became of a camera's frames so far."""
+        return self._inbox.tally(camera)
+
+    def _run(self) -> None:
+        try:
+            self.keeper.open()
+        except Exception as error:
+            self._opening = error
+            return
+        finally:
+            self._opened.set()
+        try:
+            while not self._ended.is_set():
+                self._round()
+        finally:
+            self.keeper.close()
+
+    def _round(self) -> None:
+        """Segment all frames that wait, those of several cameras in one batch."""
+        wait = self.keeper.retry_in
+        if wait is not None:
+            self._ended.wait(min(wait, _POLL))
+            if self.keeper.retry_in == 0.0 and not self.keeper.revive():
+                self._report(f'the engine {self.keeper.state.failure}')
+            return
+        waiting = self._inbox.take(_POLL)
+        settings = self._settings()
+        admitted = [self._admitted(camera, message, settings) for camera, message in waiting]
+        for wanted, jobs in _batches([job for job in admitted if job], settings):
+            results = self.keeper.segment([job.frame for job in jobs], wanted)
+            for job, result in zip(jobs, results):
+                self._finish(job, result)
+
+    def _admitted(self, camera: str, message: ImageMessage, settings: Settings) -> Optional[Job]:
+        stream = self._streams[camera]
+        demand = stream.demand
+        if not (settings.enabled and demand.anything):
+            self._inbox.settle(camera, Outcome.UNWANTED)
+            return None
+        try:
+            return Job(stream, message, stream.frame(message), demand)
+        except FrameError as error:
+            self._problem(stream, Outcome.REJECTED, str(error))
+        except Exception as error:  # a library's own kind must not end the thread
+            self._problem(stream, Outcome.REJECTED, f'{type(error).__name__}: {error}')
+        return None
+
+    def _finish(self, job: Job, result: Result) -> None:
+        if isinstance(result, EngineError):
+            self._problem(job.stream, Outcome.FAILED, str(result))
+            return
+        try:
+            job.stream.publish(job.demand, job.message, job.frame, result)
+        except Exception as error:  # whatever it is, the next frame may be better
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self._problem(
+                job.stream,
+                Outcome.FAILED,
+                f'cannot publish: {type(error).__name__}: {error} ({where.name}, '
+                f'{where.filename}:{where.lineno})',
+            )
+            return
+        self._inbox.settle(job.stream.name, Outcome.SEGMENTED)
+
+    def _problem(self, stream: CameraStream, outcome: Outcome, reason: str) -> None:
+        stream.statistics.problem(monotonic(), reason)
+        self._inbox.settle(stream.name, outcome)
+        camera = f' of camera {stream.name}' if stream.name else ''
+        self._report(f'frame{camera} {outcome.value}: {reason}')
+
+
+def _batches(jobs: Sequence[Job], settings: Settings) -> List[Tuple[Wanted, List[Job]]]:
+    """Jobs that go through the engine together: all that want the same size of mask."""
+    groups: Dict[Optional[Tuple[int, int]], List[Job]] = {}
+    for job in jobs:
+        groups.setdefault(settings.mask_size(job.frame.height, job.frame.width), []).append(job)
+    return [(_wanted(group, settings, size), group) for size, group in groups.items()]
+
+
+def _wanted(jobs: Sequence[Job], settings: Settings, size: Optional[Tuple[int, int]]) -> Wanted:
+    """All that any of the jobs wants; what is drivable is the same for all cameras."""
+    demands = [job.demand for job in jobs]
+    overlay = any(demand.masks.any_overlay for demand in demands)
+    return Wanted(
+        any(demand.confidence for demand in demands),
+        settings.upsampling,
+        size,
+        settings.overlay_opacity if overlay else None,
+        next((demand.free for demand in demands if demand.drivable), ()),
+    )

@@ -1,0 +1,102 @@
+"""Commands of nodes, and their orderly end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from segformer_ros.demo import processes
+from segformer_ros.demo.processes import NodeCommand, Nodes, Value
+
+ENDS = 'import sys; sys.exit(3)'
+WAITS = """
+import pathlib, signal, sys, time
+def note(number, frame):
+    pathlib.Path(sys.argv[1]).open('a').write(sys.argv[2])
+    sys.exit(0)
+signal.signal(signal.SIGINT, note)
+print('ready', flush=True)
+time.sleep(60)
+"""
+STUBBORN = 'import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)'
+
+
+class Script(NodeCommand):
+    """A command that runs Python code in place of a node."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """Module is the code, parameters its arguments."""
+        return [sys.executable, '-c', self.module, *map(str, self.parameters.values())]
+
+
+def wait_for_code(nodes: Nodes, name: str) -> int | None:
+    """Exit code of a process that ends by itself."""
+    end = time.monotonic() + 20
+    while nodes.code(name) is None and time.monotonic() < end:
+        time.sleep(0.02)
+    return nodes.code(name)
+
+
+def test_parameters_reach_ros_with_their_types() -> None:
+    values: dict[str, Value] = {
+        'input': 'street:',
+        'labels': '',
+        'fps': 10.0,
+        'frames': 3,
+        'page': True,
+        'name': "it's",
+        'tiny': 1e-7,
+        'number': '7',
+    }
+    arguments = NodeCommand('replay_node', values, files=('a.yaml',)).arguments
+    assert arguments[:2] == [sys.executable, '-c']
+    assert 'segformer_ros.node.replay_node' in arguments[2]
+    assert arguments[arguments.index('--params-file') + 1] == 'a.yaml'
+    given = [text.partition(':=') for text in arguments if ':=' in text]
+    parsed = {name: yaml.safe_load(value) for name, _, value in given}
+    assert parsed == values
+
+
+def test_the_exit_code_of_a_node_is_known() -> None:
+    with Nodes() as nodes:
+        nodes.start('one', Script(ENDS, {}))
+        assert wait_for_code(nodes, 'one') == 3
+
+
+def test_nodes_are_interrupted_the_last_started_first(tmp_path: Path) -> None:
+    notes = tmp_path / 'notes'
+    with Nodes() as nodes:
+        for name in 'abc':
+            nodes.start(name, Script(WAITS, {'file': str(notes), 'name': name}))
+        time.sleep(1.0)
+    assert notes.read_text() == 'cba'
+
+
+def test_a_node_that_does_not_listen_is_ended_harder(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = tuple((number, 0.3) for number, _ in processes._PATIENCE)
+    monkeypatch.setattr(processes, '_PATIENCE', quick)
+    with Nodes() as nodes:
+        nodes.start('stubborn', Script(STUBBORN, {}))
+        time.sleep(0.5)
+        nodes.end('stubborn')
+        assert nodes.code('stubborn') not in (0, None)
+
+
+def test_an_error_leaves_no_process_behind() -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def fails() -> None:
+        with Nodes() as nodes:
+            nodes.start('one', Script('import time; time.sleep(60)', {}))
+            started.append(nodes._running['one'])
+            raise RuntimeError('stop')
+
+    with pytest.raises(RuntimeError, match='stop'):
+        fails()
+    assert started[0].poll() is not None

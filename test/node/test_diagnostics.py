@@ -1,0 +1,136 @@
+"""Levels and words of the diagnostics."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from segformer_ros.node.diagnostics import (
+    ERROR,
+    OK,
+    STALE,
+    WARN,
+    CameraState,
+    camera_status,
+    camera_verdict,
+    engine_status,
+    loss_cure,
+)
+from segformer_ros.node.engine_keeper import EngineState
+from segformer_ros.node.inbox import Tally
+from segformer_ros.node.statistics import CameraFigures, Percentiles
+
+pytestmark = pytest.mark.ros
+
+HEALTHY = CameraFigures(
+    rate_in=30.0,
+    rate_out=10.0,
+    age=Percentiles(0.1, 0.2),
+    lost=0,
+    recently_lost=0,
+    silence=0.03,
+    last_problem='',
+    recent_problem=False,
+)
+CAMERA = CameraState('front', '/front/image', 1, HEALTHY, Tally(3, 1, 2), '', '')
+
+
+def test_healthy_camera() -> None:
+    status = camera_status('/node', CAMERA, 2.0, 'cure')
+    assert (status.level, status.message) == (OK, 'segmenting at 10.0 Hz')
+    assert (status.name, status.hardware_id) == ('/node: camera front', 'front')
+    values = {pair.key: pair.value for pair in status.values}
+    assert values['age p99 (ms)'] == '200.0'
+    assert (values['received'], values['segmented'], values['overtaken']) == ('3', '1', '2')
+
+
+def test_figures_that_are_not_there_yet() -> None:
+    figures = HEALTHY._replace(age=Percentiles(math.nan, math.nan))
+    status = camera_status('/node', CAMERA._replace(figures=figures, idle='idle'), 2.0, '')
+    assert status.message == 'idle'
+    assert {pair.key: pair.value for pair in status.values}['age p50 (ms)'] == 'nan'
+
+
+@pytest.mark.parametrize(
+    ('publishers', 'silence', 'words'),
+    [
+        (0, None, 'nobody publishes on /front/image; start the camera, or remap the topic'),
+        (1, None, 'no image has come on /front/image yet, though it has a publisher'),
+        (1, 2.5, 'silent: the last image on /front/image came 2.5 s ago'),
+    ],
+)
+def test_silent_camera_is_stale(publishers: int, silence: float | None, words: str) -> None:
+    camera = CAMERA._replace(publishers=publishers, figures=HEALTHY._replace(silence=silence))
+    assert camera_verdict(camera, 2.0, '') == (STALE, words)
+
+
+def test_silence_by_losses_says_so() -> None:
+    figures = HEALTHY._replace(rate_in=0.0, recently_lost=177, silence=7.7)
+    level, message = camera_verdict(CAMERA._replace(figures=figures), 2.0, 'take the profile')
+    assert level == STALE
+    assert 'came 7.7 s ago; 177 of 177 frames were lost on the way here' in message
+    assert message.endswith('take the profile')
+
+
+def test_losses_come_with_their_cure() -> None:
+    camera = CAMERA._replace(figures=HEALTHY._replace(recently_lost=30))
+    level, message = camera_verdict(camera, 2.0, 'take the profile')
+    assert level == WARN
+    assert message.startswith('30 of 330 frames were lost on the way here in the last 10 s')
+    assert message.endswith('take the profile')
+
+
+@pytest.mark.parametrize('age', [3.1e8, -100.0])
+def test_stamps_of_another_clock(age: float) -> None:
+    figures = HEALTHY._replace(age=Percentiles(age, age))
+    level, message = camera_verdict(CAMERA._replace(figures=figures), 2.0, '')
+    assert level == WARN
+    assert 's off the clock of this node; play recordings with --clock' in message
+
+
+def test_a_single_loss_is_tolerated() -> None:
+    camera = CAMERA._replace(figures=HEALTHY._replace(recently_lost=1))
+    assert camera_verdict(camera, 2.0, '').level == OK
+
+
+def test_complaints_are_joined() -> None:
+    figures = HEALTHY._replace(last_problem='truncated image', recent_problem=True)
+    camera = CAMERA._replace(figures=figures, uncalibrated='no camera_info has come')
+    verdict = camera_verdict(camera, 2.0, '')
+    assert verdict == (
+        WARN,
+        'frames without a mask: truncated image; drivable area without '
+        'metres: no camera_info has come',
+    )
+
+
+@pytest.mark.parametrize(
+    ('failure', 'alive', 'level', 'words'),
+    [
+        ('', True, OK, 'running'),
+        ('device lost', True, ERROR, 'the engine failed: device lost'),
+        ('', False, ERROR, 'the segmentation thread has ended'),
+    ],
+)
+def test_engine(failure: str, alive: bool, level: bytes, words: str) -> None:
+    status = engine_status('/node', EngineState(failure, 2, {'device': 'GPU 0'}), alive)
+    assert status.level == level
+    assert words in status.message
+    values = {pair.key: pair.value for pair in status.values}
+    assert values == {'device': 'GPU 0', 'restarts': '2'}
+
+
+@pytest.mark.parametrize(
+    ('middleware', 'words'),
+    [
+        ('rmw_fastrtps_cpp', 'FASTRTPS_DEFAULT_PROFILES_FILE=/share/fastdds.xml'),
+        ('rmw_cyclonedds_cpp', 'net.core.rmem_max'),
+        ('rmw_zenoh_cpp', 'doc/transport.md'),
+    ],
+)
+def test_cure_fits_the_middleware(
+    monkeypatch: pytest.MonkeyPatch, middleware: str, words: str
+) -> None:
+    monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', '/own/profile.xml')
+    assert words in loss_cure(middleware, '/share/fastdds.xml')

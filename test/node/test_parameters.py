@@ -1,0 +1,114 @@
+"""The table of parameters, and the files that are made from it."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from segformer_ros.drivable import DrivableConfig
+from segformer_ros.node.drivable_settings import drivable_config, mount_pose
+from segformer_ros.node.parameter import ParameterError, parameters_of
+from segformer_ros.node.parameters import MountSettings, Settings
+
+
+@pytest.fixture(scope='module')
+def script(repo: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location('table', repo / 'scripts/parameter_table.py')
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_default_is_allowed_and_described() -> None:
+    for entry in parameters_of(Settings) + parameters_of(MountSettings, 'mount.'):
+        assert entry.checked(entry.default) == entry.default
+        assert entry.description, entry.name
+
+
+@pytest.mark.parametrize('name', ['doc/parameters.md', 'config/segment.yaml'])
+def test_written_files_are_up_to_date(repo: Path, script: ModuleType, name: str) -> None:
+    assert (repo / name).read_text() == script.FILES[name](), 'run scripts/parameter_table.py'
+
+
+def test_parameter_file_holds_all_defaults(repo: Path, script: ModuleType) -> None:
+    data = yaml.safe_load((repo / 'config/segment.yaml').read_text())
+    found: dict[str, object] = {}
+
+    def flatten(prefix: str, group: dict[str, object]) -> None:
+        for key, value in group.items():
+            if isinstance(value, dict):
+                flatten(f'{prefix}{key}.', value)
+            else:
+                found[prefix + key] = tuple(value) if isinstance(value, list) else value
+
+    flatten('', data['/**']['ros__parameters'])
+    assert found == {entry.name: entry.default for entry in script.table()}
+
+
+def flat(config: object, prefix: str = '') -> dict[str, object]:
+    """Fields of nested dataclasses by dotted name."""
+    values: dict[str, object] = {}
+    for entry in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, entry.name)
+        name = prefix + entry.name
+        values.update(flat(value, f'{name}.') if is_dataclass(value) else {name: value})
+    return values
+
+
+def test_defaults_are_those_of_the_drivable_area() -> None:
+    made = flat(drivable_config(Settings().drivable, MountSettings()))
+    for name, value in flat(DrivableConfig()).items():
+        expected = pytest.approx(value, rel=5e-3) if isinstance(value, float) else value
+        assert made[name] == expected, name
+
+
+def test_hood_is_of_the_mount() -> None:
+    config = drivable_config(Settings().drivable, MountSettings(hood=0.1))
+    assert config.boundary.hood.rows == 0.1
+
+
+def test_no_height_is_no_pose() -> None:
+    assert mount_pose(MountSettings()) is None
+    pose = mount_pose(MountSettings(height=1.5, pitch=0.1))
+    assert pose
+    assert (pose.height, pose.pitch) == (1.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    ('width', 'height', 'size'),
+    [
+        (0, 0, None),
+        (640, 0, (360, 640)),
+        (0, 360, (360, 640)),
+        (400, 200, (200, 400)),
+    ],
+)
+def test_mask_size_keeps_proportions(
+    width: int, height: int, size: tuple[int, int] | None
+) -> None:
+    assert Settings(mask_width=width, mask_height=height).mask_size(1080, 1920) == size
+
+
+@pytest.mark.parametrize(
+    ('cameras', 'words'),
+    [
+        (('front', 'front'), 'names one camera twice'),
+        (('front', ''), "cameras has '', which cannot stand before a topic name"),
+        (('2nd',), "cameras has '2nd'"),
+        (('a b',), "cameras has 'a b'"),
+    ],
+)
+def test_camera_names_make_topics(cameras: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        Settings(cameras=cameras)
+
+
+def test_no_cameras_is_one_without_prefix() -> None:
+    assert Settings(cameras=()).camera_names == ('',)

@@ -1,0 +1,80 @@
+"""A node's process: interrupted once or twice it ends in order; a refusal is one line."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.ros
+
+PROGRAM = """
+import sys, time
+from rclpy.node import Node
+from std_msgs.msg import String
+from segformer_ros.node.parameter import ParameterError
+from segformer_ros.node.process import run_node, spin
+
+class Talker(Node):
+    def __init__(self):
+        if 'refuse' in sys.argv:
+            raise ParameterError('speed is -1; give 0 or more')
+        super().__init__('talker')
+        self.words = self.create_publisher(String, 'words', 1)
+        self.once = self.create_timer(0.1, self.begin)
+
+    def begin(self):
+        self.once.cancel()
+        print('working', flush=True)
+
+def work(node):
+    spin(node)
+    return True
+
+def close(node):
+    print('closing', flush=True)
+    time.sleep(1.0)  # the second signal comes here
+    node.words.publish(String(data='bye'))
+    print('closed', flush=True)
+
+run_node('talker', Talker, work, close)
+"""
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, '-c', PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+@pytest.mark.parametrize('again', [None, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('first', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_closes_once_while_the_node_can_publish(
+    first: signal.Signals, again: signal.Signals | None
+) -> None:
+    program = start()
+    assert program.stdout is not None
+    assert program.stdout.readline() == 'working\n'
+    program.send_signal(first)
+    assert program.stdout.readline() == 'closing\n'
+    if again is not None:
+        time.sleep(0.2)
+        program.send_signal(again)
+    output, errors = program.communicate(timeout=30)
+    assert (program.returncode, output, errors) == (0, 'closed\n', '')
+
+
+def test_a_refusal_is_one_line() -> None:
+    program = start('refuse')
+    output, errors = program.communicate(timeout=30)
+    assert program.returncode == 1
+    assert errors == 'talker: speed is -1; give 0 or more\n'
+    assert output == ''

@@ -1,0 +1,212 @@
+"""The launch files, with the real launch: which command lines they come to."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+# Not `launch`: from the source tree, that is also the folder of launch files.
+pytest.importorskip('launch_ros', reason='launch comes with a ROS distribution, not with wheels')
+
+from launch import LaunchContext, LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription, RegisterEventHandler
+from launch.event_handlers import OnProcessStart
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+pytestmark = pytest.mark.ros
+
+SEGMENT, REPLAY = 'segment.launch.py', 'replay.launch.py'
+EVALUATE = 'evaluate.launch.py'
+USUAL = {'namespace', 'params_file', 'use_sim_time', 'autostart', 'log_level'}
+FASTDDS = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+
+
+@pytest.fixture(autouse=True)
+def _no_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in FASTDDS:
+        monkeypatch.delenv(name, raising=False)
+
+
+def description(repo: Path, file: str) -> LaunchDescription:
+    source = PythonLaunchDescriptionSource(str(repo / 'launch' / file))
+    return source.get_launch_description(LaunchContext())
+
+
+def started(repo: Path, file: str, **arguments: str) -> dict[str, list[str]]:
+    """Command line of each program that a launch file starts; `echo` runs in their place."""
+    commands = {}
+
+    def note(event: Any, _context: LaunchContext) -> None:
+        program = next(word for word in event.cmd if '/lib/segformer_ros/' in word)
+        commands[os.path.basename(program)] = list(event.cmd)
+
+    service = LaunchService(noninteractive=True)
+    service.include_launch_description(
+        LaunchDescription(
+            [
+                RegisterEventHandler(OnProcessStart(on_start=note)),
+                IncludeLaunchDescription(
+                    PythonLaunchDescriptionSource(str(repo / 'launch' / file)),
+                    launch_arguments={'launch-prefix': 'echo', **arguments}.items(),
+                ),
+            ]
+        )
+    )
+    assert service.run() == 0
+    return commands
+
+
+def remapped(command: list[str]) -> dict[str, str]:
+    rules = [after for flag, after in pairwise(command) if flag == '-r']
+    return dict(rule.split(':=', 1) for rule in rules)
+
+
+def overridden(command: list[str]) -> dict[str, Any]:
+    """Parameters as the node gets them: later files come before earlier ones."""
+    values: dict[str, Any] = {}
+    for flag, path in pairwise(command):
+        if flag == '--params-file':
+            for node in yaml.full_load(Path(path).read_text()).values():
+                values.update(node['ros__parameters'])
+    return values
+
+
+@pytest.mark.parametrize(
+    ('file', 'names'),
+    [
+        (SEGMENT, USUAL | {'camera', 'model', 'engine', 'precision'}),
+        (REPLAY, USUAL | {'camera', 'model', 'engine', 'precision', 'input', 'rate', 'loop'}),
+        (EVALUATE, USUAL | {'camera', 'model', 'engine', 'input', 'label_topic', 'labels', 'out'}),
+    ],
+)
+def test_arguments_are_described(repo: Path, file: str, names: set[str]) -> None:
+    arguments = {
+        argument.name: argument.description
+        for argument in description(repo, file).get_launch_arguments()
+    }
+    assert names <= set(arguments)
+    assert all(len(text) > 10 and text != 'no description given' for text in arguments.values())
+
+
+def test_segment_without_arguments_follows_the_parameter_file(repo: Path) -> None:
+    command = started(repo, SEGMENT)['segmentation_node']
+    shipped = yaml.safe_load((repo / 'config/segment.yaml').read_text())['/**']['ros__parameters']
+    assert overridden(command) == shipped
+    assert remapped(command)['image'] == 'image'
+
+
+def test_segment_arguments_come_before_the_parameter_file(repo: Path) -> None:
+    command = started(
+        repo, SEGMENT, engine='fake', autostart='false', use_sim_time='True', namespace='robot',
+        log_level='debug', precision='bf16', model='/models/b0.onnx',
+    )['segmentation_node']  # fmt: skip
+    values = overridden(command)
+    assert values['engine'] == 'fake'
+    assert values['precision'] == 'bf16'
+    assert values['model'] == '/models/b0.onnx'
+    assert values['autostart'] is False
+    assert values['use_sim_time'] is True
+    assert remapped(command)['__ns'] == '/robot'
+    assert command[command.index('--log-level') + 1] == 'debug'
+
+
+def test_camera_is_remapped_with_its_calibration(repo: Path) -> None:
+    rules = remapped(started(repo, SEGMENT, camera='/front/image_raw')['segmentation_node'])
+    assert rules['image'] == '/front/image_raw'
+    assert rules['camera_info'] == '/front/camera_info'
+
+
+def test_compressed_camera(repo: Path) -> None:
+    command = started(repo, SEGMENT, camera='front/image_raw', compressed='true')
+    assert remapped(command['segmentation_node'])['image'] == 'front/image_raw/compressed'
+    assert overridden(command['segmentation_node'])['compressed'] is True
+
+
+def test_several_cameras(repo: Path) -> None:
+    command = started(repo, SEGMENT, camera='/front/image_raw, /left/image')['segmentation_node']
+    assert overridden(command)['cameras'] == ('front', 'left')
+    rules = remapped(command)
+    assert rules['front/image'] == '/front/image_raw'
+    assert rules['left/image'] == '/left/image'
+    assert rules['left/camera_info'] == '/left/camera_info'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        ({'autostart': 'maybe'}, "autostart is 'maybe'; give true or false"),
+        ({'camera': 'image,front/image'}, 'several topics need namespaces that differ'),
+    ],
+)
+def test_wrong_arguments_are_told(
+    repo: Path, arguments: dict[str, str], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = LaunchService(noninteractive=True)
+    service.include_launch_description(
+        LaunchDescription(
+            [
+                IncludeLaunchDescription(
+                    PythonLaunchDescriptionSource(str(repo / 'launch' / SEGMENT)),
+                    launch_arguments=arguments.items(),
+                )
+            ]
+        )
+    )
+    assert service.run() == 1
+    assert words in caplog.text
+
+
+def test_replay_plays_as_the_camera_that_is_segmented(repo: Path) -> None:
+    commands = started(
+        repo, REPLAY, input='drive.mcap', camera='/front/image_raw', rate='0', use_sim_time='true'
+    )
+    assert remapped(commands['replay_node'])['image'] == '/front/image_raw'
+    assert (
+        remapped(commands['replay_node'])['camera_info']
+        == remapped(commands['segmentation_node'])['camera_info']
+        == '/front/camera_info'
+    )
+    values = overridden(commands['replay_node'])
+    assert values['input'] == 'drive.mcap'
+    assert values['rate'] == 0.0
+    assert (values['clock'], values['stamps']) == (True, 'recorded')
+
+
+def test_evaluation_watches_the_camera_that_is_played_and_segmented(repo: Path) -> None:
+    commands = started(
+        repo, EVALUATE, input='drive.mcap', camera='/front/image_raw', truth='/front/labels',
+        label_topic='/labels', merge='rider,bicycle', out='scores', rate='0.5',
+    )  # fmt: skip
+    rules = [remapped(commands[name]) for name in ('replay_node', 'evaluator_node')]
+    assert all(rule['image'] == '/front/image_raw' for rule in rules)
+    assert all(rule['labels'] == '/front/labels' for rule in rules)
+    assert all(rule['camera_info'] == '/front/camera_info' for rule in rules)
+    evaluator = overridden(commands['evaluator_node'])
+    assert (evaluator['output'], evaluator['merge']) == ('scores', 'rider,bicycle')
+    player = overridden(commands['replay_node'])
+    assert (player['label_topic'], player['rate']) == ('/labels', 0.5)
+
+
+def test_evaluation_of_what_something_else_plays(repo: Path) -> None:
+    commands = started(repo, EVALUATE, play='false', quiet='3')
+    assert set(commands) == {'segmentation_node', 'evaluator_node'}
+    assert overridden(commands['evaluator_node'])['quiet'] == 3.0
+
+
+def test_transport_profile_is_set_where_the_user_has_none(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(repo, SEGMENT)
+    for name in FASTDDS:
+        assert os.environ[name].endswith('config/fastdds.xml')
+        assert Path(os.environ[name]).is_file()
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(FASTDDS[0], '/etc/mine.xml')
+    started(repo, SEGMENT)
+    assert os.environ[FASTDDS[0]] == '/etc/mine.xml'
+    assert FASTDDS[1] not in os.environ
