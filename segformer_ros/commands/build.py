@@ -1,0 +1,161 @@
+"""segformer build: the TensorRT engine of a model, built before it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from tqdm import tqdm
+
+from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines.cuda.driver import Gpu, select_gpu
+from segformer_ros.engines.precision import PRECISIONS, choose_precision
+from segformer_ros.engines.tensorrt import TensorRtEngine
+from segformer_ros.engines.trt.adapter import Progress, load_tensorrt
+from segformer_ros.engines.trt.builder import MIB, BuiltEngine, build_engine
+from segformer_ros.engines.trt.inspector import read_inspector
+from segformer_ros.engines.trt.network import save_network
+from segformer_ros.engines.trt.provision import build_options, parsed_network
+from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.table import format_table
+
+SUMMARY = 'build the TensorRT engine of a model for this GPU, or for another'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        'model', nargs='?', default='', metavar='MODEL',
+        help='ONNX file or DeepStream configuration (default: the model that comes along)',
+    )  # fmt: skip
+    parser.add_argument('--precision', choices=PRECISIONS, default='auto')
+    parser.add_argument('--max-batch', type=int, default=EngineOptions().max_batch)
+    parser.add_argument(
+        '--workspace', type=int, default=EngineOptions().workspace_mib, metavar='MIB',
+        help='limit of scratch memory at first; halved when it runs out',
+    )  # fmt: skip
+    parser.add_argument('--device', type=int, default=0, help='index of the GPU')
+    parser.add_argument('--cache-dir', type=Path, help="default: the user's cache folder")
+    apart = parser.add_argument_group('without touching the cache')
+    apart.add_argument('--build-only', action='store_true', help='write the engine to --out alone')
+    apart.add_argument('--out', type=Path, metavar='FILE', help='file of the engine')
+    apart.add_argument(
+        '--sm', type=int, metavar='NN',
+        help='compute capability of another GPU (75, 80, 86, 89, 120); by TensorRT-RTX, which '
+        'needs no GPU here',
+    )  # fmt: skip
+    apart.add_argument(
+        '--onnx', type=Path, metavar='FILE',
+        help='write the ONNX that TensorRT would be given (float pixels in), and build nothing',
+    )  # fmt: skip
+    apart.add_argument(
+        '--typed', action='store_true',
+        help='with --onnx: FP16 in the graph, as TensorRT 11 and TensorRT-RTX want it',
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build, read back what was built, and print it."""
+    spec = load_model_spec(arguments.model)
+    options = EngineOptions(
+        precision=arguments.precision,
+        device=arguments.device,
+        cache_dir=arguments.cache_dir,
+        max_batch=arguments.max_batch,
+        workspace_mib=arguments.workspace,
+    )
+    if arguments.max_batch < 1 or arguments.workspace < 1:
+        raise EngineError('--max-batch and --workspace must be 1 or more')
+    if arguments.onnx:
+        facts = _write_onnx(spec, arguments)
+    elif arguments.build_only or arguments.out or arguments.sm:
+        facts = _build_file(spec, options, arguments)
+    else:
+        facts = _build_cached(spec, options)
+    print(format_table(('', ''), list(facts.items())))
+    return 0
+
+
+def _build_cached(spec: ModelSpec, options: EngineOptions) -> Dict[str, str]:
+    """Build into the cache, as a node does at its start."""
+    engine = create_engine(spec, 'tensorrt', options)
+    assert isinstance(engine, TensorRtEngine)
+    engine.progress = _Bar()
+    with engine:
+        return engine.facts()
+
+
+def _build_file(
+    spec: ModelSpec, options: EngineOptions, arguments: argparse.Namespace
+) -> Dict[str, str]:
+    """Build for this GPU or for another, into a file."""
+    out: Optional[Path] = arguments.out
+    if out is None:
+        raise EngineError('--build-only and --sm need --out FILE, where the engine goes')
+    gpu: Optional[Gpu] = None
+    if arguments.sm:
+        library = load_tensorrt(('tensorrt_rtx',))
+        sm = arguments.sm
+    else:
+        # Before TensorRT, which may crash where there is no driver.
+        gpu = select_gpu(options.device)
+        library, sm = load_tensorrt(), gpu.sm
+    candidate = choose_precision(options.precision, spec, sm)[0]
+    network = parsed_network(spec, candidate, library.strongly_typed)
+    settings = build_options(options, spec, candidate, arguments.sm)
+    built = build_engine(library, network.model, settings, _Bar())
+    layers = built.layers
+    if not layers.layers:  # a version that tells by its inspector alone, on its own GPU
+        layers = read_inspector(library.describe(library.load(built.plan)))
+    layers.check(candidate.precision)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(built.plan)
+    out.chmod(0o600)
+    return {
+        'engine file': f'{out} ({len(built.plan) / MIB:.1f} MiB)',
+        'for': gpu.label if gpu else f'sm_{sm}',
+        'precision': f'{candidate.precision} ({candidate.reason})',
+        'layers': layers.summary(),
+        'batches': f'{settings.batches[0]} to {settings.batches[2]}',
+        'tensorrt': library.version,
+        'build': _words(built),
+    }
+
+
+def _write_onnx(spec: ModelSpec, arguments: argparse.Namespace) -> Dict[str, str]:
+    # Which GPU it is for does not matter: 'auto' is INT8 where there is an INT8 model.
+    candidate = choose_precision(arguments.precision, spec, sm=87)[0]
+    network = parsed_network(spec, candidate, arguments.typed, keep_io=True)
+    sidecar = save_network(network, arguments.onnx)
+    return {
+        'onnx': str(arguments.onnx),
+        'sidecar': str(sidecar),
+        'precision': candidate.precision,
+        'input': f'{network.spec.input_name} {network.spec.input_layout} of '
+        f'{network.spec.size[1]}x{network.spec.size[0]}',
+    }
+
+
+def _words(built: BuiltEngine) -> str:
+    return f'{built.seconds:.0f} s, workspace {built.workspace // MIB} MiB'
+
+
+class _Bar(Progress):
+    """A progress bar of the outermost phase, which is the build, and the name of the inner one."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._phase = ''
+
+    def __call__(self, phase: str, step: int, steps: int) -> None:
+        if self._bar is None:
+            self._phase = phase
+            self._bar = tqdm(total=steps, desc='build', file=sys.stderr)
+        if phase != self._phase:
+            self._bar.set_postfix_str(phase[:40])
+            return
+        self._bar.update(step - self._bar.n)
+        if step >= steps:
+            self._bar.close()

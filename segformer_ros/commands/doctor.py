@@ -1,0 +1,30 @@
+"""segformer doctor: what this machine can run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from segformer_ros.doctor import Verdict, examine
+from segformer_ros.table import format_table
+
+SUMMARY = 'say what this machine can run, and what to do about what it cannot'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument('--json', action='store_true', help='for programs')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print all findings and the cures; the exit code is 1 where something is broken."""
+    findings = examine()
+    if arguments.json:
+        print(json.dumps([{**f._asdict(), 'verdict': f.verdict.name} for f in findings], indent=2))
+    else:
+        rows = [(f.part, f.name, f.verdict.value, f.detail) for f in findings]
+        print(format_table(('part', 'what', 'verdict', 'detail'), rows))
+        cures = [f'- {f.name}: {f.cure}' for f in findings if f.cure]
+        if cures:
+            print('\nWhat to do:\n' + '\n'.join(cures))
+    return int(any(f.verdict is Verdict.BROKEN for f in findings))

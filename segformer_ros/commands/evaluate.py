@@ -1,0 +1,166 @@
+"""segformer evaluate: score a model on recordings with known labels."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from segformer_ros.arguments import (
+    LOCATION_HELP,
+    add_merge_argument,
+    add_model_arguments,
+    add_source_arguments,
+    merged_classes,
+    source_options,
+)
+from segformer_ros.camera import CameraPose
+from segformer_ros.engines import UPSAMPLING, EngineOptions
+from segformer_ros.evaluation import (
+    EvaluationError,
+    EvaluationJob,
+    Execution,
+    ModelChoice,
+    Run,
+    predictions,
+)
+from segformer_ros.evaluation.gate import (
+    broken_drops,
+    broken_limits,
+    parse_limits,
+    read_metrics,
+)
+from segformer_ros.evaluation.outputs import annotate_run, report_run
+from segformer_ros.evaluation.pool import spare_threads
+from segformer_ros.metrics.text import scores_text
+
+SUMMARY = 'score a model on bags, videos or image folders with known labels'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument('inputs', nargs='+', metavar='INPUT', help=LOCATION_HELP)
+    parser.add_argument(
+        '--out', type=Path, default=Path('out/evaluation'), help='folder for the results'
+    )
+    add_model_arguments(parser)
+    parser.add_argument('--upsampling', default='exact', choices=UPSAMPLING)
+    parser.add_argument(
+        '--slide-stride', type=int, default=0, metavar='PIXELS',
+        help='from one window to the next, with --inference slide',
+    )  # fmt: skip
+    add_source_arguments(parser)
+    truth = parser.add_argument_group('truth, beside the labels of the recording')
+    truth.add_argument(
+        '--reference', metavar='MODEL',
+        help='take the masks of another model as truth: how far do two models agree?',
+    )  # fmt: skip
+    add_merge_argument(truth)
+    _add_drivable_arguments(parser)
+    _add_result_arguments(parser)
+    work = parser.add_argument_group('work')
+    work.add_argument('--workers', type=int, default=1, help='processes that share the frames')
+    work.add_argument('--ray', default='', metavar='ADDRESS', help="a Ray cluster, or 'local'")
+
+
+def _add_drivable_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('drivable area')
+    group.add_argument(
+        '--drivable', default='',
+        help="what may be driven on: a group of the class map or names joined by '+'",
+    )  # fmt: skip
+    group.add_argument('--height', type=float, help='of the lens over the ground, m')
+    group.add_argument('--pitch', type=float, default=0.0, help='degrees, positive looks down')
+    group.add_argument(
+        '--hfov', type=float, help='horizontal field of view of a camera without calibration, deg'
+    )
+
+
+def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
+    results = parser.add_argument_group('results')
+    results.add_argument(
+        '--baseline', type=Path, metavar='METRICS',
+        help='metrics.json of another run, to compare with in the report',
+    )  # fmt: skip
+    results.add_argument(
+        '--fail-under', default='', metavar='GATES',
+        help='exit with 1 unless these hold, as in miou=0.6,iou.road=0.95,false_free=0.01 '
+        '(for rates of errors the number is the highest allowed)',
+    )  # fmt: skip
+    results.add_argument(
+        '--max-drop', default='', metavar='GATES',
+        help='exit with 1 where a score is worse than the baseline by more, as in miou=0.005',
+    )  # fmt: skip
+    results.add_argument(
+        '--write-predictions', action='store_true',
+        help='keep the masks as label images, as the Cityscapes server takes them',
+    )  # fmt: skip
+    results.add_argument(
+        '--write-mcap', action='store_true',
+        help='write annotated.mcap for Foxglove (keeps the masks, too)',
+    )  # fmt: skip
+    results.add_argument(
+        '--worst', type=int, default=6, metavar='N', help='worst frames in the report (default: 6)'
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, write the results and print the summary; 1 where a gate is broken."""
+    limits, drops = parse_limits(arguments.fail_under), parse_limits(arguments.max_drop)
+    baseline = read_metrics(arguments.baseline) if arguments.baseline else None
+    if drops and baseline is None:
+        raise EvaluationError('--max-drop needs --baseline, the metrics.json to compare with')
+    evaluation_run = Run(job_of(arguments), arguments.out)
+    broken_limits(evaluation_run.blank(), limits + drops)  # wrong names end here, not after hours
+    done = evaluation_run.frames - evaluation_run.left
+    with tqdm(total=evaluation_run.frames, initial=done, unit='frame', desc='evaluate') as bar:
+        execution = Execution(arguments.workers, arguments.ray)
+        evaluation = evaluation_run.execute(execution, bar.update)
+    broken = broken_limits(evaluation.metrics, limits)
+    if baseline:
+        broken += broken_drops(evaluation.metrics, baseline, drops)
+    if arguments.write_mcap:
+        with tqdm(total=evaluation_run.frames, unit='frame', desc='annotate') as bar:
+            annotate_run(evaluation_run, bar.update)
+    report = report_run(evaluation_run, evaluation, baseline, broken)
+    evaluation_run.finish()
+    print(scores_text(evaluation.metrics))
+    print(f'report: {report}')
+    for line in broken:
+        print(f'gate broken: {line}', file=sys.stderr)
+    return 1 if broken else 0
+
+
+def job_of(arguments: argparse.Namespace) -> EvaluationJob:
+    """The job that the command line describes."""
+    options = EngineOptions(
+        precision=arguments.precision,
+        threads=arguments.threads or spare_threads(arguments.workers),
+        inference=arguments.inference,
+        slide_stride=arguments.slide_stride,
+    )
+    keep = arguments.write_predictions or arguments.write_mcap
+    reference = None
+    if arguments.reference:
+        reference = ModelChoice(
+            arguments.reference, options=EngineOptions(threads=options.threads)
+        )
+    pose = None
+    if arguments.height is not None:
+        pose = CameraPose(arguments.height, pitch=math.radians(arguments.pitch))
+    return EvaluationJob(
+        inputs=tuple(arguments.inputs),
+        sources=source_options(arguments),
+        model=ModelChoice(arguments.model, arguments.engine, options, arguments.classes),
+        reference=reference,
+        merged=merged_classes(arguments),
+        drivable=arguments.drivable,
+        pose=pose,
+        hfov=arguments.hfov,
+        upsampling=arguments.upsampling,
+        worst=arguments.worst,
+        predictions=str(arguments.out / predictions.FOLDER) if keep else '',
+    )

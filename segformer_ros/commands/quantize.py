@@ -1,0 +1,131 @@
+"""segformer quantize: an INT8 model from frames, accepted only where it is accurate enough."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Callable
+
+from tqdm import tqdm
+
+from segformer_ros.engines.precision import Candidate, quantized_path
+from segformer_ros.engines.trt.network import save_network
+from segformer_ros.engines.trt.provision import parsed_network
+from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.quantization import (
+    RANGES,
+    Gate,
+    QuantizationError,
+    Settings,
+    collect_samples,
+    quantize,
+)
+from segformer_ros.quantization.report import advice, as_json, as_markdown
+from segformer_ros.sources import SourceOptions, open_source
+
+SUMMARY = 'make the INT8 (and FP16) version of a model, calibrated and judged on real frames'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument('model', metavar='MODEL.onnx')
+    parser.add_argument(
+        '--calibrate', required=True, nargs='+', metavar='BAG|VIDEO|FOLDER',
+        help='frames from where the robot drives; some are held out to judge the result',
+    )  # fmt: skip
+    parser.add_argument(
+        '--judge', nargs='+', default=[], metavar='BAG|VIDEO|FOLDER',
+        help='frames to judge by, in place of those held out',
+    )  # fmt: skip
+    parser.add_argument(
+        '--labels', type=Path, help='folder of label images of the frames that are judged by'
+    )
+    parser.add_argument('--topic', default='', help='image topic of a bag with several cameras')
+    parser.add_argument(
+        '--out', type=Path, metavar='M.int8.onnx', help='default: NAME.int8.onnx beside the model'
+    )
+    parser.add_argument('--ranges', choices=RANGES, default='percentile')
+    parser.add_argument(
+        '--percent', type=float, default=99.99, help='share of values that percentile keeps'
+    )
+    parser.add_argument('--frames', type=int, default=64, help='frames to calibrate with')
+    parser.add_argument('--held-out', type=int, default=32, help='frames to judge by')
+    gate = parser.add_argument_group('the gate')
+    gate.add_argument(
+        '--agreement', type=float, default=Gate().agreement,
+        help='mean IoU with the FP32 labels that is asked for without --labels',
+    )  # fmt: skip
+    gate.add_argument(
+        '--loss', type=float, default=Gate().loss, help='mean IoU that may be lost with --labels'
+    )
+    parser.add_argument(
+        '--sensitivity', action='store_true', help="measure every layer's own cost in any case"
+    )
+    parser.add_argument(
+        '--half', action='store_true',
+        help='write NAME.fp16.onnx and NAME.int8.fp16.onnx too: float pixels in, and the types '
+        'in the graph, as TensorRT 11 and TensorRT-RTX want it',
+    )  # fmt: skip
+    parser.add_argument('--threads', type=int, default=0, help='CPU threads; 0 for all')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Quantise, judge, write model and report; exit code 1 where the gate is not passed."""
+    spec = load_model_spec(arguments.model)
+    options = SourceOptions(topic=arguments.topic, labels=arguments.labels)
+    sources, judged = (
+        [open_source(location, options) for location in locations]
+        for locations in (arguments.calibrate, arguments.judge)
+    )
+    samples = collect_samples(sources, arguments.frames, arguments.held_out, judged)
+    settings = Settings(
+        arguments.ranges,
+        arguments.percent,
+        Gate(arguments.agreement, arguments.loss),
+        arguments.sensitivity,
+        arguments.threads,
+    )
+    outcome = quantize(spec, samples, settings, _progress)
+    out = arguments.out or quantized_path(spec.path)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    numbers = json.dumps(as_json(outcome, settings), indent=2)
+    text = as_markdown(outcome, settings, spec.path.name)
+    _write(out.with_name(f'{out.stem}.json'), numbers.encode())
+    _write(out.with_name(f'{out.stem}.md'), text.encode())
+    print(text)
+    if outcome.failures:
+        raise QuantizationError(f'refused, {out} is not written: {advice(outcome)}')
+    _write(out, outcome.model.SerializeToString())
+    if arguments.half:
+        _write_halves(spec, out)
+    return 0
+
+
+def _write_halves(spec: ModelSpec, quantized: Path) -> None:
+    """The graphs that strongly typed TensorRT is given, with the sidecars that go with them."""
+    for precision, model in (('fp16', spec.path), ('int8', quantized)):
+        candidate = Candidate(precision, model, 'as asked')
+        network = parsed_network(spec, candidate, strongly_typed=True, keep_io=True)
+        suffix = '.fp16.onnx' if precision == 'fp16' else '.int8.fp16.onnx'
+        path = spec.path.with_name(f'{spec.path.stem}{suffix}')
+        sidecar = save_network(network, path)
+        print(f'written: {path} with {sidecar.name}', file=sys.stderr)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    print(f'written: {path}', file=sys.stderr)
+
+
+def _progress(stage: str, steps: int) -> Callable[[], object]:
+    """A bar for each stage, closed with its last step."""
+    bar = tqdm(total=steps, desc=stage)
+
+    def step() -> None:
+        bar.update()
+        if bar.n >= steps:
+            bar.close()
+
+    return step

@@ -1,0 +1,98 @@
+"""segformer segment: masks, overlay and drivable area of a whole recording."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import Optional
+
+from tqdm import tqdm
+
+from segformer_ros.arguments import (
+    LOCATION_HELP,
+    add_merge_argument,
+    add_model_arguments,
+    add_source_arguments,
+    engine_of,
+    merged_classes,
+    model_spec,
+    source_options,
+)
+from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.engines import UPSAMPLING
+from segformer_ros.errors import EXIT_INTERRUPTED
+from segformer_ros.segment import Camera, SegmentRun
+from segformer_ros.sources import Source, SourceError, SourceFrame, open_source
+
+SUMMARY = 'segment a bag, a video or a folder of images into masks and an overlay video'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument('location', nargs='?', metavar='INPUT', help=LOCATION_HELP)
+    parser.add_argument(
+        '-i', '--input', help='the same, also as file://, as DeepStream applications take it'
+    )
+    parser.add_argument('--out', type=Path, default=Path('out/segment'), help='folder to write')
+    parser.add_argument('--upsampling', default='exact', choices=UPSAMPLING)
+    add_model_arguments(parser)
+    add_source_arguments(parser)
+    add_merge_argument(parser)
+    camera = parser.add_argument_group('camera, for distances in metres')
+    camera.add_argument('--height', type=float, help='of the lens over the ground, m')
+    camera.add_argument('--pitch', type=float, default=0.0, help='degrees, positive looks down')
+    camera.add_argument(
+        '--hfov', type=float, help='horizontal field of view of a camera without calibration, deg'
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Segment all of the recording."""
+    location = arguments.location or arguments.input
+    if not location:
+        raise SourceError('no recording is given; name a bag, a video or a folder of images')
+    source = open_source(location, source_options(arguments))
+    for note in source.notes:
+        print(note, file=sys.stderr)
+    folder: Path = arguments.out
+    code = 0
+    with engine_of(arguments, model_spec(arguments)) as engine:
+        camera = _camera(arguments, source)
+        with SegmentRun(
+            source, engine, folder, camera, arguments.upsampling, merged_classes(arguments)
+        ) as segmenting:
+            try:
+                _segment_all(segmenting, source)
+            except KeyboardInterrupt:
+                print('interrupted; the frames so far are written', file=sys.stderr)
+                code = EXIT_INTERRUPTED
+            summary = segmenting.summary()
+    summary.write(folder / 'summary.json')
+    print(summary.as_table())
+    return code
+
+
+def _segment_all(segmenting: SegmentRun, source: Source) -> None:
+    with tqdm(total=len(source), unit='frame', desc='segment') as bar:
+
+        def advance(entry: SourceFrame) -> None:
+            if entry.error:
+                bar.write(entry.error, file=sys.stderr)
+            bar.update()
+
+        segmenting.run(advance)
+
+
+def _camera(arguments: argparse.Namespace, source: Source) -> Camera:
+    """The camera that the recording knows, or that the arguments describe."""
+    pose: Optional[CameraPose] = source.pose
+    if arguments.height is not None:
+        pose = CameraPose(arguments.height, pitch=math.radians(arguments.pitch))
+    calibration = source.calibration
+    if arguments.hfov is not None:
+        first = next((entry.frame for entry in source if entry.frame is not None), None)
+        if first is not None:
+            calibration = Calibration.pinhole(first.width, first.height, arguments.hfov)
+    return Camera(calibration, pose)

@@ -1,0 +1,71 @@
+"""segformer build: into the cache, into a file, or the ONNX alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto
+
+from segformer_ros.cli import main
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.cuda import driver
+from segformer_ros.model import load_model_spec
+from tiny_models import save_network
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save_network(tmp_path / 'palette.onnx')
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise EngineError('no NVIDIA driver on this machine')
+
+    monkeypatch.setattr(driver, 'load_driver', missing)
+
+
+@pytest.mark.parametrize('typed', [False, True])
+def test_the_onnx_for_tensorrt_is_written_with_its_sidecar(
+    model: Path, tmp_path: Path, typed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'for_tensorrt.onnx'
+    asked = ['build', str(model), '--onnx', str(out), '--precision', 'fp16']
+    assert main(asked + ['--typed'] * typed) == 0
+    assert 'image NCHW of 128x64' in capsys.readouterr().out
+    assert load_model_spec(out).input_dtype == 'float32'
+    kinds = {tensor.data_type for tensor in onnx.load(str(out)).graph.initializer}
+    assert kinds == {TensorProto.FLOAT16 if typed else TensorProto.FLOAT}
+
+
+@pytest.mark.usefixtures('no_gpu')
+@pytest.mark.parametrize('options', [[], ['--build-only', '--out', 'x.engine']])
+def test_without_a_gpu_it_is_said(
+    model: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['build', str(model), *options]) == 2
+    assert 'segformer build: no NVIDIA driver on this machine' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (['--build-only'], '--build-only and --sm need --out FILE'),
+        (['--max-batch', '0'], '--max-batch and --workspace must be 1 or more'),
+        (['--onnx', 'x.onnx', '--precision', 'int8'], 'precision int8 needs an INT8 model, and'),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(
+    model: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['build', str(model), *options]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count('\n') == 1
+
+
+def test_a_model_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['build', '/nowhere/model.onnx']) == 2
+    assert '/nowhere/model.onnx' in capsys.readouterr().err

@@ -1,0 +1,33 @@
+"""segformer doctor, as it is typed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from segformer_ros import cli
+from segformer_ros.commands import doctor
+from segformer_ros.doctor import Finding, Verdict
+
+
+def test_every_part_is_examined(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(['doctor', '--json'])
+    findings = json.loads(capsys.readouterr().out)
+    assert {finding['part'] for finding in findings} == {'machine', 'software', 'GPU', 'ROS 2'}
+    by_name = {finding['name']: finding for finding in findings}
+    assert by_name['bundled model']['verdict'] == 'OK'
+    assert by_name['OpenVINO (CPU engine)']['detail'].endswith('CPU')
+
+
+@pytest.mark.parametrize(('verdict', 'code'), [(Verdict.WARNING, 0), (Verdict.BROKEN, 1)])
+def test_cures_are_listed_and_the_code_tells(
+    verdict: Verdict,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    finding = Finding('software', 'cv2', verdict, 'missing', 'pip install it')
+    monkeypatch.setattr(doctor, 'examine', lambda: [finding])
+    assert cli.main(['doctor']) == code
+    assert 'What to do:\n- cv2: pip install it\n' in capsys.readouterr().out
