@@ -1,0 +1,82 @@
+"""The checks of the GPU benchmark on the CPU's kernels: right ones pass, wrong ones do not."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+
+import host_kernels
+import numpy as np
+import pytest
+
+from benchmarks import gpu_kernels
+from benchmarks.gpu_checks import check_all
+from segformer_ros.engines.cuda.jobs import Job
+
+
+class Host:
+    """Memory and kernels of the CPU."""
+
+    def __init__(self, spoil: str = '') -> None:
+        self._kept: list[np.ndarray] = []
+        self._spoil = spoil
+
+    def put(self, array: np.ndarray) -> int:
+        self._kept.append(np.ascontiguousarray(array).copy())
+        return int(self._kept[-1].ctypes.data)
+
+    def get(self, address: int, like: np.ndarray) -> np.ndarray:
+        result = np.empty_like(like)
+        ctypes.memmove(result.ctypes.data, address, result.nbytes)
+        return result
+
+    def launch(self, job: Job) -> None:
+        if job.kernel.endswith(self._spoil or '-'):
+            return
+        host_kernels.run(job)
+
+
+class HostGpu(Host, gpu_kernels.Gpu):
+    """The CPU with what the timings ask of a GPU; everything takes 20 us."""
+
+    def allocate(self, size: int) -> int:
+        return self.put(np.zeros(size if size < 1 << 27 else 1, np.uint8))
+
+    def time(self, work: Callable[[], None], runs: int = 200) -> float:
+        if runs == 200:
+            work()
+        return 20.0
+
+
+def test_right_kernels_pass_every_check() -> None:
+    assert check_all(Host()) == []
+
+
+@pytest.mark.parametrize('kernel', ['preprocess', 'best', 'mosaic', 'postprocess'])
+def test_a_wrong_kernel_is_found(kernel: str) -> None:
+    wrong = check_all(Host(spoil=f'_{kernel}'))
+    assert any(line.startswith(f'{kernel} of ') for line in wrong)
+
+
+def test_timings_stand_beside_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_kernels, 'FRAME', (108, 192))
+    monkeypatch.setattr(gpu_kernels, 'NETWORK', (128, 128))
+    table = gpu_kernels.timings(HostGpu())
+    assert table.startswith('Copy within the device: 26.84 TB/s.')
+    (line,) = [line for line in table.splitlines() if line.startswith('| post, float16')]
+    moved, bandwidth = 19 * 32 * 32 * 2 + 108 * 192, 2 * (256 << 20) / 20
+    assert line == f'| post, float16 | 20.0 | 0.1 | 0.0 | {20 * bandwidth / moved:.2f} | 2 |'
+
+
+def test_without_a_gpu_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, 'CDLL', missing)
+    monkeypatch.setattr(sys, 'argv', ['gpu_kernels'])
+    with pytest.raises(SystemExit):
+        gpu_kernels.main()
+    assert 'error: no NVIDIA driver on this machine' in capsys.readouterr().err

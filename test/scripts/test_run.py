@@ -1,0 +1,139 @@
+"""./run on machines that lack something: says what, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+TOOLS = (
+    'awk', 'bash', 'cat', 'cut', 'df', 'dirname', 'env', 'find', 'flock', 'mkdir', 'readlink',
+    'rm', 'sed', 'sha256sum', 'sort', 'tail', 'touch', 'uname',
+)  # fmt: skip
+COMPILERS = ('c++', 'cc', 'cmake', 'make')
+
+
+class Run(Protocol):
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run ./run in a fresh clone, on a machine with nothing but what was added."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """The folder of a machine's programs: the basic ones, no Python, no compiler."""
+    folder = tmp_path / 'bin'
+    folder.mkdir()
+    for tool in TOOLS:
+        path = shutil.which(tool)
+        assert path, tool
+        (folder / tool).symlink_to(path)
+    return folder
+
+
+@pytest.fixture
+def clone(repo: Path, tmp_path: Path) -> Path:
+    target = tmp_path / 'clone'
+    target.mkdir()
+    shutil.copy(repo / 'run', target)
+    for name in ('scripts', 'requirements', 'msg', 'config'):
+        shutil.copytree(repo / name, target / name)
+    for name in ('CMakeLists.txt', 'package.xml', 'setup.cfg', 'setup.py'):
+        shutil.copy(repo / name, target)
+    return target
+
+
+@pytest.fixture
+def run(clone: Path, machine: Path) -> Run:
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(clone / 'run'), *arguments],
+            env={'PATH': str(machine), 'HOME': str(clone), **environment},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def program(machine: Path, name: str, text: str) -> None:
+    path = machine / name
+    path.write_text(f'#!{shutil.which("bash")}\n{text}\n')
+    path.chmod(0o755)
+
+
+def add_python(machine: Path) -> None:
+    program(machine, 'python3', f'exec {os.path.realpath(sys.executable)} "$@"')
+
+
+def test_help_needs_nothing(run: Run, clone: Path) -> None:
+    answer = run()
+    assert answer.returncode == 0
+    for verb in ('setup', 'demo', 'test', 'bench', 'train', 'evaluate-live', 'shell'):
+        assert f'\n  {verb} ' in answer.stdout
+    assert not (clone / '.venv').exists()
+
+
+def test_without_python(run: Run) -> None:
+    answer = run('demo')
+    assert answer.returncode == 1
+    assert 'no usable Python' in answer.stderr
+    assert 'found is none' in answer.stderr
+    assert 'sudo apt-get install python3 python3-venv python3-dev' in answer.stderr
+
+
+def test_python_too_old(run: Run, machine: Path) -> None:
+    program(machine, 'python3', '[ "$1" = --version ] && echo Python 3.8.10 || exit 1')
+    assert 'found is Python 3.8.10 without venv' in run('demo').stderr
+
+
+def test_without_compilers(run: Run, machine: Path) -> None:
+    add_python(machine)
+    answer = run('demo')
+    assert answer.returncode == 1
+    for words in ('a C++ compiler (build-essential)', 'make (build-essential)', 'cmake (cmake)'):
+        assert f'- {words}' in answer.stderr
+
+
+def test_without_space(run: Run, machine: Path) -> None:
+    add_python(machine)
+    for name in COMPILERS:
+        program(machine, name, ':')
+    (machine / 'df').unlink()
+    program(machine, 'df', 'printf "head\\nfs 1000 900 100 90%% /\\n"')
+    answer = run('demo')
+    assert answer.returncode == 1
+    assert '100 MiB are free in' in answer.stderr
+
+
+def test_other_architecture_without_a_distribution(run: Run, machine: Path) -> None:
+    add_python(machine)
+    for name in COMPILERS:
+        program(machine, name, ':')
+    (machine / 'uname').unlink()
+    program(machine, 'uname', '[ "$1" = -m ] && echo aarch64 || echo Linux')
+    answer = run('demo')
+    assert answer.returncode == 1
+    assert 'Linux-aarch64' in answer.stderr
+    assert 'source /opt/ros/$ROS_DISTRO/setup.bash' in answer.stderr
+
+
+def test_distribution_without_colcon(run: Run, machine: Path, tmp_path: Path) -> None:
+    add_python(machine)
+    (tmp_path / 'ros/share/rclpy').mkdir(parents=True)
+    answer = run('demo', ROS_DISTRO='humble', AMENT_PREFIX_PATH=str(tmp_path / 'ros'))
+    assert 'colcon (python3-colcon-common-extensions)' in answer.stderr
+
+
+def test_failed_checks_leave_no_environment(run: Run, clone: Path) -> None:
+    run('demo')
+    assert [path.name for path in (clone / '.venv').rglob('*') if path.is_file()] == ['lock']
+
+
+def test_unknown_setup_option(run: Run) -> None:
+    answer = run('setup', '--fast')
+    assert answer.returncode == 1
+    assert "unknown option '--fast'" in answer.stderr

@@ -1,0 +1,79 @@
+"""What a data set's labels mean in terms of the network's 19 Cityscapes classes.
+
+A data set may label more coarsely than the network: CamVid's "Car" also covers lorries and
+buses, its "Building" covers walls. A `Taxonomy` says, for each label, which network classes it
+may stand for and how readily, so that the loss need not teach the finer classes wrongly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IGNORE_ID = 255
+CLASS_COUNT = 19
+
+# (train id of a network class, probability that an annotator gives that class this label)
+Members = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """A set of labels, each standing for one or more network classes.
+
+    Attributes:
+        name: what the recipe calls it.
+        labels: per label, the value in the label image (the canonical train id).
+        members: per label, the network classes it may stand for, the canonical one first.
+    """
+
+    name: str
+    labels: tuple[int, ...]
+    members: tuple[Members, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        """True where every label is exactly the network class of the same id."""
+        return self.labels == tuple(range(CLASS_COUNT)) and all(len(m) == 1 for m in self.members)
+
+
+def _exact(name: str) -> Taxonomy:
+    ids = tuple(range(CLASS_COUNT))
+    return Taxonomy(name, ids, tuple(((i, 1.0),) for i in ids))
+
+
+def _coarse(name: str, members: tuple[Members, ...]) -> Taxonomy:
+    return Taxonomy(name, tuple(group[0][0] for group in members), members)
+
+
+TAXONOMIES: dict[str, Taxonomy] = {
+    taxonomy.name: taxonomy
+    for taxonomy in (
+        _exact('cityscapes'),
+        # The eleven classes of the SegNet split, by what its authors folded into each. The
+        # alternatives weigh less than one, so where a picture cannot tell, the label's own
+        # class wins.
+        _coarse(
+            'camvid',
+            (
+                ((0, 1.0),),  # road and lane markings
+                ((1, 1.0),),  # sidewalk
+                ((2, 1.0), (3, 0.4)),  # building: also walls
+                ((4, 1.0),),  # fence
+                ((5, 1.0),),  # pole
+                ((7, 1.0), (6, 0.6)),  # sign: also traffic lights
+                ((8, 1.0), (9, 0.4)),  # tree: also other vegetation
+                ((10, 1.0),),  # sky
+                ((11, 1.0),),  # pedestrian
+                ((12, 1.0), (18, 1.0), (17, 0.4)),  # cyclist: rider and cycle in one
+                ((13, 1.0), (14, 0.4), (15, 0.4), (16, 0.2)),  # car: also lorry, bus, train
+            ),
+        ),
+    )
+}
+
+
+def taxonomy(name: str) -> Taxonomy:
+    """The taxonomy of that name; ValueError lists the known ones."""
+    if name not in TAXONOMIES:
+        raise ValueError(f'unknown taxonomy {name!r}: choose one of {", ".join(TAXONOMIES)}')
+    return TAXONOMIES[name]
