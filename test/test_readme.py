@@ -1,0 +1,69 @@
+"""The README tells the truth: its files, verbs, parameters and topics are there."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+
+from segformer_ros import cli
+from segformer_ros.node.parameter import Parameter, parameters_of
+from segformer_ros.node.parameters import MountSettings, Settings, mount_prefix
+
+
+@pytest.fixture(scope='module')
+def readme() -> str:
+    """Text of the README."""
+    return (Path(__file__).parents[1] / 'README.md').read_text(encoding='utf-8')
+
+
+def table(readme: str, heading: str) -> list[list[str]]:
+    """Cells of the first table after a heading, without its own head."""
+    lines = readme.split(f'\n{heading}\n')[1].splitlines()
+    rows = [line.strip('|').split('|') for line in lines if line.startswith('|')]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def test_links_lead_somewhere(readme: str, repo: Path) -> None:
+    targets = re.findall(r'\]\(([^)#]+)\)', readme)
+    assert len(targets) > 8
+    assert [target for target in targets if not (repo / target).exists()] == []
+
+
+def test_anchors_are_headings(readme: str) -> None:
+    headings = re.findall(r'^#+ (.+)$', readme, re.MULTILINE)
+    anchors = {re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-') for heading in headings}
+    assert set(re.findall(r'\]\(#([^)]+)\)', readme)) <= anchors
+
+
+def test_parameters_have_the_named_defaults(readme: str) -> None:
+    known: dict[str, Parameter] = {
+        entry.name: entry
+        for entry in (*parameters_of(Settings), *parameters_of(MountSettings, mount_prefix('')))
+    }
+    rows = table(readme, '### Parameters')[:9]
+    assert len(rows) == 9
+    for name, default, _ in rows:
+        assert default.strip('`') == repr(known[name.strip('`')].default)
+    mentioned = set(re.findall(r'`((?:drivable|mount)\.[a-z_]+)`', readme))
+    assert mentioned <= set(known)
+
+
+def test_verbs_are_there_and_all_are_named(readme: str) -> None:
+    named = set(re.findall(r'segformer ([a-z]+)', readme))
+    assert named == set(cli.verbs())
+
+
+def test_extras_are_those_of_the_package(repo: Path) -> None:
+    metadata = configparser.ConfigParser()
+    metadata.read(repo / 'setup.cfg')
+    pages = [repo / 'README.md', *sorted((repo / 'doc').glob('*.md'))]
+    found = [re.findall(r'(?:segformer_ros|\.)\[([a-z]+)\]\'', page.read_text()) for page in pages]
+    named = {extra for extras in found for extra in extras}
+    assert {'ray', 'tensorrt'} <= named <= set(metadata['options.extras_require'])
+
+
+def test_no_path_of_a_machine_is_named(readme: str) -> None:
+    assert re.findall(r'(?:\.\./shared|/root/|/tmp/|/home/|/work/)', readme) == []
