@@ -44,7 +44,7 @@ class ListenerRig(Generic[N]):
         if topic not in self._publishers:
             publisher = self.probe.create_publisher(type(content), topic, qos)
             self._publishers[topic] = publisher
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while not publisher.get_subscription_count():
                 assert time.monotonic() < end
                 time.sleep(0.01)
@@ -54,7 +54,7 @@ class ListenerRig(Generic[N]):
 
     def wait(self) -> None:
         """Spin until the node is done."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not self.node.done:
             assert time.monotonic() < end
             self.executor.spin_once(timeout_sec=0.05)

@@ -142,7 +142,7 @@ class Rig:
         """Let the executor work for a while."""
         self.spin_until(lambda: False, seconds)
 
-    def spin_until(self, condition: Callable[[], bool], timeout: float = 20.0) -> bool:
+    def spin_until(self, condition: Callable[[], bool], timeout: float = 60.0) -> bool:
         """Let the executor work until a condition holds; tell whether it came to hold."""
         end = time.monotonic() + timeout
         while not condition():

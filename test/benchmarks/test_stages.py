@@ -41,7 +41,7 @@ def test_it_runs(repo: Path, tmp_path: Path) -> None:
         env={**os.environ, 'XDG_CACHE_HOME': str(tmp_path)},
         text=True,
         stdout=subprocess.PIPE,
-        timeout=100,
+        timeout=240,
         check=True,
     )
     assert 'bare inference' in result.stdout

@@ -20,10 +20,15 @@ def note(number, frame):
     pathlib.Path(sys.argv[1]).open('a').write(sys.argv[2])
     sys.exit(0)
 signal.signal(signal.SIGINT, note)
-print('ready', flush=True)
+pathlib.Path(sys.argv[1] + sys.argv[2]).touch()
 time.sleep(60)
 """
-STUBBORN = 'import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)'
+STUBBORN = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(60)
+"""
 
 
 class Script(NodeCommand):
@@ -37,10 +42,18 @@ class Script(NodeCommand):
 
 def wait_for_code(nodes: Nodes, name: str) -> int | None:
     """Exit code of a process that ends by itself."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while nodes.code(name) is None and time.monotonic() < end:
         time.sleep(0.02)
     return nodes.code(name)
+
+
+def wait_for_file(path: Path) -> None:
+    """Until a process has come as far as making it."""
+    end = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end, path
+        time.sleep(0.02)
 
 
 def test_parameters_reach_ros_with_their_types() -> None:
@@ -74,16 +87,18 @@ def test_nodes_are_interrupted_the_last_started_first(tmp_path: Path) -> None:
     with Nodes() as nodes:
         for name in 'abc':
             nodes.start(name, Script(WAITS, {'file': str(notes), 'name': name}))
-        time.sleep(1.0)
+            wait_for_file(tmp_path / f'notes{name}')
     assert notes.read_text() == 'cba'
 
 
-def test_a_node_that_does_not_listen_is_ended_harder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_does_not_listen_is_ended_harder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     quick = tuple((number, 0.3) for number, _ in processes._PATIENCE)
     monkeypatch.setattr(processes, '_PATIENCE', quick)
     with Nodes() as nodes:
-        nodes.start('stubborn', Script(STUBBORN, {}))
-        time.sleep(0.5)
+        nodes.start('stubborn', Script(STUBBORN, {'file': str(tmp_path / 'deaf')}))
+        wait_for_file(tmp_path / 'deaf')
         nodes.end('stubborn')
         assert nodes.code('stubborn') not in (0, None)
 

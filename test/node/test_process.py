@@ -37,7 +37,7 @@ def work(node):
 
 def close(node):
     print('closing', flush=True)
-    time.sleep(1.0)  # the second signal comes here
+    sys.stdin.readline()  # the second signal comes here
     node.words.publish(String(data='bye'))
     print('closed', flush=True)
 
@@ -48,6 +48,7 @@ run_node('talker', Talker, work, close)
 def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, '-c', PROGRAM, *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -66,15 +67,15 @@ def test_an_interrupt_closes_once_while_the_node_can_publish(
     program.send_signal(first)
     assert program.stdout.readline() == 'closing\n'
     if again is not None:
-        time.sleep(0.2)
         program.send_signal(again)
-    output, errors = program.communicate(timeout=30)
+        time.sleep(0.2)  # it reaches the program
+    output, errors = program.communicate('\n', timeout=100)
     assert (program.returncode, output, errors) == (0, 'closed\n', '')
 
 
 def test_a_refusal_is_one_line() -> None:
     program = start('refuse')
-    output, errors = program.communicate(timeout=30)
+    output, errors = program.communicate(timeout=100)
     assert program.returncode == 1
     assert errors == 'talker: speed is -1; give 0 or more\n'
     assert output == ''
