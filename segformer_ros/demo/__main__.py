@@ -8,20 +8,30 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-import yaml
 from tqdm import tqdm
 
-from segformer_ros.arguments import add_merge_argument, merged_classes
+from segformer_ros.arguments import (
+    LOCATION_HELP,
+    add_merge_argument,
+    add_source_arguments,
+    merged_classes,
+    source_options,
+)
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.demo.moments import Recording
-from segformer_ros.demo.play import DemoError, DemoPlan, check_ros, play
+from segformer_ros.demo.node_commands import (
+    DemoError,
+    add_node_arguments,
+    check_ros,
+    node_parameters,
+)
+from segformer_ros.demo.play import DemoPlan, play
 from segformer_ros.demo.processes import Value
-from segformer_ros.engines import ENGINES
 from segformer_ros.errors import EXIT_INTERRUPTED, explained
 from segformer_ros.model import load_model_spec
 from segformer_ros.replay_report import ReplayReport
 from segformer_ros.results import ResultFolder, fit_labels
-from segformer_ros.sources import SourceOptions, open_source
+from segformer_ros.sources import open_source
 from segformer_ros.summary import RunScore, RunSummary
 
 DEFAULT_DRIVE = 'street:'
@@ -39,14 +49,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Play, then make files and the summary of what was recorded."""
     check_ros()
-    options = SourceOptions(
-        topic=arguments.topic,
-        label_topic=arguments.label_topic,
-        labels=arguments.labels,
-        fps=arguments.fps,
-    )
+    options = source_options(arguments)
     source = open_source(arguments.input, options)
-    parameters = _parameters(arguments)
+    parameters = node_parameters(arguments)
     model, class_map = _model(parameters)
     folder: Path = arguments.out
     recording = _empty(folder)
@@ -104,51 +109,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--input', default=DEFAULT_DRIVE,
-        help='bag, video, folder of images, Cityscapes folder, or street:[SEED][:FRAMES] '
-        '(default: a generated drive with exact labels)',
+        help=f'{LOCATION_HELP} (default: a generated drive with exact labels)',
     )  # fmt: skip
-    parser.add_argument('--labels', type=Path, help='folder of label images KEY.png (train ids)')
-    add_merge_argument(parser)
-    parser.add_argument('--topic', default='', help='image topic of a bag with several cameras')
-    parser.add_argument('--label-topic', default='', help='topic of a bag with label images')
-    parser.add_argument(
-        '--fps', type=float, default=10.0, help='of what has no stamps (default: 10)'
-    )
     parser.add_argument(
         '--out', type=Path, default=DEFAULT_OUT, help=f'folder (default: {DEFAULT_OUT})'
     )
-    parser.add_argument('--engine', choices=('auto', *ENGINES), help='what runs the network')
-    parser.add_argument('--model', help='ONNX file (default: the model that comes along)')
-    parser.add_argument('--precision', help='arithmetic of the network')
-    parser.add_argument(
-        '--param', action='append', default=[], metavar='NAME:=VALUE',
-        help='another parameter of the segmentation node; may be given again',
-    )  # fmt: skip
-    parser.add_argument(
-        '--rate', type=float, default=0.0,
-        help='times the recorded speed; 0 (default): as fast as the node takes it',
-    )  # fmt: skip
+    add_source_arguments(parser)
+    add_merge_argument(parser)
+    add_node_arguments(parser, rate=0.0)
     parser.add_argument(
         '--headless', action='store_true', help='no live page; only write the files'
     )
     return parser
-
-
-def _parameters(arguments: argparse.Namespace) -> Dict[str, Value]:
-    """Parameters of the segmentation node that the command line gives."""
-    given: Dict[str, Value] = {
-        name: value
-        for name in ('engine', 'model', 'precision')
-        if (value := getattr(arguments, name))
-    }
-    for text in arguments.param:
-        name, separator, value = text.partition(':=')
-        if not separator:
-            raise DemoError(f'--param {text}: give NAME:=VALUE, as in overlay_opacity:=0.6')
-        given[name] = yaml.safe_load(value)
-    if given.get('model'):
-        given['model'] = str(Path(str(given['model'])).resolve())
-    return given
 
 
 def _model(parameters: Dict[str, Value]) -> Tuple[str, ClassMap]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Dict, Mapping
 
+from segformer_ros.demo.node_commands import (
+    mount_parameters,
+    replay_command,
+    segmentation_command,
+)
 from segformer_ros.demo.processes import NodeCommand, Nodes, Value
-from segformer_ros.resources import share_path
 from segformer_ros.sources import Source, SourceOptions
 
 SEGMENTATION, RECORDER, REPLAY = 'segmentation node', 'recorder', 'replay'
@@ -19,10 +22,6 @@ _END_AFTER_FAILURE = 3.0
 """Seconds that the recorder has after the replay has ended, well or not."""
 _POLL = 0.1
 _MAX_AGE = 60.0
-
-
-class DemoError(RuntimeError):
-    """A demo that cannot run: says which part and what to do."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,6 @@ class DemoPlan:
     page: bool = False
 
 
-def check_ros() -> None:
-    """Raises DemoError where ROS 2 or this package's messages are not here."""
-    if importlib.util.find_spec('rclpy') is None:
-        raise DemoError(
-            'ROS 2 is not here (no rclpy); start with ./run demo, or source ROS 2. '
-            'Without ROS, `segformer segment` does the same'
-        )
-    if importlib.util.find_spec('segformer_ros.msg') is None:
-        raise DemoError(
-            "this package's messages are not built; start with ./run demo, or build with colcon "
-            'and source install/setup.bash'
-        )
-
-
 def play(plan: DemoPlan, source: Source, recording: Path) -> str:
     """Play all of a source and record it; why that failed, or ''."""
     with Nodes() as nodes:
@@ -68,32 +53,26 @@ def _wait(nodes: Nodes) -> str:
     deadline = float('inf')
     while nodes.code(RECORDER) is None and monotonic() < deadline:
         if nodes.code(SEGMENTATION) is not None:
-            return _failure(SEGMENTATION, nodes)
+            return nodes.failure(SEGMENTATION)
         if nodes.code(REPLAY) is not None:
             deadline = min(deadline, monotonic() + _LATEST_END)
         if nodes.code(REPLAY):
             deadline = min(deadline, monotonic() + _END_AFTER_FAILURE)
         sleep(_POLL)
     failed = [name for name in (REPLAY, RECORDER) if nodes.code(name)]
-    return _failure(failed[0], nodes) if failed else ''
-
-
-def _failure(name: str, nodes: Nodes) -> str:
-    return f'the {name} ended with exit code {nodes.code(name)}; its last lines stand above'
+    return nodes.failure(failed[0]) if failed else ''
 
 
 def _segmentation(plan: DemoPlan, source: Source) -> NodeCommand:
     # The drive's own time counts, so that ages and the recording are as on the road.
-    parameters: Dict[str, Value] = {'use_sim_time': True, **_mount(source)}
+    parameters: Dict[str, Value] = {'use_sim_time': True, **mount_parameters(source)}
     if plan.rate == 0:
         # The drive waits for the node: that no image comes meanwhile is no fault of the camera.
         parameters['drivable.max_age'] = _MAX_AGE
     if source.pose is not None:
         parameters.update({'drivable.use_tf': False, 'overlay_boundary': True})
     parameters.update(plan.parameters)
-    return NodeCommand(
-        'segmentation_node', parameters, files=(str(share_path('config/segment.yaml')),)
-    )
+    return segmentation_command(parameters)
 
 
 def _recorder(plan: DemoPlan, source: Source, recording: Path) -> NodeCommand:
@@ -103,34 +82,12 @@ def _recorder(plan: DemoPlan, source: Source, recording: Path) -> NodeCommand:
             'output': str(recording),
             'frames': len(source),
             'page': plan.page,
-            **_mount(source),
+            **mount_parameters(source),
         },
     )
 
 
-def _mount(source: Source) -> Dict[str, Value]:
-    """Parameters of the camera's mount, where the source knows it."""
-    if source.pose is None:
-        return {}
-    names = ('height', 'pitch', 'roll', 'yaw', 'x', 'y')
-    return {f'mount.{name}': float(getattr(source.pose, name)) for name in names}
-
-
 def _replay(plan: DemoPlan) -> NodeCommand:
-    options = plan.options
-    return NodeCommand(
-        'replay_node',
-        {
-            'input': plan.location,
-            'topic': options.topic,
-            'label_topic': options.label_topic,
-            'label_tolerance': options.label_tolerance,
-            'labels': str(options.labels or ''),
-            'fps': options.fps,
-            'rate': plan.rate,
-            'stamps': 'recorded',
-            'clock': True,
-            'reliable': True,
-            'wait_for': 2,
-        },
+    return replay_command(
+        plan.location, plan.options, plan.rate, stamps='recorded', clock=True, reliable=True
     )

@@ -1,4 +1,4 @@
-"""The nodes of the demo, each a process of its own, and their orderly end."""
+"""Nodes, each a process of its own, and their orderly end."""
 
 from __future__ import annotations
 
@@ -65,6 +65,10 @@ class Nodes:
     def code(self, name: str) -> Union[int, None]:
         """Exit code of a node; None while it runs."""
         return self._running[name].poll()
+
+    def failure(self, name: str) -> str:
+        """That a node ended, in words."""
+        return f'the {name} ended with exit code {self.code(name)}; its last lines stand above'
 
     def end(self, name: str) -> None:
         """End a node if it still runs, harder each time that it does not."""

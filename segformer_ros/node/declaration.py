@@ -55,10 +55,9 @@ class NodeParameters:
 
     def unknown(self) -> Iterator[str]:
         """One line for each parameter that was given and that the node does not have."""
-        given = getattr(self._node, '_parameter_overrides', {})
         # config/segment.yaml as it is shipped has these, whatever the cameras are called.
         unused = {entry.name: entry.default for entry in parameters_of(MountSettings, 'mount.')}
-        for name, parameter in given.items():
+        for name, parameter in _overrides(self._node).items():
             known = self._node.has_parameter(name) or name.startswith('qos_overrides.')
             if not known and unused.get(name) != parameter.value:
                 close = get_close_matches(name, self._table, 1)
@@ -68,13 +67,7 @@ class NodeParameters:
     def _declare(self, parameters: Sequence[Parameter]) -> None:
         for entry in parameters:
             self._table[entry.name] = entry
-            default = list(entry.default) if isinstance(entry.default, tuple) else entry.default
-            try:
-                self._node.declare_parameter(entry.name, default, descriptor(entry))
-            except InvalidParameterValueException as error:
-                # '... Reason: REASON: NAME', and the reason has the name already.
-                reason = str(error).rpartition('Reason: ')[2].rpartition(': ')[0]
-                raise ParameterError(reason or str(error)) from error
+            declare(self._node, entry)
 
     def _on_set(self, changes: Sequence[Any]) -> SetParametersResult:
         """Check a change as a whole, and take it up only if all of it is right."""
@@ -110,6 +103,25 @@ class NodeParameters:
         }
         self._check(settings, mounts)
         self.settings, self.mounts = settings, mounts
+
+
+def declare(node: Node, entry: Parameter) -> Any:
+    """Declare a parameter at a node; the value that it has now. Raises ParameterError."""
+    override = _overrides(node).get(entry.name)
+    if override is not None:
+        entry.checked(override.value)  # in our words, before rclpy looks at the range
+    default = list(entry.default) if isinstance(entry.default, tuple) else entry.default
+    try:
+        return node.declare_parameter(entry.name, default, descriptor(entry)).value
+    except InvalidParameterValueException as error:
+        # '... Reason: REASON: NAME', and the reason has the name already.
+        reason = str(error).rpartition('Reason: ')[2].rpartition(': ')[0]
+        raise ParameterError(reason or str(error)) from error
+
+
+def _overrides(node: Node) -> Mapping[str, Any]:
+    """Parameters that the node was given at start, by name; rclpy does not publish them."""
+    return getattr(node, '_parameter_overrides', {})
 
 
 def descriptor(entry: Parameter) -> ParameterDescriptor:

@@ -10,8 +10,6 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, Optional
 
-import yaml
-
 from segformer_ros.arguments import (
     LOCATION_HELP,
     add_merge_argument,
@@ -19,12 +17,18 @@ from segformer_ros.arguments import (
     merged_classes,
     source_options,
 )
-from segformer_ros.demo.play import DemoError, check_ros
+from segformer_ros.demo.node_commands import (
+    DemoError,
+    add_node_arguments,
+    check_ros,
+    mount_parameters,
+    node_parameters,
+    replay_command,
+    segmentation_command,
+)
 from segformer_ros.demo.processes import NodeCommand, Nodes, Value
-from segformer_ros.engines import ENGINES
 from segformer_ros.errors import explained
 from segformer_ros.metrics.text import scores_text
-from segformer_ros.resources import share_path
 from segformer_ros.sources import Source, SourceError, open_source
 from segformer_ros.table import format_table
 
@@ -49,19 +53,21 @@ def main(arguments: Optional[List[str]] = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Play a recording through the nodes and print what the evaluator found."""
     check_ros()
-    source = open_source(arguments.input, source_options(arguments))
+    options = source_options(arguments)
+    source = open_source(arguments.input, options)
     if not source.labelled:
         raise SourceError(
             f'{arguments.input} has no truth; give --labels FOLDER or --label-topic TOPIC'
         )
+    parameters = node_parameters(arguments)
     folder: Path = arguments.out
     folder.mkdir(parents=True, exist_ok=True)
     for name in ('metrics.json', 'live.json'):
         (folder / name).unlink(missing_ok=True)
     with Nodes() as nodes:
-        nodes.start(SEGMENTATION, _segmentation(arguments, source))
+        nodes.start(SEGMENTATION, segmentation_command(parameters))
         nodes.start(EVALUATOR, _evaluator(arguments, source))
-        nodes.start(REPLAY, _replay(arguments))
+        nodes.start(REPLAY, replay_command(arguments.input, options, arguments.rate))
         _wait(nodes)
     metrics, live = (
         json.loads((folder / name).read_text(encoding='utf-8'))
@@ -107,38 +113,16 @@ def _wait(nodes: Nodes) -> None:
     deadline = float('inf')
     while nodes.code(EVALUATOR) is None:
         if nodes.code(SEGMENTATION) is not None:
-            raise DemoError(_failure(SEGMENTATION, nodes))
+            raise DemoError(nodes.failure(SEGMENTATION))
         if nodes.code(REPLAY):
-            raise DemoError(_failure(REPLAY, nodes))
+            raise DemoError(nodes.failure(REPLAY))
         if nodes.code(REPLAY) is not None:
             deadline = min(deadline, monotonic() + _SCORING)
         if monotonic() > deadline:
             raise DemoError(f'the evaluator has not ended {_SCORING:g} s after the replay')
         sleep(_POLL)
     if nodes.code(EVALUATOR):
-        raise DemoError(_failure(EVALUATOR, nodes))
-
-
-def _failure(name: str, nodes: Nodes) -> str:
-    return f'the {name} ended with exit code {nodes.code(name)}; its last lines stand above'
-
-
-def _segmentation(arguments: argparse.Namespace, source: Source) -> NodeCommand:
-    parameters: Dict[str, Value] = {}
-    for name in ('engine', 'model', 'precision'):
-        value = getattr(arguments, name)
-        if value:
-            parameters[name] = value
-    if parameters.get('model'):
-        parameters['model'] = str(Path(str(parameters['model'])).resolve())
-    for text in arguments.param:
-        name, separator, value = text.partition(':=')
-        if not separator:
-            raise DemoError(f'--param {text}: give NAME:=VALUE, as in upsampling:=fast')
-        parameters[name] = yaml.safe_load(value)
-    return NodeCommand(
-        'segmentation_node', parameters, files=(str(share_path('config/segment.yaml')),)
-    )
+        raise DemoError(nodes.failure(EVALUATOR))
 
 
 def _evaluator(arguments: argparse.Namespace, source: Source) -> NodeCommand:
@@ -148,29 +132,11 @@ def _evaluator(arguments: argparse.Namespace, source: Source) -> NodeCommand:
         'label_tolerance': arguments.label_tolerance,
         'merge': ';'.join(','.join(group) for group in merged_classes(arguments)),
         'quiet': 0.0,
+        **mount_parameters(source),
     }
     if arguments.classes:
         parameters['class_map'] = arguments.classes
-    if source.pose is not None:
-        for name in ('height', 'pitch', 'roll', 'yaw', 'x', 'y'):
-            parameters[f'mount.{name}'] = float(getattr(source.pose, name))
     return NodeCommand('evaluator_node', parameters)
-
-
-def _replay(arguments: argparse.Namespace) -> NodeCommand:
-    return NodeCommand(
-        'replay_node',
-        {
-            'input': arguments.input,
-            'topic': arguments.topic,
-            'label_topic': arguments.label_topic,
-            'label_tolerance': arguments.label_tolerance,
-            'labels': str(arguments.labels or ''),
-            'fps': arguments.fps,
-            'rate': arguments.rate,
-            'wait_for': 2,
-        },
-    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -186,19 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_source_arguments(parser)
     add_merge_argument(parser)
-    parser.add_argument(
-        '--rate', type=float, default=1.0,
-        help='times the recorded speed (default: 1); 0: as fast as the node takes it, '
-        'without drops',
-    )  # fmt: skip
-    parser.add_argument('--engine', default='', choices=('', 'auto', *ENGINES))
-    parser.add_argument('--model', default='', help='model file (default: the bundled one)')
-    parser.add_argument('--precision', default='', help='arithmetic of the network')
-    parser.add_argument('--classes', default='', help='class map, where it is not Cityscapes')
-    parser.add_argument(
-        '--param', action='append', default=[], metavar='NAME:=VALUE',
-        help='another parameter of the segmentation node; may be given again',
-    )  # fmt: skip
+    add_node_arguments(parser, rate=1.0)
     return parser
 
 

@@ -1,0 +1,114 @@
+"""How the nodes are started for a recording: what the command line says, as their parameters."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from pathlib import Path
+from typing import Dict, Mapping
+
+import yaml
+
+from segformer_ros.demo.processes import NodeCommand, Value
+from segformer_ros.engines import ENGINES
+from segformer_ros.resources import share_path
+from segformer_ros.sources import Source, SourceOptions
+
+
+class DemoError(RuntimeError):
+    """Nodes that cannot run, or did not: says which part and what to do."""
+
+
+def check_ros() -> None:
+    """Raises DemoError where ROS 2 or this package's messages are not here."""
+    if importlib.util.find_spec('rclpy') is None:
+        raise DemoError(
+            'ROS 2 is not here (no rclpy); start with ./run demo, or source ROS 2. '
+            'Without ROS, `segformer segment` does the same'
+        )
+    if importlib.util.find_spec('segformer_ros.msg') is None:
+        raise DemoError(
+            "this package's messages are not built; start with ./run demo, or build with colcon "
+            'and source install/setup.bash'
+        )
+
+
+def add_node_arguments(parser: argparse.ArgumentParser, rate: float) -> None:
+    """--engine, --rate and the other words about the nodes; `rate` is the default."""
+    group = parser.add_argument_group('nodes')
+    group.add_argument('--engine', choices=('auto', *ENGINES), help='what runs the network')
+    group.add_argument('--model', help='model file (default: the model that comes along)')
+    group.add_argument('--precision', help='arithmetic of the network')
+    group.add_argument('--classes', help='class map, where the model does not bring the right one')
+    group.add_argument(
+        '--param', action='append', default=[], metavar='NAME:=VALUE',
+        help='another parameter of the segmentation node; may be given again',
+    )  # fmt: skip
+    group.add_argument(
+        '--rate', type=_rate, default=rate,
+        help=f'times the recorded speed (default: {rate:g}); 0: as fast as the node takes it, '
+        'without drops',
+    )  # fmt: skip
+
+
+def node_parameters(arguments: argparse.Namespace) -> Dict[str, Value]:
+    """Parameters of the segmentation node that the command line gives; raises DemoError."""
+    given: Dict[str, Value] = {}
+    for name, parameter in (
+        ('engine', 'engine'),
+        ('model', 'model'),
+        ('precision', 'precision'),
+        ('classes', 'class_map'),
+    ):
+        if getattr(arguments, name):
+            given[parameter] = getattr(arguments, name)
+    for text in arguments.param:
+        name, separator, value = text.partition(':=')
+        if not separator:
+            raise DemoError(f'--param {text}: give NAME:=VALUE, as in overlay_opacity:=0.6')
+        given[name] = yaml.safe_load(value)
+    if given.get('model'):
+        given['model'] = str(Path(str(given['model'])).resolve())
+    return given
+
+
+def segmentation_command(parameters: Mapping[str, Value]) -> NodeCommand:
+    """The segmentation node with its parameter file and these parameters above it."""
+    return NodeCommand(
+        'segmentation_node', parameters, files=(str(share_path('config/segment.yaml')),)
+    )
+
+
+def replay_command(
+    location: str, options: SourceOptions, rate: float, **more: Value
+) -> NodeCommand:
+    """The replay node for a recording.
+
+    It starts once the segmentation node and the one that takes down its answers listen."""
+    parameters: Dict[str, Value] = {
+        'input': location,
+        'topic': options.topic,
+        'label_topic': options.label_topic,
+        'label_tolerance': options.label_tolerance,
+        'labels': str(options.labels or ''),
+        'fps': options.fps,
+        'rate': rate,
+        'wait_for': 2,
+        **more,
+    }
+    return NodeCommand('replay_node', parameters)
+
+
+def mount_parameters(source: Source) -> Dict[str, Value]:
+    """Parameters of the camera's mount, where the source knows it."""
+    if source.pose is None:
+        return {}
+    names = ('height', 'pitch', 'roll', 'yaw', 'x', 'y')
+    return {f'mount.{name}': float(getattr(source.pose, name)) for name in names}
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 <= rate < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text} is no speed; give 0 or more')
+    return rate
