@@ -14,10 +14,9 @@ from segformer_ros.engines.cuda.driver import Gpu, select_gpu
 from segformer_ros.engines.precision import PRECISIONS, choose_precision
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.engines.trt.adapter import Progress, load_tensorrt
-from segformer_ros.engines.trt.builder import MIB, BuiltEngine, build_engine
-from segformer_ros.engines.trt.inspector import read_inspector
+from segformer_ros.engines.trt.builder import MIB, BuiltEngine
 from segformer_ros.engines.trt.network import save_network
-from segformer_ros.engines.trt.provision import build_options, parsed_network
+from segformer_ros.engines.trt.provision import build_apart, parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.table import format_table
 
@@ -103,13 +102,7 @@ def _build_file(
         gpu = select_gpu(options.device)
         library, sm = load_tensorrt(), gpu.sm
     candidate = choose_precision(options.precision, spec, sm)[0]
-    network = parsed_network(spec, candidate, library.strongly_typed)
-    settings = build_options(options, spec, candidate, arguments.sm)
-    built = build_engine(library, network.model, settings, _Bar())
-    layers = built.layers
-    if not layers.layers:  # a version that tells by its inspector alone, on its own GPU
-        layers = read_inspector(library.describe(library.load(built.plan)))
-    layers.check(candidate.precision)
+    built = build_apart(library, spec, options, candidate, arguments.sm, _Bar())
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(built.plan)
     out.chmod(0o600)
@@ -117,8 +110,8 @@ def _build_file(
         'engine file': f'{out} ({len(built.plan) / MIB:.1f} MiB)',
         'for': gpu.label if gpu else f'sm_{sm}',
         'precision': f'{candidate.precision} ({candidate.reason})',
-        'layers': layers.summary(),
-        'batches': f'{settings.batches[0]} to {settings.batches[2]}',
+        'layers': built.layers.summary(),
+        'batches': f'{built.batches[0]} to {built.batches[2]}',
         'tensorrt': library.version,
         'build': _words(built),
     }

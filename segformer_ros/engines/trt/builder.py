@@ -41,8 +41,9 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """A serialised engine. workspace: the limit that it was built with. seconds: the build's time.
+    """A serialised engine.
 
+    workspace: the limit that it was built with. seconds: the build's time. batches: as asked.
     layers: as the builder told them, empty for versions that do not; an engine that is loaded
     tells by its inspector.
     """
@@ -51,6 +52,7 @@ class BuiltEngine:
     layers: Layers
     workspace: int
     seconds: float
+    batches: Tuple[int, int, int]
 
 
 def build_engine(
@@ -71,7 +73,8 @@ def build_engine(
         plan = _build_once(library, model, options, workspace, progress)
         if plan is not None:
             seconds = perf_counter() - start
-            return BuiltEngine(plan, read_build_log(library.layers), workspace, seconds)
+            layers = read_build_log(library.layers)
+            return BuiltEngine(plan, layers, workspace, seconds, options.batches)
         if not _ran_out(library):
             raise EngineError(
                 f'{library.version} could not build the engine: '

@@ -14,7 +14,7 @@ from segformer_ros.engines.cuda.driver import Gpu
 from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import Candidate, choose_precision
 from segformer_ros.engines.trt.adapter import Progress, TensorRt
-from segformer_ros.engines.trt.builder import MIB, BuildOptions, build_engine
+from segformer_ros.engines.trt.builder import MIB, BuildOptions, BuiltEngine, build_engine
 from segformer_ros.engines.trt.half import to_half
 from segformer_ros.engines.trt.inspector import read_inspector
 from segformer_ros.engines.trt.network import Network, tensorrt_network
@@ -97,6 +97,28 @@ def build_options(
         target_sm=sm,
         timing_cache=timings if sm is None else None,
     )
+
+
+def build_apart(
+    library: TensorRt,
+    spec: ModelSpec,
+    options: EngineOptions,
+    candidate: Candidate,
+    sm: Optional[int] = None,
+    progress: Optional[Progress] = None,
+) -> BuiltEngine:
+    """Build an engine without the cache, its layers read and checked; raises EngineError.
+
+    sm: compute capability of a GPU that is not here; None for the one that is.
+    """
+    network = parsed_network(spec, candidate, library.strongly_typed)
+    settings = build_options(options, spec, candidate, sm)
+    built = build_engine(library, network.model, settings, progress)
+    layers = built.layers
+    if not layers.layers:  # a version that tells by its inspector alone, on its own GPU
+        layers = read_inspector(library.describe(library.load(built.plan)))
+    layers.check(candidate.precision)
+    return replace(built, layers=layers)
 
 
 def engine_key(
