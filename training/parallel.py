@@ -64,7 +64,15 @@ def launch(size: int, work: Callable[[Group], None]) -> None:
     # Ended from outside, leave as an interrupted program does: the processes go with this one.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_enter, (size, Path(folder) / 'store', work), nprocs=size)
+        arguments = (size, Path(folder) / 'store', work)
+        processes = torch.multiprocessing.spawn(_enter, arguments, nprocs=size, join=False)
+        assert processes is not None
+        try:
+            while not processes.join():
+                pass
+        finally:
+            for process in processes.processes:
+                process.terminate()  # or else this one waits for them at its end
 
 
 def _enter(rank: int, size: int, store: Path, work: Callable[[Group], None]) -> None:
