@@ -1,4 +1,4 @@
-"""Fixtures of the engines' tests: a GPU that is not there."""
+"""Fixtures of the engines' tests: a small network, and a GPU that is not there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from engine_rig import SIZE
 from fake_gpu import SURFACES, FakeCuda, FakeDriver, FakeTensorRt, Machine, MakeMachine
 
 from segformer_ros.engines import tensorrt as engine
 from segformer_ros.engines.cuda import driver
 from segformer_ros.engines.trt import adapter, runner
+from segformer_ros.model import ModelSpec, load_model_spec
+from tiny_models import save_network
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ModelSpec:
+    """A network of this project's contract that labels the painted frames."""
+    return load_model_spec(save_network(tmp_path / 'palette.onnx', SIZE))
 
 
 @pytest.fixture

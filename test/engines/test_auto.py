@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from fake_gpu import MakeMachine
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.cuda import driver
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, load_model_spec
-from tiny_models import painting, save_network
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> ModelSpec:
-    return load_model_spec(save_network(tmp_path / 'palette.onnx'))
+from segformer_ros.model import ModelSpec
+from tiny_models import painting
 
 
 @pytest.fixture

@@ -13,14 +13,9 @@ from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.precision import GATE, SOURCE_HASH, file_hash, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
-from tiny_models import painting, save_network
+from tiny_models import painting
 
 INT8 = EngineOptions(precision='int8')
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> ModelSpec:
-    return load_model_spec(save_network(tmp_path / 'palette.onnx'))
 
 
 def save_int8(spec: ModelSpec) -> Path:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from fake_gpu.cuda import FakeCuda
 from fake_gpu.driver import FakeDriver
-from fake_gpu.tensorrt import SURFACES, FakeTensorRt
+from fake_gpu.tensorrt import MAGIC, SURFACES, FakeTensorRt
 
-__all__ = ['SURFACES', 'FakeCuda', 'FakeDriver', 'FakeTensorRt', 'Machine', 'MakeMachine']
+__all__ = ['MAGIC', 'SURFACES', 'FakeCuda', 'FakeDriver', 'FakeTensorRt', 'Machine', 'MakeMachine']
 
 
 @dataclass

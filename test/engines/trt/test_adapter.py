@@ -1,4 +1,4 @@
-"""The adapter: what goes wrong in TensorRT, in one line."""
+"""The adapter: every version called as it wants it, and what goes wrong, in one line."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from types import ModuleType
 
 import onnx
 import pytest
-from fake_gpu import SURFACES, FakeCuda, FakeTensorRt
+from engine_rig import SIZE, frame
+from fake_gpu import SURFACES, FakeCuda, FakeTensorRt, MakeMachine
 from onnx import TensorProto, helper
 
-from segformer_ros.engines import EngineError
+from segformer_ros.engines import EngineError, create_engine
 from segformer_ros.engines.trt import adapter
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.builder import BuildOptions, build_engine
 from segformer_ros.engines.trt.session import open_session
-
-SIZE = (64, 128)
+from segformer_ros.model import ModelSpec
 
 
 def float_network(batch: int | str = 'N', op_type: str = 'Relu') -> bytes:
@@ -143,3 +143,31 @@ def test_the_first_module_that_loads_is_taken(monkeypatch: pytest.MonkeyPatch) -
     fake: ModuleType = FakeTensorRt(SURFACES['11.4.0'], FakeCuda()).module
     monkeypatch.setitem(sys.modules, 'tensorrt_rtx', fake)
     assert load_tensorrt(('tensorrt_of_nobody', 'tensorrt_rtx')).strongly_typed
+
+
+@pytest.mark.parametrize('version', SURFACES)
+def test_each_version_is_called_as_it_wants_it(
+    version: str, make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    tensorrt = make_machine(version, sm=53).tensorrt
+    with create_engine(spec, 'tensorrt') as engine:
+        engine.segment([frame()])
+    flags = tensorrt.surface.network_flags
+    explicit = int('EXPLICIT_BATCH' in flags)
+    strong = 1 << flags.index('STRONGLY_TYPED') if version.startswith('11') else 0
+    assert tensorrt.called('create_network') == [(explicit | strong,)]
+    assert ('TF32',) in tensorrt.called('clear_flag')
+    assert tensorrt.called('set_flag') == ([] if strong else [('FP16',)])
+    assert tensorrt.called('set_timing_cache') == [(b'',)]
+    old = version.startswith('8.2')
+    limit = 'max_workspace_size' if old else 'set_memory_pool_limit'
+    assert tensorrt.called(limit) == [(1 << 30,)]
+    run, shape = (
+        ('execute_async_v2', 'set_binding_shape')
+        if old
+        else ('execute_async_v3', 'set_input_shape')
+    )
+    assert (1, 3, *SIZE) in {call[0] for call in tensorrt.called(shape)}
+    assert tensorrt.called(run)[0] == ((1, 3, *SIZE),)
+    names = [entry[0] for entry in tensorrt.journal]
+    assert names.index('Builder') < names.index('build') < names.index('Runtime')

@@ -1,0 +1,33 @@
+"""Frames for an engine under test, and how far its masks agree with the CPU's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segformer_ros.engines import Engine, create_engine
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelSpec
+from tiny_models import painting
+
+SIZE = (64, 128)
+"""Of the tests' network: (height, width)."""
+
+
+def frame(seed: int = 0, size: tuple[int, int] = (90, 160)) -> Frame:
+    """A painted frame of `size` (height, width)."""
+    return Frame.from_array(painting(*size, seed=seed)[0])
+
+
+def _on_cpu(spec: ModelSpec, frames: list[Frame]) -> list[np.ndarray]:
+    with create_engine(spec, 'openvino') as engine:
+        return [result.labels for result in engine.segment(frames)]
+
+
+def agreement(engine: Engine, frames: list[Frame]) -> float:
+    """Share of equal labels, the least of all frames, between the engine and the CPU's."""
+    wanted = _on_cpu(engine.spec, frames)
+    results = engine.segment(frames)
+    return min(
+        float((result.labels == labels).mean())
+        for result, labels in zip(results, wanted, strict=True)
+    )

@@ -1,0 +1,123 @@
+"""The pipeline: what is copied, what is allocated, and in which batches it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_rig import SIZE, agreement, frame
+from fake_gpu import MakeMachine
+
+from segformer_ros.drivable.profile import IdSet, first_blocked_rows
+from segformer_ros.engines import EngineOptions, Wanted, create_engine
+from segformer_ros.model import Declared, ModelSpec, load_model_spec
+from segformer_ros.overlay import blend
+from tiny_models import OWN, TAO5, Export, save_network
+
+
+def test_frames_are_copied_once_each_way(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    cuda = make_machine().cuda
+    with create_engine(spec, 'tensorrt') as engine:
+        engine.segment([frame()], Wanted(confidence=True))
+        pixels, labels = 90 * 160 * 3, -(-90 * 160 // 256) * 256
+        assert engine.traffic == (pixels, -(-pixels // 256) * 256, 2 * labels)
+        assert cuda.count('upload') == cuda.count('download') == 1
+
+
+def test_an_integrated_gpu_copies_nothing(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    cuda = make_machine(integrated=True).cuda
+    with create_engine(spec, 'tensorrt') as engine:
+        assert agreement(engine, [frame(1), frame(2)]) > 0.99
+        assert engine.traffic == (2 * 90 * 160 * 3, 0, 0)
+        assert engine.facts()['memory'] == 'mapped'
+    assert cuda.count('upload') == cuda.count('download') == 0
+
+
+@pytest.mark.parametrize('integrated', [False, True])
+def test_nothing_is_allocated_per_frame(
+    make_machine: MakeMachine, spec: ModelSpec, integrated: bool
+) -> None:
+    cuda = make_machine(integrated=integrated).cuda
+    with create_engine(spec, 'tensorrt') as engine:
+        kept = engine.segment([frame(0)])
+        engine.segment([frame(1)])
+        before = cuda.count('mem_alloc') + cuda.count('pagelocked_empty')
+        for seed in range(5):
+            kept = engine.segment([frame(seed)])
+        assert cuda.count('mem_alloc') + cuda.count('pagelocked_empty') <= before + 1
+        del kept
+
+
+def test_many_kept_results_go_into_ordinary_memory(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    cuda = make_machine().cuda
+    with create_engine(spec, 'tensorrt') as engine:
+        results = [engine.segment([frame(seed)])[0] for seed in range(40)]
+        assert cuda.count('pagelocked_empty') < 20
+        for seed in (0, 20, 39):
+            again = engine.segment([frame(seed)])[0]
+            np.testing.assert_array_equal(results[seed].labels, again.labels)
+
+
+def test_more_frames_than_the_batch_go_one_after_another(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    tensorrt = make_machine().tensorrt
+    options = EngineOptions(max_batch=2)
+    with create_engine(spec, 'tensorrt', options) as engine:
+        sizes = [(90, 160), (37, 53), (64, 128), (10, 300), (128, 64)]
+        frames = [frame(seed, size) for seed, size in enumerate(sizes)]
+        assert agreement(engine, frames) > 0.98
+        assert {call[0][0] for call in tensorrt.called('execute_async_v3')} == {1, 2}
+
+
+@pytest.mark.parametrize('integrated', [False, True])
+def test_windows_are_cut_from_one_upload_and_run_in_batches(
+    make_machine: MakeMachine, spec: ModelSpec, integrated: bool
+) -> None:
+    machine = make_machine(integrated=integrated)
+    options = EngineOptions(inference='slide', slide_stride=48, max_batch=4)
+    with create_engine(spec, 'tensorrt', options) as engine:
+        large = frame(0, (160, 300))  # 3 x 5 windows
+        engine.segment([large])
+        engine.segment([large])
+        before = machine.cuda.count('mem_alloc') + machine.cuda.count('pagelocked_empty')
+        engine.segment([large])
+        assert machine.cuda.count('mem_alloc') + machine.cuda.count('pagelocked_empty') == before
+        assert engine.traffic.host == 160 * 300 * 3
+        assert engine.traffic.upload == (0 if integrated else 256 * -(-160 * 300 * 3 // 256))
+    # Four at a time and the last three: each batch size once to set up, once to capture.
+    shapes = [call[0][0] for call in machine.tensorrt.called('execute_async_v3')]
+    assert sorted(set(shapes)) == [3, 4] and len(shapes) == 4
+    assert machine.cuda.journal.count(('launch', 'segformer_mosaic')) == 3 * 4
+
+
+@pytest.mark.parametrize('integrated', [False, True])
+@pytest.mark.parametrize('export', [OWN, TAO5], ids=['logits', 'labels'])
+def test_overlay_and_blocked_rows_come_with_the_labels(
+    make_machine: MakeMachine, tmp_path: Path, integrated: bool, export: Export
+) -> None:
+    make_machine(sm=50, integrated=integrated)
+    spec = load_model_spec(
+        save_network(tmp_path / 'model.onnx', SIZE, export),
+        parameters=Declared(mean=export.mean, std=export.std, color=export.color),
+    )
+    frames = [frame(1), frame(2, (37, 53)), frame(3)]
+    palette, free = spec.class_map.palette_bgr, (0, 1, 2, 8)
+    with create_engine(spec, 'tensorrt', EngineOptions(max_batch=2)) as engine:
+        results = engine.segment(frames, Wanted(True, overlay=0.3, drivable=free))
+        for result, source in zip(results, frames, strict=True):
+            assert result.overlay is not None and result.blocked is not None
+            wanted = blend(source.bgr(), result.labels, palette, 0.3)
+            assert np.abs(result.overlay.astype(int) - wanted).max() <= 1
+            starts = np.full(source.width, source.height - 1)
+            rows = first_blocked_rows(result.labels, IdSet(free), starts)
+            np.testing.assert_array_equal(result.blocked.rows, rows)
+            assert result.blocked.drivable == free
+        small = engine.segment(frames[:1], Wanted(size=(45, 80), overlay=0.3, drivable=free))[0]
+        assert small.overlay is None  # it belongs on the frame
+        assert small.blocked is not None and small.blocked.rows.shape == (80,)
+        plain = engine.segment(frames[:1])[0]
+        assert plain.overlay is None and plain.blocked is None

@@ -1,0 +1,176 @@
+"""Where the engine comes from: the cache, a build, or a file beside the model."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_rig import SIZE, agreement, frame
+from fake_gpu import MAGIC, MakeMachine
+
+from segformer_ros.cli import main
+from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines.precision import Candidate
+from segformer_ros.engines.trt import provision
+from segformer_ros.engines.trt.adapter import TensorRt
+from segformer_ros.model import Declared, ModelSpec, load_model_spec
+from tiny_models import TAO5, TAO6, save_network
+
+
+def kept_plan(cache: Path) -> bytes:
+    """The one engine in a cache folder, without what the cache puts before it."""
+    (entry,) = cache.glob('*.engine')
+    data = entry.read_bytes()
+    return data[data.index(MAGIC) :]
+
+
+def test_a_build_is_kept_and_loaded_the_next_time(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    tensorrt = make_machine().tensorrt
+    for _ in range(2):
+        with create_engine(spec, 'tensorrt') as engine:
+            engine.segment([frame()])
+    assert len(tensorrt.called('build')) == 1
+    assert len(tensorrt.called('Runtime')) == 2
+
+
+def test_another_model_version_or_gpu_is_built_anew(
+    make_machine: MakeMachine, spec: ModelSpec, tmp_path: Path
+) -> None:
+    other = load_model_spec(save_network(tmp_path / 'larger.onnx', (128, 128)))
+    builds = 0
+    for version, sm, model in (
+        ('10.3.0', 87, spec), ('10.3.0', 87, other), ('10.13.2.6', 87, spec), ('10.3.0', 72, spec)
+    ):  # fmt: skip
+        tensorrt = make_machine(version, sm=sm).tensorrt
+        with create_engine(model, 'tensorrt'):
+            builds += len(tensorrt.called('build'))
+    assert builds == 4
+
+
+def test_an_engine_of_the_cache_that_does_not_load_is_built_again(
+    make_machine: MakeMachine,
+    spec: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tensorrt = make_machine().tensorrt
+    create_engine(spec, 'tensorrt').activate()
+    loads = iter([False, True])
+    load = TensorRt.load
+
+    def fails_once(library: TensorRt, plan: bytes) -> object:
+        return load(library, plan if next(loads) else b'rubbish')
+
+    monkeypatch.setattr(TensorRt, 'load', fails_once)
+    with create_engine(spec, 'tensorrt') as engine:
+        engine.segment([frame()])
+    assert len(tensorrt.called('build')) == 2
+    assert 'the cached engine is built again' in caplog.text
+
+
+def test_an_engine_that_is_silently_fp32_is_refused(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    make_machine().tensorrt.silent = True
+    with pytest.raises(EngineError, match=r'fp16 was asked for, but .* no such layer \(1 fp32\)'):
+        create_engine(spec, 'tensorrt', EngineOptions(precision='fp16')).activate()
+
+
+def test_a_build_into_a_file_is_read_back_too(
+    make_machine: MakeMachine,
+    spec: ModelSpec,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / 'model.engine'
+    asked = ['build', str(spec.path), '--build-only', '--out', str(out), '--precision', 'fp16']
+    tensorrt = make_machine().tensorrt
+    assert main(asked) == 0
+    assert '1 fp16' in capsys.readouterr().out and out.read_bytes().startswith(MAGIC)
+    assert not list((tmp_path / 'cache').glob('*.engine'))
+    out.unlink()
+    tensorrt.silent = True
+    assert main(asked) == 2
+    assert 'fp16 was asked for, but the engine built has no such' in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*asked, '--device', '3']) == 2
+    assert 'no GPU 3 on this machine; there is 0: Test GPU' in capsys.readouterr().err
+
+
+def test_an_engine_file_beside_the_model_is_used(
+    make_machine: MakeMachine, spec: ModelSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensorrt = make_machine().tensorrt
+    create_engine(spec, 'tensorrt').activate()
+    plan = tmp_path / 'model.engine'
+    plan.write_bytes(kept_plan(tmp_path / 'cache'))
+    named = replace(spec, engine_file=plan)
+    with create_engine(named, 'tensorrt') as engine:
+        assert engine.facts()['engine file'] == str(plan)
+        assert agreement(engine, [frame()]) > 0.99
+    assert len(tensorrt.called('build')) == 1
+    caplog.set_level(logging.WARNING)
+    # Of another kind, or cut: the ONNX beside it is built.
+    for contents, words in ((b'x' * 1000, 'magicTagRead'), (plan.read_bytes()[:-99], 'stdSize')):
+        plan.write_bytes(contents)
+        with create_engine(named, 'tensorrt') as engine:
+            assert agreement(engine, [frame()]) > 0.99
+        assert f'{words} failed.; an engine is built from' in caplog.text
+
+
+def test_an_engine_without_its_onnx_runs_as_its_sidecar_says(
+    make_machine: MakeMachine, tmp_path: Path
+) -> None:
+    tensorrt = make_machine().tensorrt
+    spec = load_model_spec(save_network(tmp_path / 'tao6.onnx', SIZE, TAO6))
+    with create_engine(spec, 'tensorrt') as engine:
+        expected = engine.segment([frame()])[0].labels
+    plan = tmp_path / 'alone' / 'model.engine'
+    plan.parent.mkdir()
+    plan.write_bytes(kept_plan(tmp_path / 'cache'))
+    plan.with_name('model.engine.yaml').write_text(f'contract: tao6\nsize: {list(SIZE)}\n')
+    alone = load_model_spec(plan)
+    with create_engine(alone, 'tensorrt') as engine:
+        assert (engine.segment([frame()])[0].labels == expected).all()
+    assert len(tensorrt.called('build')) == 1
+    plan.write_bytes(bytes(1000))
+    with pytest.raises(EngineError, match='magicTagRead failed'):
+        create_engine(alone, 'tensorrt').activate()
+    with pytest.raises(EngineError, match='is a built engine, which runs on a GPU alone; give'):
+        create_engine(alone, 'openvino')
+
+
+def test_an_engine_of_another_model_is_refused(
+    make_machine: MakeMachine, spec: ModelSpec, tmp_path: Path
+) -> None:
+    make_machine()
+    labels = load_model_spec(
+        save_network(tmp_path / 'tao5.onnx', SIZE, TAO5),
+        parameters=Declared(mean=TAO5.mean, std=TAO5.std, color='rgb'),
+    )
+    create_engine(labels, 'tensorrt').activate()
+    plan = tmp_path / 'model.engine'
+    plan.write_bytes(kept_plan(tmp_path / 'cache'))
+    with pytest.raises(EngineError, match='gives int64 values, which are no logits; it was not'):
+        create_engine(replace(spec, engine_file=plan), 'tensorrt').activate()
+
+
+def test_fastest_times_both_and_takes_one(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_machine()
+    monkeypatch.setattr(
+        provision,
+        'choose_precision',
+        lambda wanted, spec, sm: (
+            Candidate('fp32', spec.path, 'first'), Candidate('fp16', spec.path, 'second')
+        ),
+    )  # fmt: skip
+    with create_engine(spec, 'tensorrt', EngineOptions(precision='fastest')) as engine:
+        reason = engine.facts()['precision reason']
+        assert reason.startswith('fastest here: fp32 ') and 'fp16 ' in reason
+        assert agreement(engine, [frame()]) > 0.99

@@ -1,0 +1,76 @@
+"""tensorrt of one version: the module, and what was called on it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from types import ModuleType
+from typing import Any
+
+from fake_gpu.cuda import FakeCuda
+from fake_gpu.tensorrt.building import Builder, Config
+from fake_gpu.tensorrt.datatypes import DataType
+from fake_gpu.tensorrt.networks import Parser
+from fake_gpu.tensorrt.running import Context, Engine, Runtime
+from fake_gpu.tensorrt.surfaces import Surface, restricted
+
+
+class FakeTensorRt:
+    """One version's module and what was called on it.
+
+    memory: bytes that a build may use. silent: whether it builds FP32 whatever was asked.
+    """
+
+    def __init__(self, surface: Surface, cuda: FakeCuda) -> None:
+        self.surface, self.cuda = surface, cuda
+        self.journal: list[tuple[Any, ...]] = []
+        self.memory = 8 << 30
+        self.silent = False
+        self.module = self._make_module()
+
+    def called(self, name: str) -> list[tuple[Any, ...]]:
+        """Arguments of each call of a name."""
+        return [entry[1:] for entry in self.journal if entry[0] == name]
+
+    def _make_module(self) -> ModuleType:
+        module, surface = ModuleType('tensorrt'), self.surface
+        kinds = {
+            name: restricted(base, surface.members[name], self)
+            for name, base in (
+                ('ICudaEngine', Engine),
+                ('IExecutionContext', Context),
+                ('IBuilderConfig', Config),
+            )
+        }
+        module.__dict__.update(
+            __version__=surface.version,
+            ILogger=_Base,
+            DataType=Enum('DataType', {name: DataType[name].value for name in surface.types}),
+            NetworkDefinitionCreationFlag=_numbers('Flag', surface.network_flags),
+            BuilderFlag=_numbers('BuilderFlag', surface.builder_flags),
+            MemoryPoolType=_numbers('Pool', ['WORKSPACE']),
+            ProfilingVerbosity=_numbers('Verbosity', ['LAYER_NAMES_ONLY', 'NONE', 'DETAILED']),
+            LayerInformationFormat=_numbers('Format', ['ONELINE', 'JSON']),
+            TensorIOMode=_numbers('Mode', ['NONE', 'INPUT', 'OUTPUT']),
+            Builder=lambda logger: Builder(self, kinds, logger),
+            OnnxParser=lambda network, logger: Parser(self, network, logger),
+            Runtime=lambda logger: Runtime(self, kinds, logger),
+        )
+        if surface.monitor:
+            module.__dict__['IProgressMonitor'] = _Base
+        return module
+
+
+class _Base:
+    """Base of what users of TensorRT derive from; its __init__ must be called."""
+
+    def __init__(self) -> None:
+        self.initialised = True
+
+
+def _numbers(name: str, members: list[str]) -> Any:
+    values = {member: number for number, member in enumerate(members)}
+    return type(name, (), {key: _Number(value) for key, value in values.items()})
+
+
+class _Number(int):
+    """An enumeration's value: an int, as pybind11 enums convert to."""
