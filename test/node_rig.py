@@ -23,8 +23,9 @@ from segformer_ros.msg import DrivableArea
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.segmentation_node import SegmentationNode
 
+MASK = 'segmentation/mask'
 TYPES: dict[str, Any] = {
-    'segmentation/mask': Image,
+    MASK: Image,
     'segmentation/confidence': Image,
     'segmentation/overlay': Image,
     'segmentation/overlay/compressed': CompressedImage,
@@ -129,7 +130,7 @@ class Rig:
         """Stamp of this moment."""
         return self.probe.get_clock().now().to_msg()
 
-    def segment(self, message: Any, output: str = 'segmentation/mask') -> Any:
+    def segment(self, message: Any, output: str = MASK) -> Any:
         """Send an image and return what comes back on a topic."""
         before = len(self.received[output])
         self.send(message)
@@ -150,6 +151,9 @@ class Rig:
                 return False
             self.executor.spin_once(timeout_sec=0.02)
         return True
+
+
+MakeRig = Callable[..., Rig]
 
 
 def street_labels(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:

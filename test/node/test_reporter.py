@@ -1,0 +1,36 @@
+"""The reporter: what diagnostics say of a camera that loses frames or is silent."""
+
+from __future__ import annotations
+
+import pytest
+from builtin_interfaces.msg import Time
+from node_rig import MASK, MakeRig, street_image
+
+pytestmark = pytest.mark.ros
+
+
+def test_lost_frames_are_noticed_with_the_cure(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.start(MASK, '/diagnostics')
+    for tick in range(30):
+        if tick not in (15, 16, 22):
+            rig.send(street_image(Time(sec=100, nanosec=tick * 33_000_000)))
+            rig.spin(0.01)
+    assert rig.spin_until(lambda: rig.tally().received == 27)
+    status = rig.status()
+    assert status.level == status.WARN
+    assert '3 of ' in status.message
+    assert 'frames were lost on the way here' in status.message
+    assert 'config/fastdds.xml' in status.message
+
+
+def test_silent_camera_is_stale(make_rig: MakeRig) -> None:
+    rig = make_rig(silent_after=0.5)
+    rig.start(MASK, '/diagnostics')
+    status = rig.status()
+    assert status.level == status.STALE
+    assert f'nobody publishes on {rig.node.get_namespace()}/image' in status.message
+    rig.segment(street_image(rig.now()))
+    assert rig.status().level == status.OK
+    rig.spin(0.7)
+    assert 'silent: the last image' in rig.status().message
