@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.exports import HUGGINGFACE, OWN, TAO5, TAO6, Export, save_reexport
+from benchmarks.exports import HUGGINGFACE, OWN, TAO5, TAO6, Export, save_told
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
 from segformer_ros.frame import Frame
@@ -78,18 +78,18 @@ class Case:
 
     def write(self, folder: Path, whole_pixels: bool) -> Path:
         """Write the model and what is told of it; the path that a user would give."""
-        model = save_reexport(folder / 'model.onnx', self.size, self.export, whole_pixels)
         names = load_class_map('cityscapes').names
         if self.export.background:
             names = (BACKGROUND, *names)
-        (folder / 'labels.txt').write_text('\n'.join(names))
-        if self.sidecar:
-            (folder / 'model.onnx.yaml').write_text(self.sidecar)
-        if not self.config:
-            return model
-        config = folder / 'nvinfer_config.txt'
-        config.write_text(self.config)
-        return config
+        return save_told(
+            folder,
+            self.size,
+            self.export,
+            names,
+            sidecar=self.sidecar,
+            config=self.config,
+            whole_pixels=whole_pixels,
+        )
 
 
 def _sidecar_of(export: Export, **more: object) -> str:

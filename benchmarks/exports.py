@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,32 @@ def save_reexport(
     del merged.metadata_props[:]
     del merged.opset_import[1:]  # merging leaves the same one twice
     onnx.save(merged, str(path))
+    return path
+
+
+def save_told(
+    folder: Path,
+    size: tuple[int, int],
+    export: Export,
+    names: Sequence[str],
+    *,
+    sidecar: str = '',
+    config: str = '',
+    whole_pixels: bool = False,
+) -> Path:
+    """Write the bundled model and what is told of it; the path that a user would give.
+
+    names: of the classes, for `labels.txt`. sidecar, config: contents of `model.onnx.yaml` and of
+    the nvinfer configuration; none is written where they are empty. The rest: see `save_reexport`.
+    """
+    model = save_reexport(folder / 'model.onnx', size, export, whole_pixels)
+    (folder / 'labels.txt').write_text('\n'.join(names))
+    if sidecar:
+        (folder / 'model.onnx.yaml').write_text(sidecar)
+    if not config:
+        return model
+    path = folder / 'nvinfer_config.txt'
+    path.write_text(config)
     return path
 
 

@@ -31,7 +31,7 @@ from benchmarks.contracts import (
     pick_images,
     read_images,
 )
-from benchmarks.exports import HUGGINGFACE, TAO5, TAO6, Export, save_reexport
+from benchmarks.exports import HUGGINGFACE, TAO5, TAO6, Export, save_told
 from segformer_ros import cli
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import EngineOptions, create_engine
@@ -60,16 +60,10 @@ class Pairing:
 
     def write(self, folder: Path) -> Path:
         """Write the files; the path that a user would give."""
-        model = save_reexport(folder / 'model.onnx', SIZE, self.export)
         names = [*load_class_map('cityscapes').names, 'background', 'other'][: self.classes]
-        (folder / 'labels.txt').write_text('\n'.join(names))
-        if self.sidecar:
-            (folder / 'model.onnx.yaml').write_text(self.sidecar)
-        if not self.config:
-            return model
-        config = folder / 'nvinfer_config.txt'
-        config.write_text(self.config)
-        return config
+        return save_told(
+            folder, SIZE, self.export, names, sidecar=self.sidecar, config=self.config
+        )
 
 
 _LABELS = 'classes: labels.txt\n'
