@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from tqdm import tqdm
 
-from segformer_ros.arguments import (
-    LOCATION_HELP,
-    add_merge_argument,
-    add_source_arguments,
-    merged_classes,
-    source_options,
-)
+from segformer_ros.arguments import merged_classes, source_options
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.demo.moments import Recording
-from segformer_ros.demo.node_commands import (
-    DemoError,
-    add_node_arguments,
-    check_ros,
-    node_parameters,
-)
+from segformer_ros.demo.node_commands import DemoError, check_ros, node_parameters
 from segformer_ros.demo.play import DemoPlan, play
 from segformer_ros.demo.processes import Value
-from segformer_ros.errors import EXIT_INTERRUPTED, explained
+from segformer_ros.demo.start import add_drive_arguments, run_explained
+from segformer_ros.errors import EXIT_INTERRUPTED
 from segformer_ros.model import load_model_spec
 from segformer_ros.replay_report import ReplayReport
 from segformer_ros.results import ResultFolder, fit_labels
 from segformer_ros.sources import open_source
 from segformer_ros.summary import RunScore, RunSummary
 
-DEFAULT_DRIVE = 'street:'
 DEFAULT_OUT = Path('out/demo')
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run the demo; returns the exit code."""
-    # Being told to end is an interruption too: the nodes must not be left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    parsed = _parser().parse_args(arguments)
-    return explained('demo', lambda: run(parsed))
+    return run_explained('demo', run, _parser(), arguments)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -107,16 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         description='Play a drive through the real replay and segmentation nodes over DDS, and '
         'write overlay.mp4, frames/*.png, drive.mcap (for Foxglove) and summary.json.',
     )
-    parser.add_argument(
-        '--input', default=DEFAULT_DRIVE,
-        help=f'{LOCATION_HELP} (default: a generated drive with exact labels)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--out', type=Path, default=DEFAULT_OUT, help=f'folder (default: {DEFAULT_OUT})'
-    )
-    add_source_arguments(parser)
-    add_merge_argument(parser)
-    add_node_arguments(parser, rate=0.0)
+    add_drive_arguments(parser, DEFAULT_OUT, rate=0.0)
     parser.add_argument(
         '--headless', action='store_true', help='no live page; only write the files'
     )

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, Optional
 
-from segformer_ros.arguments import (
-    LOCATION_HELP,
-    add_merge_argument,
-    add_source_arguments,
-    merged_classes,
-    source_options,
-)
+from segformer_ros.arguments import merged_classes, source_options
 from segformer_ros.demo.node_commands import (
     DemoError,
-    add_node_arguments,
     check_ros,
     mount_parameters,
     node_parameters,
@@ -27,12 +19,11 @@ from segformer_ros.demo.node_commands import (
     segmentation_command,
 )
 from segformer_ros.demo.processes import NodeCommand, Nodes, Value
-from segformer_ros.errors import explained
+from segformer_ros.demo.start import add_drive_arguments, run_explained
 from segformer_ros.metrics.text import scores_text
 from segformer_ros.sources import Source, SourceError, open_source
 from segformer_ros.table import format_table
 
-DEFAULT_DRIVE = 'street:'
 DEFAULT_OUT = Path('out/live')
 
 SEGMENTATION, EVALUATOR, REPLAY = 'segmentation node', 'evaluator', 'replay'
@@ -44,10 +35,7 @@ _SCORING = 600.0
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run the live evaluation; returns the exit code."""
-    # Being told to end is an interruption too: the nodes must not be left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    parsed = _parser().parse_args(arguments)
-    return explained('evaluate-live', lambda: run(parsed))
+    return run_explained('evaluate-live', run, _parser(), arguments)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -146,13 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         'and score the masks that come out: the same metrics as `segformer evaluate`, and the '
         'age of the masks, drops and jitter.',
     )
-    parser.add_argument('--input', default=DEFAULT_DRIVE, help=LOCATION_HELP)
-    parser.add_argument(
-        '--out', type=Path, default=DEFAULT_OUT, help=f'folder (default: {DEFAULT_OUT})'
-    )
-    add_source_arguments(parser)
-    add_merge_argument(parser)
-    add_node_arguments(parser, rate=1.0)
+    add_drive_arguments(parser, DEFAULT_OUT, rate=1.0)
     return parser
 
 
