@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from segformer_ros.engines.base import EngineError, EngineOptions
-from segformer_ros.engines.cache import EngineCache, EngineKey, read_plan
+from segformer_ros.engines.cache import Built, EngineCache, EngineKey, read_plan
 from segformer_ros.engines.cuda.driver import Gpu
 from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import Candidate, choose_precision
@@ -144,7 +144,7 @@ def _provide(
     candidate: Candidate,
     progress: Optional[Progress],
 ) -> Provided:
-    """One candidate, loaded; an engine from the cache that does not load is built again once."""
+    """One candidate, from the cache or built, its layers checked."""
     settings = build_options(options, spec, candidate)
     cache = EngineCache(cache_folder(options.cache_dir))
     key = engine_key(library, spec, settings, candidate.model, gpu)
@@ -163,25 +163,32 @@ def _provide(
             'build': f'{built.seconds:.0f} s, workspace {built.workspace // MIB} MiB'
         }
 
-    entry = cache.load_or_build(key, build)
-    try:
-        engine = library.load(entry.plan)
-    except EngineError as error:
-        if entry.built:
-            raise
-        _log.warning('%s; the cached engine is built again', error)
-        cache.discard(key)
-        entry = cache.load_or_build(key, build)
-        engine = library.load(entry.plan)
+    engine, cached_facts = _load_cached(library, cache, key, build)
     layers = read_inspector(library.describe(engine))
     layers.check(candidate.precision)
     facts = {
         'precision': candidate.precision,
         'precision reason': candidate.reason,
         'layers': layers.summary(),
-        **entry.facts,
+        **cached_facts,
     }
     return Provided(engine, network.spec, facts)
+
+
+def _load_cached(
+    library: TensorRt, cache: EngineCache, key: EngineKey, build: Callable[[], Built]
+) -> Tuple[Any, Dict[str, str]]:
+    """The engine of a key and its facts; one that does not load is built again once."""
+    entry = cache.load_or_build(key, build)
+    try:
+        return library.load(entry.plan), entry.facts
+    except EngineError as error:
+        if entry.built:
+            raise
+        _log.warning('%s; the cached engine is built again', error)
+    cache.discard(key)
+    entry = cache.load_or_build(key, build)
+    return library.load(entry.plan), entry.facts
 
 
 def _typed(
