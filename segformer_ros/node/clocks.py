@@ -11,7 +11,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 class Now(NamedTuple):
-    """One moment: `steady` in seconds for silences and rates, `ros` for ages of stamps."""
+    """One moment: `steady` in s, for silences and rates; `ros_ns` in ns, for ages of stamps."""
 
     steady: float
     ros_ns: int
@@ -20,11 +20,6 @@ class Now(NamedTuple):
     def of(cls, clock: Clock) -> Now:
         """Read both clocks."""
         return cls(monotonic(), clock.now().nanoseconds)
-
-    @property
-    def ros(self) -> float:
-        """Seconds of the ROS clock, which stamps are by."""
-        return self.ros_ns / _NANOSECONDS
 
     def age(self, stamp_ns: int) -> float:
         """Seconds since a stamp in nanoseconds."""

@@ -55,6 +55,7 @@ def shell(faces: Tuple[Face, ...], length: float, width: float, height: float) -
 
 
 def canvas(width: float, height: float, color: Color, seed: int) -> np.ndarray:
+    """Sheet metal of a size in metres: (rows, columns, 3) uint8 at RES texels per metre."""
     rows, cols = max(2, round(height * RES)), max(2, round(width * RES))
     grain = tile_to(noise(256, (3, 8), seed % 8), rows, cols)
     return textured(color, grain, 0.05)
@@ -68,20 +69,25 @@ class Panel:
         self.height = height
 
     def fixed(self, points: Points) -> np.ndarray:
+        """Points (x, z) in metres as texels (N, 2) int32 of the picture."""
         return np.array(
             [[round(x * RES), round((self.height - z) * RES)] for x, z in points], np.int32
         )
 
     def shape(self, points: Points, color: Color) -> None:
+        """Fill a polygon of points (x, z) in metres."""
         cv2.fillPoly(self.picture, [self.fixed(points)], color, cv2.LINE_AA)
 
     def line(self, points: Points, color: Color, width: int = 1) -> None:
+        """Draw a line through points (x, z) in metres; `width` in texels."""
         cv2.polylines(self.picture, [self.fixed(points)], False, color, width, cv2.LINE_AA)
 
     def box(self, x0: float, x1: float, z0: float, z1: float, color: Color) -> None:
+        """Fill an upright rectangle, in metres."""
         self.shape([(x0, z0), (x1, z0), (x1, z1), (x0, z1)], color)
 
     def wheel(self, x: float, radius: float) -> None:
+        """Draw a wheel that stands on the lower edge, in metres."""
         u, v = self.fixed([(x, radius)])[0]
         size = round(radius * RES)
         cv2.circle(self.picture, (u, v), round(size * 1.18), (12, 12, 12), -1, cv2.LINE_AA)
@@ -137,4 +143,5 @@ def glass(width: float, height: float, seed: int, frame: Color, panes: int = 1) 
 
 
 def darker(color: Color, factor: float) -> Color:
+    """A colour times a factor below 1."""
     return color[0] * factor, color[1] * factor, color[2] * factor

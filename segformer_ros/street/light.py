@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Tuple
+from typing import Callable, Dict, Tuple
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def _jitter(rng: np.random.Generator, color: Color, amount: float) -> Color:
 
 def sample_light(rng: np.random.Generator, name: str) -> Light:
     """A random light of a kind: one of LIGHTS."""
-    return _SAMPLERS[name](rng)
+    return LIGHTS[name](rng)
 
 
 def _day(rng: np.random.Generator) -> Light:
@@ -224,7 +224,7 @@ def _snow(rng: np.random.Generator) -> Light:
     )
 
 
-_SAMPLERS = {
+LIGHTS: Dict[str, Callable[[np.random.Generator], Light]] = {
     'day': _day,
     'overcast': _overcast,
     'low sun': _low_sun,
@@ -233,5 +233,3 @@ _SAMPLERS = {
     'fog': _fog,
     'snow': _snow,
 }
-
-LIGHTS: Tuple[str, ...] = tuple(_SAMPLERS)

@@ -64,6 +64,7 @@ def _streaks(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def bricks(rng: np.random.Generator, wall: np.ndarray, rise: int, run: int) -> np.ndarray:
+    """A wall (H, W, 3) uint8 laid in bricks of `rise` x `run` texels, each of its own tone."""
     height, width = wall.shape[:2]
     rows, cols = height // rise + 1, width // run + 2
     tone = rng.normal(1, 0.1, (rows, cols)).astype(np.float32)
