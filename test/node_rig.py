@@ -61,6 +61,8 @@ class Rig:
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.executor.add_node(self.probe)
+        self.longest_turn = 0.0
+        """Of the executor, in s: what a busy machine adds to every time that is measured."""
         self._publishers: dict[str, Any] = {}
 
     def close(self) -> None:
@@ -126,6 +128,19 @@ class Rig:
             assert self.spin_until(lambda: publisher.get_subscription_count() > 0)
         self._publishers[topic].publish(message)
 
+    def deliver(self, message: Any, camera: str = '') -> None:
+        """Publish an image and wait until the node has it; best effort may lose what piles up."""
+        before = self.tally(camera).received
+        self.send(message, f'{camera}/image' if camera else 'image')
+        assert self.spin_until(lambda: self.tally(camera).received > before)
+
+    def calibrate(self, info: CameraInfo) -> None:
+        """Publish a camera_info and wait until the node has taken it up."""
+        geometry = self.node._streams[0]._geometry
+        before = geometry.info
+        self.send(info, 'camera_info')
+        assert self.spin_until(lambda: geometry.info is not before)
+
     def now(self) -> Time:
         """Stamp of this moment."""
         return self.probe.get_clock().now().to_msg()
@@ -147,9 +162,11 @@ class Rig:
         """Let the executor work until a condition holds; tell whether it came to hold."""
         end = time.monotonic() + timeout
         while not condition():
-            if time.monotonic() > end:
+            start = time.monotonic()
+            if start > end:
                 return False
             self.executor.spin_once(timeout_sec=0.02)
+            self.longest_turn = max(self.longest_turn, time.monotonic() - start)
         return True
 
 

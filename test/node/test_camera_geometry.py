@@ -46,8 +46,7 @@ def test_wrong_camera_info_gives_no_metre(
     rig = start(make_rig)
     info = camera_info()
     spoil(info)
-    rig.send(info, 'camera_info')
-    rig.spin(0.2)
+    rig.calibrate(info)
     area = area_of(rig)
     assert area.valid
     assert not area.calibrated
@@ -63,8 +62,7 @@ def test_without_camera_info_or_height(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.start(AREA)
     assert 'no camera_info has come' in area_of(rig).reason
-    rig.send(camera_info(), 'camera_info')
-    rig.spin(0.2)
+    rig.calibrate(camera_info())
     assert "the camera's height over the ground is not known" in area_of(rig).reason
     rig.set(mount__height=1.5)
     assert area_of(rig).calibrated
@@ -75,8 +73,7 @@ def test_changed_calibration_is_taken_up(make_rig: MakeRig) -> None:
     before = forward(area_of(rig))
     info = camera_info()
     info.k[0] = info.k[4] = 300.0
-    rig.send(info, 'camera_info')
-    rig.spin(0.2)
+    rig.calibrate(info)
     after = forward(area_of(rig))
     near = np.isfinite(before) & (before > 0) & (before < 15)
     assert near.any()

@@ -89,13 +89,14 @@ def test_silent_camera_is_told_in_time(make_rig: MakeRig) -> None:
     count = len(rig.received[AREA])
     invalid = wait_for_invalid(rig, count)
     age = invalid.age.sec + invalid.age.nanosec * 1e-9
-    assert 0.3 < age < 0.3 + WATCH_PERIOD + 0.3, 'max_age, one look, and a busy machine'
+    busy = 0.3 + 4 * rig.longest_turn
+    assert 0.3 < age < 0.3 + WATCH_PERIOD + busy, 'max_age, one look, and a busy machine'
     # Which of the two is noticed first depends on how long the image was under way.
     assert 'the camera is silent' in invalid.reason or ' s old; at most' in invalid.reason
     assert invalid.header == valid.header
     assert len(invalid.free_distance) == len(invalid.column) == 0
     assert_nothing_known(rig)
-    rig.set(drivable__max_age=5.0)
+    rig.set(drivable__max_age=60.0)
     assert area_of(rig).valid
 
 
@@ -110,7 +111,7 @@ def test_camera_that_never_came(make_rig: MakeRig) -> None:
     ('seconds', 'words'),
     [
         (-0.7, ' s old; at most 0.5 s'),
-        (3.0, 'in the future'),
+        (1000.0, 'in the future'),
     ],
 )
 def test_stamps_out_of_time_are_not_valid(make_rig: MakeRig, seconds: float, words: str) -> None:
@@ -127,7 +128,7 @@ def test_slow_engine_does_not_leave_free_standing(make_rig: MakeRig) -> None:
     for _ in range(8):
         rig.send(street_image(rig.now()))
         rig.spin(0.1)
-    assert rig.received[AREA]
+    assert rig.spin_until(lambda: len(rig.received[AREA]) > 1)
     assert not any(area.valid for area in rig.received[AREA])
     assert any(' s old; at most 0.3 s' in area.reason for area in rig.received[AREA])
 
@@ -144,11 +145,9 @@ def test_failed_engine(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(8):
         rig.send(street_image(rig.now()))
         rig.spin(0.1)
-    rig.spin(0.6)
-    reasons = [area.reason for area in rig.received[AREA][count:] if not area.valid]
-    assert 'the engine failed: 3 frames failed in a row: RuntimeError: device lost' in reasons, (
-        reasons
-    )
+    reason = 'the engine failed: 3 frames failed in a row: RuntimeError: device lost'
+    areas = rig.received[AREA]
+    assert rig.spin_until(lambda: any(area.reason == reason for area in areas[count:]))
     assert not any(area.valid for area in rig.received[AREA][count:])
 
 

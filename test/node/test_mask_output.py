@@ -58,8 +58,7 @@ def test_every_output_carries_the_stamp_and_frame(make_rig: MakeRig) -> None:
     ]
     rig.start(*topics)
     stamp = rig.now()
-    rig.send(camera_info(), 'camera_info')
-    rig.spin(0.2)
+    rig.calibrate(camera_info())
     rig.segment(street_image(stamp), 'drivable_area/scan')
     assert rig.spin_until(lambda: all(rig.received[topic] for topic in topics))
     for topic in topics:
@@ -109,8 +108,7 @@ def test_confidence_is_high_inside_and_low_at_borders(make_rig: MakeRig) -> None
 def test_mask_at_a_chosen_size_with_scaled_camera_info(make_rig: MakeRig) -> None:
     rig = make_rig(mask_width=WIDTH // 2)
     rig.start(MASK, 'segmentation/camera_info')
-    rig.send(camera_info(), 'camera_info')
-    rig.spin(0.2)
+    rig.calibrate(camera_info())
     mask = rig.segment(street_image(ODD_STAMP))
     assert (mask.height, mask.width) == (HEIGHT // 2, WIDTH // 2)
     assert rig.spin_until(lambda: bool(rig.received['segmentation/camera_info']))

@@ -38,9 +38,8 @@ def test_nothing_is_computed_for_nobody(make_rig: MakeRig, batches: list[int]) -
     rig = make_rig()
     rig.start()
     for _ in range(3):
-        rig.send(street_image())
-        rig.spin(0.1)
-    assert rig.tally().unwanted == 3
+        rig.deliver(street_image())
+    assert rig.spin_until(lambda: rig.tally().unwanted == 3)
     assert batches == []
     rig.subscribe(MASK)
     rig.segment(street_image())
@@ -48,11 +47,11 @@ def test_nothing_is_computed_for_nobody(make_rig: MakeRig, batches: list[int]) -
 
 
 def test_newest_frame_wins_and_all_are_accounted_for(make_rig: MakeRig) -> None:
-    rig = make_rig(fake_delay=0.2)
+    rig = make_rig(fake_delay=1.0)
     rig.start(MASK, '/diagnostics')
     rig.segment(street_image(rig.now()))
     for _ in range(40):
-        rig.send(street_image(rig.now()))
+        rig.deliver(street_image(rig.now()))
         rig.spin(0.025)
         tally = rig.tally()
         assert tally.received == sum(tally) - tally.received
@@ -60,15 +59,14 @@ def test_newest_frame_wins_and_all_are_accounted_for(make_rig: MakeRig) -> None:
     last = rig.probe.get_clock().now()
     rig.send(street_image(last.to_msg()))
     assert rig.spin_until(lambda: rig.received[MASK][-1].header.stamp == last.to_msg())
-    rig.spin(0.1)
+    assert rig.spin_until(lambda: rig.tally().segmented == len(rig.received[MASK]))
     tally = rig.tally()
-    assert tally.segmented == len(rig.received[MASK])
     assert tally.segmented + tally.overtaken == tally.received == 42
     assert tally.overtaken > 25
     stamps = [mask.header.stamp for mask in rig.received[MASK]]
     assert stamps == sorted(stamps, key=lambda stamp: (stamp.sec, stamp.nanosec))
     values = {pair.key: pair.value for pair in rig.status().values}
-    assert float(values['age p99 (ms)']) < 2000, 'in a queue the last would have waited 8 s'
+    assert float(values['age p99 (ms)']) < 8000, 'in a queue the last would have waited 40 s'
 
 
 def test_several_cameras_share_one_engine_in_batches(
@@ -78,13 +76,14 @@ def test_several_cameras_share_one_engine_in_batches(
     rig.start('front/segmentation/mask', 'left/segmentation/mask')
     left = painted(np.zeros((HEIGHT, WIDTH), np.uint8))
     for _ in range(6):
-        rig.send(street_image(rig.now()), 'front/image')
-        rig.send(image(left, rig.now()), 'left/image')
+        rig.deliver(street_image(rig.now()), 'front')
+        rig.deliver(image(left, rig.now()), 'left')
         rig.spin(0.05)
-    assert rig.spin_until(lambda: not any(rig.tally(c).pending for c in ('front', 'left')))
+    tallies = [partial(rig.tally, camera) for camera in ('front', 'left')]
+    assert rig.spin_until(lambda: not any(tally().pending for tally in tallies))
     rig.spin(0.1)
     assert 2 in batches
-    assert rig.tally('front').received == rig.tally('left').received == 6
+    assert all(tally().received == 6 for tally in tallies)
     assert (pixels_of(rig.received['left/segmentation/mask'][-1]) == 0).all()
     assert (pixels_of(rig.received['front/segmentation/mask'][-1]) != 0).any()
 
