@@ -27,6 +27,7 @@ class FakeDriver:
         self._count = count
         self._init = init
         self.graphs: list[list[Any]] = []
+        self.alive: set[int] = set()
         self.launches = 0
 
     def cuInit(self, flags: int) -> int:
@@ -74,17 +75,20 @@ class FakeDriver:
 
     def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
         executable._obj.value = graph.value
+        self.alive.add(graph.value)
         return 0
 
     def cuGraphDestroy(self, graph: Any) -> int:
         return 0
 
     def cuGraphLaunch(self, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> int:
-        assert self._cuda is not None and executable.value is not None
+        assert self._cuda is not None and executable.value in self.alive
         self.launches += 1
         for work in self.graphs[executable.value - 1]:
+            assert work.valid(), 'the execution context was changed after this graph was captured'
             self._cuda.stream(stream.value).put(work)
         return 0
 
     def cuGraphExecDestroy(self, executable: Any) -> int:
+        self.alive.remove(executable.value)
         return 0

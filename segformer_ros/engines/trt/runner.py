@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from segformer_ros.engines.fit import Fit
 from segformer_ros.engines.trt.session import Session
 from segformer_ros.model import ModelSpec
 
+SETTLED = 4
+"""Runs at one batch, one after another, before they are made a CUDA graph, which costs some."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -24,6 +27,9 @@ class NetworkRunner:
 
     The network's input and output stay at their addresses: a batch's scores are those of the
     latest `infer`, until the next one runs.
+
+    A CUDA graph of the network holds for the batch alone that it was made at: once the execution
+    context was given another, starting the graph again is undefined, also back at its own batch.
     """
 
     def __init__(self, device: CudaDevice, session: Session, spec: ModelSpec, stream: Any) -> None:
@@ -43,7 +49,9 @@ class NetworkRunner:
                 'it was not built from this model'
             )
         self.max_batch = min(session.max_batch, MAX_BATCH)
-        self._graphs: Dict[int, Optional[CapturedWork]] = {}
+        self._graph: Optional[CapturedWork] = None
+        self._has_graphs = session.may_be_captured
+        self._runs = 0  # at the present batch
         session.set_batch(session.max_batch)
         self._batch = session.max_batch
         self._buffers = {info.name: DeviceBuffer(device) for info in (session.input, self._output)}
@@ -61,10 +69,9 @@ class NetworkRunner:
 
     def close(self) -> None:
         """Free what the driver, not PyCUDA, holds."""
-        for graph in self._graphs.values():
-            if graph:
-                graph.close()
-        self._graphs.clear()
+        if self._graph:
+            self._graph.close()
+        self._graph = None
 
     @property
     def scores(self) -> Tensor:
@@ -75,33 +82,32 @@ class NetworkRunner:
         """Start writing a batch of images into the network's input."""
         batch = self._session.max_batch if self._session.fixed_batch else len(images)
         if batch != self._batch:
+            self.close()
             self._session.set_batch(batch)
-            self._batch = batch
+            self._batch, self._runs = batch, 0
         pixels = self._tensor(self._session.input.name, self._spec.input_layout)
         self._device.launch(preprocess_job(images, fits, pixels, self._spec), self._stream)
 
     def infer(self) -> None:
-        """Start the network, from its second run at a batch on as a CUDA graph."""
-        if self._batch not in self._graphs:
-            # TensorRT sets itself up in the first run after a change of shape.
-            self._session.enqueue(self._stream.handle)
-            self._graphs[self._batch] = self._capture()
+        """Start the network, as a CUDA graph where the batch has settled."""
+        if self._graph:
+            self._graph.launch()
             return
-        graph = self._graphs[self._batch]
-        if graph:
-            graph.launch()
-        else:
-            self._session.enqueue(self._stream.handle)
+        # TensorRT sets itself up in the first run after a change of shape, which no graph allows.
+        self._session.enqueue(self._stream.handle)
+        self._runs += 1
+        if self._has_graphs and self._runs >= SETTLED:
+            self._capture()
 
-    def _capture(self) -> Optional[CapturedWork]:
+    def _capture(self) -> None:
         stream = self._stream.handle
         try:
-            return CapturedWork.capture(
+            self._graph = CapturedWork.capture(
                 load_driver(), stream, lambda: self._session.enqueue(stream)
             )
         except EngineError as error:
+            self._has_graphs = False
             _log.info('the network runs without a CUDA graph: %s', error)
-            return None
 
     def _tensor(self, name: str, layout: str) -> Tensor:
         """The network's input or output as it lies at the present batch."""

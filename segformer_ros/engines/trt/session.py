@@ -25,10 +25,10 @@ class Session(ABC):
 
     def __init__(self, library: TensorRt, engine: Any) -> None:
         self._engine = engine  # must outlive its context
-        self._context = engine.create_execution_context()
+        self._library = library
+        self._context = self._create_context()
         if self._context is None:
             raise EngineError(f'no execution context: {library.last_error("out of GPU memory")}')
-        self._library = library
         self.tensors = tuple(self._describe())
 
     @property
@@ -71,6 +71,15 @@ class Session(ABC):
         if not self.fixed_batch and not self._set_shape((batch, *self.input.shape[1:])):
             raise EngineError(f'the engine refused batch {batch}: {self._library.last_error("")}')
 
+    @property
+    def may_be_captured(self) -> bool:
+        """Whether a CUDA graph may be made of an inference.
+
+        Not of TensorRT-RTX: it runs general kernels for a shape while it compiles better ones,
+        and a graph would keep the general ones. It makes graphs itself, see `_create_context`.
+        """
+        return not hasattr(self._library.module, 'DynamicShapesKernelSpecializationStrategy')
+
     @abstractmethod
     def set_addresses(self, addresses: Mapping[str, int]) -> None:
         """Device address of each tensor by its name."""
@@ -92,6 +101,15 @@ class Session(ABC):
     @abstractmethod
     def _set_shape(self, shape: Tuple[int, ...]) -> bool: ...
 
+    def _create_context(self) -> Any:
+        """An execution context; TensorRT-RTX's makes its CUDA graphs itself, since 1.2."""
+        strategies = getattr(self._library.module, 'CudaGraphStrategy', None)
+        if strategies is None:
+            return self._engine.create_execution_context()
+        config = self._engine.create_runtime_config()
+        config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE
+        return self._engine.create_execution_context(config)
+
     def _check(self, done: bool) -> None:
         if not done:
             raise EngineError(f'inference was not started: {self._library.last_error("")}')
@@ -102,7 +120,9 @@ class _NamedSession(Session):
 
     def set_addresses(self, addresses: Mapping[str, int]) -> None:
         for name, address in addresses.items():
-            self._context.set_tensor_address(name, address)
+            if not self._context.set_tensor_address(name, address):
+                reason = self._library.last_error('no reason given')
+                raise EngineError(f'the engine refused the memory of {name!r}: {reason}')
 
     def shape(self, name: str) -> Tuple[int, ...]:
         return tuple(self._context.get_tensor_shape(name))

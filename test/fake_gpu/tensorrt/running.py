@@ -126,16 +126,20 @@ class Context:
     def __init__(self, engine: Engine) -> None:
         self._engine = weakref.ref(engine)
         self._shape = engine._tensors[0].shape
+        self._changes = 0
         self._addresses: dict[str, int] = {}
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._fake.journal.append(('set_input_shape', tuple(shape)))
-        self._shape = tuple(shape)
-        return True
+        return self._change(shape)
 
     def set_binding_shape(self, index: int, shape: tuple[int, ...]) -> bool:
         self._fake.journal.append(('set_binding_shape', tuple(shape)))
+        return self._change(shape)
+
+    def _change(self, shape: tuple[int, ...]) -> bool:
         self._shape = tuple(shape)
+        self._changes += 1
         return True
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
@@ -174,6 +178,7 @@ class Context:
     def _execute(self, handle: int) -> bool:
         engine, shape, addresses = self._owner(), self._shape, dict(self._addresses)
         source, target = engine._tensors
+        changes = self._changes
 
         def work() -> None:
             pixels = _at(addresses[source.name], shape, NUMPY[DataType[source.dtype.name]])
@@ -182,6 +187,8 @@ class Context:
             kind = NUMPY[DataType[target.dtype.name]]
             _at(addresses[target.name], output.shape, kind)[...] = output
 
+        # NVIDIA: what changes a context makes the graphs undefined that were captured from it.
+        work.__dict__['valid'] = lambda: self._changes == changes
         self._fake.cuda.stream(handle).put(work)
         return True
 
