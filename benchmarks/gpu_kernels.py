@@ -54,14 +54,18 @@ class Gpu:
         device, self._context = ctypes.c_int(), ctypes.c_void_p()
         self._call('cuDeviceGet', ctypes.byref(device), number)
         self._call('cuCtxCreate_v2', ctypes.byref(self._context), 0, device)
-        module = ctypes.c_void_p()
-        self._call('cuModuleLoadData', ctypes.byref(module), load_kernels(self.facts.sm, None))
+        module = load_kernels(self.facts.sm, None, self._load)
         self._functions: dict[str, ctypes.c_void_p] = {}
         for name in ('preprocess', 'best', 'mosaic', 'postprocess'):
             function = ctypes.c_void_p()
             kernel = f'segformer_{name}'
             self._call('cuModuleGetFunction', ctypes.byref(function), module, kernel.encode())
             self._functions[kernel] = function
+
+    def _load(self, code: bytes) -> ctypes.c_void_p:
+        module = ctypes.c_void_p()
+        self._call('cuModuleLoadData', ctypes.byref(module), code)
+        return module
 
     def allocate(self, size: int) -> int:
         """Device memory, kept to the end of the process."""

@@ -119,9 +119,8 @@ class TensorRtEngine(Engine):
         self._device = device = CudaDevice(self._gpu)
         try:
             with device.current():
-                device.load_kernels(
-                    load_kernels(self._gpu.sm, cache_folder(self.options.cache_dir))
-                )
+                folder = cache_folder(self.options.cache_dir)
+                load_kernels(self._gpu.sm, folder, device.load_kernels)
                 provided = provide_engine(
                     library, self.spec, self.options, self._gpu, self._time, self.progress
                 )

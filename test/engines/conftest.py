@@ -41,7 +41,7 @@ def make_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeMachine
             monkeypatch.setattr(module, 'load_driver', lambda: fake_driver)
         monkeypatch.setattr(adapter, 'MODULES', ('tensorrt',))
         # The kernels that run are those of `host_kernels`; compiling others takes a second.
-        monkeypatch.setattr(engine, 'load_kernels', lambda sm, cache: b'cubin')
+        monkeypatch.setattr(engine, 'load_kernels', lambda sm, cache, load: load(b'cubin'))
         return Machine(fake_driver, cuda, tensorrt)
 
     return make

@@ -9,8 +9,9 @@ import logging
 import shutil
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, TypeVar
 
 from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cuda.structs import KERNELS
@@ -22,6 +23,9 @@ RELEASED = (53, 62, 72, 75, 80, 86, 87, 89, 90, 100, 120)
 """Compute capabilities whose code a release carries; others are compiled on first use."""
 
 NVRTC_NAMES = ('libnvrtc.so', *(f'libnvrtc.so.{n}' for n in ('13', '12', '11.2', '10.2')))
+
+Compiler = Callable[[int], bytes]
+Loaded = TypeVar('Loaded')
 
 _log = logging.getLogger(__name__)
 
@@ -40,40 +44,74 @@ def file_name(sm: int) -> str:
     return f'kernels-{source_hash()}.sm_{sm}.cubin'
 
 
-def load_kernels(sm: int, cache: Optional[Path]) -> bytes:
-    """Cubin (or PTX, of an old NVRTC) for a GPU; raises EngineError where nothing can make it.
+def load_kernels(sm: int, cache: Optional[Path], load: Callable[[bytes], Loaded]) -> Loaded:
+    """Load the kernels' code for a GPU, cubin or PTX: the first that its driver takes.
 
-    cache: the folder of what was compiled before, None for none.
+    A driver takes no code of a toolkit much newer than itself, so that what a release carries
+    is none for JetPack 4 and 5: there it is compiled by JetPack's own toolkit.
+
+    cache: the folder of what was compiled before, None for none. load: raises EngineError for
+    code that the driver refuses. Raises EngineError with all reasons where none is left.
     """
-    prebuilt = PREBUILT / file_name(sm)
-    if prebuilt.is_file():
-        return prebuilt.read_bytes()
-    cached = cache / file_name(sm) if cache else None
-    if cached:
-        code = read_if_own(cached)
-        if code:
-            return code
-    code = compile_kernels(sm)
-    if cached:
-        try:
-            write_atomically(cached, code)
-        except OSError as error:
-            _log.warning('kernels for sm_%d are not kept: %s', sm, error)
-    return code
-
-
-def compile_kernels(sm: int) -> bytes:
-    """Compile for a GPU with the first compiler that can; raises EngineError with all reasons."""
     reasons: List[str] = []
-    for compiler in COMPILERS:
+    kept = cache / file_name(sm) if cache else None
+    for code in _stored(PREBUILT / file_name(sm), kept):
         try:
-            return compiler(sm)
+            return load(code)
         except EngineError as error:
             reasons.append(str(error))
+    for code in compiled_kernels(sm, reasons):
+        try:
+            loaded = load(code)
+        except EngineError as error:
+            reasons.append(str(error))
+            continue
+        if kept:
+            _keep(kept, code)
+        return loaded
     raise EngineError(
-        f'the kernels cannot be compiled for sm_{sm}: {"; ".join(reasons)}. Install NVRTC '
-        '(pip install nvidia-cuda-nvrtc-cu12==12.9.86 serves sm_50 to sm_121) or the CUDA toolkit'
+        f'no kernels for sm_{sm}: {"; ".join(dict.fromkeys(reasons))}. Install the CUDA toolkit '
+        "of this driver's version, or its NVRTC (pip install nvidia-cuda-nvrtc-cu12==12.9.86 "
+        'serves sm_50 to sm_121 on drivers for CUDA 12 and later)'
     )
+
+
+def _stored(prebuilt: Path, kept: Optional[Path]) -> Iterator[bytes]:
+    """What need not be compiled."""
+    if prebuilt.is_file():
+        yield prebuilt.read_bytes()
+    code = read_if_own(kept) if kept else None
+    if code:
+        yield code
+
+
+def _keep(file: Path, code: bytes) -> None:
+    try:
+        write_atomically(file, code)
+    except OSError as error:
+        _log.warning('the compiled kernels are not kept: %s', error)
+
+
+def compiled_kernels(sm: int, reasons: List[str]) -> Iterator[bytes]:
+    """The kernels as each compiler of this machine makes them; why others cannot, in `reasons`."""
+    for compiler in compilers():
+        try:
+            code = compiler(sm)
+        except EngineError as error:
+            reasons.append(str(error))
+        else:
+            yield code
+
+
+def compilers() -> Iterator[Compiler]:
+    """Every NVRTC library of this machine, the system's first, then nvcc."""
+    found = False
+    for library in _nvrtc_libraries():
+        found = True
+        yield partial(_compile_with, library)
+    if not found:
+        yield compile_with_nvrtc  # which says that there is none
+    yield compile_with_nvcc
 
 
 def compile_with_nvrtc(sm: int) -> bytes:
@@ -81,10 +119,14 @@ def compile_with_nvrtc(sm: int) -> bytes:
     failure: Optional[EngineError] = None
     for library in _nvrtc_libraries():
         try:
-            return _Nvrtc(library).compile(KERNELS.read_text(), sm)
+            return _compile_with(library, sm)
         except EngineError as error:
             failure = error
     raise failure or CompilerMissing('no NVRTC library (libnvrtc.so) found')
+
+
+def _compile_with(library: Any, sm: int) -> bytes:
+    return _Nvrtc(library).compile(KERNELS.read_text(encoding='utf-8'), sm)
 
 
 def compile_with_nvcc(sm: int) -> bytes:
@@ -103,9 +145,6 @@ def compile_with_nvcc(sm: int) -> bytes:
         if done.returncode:
             raise EngineError(f'nvcc for sm_{sm}: {_last_line(done.stdout)}')
         return target.read_bytes()
-
-
-COMPILERS: Tuple[Callable[[int], bytes], ...] = (compile_with_nvrtc, compile_with_nvcc)
 
 
 class _Nvrtc:

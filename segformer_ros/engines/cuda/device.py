@@ -101,8 +101,13 @@ class CudaDevice:
         self._context = None
 
     def load_kernels(self, image: bytes) -> None:
-        """Load the compiled kernels (cubin or PTX)."""
-        module = self._cuda.module_from_buffer(image)
+        """Load the compiled kernels (cubin or PTX); raises EngineError for what is refused."""
+        try:
+            module = self._cuda.module_from_buffer(image)
+        except self._cuda.Error as error:
+            raise EngineError(
+                f'the driver ({self.gpu.driver}) refuses the kernels: {error}'
+            ) from error
         for name in ('preprocess', 'best', 'mosaic', 'postprocess'):
             self._functions[f'segformer_{name}'] = module.get_function(f'segformer_{name}')
 
