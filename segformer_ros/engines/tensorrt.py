@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from time import monotonic, perf_counter
+from traceback import clear_frames
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
@@ -76,7 +77,7 @@ class TensorRtEngine(Engine):
         except GpuFault as fault:
             if not fault.lost:
                 raise EngineError(f'{fault}; the frame is dropped') from fault
-            self._stop()
+            self._stop(fault)
             self._next_try = monotonic() + self._wait
             raise EngineError(
                 f'{fault}; the GPU context is lost and is made anew in {self._wait:g} s'
@@ -115,25 +116,33 @@ class TensorRtEngine(Engine):
 
     def _start(self) -> None:
         self._gpu = select_gpu(self.options.device)  # before TensorRT may crash without a driver
-        self._library = library = load_tensorrt()
-        self._device = device = CudaDevice(self._gpu)
+        self._library = load_tensorrt()
+        self._device = CudaDevice(self._gpu)
         try:
-            with device.current():
-                folder = cache_folder(self.options.cache_dir)
-                load_kernels(self._gpu.sm, folder, device.load_kernels)
-                provided = provide_engine(
-                    library, self.spec, self.options, self._gpu, self._time, self.progress
-                )
-                self._pipeline = self._open(provided)
-        except BaseException:
-            self._stop()
+            with self._device.current():
+                self._prepare(self._library, self._device)
+        except BaseException as error:
+            self._stop(error)
             raise
+
+    def _prepare(self, library: TensorRt, device: CudaDevice) -> None:
+        """Kernels, engine and pipeline, in the current context."""
+        folder = cache_folder(self.options.cache_dir)
+        load_kernels(device.gpu.sm, folder, device.load_kernels)
+        provided = provide_engine(
+            library, self.spec, self.options, device.gpu, self._time, self.progress
+        )
+        self._pipeline = self._open(provided)
         self._facts = provided.facts
 
     def _open(self, provided: Provided) -> Pipeline:
         assert self._library is not None and self._device is not None
         session = open_session(self._library, provided.engine)
-        return Pipeline(self._device, session, provided.spec, self.options)
+        try:
+            return Pipeline(self._device, session, provided.spec, self.options)
+        except BaseException:
+            session.close()  # the error may keep the pipeline for longer than the context lasts
+            raise
 
     def _time(self, provided: Provided) -> float:
         """Milliseconds of an inference of one frame, the least of several."""
@@ -159,20 +168,32 @@ class TensorRtEngine(Engine):
             self._next_try = monotonic() + self._wait
             raise EngineError(
                 f'the GPU context could not be made anew ({error}); next attempt in '
-                f'{self._wait:g} s'
+                f'{self._wait:g} s; after some errors CUDA works in a new process alone: where '
+                'this repeats, start the program again'
             ) from error
         _log.info('the GPU context was made anew')
         self._wait = FIRST_WAIT
 
-    def _stop(self) -> None:
-        """Forget everything on the device, in the order that its libraries need."""
+    def _stop(self, error: Optional[BaseException] = None) -> None:
+        """Forget everything on the device, in the order that its libraries need.
+
+        error: what led here; the frames that it passed through hold engine and buffers too.
+        """
         device, pipeline = self._device, self._pipeline
         self._device = self._pipeline = None
         if device is None:
             return
-        in_use = pipeline is not None and pipeline.results_in_use
+        in_use = False
         with suppress(GpuFault), device.current():
+            _clear_frames(error)
             if pipeline:
+                in_use = pipeline.results_in_use
                 pipeline.close()
             del pipeline  # engine and buffers end while their context is current
         device.close(in_use)
+
+
+def _clear_frames(error: Optional[BaseException]) -> None:
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

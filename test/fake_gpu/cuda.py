@@ -69,6 +69,10 @@ class Stream:
         marks = event.mark
         self.put(lambda: event.reach(marks))
 
+    def synchronize(self) -> None:
+        self._cuda.check_current()
+        self.run_until(None)
+
     def run_until(self, mark: object) -> None:
         """Do the queued work up to a mark."""
         while self.queue:
@@ -157,6 +161,21 @@ class FakeCuda:
         self.faults: list[Exception] = []
         self.stack: list[object] = []
         self.mapped = False
+        self.late: list[str] = []
+        self._dependent: list[tuple[weakref.ref[object], str, list[object]]] = []
+
+    def needs_context(self, thing: object, name: str) -> None:
+        """Note in `late` where a thing is still there when the present context ends."""
+        self._dependent.append((weakref.ref(thing), name, self.stack[-1:]))
+
+    def end_context(self, context: object) -> None:
+        """What is in flight ends with the context."""
+        self.journal.append(('detach',))
+        for stream in self.streams.values():
+            stream.queue.clear()
+        self.late += [
+            name for thing, name, owner in self._dependent if owner == [context] and thing()
+        ]
 
     def check_current(self) -> None:
         assert self.stack, 'a CUDA call without a current context'
@@ -184,7 +203,7 @@ class FakeCuda:
                 cuda.stack.pop()
 
             def detach(self) -> None:
-                cuda.journal.append(('detach',))
+                cuda.end_context(self)
 
         class Device:
             def __init__(self, number: int) -> None:

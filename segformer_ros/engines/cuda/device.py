@@ -23,6 +23,7 @@ _LOST = (
     'launch timed out',
     'hardware stack',
     'invalid program counter',
+    'global/shared address space',
     'uncorrectable',
     'context is destroyed',
     'device unavailable',
@@ -120,6 +121,11 @@ class CudaDevice:
     def create_stream(self) -> Any:
         """A new stream."""
         return self._cuda.Stream()
+
+    def drain(self, stream: Any) -> None:
+        """Wait until nothing of a stream is under way, whatever became of it."""
+        with suppress(self._cuda.Error):
+            stream.synchronize()
 
     def create_event(self) -> Any:
         """A new event; who waits for it sleeps, so that the CPU is free for others."""

@@ -35,7 +35,7 @@ class DeviceBuffer:
     def reserve(self, size: int) -> int:
         """Address of at least `size` bytes; what was in them may be lost."""
         if size > self.size:
-            self._memory = None  # freed before the larger one is taken
+            self._memory, self.size = None, 0  # freed before the larger one is taken
             self._memory = self._device.allocate(_rounded(size))
             self.size = _rounded(size)
         return int(self._memory)

@@ -100,11 +100,18 @@ class Pipeline:
         return self._pool.in_use
 
     def close(self) -> None:
-        """Free what the driver, not PyCUDA, holds."""
+        """Free what TensorRT and the driver, not PyCUDA, hold."""
         self._runner.close()
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted) -> List[Segmentation]:
         """Segment frames in batches; while one computes, the next is uploaded."""
+        try:
+            return self._segment(frames, wanted)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _segment(self, frames: Sequence[Frame], wanted: Wanted) -> List[Segmentation]:
         self.traffic = Traffic()
         results: List[Segmentation] = []
         waiting: List[_Slot] = []
@@ -117,6 +124,13 @@ class Pipeline:
         for slot in waiting:
             results += self._collect(slot)
         return results
+
+    def _abandon(self) -> None:
+        """Wait for what is in flight: the next call writes into the memory that it uses."""
+        for stream in (self._upload, self._compute, self._download):
+            self._device.drain(stream)
+        for slot in self._slots:
+            slot.lease = None
 
     def _submit(self, slot: _Slot, frames: Sequence[Frame], wanted: Wanted) -> None:
         """Put a batch on the streams; nothing waits for the device here."""

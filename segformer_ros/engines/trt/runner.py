@@ -68,10 +68,9 @@ class NetworkRunner:
         )
 
     def close(self) -> None:
-        """Free what the driver, not PyCUDA, holds."""
-        if self._graph:
-            self._graph.close()
-        self._graph = None
+        """Free what TensorRT and the driver, not PyCUDA, hold."""
+        self._drop_graph()
+        self._session.close()
 
     @property
     def scores(self) -> Tensor:
@@ -82,7 +81,7 @@ class NetworkRunner:
         """Start writing a batch of images into the network's input."""
         batch = self._session.max_batch if self._session.fixed_batch else len(images)
         if batch != self._batch:
-            self.close()
+            self._drop_graph()
             self._session.set_batch(batch)
             self._batch, self._runs = batch, 0
         pixels = self._tensor(self._session.input.name, self._spec.input_layout)
@@ -98,6 +97,11 @@ class NetworkRunner:
         self._runs += 1
         if self._has_graphs and self._runs >= SETTLED:
             self._capture()
+
+    def _drop_graph(self) -> None:
+        if self._graph:
+            self._graph.close()
+        self._graph = None
 
     def _capture(self) -> None:
         stream = self._stream.handle

@@ -31,6 +31,10 @@ class Session(ABC):
             raise EngineError(f'no execution context: {library.last_error("out of GPU memory")}')
         self.tensors = tuple(self._describe())
 
+    def close(self) -> None:
+        """Let go of context and engine, which must end while their CUDA context is current."""
+        self._context = self._engine = None
+
     @property
     def max_batch(self) -> int:
         """Most frames of one inference."""

@@ -51,6 +51,7 @@ class Engine:
     def __init__(self, header: dict[str, Any], model: bytes) -> None:
         graph = onnx.load_from_string(model).graph
         types = self._fake.module.DataType
+        self._fake.cuda.needs_context(self, 'ICudaEngine')
         self._header = header
         self._tensors = [Tensor(graph.input[0], types), Tensor(graph.output[0], types)]
         self._run = onnxruntime.InferenceSession(model)
@@ -124,6 +125,7 @@ class Context:
     _fake: FakeTensorRt
 
     def __init__(self, engine: Engine) -> None:
+        self._fake.cuda.needs_context(self, 'IExecutionContext')
         self._engine = weakref.ref(engine)
         self._shape = engine._tensors[0].shape
         self._changes = 0

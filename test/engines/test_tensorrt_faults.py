@@ -1,0 +1,126 @@
+"""The TensorRT engine after an error: nothing in flight, and nothing that outlives its context.
+
+TensorRT frees device memory where its objects end; without their context that crashes the process.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from engine_rig import frame
+from fake_gpu import MakeMachine
+from fake_gpu.cuda import LaunchError, OutOfMemory
+
+from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines import tensorrt as engine_module
+from segformer_ros.engines.cuda.device import CudaDevice
+from segformer_ros.engines.trt import pipeline, runner
+from segformer_ros.engines.trt.inspector import Layers
+from segformer_ros.model import ModelSpec
+
+
+def test_a_lost_context_outlives_its_engine(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    machine = make_machine()
+    with create_engine(spec, 'tensorrt') as engine:
+        machine.cuda.faults.append(LaunchError('cuEventSynchronize failed: illegal memory access'))
+        with pytest.raises(EngineError, match='context is lost'):
+            engine.segment([frame()])
+        assert machine.cuda.count('detach') == 1
+        assert machine.cuda.late == []
+
+
+def test_an_engine_that_is_refused_ends_before_its_context(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = make_machine()
+
+    def refuse(layers: Layers, precision: str) -> None:
+        raise EngineError('no such layer')
+
+    monkeypatch.setattr(Layers, 'check', refuse)
+    with pytest.raises(EngineError, match='no such layer'):
+        create_engine(spec, 'tensorrt').activate()
+    assert machine.cuda.count('detach') == 1
+    assert machine.cuda.late == []
+
+
+def test_an_engine_that_cannot_be_run_ends_before_its_context(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = make_machine()
+
+    def fail(size: int) -> None:
+        raise OutOfMemory('cuMemAlloc failed: out of memory')
+
+    monkeypatch.setattr(engine_module, 'CudaDevice', lambda gpu: _failing(gpu, fail))
+    with pytest.raises(EngineError, match='out of memory'):
+        create_engine(spec, 'tensorrt').activate()
+    assert machine.cuda.late == []
+
+
+def _failing(gpu: object, fail: object) -> CudaDevice:
+    device = CudaDevice(gpu)  # type: ignore[arg-type]
+    device._cuda.mem_alloc = fail
+    return device
+
+
+def test_an_engine_that_is_deactivated_ends_before_its_context(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    machine = make_machine()
+    with create_engine(spec, 'tensorrt') as engine:
+        engine.segment([frame()])
+    assert machine.cuda.late == []
+
+
+@pytest.mark.parametrize('integrated', [False, True])
+def test_a_failed_batch_leaves_nothing_in_flight(
+    make_machine: MakeMachine,
+    spec: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    integrated: bool,
+) -> None:
+    """The next frames must not be written where copies of the last ones still read."""
+    machine = make_machine(integrated=integrated)
+    submitted: list[int] = []
+    prepare = runner.NetworkRunner.prepare
+
+    def second_fails(self: runner.NetworkRunner, images: object, fits: object) -> None:
+        submitted.append(1)
+        if len(submitted) == 2:
+            raise OutOfMemory('cuMemAlloc failed: out of memory')
+        prepare(self, images, fits)  # type: ignore[arg-type]
+
+    with create_engine(spec, 'tensorrt', EngineOptions(max_batch=1)) as engine:
+        right = engine.segment([frame(3)])[0].labels.copy()
+        monkeypatch.setattr(runner.NetworkRunner, 'prepare', second_fails)
+        with pytest.raises(EngineError, match='out of memory; the frame is dropped'):
+            engine.segment([frame(1), frame(2)])
+        assert all(not stream.queue for stream in machine.cuda.streams.values())
+        assert not _pipeline(engine).results_in_use
+        np.testing.assert_array_equal(engine.segment([frame(3)])[0].labels, right)
+
+
+def _pipeline(engine: object) -> pipeline.Pipeline:
+    found = engine._pipeline  # type: ignore[attr-defined]
+    assert isinstance(found, pipeline.Pipeline)
+    return found
+
+
+def test_memory_that_could_not_grow_is_asked_for_again(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_machine()
+    with create_engine(spec, 'tensorrt') as engine:
+        device = engine._device  # type: ignore[attr-defined]
+        engine.segment([frame()])
+        allocate = device._cuda.mem_alloc
+
+        def fail(size: int) -> None:
+            raise OutOfMemory('cuMemAlloc failed: out of memory')
+
+        monkeypatch.setattr(device._cuda, 'mem_alloc', fail)
+        with pytest.raises(EngineError, match='out of memory; the frame is dropped'):
+            engine.segment([frame(0, (1200, 1900))])
+        monkeypatch.setattr(device._cuda, 'mem_alloc', allocate)
+        assert engine.segment([frame()])[0].labels.shape == (90, 160)
