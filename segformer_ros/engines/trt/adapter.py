@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import signal
 from collections import deque
 from typing import Any, Deque, Dict, Optional, Protocol, Sequence, Tuple
 
@@ -49,6 +51,7 @@ class TensorRt:
         self.module = module
         self.errors: Deque[str] = deque(maxlen=20)
         self.layers = ''
+        self.interrupted = False
         self.logger = _make_logger(self)
 
     @property
@@ -64,6 +67,29 @@ class TensorRt:
     def last_error(self, default: str) -> str:
         """The last error that was logged, in one line."""
         return self.errors[-1].strip().splitlines()[0] if self.errors else default
+
+    def note(self, severity: Any, message: str) -> None:
+        """Take a line of the library's log."""
+        if str(severity).endswith('ERROR'):  # or INTERNAL_ERROR
+            self.errors.append(message)
+        elif message.startswith('Layers:'):
+            self.layers = message
+        # What matters of it is said by the exception that follows.
+        _log.debug('TensorRT: %s', message)
+
+    def interrupt(self) -> None:
+        """Note Ctrl-C, which arrives while the library calls back and would be lost there.
+
+        A build stops at its next step. Before TensorRT 10 nothing stops one, so this process ends.
+        """
+        self.interrupted = True
+        if not hasattr(self.module, 'IProgressMonitor'):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _raise_interrupt(self) -> None:
+        interrupted, self.interrupted = self.interrupted, False
+        if interrupted:
+            raise KeyboardInterrupt
 
     # --- building ---
 
@@ -113,8 +139,11 @@ class TensorRt:
             config.set_flag(flags.INT8)
 
     def set_io_type(self, network: Any, precision: str) -> None:
-        """Let input and output be FP16 where the inside is; a strongly typed graph says it."""
-        if self.strongly_typed or precision == 'fp32':
+        """Let input and output be FP16 where the inside is; a strongly typed graph says it.
+
+        Not of INT8: the input of such a graph is quantised, and TensorRT 8.2 quantises no FP16.
+        """
+        if self.strongly_typed or precision != 'fp16':
             return
         half = self.module.DataType.HALF
         tensors = [network.get_input(index) for index in range(network.num_inputs)]
@@ -158,10 +187,13 @@ class TensorRt:
         return bytes(cache.serialize()) if cache is not None else b''
 
     def set_progress(self, config: Any, progress: Optional[Progress]) -> Any:
-        """Report a build's progress (TensorRT 10 and later); keep what it returns till its end."""
-        if progress is None or not hasattr(self.module, 'IProgressMonitor'):
+        """Report a build's progress (TensorRT 10 and later); keep what it returns till its end.
+
+        Also of no use to anybody it is what lets Ctrl-C end the build.
+        """
+        if not hasattr(self.module, 'IProgressMonitor'):
             return None
-        monitor = _make_monitor(self.module, progress)
+        monitor = _make_monitor(self, progress)
         config.progress_monitor = monitor
         return monitor
 
@@ -183,17 +215,20 @@ class TensorRt:
             config.add_optimization_profile(profile)
 
     def build(self, builder: Any, network: Any, config: Any) -> Optional[bytes]:
-        """The serialised engine, None where the build failed."""
+        """The serialised engine, None where the build failed; raises KeyboardInterrupt."""
         result = builder.build_serialized_network(network, config)
+        self._raise_interrupt()
         return None if result is None else bytes(result)
 
     # --- running ---
 
     def load(self, plan: bytes) -> Any:
         """Runtime and engine of a serialised one; raises EngineError."""
+        self.errors.clear()
         runtime = self.module.Runtime(self.logger)
         self._check_validity(runtime, plan)
         engine = runtime.deserialize_cuda_engine(plan)
+        self._raise_interrupt()
         if engine is None:
             reason = self.last_error('damaged, or of another version or GPU')
             raise EngineError(f'{self.version} cannot load the engine: {reason}')
@@ -227,12 +262,21 @@ class TensorRt:
         return str(engine.create_engine_inspector().get_engine_information(information))
 
 
+_loaded: Dict[str, TensorRt] = {}
+
+
 def load_tensorrt(names: Sequence[str] = ()) -> TensorRt:
-    """The first of these modules that loads, of all without any; raises EngineError otherwise."""
+    """The first of these modules that loads, of all without any; raises EngineError otherwise.
+
+    Each is made once: up to 8.4 TensorRT writes to the first logger that it was ever given.
+    """
     reasons = []
     for name in names or MODULES:
         try:
-            return TensorRt(importlib.import_module(name))
+            module = importlib.import_module(name)
+            if name not in _loaded or _loaded[name].module is not module:
+                _loaded[name] = TensorRt(module)
+            return _loaded[name]
         except ImportError as error:
             reasons.append(_missing(name, error))
     raise EngineError(f'no TensorRT on this machine: {"; ".join(reasons)}; see doc/tensorrt.md')
@@ -257,34 +301,36 @@ def _make_logger(library: TensorRt) -> Any:
             library.module.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            if str(severity).endswith('ERROR'):  # or INTERNAL_ERROR
-                library.errors.append(message)
-            elif message.startswith('Layers:'):
-                library.layers = message
-            # What matters of it is said by the exception that follows.
-            _log.debug('TensorRT: %s', message)
+            try:
+                library.note(severity, message)
+            except KeyboardInterrupt:
+                library.interrupt()
 
     return Log()
 
 
-def _make_monitor(module: Any, progress: Progress) -> Any:
-    class Monitor(module.IProgressMonitor):  # type: ignore[misc]
+def _make_monitor(library: TensorRt, progress: Optional[Progress]) -> Any:
+    class Monitor(library.module.IProgressMonitor):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
-            module.IProgressMonitor.__init__(self)
+            library.module.IProgressMonitor.__init__(self)
             self._steps: Dict[str, int] = {}
 
         def phase_start(self, name: str, parent: Optional[str], steps: int) -> None:
             self._steps[name] = steps
-            progress(name, 0, steps)
+            self._tell(name, 0)
 
         def step_complete(self, name: str, step: int) -> bool:
-            try:
-                progress(name, step + 1, self._steps[name])
-            except KeyboardInterrupt:
-                return False  # ends the build, which then gives None
-            return True
+            self._tell(name, step + 1)
+            return not library.interrupted  # False ends the build, which then gives None
 
         def phase_finish(self, name: str) -> None:
-            progress(name, self._steps[name], self._steps[name])
+            self._tell(name, self._steps[name])
+
+        def _tell(self, name: str, step: int) -> None:
+            try:
+                if progress:
+                    progress(name, step, self._steps[name])
+            except KeyboardInterrupt:
+                library.interrupt()
 
     return Monitor()

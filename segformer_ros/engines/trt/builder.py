@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.files import read_if_own, write_atomically
@@ -17,7 +17,10 @@ MIB = 1 << 20
 DEFAULT_WORKSPACE = 1024 * MIB
 LEAST_WORKSPACE = 64 * MIB
 
-_OUT_OF_MEMORY = ('out of memory', 'outofmemory', 'insufficient memory', 'insufficient workspace')
+_OUT_OF_MEMORY = ('out of memory', 'outofmemory', 'insufficient memory')
+
+# 8.2 says no more than this where a layer needs more workspace, later versions add so.
+_TOO_LITTLE = ('could not find any implementation', 'insufficient workspace')
 
 _log = logging.getLogger(__name__)
 
@@ -75,18 +78,31 @@ def build_engine(
             seconds = perf_counter() - start
             layers = read_build_log(library.layers)
             return BuiltEngine(plan, layers, workspace, seconds, options.batches)
-        if not _ran_out(library):
-            raise EngineError(
-                f'{library.version} could not build the engine: '
-                f'{library.last_error("stopped, or no reason given")}'
-            )
-        if workspace <= LEAST_WORKSPACE:
-            raise EngineError(
-                f'the build ran out of memory even with a workspace of {workspace // MIB} MiB '
-                f'({library.last_error("")}); {_what_would_fit(options)}'
-            )
-        workspace = max(LEAST_WORKSPACE, workspace // 2)
+        workspace = _smaller(library, options, workspace)
         _log.warning('out of memory; building again with %d MiB of workspace', workspace // MIB)
+
+
+def _smaller(library: TensorRt, options: BuildOptions, workspace: int) -> int:
+    """The workspace to try after a failure with this one; raises EngineError where none helps."""
+    mib, reason = workspace // MIB, library.last_error('stopped, or no reason given')
+    if _says(library, _OUT_OF_MEMORY):
+        if workspace > LEAST_WORKSPACE:
+            return max(LEAST_WORKSPACE, workspace // 2)
+        raise EngineError(
+            f'the build ran out of memory even with a workspace of {mib} MiB ({reason}); '
+            f'{_what_would_fit(options)}'
+        )
+    if not _says(library, _TOO_LITTLE):
+        raise EngineError(f'{library.version} could not build the engine: {reason}')
+    if workspace < options.workspace:
+        raise EngineError(
+            f'the build ran out of memory, and with a workspace of {mib} MiB a layer has too '
+            f'little ({reason}); {_what_would_fit(options)}'
+        )
+    raise EngineError(
+        f'a layer needs more scratch memory than {mib} MiB, or cannot be built ({reason}); build '
+        f'it with a larger workspace: segformer build --workspace {2 * mib}'
+    )
 
 
 def _build_once(
@@ -124,8 +140,8 @@ def _keep(file: Path, timings: bytes) -> None:
         _log.warning('the timings of this build are not kept: %s', error)
 
 
-def _ran_out(library: TensorRt) -> bool:
-    return any(words in line.lower() for line in library.errors for words in _OUT_OF_MEMORY)
+def _says(library: TensorRt, words: Sequence[str]) -> bool:
+    return any(word in line.lower() for line in library.errors for word in words)
 
 
 def _what_would_fit(options: BuildOptions) -> str:

@@ -85,8 +85,7 @@ class Builder:
     """IBuilder."""
 
     def __init__(self, fake: FakeTensorRt, kinds: dict[str, type], logger: Any) -> None:
-        assert logger.initialised
-        self._fake, self._kinds, self._logger = fake, kinds, logger
+        self._fake, self._kinds, self._logger = fake, kinds, fake.register(logger)
         fake.journal.append(('Builder',))
 
     def create_network(self, flags: int) -> Network:
@@ -108,6 +107,9 @@ class Builder:
         fake.journal.append(('build', config._workspace))
         if config._workspace > fake.memory or fake.memory < LEAST_MEMORY:
             logger.log('Severity.ERROR', '[virtualMemoryBuffer.cpp] OutOfMemory: Requested 1 GiB')
+            return None
+        if fake.surface.version.startswith('8.2') and network.quantises_half():
+            logger.log('Severity.ERROR', 'Error Code 4: QuantizeLinear: FP16 input not supported')
             return None
         monitor = config.__dict__.get('progress_monitor')
         if monitor is not None:

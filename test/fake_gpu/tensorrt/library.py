@@ -25,7 +25,14 @@ class FakeTensorRt:
         self.journal: list[tuple[Any, ...]] = []
         self.memory = 8 << 30
         self.silent = False
+        self._logger: Any = None
         self.module = self._make_module()
+
+    def register(self, logger: Any) -> Any:
+        """The one logger that the library writes to, up to 8.4: the first that it was given."""
+        assert logger.initialised
+        self._logger = self._logger or logger
+        return self._logger
 
     def called(self, name: str) -> list[tuple[Any, ...]]:
         """Arguments of each call of a name."""

@@ -50,6 +50,13 @@ class Network:
     def get_output(self, index: int) -> Tensor:
         return self.outputs[index]
 
+    def quantises_half(self) -> bool:
+        """Whether FP16 pixels are quantised as they are."""
+        (pixels,) = self.inputs
+        nodes = onnx.load_from_string(self.model).graph.node
+        direct = any(n.op_type == 'QuantizeLinear' and n.input[0] == pixels.name for n in nodes)
+        return direct and pixels.dtype.name == 'HALF'
+
 
 class _ParserError:
     def __init__(self, text: str) -> None:

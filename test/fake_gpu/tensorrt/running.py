@@ -25,7 +25,7 @@ class Runtime:
     """IRuntime."""
 
     def __init__(self, fake: FakeTensorRt, kinds: dict[str, type], logger: Any) -> None:
-        self._fake, self._kinds, self._logger = fake, kinds, logger
+        self._fake, self._kinds, self._logger = fake, kinds, fake.register(logger)
         fake.journal.append(('Runtime',))
 
     def deserialize_cuda_engine(self, plan: bytes) -> Any:
