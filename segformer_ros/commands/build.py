@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Dict, Optional
 
 from tqdm import tqdm
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
-from segformer_ros.engines.cuda.driver import Gpu, select_gpu
+from segformer_ros.engines.cuda.driver import Gpu, current_gpu, select_gpu
 from segformer_ros.engines.precision import PRECISIONS, choose_precision
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.engines.trt.adapter import Progress, load_tensorrt
@@ -102,7 +103,8 @@ def _build_file(
         gpu = select_gpu(options.device)
         library, sm = load_tensorrt(), gpu.sm
     candidate = choose_precision(options.precision, spec, sm)[0]
-    built = build_apart(library, spec, options, candidate, arguments.sm, _Bar())
+    with current_gpu(gpu) if gpu else nullcontext():
+        built = build_apart(library, spec, options, candidate, arguments.sm, _Bar())
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(built.plan)
     out.chmod(0o600)

@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 class EngineKey:
     """All that a built engine depends on; two engines are the same only where all of it is.
 
-    model: SHA-256 of the ONNX that is built. library: TensorRT and its version. gpu: its name.
-    sm: compute capability times ten. shapes: input size and batches, in words.
+    model: SHA-256 of the ONNX that is built. library: TensorRT and its version. gpu: its name
+    and size. sm: compute capability times ten. shapes: input size and batches, in words.
     """
 
     model: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fake_gpu.cuda import FakeCuda
 
-INTEGRATED, MAJOR, MINOR = 18, 75, 76
+PROCESSORS, INTEGRATED, MAJOR, MINOR = 16, 18, 75, 76
 
 
 class FakeDriver:
@@ -23,12 +23,22 @@ class FakeDriver:
         init: int = 0,
     ) -> None:
         self._cuda = cuda
-        self._attributes = {INTEGRATED: int(integrated), MAJOR: sm // 10, MINOR: sm % 10}
-        self._count = count
+        self._attributes = {
+            PROCESSORS: 16,
+            INTEGRATED: int(integrated),
+            MAJOR: sm // 10,
+            MINOR: sm % 10,
+        }
+        self.count = count
+        self.contexts: list[int] = []
         self._init = init
         self.graphs: list[list[Any]] = []
         self.alive: set[int] = set()
         self.launches = 0
+
+    def set_processors(self, count: int) -> None:
+        """The GPU's size."""
+        self._attributes[PROCESSORS] = count
 
     def cuInit(self, flags: int) -> int:
         return self._init
@@ -38,7 +48,7 @@ class FakeDriver:
         return 0
 
     def cuDeviceGetCount(self, count: Any) -> int:
-        count._obj.value = self._count
+        count._obj.value = self.count
         return 0
 
     def cuDeviceGet(self, device: Any, ordinal: int) -> int:
@@ -55,6 +65,24 @@ class FakeDriver:
 
     def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:
         value._obj.value = self._attributes[attribute]
+        return 0
+
+    # --- contexts; one is known by the number of its GPU and one ---
+
+    def cuDevicePrimaryCtxRetain(self, context: Any, device: Any) -> int:
+        context._obj.value = device.value + 1
+        return 0
+
+    def cuDevicePrimaryCtxRelease(self, device: Any) -> int:
+        assert device.value + 1 not in self.contexts
+        return 0
+
+    def cuCtxPushCurrent_v2(self, context: Any) -> int:
+        self.contexts.append(context.value)
+        return 0
+
+    def cuCtxPopCurrent_v2(self, context: Any) -> int:
+        context._obj.value = self.contexts.pop()
         return 0
 
     # --- CUDA graphs ---

@@ -7,13 +7,15 @@ used, and no exception handler catches that. So `cuInit` is asked first, through
 from __future__ import annotations
 
 import ctypes
-from typing import Any, List, NamedTuple
+from contextlib import contextmanager
+from typing import Any, Iterator, List, NamedTuple
 
 from segformer_ros.engines.base import EngineError
 
 LIBRARIES = ('libcuda.so.1', 'libcuda.so')
 
 # CUdevice_attribute of the driver API.
+_PROCESSORS = 16
 _INTEGRATED = 18
 _MAJOR = 75
 _MINOR = 76
@@ -32,7 +34,11 @@ _ADVICE = {
 
 
 class Gpu(NamedTuple):
-    """One GPU. sm: compute capability times ten (87 for Orin). memory: bytes."""
+    """One GPU.
+
+    sm: compute capability times ten (87 for Orin). memory: bytes. processors: how many it has
+    (streaming multiprocessors).
+    """
 
     number: int
     name: str
@@ -40,6 +46,7 @@ class Gpu(NamedTuple):
     memory: int
     integrated: bool
     driver: str
+    processors: int = 0
 
     @property
     def label(self) -> str:
@@ -90,6 +97,25 @@ def select_gpu(index: int) -> Gpu:
     return gpus[index]
 
 
+@contextmanager
+def current_gpu(gpu: Gpu) -> Iterator[None]:
+    """Have the CUDA libraries of this thread use a GPU, where none of them has a context."""
+    driver = load_driver()
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    check(driver.cuDeviceGet(ctypes.byref(device), gpu.number), 'cuDeviceGet')
+    check(
+        driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device), 'cuDevicePrimaryCtxRetain'
+    )
+    try:
+        check(driver.cuCtxPushCurrent_v2(context), 'cuCtxPushCurrent')
+        try:
+            yield
+        finally:
+            driver.cuCtxPopCurrent_v2(ctypes.byref(context))
+    finally:
+        driver.cuDevicePrimaryCtxRelease(device)  # without _v2, which came with CUDA 11
+
+
 def _describe(driver: Any, index: int, cuda: str) -> Gpu:
     device = ctypes.c_int()
     check(driver.cuDeviceGet(ctypes.byref(device), index), 'cuDeviceGet')
@@ -104,6 +130,7 @@ def _describe(driver: Any, index: int, cuda: str) -> Gpu:
         memory=memory.value,
         integrated=bool(_attribute(driver, device, _INTEGRATED)),
         driver=f'CUDA {cuda}',
+        processors=_attribute(driver, device, _PROCESSORS),
     )
 
 

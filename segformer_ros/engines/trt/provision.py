@@ -129,7 +129,7 @@ def engine_key(
     return EngineKey(
         model=_hash_with_weights(model),
         library=library.version,
-        gpu=gpu.name,
+        gpu=f'{gpu.name}, {gpu.processors} multiprocessors',
         sm=gpu.sm,
         precision=options.precision,
         shapes=f'{width}x{height}, batch {options.batches}, revision {REVISION}',

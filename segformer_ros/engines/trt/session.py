@@ -30,6 +30,8 @@ class Session(ABC):
         if self._context is None:
             raise EngineError(f'no execution context: {library.last_error("out of GPU memory")}')
         self.tensors = tuple(self._describe())
+        for tensor in self.tensors:
+            self._check_format(tensor.name)
 
     def close(self) -> None:
         """Let go of context and engine, which must end while their CUDA context is current."""
@@ -100,6 +102,9 @@ class Session(ABC):
     def _describe(self) -> List[TensorInfo]: ...
 
     @abstractmethod
+    def _format(self, name: str) -> Any: ...
+
+    @abstractmethod
     def _profile(self, name: str) -> Sequence[Sequence[int]]: ...
 
     @abstractmethod
@@ -113,6 +118,15 @@ class Session(ABC):
         config = self._engine.create_runtime_config()
         config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE
         return self._engine.create_execution_context(config)
+
+    def _check_format(self, name: str) -> None:
+        """The kernels read and write plain arrays; engines from elsewhere may want others."""
+        found = self._format(name)
+        if found != self._library.module.TensorFormat.LINEAR:
+            raise EngineError(
+                f'the engine takes or gives {name!r} in format {found}; build it with linear '
+                '(plain) inputs and outputs'
+            )
 
     def _check(self, done: bool) -> None:
         if not done:
@@ -146,6 +160,9 @@ class _NamedSession(Session):
             )
             for name in names
         ]
+
+    def _format(self, name: str) -> Any:
+        return self._engine.get_tensor_format(name)
 
     def _profile(self, name: str) -> Sequence[Sequence[int]]:
         shapes: Sequence[Sequence[int]] = self._engine.get_tensor_profile_shape(name, 0)
@@ -183,6 +200,9 @@ class _BindingSession(Session):
             )
             for number in range(engine.num_bindings)
         ]
+
+    def _format(self, name: str) -> Any:
+        return self._engine.get_binding_format(self._number(name))
 
     def _profile(self, name: str) -> Sequence[Sequence[int]]:
         shapes: Sequence[Sequence[int]] = self._engine.get_profile_shape(0, name)

@@ -18,7 +18,7 @@ def install(monkeypatch: pytest.MonkeyPatch, fake: FakeDriver) -> None:
 def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, FakeDriver(sm=87, integrated=True, count=2))
     first, second = driver.find_gpus()
-    assert first == (0, 'Test GPU', 87, 8 << 30, True, 'CUDA 12.6')
+    assert first == (0, 'Test GPU', 87, 8 << 30, True, 'CUDA 12.6', 16)
     assert first.label == 'Test GPU (sm_87)'
     assert driver.select_gpu(1) == second
 
@@ -47,6 +47,14 @@ def test_a_machine_without_driver_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ctypes, 'CDLL', missing)
     with pytest.raises(EngineError, match='no NVIDIA driver on this machine .*install it'):
         driver.find_gpus()
+
+
+def test_a_gpu_is_made_that_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeDriver(count=2)
+    install(monkeypatch, fake)
+    with driver.current_gpu(driver.select_gpu(1)):
+        assert fake.contexts == [2]
+    assert fake.contexts == []
 
 
 def test_a_driver_without_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from engine_rig import SIZE, frame
 from fake_gpu import SURFACES, FakeCuda, FakeTensorRt, MakeMachine
+from fake_gpu.tensorrt.running import Engine as FakeEngine
 from onnx import TensorProto, helper, numpy_helper
 
 from segformer_ros.engines import EngineError, create_engine
@@ -81,6 +82,15 @@ def test_an_input_that_is_no_image_is_refused(library: TensorRt) -> None:
     )
     with pytest.raises(EngineError, match=r'needs one image input of 4 axes, but has x \(1, 64'):
         _ = session.input
+
+
+def test_an_engine_of_packed_pixels_is_refused(
+    library: TensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = library.load(build_engine(library, float_network()).plan)
+    monkeypatch.setattr(FakeEngine, '_format', 2)
+    with pytest.raises(EngineError, match="takes or gives 'x' in format 2; build it with linear"):
+        open_session(library, engine)
 
 
 def test_an_output_is_named_or_the_only_one(library: TensorRt) -> None:

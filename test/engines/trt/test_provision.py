@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_rig import SIZE, agreement, frame
@@ -174,3 +175,33 @@ def test_fastest_times_both_and_takes_one(
         reason = engine.facts()['precision reason']
         assert reason.startswith('fastest here: fp32 ') and 'fp16 ' in reason
         assert agreement(engine, [frame()]) > 0.99
+
+
+def test_a_build_into_a_file_is_for_the_gpu_that_is_named(
+    make_machine: MakeMachine, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = make_machine()
+    machine.driver.count = 2
+    contexts: list[list[int]] = []
+    build = TensorRt.build
+
+    def build_there(library: TensorRt, *arguments: Any) -> bytes | None:
+        contexts.append(list(machine.driver.contexts))
+        return build(library, *arguments)
+
+    monkeypatch.setattr(TensorRt, 'build', build_there)
+    out = tmp_path / 'model.engine'
+    asked = ['build', str(spec.path), '--build-only', '--out', str(out), '--device', '1']
+    assert main(asked) == 0
+    assert contexts == [[2]] and machine.driver.contexts == []
+
+
+def test_an_engine_of_a_gpu_of_the_same_name_is_built_anew(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    """Every Jetson with an Orin calls it 'Orin', with 8 multiprocessors or 16."""
+    for processors in (16, 8):
+        machine = make_machine()
+        machine.driver.set_processors(processors)
+        with create_engine(spec, 'tensorrt'):
+            assert len(machine.tensorrt.called('build')) == 1

@@ -57,6 +57,7 @@ class FakeTensorRt:
             MemoryPoolType=_numbers('Pool', ['WORKSPACE']),
             ProfilingVerbosity=_numbers('Verbosity', ['LAYER_NAMES_ONLY', 'NONE', 'DETAILED']),
             LayerInformationFormat=_numbers('Format', ['ONELINE', 'JSON']),
+            TensorFormat=_numbers('TensorFormat', ['LINEAR', 'CHW2', 'HWC8']),
             TensorIOMode=_numbers('Mode', ['NONE', 'INPUT', 'OUTPUT']),
             Builder=lambda logger: Builder(self, kinds, logger),
             OnnxParser=lambda network, logger: Parser(self, network, logger),

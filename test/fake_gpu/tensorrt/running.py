@@ -44,9 +44,10 @@ class Runtime:
 
 
 class Engine:
-    """ICudaEngine, all versions together."""
+    """ICudaEngine, all versions together. _format: of what goes in and out; 0 is LINEAR."""
 
     _fake: FakeTensorRt
+    _format = 0
 
     def __init__(self, header: dict[str, Any], model: bytes) -> None:
         graph = onnx.load_from_string(model).graph
@@ -93,6 +94,9 @@ class Engine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return self._named(name).shape
 
+    def get_tensor_format(self, name: str) -> int:
+        return self._format
+
     def get_tensor_profile_shape(self, name: str, profile: int) -> Any:
         return self._header['profile']
 
@@ -114,6 +118,9 @@ class Engine:
 
     def get_binding_shape(self, index: int) -> tuple[int, ...]:
         return self._tensors[index].shape
+
+    def get_binding_format(self, index: int) -> int:
+        return self._format
 
     def get_profile_shape(self, profile: int, name: str) -> Any:
         return self._header['profile']

@@ -14,6 +14,7 @@ _BINDINGS = {
         'binding_is_input',
         'get_binding_dtype',
         'get_binding_shape',
+        'get_binding_format',
         'get_binding_index',
         'get_profile_shape',
     },
@@ -26,6 +27,7 @@ _NAMED = {
         'get_tensor_mode',
         'get_tensor_dtype',
         'get_tensor_shape',
+        'get_tensor_format',
         'get_tensor_profile_shape',
     },
     'IExecutionContext': {
