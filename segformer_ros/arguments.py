@@ -63,6 +63,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--fps', type=float, default=10.0, help='of what has no stamps (default: 10)'
     )
+    group.add_argument(
+        '--vehicle-frame', default=SourceOptions.vehicle_frame, metavar='FRAME',
+        help="frame on the ground in which a bag's /tf_static places the camera "
+        '(default: base_link)',
+    )  # fmt: skip
 
 
 def add_merge_argument(parser: argparse._ActionsContainer) -> None:
@@ -87,4 +92,5 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
         label_tolerance=arguments.label_tolerance,
         labels=labels,
         fps=arguments.fps,
+        vehicle_frame=arguments.vehicle_frame,
     )

@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 import recordings
 
+from segformer_ros.camera import CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.evaluation import EvaluationJob, ModelChoice
 from segformer_ros.frame import Frame
+from segformer_ros.recording.mount import mount_message
 from segformer_ros.sources import SourceOptions
 
 CITYSCAPES = load_class_map('cityscapes')
@@ -52,12 +54,22 @@ def write_folders(root: Path, count: int) -> tuple[Path, Path]:
     return root / 'images', root / 'labels'
 
 
-def write_bag(path: Path, count: int, storage: str = 'mcap') -> Path:
-    """A bag with raw images and labels of the same stamps."""
+def write_bag(
+    path: Path, count: int, storage: str = 'mcap', pose: CameraPose | None = None
+) -> Path:
+    """A bag with raw images and labels of the same stamps; with a pose, the camera's too."""
     with recordings.open_bag(path, storage) as writer:
         bag = recordings.BagRecorder(writer)
         camera = bag.topic('/image', recordings.IMAGE)
         labels = bag.topic('/labels', recordings.IMAGE)
+        if pose is not None:
+            info, mount = (
+                bag.topic('/camera_info', recordings.INFO),
+                bag.topic('/tf_static', recordings.TF),
+            )
+            bag.write(info, recordings.camera_info(size=SIZE), recordings.START_NS)
+            placed = mount_message(pose, 'base_link', 'front_optical', recordings.START_NS)
+            bag.write(mount, placed, recordings.START_NS)
         for index in range(count):
             time = recordings.stamp_ns(index)
             bag.write(camera, recordings.image(paint(mask(index)), 'bgr8', time), time)

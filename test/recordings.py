@@ -17,6 +17,7 @@ TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 INFO = 'sensor_msgs/msg/CameraInfo'
+TF = 'tf2_msgs/msg/TFMessage'
 SIZE = (48, 64)
 """Height and width of the frames."""
 START_NS = 1_700_000_000_000_000_000
@@ -125,6 +126,26 @@ def camera_info(focal: float = 80.0, size: tuple[int, int] = SIZE) -> Any:
     return TYPESTORE.types[INFO](
         header(START_NS), height, width, 'plumb_bob', distortion, k, rotation, p, 0, 0, roi
     )
+
+
+def transform(
+    parent: str,
+    child: str,
+    translation: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    quaternion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0),
+) -> Any:
+    """A geometry_msgs/TransformStamped: where `child` stands in `parent`."""
+    types = TYPESTORE.types
+    vector = types['geometry_msgs/msg/Vector3'](*translation)
+    turn = types['geometry_msgs/msg/Quaternion'](*quaternion)
+    return types['geometry_msgs/msg/TransformStamped'](
+        header(START_NS, parent), child, types['geometry_msgs/msg/Transform'](vector, turn)
+    )
+
+
+def transforms(*stamped: Any) -> Any:
+    """A tf2_msgs/TFMessage."""
+    return TYPESTORE.types[TF](list(stamped))
 
 
 def open_bag(

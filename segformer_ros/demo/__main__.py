@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.out
     recording = _empty(folder)
     plan = DemoPlan(arguments.input, options, parameters, arguments.rate, not arguments.headless)
+    for note in source.notes:
+        print(note, file=sys.stderr)
     print(f'{source.name}: {len(source)} frames through the segmentation node, into {folder}')
     code, failure = 0, ''
     try:

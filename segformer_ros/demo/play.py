@@ -65,7 +65,11 @@ def _wait(nodes: Nodes) -> str:
 
 def _segmentation(plan: DemoPlan, source: Source) -> NodeCommand:
     # The drive's own time counts, so that ages and the recording are as on the road.
-    parameters: Dict[str, Value] = {'use_sim_time': True, **mount_parameters(source)}
+    parameters: Dict[str, Value] = {
+        'use_sim_time': True,
+        'drivable.vehicle_frame': plan.options.vehicle_frame,
+        **mount_parameters(source),
+    }
     if plan.rate == 0:
         # The drive waits for the node: that no image comes meanwhile is no fault of the camera.
         parameters['drivable.max_age'] = _MAX_AGE
@@ -82,6 +86,7 @@ def _recorder(plan: DemoPlan, source: Source, recording: Path) -> NodeCommand:
             'output': str(recording),
             'frames': len(source),
             'page': plan.page,
+            'vehicle_frame': plan.options.vehicle_frame,
             **mount_parameters(source),
         },
     )

@@ -129,6 +129,7 @@ def open_settings(settings: ReplaySettings) -> Source:
             label_tolerance=settings.label_tolerance,
             labels=Path(settings.labels) if settings.labels else None,
             fps=settings.fps,
+            vehicle_frame='',  # a camera knows nothing of its mount
         ),
     )
 

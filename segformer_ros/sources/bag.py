@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Iterator, Optional
 
 from segformer_ros.camera import Calibration, CameraError
-from segformer_ros.drivable.camera_info import calibration_from_camera_info
+from segformer_ros.drivable.camera_info import calibration_from_camera_info, check_image_size
 from segformer_ros.frame import Frame, FrameError
 from segformer_ros.sources.bag_labels import BagLabels
 from segformer_ros.sources.bag_reader import BagReader, Entry, Lost
@@ -20,6 +20,7 @@ from segformer_ros.sources.bag_topics import (
     choose_image_topic,
     find_info_topic,
 )
+from segformer_ros.sources.bag_transforms import read_mount, transform_topics
 from segformer_ros.sources.base import Source, SourceError, SourceFrame, SourceOptions
 from segformer_ros.sources.labels import LabelError, LabelFolder
 
@@ -43,7 +44,7 @@ class BagSource(Source):
             self._msgtype = bag.topics[self.topic].msgtype
             self._count = bag.topics[self.topic].messages
             _check_definition(bag, self.topic)
-            self.calibration = self._read_calibration(bag)
+            self._read_camera(bag)
             self.notes = bag.notes + self.notes
         # Times of the first messages, as far as they were read: by them later parts are found.
         self._times = array('q')
@@ -97,17 +98,39 @@ class BagSource(Source):
             return SourceFrame(index, key, frame, error=str(error))
         return SourceFrame(index, key, frame, labels=values)
 
-    def _read_calibration(self, bag: BagReader) -> Optional[Calibration]:
-        topic = find_info_topic(bag.topics, self.topic)
-        if not topic:
-            return None
+    def _read_camera(self, bag: BagReader) -> None:
+        """Read calibration and mount, as far as the bag has them."""
+        info_topic = find_info_topic(bag.topics, self.topic)
+        tf_topics = transform_topics(bag.topics, self.topic) if self._options.vehicle_frame else []
+        first = self._first_frame(bag) if info_topic or tf_topics else None
+        camera_frame = first.frame_id if first else ''
+        if info_topic:
+            try:
+                info = deserialize(next(bag.messages(info_topic)).data, INFO_TYPE)
+                camera_frame = info.header.frame_id or camera_frame
+                self.calibration = self._calibration(info, first)
+            except (SourceError, CameraError, StopIteration) as error:
+                self.notes += (f'camera info of {info_topic} is not used: {error}',)
+        if tf_topics:
+            frame = self._options.vehicle_frame
+            self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame, deserialize)
+            self.notes += notes
+
+    def _first_frame(self, bag: BagReader) -> Optional[Frame]:
+        """The first image; None where it cannot be read."""
         try:
-            info = deserialize(next(bag.messages(topic)).data, INFO_TYPE)
-            rectified = 'rect' in base_topic(self.topic).rpartition('/')[2]
-            return calibration_from_camera_info(info, rectified)
-        except (SourceError, CameraError, StopIteration) as error:
-            self.notes += (f'camera info of {topic} is not used: {error}',)
+            message = deserialize(next(bag.messages(self.topic)).data, self._msgtype)
+            return _FRAME_READERS[self._msgtype](message)
+        except (FrameError, SourceError, StopIteration):
             return None
+
+    def _calibration(self, info: Any, first: Optional[Frame]) -> Calibration:
+        """Calibration of a CameraInfo, for images as the first is; raises CameraError."""
+        rectified = 'rect' in base_topic(self.topic).rpartition('/')[2]
+        calibration = calibration_from_camera_info(info, rectified)
+        if first is not None:
+            check_image_size(calibration, first.height, first.width)
+        return calibration
 
 
 @lru_cache(maxsize=1)

@@ -33,6 +33,8 @@ class SourceOptions:
     label_tolerance: seconds by which a label's stamp may differ from its image's.
     labels: folder of label images, named by the frames' keys (`KEY.png`).
     fps: frames per second of what has no stamps (folders, Cityscapes, the generated drive).
+    vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
+        the transforms unread.
     """
 
     topic: str = ''
@@ -40,6 +42,7 @@ class SourceOptions:
     label_tolerance: float = 0.0
     labels: Optional[Path] = None
     fps: float = 10.0
+    vehicle_frame: str = 'base_link'
 
     def __post_init__(self) -> None:
         if not 0 < self.fps < math.inf:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import recordings as rec
 
@@ -52,7 +53,11 @@ def test_a_generated_drive_leaves_all_files(tmp_path: Path) -> None:
     assert 0 <= summary['miou'] <= 1
     assert 'road' in summary['iou']
     assert len(open_source(tmp_path / 'out/overlay.mp4')) == 8
-    assert len(open_source(tmp_path / 'out/drive.mcap')) == 8
+    recorded, street = open_source(tmp_path / 'out/drive.mcap'), open_source('street::8')
+    assert len(recorded) == 8
+    assert recorded.pose is not None and street.pose is not None
+    assert np.allclose(recorded.pose.position, street.pose.position)
+    assert np.allclose(recorded.pose.rotation(), street.pose.rotation())
     assert '8 in, 8 segmented, 0 dropped' in out
     assert '8/8' in err
 

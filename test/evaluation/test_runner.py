@@ -15,6 +15,7 @@ import painted
 import pytest
 import recordings
 
+from segformer_ros.camera import CameraPose
 from segformer_ros.engines import EngineOptions
 from segformer_ros.evaluation import EvaluationError, EvaluationJob, Execution, Run
 from segformer_ros.metrics import confusion_scores
@@ -215,6 +216,31 @@ def test_several_recordings_are_told_apart(tmp_path: Path) -> None:
     assert metrics['miou'] == alone['miou']
     # The first frame of a recording does not follow the last one of another.
     assert metrics['flicker'] == alone['flicker']
+
+
+def test_a_bag_that_carries_its_mount_is_scored_in_metres(tmp_path: Path) -> None:
+    """The same numbers as with the mount on the command line."""
+    pose = CameraPose(1.4, pitch=0.1)
+    bag = painted.write_bag(tmp_path / 'drive', 5, pose=pose)
+    job = painted.bag_job(bag)
+    metrics = Run(job, tmp_path / 'out').execute().metrics
+    assert metrics['drivable']['metres'] is not None
+    assert metrics['inputs'][0]['notes'] == []
+    unread = dataclasses.replace(job.sources, vehicle_frame='')
+    given = dataclasses.replace(job, sources=unread, pose=pose)
+    assert Run(given, tmp_path / 'given').execute().metrics['drivable'] == metrics['drivable']
+    alone = dataclasses.replace(job, sources=unread)
+    assert Run(alone, tmp_path / 'alone').execute().metrics['drivable']['metres'] is None
+
+
+def test_a_mount_that_is_not_found_is_in_the_document(tmp_path: Path) -> None:
+    bag = painted.write_bag(tmp_path / 'drive', 3, pose=CameraPose(1.4))
+    job = painted.bag_job(bag)
+    other = dataclasses.replace(job.sources, vehicle_frame='chassis')
+    metrics = Run(dataclasses.replace(job, sources=other), tmp_path / 'out').execute().metrics
+    (note,) = metrics['inputs'][0]['notes']
+    assert 'nothing leads from chassis to front_optical' in note
+    assert metrics['drivable']['metres'] is None
 
 
 def test_agreement_with_a_reference(tmp_path: Path) -> None:

@@ -93,6 +93,17 @@ def test_an_unusable_calibration_is_noted_and_left_out(tmp_path: Path) -> None:
     assert any('/cam/camera_info is not used' in note for note in source.notes)
 
 
+def test_a_calibration_of_another_size_is_noted_and_left_out(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, info = bag.topic('/cam/image', rec.IMAGE), bag.topic('/cam/camera_info', rec.INFO)
+        bag.write(info, rec.camera_info(size=(96, 128)), 1)
+        bag.write(camera, rec.image(rec.picture(0), 'bgr8', 1), 1)
+    source = open_source(tmp_path / 'drive')
+    assert source.calibration is None
+    assert 'camera info is for 128x96 images, but the image is 64x48' in source.notes[0]
+
+
 def test_a_bag_without_images_names_its_topics(tmp_path: Path) -> None:
     with rec.open_bag(tmp_path / 'drive') as writer:
         bag = rec.BagRecorder(writer)
