@@ -56,6 +56,15 @@ def fit_labels(labels: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return np.asarray(resized)
 
 
+def draw_overlay(view: SegmentedView, class_map: ClassMap) -> np.ndarray:
+    """The classes' colours over a view's image, with the boundary of its area: (H, W, 3) BGR."""
+    labels = fit_labels(view.labels, view.image.shape[:2])
+    overlay = blend(view.image, labels, class_map.palette_bgr)
+    if view.area is not None:
+        draw_boundary(overlay, view.area, class_map)
+    return overlay
+
+
 class ResultFolder:
     """Writes `overlay.mp4` and `frames/KEY.png` of a run; a context manager.
 
@@ -83,12 +92,9 @@ class ResultFolder:
 
     def add(self, view: SegmentedView) -> None:
         """Take one view in."""
-        labels = fit_labels(view.labels, view.image.shape[:2])
         overlay = view.overlay
         if overlay is None:
-            overlay = blend(view.image, labels, self._palette)
-            if view.area is not None:
-                draw_boundary(overlay, view.area, self._class_map)
+            overlay = draw_overlay(view, self._class_map)
         self._video.write(overlay, view.stamp_ns)
         if self._count in self._chosen:
             self._write_picture(view, overlay)

@@ -4,52 +4,71 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import cv2
+import numpy as np
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Calibration, CameraError, CameraPose
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
     CLASS_NONE,
+    ROW_NONE,
     DrivableArea,
     DrivableAreaEstimator,
     DrivableConfig,
+    check_image_size,
 )
 from segformer_ros.engines import Engine, Wanted
 from segformer_ros.engines.fit import STRIDE, fit_frame
 from segformer_ros.frame import Frame
 from segformer_ros.metrics import percentiles
 from segformer_ros.recording import RecordingError
-from segformer_ros.results import ResultFolder, SegmentedView, empty_folder
+from segformer_ros.result_bag import ResultBag
+from segformer_ros.results import ResultFolder, SegmentedView, draw_overlay, empty_folder
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.sources import Source, SourceFrame
 from segformer_ros.sources.read_ahead import read_ahead
 from segformer_ros.summary import RunScore, RunSummary
 
+BAG_NAME = 'drive.mcap'
+
 
 @dataclass(frozen=True)
 class Camera:
-    """The camera of a run, as far as it is known."""
+    """The camera of a run, as far as it is known; its pose is in the vehicle frame."""
 
     calibration: Optional[Calibration] = None
     pose: Optional[CameraPose] = None
+    vehicle_frame: str = 'base_link'
 
     @property
-    def calibrated(self) -> bool:
-        """Whether distances can be given in metres."""
-        return self.calibration is not None and self.pose is not None
+    def lacks(self) -> Tuple[str, ...]:
+        """What is missing for metres: 'calibration', 'mount', both or nothing."""
+        known = {'calibration': self.calibration, 'mount': self.pose}
+        return tuple(name for name, value in known.items() if value is None)
+
+    def fault(self, height: int, width: int) -> str:
+        """Why images of this size give no metres; '' where they do."""
+        if self.calibration is None or self.pose is None:
+            return f'no {" and no ".join(self.lacks)} of the camera is known'
+        try:
+            check_image_size(self.calibration, height, width)
+        except CameraError as error:
+            return str(error)
+        return ''
 
 
 class SegmentRun:
     """One pass over a source with an active engine; a context manager.
 
-    Writes `masks/KEY.png` (train ids), `overlay.mp4`, `frames/KEY.png`, and with a calibrated
-    camera `drivable.jsonl`, one line for each frame. What was written when a run is interrupted
-    is whole.
+    Writes `masks/KEY.png` (train ids), `overlay.mp4`, `frames/KEY.png`, `drivable.jsonl` with one
+    line for each frame, and `drive.mcap` with all of it as messages, see ResultBag. What was
+    written when a run is interrupted is whole.
     """
 
     def __init__(
@@ -64,24 +83,30 @@ class SegmentRun:
         self._source = source
         self._engine = engine
         self._camera = camera
-        self._wanted = Wanted(confidence=camera.calibrated, upsampling=upsampling)
+        self._wanted = Wanted(confidence=True, upsampling=upsampling)
         self._class_map = engine.spec.class_map
-        self._masks = empty_folder(folder / 'masks')
-        self._results = ResultFolder(folder, self._class_map, len(source))
         self._estimator = DrivableAreaEstimator(DrivableConfig(), self._class_map)
-        self._lines = (folder / 'drivable.jsonl').open('w') if camera.calibrated else None
         self._score = RunScore(self._class_map, merged)
         self._milliseconds: List[float] = []
         self._began = perf_counter()
         self._broken = 0
+        self._masks = empty_folder(folder / 'masks')
+        with ExitStack() as opened:
+            self._results = opened.enter_context(
+                ResultFolder(folder, self._class_map, len(source))
+            )
+            self._lines = opened.enter_context((folder / 'drivable.jsonl').open('w'))
+            (folder / BAG_NAME).unlink(missing_ok=True)
+            self._bag = opened.enter_context(
+                ResultBag(folder / BAG_NAME, camera.calibration, camera.pose, camera.vehicle_frame)
+            )
+            self._open = opened.pop_all()
 
     def __enter__(self) -> SegmentRun:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._results.__exit__(*error)
-        if self._lines:
-            self._lines.close()
+        self._open.close()
 
     def run(self, on_entry: Callable[[SourceFrame], None]) -> None:
         """Segment all frames; `on_entry` is told of each entry when it is done with."""
@@ -119,42 +144,48 @@ class SegmentRun:
         if not cv2.imwrite(str(path), result.labels):
             raise RecordingError(f'cannot write {path}; is the disk full?')
         area = self._drivable_area(frame, result)
-        if area is not None and self._lines:
-            line = area_line(entry.key, area, self._class_map)
-            self._lines.write(json.dumps(line) + '\n')
-        self._results.add(
-            SegmentedView(
-                key=entry.key,
-                stamp_ns=frame.stamp.ns,
-                image=frame.bgr(),
-                labels=result.labels,
-                truth=entry.labels,
-                area=area,
-                grid=self._estimator.grid(area) if area is not None else None,
-            )
+        line = area_line(entry.key, area, self._class_map)
+        self._lines.write(json.dumps(line) + '\n')
+        view = SegmentedView(
+            key=entry.key,
+            stamp_ns=frame.stamp.ns,
+            image=frame.bgr(),
+            labels=result.labels,
+            truth=entry.labels,
+            area=area if area.calibrated else None,
+            grid=self._estimator.grid(area),
         )
+        view = view._replace(overlay=draw_overlay(view, self._class_map))
+        self._results.add(view)
+        self._bag.add(frame, view, area, self._estimator.scan(area))
 
-    def _drivable_area(self, frame: Frame, result: Segmentation) -> Optional[DrivableArea]:
-        if not self._camera.calibrated:
-            return None
-        spec = self._engine.spec
+    def _drivable_area(self, frame: Frame, result: Segmentation) -> DrivableArea:
+        spec, camera = self._engine.spec, self._camera
         seen = fit_frame((frame.height, frame.width), spec.size, spec.fit).content[0] / STRIDE
-        return self._estimator.update(
+        fault = camera.fault(frame.height, frame.width)
+        area = self._estimator.update(
             result.labels,
             result.confidence,
-            self._camera.calibration,
-            self._camera.pose,
+            None if fault else camera.calibration,
+            None if fault else camera.pose,
             frame.stamp,
             cell=frame.height / seen,
         )
+        return replace(area, reason=fault) if fault else area
 
 
 def area_line(key: str, area: DrivableArea, class_map: ClassMap) -> Dict[str, Any]:
-    """One frame's drivable area as JSON. Metres and radians; null is not known, 'inf' nothing."""
+    """One frame's drivable area as JSON.
+
+    Pixels, metres and radians; null is not known, 'inf' nothing. A `boundary_row` is null where
+    nothing blocks. What is in metres is null as a whole where `calibrated` is false.
+    """
     names = class_map.names
     return {
         'key': key,
         'stamp': area.stamp.ns / 1e9,
+        'calibrated': area.calibrated,
+        'reason': area.reason,
         'road_fraction': area.road_fraction,
         'sidewalk_fraction': area.sidewalk_fraction,
         'corridor': {
@@ -162,11 +193,17 @@ def area_line(key: str, area: DrivableArea, class_map: ClassMap) -> Dict[str, An
             'distance': _number(area.corridor.distance),
             'blocked_by': _class_name(area.corridor.blocking_class, names),
         },
-        'bearing': [_number(value) for value in area.bearing],
-        'free_distance': [_number(value) for value in area.free_distance],
-        'distance_sigma': [_number(value) for value in area.distance_sigma],
+        'column': [_number(value) for value in area.column],
+        'boundary_row': [None if row == ROW_NONE else int(row) for row in area.boundary_row],
+        'bearing': _metres(area, area.bearing),
+        'free_distance': _metres(area, area.free_distance),
+        'distance_sigma': _metres(area, area.distance_sigma),
         'blocked_by': [_class_name(value, names) for value in area.blocking_class],
     }
+
+
+def _metres(area: DrivableArea, values: np.ndarray) -> Optional[List[Any]]:
+    return [_number(value) for value in values] if area.calibrated else None
 
 
 def _number(value: float) -> Any:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import recordings as rec
+from rosbags.highlevel import AnyReader
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
+from segformer_ros.demo.moments import Recording
 from segformer_ros.engines import create_engine, fake_spec
 from segformer_ros.segment import Camera, SegmentRun
 from segformer_ros.sources import Source, SourceOptions, open_source
@@ -61,14 +64,129 @@ def test_masks_are_written_and_scored(tmp_path: Path) -> None:
     assert mask is not None
     assert (mask[40, 100], mask[60, 10], mask[5, 5]) == (CAR, ROAD, SKY)
     assert len(open_source(tmp_path / 'out/overlay.mp4')) == 2
-    assert not (tmp_path / 'out/drivable.jsonl').exists()
+
+
+def lines_of(out: Path) -> list[dict[str, Any]]:
+    """What drivable.jsonl holds."""
+    return [json.loads(line) for line in (out / 'drivable.jsonl').read_text().splitlines()]
+
+
+def messages_of(path: Path) -> dict[str, list[Any]]:
+    """Messages of a bag by topic, read by nothing but the definitions that it carries."""
+    found: dict[str, list[Any]] = {}
+    with AnyReader([path]) as reader:
+        for connection, time, data in reader.messages():
+            message: Any = reader.deserialize(data, connection.msgtype)
+            found.setdefault(connection.topic, []).append(message)
+            if connection.topic != '/tf_static':
+                stamp = message.header.stamp
+                assert stamp.sec * 10**9 + stamp.nanosec == time
+    return found
+
+
+def test_without_metres_there_are_pixels(tmp_path: Path) -> None:
+    segment(painted_drive(tmp_path), tmp_path / 'out')
+    free, blocked = lines_of(tmp_path / 'out')
+    assert (free['key'], free['stamp'], free['calibrated']) == ('0', 1.0, False)
+    assert free['reason'] == 'no calibration and no mount of the camera is known'
+    assert free['road_fraction'] == pytest.approx(0.5, abs=0.05)
+    assert free['bearing'] is free['free_distance'] is free['distance_sigma'] is None
+    assert free['corridor'] == {'width': None, 'distance': None, 'blocked_by': None}
+    assert len(blocked['column']) == len(blocked['boundary_row']) == len(blocked['blocked_by'])
+    right = [
+        row
+        for row, name in zip(blocked['boundary_row'], blocked['blocked_by'], strict=True)
+        if name == 'car'
+    ]
+    assert right
+    assert all(abs(row - 47) <= 2 for row in right)
+
+
+CAMERA = Camera(Calibration.pinhole(SIZE[1], SIZE[0], 90), CameraPose(1.5, x=0.5))
+
+
+def test_the_bag_has_what_the_demo_records(tmp_path: Path) -> None:
+    segment(painted_drive(tmp_path), tmp_path / 'out', CAMERA)
+    found = messages_of(tmp_path / 'out/drive.mcap')
+    assert {topic: len(messages) for topic, messages in found.items()} == {
+        '/segmentation/mask': 2,
+        '/segmentation/overlay/compressed': 2,
+        '/camera_info': 2,
+        '/labels': 2,
+        '/drivable_area': 2,
+        '/drivable_area/grid': 2,
+        '/drivable_area/scan': 2,
+        '/tf_static': 1,
+    }
+    mask = found['/segmentation/mask'][1]
+    png = cv2.imread(str(tmp_path / 'out/masks/1.png'), cv2.IMREAD_UNCHANGED)
+    assert png is not None
+    assert np.array_equal(mask.data.reshape(SIZE), png)
+    assert (mask.encoding, mask.header.frame_id) == ('mono8', 'camera')
+    overlay = cv2.imdecode(found['/segmentation/overlay/compressed'][0].data, cv2.IMREAD_COLOR)
+    assert overlay is not None
+    assert overlay.shape == (*SIZE, 3)
+    assert found['/camera_info'][0].k[0] == pytest.approx(64)
+    area = found['/drivable_area'][1]
+    assert (area.valid, area.calibrated, area.vehicle_frame) == (True, True, 'base_link')
+    assert area.corridor_distance == lines_of(tmp_path / 'out')[1]['corridor']['distance']
+    assert len(area.free_distance) == len(area.confidence) == len(area.column)
+    assert np.isfinite(area.confidence).all()
+    grid, scan = found['/drivable_area/grid'][1], found['/drivable_area/scan'][1]
+    assert grid.header.frame_id == scan.header.frame_id == 'base_link'
+    assert {-1, 0, 100} == set(grid.data.tolist())
+    assert np.nanmin(scan.ranges) == pytest.approx(0.5 + 1.5 * 64 / 16, rel=0.1)
+    (placed,) = found['/tf_static'][0].transforms
+    assert (placed.header.frame_id, placed.child_frame_id) == ('base_link', 'camera')
+    assert placed.transform.translation.x == 0.5
+
+
+def test_an_uncalibrated_bag_has_pixels(tmp_path: Path) -> None:
+    segment(painted_drive(tmp_path), tmp_path / 'out')
+    found = messages_of(tmp_path / 'out/drive.mcap')
+    assert set(found) == {
+        '/segmentation/mask',
+        '/segmentation/overlay/compressed',
+        '/labels',
+        '/drivable_area',
+    }
+    area = found['/drivable_area'][1]
+    assert (area.valid, area.calibrated) == (True, False)
+    assert 'no mount' in area.reason
+    assert len(area.column) > len(area.bearing) == 0
+    assert np.isnan(area.corridor_distance)
+
+
+def test_the_demo_reads_the_bag(tmp_path: Path) -> None:
+    segment(painted_drive(tmp_path), tmp_path / 'out', CAMERA)
+    with Recording(tmp_path / 'out/drive.mcap') as recording:
+        assert recording.masks == 2
+        assert recording.report() is None
+        # A view needs the image, which stays in the recording that was segmented.
+        assert list(recording.views()) == []
+
+
+def test_a_calibration_of_another_size_gives_no_metres(tmp_path: Path) -> None:
+    camera = Camera(Calibration.pinhole(640, 480, 90), CameraPose(1.5))
+    segment(painted_drive(tmp_path), tmp_path / 'out', camera)
+    assert 'for 640x480 images, but the image is 128x64' in lines_of(tmp_path / 'out')[0]['reason']
+    assert '/camera_info' not in messages_of(tmp_path / 'out/drive.mcap')
+
+
+def test_a_run_without_a_frame_leaves_no_bag(tmp_path: Path) -> None:
+    """Also none of an earlier run."""
+    rec.write_folder(tmp_path / 'clip', 1)
+    (tmp_path / 'clip/frame0.png').write_bytes(b'broken')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/drive.mcap').write_bytes(b'old')
+    segment(open_source(tmp_path / 'clip'), tmp_path / 'out')
+    assert not list((tmp_path / 'out').glob('*drive.mcap*'))
 
 
 def test_a_calibrated_camera_gives_metres(tmp_path: Path) -> None:
     camera = Camera(Calibration.pinhole(SIZE[1], SIZE[0], 90), CameraPose(1.5))
     segment(painted_drive(tmp_path), tmp_path / 'out', camera)
-    lines = (tmp_path / 'out/drivable.jsonl').read_text().splitlines()
-    free, blocked = (json.loads(line) for line in lines)
+    free, blocked = lines_of(tmp_path / 'out')
     assert (free['key'], free['stamp'], blocked['key']) == ('0', 1.0, '1')
     # The car stands on row 47.5, 16 pixels below the middle of a 64 pixel focal length.
     expected = 1.5 * 64 / 16

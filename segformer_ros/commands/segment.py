@@ -23,10 +23,25 @@ from segformer_ros.arguments import (
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.engines import UPSAMPLING
 from segformer_ros.errors import EXIT_INTERRUPTED
-from segformer_ros.segment import Camera, SegmentRun
+from segformer_ros.segment import BAG_NAME, Camera, SegmentRun
 from segformer_ros.sources import Source, SourceError, SourceFrame, open_source
 
-SUMMARY = 'segment a bag, a video or a folder of images into masks and an overlay video'
+SUMMARY = (
+    'segment a bag, a video or a folder of images into masks, an overlay video, the drivable area '
+    'and a bag of it all'
+)
+
+_OUT_HELP = (
+    'folder to write: masks/, overlay.mp4, frames/, drivable.jsonl, summary.json and drive.mcap, '
+    'which has masks, overlay and drivable area under the stamps of the images but not the images '
+    'themselves: INPUT has them (default: out/segment)'
+)
+
+_CURES = {
+    'calibration': 'record camera_info or give --hfov',
+    'mount': 'record /tf_static or give --height and --pitch',
+}
+"""What gives each part that a camera may lack."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '-i', '--input', help='the same, also as file://, as DeepStream applications take it'
     )
-    parser.add_argument('--out', type=Path, default=Path('out/segment'), help='folder to write')
+    parser.add_argument('--out', type=Path, default=Path('out/segment'), help=_OUT_HELP)
     parser.add_argument('--upsampling', default='exact', choices=UPSAMPLING)
     add_model_arguments(parser)
     add_source_arguments(parser)
@@ -57,9 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
     for note in source.notes:
         print(note, file=sys.stderr)
     folder: Path = arguments.out
+    _check_kept(source, folder)
     code = 0
     with engine_of(arguments, model_spec(arguments)) as engine:
         camera = _camera(arguments, source)
+        if camera.lacks:
+            print(_without_metres(camera), file=sys.stderr)
         with SegmentRun(
             source, engine, folder, camera, arguments.upsampling, merged_classes(arguments)
         ) as segmenting:
@@ -95,4 +113,21 @@ def _camera(arguments: argparse.Namespace, source: Source) -> Camera:
         first = next((entry.frame for entry in source if entry.frame is not None), None)
         if first is not None:
             calibration = Calibration.pinhole(first.width, first.height, arguments.hfov)
-    return Camera(calibration, pose)
+    return Camera(calibration, pose, arguments.vehicle_frame)
+
+
+def _without_metres(camera: Camera) -> str:
+    cures = '; '.join(f'no {lack} of the camera is known: {_CURES[lack]}' for lack in camera.lacks)
+    return f'the drivable area is without metres: {cures}'
+
+
+def _check_kept(source: Source, folder: Path) -> None:
+    """Raises SourceError where the recording would be written over by its results."""
+    path: Optional[Path] = getattr(source, 'path', None)
+    if path is None:
+        return
+    taken = [folder / name for name in (BAG_NAME, 'overlay.mp4')]
+    if path.is_dir():
+        path = path / BAG_NAME
+    if path.exists() and path.resolve() in [place.resolve() for place in taken]:
+        raise SourceError(f'{path} would be written over by its own results; give another --out')

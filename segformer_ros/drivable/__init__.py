@@ -10,6 +10,7 @@ from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryEx
 from segformer_ros.drivable.camera_info import (
     CalibrationError,
     calibration_from_camera_info,
+    camera_info_fields,
     check_image_size,
     pose_from_transform,
 )
@@ -18,6 +19,7 @@ from segformer_ros.drivable.errors import DrivableError
 from segformer_ros.drivable.grid import GridConfig, GridNumbers
 from segformer_ros.drivable.ground import FreeSpace, GroundConfig, GroundProjection
 from segformer_ros.drivable.hood import Hood
+from segformer_ros.drivable.message_fields import area_fields, grid_fields, scan_fields
 from segformer_ros.drivable.profile import CLASS_NONE, ROW_NONE, ColumnProfile
 from segformer_ros.drivable.scan import ScanConfig, ScanNumbers
 
@@ -43,7 +45,11 @@ __all__ = [
     'ScanConfig',
     'ScanNumbers',
     'age_fault',
+    'area_fields',
     'calibration_from_camera_info',
+    'camera_info_fields',
     'check_image_size',
+    'grid_fields',
     'pose_from_transform',
+    'scan_fields',
 ]

@@ -58,6 +58,30 @@ def calibration_from_camera_info(info: Any, rectified: bool = False) -> Calibrat
         raise CalibrationError(f'camera info: {error}') from error
 
 
+def camera_info_fields(calibration: Calibration) -> Dict[str, Any]:
+    """What sensor_msgs/CameraInfo holds of a calibration, but for its header.
+
+    By the names of its fields, `roi` as a mapping; for images that are not rectified.
+    """
+    model, distortion = calibration.model, calibration.distortion
+    if model == 'none':
+        # sensor_msgs has no name for it; viewers expect the usual model with no distortion.
+        model, distortion = 'plumb_bob', (0.0,) * 5
+    matrix = calibration.matrix
+    return {
+        'height': calibration.height,
+        'width': calibration.width,
+        'distortion_model': model,
+        'd': np.array(distortion, np.float64),
+        'k': matrix.ravel(),
+        'r': np.eye(3).ravel(),
+        'p': np.hstack([matrix, np.zeros((3, 1))]).ravel(),
+        'binning_x': 0,
+        'binning_y': 0,
+        'roi': {'x_offset': 0, 'y_offset': 0, 'height': 0, 'width': 0, 'do_rectify': False},
+    }
+
+
 def check_image_size(calibration: Calibration, height: int, width: int) -> None:
     """Raise CalibrationError unless the calibration is for images of this size."""
     if (calibration.width, calibration.height) != (width, height):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Dict, Sequence, Tuple
+from typing import Sequence, Tuple
 
-import cv2
 import numpy as np
 
 from segformer_ros.evaluation.predictions import Predictions
@@ -16,7 +15,13 @@ from segformer_ros.evaluation.worker import Progress, no_progress
 from segformer_ros.frame import Frame
 from segformer_ros.metrics import ScoredClasses
 from segformer_ros.recording import BagWriter
-from segformer_ros.recording.bag import recording_types
+from segformer_ros.recording.image_fields import (
+    COMPRESSED_TYPE,
+    IMAGE_TYPE,
+    header_fields,
+    jpeg_fields,
+    mono8_fields,
+)
 from segformer_ros.sources import Source, SourceFrame
 
 IMAGE = '/image/compressed'
@@ -26,16 +31,15 @@ ERRORS = '/evaluation/errors/compressed'
 MIOU = '/evaluation/miou'
 ACCURACY = '/evaluation/pixel_accuracy'
 
-_COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 _TOPICS: Tuple[Tuple[str, str], ...] = (
-    (IMAGE, _COMPRESSED),
-    (MASK, 'sensor_msgs/msg/Image'),
-    (OVERLAY, _COMPRESSED),
-    (ERRORS, _COMPRESSED),
+    (IMAGE, COMPRESSED_TYPE),
+    (MASK, IMAGE_TYPE),
+    (OVERLAY, COMPRESSED_TYPE),
+    (ERRORS, COMPRESSED_TYPE),
     (MIOU, 'std_msgs/msg/Float32'),
     (ACCURACY, 'std_msgs/msg/Float32'),
 )
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 90)
+_JPEG_QUALITY = 90
 
 
 def write_annotated_bag(
@@ -70,41 +74,23 @@ class _Annotator:
     def __init__(self, bag: BagWriter, classes: ScoredClasses) -> None:
         self._bag = bag
         self._classes = classes
-        self._types: Dict[str, Any] = recording_types().types
 
     def write(self, entry: SourceFrame, frame: Frame, mask: np.ndarray, row: FrameRow) -> None:
         image = frame.bgr()
-        self._write_jpeg(IMAGE, frame, image)
-        self._write_mask(frame, mask)
-        self._write_jpeg(OVERLAY, frame, overlay_view(image, mask, self._classes.class_map))
+        header = header_fields(frame.stamp, frame.frame_id)
+        found = {
+            IMAGE: jpeg_fields(header, image, _JPEG_QUALITY),
+            MASK: mono8_fields(header, mask),
+            OVERLAY: jpeg_fields(
+                header, overlay_view(image, mask, self._classes.class_map), _JPEG_QUALITY
+            ),
+        }
         if row.scored and entry.labels is not None:
             scored = self._classes.prepare(entry.labels, mask)
-            self._write_jpeg(ERRORS, frame, error_view(image, scored.truth, scored.predicted))
+            errors = error_view(image, scored.truth, scored.predicted)
+            found[ERRORS] = jpeg_fields(header, errors, _JPEG_QUALITY)
         for topic, value in ((MIOU, row.miou), (ACCURACY, row.pixel_accuracy)):
             if not math.isnan(value):
-                number = self._types['std_msgs/msg/Float32'](value)
-                self._bag.write_message(topic, number, frame.stamp.ns)
-
-    def _write_jpeg(self, topic: str, frame: Frame, pixels: np.ndarray) -> None:
-        _, data = cv2.imencode('.jpg', pixels, _JPEG)
-        message = self._types[_COMPRESSED](
-            header=self._header(frame), format='bgr8; jpeg compressed bgr8', data=data.ravel()
-        )
-        self._bag.write_message(topic, message, frame.stamp.ns)
-
-    def _write_mask(self, frame: Frame, mask: np.ndarray) -> None:
-        height, width = mask.shape
-        message = self._types['sensor_msgs/msg/Image'](
-            header=self._header(frame),
-            height=height,
-            width=width,
-            encoding='mono8',
-            is_bigendian=0,
-            step=width,
-            data=np.ascontiguousarray(mask).ravel(),
-        )
-        self._bag.write_message(MASK, message, frame.stamp.ns)
-
-    def _header(self, frame: Frame) -> Any:
-        stamp = self._types['builtin_interfaces/msg/Time'](*frame.stamp)
-        return self._types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame.frame_id)
+                found[topic] = {'data': value}
+        for topic, fields in found.items():
+            self._bag.write_fields(topic, fields, frame.stamp.ns)

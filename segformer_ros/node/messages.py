@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from copy import copy
-from typing import Tuple
+from typing import Any, Mapping, Tuple
 
 import cv2
 import numpy as np
@@ -59,6 +59,20 @@ def jpeg_message(header: Header, pixels: np.ndarray, quality: int) -> Compressed
     message = CompressedImage(header=header, format='bgr8; jpeg compressed bgr8')
     message.data = byte_array(data)
     return message
+
+
+def fill(message: Any, fields: Mapping[str, Any]) -> None:
+    """Set fields of a message by their names, those of messages within it by mappings.
+
+    Arrays of numbers are of the field's own type and contiguous.
+    """
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            fill(getattr(message, name), value)
+        elif isinstance(value, np.ndarray) and isinstance(getattr(message, name), array):
+            setattr(message, name, byte_array(value, value.dtype.char))
+        else:
+            setattr(message, name, value)
 
 
 def byte_array(values: np.ndarray, code: str = 'B') -> array[int]:

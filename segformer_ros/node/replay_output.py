@@ -13,8 +13,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from segformer_ros.camera import Calibration
+from segformer_ros.drivable import camera_info_fields
 from segformer_ros.frame import Stamp
-from segformer_ros.node.messages import ImageBuffer, jpeg_message
+from segformer_ros.node.messages import ImageBuffer, fill, jpeg_message
 from segformer_ros.node.player import Outgoing
 from segformer_ros.node.replay_parameters import ReplaySettings
 
@@ -78,17 +79,8 @@ class ReplayOutput:
 
 def camera_info_message(header: Header, calibration: Calibration) -> CameraInfo:
     """CameraInfo of a calibration, for images that are not rectified."""
-    distortion = calibration.distortion
-    model = calibration.model
-    if model == 'none':
-        # sensor_msgs has no name for it; viewers expect the usual model with no distortion.
-        model, distortion = 'plumb_bob', (0.0,) * 5
-    message = CameraInfo(header=header, distortion_model=model)
-    message.height, message.width = calibration.height, calibration.width
-    message.d = [float(value) for value in distortion]
-    message.k = calibration.matrix.ravel()
-    message.r = np.eye(3).ravel()
-    message.p = np.hstack([calibration.matrix, np.zeros((3, 1))]).ravel()
+    message = CameraInfo(header=header)
+    fill(message, camera_info_fields(calibration))
     return message
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from segformer_ros.recording.errors import RecordingError
 from segformer_ros.resources import PACKAGE, share_path
@@ -66,6 +66,11 @@ class BagWriter:
         data = self._typestore.serialize_cdr(message, self._connections[topic].msgtype)
         self.write(topic, data, time_ns)
 
+    def write_fields(self, topic: str, fields: Mapping[str, Any], time_ns: int) -> None:
+        """Append a message given by all its fields, those of messages within it as mappings."""
+        msgtype = self._connections[topic].msgtype
+        self.write_message(topic, _made(self._typestore, msgtype, fields), time_ns)
+
     def close(self) -> None:
         """Finish the file; may be called again without harm."""
         if self._closed:
@@ -88,6 +93,15 @@ def recording_types() -> Any:
             text = file.read_text(encoding='utf-8')
             typestore.register(get_types_from_msg(text, f'{package}/msg/{name}'))
     return typestore
+
+
+def _made(typestore: Any, msgtype: str, fields: Mapping[str, Any]) -> Any:
+    """A message of a typestore's type made of its fields."""
+    values = dict(fields)
+    for name, (_, inner) in typestore.fielddefs[msgtype][1]:
+        if isinstance(values[name], dict):
+            values[name] = _made(typestore, inner, values[name])
+    return typestore.types[msgtype](**values)
 
 
 def _find_definition(package: str, name: str) -> Optional[Path]:

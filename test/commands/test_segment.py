@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import recordings as rec
+from rosbags.highlevel import AnyReader
 
 from segformer_ros import cli
+from segformer_ros.camera import CameraPose
+from segformer_ros.recording.mount import mount_message
 
 
 def test_a_video_by_its_url_as_deepstream_applications_take_it(
@@ -21,12 +25,78 @@ def test_a_video_by_its_url_as_deepstream_applications_take_it(
     found = json.loads((tmp_path / 'out/summary.json').read_text())
     assert (found['frames_in'], found['engine'], found['source']) == (4, 'fake', 'my drive')
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+        'drivable.jsonl',
+        'drive.mcap',
         'frames',
         'masks',
         'overlay.mp4',
         'summary.json',
     ]
-    assert '4 in, 4 segmented' in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert '4 in, 4 segmented' in captured.out
+    (said,) = [line for line in captured.err.splitlines() if 'without metres' in line]
+    assert '--hfov' in said
+    assert '--height' in said
+
+
+def calibrated(out: Path) -> list[bool]:
+    """Whether each line of drivable.jsonl is in metres."""
+    lines = (out / 'drivable.jsonl').read_text().splitlines()
+    return [json.loads(line)['calibrated'] for line in lines]
+
+
+def write_bag(path: Path, vehicle: str = 'base_link') -> Path:
+    """A bag of one image whose camera is calibrated and has its mount in /tf_static."""
+    with rec.open_bag(path) as writer:
+        bag = rec.BagRecorder(writer)
+        mount = mount_message(CameraPose(1.4, pitch=0.1), vehicle, 'front_optical', 1)
+        time = rec.stamp_ns(0)
+        bag.write(bag.topic('/tf_static', rec.TF), mount, time)
+        bag.write(bag.topic('/camera_info', rec.INFO), rec.camera_info(), time)
+        bag.write(bag.topic('/image', rec.IMAGE), rec.image(rec.picture(0), 'bgr8', time), time)
+    return path
+
+
+def test_a_bag_with_its_mount_needs_no_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, out = write_bag(tmp_path / 'bag'), tmp_path / 'out'
+    assert cli.main(['segment', str(bag), '--out', str(out), '--engine', 'fake']) == 0
+    assert calibrated(out) == [True]
+    assert 'metres' not in capsys.readouterr().err
+
+
+def test_another_vehicle_frame_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, out = write_bag(tmp_path / 'bag', 'chassis'), tmp_path / 'out'
+    command = ['segment', str(bag), '--out', str(out), '--engine', 'fake']
+    assert cli.main(command) == 0
+    assert calibrated(out) == [False]
+    said = capsys.readouterr().err
+    assert 'the frames are chassis, front_optical; give another frame' in said
+    assert 'without metres: no mount of the camera is known' in said
+    assert '--hfov' not in said
+    assert cli.main([*command, '--vehicle-frame', 'chassis']) == 0
+    assert calibrated(out) == [True]
+    capsys.readouterr()
+    with AnyReader([out / 'drive.mcap']) as reader:
+        chosen = [c for c in reader.connections if c.topic == '/drivable_area']
+        ((connection, _, data),) = reader.messages(chosen)
+        message: Any = reader.deserialize(data, connection.msgtype)
+    assert (message.vehicle_frame, message.header.frame_id) == ('chassis', 'front_optical')
+
+
+def test_the_recording_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_bag(tmp_path / 'bag')
+    (bag / 'bag.mcap').rename(tmp_path / 'drive.mcap')
+    before = (tmp_path / 'drive.mcap').read_bytes()
+    command = ['segment', str(tmp_path / 'drive.mcap'), '--out', str(tmp_path)]
+    assert cli.main([*command, '--engine', 'fake']) == 2
+    assert 'written over by its own results; give another --out' in capsys.readouterr().err
+    assert (tmp_path / 'drive.mcap').read_bytes() == before
 
 
 def test_a_described_camera_gives_the_drivable_area(tmp_path: Path) -> None:
@@ -34,7 +104,7 @@ def test_a_described_camera_gives_the_drivable_area(tmp_path: Path) -> None:
     out = tmp_path / 'out'
     camera = ['--height', '1.4', '--pitch', '3', '--hfov', '60']
     assert cli.main(['segment', str(clip), '--out', str(out), '--engine', 'fake', *camera]) == 0
-    assert len((out / 'drivable.jsonl').read_text().splitlines()) == 2
+    assert calibrated(out) == [True, True]
 
 
 def test_broken_frames_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from segformer_ros.camera import CameraPose
+from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.drivable import (
     CalibrationError,
     calibration_from_camera_info,
+    camera_info_fields,
     check_image_size,
     pose_from_transform,
 )
@@ -41,6 +42,20 @@ def test_plain_camera_info() -> None:
     assert (calibration.fx, calibration.fy, calibration.cx, calibration.cy) == (500, 510, 320, 240)
     assert calibration.model == 'plumb_bob'
     assert calibration.distortion == (-0.2, 0.05, 0.001, -0.001, 0.0)
+
+
+@pytest.mark.parametrize(
+    ('model', 'distortion'), [('none', ()), ('plumb_bob', (0.1, 0.2, 0.0, 0.0, 0.3))]
+)
+def test_the_fields_of_a_calibration_give_it_back(
+    model: str, distortion: tuple[float, ...]
+) -> None:
+    calibration = Calibration(640, 480, 500.0, 510.0, 320.0, 240.0, model, distortion)
+    fields = camera_info_fields(calibration)
+    info = camera_info(**{**fields, 'roi': SimpleNamespace(**fields['roi'])})
+    found = calibration_from_camera_info(info)
+    assert np.array_equal(found.matrix, calibration.matrix)
+    assert not any(found.distortion) if model == 'none' else found == calibration
 
 
 def test_rectified_images_use_the_projection_matrix() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +94,22 @@ def test_a_recording_replaces_an_older_one_and_an_empty_one_leaves_none(tmp_path
     with BagWriter(tmp_path / 'other.mcap') as bag:
         bag.add_topic('/image', rec.IMAGE)
     assert [path.name for path in tmp_path.iterdir()] == ['drive.mcap']
+
+
+def test_a_message_of_its_fields(tmp_path: Path) -> None:
+    header = {'stamp': {'sec': 5, 'nanosec': 7}, 'frame_id': 'camera'}
+    fields = {'header': header, 'format': 'png', 'data': np.arange(3, dtype=np.uint8)}
+    with BagWriter(tmp_path / 'x.mcap') as bag:
+        bag.add_topic('/image', rec.COMPRESSED)
+        bag.write_fields('/image', fields, 5)
+        del fields['data']
+        with pytest.raises(KeyError, match='data'):
+            bag.write_fields('/image', fields, 6)
+    with AnyReader([tmp_path / 'x.mcap']) as reader:
+        ((_, _, data),) = reader.messages()
+        message: Any = reader.deserialize(data, rec.COMPRESSED)
+    assert (message.header.stamp.nanosec, message.header.frame_id) == (7, 'camera')
+    assert message.data.tolist() == [0, 1, 2]
 
 
 def test_an_unknown_type_is_refused(tmp_path: Path) -> None:
