@@ -4,7 +4,7 @@
     ./run python -m benchmarks.evaluation long
 
 `cost` scores a labelled bag of 1080p JPEG images and runs the bare network on as many frames, in
-turns, so that a busy machine slows both alike; at 512x1024, which 1080p is meant for, or at
+turns, so that a busy machine slows both alike; at 1024x512, which 1080p is meant for, or at
 `--size`. `long` scores a labelled bag of 2000 small frames, watches the memory, and compares the
 confusion matrix with that of cityscapesscripts on the masks it wrote (`pip install
 cityscapesscripts`).
@@ -27,6 +27,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from tqdm import tqdm
 
+from segformer_ros.argument_types import size, whole
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import EngineOptions
@@ -47,15 +48,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('benchmark', choices=('cost', 'long'))
     parser.add_argument('--model', default='', help='default: the bundled one')
-    parser.add_argument('--size', help="network input (cost: 512x1024, long: the model's own)")
-    parser.add_argument('--frames', type=int, help='frames of the bag (cost: 200, long: 2000)')
-    parser.add_argument('--rounds', type=int, default=3, help='turns of `cost`')
+    parser.add_argument(
+        '--size', type=size, metavar='WxH',
+        help="of the network's input (cost: 1024x512, long: the model's own)",
+    )  # fmt: skip
+    parser.add_argument(
+        '--frames', type=whole(1), help='frames of the bag (cost: 200, long: 2000)'
+    )
+    parser.add_argument('--rounds', type=whole(1), default=3, help='turns of `cost`')
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = arguments.model
-        size = arguments.size or ('512x1024' if arguments.benchmark == 'cost' else '')
-        if size:
-            file = str(resized_model(Path(file or bundled_model()), size, Path(folder)))
+        wanted = arguments.size or ((512, 1024) if arguments.benchmark == 'cost' else None)
+        if wanted:
+            file = str(resized_model(Path(file or bundled_model()), wanted, Path(folder)))
         model = ModelChoice(file, options=EngineOptions(threads=1))
         if arguments.benchmark == 'cost':
             measure_cost(Path(folder), model, arguments.frames or 200, arguments.rounds)
@@ -154,15 +160,15 @@ def official_confusion(bag: Path, masks: Path, folder: Path) -> tuple[np.ndarray
     return matrix, float(result['averageScoreClasses'])
 
 
-def resized_model(file: Path, size: str, folder: Path) -> Path:
-    """A copy of a model of this project that wants another input size (HEIGHTxWIDTH)."""
+def resized_model(file: Path, wanted: tuple[int, int], folder: Path) -> Path:
+    """A copy of a model of this project that wants another input size, (height, width)."""
     import onnx
 
     graph = onnx.load(str(file))
     for entry in graph.metadata_props:
         if entry.key == 'segformer_ros.input_size':
-            entry.value = size
-    copy = folder / f'{file.stem}_{size}.onnx'
+            entry.value = f'{wanted[0]}x{wanted[1]}'
+    copy = folder / f'{file.stem}_{wanted[1]}x{wanted[0]}.onnx'
     onnx.save(graph, str(copy))
     return copy
 

@@ -29,6 +29,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tqdm import tqdm
 
+from segformer_ros.argument_types import size, whole
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
 from segformer_ros.engines import UPSAMPLING, Engine, EngineOptions, Wanted, create_engine
@@ -211,10 +212,6 @@ def report(times: Times) -> tuple[str, float]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
 
-    def size(text: str) -> tuple[int, int]:
-        width, height = text.lower().split('x')
-        return int(height), int(width)
-
     parser = argparse.ArgumentParser(
         prog='./run bench', description='Milliseconds per stage beside bare inference.'
     )
@@ -235,8 +232,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=(1080, 1920),
         help=('of the frames (default: 1920x1080)'),
     )
-    parser.add_argument('--threads', type=int, default=1, help='0: all cores (default: 1)')
-    parser.add_argument('--rounds', type=int, default=30)
+    parser.add_argument('--threads', type=whole(0), default=1, help='0: all cores (default: 1)')
+    parser.add_argument('--rounds', type=whole(1), default=30)
     parser.add_argument('--upsampling', choices=UPSAMPLING, default='exact')
     parser.add_argument('--engine', default='openvino')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all figures there')
@@ -266,7 +263,7 @@ def main() -> int:
     table, price = report(times)
     height, width = options.size
     print(
-        f'{width}x{height} bgr8, {spec.path.name} at {spec.size[1]}x{spec.size[0]}, '
+        f'{width}x{height} bgr8, {spec.path.name} at {spec.size_in_words}, '
         f'{options.upsampling}, {options.threads or "all"} threads, {platform.machine()}, '
         f'load {os.getloadavg()[0]:.1f}'
     )

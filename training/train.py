@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from segformer_ros.argument_types import whole
 from training.data import Batch, DataError, Loader, Source, load_folder
 from training.ema import Ema
 from training.evaluate import INPUT_SIZE, Predictor, Score, score_folder
@@ -248,12 +249,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument('--quick', action='store_true', help='the tiny recipe: seconds')
     parser.add_argument('--out', type=Path, default=Path('out/train'), help='checkpoints and log')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--threads', type=int, default=0, help='torch threads, 0: all cores')
-    parser.add_argument('--loaders', type=int, default=1, help='threads that prepare batches')
+    parser.add_argument('--threads', type=whole(0), default=0, help='torch threads, 0: all cores')
+    parser.add_argument('--loaders', type=whole(1), default=1, help='threads that prepare batches')
     parser.add_argument('--validate', type=Path, help='folder pair scored now and then')
-    parser.add_argument('--validate-every', type=int, default=500, metavar='STEPS')
-    parser.add_argument('--checkpoint-every', type=int, default=200, metavar='STEPS')
-    parser.add_argument('--stop-after', type=int, metavar='STEPS', help='stop early, resumable')
+    parser.add_argument('--validate-every', type=whole(1), default=500, metavar='STEPS')
+    parser.add_argument('--checkpoint-every', type=whole(1), default=200, metavar='STEPS')
+    parser.add_argument(
+        '--stop-after', type=whole(1), metavar='STEPS', help='stop early, resumable'
+    )
     return parser.parse_args(arguments)
 
 

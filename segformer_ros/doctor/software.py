@@ -71,7 +71,8 @@ def _bundled_model() -> Finding:
             _PART, 'bundled model', Verdict.BROKEN, str(error), 'reinstall the package, or name '
             'another with the parameter `model`',
         )  # fmt: skip
-    height, width = spec.size
     size = spec.path.stat().st_size / 2**20
-    detail = f'{spec.path.name}, {size:.1f} MiB, {width}x{height}, {len(spec.class_map)} classes'
+    detail = (
+        f'{spec.path.name}, {size:.1f} MiB, {spec.size_in_words}, {len(spec.class_map)} classes'
+    )
     return Finding(_PART, 'bundled model', Verdict.OK, detail)

@@ -167,7 +167,7 @@ def describe(choice: ModelChoice, upsampling: str) -> Dict[str, str]:
     facts = {
         'model': spec.path.name,
         'contract': spec.contract,
-        'input': f'{spec.size[1]}x{spec.size[0]}',
+        'input': spec.size_in_words,
         'fit': spec.fit,
         'engine': create_engine(spec, choice.engine, choice.options).name,
         'precision': choice.options.precision,

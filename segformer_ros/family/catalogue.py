@@ -41,7 +41,9 @@ def family_model(name: str, size: Tuple[int, int]) -> FamilyModel:
     if name not in FAMILY:
         raise FamilyError(f'no member {name!r} in the family; it has {", ".join(FAMILY)}')
     if size[0] % 32 or size[1] % 32 or min(size) < 32:
-        raise FamilyError(f'size {size[1]}x{size[0]}: both sides must be multiples of 32 pixels')
+        raise FamilyError(
+            f'size {size[1]}x{size[0]} (width x height): both sides must be multiples of 32 pixels'
+        )
     if name in FAN:
         graph = NetworkGraph('input', size)
         features, width, output = fan_features(graph, FAN[name]), FAN[name].decoder, 'output'

@@ -9,6 +9,7 @@ from typing import List, Optional, Sequence, Tuple, Union
 from segformer_ros.classes import ClassMap, SegClass, load_class_map, spread_color
 from segformer_ros.model.contracts import (
     CONTRACTS,
+    INPUT_SIZE,
     METADATA,
     OWN,
     Contract,
@@ -127,7 +128,7 @@ def _check_kind(file: Path) -> None:
 def _own_declaration(signature: Signature) -> Declared:
     """What a model of this project says of itself; its normalisation is inside its graph."""
     metadata = signature.metadata
-    size = metadata.get(f'{METADATA}input_size', '')
+    size = metadata.get(INPUT_SIZE, '')
     height, _, width = size.partition('x')
     if size and not (height.isdigit() and width.isdigit()):
         raise ModelError(f'{signature.path}: metadata input_size {size!r} is not HEIGHTxWIDTH')
@@ -198,7 +199,9 @@ def _size(
     notes: List[str],
 ) -> Tuple[int, int]:
     if declared.size is None and None in shape.size:
-        notes.append(f'the graph takes any size; {default[1]}x{default[0]} was taken')
+        notes.append(
+            f'the graph takes any size; {default[1]}x{default[0]} (width x height) was taken'
+        )
     wanted = declared.size or default
     size = tuple(side if fixed is None else fixed for side, fixed in zip(wanted, shape.size))
     if declared.size and size != declared.size:

@@ -73,13 +73,18 @@ class ModelSpec:
         """Whether `path` is a built engine, without the ONNX that it was made from."""
         return self.path == self.engine_file
 
+    @property
+    def size_in_words(self) -> str:
+        """The input's size as users read it everywhere: '512x384 (width x height)'."""
+        return f'{self.size[1]}x{self.size[0]} (width x height)'
+
     def resized(self, height: int, width: int) -> ModelSpec:
         """The same model at another input size; raises ModelError where the graph has one size."""
         if (height, width) == self.size:
             return self
         if not self.dynamic_size:
             raise ModelError(
-                f'{self.path} takes {self.size[1]}x{self.size[0]} pixels only, not '
+                f'{self.path} takes {self.size_in_words} only, not '
                 f'{width}x{height}; export it with a dynamic size'
             )
         check_size((height, width))
@@ -90,5 +95,6 @@ def check_size(size: Tuple[int, int]) -> None:
     """Refuse a (height, width) that halves unevenly on the way through an encoder."""
     if size[0] % 32 or size[1] % 32 or min(size) < 32:
         raise ModelError(
-            f'input size {size[1]}x{size[0]}: both sides must be multiples of 32 pixels'
+            f'input size {size[1]}x{size[0]} (width x height): both sides must be multiples of '
+            '32 pixels'
         )

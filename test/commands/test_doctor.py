@@ -17,6 +17,7 @@ def test_every_part_is_examined(capsys: pytest.CaptureFixture[str]) -> None:
     assert {finding['part'] for finding in findings} == {'machine', 'software', 'GPU', 'ROS 2'}
     by_name = {finding['name']: finding for finding in findings}
     assert by_name['bundled model']['verdict'] == 'OK'
+    assert '(width x height)' in by_name['bundled model']['detail']
     assert by_name['OpenVINO (CPU engine)']['detail'].endswith('CPU')
 
 

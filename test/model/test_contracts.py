@@ -70,16 +70,18 @@ def test_a_dynamic_size_is_taken_from_the_contract_and_said(tmp_path: Path) -> N
     path = save_network(tmp_path / 'm.onnx', SIZE, replace(TAO6, dynamic_size=True))
     spec = load_model_spec(path)
     assert spec.size == (1024, 1024)
-    assert spec.notes == ('the graph takes any size; 1024x1024 was taken',)
+    assert spec.notes == ('the graph takes any size; 1024x1024 (width x height) was taken',)
     assert spec.resized(*SIZE).size == SIZE
-    with pytest.raises(ModelError, match='130x64: both sides must be multiples of 32'):
+    with pytest.raises(
+        ModelError, match='130x64 .width x height.: both sides must be multiples of 32'
+    ):
         spec.resized(64, 130)
 
 
 def test_a_static_size_stays(tmp_path: Path) -> None:
     spec = load_model_spec(save_network(tmp_path / 'm.onnx', SIZE))
     assert spec.resized(*SIZE) is spec
-    with pytest.raises(ModelError, match='takes 128x64 pixels only, not 128x96'):
+    with pytest.raises(ModelError, match='takes 128x64 .width x height. only, not 128x96'):
         spec.resized(96, 128)
 
 

@@ -68,7 +68,9 @@ def test_swapped_sides_are_noticed(tmp_path: Path) -> None:
 def test_a_size_that_halves_unevenly_is_refused(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', export=replace(TAO6, dynamic_size=True))
     (tmp_path / 'm.yaml').write_text('size: [360, 480]\n')
-    with pytest.raises(ModelError, match='480x360: both sides must be multiples of 32'):
+    with pytest.raises(
+        ModelError, match='480x360 .width x height.: both sides must be multiples of 32'
+    ):
         load_model_spec(path)
 
 
