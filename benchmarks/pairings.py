@@ -101,7 +101,7 @@ PAIRINGS: dict[str, Pairing] = {
 def inspect(model: Path, images: Sequence[Path], options: Sequence[str]) -> tuple[int, list[str]]:
     """Run `segformer inspect`: its exit code and the lines that say what is wrong."""
     out, err = StringIO(), StringIO()
-    arguments = ['inspect', str(model), *options, '--picture', str(model.with_suffix('.png'))]
+    arguments = ['inspect', str(model), *options, '--out', str(model.with_suffix('.png'))]
     for image in images:
         arguments += ['--image', str(image)]
     with redirect_stdout(out), redirect_stderr(err):

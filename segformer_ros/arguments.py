@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Optional, Tuple
 
+from segformer_ros.argument_types import number, whole
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import ENGINES, Engine, EngineOptions, create_engine, fake_spec
 from segformer_ros.engines.base import INFERENCE
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.sources import SourceOptions
 
+MAX_THREADS = 1024
 LOCATION_HELP = 'bag, video, folder of images, Cityscapes folder, or street:[SEED][:FRAMES]'
 
 
@@ -25,7 +27,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--classes', default='', help='class map: a preset, a yaml or a labels.txt')
     group.add_argument('--engine', default='auto', choices=('auto', *ENGINES))
     group.add_argument('--precision', default='auto', help='arithmetic of the network')
-    group.add_argument('--threads', type=int, default=0, help='CPU threads; 0: the engine chooses')
+    group.add_argument(
+        '--threads',
+        type=whole(0, MAX_THREADS),
+        default=0,
+        help='CPU threads; 0: the engine chooses',
+    )
     group.add_argument(
         '--inference', default='whole', choices=INFERENCE,
         help='whole: frames are resized to the network; slide: windows at their own scale',
@@ -57,16 +64,30 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--labels', type=Path, help='folder of label images KEY.png (train ids)')
     group.add_argument('--label-topic', default='', help='topic of a bag with label images')
     group.add_argument(
-        '--label-tolerance', type=float, default=0.0, metavar='S',
+        '--label-tolerance', type=number(0, 10), default=0.0, metavar='S',
         help='seconds by which a label may differ from its image (default: 0, exact)',
     )  # fmt: skip
     group.add_argument(
-        '--fps', type=float, default=10.0, help='of what has no stamps (default: 10)'
+        '--fps', type=number(0.01, 1000), default=10.0, help='of what has no stamps (default: 10)'
     )
     group.add_argument(
         '--vehicle-frame', default=SourceOptions.vehicle_frame, metavar='FRAME',
         help="frame on the ground in which a bag's /tf_static places the camera "
         '(default: base_link)',
+    )  # fmt: skip
+
+
+def add_camera_arguments(parser: argparse._ActionsContainer) -> None:
+    """--height, --pitch and --hfov, for a camera that the recording does not know."""
+    parser.add_argument(
+        '--height', type=number(0, 100, above=True), help='of the lens over the ground, m'
+    )
+    parser.add_argument(
+        '--pitch', type=number(-90, 90), default=0.0, help='degrees, positive looks down'
+    )
+    parser.add_argument(
+        '--hfov', type=number(1, 179),
+        help='horizontal field of view of a camera without calibration, deg',
     )  # fmt: skip
 
 

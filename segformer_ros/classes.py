@@ -11,6 +11,7 @@ from typing import Any, Dict, Mapping, Sequence, Tuple, Union
 import numpy as np
 import yaml
 
+from segformer_ros.errors import reason
 from segformer_ros.resources import share_path
 
 IGNORE_ID = 255
@@ -113,7 +114,9 @@ def load_class_map(source: Union[str, Path]) -> ClassMap:
     try:
         text = path.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
-        raise ClassMapError(f'cannot read class map {path}: {error}') from error
+        raise ClassMapError(
+            f'cannot read class map {path}: {reason(error)}; give a yaml, a labels.txt or a preset'
+        ) from error
     if path.suffix in ('.yaml', '.yml'):
         return _from_yaml(text, path)
     return _from_labels(text, path)
@@ -133,6 +136,8 @@ def _preset_path(name: str) -> Path:
 def _from_yaml(text: str, path: Path) -> ClassMap:
     try:
         data = yaml.safe_load(text)
+        if not isinstance(data, dict):
+            raise TypeError('it is empty, or no mapping')
         entries = data['classes']
         classes = tuple(_read_class(entry, len(entries)) for entry in entries)
         groups: Dict[str, Tuple[str, ...]] = {

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from typing import Callable
+from typing import Callable, Dict, Tuple
 
 from segformer_ros.resources import PACKAGE
 
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
+
+_ELSEWHERE = 'change its permissions, or name another place'
+
+_SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
+    errno.ENOENT: ('no such file or folder', 'check the path'),
+    errno.EEXIST: ('something of this name is in the way', 'remove it, or name another place'),
+    errno.ENOTDIR: ('a part of the path is a file, not a folder', 'check the path'),
+    errno.EISDIR: ('it is a folder, not a file', 'name a file'),
+    errno.EACCES: ('permission denied', _ELSEWHERE),
+    errno.EPERM: ('permission denied', _ELSEWHERE),
+    errno.EROFS: ('the file system is read-only', 'name another place'),
+    errno.ENOSPC: ('the disk is full', 'free some space, or name another place'),
+    errno.ENAMETOOLONG: ('the name is too long', 'check the path'),
+}
+"""By errno: the reason, and what to do next."""
 
 
 def explained(command: str, action: Callable[[], int]) -> int:
@@ -29,11 +45,27 @@ def explained(command: str, action: Callable[[], int]) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         if not is_expected(error):
             raise
-        line = ' '.join(str(error).split())  # some libraries explain themselves in many
-        print(f'{command}: {line}', file=sys.stderr)
+        print(f'{command}: {in_words(error)}', file=sys.stderr)
         return EXIT_REFUSED
 
 
 def is_expected(error: Exception) -> bool:
     """Whether an error is one that the user can mend."""
     return isinstance(error, OSError) or type(error).__module__.split('.')[0] == PACKAGE
+
+
+def in_words(error: Exception) -> str:
+    """An expected error as one line; of the operating system's: path, reason, what to do."""
+    if isinstance(error, OSError) and error.filename is not None:
+        advice = _SYSTEM_ERRORS.get(error.errno or 0, ('', 'see whether it can be used'))[1]
+        return f'{error.filename}: {reason(error)}; {advice}'
+    return reason(error)
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line without a number or the path: to stand behind a path."""
+    words = getattr(error, 'strerror', None)  # PyAV's errors have it too
+    if words:
+        known = _SYSTEM_ERRORS.get(getattr(error, 'errno', None) or 0)
+        return known[0] if known else str(words)
+    return ' '.join(str(error).split())  # some libraries explain themselves in many lines

@@ -11,6 +11,7 @@ import numpy as np
 from segformer_ros.birdseye import BirdsEye
 from segformer_ros.boundary_overlay import draw_boundary
 from segformer_ros.classes import ClassMap
+from segformer_ros.destination import output_folder
 from segformer_ros.drivable import DrivableArea, GridNumbers
 from segformer_ros.overlay import blend, colorize
 from segformer_ros.pictures import Panel, side_by_side
@@ -24,8 +25,7 @@ _PANEL_HEIGHT = 360
 
 def empty_folder(folder: Path) -> Path:
     """Make a folder for PNG files, without those of an earlier run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob('*.png'):
+    for old in output_folder(folder).glob('*.png'):
         old.unlink()
     return folder
 

@@ -42,6 +42,9 @@ def test_an_error_is_one_line_and_a_traceback_on_request(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(['segment', '/no/where']) == 2
-    assert capsys.readouterr().err == 'segformer segment: no such recording: /no/where\n'
+    assert (
+        capsys.readouterr().err
+        == 'segformer segment: no such recording: /no/where; check the path\n'
+    )
     with pytest.raises(ValueError, match='no such recording'):
         cli.main(['segment', '/no/where', '--debug'])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
-from segformer_ros.errors import EXIT_INTERRUPTED, EXIT_REFUSED, explained
+from segformer_ros.errors import EXIT_INTERRUPTED, EXIT_REFUSED, explained, reason
 from segformer_ros.sources import SourceError
 
 
@@ -26,6 +29,24 @@ def test_what_takes_many_lines_becomes_one(capsys: pytest.CaptureFixture[str]) -
     assert explained('segformer segment', lambda: raising(error)) == EXIT_REFUSED
     words = 'cannot run it: Check failed no rule for SegHead'
     assert capsys.readouterr().err == f'segformer segment: {words}\n'
+
+
+@pytest.mark.parametrize(
+    ('number', 'words'),
+    [
+        (errno.ENOENT, 'x/y.png: no such file or folder; check the path'),
+        (errno.EISDIR, 'x/y.png: it is a folder, not a file; name a file'),
+        (errno.ENOSPC, 'x/y.png: the disk is full; free some space, or name another place'),
+        (errno.EIO, f'x/y.png: {os.strerror(errno.EIO)}; see whether it can be used'),
+    ],
+)
+def test_the_operating_system_is_put_into_words(
+    number: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = OSError(number, os.strerror(number), 'x/y.png')
+    assert explained('segformer segment', lambda: raising(error)) == EXIT_REFUSED
+    assert capsys.readouterr().err == f'segformer segment: {words}\n'
+    assert reason(error) == words.partition(': ')[2].partition(';')[0]
 
 
 def test_a_bug_keeps_its_traceback() -> None:

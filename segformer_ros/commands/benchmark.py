@@ -6,12 +6,13 @@ import argparse
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from segformer_ros.argument_types import number, size, whole, wholes
 from segformer_ros.arguments import LOCATION_HELP, add_model_arguments, model_spec
 from segformer_ros.benchmark import (
     BenchmarkResult,
@@ -20,7 +21,8 @@ from segformer_ros.benchmark import (
     as_text,
     benchmark,
 )
-from segformer_ros.engines import UPSAMPLING, EngineError, EngineOptions, Wanted, create_engine
+from segformer_ros.destination import output_file
+from segformer_ros.engines import UPSAMPLING, EngineOptions, Wanted, create_engine
 from segformer_ros.family import FAMILY, FamilyModel, family_model
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
@@ -40,22 +42,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument('--input', default='street:1:8', help=LOCATION_HELP)
     parser.add_argument(
-        '--frame-size', default='1920x1080', metavar='WxH', help='frames are scaled to this first'
+        '--frame-size',
+        type=size,
+        default='1920x1080',
+        metavar='WxH',
+        help='frames are scaled to this first (default: 1920x1080)',
     )
-    parser.add_argument('--batch', default='1', help='batch sizes, as in 1,2,4')
+    parser.add_argument('--batch', type=wholes, default='1', help='batch sizes, as in 1,2,4')
     parser.add_argument(
-        '--seconds', type=float, default=5.0,
+        '--seconds', type=number(0), default=5.0,
         help='for each batch size; 0 with --family: only parameters and multiplications',
     )  # fmt: skip
     parser.add_argument('--upsampling', default='exact', choices=UPSAMPLING)
     parser.add_argument('--confidence', action='store_true', help='the confidence map too')
-    parser.add_argument('--device', type=int, default=0, help='index of the GPU')
+    parser.add_argument('--device', type=whole(0, 63), default=0, help='index of the GPU')
     parser.add_argument(
         '--family', nargs='?', const=','.join(FAMILY), metavar='NAMES',
         help='the published SegFormers instead, with random weights: all, or those named',
     )  # fmt: skip
     parser.add_argument(
-        '--sizes', default=','.join(map(str, FAMILY_SIZES)), help='input sides of the family'
+        '--sizes',
+        type=wholes,
+        default=','.join(map(str, FAMILY_SIZES)),
+        help='input sides of the family',
     )
     parser.add_argument('--format', choices=FORMATS, default='text')
     parser.add_argument('--out', type=Path, help='file for the result; default: the terminal')
@@ -63,13 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Time the model or the family, and print or write the table."""
+    if arguments.out:
+        output_file(arguments.out)
     if arguments.family:
         text = _family(arguments)
     else:
         result = _time(model_spec(arguments), arguments, _frames(arguments))
         text = FORMATS[arguments.format](result)
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(text, encoding='utf-8')
     else:
         print(text)
@@ -79,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _time(
     spec: ModelSpec, arguments: argparse.Namespace, frames: Sequence[Frame]
 ) -> BenchmarkResult:
-    batches = _numbers(arguments.batch, '--batch')
+    batches = arguments.batch
     options = EngineOptions(
         precision=arguments.precision,
         threads=arguments.threads,
@@ -99,7 +109,7 @@ def _family(arguments: argparse.Namespace) -> str:
     rows: List[Dict[str, Any]] = []
     frames: Optional[List[Frame]] = None
     for name in arguments.family.split(','):
-        for side in _numbers(arguments.sizes, '--sizes'):
+        for side in arguments.sizes:
             member = family_model(name, (side, side))
             cost = {
                 'model': name,
@@ -138,29 +148,15 @@ def _speeds(
 
 def _frames(arguments: argparse.Namespace) -> List[Frame]:
     """Some frames of the recording at the size that is asked for."""
-    location, size = arguments.input, _size(arguments.frame_size)
+    location, (height, width) = arguments.input, arguments.frame_size
     frames = []
     for entry in open_source(location).frames(0, FRAMES):
         if entry.frame is not None:
-            scaled = cv2.resize(entry.frame.bgr(), size[::-1], interpolation=cv2.INTER_LINEAR)
+            scaled = cv2.resize(entry.frame.bgr(), (width, height))
             frames.append(Frame.from_array(np.asarray(scaled)))
     if not frames:
         raise SourceError(f'{location} has no image that can be read')
     return frames
-
-
-def _size(text: str) -> Tuple[int, int]:
-    width, _, height = text.partition('x')
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise EngineError(f'--frame-size {text!r} is not WIDTHxHEIGHT, as in 1920x1080')
-    return int(height), int(width)
-
-
-def _numbers(text: str, option: str) -> List[int]:
-    parts = text.split(',')
-    if not all(part.isdigit() and int(part) for part in parts):
-        raise EngineError(f'{option} {text!r} is no list of positive numbers, as in 1,2,4')
-    return [int(part) for part in parts]
 
 
 def _family_text(rows: List[Dict[str, Any]]) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Dict, Optional
 
 from tqdm import tqdm
 
+from segformer_ros.argument_types import whole
+from segformer_ros.destination import output_file
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.cuda.driver import Gpu, current_gpu, select_gpu
 from segformer_ros.engines.precision import PRECISIONS, choose_precision
@@ -31,18 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='ONNX file or DeepStream configuration (default: the model that comes along)',
     )  # fmt: skip
     parser.add_argument('--precision', choices=PRECISIONS, default='auto')
-    parser.add_argument('--max-batch', type=int, default=EngineOptions().max_batch)
+    parser.add_argument('--max-batch', type=whole(1), default=EngineOptions().max_batch)
     parser.add_argument(
-        '--workspace', type=int, default=EngineOptions().workspace_mib, metavar='MIB',
+        '--workspace', type=whole(1), default=EngineOptions().workspace_mib, metavar='MIB',
         help='limit of scratch memory at first; halved when it runs out',
     )  # fmt: skip
-    parser.add_argument('--device', type=int, default=0, help='index of the GPU')
+    parser.add_argument('--device', type=whole(0, 63), default=0, help='index of the GPU')
     parser.add_argument('--cache-dir', type=Path, help="default: the user's cache folder")
     apart = parser.add_argument_group('without touching the cache')
     apart.add_argument('--build-only', action='store_true', help='write the engine to --out alone')
     apart.add_argument('--out', type=Path, metavar='FILE', help='file of the engine')
     apart.add_argument(
-        '--sm', type=int, metavar='NN',
+        '--sm', type=whole(50, 999), metavar='NN',
         help='compute capability of another GPU (75, 80, 86, 89, 120); by TensorRT-RTX, which '
         'needs no GPU here',
     )  # fmt: skip
@@ -66,8 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
         max_batch=arguments.max_batch,
         workspace_mib=arguments.workspace,
     )
-    if arguments.max_batch < 1 or arguments.workspace < 1:
-        raise EngineError('--max-batch and --workspace must be 1 or more')
     if arguments.onnx:
         facts = _write_onnx(spec, arguments)
     elif arguments.build_only or arguments.out or arguments.sm:
@@ -94,6 +94,7 @@ def _build_file(
     out: Optional[Path] = arguments.out
     if out is None:
         raise EngineError('--build-only and --sm need --out FILE, where the engine goes')
+    output_file(out)
     gpu: Optional[Gpu] = None
     if arguments.sm:
         library = load_tensorrt(('tensorrt_rtx',))
@@ -105,7 +106,6 @@ def _build_file(
     candidate = choose_precision(options.precision, spec, sm)[0]
     with current_gpu(gpu) if gpu else nullcontext():
         built = build_apart(library, spec, options, candidate, arguments.sm, _Bar())
-    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(built.plan)
     out.chmod(0o600)
     return {
@@ -120,6 +120,7 @@ def _build_file(
 
 
 def _write_onnx(spec: ModelSpec, arguments: argparse.Namespace) -> Dict[str, str]:
+    output_file(arguments.onnx)
     # Which GPU it is for does not matter: 'auto' is INT8 where there is an INT8 model.
     candidate = choose_precision(arguments.precision, spec, sm=87)[0]
     network = parsed_network(spec, candidate, arguments.typed, keep_io=True)
@@ -129,7 +130,7 @@ def _write_onnx(spec: ModelSpec, arguments: argparse.Namespace) -> Dict[str, str
         'sidecar': str(sidecar),
         'precision': candidate.precision,
         'input': f'{network.spec.input_name} {network.spec.input_layout} of '
-        f'{network.spec.size[1]}x{network.spec.size[0]}',
+        f'{network.spec.size_in_words}',
     }
 
 

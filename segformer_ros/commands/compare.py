@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Tuple
 
+from segformer_ros.argument_types import whole
 from segformer_ros.evaluation.compare import BLOCK, Change, Comparison, compare_runs
 from segformer_ros.table import format_table
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('before', type=Path, help='metrics.json of the first run, or its folder')
     parser.add_argument('after', type=Path, help='metrics.json of the second run, or its folder')
     parser.add_argument(
-        '--block', type=int, default=BLOCK, metavar='FRAMES',
+        '--block', type=whole(1), default=BLOCK, metavar='FRAMES',
         help='consecutive frames that are resampled together; 1 for unrelated images '
         f'(default: {BLOCK})',
     )  # fmt: skip

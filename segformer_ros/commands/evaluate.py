@@ -9,8 +9,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from segformer_ros.argument_types import whole
 from segformer_ros.arguments import (
     LOCATION_HELP,
+    add_camera_arguments,
     add_merge_argument,
     add_model_arguments,
     add_source_arguments,
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument('--upsampling', default='exact', choices=UPSAMPLING)
     parser.add_argument(
-        '--slide-stride', type=int, default=0, metavar='PIXELS',
+        '--slide-stride', type=whole(0), default=0, metavar='PIXELS',
         help='from one window to the next, with --inference slide',
     )  # fmt: skip
     add_source_arguments(parser)
@@ -62,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_drivable_arguments(parser)
     _add_result_arguments(parser)
     work = parser.add_argument_group('work')
-    work.add_argument('--workers', type=int, default=1, help='processes that share the frames')
+    work.add_argument(
+        '--workers', type=whole(1), default=1, help='processes that share the frames'
+    )
     work.add_argument('--ray', default='', metavar='ADDRESS', help="a Ray cluster, or 'local'")
 
 
@@ -72,11 +76,7 @@ def _add_drivable_arguments(parser: argparse.ArgumentParser) -> None:
         '--drivable', default='',
         help="what may be driven on: a group of the class map or names joined by '+'",
     )  # fmt: skip
-    group.add_argument('--height', type=float, help='of the lens over the ground, m')
-    group.add_argument('--pitch', type=float, default=0.0, help='degrees, positive looks down')
-    group.add_argument(
-        '--hfov', type=float, help='horizontal field of view of a camera without calibration, deg'
-    )
+    add_camera_arguments(group)
 
 
 def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +103,11 @@ def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
         help='write annotated.mcap for Foxglove (keeps the masks, too)',
     )  # fmt: skip
     results.add_argument(
-        '--worst', type=int, default=6, metavar='N', help='worst frames in the report (default: 6)'
+        '--worst',
+        type=whole(0),
+        default=6,
+        metavar='N',
+        help='worst frames in the report (default: 6)',
     )
 
 

@@ -11,21 +11,24 @@ import cv2
 import numpy as np
 
 from segformer_ros.arguments import add_model_arguments, engine_of, model_spec
+from segformer_ros.destination import DestinationError, output_file
 from segformer_ros.engines import Wanted
 from segformer_ros.frame import Frame, FrameError, decode
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.contracts import CONTRACTS
+from segformer_ros.model.contracts import CONTRACTS, INPUT_SIZE
 from segformer_ros.model.graph import read_signature
 from segformer_ros.overlay import blend
 from segformer_ros.pictures import Panel, side_by_side
-from segformer_ros.recording import RecordingError
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.self_check import as_rows, self_check
 from segformer_ros.table import format_table
 
 SUMMARY = 'say what a model file wants and gives, with a picture of one segmented frame'
 
+DEFAULT_OUT = Path('out/inspect.png')
+
 _PANEL_HEIGHT = 480
+_PICTURE_SUFFIXES = ('.png', '.jpg')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='segment this frame, check the contract by it; may be given again',
     )  # fmt: skip
     parser.add_argument(
-        '--picture', type=Path, default=Path('inspect.png'), help='where the picture goes'
-    )
+        '--out', type=Path, default=DEFAULT_OUT, metavar='FILE',
+        help=f'picture of the first of these frames, segmented (default: {DEFAULT_OUT})',
+    )  # fmt: skip
     add_model_arguments(parser)
 
 
@@ -48,31 +52,33 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is known; the exit code is 1 where something looks wrong."""
     if arguments.file:
         arguments.model = arguments.file
+    # A wrong picture is said before the model is loaded, which takes long.
+    frames = [_read(path) for path in arguments.image]
+    if frames:
+        output_file(arguments.out, _PICTURE_SUFFIXES)
     spec = model_spec(arguments)
     print(format_table(('', ''), [*facts(spec), *origin(spec)]))
     print(f'\nclasses: {", ".join(spec.class_map.names)}')
     for note in spec.notes:
         print(f'note: {note}')
-    if not arguments.image:
+    if not frames:
         return 0
-    frames = [_read(path) for path in arguments.image]
     with engine_of(arguments, spec) as engine:
         result = engine.segment([frames[0]], Wanted(confidence=True))[0]
-    _draw(frames[0], result, spec, arguments.picture)
+    _draw(frames[0], result, spec, arguments.out)
     evidence, found = self_check(spec, frames, partial(engine_of, arguments))
     header = ('contract', 'confidence', 'entropy', 'change if darker', 'commonest class')
     print(f'\n{format_table(header, as_rows(evidence))}')
     for line in found:
         print(f'looks wrong: {line}')
-    print(f'\n{arguments.picture}')
+    print(f'\n{arguments.out}: the segmented frame')
     return int(bool(found))
 
 
 def facts(spec: ModelSpec) -> List[Tuple[str, str]]:
     """What is known of a model, line by line."""
-    height, width = spec.size
     batch = 'any' if spec.batch is None else str(spec.batch)
-    size = f'{width}x{height} (width x height){", others too" if spec.dynamic_size else ""}'
+    size = f'{spec.size_in_words}{", others too" if spec.dynamic_size else ""}'
     normalisation = f'(pixel - {_numbers(spec.mean)}) / {_numbers(spec.std)}'
     own = spec.input_dtype == 'uint8'
     titles = {entry.name: f'{entry.name}: {entry.title}' for entry in CONTRACTS}
@@ -102,7 +108,8 @@ def origin(spec: ModelSpec) -> List[Tuple[str, str]]:
         ('made by', f'{signature.producer or "nobody named"}, opset {signature.opset}'),
         *(('graph takes', str(entry)) for entry in signature.inputs),
         *(('graph gives', str(entry)) for entry in signature.outputs),
-        *sorted(signature.metadata.items()),
+        # The size stands above, in the order that people read: the file has the height first.
+        *sorted(item for item in signature.metadata.items() if item[0] != INPUT_SIZE),
     ]
 
 
@@ -128,4 +135,4 @@ def _draw(frame: Frame, result: Segmentation, spec: ModelSpec, path: Path) -> No
         confidence = cv2.applyColorMap(result.confidence, cv2.COLORMAP_VIRIDIS)
         panels.append(Panel('confidence', np.asarray(confidence)))
     if not cv2.imwrite(str(path), side_by_side(panels, _PANEL_HEIGHT)):
-        raise RecordingError(f'cannot write {path}; give a writable .png or .jpg')
+        raise DestinationError(f'cannot write {path}; is the disk full?')

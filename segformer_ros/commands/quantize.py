@@ -10,6 +10,9 @@ from typing import Callable
 
 from tqdm import tqdm
 
+from segformer_ros.argument_types import number, whole
+from segformer_ros.arguments import MAX_THREADS
+from segformer_ros.destination import output_file
 from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.network import save_network
 from segformer_ros.engines.trt.provision import parsed_network
@@ -48,17 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--ranges', choices=RANGES, default='percentile')
     parser.add_argument(
-        '--percent', type=float, default=99.99, help='share of values that percentile keeps'
+        '--percent',
+        type=number(0, 100, above=True),
+        default=99.99,
+        help='share of values that percentile keeps',
     )
-    parser.add_argument('--frames', type=int, default=64, help='frames to calibrate with')
-    parser.add_argument('--held-out', type=int, default=32, help='frames to judge by')
+    parser.add_argument('--frames', type=whole(1), default=64, help='frames to calibrate with')
+    parser.add_argument('--held-out', type=whole(1), default=32, help='frames to judge by')
     gate = parser.add_argument_group('the gate')
     gate.add_argument(
-        '--agreement', type=float, default=Gate().agreement,
+        '--agreement', type=number(0, 1), default=Gate().agreement,
         help='mean IoU with the FP32 labels that is asked for without --labels',
     )  # fmt: skip
     gate.add_argument(
-        '--loss', type=float, default=Gate().loss, help='mean IoU that may be lost with --labels'
+        '--loss',
+        type=number(0, 1),
+        default=Gate().loss,
+        help='mean IoU that may be lost with --labels',
     )
     parser.add_argument(
         '--sensitivity', action='store_true', help="measure every layer's own cost in any case"
@@ -68,7 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='write NAME.fp16.onnx and NAME.int8.fp16.onnx too: float pixels in, and the types '
         'in the graph, as TensorRT 11 and TensorRT-RTX want it',
     )  # fmt: skip
-    parser.add_argument('--threads', type=int, default=0, help='CPU threads; 0 for all')
+    parser.add_argument(
+        '--threads', type=whole(0, MAX_THREADS), default=0, help='CPU threads; 0 for all'
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         [open_source(location, options) for location in locations]
         for locations in (arguments.calibrate, arguments.judge)
     )
+    out = output_file(arguments.out or quantized_path(spec.path))
     samples = collect_samples(sources, arguments.frames, arguments.held_out, judged)
     settings = Settings(
         arguments.ranges,
@@ -88,8 +100,6 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.threads,
     )
     outcome = quantize(spec, samples, settings, _progress)
-    out = arguments.out or quantized_path(spec.path)
-    out.parent.mkdir(parents=True, exist_ok=True)
     numbers = json.dumps(as_json(outcome, settings), indent=2)
     text = as_markdown(outcome, settings, spec.path.name)
     _write(out.with_name(f'{out.stem}.json'), numbers.encode())

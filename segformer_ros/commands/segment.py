@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from segformer_ros.arguments import (
     LOCATION_HELP,
+    add_camera_arguments,
     add_merge_argument,
     add_model_arguments,
     add_source_arguments,
@@ -21,6 +22,7 @@ from segformer_ros.arguments import (
     source_options,
 )
 from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.destination import output_folder
 from segformer_ros.engines import UPSAMPLING
 from segformer_ros.errors import EXIT_INTERRUPTED
 from segformer_ros.segment import BAG_NAME, Camera, SegmentRun
@@ -55,12 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_source_arguments(parser)
     add_merge_argument(parser)
-    camera = parser.add_argument_group('camera, for distances in metres')
-    camera.add_argument('--height', type=float, help='of the lens over the ground, m')
-    camera.add_argument('--pitch', type=float, default=0.0, help='degrees, positive looks down')
-    camera.add_argument(
-        '--hfov', type=float, help='horizontal field of view of a camera without calibration, deg'
-    )
+    add_camera_arguments(parser.add_argument_group('camera, for distances in metres'))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(location, source_options(arguments))
     for note in source.notes:
         print(note, file=sys.stderr)
-    folder: Path = arguments.out
+    folder = output_folder(arguments.out)
     _check_kept(source, folder)
     code = 0
     with engine_of(arguments, model_spec(arguments)) as engine:

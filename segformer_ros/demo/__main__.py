@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import List, Optional
 
 from tqdm import tqdm
 
 from segformer_ros.arguments import merged_classes, source_options
-from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.classes import ClassMap
 from segformer_ros.demo.moments import Recording
-from segformer_ros.demo.node_commands import DemoError, check_ros, node_parameters
+from segformer_ros.demo.node_commands import (
+    DemoError,
+    check_ros,
+    chosen_model,
+    node_parameters,
+)
 from segformer_ros.demo.play import DemoPlan, play
-from segformer_ros.demo.processes import Value
 from segformer_ros.demo.start import add_drive_arguments, run_explained
+from segformer_ros.destination import output_folder
 from segformer_ros.errors import EXIT_INTERRUPTED
-from segformer_ros.model import load_model_spec
 from segformer_ros.replay_report import ReplayReport
 from segformer_ros.results import ResultFolder, fit_labels
 from segformer_ros.sources import open_source
@@ -37,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = source_options(arguments)
     source = open_source(arguments.input, options)
     parameters = node_parameters(arguments)
-    model, class_map = _model(parameters)
+    model, class_map = chosen_model(parameters)
     folder: Path = arguments.out
     recording = _empty(folder)
     plan = DemoPlan(arguments.input, options, parameters, arguments.rate, not arguments.headless)
@@ -101,21 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _model(parameters: Dict[str, Value]) -> Tuple[str, ClassMap]:
-    """Name and classes of the model that the node will use; raises ModelError and the like."""
-    chosen = str(parameters.get('class_map', ''))
-    class_map = load_class_map(chosen) if chosen else None
-    if parameters.get('engine') == 'fake' and not parameters.get('model'):
-        return 'fake', class_map or load_class_map('cityscapes')
-    spec = load_model_spec(str(parameters.get('model', '')), class_map)
-    return spec.path.name, spec.class_map
-
-
 def _empty(folder: Path) -> Path:
     """Make the folder, take the results of an earlier run away; where to record."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name in ('overlay.mp4', 'drive.mcap', 'summary.json'):
-        (folder / name).unlink(missing_ok=True)
+        (output_folder(folder) / name).unlink(missing_ok=True)
     return folder / 'drive.mcap'
 
 

@@ -13,6 +13,7 @@ from segformer_ros.arguments import merged_classes, source_options
 from segformer_ros.demo.node_commands import (
     DemoError,
     check_ros,
+    chosen_model,
     mount_parameters,
     node_parameters,
     replay_command,
@@ -20,6 +21,7 @@ from segformer_ros.demo.node_commands import (
 )
 from segformer_ros.demo.processes import NodeCommand, Nodes, Value
 from segformer_ros.demo.start import add_drive_arguments, run_explained
+from segformer_ros.destination import output_folder
 from segformer_ros.metrics.text import scores_text
 from segformer_ros.sources import Source, SourceError, open_source
 from segformer_ros.table import format_table
@@ -48,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
             f'{arguments.input} has no truth; give --labels FOLDER or --label-topic TOPIC'
         )
     parameters = node_parameters(arguments)
-    folder: Path = arguments.out
-    folder.mkdir(parents=True, exist_ok=True)
+    chosen_model(parameters)  # a wrong one is refused before anything starts
+    folder = output_folder(arguments.out)
     for name in ('metrics.json', 'live.json'):
         (folder / name).unlink(missing_ok=True)
     with Nodes() as nodes:

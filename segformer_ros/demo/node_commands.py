@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from pathlib import Path
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Tuple
 
 import yaml
 
+from segformer_ros.argument_types import number
+from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.demo.processes import NodeCommand, Value
 from segformer_ros.engines import ENGINES
+from segformer_ros.model import load_model_spec
 from segformer_ros.resources import share_path
 from segformer_ros.sources import Source, SourceOptions
 
@@ -45,7 +48,7 @@ def add_node_arguments(parser: argparse.ArgumentParser, rate: float) -> None:
         help='another parameter of the segmentation node; may be given again',
     )  # fmt: skip
     group.add_argument(
-        '--rate', type=_rate, default=rate,
+        '--rate', type=number(0, 1000), default=rate,
         help=f'times the recorded speed (default: {rate:g}); 0: as fast as the node takes it, '
         'without drops',
     )  # fmt: skip
@@ -63,13 +66,32 @@ def node_parameters(arguments: argparse.Namespace) -> Dict[str, Value]:
         if getattr(arguments, name):
             given[parameter] = getattr(arguments, name)
     for text in arguments.param:
-        name, separator, value = text.partition(':=')
-        if not separator:
-            raise DemoError(f'--param {text}: give NAME:=VALUE, as in overlay_opacity:=0.6')
-        given[name] = yaml.safe_load(value)
+        name, value = _param(text)
+        given[name] = value
     if given.get('model'):
         given['model'] = str(Path(str(given['model'])).resolve())
     return given
+
+
+def _param(text: str) -> Tuple[str, Value]:
+    """Name and value of NAME:=VALUE; raises DemoError."""
+    name, separator, value = text.partition(':=')
+    try:
+        if name and separator:
+            return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        pass
+    raise DemoError(f'--param {text}: give NAME:=VALUE, as in overlay_opacity:=0.6')
+
+
+def chosen_model(parameters: Mapping[str, Value]) -> Tuple[str, ClassMap]:
+    """Name and classes of the model that the node will use; raises ModelError and the like."""
+    chosen = str(parameters.get('class_map', ''))
+    class_map = load_class_map(chosen) if chosen else None
+    if parameters.get('engine') == 'fake' and not parameters.get('model'):
+        return 'fake', class_map or load_class_map('cityscapes')
+    spec = load_model_spec(str(parameters.get('model', '')), class_map)
+    return spec.path.name, spec.class_map
 
 
 def segmentation_command(parameters: Mapping[str, Value]) -> NodeCommand:
@@ -105,10 +127,3 @@ def mount_parameters(source: Source) -> Dict[str, Value]:
         return {}
     names = ('height', 'pitch', 'roll', 'yaw', 'x', 'y')
     return {f'mount.{name}': float(getattr(source.pose, name)) for name in names}
-
-
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 <= rate < float('inf'):
-        raise argparse.ArgumentTypeError(f'{text} is no speed; give 0 or more')
-    return rate

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.files import make_own_folder, read_if_own, write_atomically
+from segformer_ros.errors import reason
 
 MAGIC = b'SEGFENG1'
 _HEADER = struct.Struct('<8sI')
@@ -68,9 +69,9 @@ class EngineCache:
         if data is None:
             _log.warning("%s is not this user's own file; it is not loaded", path)
             return None
-        reason, entry = _unpack(data, key)
+        fault, entry = _unpack(data, key)
         if entry is None:
-            _log.warning('%s is %s; the engine is built again', path, reason)
+            _log.warning('%s is %s; the engine is built again', path, fault)
         return entry
 
     def load_or_build(self, key: EngineKey, build: Callable[[], Built]) -> Entry:
@@ -162,7 +163,9 @@ def read_plan(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise EngineError(f'the engine file {path} cannot be read: {error.strerror}') from error
+        raise EngineError(
+            f'the engine file {path} cannot be read: {reason(error)}; check the path'
+        ) from error
     if len(data) < 64:
         raise EngineError(
             f'{path} is no engine: it has {len(data)} bytes; build it again with segformer build'

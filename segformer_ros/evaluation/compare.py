@@ -8,6 +8,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from segformer_ros.errors import reason
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.gate import read_metrics
 from segformer_ros.evaluation.tables import CONFUSION_NPY, read_frames
@@ -144,7 +145,8 @@ def _load(path: Path) -> _Finished:
         matrices = np.load(folder / CONFUSION_NPY, mmap_mode='r')
     except (OSError, ValueError, KeyError) as error:
         raise EvaluationError(
-            f'{folder} does not hold the whole result of `segformer evaluate`: {error}'
+            f'{folder} does not hold the whole result of `segformer evaluate`: {reason(error)}; '
+            'evaluate again'
         ) from error
     if len(rows) != len(matrices):
         raise EvaluationError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from segformer_ros.errors import reason
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.metrics.document import SCHEMA
 
@@ -45,7 +46,11 @@ def read_metrics(path: Path) -> Dict[str, Any]:
     try:
         metrics = json.loads(file.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
-        raise EvaluationError(f'{file} is not a metrics.json: {error}') from error
+        wrong = 'cannot be read' if isinstance(error, OSError) else 'is not a metrics.json'
+        raise EvaluationError(
+            f'{file} {wrong}: {reason(error)}; give the metrics.json of '
+            'a finished `segformer evaluate`, or its folder'
+        ) from error
     version = metrics.get('schema') if isinstance(metrics, dict) else None
     if version != SCHEMA:
         raise EvaluationError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Dict, Iterator, List, Sequence
 
+from segformer_ros.destination import output_folder
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.job import EvaluationJob, describe
 from segformer_ros.evaluation.partials import Partials
@@ -62,8 +63,7 @@ class Run:
         self.names = job.input_names(self.sources)
         self._shards = plan_shards(self.sources, job.shard_frames)
         self._scorer = job.scorer()
-        out.mkdir(parents=True, exist_ok=True)
-        self._partials = Partials(out, job.fingerprint())
+        self._partials = Partials(output_folder(out), job.fingerprint())
         self._missing = self._partials.missing(self._shards)
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from segformer_ros.errors import reason
 from segformer_ros.model.spec import ModelError
 
 _LFS_POINTER = b'version https://git-lfs'
@@ -89,11 +90,13 @@ def _load(path: Path) -> Any:
                 )
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f'{path} is not an ONNX file, or cut short: {error}') from error
+        raise ModelError(
+            f'{path} is not an ONNX file, or cut short: {error}; export or copy it again'
+        ) from error
     except OSError as error:
-        raise ModelError(f'cannot read {path}: {error}') from error
+        raise ModelError(f'cannot read {path}: {reason(error)}; check the file') from error
     if not model.graph.node or not model.graph.output:
-        raise ModelError(f'{path} is not an ONNX file: it holds no network')
+        raise ModelError(f'{path} is not an ONNX file: it holds no network; give another')
     return model
 
 

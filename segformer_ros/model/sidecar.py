@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import yaml
 
+from segformer_ros.errors import reason
 from segformer_ros.model.declared import Declared
 from segformer_ros.model.spec import COLORS, FITS, OUTPUT_KINDS, ModelError
 
@@ -24,7 +25,7 @@ def read_sidecar(path: Path) -> Declared:
     try:
         data = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ModelError(f'cannot read {path}: {error}') from error
+        raise ModelError(f'cannot read {path}: {reason(error)}') from error
     if not isinstance(data, dict):
         raise ModelError(f'{path} is no mapping; it may hold {", ".join(_KEYS)}')
     values: Dict[str, Any] = {}

@@ -58,7 +58,7 @@ def open_source(location: Union[str, Path], options: SourceOptions = SourceOptio
         location = unquote(str(location)[len(_FILE_URL) :])
     path = Path(location)
     if not path.exists():
-        raise SourceError(f'no such recording: {path}')
+        raise SourceError(f'no such recording: {path}; check the path')
     if path.suffix in _REFUSED:
         raise SourceError(f'{path} {_REFUSED[path.suffix]}')
     make = next(make for fits, make in _KINDS if fits(path))

@@ -216,8 +216,9 @@ class BagReader:
         try:
             return self._stack.enter_context(Reader(location))
         except Exception as error:  # each storage raises its own kinds
+            words = str(error).rstrip('.')
             raise SourceError(
-                f'cannot read bag {path}: {error}; `ros2 bag reindex` may mend a folder'
+                f'cannot read bag {path}: {words}; `ros2 bag reindex` may mend a folder'
             ) from error
 
 

@@ -8,6 +8,7 @@ from typing import Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 
+from segformer_ros.errors import reason
 from segformer_ros.frame import Frame, FrameError, decode
 from segformer_ros.sources.base import (
     CAMERA_FRAME,
@@ -77,5 +78,5 @@ def read_image(file: Path, index: int, fps: float) -> Union[Frame, str]:
     try:
         pixels = decode(np.fromfile(file, np.uint8), file.suffix)
     except (FrameError, OSError) as error:
-        return f'{file.name}: {error}'
+        return f'{file.name}: {reason(error)}'
     return Frame.from_array(pixels, 'bgr8', made_up_stamp(index, fps), CAMERA_FRAME)

@@ -24,7 +24,9 @@ class LabelFolder:
             raise SourceError(f'no label folder {folder}; give the one with the KEY.png files')
         self._files: Dict[str, Path] = {path.stem: path for path in sorted(folder.glob('*.png'))}
         if not self._files:
-            raise SourceError(f'label folder {folder} holds no .png file')
+            raise SourceError(
+                f'label folder {folder} holds no .png file; give the one with the KEY.png files'
+            )
         self.folder = folder
 
     def __contains__(self, key: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Iterator, List, Optional
 
 import numpy as np
 
+from segformer_ros.errors import reason
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.sources.base import (
     CAMERA_FRAME,
@@ -99,7 +100,8 @@ def _presentation_times(path: Path) -> List[int]:
             times = {packet.pts for packet in container.demux(stream) if packet.pts is not None}
     except av.error.FFmpegError as error:
         raise SourceError(
-            f'{path} is neither a bag (.mcap, .db3) nor a video that FFmpeg reads: {error}'
+            f'{path} is neither a bag (.mcap, .db3) nor a video that FFmpeg reads: '
+            f'{reason(error)}; give another file'
         ) from error
     if not times:
         raise SourceError(f'video {path} has no frame with a time')

@@ -54,7 +54,6 @@ def test_without_a_gpu_it_is_said(
     ('options', 'words'),
     [
         (['--build-only'], '--build-only and --sm need --out FILE'),
-        (['--max-batch', '0'], '--max-batch and --workspace must be 1 or more'),
         (['--onnx', 'x.onnx', '--precision', 'int8'], 'precision int8 needs an INT8 model, and'),
     ],
 )

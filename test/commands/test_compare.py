@@ -40,4 +40,4 @@ def test_a_run_against_itself(root: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(['compare', str(tmp_path), str(tmp_path)]) == 2
-    assert 'is not a metrics.json' in capsys.readouterr().err
+    assert 'metrics.json cannot be read: no such file' in capsys.readouterr().err

@@ -37,9 +37,7 @@ def test_a_frame_becomes_a_picture_and_a_check(
     frame, picture = tmp_path / 'frame.png', tmp_path / 'picture.png'
     cv2.imwrite(str(frame), np.full((64, 96, 3), (128, 64, 128), np.uint8))
     # All of the frame has the colour of road: a mask of one class looks wrong.
-    code = cli.main(
-        ['inspect', '--engine', 'fake', '--image', str(frame), '--picture', str(picture)]
-    )
+    code = cli.main(['inspect', '--engine', 'fake', '--image', str(frame), '--out', str(picture)])
     assert code == 1
     out = capsys.readouterr().out
     assert 'as declared' in out
@@ -59,3 +57,37 @@ def test_what_is_wrong_is_said_in_one_line(
 ) -> None:
     assert cli.main(['inspect', *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_picture_stands_among_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite('frame.png', np.full((64, 96, 3), 128, np.uint8))
+    cli.main(['inspect', '--engine', 'fake', '--image', 'frame.png'])
+    assert capsys.readouterr().out.splitlines()[-1] == 'out/inspect.png: the segmented frame'
+    assert Path('out/inspect.png').is_file()
+
+
+@pytest.mark.parametrize(
+    'arguments', [['--image', '/no/frame.png'], ['--image', 'frame.png', '--out', 'picture.txt']]
+)
+def test_a_wrong_picture_is_said_before_the_model_is_loaded(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite('frame.png', np.full((64, 96, 3), 128, np.uint8))
+    assert cli.main(['inspect', '/no/model.onnx', *arguments]) == 2
+    error = capsys.readouterr().err
+    assert arguments[-1] in error
+    assert 'model' not in error
+
+
+def test_the_size_is_said_once_and_in_one_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(['inspect']) == 0
+    out = capsys.readouterr().out
+    assert out.count('(width x height)') == 1
+    assert 'input_size' not in out

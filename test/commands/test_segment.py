@@ -125,8 +125,6 @@ def test_broken_frames_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (['street::1', '--model', '/no/model.onnx'], 'no model file /no/model.onnx'),
         (['street::1', '--engine', 'fake', '--precision', 'int8'], "has no precision 'int8'"),
         (['street::1', '--engine', 'fake', '--classes', 'mars'], "no class map 'mars'"),
-        (['street::1', '--engine', 'fake', '--fps', '0'], '0.0 frames per second'),
-        (['street::1', '--engine', 'fake', '--height', '-1'], 'camera height -1.0 m'),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

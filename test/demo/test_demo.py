@@ -130,6 +130,8 @@ def test_a_node_that_cannot_start_ends_the_demo(tmp_path: Path) -> None:
     [
         (['--input', '/no/where'], 'demo: no such recording: /no/where'),
         (['--param', 'overlay_opacity'], 'demo: --param overlay_opacity: give NAME:=VALUE'),
+        (['--param', 'fps:=[1'], 'demo: --param fps:=[1: give NAME:=VALUE'),
+        (['--classes', '/no/map.yaml'], 'demo: cannot read class map /no/map.yaml: no such file'),
         (['--model', '/no/model.onnx'], 'demo: no model file /no/model.onnx'),
     ],
 )

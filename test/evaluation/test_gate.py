@@ -82,7 +82,7 @@ def test_drops_against_a_baseline() -> None:
 
 def test_reading(tmp_path: Path) -> None:
     file = tmp_path / 'metrics.json'
-    with pytest.raises(EvaluationError, match=r'metrics\.json is not a metrics\.json'):
+    with pytest.raises(EvaluationError, match=r'metrics\.json cannot be read: no such file'):
         read_metrics(tmp_path)
     file.write_text('{"schema": 99}')
     with pytest.raises(EvaluationError, match='has the schema 99, this version reads 1'):

@@ -1,0 +1,67 @@
+"""Where results go: folders and files to write, refused before the work and not after it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Sequence
+
+from segformer_ros.errors import reason
+
+
+class DestinationError(ValueError):
+    """A place that cannot be written: says which, why, and what to do."""
+
+
+def output_folder(folder: Path) -> Path:
+    """The folder, made with all above it where it is not there; raises DestinationError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = 'it is a file' if folder.is_file() else _why(error)
+        raise DestinationError(
+            f'cannot make the folder {folder}: {why}; name another one'
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DestinationError(
+            f'cannot write into {folder}: permission denied; change that, or name another folder'
+        )
+    return folder
+
+
+def output_file(file: Path, suffixes: Sequence[str] = ()) -> Path:
+    """The file's path, its folder made; raises DestinationError.
+
+    suffixes: those that its name may have, lower case with the dot; empty for any.
+    """
+    if suffixes and file.suffix.lower() not in suffixes:
+        raise DestinationError(f'cannot write {file}; give a name that ends in {_or(suffixes)}')
+    if file.is_dir():
+        raise DestinationError(f'cannot write {file}: it is a folder; name a file')
+    output_folder(file.parent)
+    try:
+        _try(file)
+    except OSError as error:
+        why = _why(error)
+        raise DestinationError(f'cannot write {file}: {why}; name another one') from error
+    return file
+
+
+def _try(file: Path) -> None:
+    """Open the file to write, and leave it as it was; raises OSError."""
+    new = not file.exists()
+    with file.open('ab'):
+        pass
+    if new:
+        file.unlink()
+
+
+def _why(error: OSError) -> str:
+    # Under /proc and the like nothing can be made, which the system calls not found.
+    return 'nothing can be made there' if error.errno == errno.ENOENT else reason(error)
+
+
+def _or(suffixes: Sequence[str]) -> str:
+    *others, last = suffixes
+    return f'{", ".join(others)} or {last}' if others else last

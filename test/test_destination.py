@@ -1,0 +1,56 @@
+"""Places for results are refused before the work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from segformer_ros.destination import DestinationError, output_file, output_folder
+
+
+def test_a_folder_is_made_and_may_be_there(tmp_path: Path) -> None:
+    folder = tmp_path / 'a/b'
+    assert output_folder(folder) == output_folder(folder) == folder
+    assert folder.is_dir()
+
+
+def test_a_file_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    old, new = tmp_path / 'old.txt', tmp_path / 'a/new.txt'
+    old.write_text('kept')
+    assert output_file(old) == old
+    assert old.read_text() == 'kept'
+    assert output_file(new, ('.txt',)) == new
+    assert list(new.parent.iterdir()) == []
+
+
+def test_folders_that_cannot_be_made(tmp_path: Path) -> None:
+    file = tmp_path / 'file'
+    file.touch()
+    for folder, why in (
+        (file, 'it is a file'),
+        (file / 'below', 'a part of the path is a file, not a folder'),
+        (Path('/proc/x'), 'nothing can be made there'),
+    ):
+        with pytest.raises(DestinationError) as refused:
+            output_folder(folder)
+        assert str(refused.value) == f'cannot make the folder {folder}: {why}; name another one'
+
+
+def test_files_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(DestinationError, match='it is a folder; name a file'):
+        output_file(tmp_path)
+    with pytest.raises(DestinationError, match=r'a.txt; give a name that ends in .png or .jpg'):
+        output_file(tmp_path / 'a.txt', ('.png', '.jpg'))
+    with pytest.raises(DestinationError, match='/proc/x.png: nothing can be made there'):
+        output_file(Path('/proc/x.png'))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(DestinationError, match='permission denied'):
+        output_folder(tmp_path)
+    with pytest.raises(DestinationError, match='permission denied'):
+        output_folder(tmp_path / 'below')
