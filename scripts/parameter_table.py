@@ -12,8 +12,8 @@ import textwrap
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from segformer_ros.node.parameter import Change, Parameter, Value, parameters_of
-from segformer_ros.node.parameters import MountSettings, Settings, mount_prefix
+from segformer_ros.node.parameter import Change, Parameter, literal, parameters_of
+from segformer_ros.node.parameters import node_parameters
 from segformer_ros.node.replay_parameters import ReplaySettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,16 +58,11 @@ YAML_HEAD = """\
 """
 
 
-def table() -> Tuple[Parameter, ...]:
-    """All parameters of a node with one camera."""
-    return parameters_of(Settings) + parameters_of(MountSettings, mount_prefix(''))
-
-
 def markdown() -> str:
     """Text of doc/parameters.md."""
     return (
         MARKDOWN_HEAD
-        + markdown_tables(table())
+        + markdown_tables(node_parameters())
         + REPLAY_HEAD
         + markdown_tables(parameters_of(ReplaySettings))
     )
@@ -104,24 +99,13 @@ def yaml_text() -> str:
     return YAML_HEAD + '\n'.join(_yaml_lines()) + '\n'
 
 
-def literal(value: Value) -> str:
-    """Value as yaml has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f'{value:.6g}' if value % 1 else f'{value:.1f}'
-    if isinstance(value, tuple):
-        return '[' + ', '.join(f"'{item}'" for item in value) + ']'
-    return f"'{value}'" if isinstance(value, str) else str(value)
-
-
 def _row(*cells: str) -> List[str]:
     return ['| ' + ' | '.join(cells) + ' |']
 
 
 def _yaml_lines() -> Iterator[str]:
     groups: Tuple[str, ...] = ()
-    for entry in table():
+    for entry in node_parameters():
         *path, name = entry.name.split('.')
         shared = 0
         while shared < min(len(path), len(groups)) and path[shared] == groups[shared]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.cdr import header_stamp
 from segformer_ros.classes import load_class_map
+from segformer_ros.destination import output_folder
 from segformer_ros.drivable import calibration_from_camera_info
 from segformer_ros.frame import Frame, FrameError
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
@@ -34,9 +35,10 @@ from segformer_ros.metrics.live import LivePath, Pair
 from segformer_ros.metrics.spool import PairSpool
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.mask_output import LATCHED
-from segformer_ros.node.parameter import Change, ParameterError, parameter
+from segformer_ros.node.parameter import Change, ParameterError, parameter, parameters_of
 from segformer_ros.node.parameters import MountSettings
 from segformer_ros.node.process import run_node, spin
+from segformer_ros.node.program import Program
 from segformer_ros.node.start_parameters import start_settings
 from segformer_ros.replay_report import ReplayReport
 from segformer_ros.segmentation import Segmentation, StageTimes
@@ -106,7 +108,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
     """Puts masks and labels aside while they come, and scores them when all is over.
 
     So the scoring takes no time from the node that is looked at. Raises ParameterError,
-    ClassMapError and MetricError.
+    DestinationError, ClassMapError and MetricError.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -114,6 +116,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self.settings = settings = start_settings(self, EvaluatorSettings)
         if not settings.output:
             raise ParameterError('output is empty; give the folder for the results')
+        output_folder(Path(settings.output))
         groups = [group.split(',') for group in settings.merge.split(';') if group.strip()]
         merged = [[name.strip() for name in group] for group in groups]
         classes = ScoredClasses(load_class_map(settings.class_map), merged)
@@ -150,7 +153,6 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         for pair in tqdm(self._spool, total=len(self._spool), unit='frame', desc='score'):
             self._score(pair, tally)
         folder = Path(self.settings.output)
-        folder.mkdir(parents=True, exist_ok=True)
         source = InputFacts('live', tally.frames, self._problems)
         model = {'model': Path(self._engine.get('model', '')).name, **self._engine}
         metrics = metrics_document(
@@ -250,9 +252,18 @@ class EvaluatorNode(Node):  # type: ignore[misc]
             self.get_logger().warning(problem)
 
 
+PROGRAM = Program(
+    NODE_NAME,
+    'Scores the masks of a running segmentation node against labels, and writes metrics.json and '
+    'live.json',
+    parameters_of(EvaluatorSettings),
+    './run evaluate-live starts it with the nodes that it needs.',
+)
+
+
 def main(arguments: Optional[List[str]] = None) -> None:
     """Evaluate until all is over, or until interrupted."""
-    run_node(NODE_NAME, EvaluatorNode, _evaluate, EvaluatorNode.close, arguments)
+    run_node(PROGRAM, EvaluatorNode, _evaluate, EvaluatorNode.close, arguments)
 
 
 def _evaluate(node: EvaluatorNode) -> bool:

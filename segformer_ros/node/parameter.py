@@ -123,6 +123,17 @@ def build(settings: Type[T], values: Mapping[str, Value], prefix: str = '') -> T
     return settings(**arguments)
 
 
+def literal(value: Value) -> str:
+    """Value as yaml has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f'{value:.6g}' if value % 1 else f'{value:.1f}'
+    if isinstance(value, tuple):
+        return '[' + ', '.join(f"'{item}'" for item in value) + ']'
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
 def _walk(settings: type, prefix: str) -> Iterator[Parameter]:
     for field in dataclasses.fields(settings):
         name = prefix + field.name

@@ -14,7 +14,13 @@ from typing import Optional, Tuple
 from segformer_ros.engines import ENGINES, UPSAMPLING
 from segformer_ros.engines.base import INFERENCE
 from segformer_ros.model.spec import COLORS, FITS
-from segformer_ros.node.parameter import Change, ParameterError, parameter
+from segformer_ros.node.parameter import (
+    Change,
+    Parameter,
+    ParameterError,
+    parameter,
+    parameters_of,
+)
 
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*')
 
@@ -335,3 +341,8 @@ class Settings:
 def mount_prefix(camera: str) -> str:
     """What stands before the names of a camera's mount parameters."""
     return f'{camera}.mount.' if camera else 'mount.'
+
+
+def node_parameters() -> Tuple[Parameter, ...]:
+    """All parameters of a node with one camera."""
+    return parameters_of(Settings) + parameters_of(MountSettings, mount_prefix(''))

@@ -11,7 +11,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from segformer_ros.errors import is_expected
+from segformer_ros.errors import in_words, is_expected
+from segformer_ros.node.program import Program
 
 N = TypeVar('N', bound=Node)
 
@@ -20,7 +21,7 @@ _POLL = 0.1
 
 
 def run_node(
-    name: str,
+    program: Program,
     create: Callable[[], N],
     work: Callable[[N], bool],
     close: Callable[[N], None],
@@ -28,10 +29,14 @@ def run_node(
 ) -> None:
     """Make a node, let it work, and take it down; exits with 1 where it cannot start or fails.
 
+    Asked for help it gives that alone; an argument that is not ROS's is refused, with exit code 2.
     `work` tells whether all went well, and ends early by KeyboardInterrupt. `close` comes after
     it in any case, while the node can still publish: that is why signals are left to Python, for
     rclpy's own handlers would shut ROS down under the feet of the node's threads.
     """
+    code = program.answer(sys.argv[1:] if arguments is None else arguments)
+    if code is not None:
+        sys.exit(code)
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -45,7 +50,7 @@ def run_node(
     except Exception as error:
         if node is not None or not is_expected(error):
             raise
-        print(f'{name}: {error}', file=sys.stderr)
+        print(f'{program.name}: {in_words(error)}', file=sys.stderr)
         succeeded = False
     finally:
         if node is not None:

@@ -19,9 +19,10 @@ from tqdm import tqdm
 from segformer_ros.cdr import header_stamp
 from segformer_ros.live_page import LivePage
 from segformer_ros.node.drivable_settings import mount_pose
-from segformer_ros.node.parameter import Change, ParameterError, parameter
+from segformer_ros.node.parameter import Change, ParameterError, parameter, parameters_of
 from segformer_ros.node.parameters import MountSettings
 from segformer_ros.node.process import run_node, spin
+from segformer_ros.node.program import Program
 from segformer_ros.node.recorder_topics import (
     INFO_TOPIC,
     MASK_TOPIC,
@@ -159,9 +160,17 @@ def _invite(url: str) -> None:
         webbrowser.open(url)
 
 
+PROGRAM = Program(
+    NODE_NAME,
+    'Records what the nodes publish into one mcap file',
+    parameters_of(RecorderSettings),
+    './run demo starts it with the nodes that it needs.',
+)
+
+
 def main(arguments: Optional[List[str]] = None) -> None:
     """Record until the replay has ended, or until interrupted."""
-    run_node(NODE_NAME, RecorderNode, _record, RecorderNode.close, arguments)
+    run_node(PROGRAM, RecorderNode, _record, RecorderNode.close, arguments)
 
 
 def _record(node: RecorderNode) -> bool:

@@ -15,9 +15,10 @@ from std_msgs.msg import String
 
 from segformer_ros.cdr import header_stamp
 from segformer_ros.node.mask_output import LATCHED
-from segformer_ros.node.parameter import ParameterError
+from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.player import Player, ReplayError
 from segformer_ros.node.process import run_node, spin
+from segformer_ros.node.program import Program
 from segformer_ros.node.replay_output import ReplayOutput
 from segformer_ros.node.replay_parameters import ReplaySettings
 from segformer_ros.node.start_parameters import start_settings
@@ -134,9 +135,17 @@ def open_settings(settings: ReplaySettings) -> Source:
     )
 
 
+PROGRAM = Program(
+    NODE_NAME,
+    'Plays a bag, a video, a folder of images or a generated drive as the topics of a camera',
+    parameters_of(ReplaySettings),
+    'doc/parameters.md has the table.',
+)
+
+
 def main(arguments: Optional[List[str]] = None) -> None:
     """Play until the end, or until interrupted; exits with 1 where the play fails."""
-    run_node(NODE_NAME, ReplayNode, _play, lambda node: None, arguments)
+    run_node(PROGRAM, ReplayNode, _play, lambda node: None, arguments)
 
 
 def _play(node: ReplayNode) -> bool:

@@ -21,8 +21,9 @@ from segformer_ros.node.engine_keeper import EngineKeeper
 from segformer_ros.node.engine_setup import make_engine
 from segformer_ros.node.label_info import vision_messages
 from segformer_ros.node.log_bridge import bridge_logs
-from segformer_ros.node.parameters import MountSettings, Settings
+from segformer_ros.node.parameters import MountSettings, Settings, node_parameters
 from segformer_ros.node.process import run_node, spin
+from segformer_ros.node.program import Program
 from segformer_ros.node.reporter import Reporter
 from segformer_ros.node.transforms import TransformSource, listen_to_tf
 from segformer_ros.node.worker import Worker
@@ -245,9 +246,18 @@ class SegmentationNode(Node):  # type: ignore[misc]
         self.get_logger().warning(line, throttle_duration_sec=_THROTTLE)
 
 
+PROGRAM = Program(
+    NODE_NAME,
+    'Segments the images of one or several cameras: mask, confidence, overlay and drivable area',
+    node_parameters(),
+    'config/segment.yaml is a parameter file to copy; doc/parameters.md has the table, with what '
+    'may be changed while the node runs.',
+)
+
+
 def main(arguments: Optional[List[str]] = None) -> None:
     """Run the node until it is interrupted; exits with 1 where it cannot start."""
-    run_node(NODE_NAME, SegmentationNode, _segment, SegmentationNode.release, arguments)
+    run_node(PROGRAM, SegmentationNode, _segment, SegmentationNode.release, arguments)
 
 
 def _segment(node: SegmentationNode) -> bool:

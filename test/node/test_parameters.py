@@ -13,7 +13,7 @@ import yaml
 from segformer_ros.drivable import DrivableConfig
 from segformer_ros.node.drivable_settings import drivable_config, mount_pose
 from segformer_ros.node.parameter import ParameterError, parameters_of
-from segformer_ros.node.parameters import MountSettings, Settings
+from segformer_ros.node.parameters import MountSettings, Settings, node_parameters
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +49,7 @@ def test_parameter_file_holds_all_defaults(repo: Path, script: ModuleType) -> No
                 found[prefix + key] = tuple(value) if isinstance(value, list) else value
 
     flatten('', data['/**']['ros__parameters'])
-    assert found == {entry.name: entry.default for entry in script.table()}
+    assert found == {entry.name: entry.default for entry in node_parameters()}
 
 
 def flat(config: object, prefix: str = '') -> dict[str, object]:

@@ -18,6 +18,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.process import run_node, spin
+from segformer_ros.node.program import Program
 
 class Talker(Node):
     def __init__(self):
@@ -41,7 +42,7 @@ def close(node):
     node.words.publish(String(data='bye'))
     print('closed', flush=True)
 
-run_node('talker', Talker, work, close)
+run_node(Program('talker', 'Talks'), Talker, work, close, [])
 """
 
 
@@ -79,3 +80,19 @@ def test_a_refusal_is_one_line() -> None:
     assert program.returncode == 1
     assert errors == 'talker: speed is -1; give 0 or more\n'
     assert output == ''
+
+
+@pytest.mark.parametrize(('argument', 'code'), [('--help', 0), ('--loud', 2)])
+def test_help_and_unknown_arguments_start_no_node(argument: str, code: int) -> None:
+    program = subprocess.run(
+        [sys.executable, '-c', PROGRAM.replace(', [])', ')'), argument],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert program.returncode == code
+    assert 'closing' not in program.stdout
+    assert ('usage: talker' in program.stdout) == (code == 0)
+    assert ('--loud' in program.stderr) == (code == 2)
