@@ -6,10 +6,12 @@ import importlib.util
 import os
 import shutil
 import xml.etree.ElementTree as ElementTree
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Iterator, Optional
 
 from segformer_ros.doctor.finding import Finding, Verdict
+from segformer_ros.errors import reason
 from segformer_ros.resources import share_path
 
 _PART = 'ROS 2'
@@ -22,10 +24,18 @@ _SEGMENT_NEEDED = 16 * 2**20
 """Bytes of shared memory with which two 1080p frames are on their way at once."""
 _BUFFER_NEEDED = 8 * 2**20
 
-# Module, what for, and the verdict where it is missing.
+# Module, what is lost where it is missing, and how to do without it.
 _NEIGHBOURS = (
-    ('vision_msgs', 'segmentation/label_info is not published', Verdict.WARNING),
-    ('tf2_ros', "the camera's mount must be given as parameters", Verdict.WARNING),
+    (
+        'vision_msgs',
+        'segmentation/label_info is not published',
+        'the class names stand in the class map',
+    ),
+    (
+        'tf2_ros',
+        "the camera's mount must be given as parameters",
+        'give mount.height, mount.pitch, ... to the node',
+    ),
 )
 
 
@@ -37,15 +47,16 @@ def examine_ros() -> Iterator[Finding]:
             'source /opt/ros/DISTRO/setup.bash, or start commands with ./run',
         )  # fmt: skip
         return
-    yield Finding(_PART, 'distribution', Verdict.OK, os.environ.get('ROS_DISTRO', 'unknown'))
+    wheels = from_wheels()
+    origin = ', from wheels' if wheels else ''
+    name = os.environ.get('ROS_DISTRO', 'unknown')
+    yield Finding(_PART, 'distribution', Verdict.OK, f'{name}{origin}')
     yield _messages()
-    for module, loss, verdict in _NEIGHBOURS:
-        here = importlib.util.find_spec(module) is not None
-        package = f'ros-$ROS_DISTRO-{module.replace("_", "-")}'
-        yield Finding(
-            _PART, module, Verdict.OK if here else verdict, 'installed' if here else loss,
-            '' if here else f'sudo apt-get install {package}',
-        )  # fmt: skip
+    for module, loss, instead in _NEIGHBOURS:
+        if importlib.util.find_spec(module) is None:
+            yield missing_neighbour(module, loss, instead, wheels)
+        else:
+            yield Finding(_PART, module, Verdict.OK, 'installed')
     middleware = _middleware()
     yield Finding(_PART, 'middleware', Verdict.OK, middleware)
     if 'fastrtps' in middleware:
@@ -53,6 +64,29 @@ def examine_ros() -> Iterator[Finding]:
         yield _shared_memory()
     elif 'cyclone' in middleware:
         yield _receive_buffer()
+
+
+def from_wheels() -> bool:
+    """Whether ROS 2 is pip's, in this Python's own folders: then apt has nothing to add to it."""
+    try:
+        wheel = distribution(f'ros-{os.environ.get("ROS_DISTRO", "jazzy")}-rclpy')
+    except PackageNotFoundError:
+        return False
+    found = importlib.util.find_spec('rclpy')
+    own = Path(str(wheel.locate_file('rclpy')), '__init__.py')
+    # A distribution that is sourced goes before them.
+    return found is not None and found.origin is not None and Path(found.origin) == own
+
+
+def missing_neighbour(module: str, loss: str, instead: str, wheels: bool) -> Finding:
+    """A ROS package that is not here: what that costs, and what to do about it."""
+    if wheels:
+        detail = f'ROS 2 from wheels does not have it: {loss}'
+        cure = f'{instead}; or source a ROS 2 distribution that has it, in place of the wheels'
+    else:
+        package = f'ros-{os.environ.get("ROS_DISTRO", "$ROS_DISTRO")}-{module.replace("_", "-")}'
+        detail, cure = loss, f'sudo apt-get install {package}'
+    return Finding(_PART, module, Verdict.WARNING, detail, cure)
 
 
 def profile_finding(profile: Optional[str]) -> Finding:
@@ -68,7 +102,9 @@ def profile_finding(profile: Optional[str]) -> Finding:
     try:
         segment = _segment_size(Path(profile))
     except (OSError, ElementTree.ParseError, ValueError) as error:
-        return Finding(_PART, name, Verdict.BROKEN, f'{profile} cannot be read: {error}', cure)
+        return Finding(
+            _PART, name, Verdict.BROKEN, f'{profile} cannot be read: {reason(error)}', cure
+        )
     if segment < _SEGMENT_NEEDED:
         return Finding(
             _PART, name, Verdict.WARNING,
@@ -115,7 +151,7 @@ def _shared_memory() -> Finding:
         usage = shutil.disk_usage(SHARED_MEMORY)
     except OSError as error:
         return Finding(
-            _PART, str(SHARED_MEMORY), Verdict.BROKEN, str(error), 'mount a tmpfs there'
+            _PART, str(SHARED_MEMORY), Verdict.BROKEN, reason(error), 'mount a tmpfs there'
         )
     detail = f'{usage.free / 2**20:.0f} of {usage.total / 2**20:.0f} MiB free'
     if usage.free < 4 * _SEGMENT_NEEDED:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from segformer_ros.doctor import Verdict
-from segformer_ros.doctor.ros import profile_finding
+from segformer_ros.doctor.ros import from_wheels, missing_neighbour, profile_finding
 
 PROFILE = """<?xml version="1.0"?>
 <dds xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"><profiles>
@@ -28,7 +29,7 @@ def test_the_shipped_profile_is_fit_for_images(repo: Path) -> None:
         (PROFILE.format(size=524288), Verdict.WARNING, '0.5 MiB, too little for images'),
         ('<dds></dds>', Verdict.WARNING, '0.0 MiB, too little'),
         ('not xml', Verdict.BROKEN, 'cannot be read: syntax error'),
-        (None, Verdict.BROKEN, 'No such file'),
+        (None, Verdict.BROKEN, 'cannot be read: no such file or folder'),
     ],
 )
 def test_other_profiles_are_told_from_it(
@@ -48,3 +49,40 @@ def test_no_profile_is_warned_of() -> None:
     assert finding.verdict is Verdict.WARNING
     assert 'is not set' in finding.detail
     assert finding.cure.startswith('export FASTRTPS_DEFAULT_PROFILES_FILE=')
+
+
+@pytest.mark.parametrize(
+    ('wheels', 'detail', 'cure'),
+    [
+        (True, 'ROS 2 from wheels does not have it: no labels', 'look there; or source a ROS 2'),
+        (False, 'no labels', 'sudo apt-get install ros-jazzy-vision-msgs'),
+    ],
+)
+def test_what_is_missing_is_advised_for_where_ros_comes_from(
+    wheels: bool, detail: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    finding = missing_neighbour('vision_msgs', 'no labels', 'look there', wheels)
+    assert finding.verdict is Verdict.WARNING
+    assert finding.detail == detail
+    assert finding.cure.startswith(cure)
+    assert ('apt' in finding.cure) == (not wheels)
+
+
+def test_wheels_are_told_from_a_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, sourced = tmp_path / 'site', tmp_path / 'opt'
+    (site / 'ros_jazzy_rclpy-1.0.dist-info').mkdir(parents=True)
+    (site / 'ros_jazzy_rclpy-1.0.dist-info/METADATA').write_text('Name: ros-jazzy-rclpy\n')
+    for folder in (site, sourced):
+        (folder / 'rclpy').mkdir(parents=True)
+        (folder / 'rclpy/__init__.py').touch()
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    monkeypatch.delitem(sys.modules, 'rclpy', raising=False)
+    monkeypatch.setattr(sys, 'path', [str(site)])
+    assert from_wheels()
+    monkeypatch.setattr(sys, 'path', [str(sourced), str(site)])
+    assert not from_wheels()
+    monkeypatch.setattr(sys, 'path', [str(sourced)])
+    assert not from_wheels()
