@@ -14,6 +14,9 @@ from segformer_ros.classes import ClassMap
 from segformer_ros.metrics import ConfusionMatrix, ScoredClasses
 from segformer_ros.table import format_table
 
+FEW_FRAMES = 500
+"""Below so many frames, rare classes are a handful of objects: their IoU is left to chance."""
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -79,7 +82,13 @@ class RunSummary:
         if self.miou is None:
             return text
         rows = [(name, value) for name, value in self.iou.items()]
-        return f'{text}\n\n{format_table(("class", "IoU"), [*rows, ("mean", self.miou)])}'
+        table = format_table(('class', 'IoU'), [*rows, ('mean', self.miou)])
+        return f'{text}\n\n{table}{self._caution()}'
+
+    def _caution(self) -> str:
+        if self.frames_segmented >= FEW_FRAMES:
+            return ''
+        return f'\n{self.frames_segmented} frames: the IoU of rare classes says little'
 
     def _frames(self) -> str:
         broken = f', {self.frames_broken} broken' if self.frames_broken else ''
