@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Sequence
+from typing import Optional, Sequence
 
 from segformer_ros.errors import reason
 
@@ -46,6 +46,22 @@ def output_file(file: Path, suffixes: Sequence[str] = ()) -> Path:
         why = _why(error)
         raise DestinationError(f'cannot write {file}: {why}; name another one') from error
     return file
+
+
+def keep_input(recording: Optional[Path], results: Sequence[Path]) -> None:
+    """Raises DestinationError where results would take the place of what they are made from.
+
+    recording: None for what is no file. results: files and folders that are made anew; the
+    recording may be one of them, or the folder of a bag with one in it.
+    """
+    if recording is None:
+        return
+    kept = recording.resolve()
+    for place in (result.resolve() for result in results):
+        if place == kept or (place.parent == kept and place.suffix == '.mcap' and place.exists()):
+            raise DestinationError(
+                f'{recording} would be written over by its own results; give another --out'
+            )
 
 
 def _try(file: Path) -> None:

@@ -36,6 +36,8 @@ from segformer_ros.sources.read_ahead import read_ahead
 from segformer_ros.summary import RunScore, RunSummary
 
 BAG_NAME = 'drive.mcap'
+RESULTS = ('masks', 'frames', 'overlay.mp4', BAG_NAME)
+"""What a run makes anew in its folder."""
 
 
 @dataclass(frozen=True)

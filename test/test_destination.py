@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segformer_ros.destination import DestinationError, output_file, output_folder
+from segformer_ros.destination import DestinationError, keep_input, output_file, output_folder
 
 
 def test_a_folder_is_made_and_may_be_there(tmp_path: Path) -> None:
@@ -54,3 +54,24 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         output_folder(tmp_path)
     with pytest.raises(DestinationError, match='permission denied'):
         output_folder(tmp_path / 'below')
+
+
+@pytest.mark.parametrize(
+    ('recording', 'refused'),
+    [('drive.mcap', True), ('.', True), ('masks', True), ('images', False), ('other.mcap', False)],
+)
+def test_results_do_not_take_the_place_of_what_they_are_of(
+    tmp_path: Path, recording: str, refused: bool
+) -> None:
+    (tmp_path / 'masks').mkdir()
+    (tmp_path / 'drive.mcap').touch()
+    results = [tmp_path / name for name in ('masks', 'overlay.mp4', 'drive.mcap')]
+    if not refused:
+        keep_input(tmp_path / recording, results)
+        return
+    with pytest.raises(DestinationError, match='written over by its own results; give another'):
+        keep_input(tmp_path / recording, results)
+
+
+def test_what_is_generated_cannot_be_written_over(tmp_path: Path) -> None:
+    keep_input(None, [tmp_path])

@@ -22,10 +22,10 @@ from segformer_ros.arguments import (
     source_options,
 )
 from segformer_ros.camera import Calibration, CameraPose
-from segformer_ros.destination import output_folder
+from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines import UPSAMPLING
 from segformer_ros.errors import EXIT_INTERRUPTED
-from segformer_ros.segment import BAG_NAME, Camera, SegmentRun
+from segformer_ros.segment import RESULTS, Camera, SegmentRun
 from segformer_ros.sources import Source, SourceError, SourceFrame, open_source
 
 SUMMARY = (
@@ -68,8 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(location, source_options(arguments))
     for note in source.notes:
         print(note, file=sys.stderr)
+    keep_input(source.path, [arguments.out / name for name in RESULTS])
     folder = output_folder(arguments.out)
-    _check_kept(source, folder)
     code = 0
     with engine_of(arguments, model_spec(arguments)) as engine:
         camera = _camera(arguments, source)
@@ -116,15 +116,3 @@ def _camera(arguments: argparse.Namespace, source: Source) -> Camera:
 def _without_metres(camera: Camera) -> str:
     cures = '; '.join(f'no {lack} of the camera is known: {_CURES[lack]}' for lack in camera.lacks)
     return f'the drivable area is without metres: {cures}'
-
-
-def _check_kept(source: Source, folder: Path) -> None:
-    """Raises SourceError where the recording would be written over by its results."""
-    path: Optional[Path] = getattr(source, 'path', None)
-    if path is None:
-        return
-    taken = [folder / name for name in (BAG_NAME, 'overlay.mp4')]
-    if path.is_dir():
-        path = path / BAG_NAME
-    if path.exists() and path.resolve() in [place.resolve() for place in taken]:
-        raise SourceError(f'{path} would be written over by its own results; give another --out')

@@ -20,7 +20,7 @@ from segformer_ros.demo.node_commands import (
 )
 from segformer_ros.demo.play import DemoPlan, play
 from segformer_ros.demo.start import add_drive_arguments, run_explained
-from segformer_ros.destination import output_folder
+from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.errors import EXIT_INTERRUPTED
 from segformer_ros.replay_report import ReplayReport
 from segformer_ros.results import ResultFolder, fit_labels
@@ -28,6 +28,8 @@ from segformer_ros.sources import open_source
 from segformer_ros.summary import RunScore, RunSummary
 
 DEFAULT_OUT = Path('out/demo')
+
+_FILES = ('overlay.mp4', 'drive.mcap', 'summary.json')
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -43,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     parameters = node_parameters(arguments)
     model, class_map = chosen_model(parameters)
     folder: Path = arguments.out
+    keep_input(source.path, [folder / name for name in ('frames', *_FILES)])
     recording = _empty(folder)
     plan = DemoPlan(arguments.input, options, parameters, arguments.rate, not arguments.headless)
     for note in source.notes:
@@ -107,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _empty(folder: Path) -> Path:
     """Make the folder, take the results of an earlier run away; where to record."""
-    for name in ('overlay.mp4', 'drive.mcap', 'summary.json'):
+    for name in _FILES:
         (output_folder(folder) / name).unlink(missing_ok=True)
     return folder / 'drive.mcap'
 

@@ -12,7 +12,7 @@ import numpy as np
 Value = Union[bool, int, float, str]
 
 _PATIENCE = (
-    (signal.SIGINT, 10.0),
+    (signal.SIGINT, 30.0),
     (signal.SIGTERM, 3.0),
     (signal.SIGKILL, 3.0),
 )

@@ -33,6 +33,8 @@ _FRAME_READERS = {
 class BagSource(Source):
     """Images of one topic of a rosbag2 (sqlite3 or mcap, split, compressed), in bag order."""
 
+    path: Path
+
     def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
         self.name = path.stem
         self.path = path

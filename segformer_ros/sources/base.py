@@ -105,6 +105,8 @@ class Source(ABC):
 
     name: str = ''
     """Short name for reports: the file's or folder's."""
+    path: Optional[Path] = None
+    """The file or folder that is read; None for what is generated."""
     calibration: Optional[Calibration] = None
     """The camera, where the recording knows it."""
     pose: Optional[CameraPose] = None

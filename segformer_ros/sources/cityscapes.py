@@ -48,7 +48,7 @@ class CityscapesSource(Source):
         images = _images_folder(folder)
         if images is None:
             raise SourceError(f'{folder} is not inside a Cityscapes folder ({_IMAGES})')
-        self.name = folder.name
+        self.name, self.path = folder.name, folder
         self._items = list(_find(folder, images))
         if not self._items:
             raise SourceError(f'{folder} holds no *_{_IMAGES}.png')

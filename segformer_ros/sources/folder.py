@@ -27,7 +27,7 @@ class FolderSource(Source):
     """Images of one folder, in the natural order of their names (frame2 before frame10)."""
 
     def __init__(self, folder: Path, options: SourceOptions = SourceOptions()) -> None:
-        self.name = folder.name
+        self.name, self.path = folder.name, folder
         self._files = find_images(folder)
         if not self._files:
             raise SourceError(

@@ -28,6 +28,8 @@ class VideoSource(Source):
     are known, and any part can be read without what stands before it.
     """
 
+    path: Path
+
     def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
         self.name = path.stem
         self.path = path
