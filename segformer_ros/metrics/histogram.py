@@ -1,4 +1,4 @@
-"""Histograms of label maps: several times faster than np.bincount, and as exact."""
+"""Histograms of uint8 maps: several times faster than np.bincount of pixels, and as exact."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ def histogram(values: np.ndarray, mask: Optional[np.ndarray] = None) -> np.ndarr
 
 
 def joint_histogram(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How often each pair of values occurs in two (H, W) uint8 maps: (256, 256) int64."""
-    counts = np.zeros((256, 256), np.int64)
-    for rows in _strips(one.shape[0], one.shape[1]):
-        parts = [one[rows], other[rows]]
-        found = cv2.calcHist(parts, [0, 1], None, [256, 256], [0, 256, 0, 256])
-        counts += found.astype(np.int64)
-    return counts
+    """How often each pair of values occurs in two (H, W) uint8 maps: (256, 256) int64.
+
+    Label maps are long runs of equal values, and these are counted: several times faster than
+    their pixels.
+    """
+    one, other = one.ravel(), other.ravel()
+    change = one[1:] != one[:-1]
+    change |= other[1:] != other[:-1]
+    lasts = np.append(np.flatnonzero(change), one.size - 1)
+    pairs = one[lasts].astype(np.intp) << 8 | other[lasts]
+    # Sums of whole numbers in float64, which holds them up to 2^53.
+    counts = np.bincount(pairs, np.diff(lasts, prepend=-1), 1 << 16)
+    return counts.astype(np.int64).reshape(256, 256)
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:
