@@ -157,7 +157,7 @@ def test_a_killed_build_leaves_nothing_that_loads(tmp_path: Path) -> None:
 
 
 def test_an_engine_file_that_is_missing_or_cut_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match='engine file .*gone.engine cannot be read: No such'):
+    with pytest.raises(EngineError, match='engine file .*gone.engine cannot be read: no such'):
         read_plan(tmp_path / 'gone.engine')
     (tmp_path / 'cut.engine').write_bytes(b'ptrt')
     with pytest.raises(EngineError, match='cut.engine is no engine: it has 4 bytes; build it'):
