@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from segformer_ros.destination import DestinationError, keep_input, output_file, output_folder
+
+NOBODY = 65534
 
 
 def test_a_folder_is_made_and_may_be_there(tmp_path: Path) -> None:
@@ -47,13 +52,28 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
         output_file(Path('/proc/x.png'))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
-def test_a_folder_without_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(DestinationError, match='permission denied'):
-        output_folder(tmp_path)
-    with pytest.raises(DestinationError, match='permission denied'):
-        output_folder(tmp_path / 'below')
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be somebody else for a while, if one is root, who may write everywhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def test_a_folder_without_permission() -> None:
+    # Not pytest's own folder, which nobody else may even enter.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        with as_nobody(), pytest.raises(DestinationError, match='permission denied'):
+            output_folder(folder)
+        with as_nobody(), pytest.raises(DestinationError, match='permission denied'):
+            output_folder(folder / 'below')
 
 
 @pytest.mark.parametrize(
