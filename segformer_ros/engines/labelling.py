@@ -42,58 +42,72 @@ def confidence_map(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
 def _exact_labels(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     best = np.full(size, -np.inf, np.float32)
     labels = np.zeros(size, np.uint8)
-    scratch = np.empty(size, np.float32)
-    for index, rows in _candidates(logits):
-        place, plane = _upsampled_rows(logits[index], rows, scratch)
-        better = cv2.compare(plane, best[place], cv2.CMP_GT)
-        # Some ten times faster than an assignment by a boolean mask.
-        cv2.copyTo(np.full_like(better, index), better, labels[place])
-        cv2.max(plane, best[place], dst=best[place])
+    upsampled = np.empty(size, np.float32)
+    for index, cells in enumerate(_candidates(logits)):
+        if not cells.any():
+            continue
+        _upsample_rows(logits[index], _reach(np.any(cells, axis=1)), upsampled)
+        for window in _windows(cells, size):
+            better = cv2.compare(upsampled[window], best[window], cv2.CMP_GT)
+            # Some ten times faster than an assignment by a boolean mask.
+            cv2.copyTo(np.full_like(better, index), better, labels[window])
+            cv2.max(upsampled[window], best[window], dst=best[window])
     return labels
 
 
-def _candidates(logits: np.ndarray) -> Iterator[Tuple[int, slice]]:
-    """Classes that can be the maximum of some upsampled pixel, and the logits' rows where.
+def _candidates(logits: np.ndarray) -> np.ndarray:
+    """Where each class can be the maximum of some upsampled pixel: (C, h, w) bool.
 
     Within a cell of four logits an interpolated logit lies between the least and the greatest
-    corner. A class whose greatest corner is below another's least corner in every cell can
-    nowhere win, and most classes of a street are absent from most rows of a frame.
+    corner. A class whose greatest corner is below another's least corner can nowhere win there,
+    and most classes of a street are absent from most of a frame. A cell is named by its lower
+    right corner.
     """
     least = np.stack([cv2.erode(plane, _CELL) for plane in logits])
     greatest = np.stack([cv2.dilate(plane, _CELL) for plane in logits])
-    possible = (greatest >= least.max(axis=0)).any(axis=2)
-    for index, rows in enumerate(possible):
-        found = np.flatnonzero(rows)
-        if len(found):
-            # A cell reaches from its row's predecessor to the row itself.
-            yield index, slice(max(found[0] - 1, 0), found[-1] + 1)
+    possible: np.ndarray = greatest >= least.max(axis=0)
+    return possible
 
 
-def _upsampled_rows(
-    plane: np.ndarray, rows: slice, scratch: np.ndarray
-) -> Tuple[slice, np.ndarray]:
-    """The part of an upsampled plane (h, w) that some of its rows reach, and where it lies.
+def _reach(cells: np.ndarray) -> slice:
+    """The logits along one axis that the first to the last cell set, (n,) bool, lie between."""
+    found = np.flatnonzero(cells)
+    return slice(max(int(found[0]) - 1, 0), int(found[-1]) + 1)
 
-    scratch: (H, W) float32 of the size upsampled to; the part is a view of it.
+
+def _windows(cells: np.ndarray, size: Tuple[int, int]) -> Iterator[Tuple[slice, slice]]:
+    """Windows of a frame of (height, width) `size` that hold all cells (h, w) that are set.
+
+    Some rows each: they hold few cells that are not set, and stay in the processor's cache.
+    """
+    for top in range(0, len(cells), _BAND):
+        band = np.zeros_like(cells)
+        band[top : top + _BAND] = cells[top : top + _BAND]
+        if band.any():
+            yield _pixels(np.any(band, axis=1), size[0]), _pixels(np.any(band, axis=0), size[1])
+
+
+def _pixels(cells: np.ndarray, pixels: int) -> slice:
+    """The part of an axis of so many pixels that the cells set, (n,) bool, lie in."""
+    reach = _reach(cells)
+    return slice(reach.start * pixels // len(cells), -(-reach.stop * pixels // len(cells)))
+
+
+def _upsample_rows(plane: np.ndarray, rows: slice, upsampled: np.ndarray) -> None:
+    """Upsample some rows of a plane (h, w) into their place in (H, W) float32.
 
     Rows are cut where a source row and a pixel row begin together, one such step further than
-    they reach, so that the part is the same as in the whole plane.
+    they reach, so that they are the same as in the whole plane; that step is only context.
     """
-    height, width = scratch.shape
+    height, width = upsampled.shape
     common = math.gcd(plane.shape[0], height)
     step, pixels = plane.shape[0] // common, height // common
     first = max(rows.start // step - 1, 0)
     last = min(-(-rows.stop // step) + 1, common)
     part = plane[first * step : last * step]
-    upsampled = scratch[: (last - first) * pixels]
-    cv2.resize(part, (width, len(upsampled)), dst=upsampled, interpolation=cv2.INTER_LINEAR)
-    # Rows next to a cut repeat the border there; they are only context.
-    above = pixels if first else 0
-    below = pixels if last < common else 0
-    return (
-        slice(first * pixels + above, last * pixels - below),
-        upsampled[above : len(upsampled) - below],
-    )
+    place = upsampled[first * pixels : last * pixels]
+    cv2.resize(part, (width, len(place)), dst=place, interpolation=cv2.INTER_LINEAR)
 
 
 _CELL = np.ones((2, 2), np.uint8)
+_BAND = 9  # rows of cells
