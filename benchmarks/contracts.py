@@ -30,6 +30,8 @@ from segformer_ros.model import ModelSpec, bundled_model, load_model_spec
 
 ALL = 1.0
 """Share of equal pixels asked of equal arithmetic."""
+ALMOST_ALL = 0.99999
+"""Where the logits went through a softmax."""
 NEARLY_ALL = 0.999
 """Where a normalisation in floating point comes before the network."""
 
@@ -128,8 +130,11 @@ CASES: dict[str, Case] = {
     'Hugging Face, any size': Case(
         replace(HUGGINGFACE, dynamic_size=True), sidecar='size: [384, 512]\n'
     ),
-    'Hugging Face, softmax': Case(_HF_SOFTMAX),
-    'Hugging Face, softmax, channels last': Case(replace(_HF_SOFTMAX, output_layout='NHWC')),
+    # Its logarithm gives the logits but for their last bit.
+    'Hugging Face, softmax': Case(_HF_SOFTMAX, floor=ALMOST_ALL),
+    'Hugging Face, softmax, channels last': Case(
+        replace(_HF_SOFTMAX, output_layout='NHWC'), floor=ALMOST_ALL
+    ),
     'foreign names': Case(_FOREIGN, sidecar='contract: tao6\n'),
     'foreign names, BGR': Case(
         replace(_FOREIGN, color='bgr'), sidecar=_sidecar_of(replace(_FOREIGN, color='bgr'))

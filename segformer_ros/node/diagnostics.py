@@ -128,11 +128,11 @@ def _silence(camera: CameraState) -> str:
 
 
 def _losses(figures: CameraFigures, cure: str) -> str:
-    expected = figures.recently_lost + figures.rate_in * RECENT
-    if figures.recently_lost <= TOLERATED_LOSS * expected:
+    expected = figures.recently_lost + figures.recently_received
+    if figures.recently_lost <= max(1, TOLERATED_LOSS * expected):
         return ''
     return (
-        f'{figures.recently_lost} of {expected:.0f} frames were lost on the way here in the last '
+        f'{figures.recently_lost} of {expected} frames were lost on the way here in the last '
         f'{RECENT:g} s; {cure}'
     )
 

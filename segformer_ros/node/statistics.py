@@ -30,9 +30,10 @@ class Percentiles(NamedTuple):
 
 
 class Rate:
-    """Events per second over the last seconds."""
+    """Events per second over the last `window` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: float = RATE_WINDOW) -> None:
+        self._window = window
         self._times: Deque[float] = deque()
 
     def add(self, now: float) -> None:
@@ -47,8 +48,13 @@ class Rate:
             return 0.0
         return (len(self._times) - 1) / max(self._times[-1] - self._times[0], 1e-9)
 
+    def count(self, now: float) -> int:
+        """Events in the window up to now."""
+        self._forget(now)
+        return len(self._times)
+
     def _forget(self, now: float) -> None:
-        while self._times and self._times[0] < now - RATE_WINDOW:
+        while self._times and self._times[0] < now - self._window:
             self._times.popleft()
 
 
@@ -89,7 +95,8 @@ class CameraFigures(NamedTuple):
     """Snapshot of one camera's figures.
 
     rate_in, rate_out: frames per second received and segmented. age: publication minus stamp.
-    lost: frames that did not arrive, since the start; recently_lost: in the last RECENT seconds.
+    lost: frames that did not arrive, since the start. recently_lost, recently_received: in the
+    last RECENT seconds.
     silence: seconds since the last frame, None where none came yet.
     """
 
@@ -98,6 +105,7 @@ class CameraFigures(NamedTuple):
     age: Percentiles
     lost: int
     recently_lost: int
+    recently_received: int
     silence: Optional[float]
     last_problem: str
     recent_problem: bool
@@ -112,6 +120,7 @@ class CameraStatistics:
     def __init__(self) -> None:
         self._lock = Lock()
         self._arrivals = Rate()
+        self._recent = Rate(RECENT)
         self._masks = Rate()
         self._ages: Deque[float] = deque(maxlen=_AGES)
         self._gaps = StampGaps()
@@ -126,6 +135,7 @@ class CameraStatistics:
         """Count a received frame with its stamp in nanoseconds."""
         with self._lock:
             self._arrivals.add(now)
+            self._recent.add(now)
             self._last_arrival = now
             lost = self._gaps.add(stamp)
             self._lost_by_stamps += lost
@@ -160,6 +170,7 @@ class CameraStatistics:
                 # show a loss that has no end yet; both undercount.
                 lost=max(self._lost_by_stamps, self._lost_by_transport),
                 recently_lost=sum(1 for time in self._losses if time > now - RECENT),
+                recently_received=self._recent.count(now),
                 silence=None if self._last_arrival is None else now - self._last_arrival,
                 last_problem=self._problem,
                 recent_problem=since is not None and since > now - RECENT,

@@ -29,6 +29,7 @@ HEALTHY = CameraFigures(
     age=Percentiles(0.1, 0.2),
     lost=0,
     recently_lost=0,
+    recently_received=300,
     silence=0.03,
     last_problem='',
     recent_problem=False,
@@ -66,7 +67,7 @@ def test_silent_camera_is_stale(publishers: int, silence: float | None, words: s
 
 
 def test_silence_by_losses_says_so() -> None:
-    figures = HEALTHY._replace(rate_in=0.0, recently_lost=177, silence=7.7)
+    figures = HEALTHY._replace(recently_received=0, recently_lost=177, silence=7.7)
     level, message = camera_verdict(CAMERA._replace(figures=figures), 2.0, 'take the profile')
     assert level == STALE
     assert 'came 7.7 s ago; 177 of 177 frames were lost on the way here' in message
@@ -89,8 +90,10 @@ def test_stamps_of_another_clock(age: float) -> None:
     assert 's off the clock of this node; play recordings with --clock' in message
 
 
-def test_a_single_loss_is_tolerated() -> None:
-    camera = CAMERA._replace(figures=HEALTHY._replace(recently_lost=1))
+@pytest.mark.parametrize('received', [300, 20])
+def test_a_single_loss_is_tolerated(received: int) -> None:
+    figures = HEALTHY._replace(recently_lost=1, recently_received=received)
+    camera = CAMERA._replace(figures=figures)
     assert camera_verdict(camera, 2.0, '').level == OK
 
 

@@ -61,6 +61,8 @@ def test_snapshot() -> None:
     statistics.problem(9.9, 'truncated')
     figures = statistics.snapshot(10.0)
     assert figures.rate_in == pytest.approx(10, abs=0.3)
+    assert figures.recently_received == 100
+    assert statistics.snapshot(12.05).recently_received == 79
     assert figures.age.p50 == pytest.approx(0.010)
     assert figures.age.p99 > 0.010
     assert figures.silence == pytest.approx(0.1)
