@@ -110,8 +110,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _empty(folder: Path) -> Path:
     """Make the folder, take the results of an earlier run away; where to record."""
+    output_folder(folder)
     for name in _FILES:
-        (output_folder(folder) / name).unlink(missing_ok=True)
+        (folder / name).unlink(missing_ok=True)
     return folder / 'drive.mcap'
 
 
