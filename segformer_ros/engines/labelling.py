@@ -32,10 +32,9 @@ def resize_labels(labels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
 def confidence_map(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Probability of the best class: (H, W) uint8, 0..255 for 0..1, from (C, h, w) logits.
 
-    The softmax is taken at the logits' size and its maximum, as the byte that it becomes,
-    upsampled, which is right to 1.5 of 255: a 1080p frame would need 40 million exponentials
-    otherwise, and bytes upsample in a tenth of the time.
+    The softmax is taken at the logits' size and its maximum upsampled: a 1080p frame would need
+    40 million exponentials otherwise.
     """
     best = 1.0 / np.exp(logits - logits.max(axis=0)).sum(axis=0)
-    coarse = cv2.convertScaleAbs(best, alpha=255.0)
-    return np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR))
+    upsampled = cv2.resize(best, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.convertScaleAbs(upsampled, alpha=255.0))
