@@ -43,6 +43,8 @@ class OpenVinoEngine(CpuEngine):
         settings: Dict[str, Any] = {
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_PRECISION_HINT': PRECISION_HINT[self.options.precision],
+            # Pinned, networks of several processes share one core while others are idle.
+            'ENABLE_CPU_PINNING': False,
         }
         if self.options.threads:
             settings['INFERENCE_NUM_THREADS'] = self.options.threads

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +66,20 @@ def test_a_quantised_model_that_is_named_itself_is_int8(spec: ModelSpec) -> None
 def test_int8_without_such_a_model_is_refused(spec: ModelSpec) -> None:
     with pytest.raises(EngineError, match=r'needs an INT8 model, and .*int8\.onnx does not exist'):
         create_engine(spec, 'openvino', INT8).activate()
+
+
+def test_inference_is_not_bound_to_certain_cores(spec: ModelSpec) -> None:
+    """Two processes of one thread each would otherwise run on the same core, one left idle."""
+    allowed = os.sched_getaffinity(0)
+    frame = Frame.from_array(painting(64, 128)[0])
+    seen: list[set[int]] = []
+    with create_engine(spec, 'openvino', EngineOptions(threads=1)) as engine:
+        running = threading.Thread(target=lambda: [engine.segment([frame]) for _ in range(100)])
+        running.start()
+        while running.is_alive():
+            for task in os.listdir('/proc/self/task'):
+                with suppress(ProcessLookupError):
+                    seen.append(os.sched_getaffinity(int(task)))
+        running.join()
+    assert len(seen) > 100
+    assert all(cores == allowed for cores in seen)
