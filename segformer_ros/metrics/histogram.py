@@ -18,7 +18,8 @@ def histogram(values: np.ndarray, mask: Optional[np.ndarray] = None) -> np.ndarr
     """
     counts = np.zeros(256, np.int64)
     for rows in _strips(values.shape[0], values.shape[1]):
-        chosen = None if mask is None else mask[rows].view(np.uint8)
+        # Without a mask OpenCV takes half of the time.
+        chosen = None if mask is None or mask[rows].all() else mask[rows].view(np.uint8)
         found = cv2.calcHist([values[rows]], [0], chosen, [256], [0, 256])
         counts += found.ravel().astype(np.int64)
     return counts

@@ -63,13 +63,25 @@ class ScoredClasses:
                 f'labels of {truth.shape[1]}x{truth.shape[0]} pixels do not fit the mask of '
                 f'{predicted.shape[1]}x{predicted.shape[0]}'
             )
+        strange = self._strange(truth)
+        unknown = np.unique(truth[strange] if strange.any() else truth[:0], return_counts=True)
         return Prepared(
-            cv2.LUT(truth, self._table), cv2.LUT(predicted, self._table), self._unknown(truth)
+            self._scored(truth, strange),
+            self._scored(predicted, self._strange(predicted)),
+            np.stack(unknown, axis=1).astype(np.int64),
         )
 
-    def _unknown(self, truth: np.ndarray) -> np.ndarray:
-        strange = truth[(truth >= len(self.class_map)) & (truth != IGNORE_ID)]
-        return np.stack(np.unique(strange, return_counts=True), axis=1).astype(np.int64)
+    def _strange(self, labels: np.ndarray) -> np.ndarray:
+        """Where labels are neither a class nor IGNORE_ID."""
+        classes = np.uint8(len(self.class_map))
+        # Classes wrap to above what lies between the last one and IGNORE_ID.
+        strange: np.ndarray = labels - classes < IGNORE_ID - classes
+        return strange
+
+    def _scored(self, labels: np.ndarray, strange: np.ndarray) -> np.ndarray:
+        if len(self.members) == len(self.class_map) and not strange.any():
+            return labels  # nothing is merged, so scored ids are train ids
+        return np.asarray(cv2.LUT(labels, self._table))
 
 
 def _members(class_map: ClassMap, merged: Sequence[Sequence[str]]) -> Tuple[Tuple[int, ...], ...]:

@@ -32,8 +32,9 @@ def test_merged_classes_are_one() -> None:
 def test_values_without_a_class_are_named_and_not_scored() -> None:
     classes = ScoredClasses(CITYSCAPES)
     truth = np.array([[33, 33, 19, 255, 0]], np.uint8)
-    prepared = classes.prepare(truth, np.zeros_like(truth))
+    prepared = classes.prepare(truth, np.array([[18, 19, 254, 255, 0]], np.uint8))
     np.testing.assert_array_equal(prepared.truth, [[255, 255, 255, 255, 0]])
+    np.testing.assert_array_equal(prepared.predicted, [[18, 255, 255, 255, 0]])
     np.testing.assert_array_equal(prepared.unknown, [[19, 1], [33, 2]])
 
 
