@@ -10,6 +10,7 @@ from segformer_ros.engines.base import (
     Engine,
     EngineError,
     EngineOptions,
+    Outcome,
     Traffic,
     Wanted,
 )
@@ -42,6 +43,7 @@ __all__ = [
     'Engine',
     'EngineError',
     'EngineOptions',
+    'Outcome',
     'Traffic',
     'Wanted',
     'create_engine',

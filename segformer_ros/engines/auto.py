@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Dict, List, Optional, Sequence, Tuple, Type
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Type
 
-from segformer_ros.engines.base import Engine, EngineError, Traffic, Wanted
+from segformer_ros.engines.base import Engine, EngineError, Outcome, Traffic, Wanted
 from segformer_ros.engines.cuda.driver import find_gpus
 from segformer_ros.engines.openvino import OpenVinoEngine
 from segformer_ros.engines.tensorrt import TensorRtEngine
@@ -48,9 +48,16 @@ class AutoEngine(Engine):
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames with the chosen engine."""
+        return self._active().segment(frames, wanted)
+
+    def stream(self, frames: Iterable[Frame], wanted: Wanted = Wanted()) -> Iterator[Outcome]:
+        """Segment frames that are read on the way with the chosen engine."""
+        return self._active().stream(frames, wanted)
+
+    def _active(self) -> Engine:
         if self._chosen is None:
             raise EngineError(f'engine {self.name!r} is not active; call activate() first')
-        return self._chosen.segment(frames, wanted)
+        return self._chosen
 
     def deactivate(self) -> None:
         """Give back what the chosen engine took."""

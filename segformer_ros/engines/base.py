@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
@@ -15,8 +16,16 @@ UPSAMPLING = ('exact', 'fast')
 INFERENCE = ('whole', 'slide')
 
 
+STREAM_GROUP = 8
+"""Frames of a stream that an engine on a GPU is given together."""
+
+
 class EngineError(RuntimeError):
     """An engine that cannot be made or cannot segment: says why and what to do."""
+
+
+Outcome = Union[Segmentation, EngineError]
+"""What a frame of a stream gave."""
 
 
 class Wanted(NamedTuple):
@@ -119,6 +128,27 @@ class Engine(ABC):
     @abstractmethod
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames of any sizes; one Segmentation each, in order. Raises EngineError."""
+
+    def stream(self, frames: Iterable[Frame], wanted: Wanted = Wanted()) -> Iterator[Outcome]:
+        """Segment frames that are read on the way; one Outcome each, in order, somewhat behind.
+
+        A frame that cannot be segmented gives its EngineError and costs no other frame.
+        """
+        left = iter(frames)
+        while True:
+            group = list(islice(left, STREAM_GROUP))
+            if not group:
+                return
+            yield from self._outcomes(group, wanted)
+
+    def _outcomes(self, frames: Sequence[Frame], wanted: Wanted) -> Sequence[Outcome]:
+        try:
+            return self.segment(frames, wanted)
+        except EngineError as error:
+            if len(frames) == 1:
+                return [error]
+        # One of them is at fault; the others go on.
+        return [outcome for frame in frames for outcome in self._outcomes([frame], wanted)]
 
     @abstractmethod
     def deactivate(self) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID
-from segformer_ros.engines.base import Engine, EngineError, EngineOptions, Wanted
+from segformer_ros.engines.base import Engine, EngineError, EngineOptions, Outcome, Wanted
 from segformer_ros.engines.fit import Fit, fit_frame, place
 from segformer_ros.engines.labelling import confidence_map, label_map, resize_labels
 from segformer_ros.engines.slide import LogitMosaic, check_scale, covered, windows
@@ -66,15 +66,44 @@ class CpuEngine(Engine):
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames of any sizes, one after another; a frame is finished beside the next."""
-        if not self.active:
-            raise EngineError(f'engine {self.name!r} is not active; call activate() first')
+        self._check_active()
         if len(frames) == 1:
             return [self._finish(frames[0], self._run(frames[0]), wanted)]
+        results = []
+        for outcome in self.stream(frames, wanted):
+            if isinstance(outcome, EngineError):
+                raise outcome
+            results.append(outcome)
+        return results
+
+    def stream(self, frames: Iterable[Frame], wanted: Wanted = Wanted()) -> Iterator[Outcome]:
+        """Segment frames that are read on the way; each is finished beside the next."""
+        self._check_active()
         with ThreadPoolExecutor(1, thread_name_prefix='postprocess') as finisher:
+            last: Optional[Callable[[], Outcome]] = None
+            for frame in frames:
+                following = self._begin(frame, wanted, finisher)
+                if last:
+                    yield last()
+                last = following
+            if last:
+                yield last()
+
+    def _begin(
+        self, frame: Frame, wanted: Wanted, finisher: ThreadPoolExecutor
+    ) -> Callable[[], Outcome]:
+        """Run the network on a frame and have it finished; what to call for the outcome."""
+        try:
             # A copy, since the network writes its next output into the same memory.
-            outputs = ((frame, self._run(frame).kept()) for frame in frames)
-            futures = [finisher.submit(self._finish, *output, wanted) for output in outputs]
-            return [future.result() for future in futures]
+            output = self._run(frame).kept()
+        except EngineError as error:
+            failure = error
+            return lambda: failure
+        return finisher.submit(self._finish, frame, output, wanted).result
+
+    def _check_active(self) -> None:
+        if not self.active:
+            raise EngineError(f'engine {self.name!r} is not active; call activate() first')
 
     def _run(self, frame: Frame) -> _Output:
         return self._slide(frame) if self.options.inference == 'slide' else self._whole(frame)

@@ -21,7 +21,8 @@ from segformer_ros.sources.cityscapes import is_cityscapes
 
 ANY_SOURCE = SourceOptions()
 SHARD_FRAMES = 64
-"""Frames of a shard, unless told otherwise: what an interruption loses at most, per worker."""
+"""Frames of a shard, unless told otherwise: what an interruption loses at most, per worker, beside
+those that wait to be scored."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ def score_here(
 ) -> Iterator[ShardResult]:
     """Score shards in this process, in their order."""
     with Worker(job) as worker:
-        for shard in shards:
-            yield worker.score(shard, progress)
+        yield from worker.score(shards, progress)
 
 
 def score_in_processes(
@@ -147,8 +146,8 @@ def _serve(pipe: Connection, job: EvaluationJob) -> None:
                     shard = pipe.recv()
                 except EOFError:
                     return
-                result = worker.score(shard, lambda frames: pipe.send(('frames', frames)))
-                pipe.send(('result', result))
+                for result in worker.score([shard], lambda n: pipe.send(('frames', n))):
+                    pipe.send(('result', result))
     except BrokenPipeError:
         return
     except Exception as error:  # raised again by whoever waits for the results

@@ -82,7 +82,7 @@ class _Actor:
             # Not above: an error of a task is told, one of an actor's start looks like its loss.
             worker = Worker(self._job)
             self._worker = worker.__enter__()
-        return self._worker.score(shard)
+        return next(self._worker.score([shard]))
 
 
 def _connect(address: str, cpus: int) -> Any:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
+from segformer_ros.engines.base import STREAM_GROUP
+from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.fake import color_logits, fake_spec
 from segformer_ros.engines.reference import reference_scores
 from segformer_ros.frame import Frame
@@ -138,6 +141,53 @@ def test_frames_of_several_sizes_in_one_call(engine: Engine) -> None:
     for frame, result in zip(frames, together, strict=True):
         alone = engine.segment([frame])[0]
         np.testing.assert_array_equal(result.labels, alone.labels)
+
+
+def test_a_stream_gives_what_single_calls_give(engine: Engine) -> None:
+    sizes = FRAME_SIZES * 2
+    frames = [Frame.from_array(painting(*size, seed=i)[0]) for i, size in enumerate(sizes)]
+    outcomes = list(engine.stream(iter(frames), Wanted(confidence=True)))
+    for frame, outcome in zip(frames, outcomes, strict=True):
+        alone = engine.segment([frame], Wanted(confidence=True))[0]
+        assert not isinstance(outcome, EngineError)
+        np.testing.assert_array_equal(outcome.labels, alone.labels)
+        np.testing.assert_array_equal(outcome.confidence, alone.confidence)
+
+
+def test_a_stream_of_nothing(engine: Engine) -> None:
+    assert not list(engine.stream(iter([])))
+
+
+def test_a_stream_is_read_no_further_than_a_group_ahead(engine: Engine) -> None:
+    read: list[int] = []
+
+    def frames() -> Iterator[Frame]:
+        for index in range(3 * STREAM_GROUP):
+            read.append(index)
+            yield Frame.from_array(painting(48, 96, seed=index)[0])
+
+    for done, _ in enumerate(engine.stream(frames())):
+        assert len(read) <= done + STREAM_GROUP
+    assert len(read) == 3 * STREAM_GROUP
+
+
+def test_a_frame_of_a_stream_that_fails_costs_no_other(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third one fails, in whatever company it is."""
+    frames = [Frame.from_array(painting(48, 96, seed=i)[0]) for i in range(5)]
+    method = '_run' if isinstance(engine, CpuEngine) else 'segment'
+    original: Any = getattr(type(engine), method)
+
+    def failing(self: Engine, given: Any, *rest: Any) -> Any:
+        if any(frame is frames[2] for frame in (given if isinstance(given, list) else [given])):
+            raise EngineError('no memory')
+        return original(self, given, *rest)
+
+    monkeypatch.setattr(type(engine), method, failing)
+    outcomes = list(engine.stream(frames))
+    assert [isinstance(outcome, EngineError) for outcome in outcomes] == [0, 0, 1, 0, 0]
+    assert str(outcomes[2]) == 'no memory'
 
 
 def test_results_outlive_the_next_call(engine: Engine) -> None:

@@ -11,7 +11,9 @@ import painted
 import pytest
 import recordings
 
-from segformer_ros.evaluation import EvaluationError, EvaluationJob, Run
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.fake import FakeEngine
+from segformer_ros.evaluation import EvaluationError, EvaluationJob, ModelChoice, Run
 from segformer_ros.sources import SourceError, SourceOptions
 
 COUNT = 16
@@ -83,6 +85,28 @@ def test_labels_of_another_size(tmp_path: Path) -> None:
     assert (note['input'], note['frame']) == ('images', 'frame0001')
     assert '8x8 pixels' in note['note']
     assert '128x64' in note['note']
+
+
+@pytest.mark.parametrize('reference', [None, painted.FAKE])
+def test_a_frame_that_cannot_be_segmented(
+    reference: ModelChoice | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = painted.write_folders(tmp_path, 5)
+    options = SourceOptions() if reference else SourceOptions(labels=labels)
+    job = EvaluationJob((str(images),), options, painted.FAKE, reference)
+    calls: list[int] = []
+    infer = FakeEngine._infer
+
+    def failing(engine: FakeEngine, pixels: np.ndarray) -> np.ndarray:
+        calls.append(len(calls))
+        if len(calls) == 3:
+            raise EngineError('no memory')
+        return infer(engine, pixels)
+
+    monkeypatch.setattr(FakeEngine, '_infer', failing)
+    metrics = notes_of(job, tmp_path / 'out')
+    assert metrics['frames'] == {'total': 5, 'scored': 4, 'noted': 1}
+    assert metrics['notes'][0]['note'] == 'no memory'
 
 
 def test_a_missing_label_and_a_broken_image(tmp_path: Path) -> None:

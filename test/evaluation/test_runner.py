@@ -177,14 +177,15 @@ def test_an_interrupted_run_resumes(
 
     def interrupt(frames: int) -> None:
         done.append(frames)
-        if sum(done) > SHARD_FRAMES + 5:
+        if sum(done) > 2 * SHARD_FRAMES:
             raise _InterruptedError
 
     with pytest.raises(_InterruptedError):
         Run(job, tmp_path).execute(progress=interrupt)
     again = Run(job, tmp_path)
     assert again.frames == FRAMES
-    assert again.left == FRAMES - SHARD_FRAMES
+    # The second shard is segmented, and perhaps not scored.
+    assert FRAMES - again.left in (SHARD_FRAMES, 2 * SHARD_FRAMES)
     again.execute()
     again.finish()
     assert contents(tmp_path) == expected
