@@ -240,10 +240,6 @@ class SegFormer(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         return self.decoder(self.encoder(image))
 
-    def parameter_count(self) -> int:
-        """Number of trained scalars."""
-        return sum(p.numel() for p in self.parameters())
-
 
 def _initialise(module: nn.Module) -> None:
     """Truncated normal for linear layers, He (fan out) for convolutions, as the paper's code."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple
 
+from segformer_ros.checksum import file_hash
 from segformer_ros.engines.base import EngineError
 from segformer_ros.model import ModelSpec
 
@@ -103,15 +103,6 @@ def is_quantized(model: Path) -> bool:
 
     graph = onnx.load(str(model), load_external_data=False).graph
     return any(node.op_type == 'QuantizeLinear' for node in graph.node)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _metadata(model: Path) -> Dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.checksum import file_hash
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.evaluation.errors import EvaluationError
@@ -178,14 +179,5 @@ def describe(choice: ModelChoice, upsampling: str) -> Dict[str, str]:
     if choice.options.inference == 'slide':
         facts['slide_stride'] = str(choice.options.slide_stride or 'default')
     if spec.path.is_file():
-        facts['sha256'] = _file_sha256(spec.path)
+        facts['sha256'] = file_hash(spec.path)
     return facts
-
-
-def _file_sha256(path: Path) -> str:
-    """SHA-256 of a whole file, in hex."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()

@@ -7,8 +7,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequ
 
 import numpy as np
 
+from segformer_ros.checksum import file_hash
 from segformer_ros.engines.fit import fit_frame, place
-from segformer_ros.engines.precision import GATE, SOURCE_HASH, file_hash
+from segformer_ros.engines.precision import GATE, SOURCE_HASH
 from segformer_ros.engines.trt.network import load_model
 from segformer_ros.model import ModelSpec
 from segformer_ros.quantization.gate import Gate, Judge, Verdict

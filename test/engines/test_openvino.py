@@ -12,8 +12,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from segformer_ros.checksum import file_hash
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
-from segformer_ros.engines.precision import GATE, SOURCE_HASH, file_hash, quantized_path
+from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
 from tiny_models import painting

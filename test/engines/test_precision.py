@@ -8,12 +8,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from segformer_ros.checksum import file_hash
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.precision import (
     GATE,
     SOURCE_HASH,
     choose_precision,
-    file_hash,
     has_fast_fp16,
     has_fast_int8,
     quantized_path,

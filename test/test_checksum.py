@@ -1,0 +1,18 @@
+"""The checksum of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segformer_ros.checksum import file_hash
+
+
+def test_the_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
+    file = tmp_path / 'long'
+    file.write_bytes(b'abc')
+    # FIPS 180-2, appendix B.1.
+    assert file_hash(file).startswith('ba7816bf8f01cfea414140de5dae2223')
+    file.write_bytes(b'a' * 1_000_000 * 3)
+    longer = file_hash(file)
+    file.write_bytes(b'a' * 1_000_000 * 2 + b'b' * 1_000_000)
+    assert file_hash(file) != longer
