@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.exports import HUGGINGFACE, OWN, TAO5, TAO6, Export, save_told
+from segformer_ros.argument_types import whole
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
 from segformer_ros.frame import Frame
@@ -220,9 +221,9 @@ def main() -> int:
     """Run all forms; the exit code is 1 where one falls short."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('images', type=Path, nargs='+', help='folder of frames')
-    parser.add_argument('--frames', type=int, default=50)
+    parser.add_argument('--frames', type=whole(1), default=50)
     parser.add_argument('--engine', default='openvino')
-    parser.add_argument('--threads', type=int, default=0)
+    parser.add_argument('--threads', type=whole(0), default=0)
     options = parser.parse_args()
     frames = read_images(pick_images(options.images, options.frames))
     comparison = Comparison(frames, options.engine, options.threads)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from segformer_ros.argument_types import whole
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
@@ -123,8 +124,8 @@ def row(name: str, steps: dict[str, Times]) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--streets', type=int, default=6)
-    parser.add_argument('--rounds', type=int, default=50)
+    parser.add_argument('--streets', type=whole(1), default=6)
+    parser.add_argument('--rounds', type=whole(1), default=50)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     print(

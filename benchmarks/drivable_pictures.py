@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from segformer_ros.argument_types import number, whole
 from segformer_ros.birdseye import BirdsEye
 from segformer_ros.boundary_overlay import draw_boundary
 from segformer_ros.camera import Calibration, CameraPose
@@ -48,12 +49,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('images', type=Path)
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--count', type=int, default=12)
+    parser.add_argument('--count', type=whole(1), default=12)
     parser.add_argument('--model', type=Path)
-    parser.add_argument('--fov', type=float, default=55.0, help='horizontal, degrees')
-    parser.add_argument('--height', type=float, default=1.5, help='of the camera, m')
-    parser.add_argument('--pitch', type=float, default=2.0, help='degrees, positive looks down')
-    parser.add_argument('--hood', type=float, default=0.0, help="share of the image's height")
+    parser.add_argument('--fov', type=number(1, 179), default=55.0, help='horizontal, degrees')
+    parser.add_argument(
+        '--height', type=number(0, above=True), default=1.5, help='of the camera, m'
+    )
+    parser.add_argument(
+        '--pitch', type=number(-90, 90), default=2.0, help='degrees, positive looks down'
+    )
+    parser.add_argument(
+        '--hood', type=number(0, 1), default=0.0, help="share of the image's height"
+    )
     options = parser.parse_args()
     files = sorted(path for path in options.images.iterdir() if path.suffix in ('.jpg', '.png'))
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, options.count).round().astype(int)]

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from segformer_ros.argument_types import number
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import IGNORE_ID, ClassMap
 from segformer_ros.drivable import (
@@ -96,9 +97,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('folder', type=Path, help='with images/ and labels/ (train ids)')
     parser.add_argument('--model', type=Path)
-    parser.add_argument('--fov', type=float, default=55.0, help='horizontal, degrees')
-    parser.add_argument('--height', type=float, default=1.5, help='of the camera, m')
-    parser.add_argument('--pitch', type=float, default=2.0, help='degrees, positive looks down')
+    parser.add_argument('--fov', type=number(1, 179), default=55.0, help='horizontal, degrees')
+    parser.add_argument(
+        '--height', type=number(0, above=True), default=1.5, help='of the camera, m'
+    )
+    parser.add_argument(
+        '--pitch', type=number(-90, 90), default=2.0, help='degrees, positive looks down'
+    )
     options = parser.parse_args()
     spec = load_model_spec(options.model or bundled_model())
     files = sorted((options.folder / 'images').iterdir())

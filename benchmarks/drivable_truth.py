@@ -28,6 +28,7 @@ from benchmarks.drivable_report import (
     summarise,
 )
 from benchmarks.drivable_score import FrameScores
+from segformer_ros.argument_types import whole
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.drivable import DrivableAreaEstimator, DrivableConfig
@@ -123,9 +124,9 @@ def model_masks(path: Path) -> tuple[Masks, Callable[[], None]]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--drives', type=int, default=200)
-    parser.add_argument('--first-seed', type=int, default=0)
-    parser.add_argument('--size', type=int, nargs=2, default=(640, 360), metavar=('W', 'H'))
+    parser.add_argument('--drives', type=whole(1), default=200)
+    parser.add_argument('--first-seed', type=whole(0), default=0)
+    parser.add_argument('--size', type=whole(32), nargs=2, default=(640, 360), metavar=('W', 'H'))
     parser.add_argument('--only', choices=('labels', 'model'))
     parser.add_argument('--model', type=Path, help='default: the bundled one')
     parser.add_argument('--out', type=Path, default=Path('out/drivable'))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from segformer_ros.argument_types import whole
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
@@ -49,9 +50,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog='python -m benchmarks.family_builds', description=__doc__
     )
-    parser.add_argument('--sm', type=int, default=89, help='compute capability (default: 89)')
+    parser.add_argument(
+        '--sm', type=whole(50), default=89, help='compute capability (default: 89)'
+    )
     parser.add_argument('--precision', default='fp16', help='default: fp16')
-    parser.add_argument('--sizes', type=int, nargs='+', default=SIZES, help='of square images')
+    parser.add_argument(
+        '--sizes', type=whole(32), nargs='+', default=SIZES, help='of square images'
+    )
     options = parser.parse_args()
     jobs = [(name, size) for size in options.sizes for name in FAMILY]
     with tempfile.TemporaryDirectory() as folder:

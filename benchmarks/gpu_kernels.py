@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.gpu_checks import check_all
+from segformer_ros.argument_types import whole
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda import jobs
 from segformer_ros.engines.cuda.compile import load_kernels
@@ -219,7 +220,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--device', type=int, default=0, help='index of the GPU')
+    parser.add_argument('--device', type=whole(0), default=0, help='index of the GPU')
     parser.add_argument('--check-only', action='store_true', help='no timings, no sanitizer')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write what is printed here too')
     arguments = parser.parse_args()

@@ -33,6 +33,7 @@ from benchmarks.contracts import (
 )
 from benchmarks.exports import HUGGINGFACE, TAO5, TAO6, Export, save_told
 from segformer_ros import cli
+from segformer_ros.argument_types import whole
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import EngineOptions, create_engine
 from segformer_ros.errors import EXIT_REFUSED
@@ -156,9 +157,9 @@ def main() -> int:
     """Run all pairings; the exit code is 1 where one is not judged as it should be."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('images', type=Path, nargs='+', help='folder of frames')
-    parser.add_argument('--frames', type=int, default=30, help='to draw the sets from')
+    parser.add_argument('--frames', type=whole(1), default=30, help='to draw the sets from')
     parser.add_argument('--engine', default='openvino')
-    parser.add_argument('--threads', type=int, default=0)
+    parser.add_argument('--threads', type=whole(0), default=0)
     options = parser.parse_args()
     images = pick_images(options.images, options.frames)
     masks = Masks(read_images(images), options.engine, options.threads)

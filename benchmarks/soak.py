@@ -30,6 +30,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
+from segformer_ros.argument_types import number
 from segformer_ros.table import format_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -233,11 +234,15 @@ def cpu_seconds(pid: int) -> float:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0] if __doc__ else '')
-    parser.add_argument('--seconds', type=float, default=60.0)
-    parser.add_argument('--rate', type=float, default=30.0, help='of the camera, Hz')
+    parser.add_argument('--seconds', type=number(0, above=True), default=60.0)
+    parser.add_argument(
+        '--rate', type=number(0, above=True), default=30.0, help='of the camera, Hz'
+    )
     parser.add_argument('--size', default='1920x1080', metavar='WxH')
     parser.add_argument('--engine', default='fake')
-    parser.add_argument('--delay', type=float, default=0.2, help="of the fake engine's calls, s")
+    parser.add_argument(
+        '--delay', type=number(0), default=0.2, help="of the fake engine's calls, s"
+    )
     parser.add_argument(
         '--default-transport', action='store_true', help=('without config/fastdds.xml')
     )

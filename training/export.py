@@ -16,6 +16,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from segformer_ros.argument_types import whole
 from training.evaluate import INPUT_SIZE
 from training.model import MEAN, STD, Decoder, SegFormer, create_model
 from training.recipe import recipe_from
@@ -134,8 +135,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='python -m training.export', description=__doc__)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('model', type=Path)
-    parser.add_argument('--height', type=int, default=INPUT_SIZE[0])
-    parser.add_argument('--width', type=int, default=INPUT_SIZE[1])
+    parser.add_argument('--height', type=whole(32), default=INPUT_SIZE[0])
+    parser.add_argument('--width', type=whole(32), default=INPUT_SIZE[1])
     parser.add_argument('--static', action='store_true', help='fix the batch at 1 and the size')
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     size = (options.height, options.width)

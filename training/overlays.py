@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from segformer_ros.argument_types import whole
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import load_model_spec
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('model', type=Path)
     parser.add_argument('out', type=Path)
     parser.add_argument('folders', type=Path, nargs='+')
-    parser.add_argument('--count', type=int, default=6, help='frames of each folder')
+    parser.add_argument('--count', type=whole(1), default=6, help='frames of each folder')
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     cv2.imwrite(str(options.out), sheet(options.model, options.folders, options.count))
     return 0

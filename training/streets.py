@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from segformer_ros.argument_types import whole
 from segformer_ros.street import random_drive
 from training.recipe import StreetSource
 
@@ -70,12 +71,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(prog='python -m training.streets', description=__doc__)
     parser.add_argument('folder', type=Path)
-    parser.add_argument('--first-seed', type=int, default=900_000)
-    parser.add_argument('--drives', type=int, default=200)
-    parser.add_argument('--frames-per-drive', type=int, default=1)
-    parser.add_argument('--height', type=int, default=360)
-    parser.add_argument('--width', type=int, default=480)
-    parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--first-seed', type=whole(0), default=900_000)
+    parser.add_argument('--drives', type=whole(1), default=200)
+    parser.add_argument('--frames-per-drive', type=whole(1), default=1)
+    parser.add_argument('--height', type=whole(32), default=360)
+    parser.add_argument('--width', type=whole(32), default=480)
+    parser.add_argument('--workers', type=whole(1), default=1)
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     source = StreetSource(
         options.drives,
