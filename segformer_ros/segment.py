@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
+from segformer_ros.background import Background
 from segformer_ros.camera import Calibration, CameraError, CameraPose
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
@@ -23,7 +24,7 @@ from segformer_ros.drivable import (
     DrivableConfig,
     check_image_size,
 )
-from segformer_ros.engines import Engine, Wanted
+from segformer_ros.engines import Engine, EngineError, Outcome, Wanted
 from segformer_ros.engines.fit import STRIDE, fit_frame
 from segformer_ros.frame import Frame
 from segformer_ros.metrics import percentiles
@@ -31,6 +32,7 @@ from segformer_ros.recording import RecordingError
 from segformer_ros.result_bag import ResultBag
 from segformer_ros.results import ResultFolder, SegmentedView, draw_overlay, empty_folder
 from segformer_ros.segmentation import Segmentation
+from segformer_ros.segmented_entries import segmented_entries
 from segformer_ros.sources import Source, SourceFrame
 from segformer_ros.sources.read_ahead import read_ahead
 from segformer_ros.summary import RunScore, RunSummary
@@ -91,7 +93,7 @@ class SegmentRun:
         self._score = RunScore(self._class_map, merged)
         self._milliseconds: List[float] = []
         self._began = perf_counter()
-        self._broken = 0
+        self._frames = self._broken = 0
         self._masks = empty_folder(folder / 'masks')
         with ExitStack() as opened:
             self._results = opened.enter_context(
@@ -110,36 +112,51 @@ class SegmentRun:
     def __exit__(self, *error: Any) -> None:
         self._open.close()
 
-    def run(self, on_entry: Callable[[SourceFrame], None]) -> None:
-        """Segment all frames; `on_entry` is told of each entry when it is done with."""
-        for entry in read_ahead(self._source.frames()):
-            if entry.frame is None:
-                self._broken += 1
-            else:
-                self._segment(entry, entry.frame)
-            on_entry(entry)
+    def run(self, on_frame: Callable[[str], object]) -> None:
+        """Segment all frames; what comes out is written while the next are segmented.
+
+        on_frame: told of each that is done with what is wrong with it, '' for nothing.
+        """
+        entries = read_ahead(self._source.frames())
+        with Background('results') as background:
+            for segmented in segmented_entries(entries, [self._engine], self._wanted):
+                background.submit(self._finish, on_frame, *segmented)
 
     def summary(self) -> RunSummary:
         """Figures of the frames so far."""
-        count = len(self._milliseconds)
+        segmented = len(self._milliseconds)
         latency = percentiles(self._milliseconds)
         return RunSummary(
             source=self._source.name,
-            frames_in=count,
-            frames_segmented=count,
+            frames_in=self._frames,
+            frames_segmented=segmented,
             frames_broken=self._broken,
             latency_ms={'p50': latency.p50, 'p99': latency.p99},
-            fps=count / (perf_counter() - self._began),
+            fps=segmented / (perf_counter() - self._began),
             model=self._engine.spec.path.name,
             engine=self._engine.facts(),
             miou=self._score.miou,
             iou=self._score.iou,
         )
 
-    def _segment(self, entry: SourceFrame, frame: Frame) -> None:
-        start = perf_counter()
-        result = self._engine.segment([frame], self._wanted)[0]
-        self._milliseconds.append((perf_counter() - start) * 1e3)
+    def _finish(
+        self, on_frame: Callable[[str], object], entry: SourceFrame, outcomes: Sequence[Outcome]
+    ) -> None:
+        """Count an entry, and write what the engine made of its frame."""
+        error = entry.error
+        if entry.frame is None:
+            self._broken += 1
+        else:
+            self._frames += 1
+            for outcome in outcomes:
+                if isinstance(outcome, EngineError):
+                    error = f'{entry.key}: {outcome}'
+                else:
+                    self._add(entry, entry.frame, outcome)
+        on_frame(error or '')
+
+    def _add(self, entry: SourceFrame, frame: Frame, result: Segmentation) -> None:
+        self._milliseconds.append(result.times.total)
         if entry.labels is not None:
             self._score.update(entry.labels, result.labels)
         path = self._masks / f'{entry.key}.png'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from rosbags.highlevel import AnyReader
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.demo.moments import Recording
-from segformer_ros.engines import create_engine, fake_spec
+from segformer_ros.engines import EngineError, create_engine, fake_spec
+from segformer_ros.engines.fake import FakeEngine
+from segformer_ros.frame import Frame
+from segformer_ros.recording import RecordingError
 from segformer_ros.segment import Camera, SegmentRun
 from segformer_ros.sources import Source, SourceOptions, open_source
 from segformer_ros.summary import RunSummary
@@ -42,13 +46,15 @@ def painted_drive(folder: Path) -> Source:
     return open_source(folder / 'images', SourceOptions(labels=folder / 'labels'))
 
 
-def segment(source: Source, out: Path, camera: Camera = UNKNOWN) -> RunSummary:
+def segment(
+    source: Source, out: Path, camera: Camera = UNKNOWN, on_frame: Callable[[str], object] = len
+) -> RunSummary:
     """Run the fake engine over a source."""
     with (
         create_engine(fake_spec(SIZE), 'fake') as engine,
         SegmentRun(source, engine, out, camera) as segmenting,
     ):
-        segmenting.run(lambda entry: None)
+        segmenting.run(on_frame)
         return segmenting.summary()
 
 
@@ -64,6 +70,35 @@ def test_masks_are_written_and_scored(tmp_path: Path) -> None:
     assert mask is not None
     assert (mask[40, 100], mask[60, 10], mask[5, 5]) == (CAR, ROAD, SKY)
     assert len(open_source(tmp_path / 'out/overlay.mp4')) == 2
+
+
+def test_a_frame_that_the_engine_cannot_segment_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original: Any = FakeEngine._run
+    calls: list[Frame] = []
+
+    def failing_first(self: FakeEngine, frame: Frame) -> Any:
+        calls.append(frame)
+        if len(calls) == 1:
+            raise EngineError('no memory')
+        return original(self, frame)
+
+    monkeypatch.setattr(FakeEngine, '_run', failing_first)
+    told: list[str] = []
+    summary = segment(painted_drive(tmp_path), tmp_path / 'out', on_frame=told.append)
+    assert (summary.frames_in, summary.frames_segmented, summary.frames_dropped) == (2, 1, 1)
+    assert told[:2] == ['0: no memory', '']
+    assert [path.name for path in (tmp_path / 'out/masks').iterdir()] == ['1.png']
+
+
+def test_what_cannot_be_written_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = painted_drive(tmp_path)
+    monkeypatch.setattr(cv2, 'imwrite', lambda *_: False)
+    with pytest.raises(RecordingError, match='cannot write .*masks/0.png; is the disk full'):
+        segment(source, tmp_path / 'out')
 
 
 def lines_of(out: Path) -> list[dict[str, Any]]:

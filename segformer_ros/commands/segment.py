@@ -26,7 +26,7 @@ from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines import UPSAMPLING
 from segformer_ros.errors import EXIT_INTERRUPTED
 from segformer_ros.segment import RESULTS, Camera, SegmentRun
-from segformer_ros.sources import Source, SourceError, SourceFrame, open_source
+from segformer_ros.sources import Source, SourceError, open_source
 
 SUMMARY = (
     'segment a bag, a video or a folder of images into masks, an overlay video, the drivable area '
@@ -92,9 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _segment_all(segmenting: SegmentRun, source: Source) -> None:
     with tqdm(total=len(source), unit='frame', desc='segment') as bar:
 
-        def advance(entry: SourceFrame) -> None:
-            if entry.error:
-                bar.write(entry.error, file=sys.stderr)
+        def advance(fault: str) -> None:
+            if fault:
+                bar.write(fault, file=sys.stderr)
             bar.update()
 
         segmenting.run(advance)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import tee
+from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import (
     Any,
     Callable,
@@ -16,25 +16,23 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
-    TypeVar,
 )
 
 import numpy as np
 
+from segformer_ros.background import Background
 from segformer_ros.engines import EngineError, Outcome
 from segformer_ros.evaluation.job import EvaluationJob
 from segformer_ros.evaluation.marking import Marked, Marker, Segmented
 from segformer_ros.evaluation.shards import Shard, ShardResult
 from segformer_ros.evaluation.worst import WorstFrames
-from segformer_ros.frame import Frame
 from segformer_ros.segmentation import Segmentation
+from segformer_ros.segmented_entries import segmented_entries
 from segformer_ros.sources import SourceFrame
 from segformer_ros.sources.read_ahead import read_ahead
 
 AHEAD = 8
-"""Frames that are read ahead, and that are left waiting to be scored."""
-
-ResultT = TypeVar('ResultT')
+"""Frames that are read ahead."""
 
 Progress = Callable[[int], object]
 """Called with the number of frames that were finished since the last call."""
@@ -60,26 +58,24 @@ class Worker:
             job.input_names(self._sources),
             job.mask_folder(),
         )
-        self._engine = job.model.create()
-        self._reference = job.reference.create() if job.reference else None
+        choices = (job.model, job.reference) if job.reference else (job.model,)
+        self._engines = [choice.create() for choice in choices]
         self._reader: Optional[Generator[SourceFrame, None, None]] = None
         self._next: Tuple[int, int] = (-1, 0)  # source and index that the reader gives next
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix='scoring')
-        self._waiting: Deque[Future[Any]] = deque()  # for the scoring thread
+        self._scoring = Background('scoring')
 
     def __enter__(self) -> Worker:
-        self._engine.activate()
-        if self._reference:
-            self._reference.activate()
+        with ExitStack() as opened:
+            for engine in self._engines:
+                opened.enter_context(engine)
+            opened.enter_context(self._scoring)
+            self._open = opened.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         if self._reader:
             self._reader.close()
-        self._thread.shutdown()
-        self._engine.deactivate()
-        if self._reference:
-            self._reference.deactivate()
+        self._open.__exit__(*error)
 
     def score(
         self, shards: Iterable[Shard], progress: Progress = no_progress
@@ -89,21 +85,13 @@ class Worker:
         for shard in shards:
             marks: List[Future[Marked]] = []
             for segmented in self._segmented(self._entries(shard)):
-                marks.append(self._score(self._marker.mark, shard.source, segmented))
+                marks.append(self._scoring.submit(self._marker.mark, shard.source, segmented))
                 progress(1)
-                while len(self._waiting) > AHEAD:
-                    self._waiting.popleft().result()
                 while unfinished and unfinished[0].done():
                     yield unfinished.popleft().result()
-            unfinished.append(self._score(self._finish, shard, marks))
+            unfinished.append(self._scoring.submit(self._finish, shard, marks))
         for future in unfinished:
             yield future.result()
-
-    def _score(self, work: Callable[..., ResultT], *arguments: object) -> Future[ResultT]:
-        """Have something done by the scoring thread, in turn."""
-        future = self._thread.submit(work, *arguments)
-        self._waiting.append(future)
-        return future
 
     def _finish(self, shard: Shard, marks: Sequence[Future[Marked]]) -> ShardResult:
         """What all the shard's frames gave; the next shard is counted from nothing."""
@@ -117,7 +105,7 @@ class Worker:
             matrices=np.array(matrices, np.uint32).reshape(-1, classes, classes + 1),
             counts=scorer.counts(),
             pictures=self._marker.pictures(),
-            facts=self._engine.facts(),
+            facts=self._engines[0].facts(),
         )
         scorer.reset_counts()
         return result
@@ -137,12 +125,12 @@ class Worker:
         if self._reader:
             self._reader.close()
         source = self._sources[shard.source]
-        self._score(self._marker.scorer.begin, self._job.camera(source))
+        self._scoring.submit(self._marker.scorer.begin, self._job.camera(source))
         self._next = (shard.source, max(0, shard.start - 1))
         self._reader = read_ahead(source.frames(self._next[1]), AHEAD)
         before = self._read() if shard.start else None
         for segmented in self._segmented(iter([before] if before else [])):
-            self._score(self._marker.follow, segmented)
+            self._scoring.submit(self._marker.follow, segmented)
 
     def _read(self) -> Optional[SourceFrame]:
         assert self._reader is not None
@@ -153,37 +141,15 @@ class Worker:
 
     def _segmented(self, entries: Iterator[SourceFrame]) -> Iterator[Segmented]:
         """Each entry with what the engine, and the reference, made of it."""
-        read: Deque[SourceFrame] = deque()
-        for mask, truth in self._outcomes(_frames(entries, read)):
-            yield from _without_frame(read)
-            yield _joined(read.popleft(), mask, truth)
-        yield from _without_frame(read)
-
-    def _outcomes(self, frames: Iterator[Frame]) -> Iterator[Tuple[Outcome, Optional[Outcome]]]:
-        """What the engine, and the reference, made of each frame."""
-        if self._reference is None:
-            return ((mask, None) for mask in self._engine.stream(frames, self._wanted))
-        ours, theirs = tee(frames)
-        masks = self._engine.stream(ours, self._wanted)
-        return zip(masks, self._reference.stream(theirs, self._wanted))
+        for entry, outcomes in segmented_entries(entries, self._engines, self._wanted):
+            yield _joined(entry, *outcomes)
 
 
-def _frames(entries: Iterator[SourceFrame], read: Deque[SourceFrame]) -> Iterator[Frame]:
-    """The frames of entries, all of which are noted as read."""
-    for entry in entries:
-        read.append(entry)
-        if entry.frame is not None:
-            yield entry.frame
-
-
-def _without_frame(read: Deque[SourceFrame]) -> Iterator[Segmented]:
-    """The entries that come before the next frame."""
-    while read and read[0].frame is None:
-        entry = read.popleft()
-        yield Segmented(entry, None, None, entry.error or 'no image')
-
-
-def _joined(entry: SourceFrame, mask: Outcome, truth: Optional[Outcome]) -> Segmented:
+def _joined(
+    entry: SourceFrame, mask: Optional[Outcome] = None, truth: Optional[Outcome] = None
+) -> Segmented:
+    if mask is None:
+        return Segmented(entry, None, None, entry.error or 'no image')
     for outcome in (mask, truth):
         if isinstance(outcome, EngineError):
             return Segmented(entry, None, None, str(outcome))
