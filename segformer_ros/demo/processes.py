@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import subprocess
 import sys
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Union
 
 import numpy as np
+
+_PR_SET_PDEATHSIG = 1
+"""The option of prctl(2) that asks for a signal when the parent ends."""
 
 Value = Union[bool, int, float, str]
 
@@ -30,7 +34,10 @@ class NodeCommand(NamedTuple):
     @property
     def arguments(self) -> List[str]:
         """The command line."""
-        code = f'from segformer_ros.node.{self.module} import main; main()'
+        code = (
+            f'from {end_with_parent.__module__} import end_with_parent; end_with_parent(); '
+            f'from segformer_ros.node.{self.module} import main; main()'
+        )
         arguments = [sys.executable, '-c', code, '--ros-args', '--log-level', self.log_level]
         for file in self.files:
             arguments += ['--params-file', file]
@@ -43,7 +50,7 @@ class Nodes:
     """Starts nodes and ends them all at the end of its context, the last started first.
 
     Each node is a session of its own: Ctrl-C reaches this process alone, which then ends them in
-    order, so that what they write is whole.
+    order, so that what they write is whole. A second Ctrl-C ends them at once.
     """
 
     def __init__(self) -> None:
@@ -53,8 +60,13 @@ class Nodes:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        for name in reversed(list(self._running)):
-            self.end(name)
+        try:
+            for name in reversed(list(self._running)):
+                self.end(name)
+        except KeyboardInterrupt:
+            for process in self._running.values():
+                process.kill()
+            raise
 
     def start(self, name: str, command: NodeCommand) -> None:
         """Start a node under a name."""
@@ -81,6 +93,11 @@ class Nodes:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 continue
+
+
+def end_with_parent() -> None:
+    """Have this process interrupted when the one that started it is gone, however that ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _yaml(value: Value) -> str:

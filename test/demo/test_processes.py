@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,21 @@ STUBBORN = """
 import pathlib, signal, sys, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 pathlib.Path(sys.argv[1]).touch()
+time.sleep(60)
+"""
+
+
+STARTS_ONE = """
+import subprocess, sys, time
+code = (
+    'import pathlib, sys, time\\n'
+    'from segformer_ros.demo.processes import end_with_parent\\n'
+    'end_with_parent()\\n'
+    'pathlib.Path(sys.argv[1]).touch()\\n'
+    'try:\\n    time.sleep(60)\\n'
+    'except KeyboardInterrupt:\\n    pathlib.Path(sys.argv[1] + "ended").touch()\\n'
+)
+subprocess.Popen([sys.executable, '-c', code, sys.argv[1]], start_new_session=True)
 time.sleep(60)
 """
 
@@ -115,3 +131,30 @@ def test_an_error_leaves_no_process_behind() -> None:
     with pytest.raises(RuntimeError, match='stop'):
         fails()
     assert started[0].poll() is not None
+
+
+def test_a_second_ctrl_c_ends_all_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(nodes: Nodes, name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Nodes, 'end', interrupted)
+    nodes = Nodes()
+    for name in 'ab':
+        nodes.start(name, Script(STUBBORN, {'file': str(tmp_path / name)}))
+        wait_for_file(tmp_path / name)
+    with pytest.raises(KeyboardInterrupt):
+        nodes.__exit__()
+    assert [wait_for_code(nodes, name) for name in 'ab'] == [-signal.SIGKILL] * 2
+
+
+def test_a_node_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    file = tmp_path / 'node'
+    parent = subprocess.Popen([sys.executable, '-c', STARTS_ONE, str(file)])
+    wait_for_file(file)
+    parent.kill()
+    parent.wait()
+    wait_for_file(tmp_path / 'nodeended')
+
+
+def test_nodes_of_the_demo_end_with_it() -> None:
+    assert 'end_with_parent()' in NodeCommand('replay_node', {}).arguments[2]
