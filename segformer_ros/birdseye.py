@@ -129,17 +129,10 @@ class BirdsEye:
         reach = area.corridor.distance
         if math.isinf(reach):
             return 'corridor: nothing seen'
-        return (
-            f'corridor: {reach:.1f} m, {class_name(self._class_map, area.corridor.blocking_class)}'
-        )
+        return f'corridor: {reach:.1f} m, {self._class_map.name_of(area.corridor.blocking_class)}'
 
     def _color(self, class_id: int) -> Tuple[int, int, int]:
         return class_color(self._class_map, class_id)
-
-
-def class_name(class_map: ClassMap, class_id: int) -> str:
-    """Name of a class id; 'unknown' for one that the map does not have."""
-    return class_map.names[class_id] if class_id < len(class_map) else 'unknown'
 
 
 def class_color(class_map: ClassMap, class_id: int) -> Tuple[int, int, int]:

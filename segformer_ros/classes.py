@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence, Tuple, Union
@@ -69,6 +69,10 @@ class ClassMap:
         """Class names, indexed by train id."""
         return tuple(entry.name for entry in self.classes)
 
+    def name_of(self, value: int) -> str:
+        """Name of a mask's value; 'unknown' for one that is no class."""
+        return self.classes[value].name if 0 <= value < len(self.classes) else 'unknown'
+
     def ids(self, *names: str) -> Tuple[int, ...]:
         """Train ids of the named classes; raises ClassMapError for a name it does not have."""
         self._check_names(names, 'request')
@@ -105,8 +109,8 @@ def load_class_map(source: Union[str, Path]) -> ClassMap:
     """Read a class map: a shipped preset's name, a yaml file, or a labels.txt.
 
     A labels.txt holds one name a line in train-id order (or all names separated by `;`, as
-    DeepStream writes it). Classes without a colour get that of Cityscapes where they carry a name
-    of it, else one of evenly spread hue.
+    DeepStream writes it). Classes without a colour or a group get those of Cityscapes where they
+    carry a name of it; others a colour of evenly spread hue.
     """
     path = Path(source)
     if not path.suffix and not path.exists():
@@ -153,13 +157,12 @@ def _from_yaml(text: str, path: Path) -> ClassMap:
 
 
 def _read_class(entry: Mapping[str, Any], count: int) -> SegClass:
-    train_id, name = int(entry['train_id']), str(entry['name'])
-    return SegClass(
-        train_id=train_id,
-        name=name,
-        color=_color(entry['color']) if 'color' in entry else _own_color(name, train_id, count),
+    own = _class_of_name(int(entry['train_id']), str(entry['name']), count)
+    return replace(
+        own,
+        color=_color(entry['color']) if 'color' in entry else own.color,
         label_id=int(entry.get('label_id', -1)),
-        group=str(entry.get('group', '')),
+        group=str(entry.get('group', own.group)),
     )
 
 
@@ -173,17 +176,7 @@ def _color(value: Sequence[int]) -> Tuple[int, int, int]:
 def _from_labels(text: str, path: Path) -> ClassMap:
     names = [name.strip() for name in text.replace(';', '\n').splitlines() if name.strip()]
     cityscapes = load_class_map('cityscapes')
-    known = {entry.name: entry for entry in cityscapes.classes}
-    classes = tuple(
-        SegClass(
-            train_id=index,
-            name=name,
-            color=_own_color(name, index, len(names)),
-            label_id=known[name].label_id if name in known else -1,
-            group=known[name].group if name in known else '',
-        )
-        for index, name in enumerate(names)
-    )
+    classes = tuple(_class_of_name(index, name, len(names)) for index, name in enumerate(names))
     groups = {
         group: members
         for group, members in cityscapes.drivable.items()
@@ -192,14 +185,19 @@ def _from_labels(text: str, path: Path) -> ClassMap:
     return ClassMap(path.stem, classes, groups)
 
 
-def _own_color(name: str, index: int, count: int) -> Tuple[int, int, int]:
-    """Colour of a class that is given none: Cityscapes' for its names, else by its place."""
-    return _cityscapes_colors().get(name, spread_color(index, count))
+def _class_of_name(train_id: int, name: str, count: int) -> SegClass:
+    """The class of Cityscapes of this name, else one of a colour by its place among `count`."""
+    known = _cityscapes_by_name().get(name)
+    if known:
+        return replace(known, train_id=train_id)
+    return SegClass(train_id, name, spread_color(train_id, count))
 
 
 @lru_cache(maxsize=None)
-def _cityscapes_colors() -> Dict[str, Tuple[int, int, int]]:
-    return {entry.name: entry.color for entry in load_class_map('cityscapes').classes}
+def _cityscapes_by_name() -> Dict[str, SegClass]:
+    data = yaml.safe_load(_preset_path('cityscapes').read_text(encoding='utf-8'))
+    entries = (SegClass(**{**entry, 'color': _color(entry['color'])}) for entry in data['classes'])
+    return {entry.name: entry for entry in entries}
 
 
 def spread_color(index: int, count: int) -> Tuple[int, int, int]:

@@ -199,7 +199,6 @@ def area_line(key: str, area: DrivableArea, class_map: ClassMap) -> Dict[str, An
     Pixels, metres and radians; null is not known, 'inf' nothing. A `boundary_row` is null where
     nothing blocks. What is in metres is null as a whole where `calibrated` is false.
     """
-    names = class_map.names
     return {
         'key': key,
         'stamp': area.stamp.ns / 1e9,
@@ -210,14 +209,14 @@ def area_line(key: str, area: DrivableArea, class_map: ClassMap) -> Dict[str, An
         'corridor': {
             'width': _number(area.corridor.width),
             'distance': _number(area.corridor.distance),
-            'blocked_by': _class_name(area.corridor.blocking_class, names),
+            'blocked_by': _class_name(area.corridor.blocking_class, class_map),
         },
         'column': [_number(value) for value in area.column],
         'boundary_row': [None if row == ROW_NONE else int(row) for row in area.boundary_row],
         'bearing': _metres(area, area.bearing),
         'free_distance': _metres(area, area.free_distance),
         'distance_sigma': _metres(area, area.distance_sigma),
-        'blocked_by': [_class_name(value, names) for value in area.blocking_class],
+        'blocked_by': [_class_name(value, class_map) for value in area.blocking_class],
     }
 
 
@@ -232,5 +231,5 @@ def _number(value: float) -> Any:
     return 'inf' if value > 0 else None
 
 
-def _class_name(train_id: int, names: Tuple[str, ...]) -> Optional[str]:
-    return None if train_id == CLASS_NONE else names[train_id]
+def _class_name(train_id: int, class_map: ClassMap) -> Optional[str]:
+    return None if train_id == CLASS_NONE else class_map.name_of(train_id)

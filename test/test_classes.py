@@ -94,3 +94,30 @@ def test_unknown_preset_names_those_there_are() -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClassMapError, match='cannot read class map .*gone.yaml'):
         load_class_map(tmp_path / 'gone.yaml')
+
+
+@pytest.mark.parametrize('preset', ['cityscapes', 'ade20k', 'mapillary'])
+def test_every_preset_knows_sky_people_and_vehicles(preset: str) -> None:
+    """The drivable area asks for these groups."""
+    groups = {entry.name: entry.group for entry in load_class_map(preset).classes}
+    wanted = {'sky': 'sky', 'person': 'human', 'car': 'vehicle', 'pole': 'object', 'road': 'flat'}
+    assert {name: groups[name] for name in wanted} == wanted
+
+
+def test_a_class_without_a_group_has_that_of_its_name(tmp_path: Path) -> None:
+    file = tmp_path / 'yard.yaml'
+    file.write_text(
+        'classes:\n- {train_id: 0, name: sky}\n- {train_id: 1, name: lava}\n'
+        '- {train_id: 2, name: person, group: mine}\n'
+    )
+    classes = load_class_map(file).classes
+    assert [(entry.group, entry.label_id) for entry in classes] == [
+        ('sky', -1), ('', -1), ('mine', -1)
+    ]  # fmt: skip
+
+
+def test_a_value_that_is_no_class_is_unknown() -> None:
+    cityscapes = load_class_map('cityscapes')
+    assert [cityscapes.name_of(value) for value in (0, 18, 19, 255)] == [
+        'road', 'bicycle', 'unknown', 'unknown'
+    ]  # fmt: skip
