@@ -6,14 +6,19 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from segformer_ros.errors import reason
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.metrics.document import SCHEMA
 
-LOWER_IS_BETTER = ('false_free', 'false_blocked', 'ece', 'flicker', 'bias', 'mean_error', 'p95')
-"""Last parts of the names of scores that are better when they are lower."""
+LOWER_IS_BETTER = frozenset(
+    (
+        *('false_free', 'false_blocked', 'ece', 'flicker', 'class_flicker'),
+        *('bias', 'mean_error', 'p50', 'p95', 'noted'),
+    )
+)
+"""Parts of the names of scores that are better when they are lower; of a bias, when it is less."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def find_score(metrics: Mapping[str, Any], name: str) -> Optional[float]:
 
 def lower_is_better(name: str) -> bool:
     """Whether a smaller value of this score is the better one."""
-    return name.rpartition('.')[2] in LOWER_IS_BETTER
+    return not LOWER_IS_BETTER.isdisjoint(name.split('.'))
 
 
 def broken_limits(metrics: Mapping[str, Any], limits: Tuple[Limit, ...]) -> List[str]:
@@ -99,17 +104,17 @@ def _broken_limit(metrics: Mapping[str, Any], limit: Limit) -> str:
     score = find_score(metrics, limit.name)
     if score is None:
         return f'{limit.name} was not measured; the gate asks for {limit.value:g}'
-    outside, words = _COMPARED[lower_is_better(limit.name)]
-    if not outside(score, limit.value):
+    if _cost(limit.name, score) <= _cost(limit.name, limit.value):
         return ''
-    return f'{limit.name} is {score:.4f}, {words} {limit.value:g}'
+    side = 'above' if lower_is_better(limit.name) else 'below'
+    return f'{limit.name} is {score:.4f}, {side} the gate of {limit.value:g}'
 
 
 def _broken_drop(metrics: Mapping[str, Any], baseline: Mapping[str, Any], drop: Limit) -> str:
     score, before = find_score(metrics, drop.name), find_score(baseline, drop.name)
     if score is None or before is None:
         return f'{drop.name} was not measured in both runs; it may drop by {drop.value:g}'
-    lost = score - before if lower_is_better(drop.name) else before - score
+    lost = _cost(drop.name, score) - _cost(drop.name, before)
     if lost <= drop.value:
         return ''
     return (
@@ -118,11 +123,11 @@ def _broken_drop(metrics: Mapping[str, Any], baseline: Mapping[str, Any], drop: 
     )
 
 
-_COMPARED: Mapping[bool, Tuple[Callable[[float, float], bool], str]] = {
-    False: (lambda score, limit: score < limit, 'below the gate of'),
-    True: (lambda score, limit: score > limit, 'above the gate of'),
-}
-"""By whether lower is better: what breaks a limit, and how it is said."""
+def _cost(name: str, value: float) -> float:
+    """A score as a number that is better when it is lower."""
+    if not lower_is_better(name):
+        return -value
+    return abs(value) if name.endswith('bias') else value
 
 
 def _score_names(metrics: Mapping[str, Any]) -> List[str]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,32 @@ def test_each_broken_limit_is_a_line() -> None:
         'miou is 0.5000, below the gate of 0.6',
         'iou.road is 0.9500, below the gate of 0.96',
         'false_free is 0.0200, above the gate of 0.01',
+    ]
+
+
+@pytest.mark.parametrize(
+    'name', ['drivable.metres.p50', 'class_flicker.road', 'class_flicker.traffic sign']
+)
+def test_what_is_better_when_lower(name: str) -> None:
+    """Wherever in the name it stands."""
+    metrics: Any = 0.4
+    for part in reversed(name.split('.')):
+        metrics = {part: metrics}
+    assert broken_limits(metrics, (Limit(name, 0.5),)) == []
+    assert broken_limits(metrics, (Limit(name, 0.3),)) == [
+        f'{name} is 0.4000, above the gate of 0.3'
+    ]
+
+
+def test_a_bias_counts_to_either_side() -> None:
+    metrics, baseline = ({'drivable': {'metres': {'bias': bias}}} for bias in (-0.4, 0.1))
+    name = 'drivable.metres.bias'
+    assert broken_limits(metrics, (Limit(name, 0.5),)) == []
+    assert broken_limits(metrics, (Limit(name, 0.3),)) == [
+        f'{name} is -0.4000, above the gate of 0.3'
+    ]
+    assert broken_drops(metrics, baseline, (Limit(name, 0.2),)) == [
+        f'{name} went from 0.1000 to -0.4000, worse by 0.3000; at most 0.2 is allowed'
     ]
 
 
