@@ -8,10 +8,11 @@ from pathlib import Path
 _BLOCK = 1 << 20
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+def file_hash(*paths: Path) -> str:
+    """SHA-256 of the files' bytes, one file behind the other, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open('rb') as file:
-        for block in iter(lambda: file.read(_BLOCK), b''):
-            digest.update(block)
+    for path in paths:
+        with path.open('rb') as file:
+            for block in iter(lambda: file.read(_BLOCK), b''):
+                digest.update(block)
     return digest.hexdigest()

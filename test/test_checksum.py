@@ -16,3 +16,10 @@ def test_the_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
     longer = file_hash(file)
     file.write_bytes(b'a' * 1_000_000 * 2 + b'b' * 1_000_000)
     assert file_hash(file) != longer
+
+
+def test_files_are_taken_one_behind_the_other(tmp_path: Path) -> None:
+    parts = [tmp_path / 'first', tmp_path / 'second', tmp_path / 'both']
+    for part, content in zip(parts, (b'a', b'bc', b'abc'), strict=True):
+        part.write_bytes(content)
+    assert file_hash(*parts[:2]) == file_hash(parts[2])

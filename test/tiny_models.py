@@ -30,6 +30,7 @@ __all__ = [
     'Export',
     'export_network',
     'painting',
+    'save_external_network',
     'save_network',
 ]
 
@@ -93,6 +94,17 @@ def save_network(path: Path, size: tuple[int, int] = (64, 128), export: Export =
     """Write the palette network to a file."""
     onnx.save(export_network(size, export), str(path))
     return path
+
+
+def save_external_network(path: Path) -> None:
+    """Write the network with its weights in `weights.bin` beside it."""
+    onnx.save(
+        export_network((64, 128)),
+        str(path),
+        save_as_external_data=True,
+        location='weights.bin',
+        size_threshold=0,
+    )
 
 
 def _input_nodes(export: Export) -> tuple[list[NodeProto], str]:

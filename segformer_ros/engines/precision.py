@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple
 
-from segformer_ros.checksum import file_hash
 from segformer_ros.engines.base import EngineError
 from segformer_ros.model import ModelSpec
+from segformer_ros.model.files import model_hash
 
 PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
 
@@ -25,11 +25,12 @@ class Candidate(NamedTuple):
 
 
 def has_fast_int8(sm: int) -> bool:
-    """Whether a GPU multiplies INT8 faster than FP16: not Maxwell (Jetson Nano), GP100 or TX2.
+    """Whether a GPU multiplies INT8 faster than FP16: not Maxwell (Jetson Nano), GP100, TX2, V100.
 
-    Dot products of four bytes came with sm_61; sm_62 is without them.
+    Dot products of four bytes came with sm_61; sm_62 is without them, and the tensor cores of
+    sm_70, which take FP16 alone, are faster than they.
     """
-    return sm >= 61 and sm != 62
+    return sm >= 61 and sm not in (62, 70)
 
 
 def has_fast_fp16(sm: int) -> bool:
@@ -82,7 +83,7 @@ def find_quantized(model: Path) -> Tuple[Optional[Path], str]:
     if not path.is_file():
         return None, f'{path} does not exist; {how}'
     metadata = _metadata(path)
-    if metadata.get(SOURCE_HASH) != file_hash(model):
+    if metadata.get(SOURCE_HASH) != model_hash(model):
         return None, f'{path} was not made from this model; {how}'
     if metadata.get(GATE) != 'passed':
         return None, f'{path} did not pass its accuracy gate; {how}'

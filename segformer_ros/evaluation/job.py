@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from segformer_ros.camera import Calibration, CameraPose
-from segformer_ros.checksum import file_hash
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
+from segformer_ros.engines.precision import quantized_path, require_quantized
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.predictions import Predictions
 from segformer_ros.evaluation.worst import WINDOW
 from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model.files import ONNX_SUFFIX, model_files, model_hash
 from segformer_ros.sources import Source, SourceOptions, open_source
 from segformer_ros.sources.cityscapes import is_cityscapes
 
@@ -48,6 +49,14 @@ class ModelChoice:
     def create(self) -> Engine:
         """The engine, not yet active."""
         return create_engine(self.spec(), self.engine, self.options)
+
+    def files(self) -> List[Path]:
+        """Files that decide what the engine computes: the model's and its INT8 version."""
+        if self.engine == 'fake':
+            return []
+        spec = self.spec()
+        files = [*model_files(spec.path), quantized_path(spec.path), spec.engine_file]
+        return [file for file in files if file is not None and file.is_file()]
 
 
 @dataclass(frozen=True)
@@ -136,16 +145,24 @@ class EvaluationJob:
         return Predictions(Path(self.predictions), self.model.spec().class_map)
 
     @property
+    def choices(self) -> Tuple[ModelChoice, ...]:
+        """The model, and the reference where there is one."""
+        return (self.model, self.reference) if self.reference else (self.model,)
+
+    @property
     def wanted(self) -> Wanted:
         """What is wanted of the engine."""
         return Wanted(confidence=True, upsampling=self.upsampling)
 
     def fingerprint(self) -> str:
-        """Hash of the settings and of the files' names, sizes and times: the key of what is kept.
+        """Hash of the settings, of what the models' files say, and of all files' sizes and times.
 
-        Recordings are too long to be read twice for a hash of their content.
+        It is the key of what is kept of an interrupted run. Recordings are too long to be read
+        twice for a hash of their content.
         """
         digest = hashlib.sha256(repr(asdict(self)).encode())
+        for choice in self.choices:
+            digest.update(repr(choice.spec()).encode())
         for path in self._files():
             status = path.stat()
             digest.update(f'{path}:{status.st_size}:{status.st_mtime_ns}\n'.encode())
@@ -154,9 +171,8 @@ class EvaluationJob:
     def _files(self) -> List[Path]:
         places = [Path(path) for path in self.inputs]
         places += [Path(self.sources.labels)] if self.sources.labels else []
-        for choice in (self.model, self.reference):
-            if choice is not None and choice.engine != 'fake':
-                places.append(choice.spec().path)
+        for choice in self.choices:
+            places += choice.files()
         files: List[Path] = []
         for place in places:
             files += sorted(place.rglob('*')) if place.is_dir() else [place]
@@ -179,5 +195,6 @@ def describe(choice: ModelChoice, upsampling: str) -> Dict[str, str]:
     if choice.options.inference == 'slide':
         facts['slide_stride'] = str(choice.options.slide_stride or 'default')
     if spec.path.is_file():
-        facts['sha256'] = file_hash(spec.path)
+        int8 = choice.options.precision == 'int8' and spec.path.suffix == ONNX_SUFFIX
+        facts['sha256'] = model_hash(require_quantized(spec.path) if int8 else spec.path)
     return facts

@@ -58,8 +58,7 @@ class Worker:
             job.input_names(self._sources),
             job.mask_folder(),
         )
-        choices = (job.model, job.reference) if job.reference else (job.model,)
-        self._engines = [choice.create() for choice in choices]
+        self._engines = [choice.create() for choice in job.choices]
         self._reader: Optional[Generator[SourceFrame, None, None]] = None
         self._next: Tuple[int, int] = (-1, 0)  # source and index that the reader gives next
         self._scoring = Background('scoring')

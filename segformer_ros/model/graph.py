@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from segformer_ros.errors import reason
+from segformer_ros.model.files import external_data
 from segformer_ros.model.spec import ModelError
 
 _LFS_POINTER = b'version https://git-lfs'
@@ -102,7 +103,7 @@ def _load(path: Path) -> Any:
 
 def _check_external_data(path: Path, graph: Any) -> None:
     for tensor in graph.initializer:
-        entries = {entry.key: entry.value for entry in tensor.external_data}
+        entries = external_data(tensor)
         if 'location' not in entries:
             continue
         file = path.parent / entries['location']

@@ -154,7 +154,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
             self._score(pair, tally)
         folder = Path(self.settings.output)
         source = InputFacts('live', tally.frames, self._problems)
-        model = {'model': Path(self._engine.get('model', '')).name, **self._engine}
+        model = {**self._engine, 'model': Path(self._engine.get('model', '')).name}
         metrics = metrics_document(
             self._scorer.classes, self._scorer.compute(), tally, [source], model
         )

@@ -7,11 +7,11 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequ
 
 import numpy as np
 
-from segformer_ros.checksum import file_hash
 from segformer_ros.engines.fit import fit_frame, place
 from segformer_ros.engines.precision import GATE, SOURCE_HASH
 from segformer_ros.engines.trt.network import load_model
 from segformer_ros.model import ModelSpec
+from segformer_ros.model.files import model_hash
 from segformer_ros.quantization.gate import Gate, Judge, Verdict
 from segformer_ros.quantization.qdq import (
     QuantizationError,
@@ -190,7 +190,7 @@ class _Search:
     def _mark(self, model: Any, passed: bool) -> None:
         """Write into the model what it was made from and whether it may be used unasked."""
         entries = {entry.key: entry.value for entry in model.metadata_props}
-        entries[SOURCE_HASH] = file_hash(self._spec.path)
+        entries[SOURCE_HASH] = model_hash(self._spec.path)
         entries[GATE] = 'passed' if passed else 'failed'
         del model.metadata_props[:]
         for key, value in entries.items():

@@ -12,7 +12,15 @@ import pytest
 from onnx import TensorProto, helper
 
 from segformer_ros.model import ModelError, load_model_spec
-from tiny_models import HUGGINGFACE, OWN, TAO5, TAO6, export_network, save_network
+from tiny_models import (
+    HUGGINGFACE,
+    OWN,
+    TAO5,
+    TAO6,
+    export_network,
+    save_external_network,
+    save_network,
+)
 
 
 def truncated(path: Path) -> None:
@@ -36,18 +44,8 @@ def without_network(path: Path) -> None:
     path.write_bytes(helper.make_model(helper.make_graph([], 'none', [], [])).SerializeToString())
 
 
-def save_external(path: Path) -> None:
-    onnx.save(
-        export_network((64, 128)),
-        str(path),
-        save_as_external_data=True,
-        location='weights.bin',
-        size_threshold=0,
-    )
-
-
 def external_data_missing(path: Path) -> None:
-    save_external(path)
+    save_external_network(path)
     (path.parent / 'weights.bin').unlink()
 
 
@@ -148,7 +146,7 @@ def lfs_pointer(path: Path) -> None:
 
 
 def external_data_cut_short(path: Path) -> None:
-    save_external(path)
+    save_external_network(path)
     weights = path.parent / 'weights.bin'
     weights.write_bytes(weights.read_bytes()[:-100])
 

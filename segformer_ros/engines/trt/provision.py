@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from segformer_ros.engines.trt.half import to_half
 from segformer_ros.engines.trt.inspector import read_inspector
 from segformer_ros.engines.trt.network import Network, tensorrt_network
 from segformer_ros.model import ModelSpec
+from segformer_ros.model.files import model_hash
 
 REVISION = 1
 """Raised whenever the same ONNX would become another network here; part of every cache key."""
@@ -127,7 +127,7 @@ def engine_key(
     """What the cached engine must agree with."""
     height, width = spec.size
     return EngineKey(
-        model=_hash_with_weights(model),
+        model=model_hash(model),
         library=library.version,
         gpu=f'{gpu.name}, {gpu.processors} multiprocessors',
         sm=gpu.sm,
@@ -222,20 +222,3 @@ def _fastest(provided: List[Provided], timer: Timer) -> Provided:
     )
     chosen = provided[best]
     return replace(chosen, facts={**chosen.facts, 'precision reason': f'fastest here: {measured}'})
-
-
-def _hash_with_weights(model: Path) -> str:
-    """SHA-256 of an ONNX and of the files that its weights lie in."""
-    import onnx
-
-    graph = onnx.load(str(model), load_external_data=False).graph
-    outside = {
-        entry.value
-        for tensor in graph.initializer
-        for entry in tensor.external_data
-        if entry.key == 'location'
-    }
-    digest = hashlib.sha256()
-    for file in (model, *(model.parent / name for name in sorted(outside))):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
