@@ -30,11 +30,11 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
-from segformer_ros.argument_types import number
+from segformer_ros.argument_types import number, size
 from segformer_ros.table import format_table
+from segformer_ros.transport import PROFILE_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[1]
-PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 NO_PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 <profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
   <participant profile_name="defaults" is_default_profile="true"><rtps/></participant>
@@ -44,7 +44,7 @@ SETTLE = 2.0  # seconds after the last frame in which what is under way arrives
 
 
 class Figures(NamedTuple):
-    """What one run gave; ages in engine periods where `periods` says so, else milliseconds."""
+    """What one run gave: frames, ages in milliseconds, memory in MiB."""
 
     sent: int
     received: int
@@ -122,7 +122,8 @@ def run(options: argparse.Namespace) -> Figures:
         if options.default_transport:
             profile = Path(folder, 'defaults.xml')
             profile.write_text(NO_PROFILE)
-        os.environ[PROFILE] = str(profile)
+        for name in PROFILE_VARIABLES:
+            os.environ[name] = str(profile)
         os.environ['ROS_DOMAIN_ID'] = str(random.randint(1, 101))
         watcher = Watcher()
         started = time.monotonic()
@@ -149,7 +150,7 @@ def run(options: argparse.Namespace) -> Figures:
                 '--seconds',
                 str(options.seconds),
                 '--size',
-                options.size,
+                f'{options.size[1]}x{options.size[0]}',
             ],
             stdout=subprocess.PIPE,
             text=True,
@@ -238,7 +239,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         '--rate', type=number(0, above=True), default=30.0, help='of the camera, Hz'
     )
-    parser.add_argument('--size', default='1920x1080', metavar='WxH')
+    parser.add_argument('--size', type=size, default=(1080, 1920), metavar='WxH')
     parser.add_argument('--engine', default='fake')
     parser.add_argument(
         '--delay', type=number(0), default=0.2, help="of the fake engine's calls, s"
@@ -254,13 +255,13 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Run the soak; returns the exit code."""
     options = parse()
-    width, height = (int(side) for side in options.size.split('x'))
+    height, width = options.size
     if options.camera:
         return camera(options.rate, options.seconds, height, width)
     figures = run(options)
     values: dict[str, Any] = figures._asdict()
     rows = [(name.replace('_', ' '), f'{value:g}') for name, value in values.items()]
-    print(format_table(('', f'{options.size} bgr8 at {options.rate:g} Hz'), rows))
+    print(format_table(('', f'{width}x{height} bgr8 at {options.rate:g} Hz'), rows))
     balance = figures.segmented + figures.overtaken + figures.others
     print(f'accounted for: {balance} of {figures.received}')
     if options.json:

@@ -12,11 +12,10 @@ from typing import Iterator, Optional
 
 from segformer_ros.doctor.finding import Finding, Verdict
 from segformer_ros.errors import reason
-from segformer_ros.resources import share_path
+from segformer_ros.transport import profile_variable, shipped_profile
 
 _PART = 'ROS 2'
 
-PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 SHARED_MEMORY = Path('/dev/shm')
 RECEIVE_BUFFER = Path('/proc/sys/net/core/rmem_max')
 
@@ -60,7 +59,7 @@ def examine_ros() -> Iterator[Finding]:
     middleware = _middleware()
     yield Finding(_PART, 'middleware', Verdict.OK, middleware)
     if 'fastrtps' in middleware:
-        yield profile_finding(os.environ.get(PROFILE_VARIABLE))
+        yield profile_finding(os.environ.get(profile_variable()))
         yield _shared_memory()
     elif 'cyclone' in middleware:
         yield _receive_buffer()
@@ -92,11 +91,12 @@ def missing_neighbour(module: str, loss: str, instead: str, wheels: bool) -> Fin
 def profile_finding(profile: Optional[str]) -> Finding:
     """Whether Fast DDS has a shared-memory segment that holds frames."""
     name = 'Fast DDS profile'
-    cure = f'export {PROFILE_VARIABLE}={_shipped_profile()}, for the camera driver too'
+    variable = profile_variable()
+    cure = f'export {variable}={shipped_profile()}, for the camera driver too'
     if not profile:
         return Finding(
             _PART, name, Verdict.WARNING,
-            f'{PROFILE_VARIABLE} is not set: the default segment of 0.5 MB holds no frame, so '
+            f'{variable} is not set: the default segment of 0.5 MB holds no frame, so '
             'most frames of 1080p are lost between processes', cure,
         )  # fmt: skip
     try:
@@ -119,13 +119,6 @@ def _segment_size(profile: Path) -> int:
     tree = ElementTree.parse(profile)
     sizes = [int(e.text or 0) for e in tree.iter() if e.tag.rpartition('}')[2] == 'segment_size']
     return max(sizes, default=0)
-
-
-def _shipped_profile() -> str:
-    try:
-        return str(share_path('config/fastdds.xml'))
-    except FileNotFoundError:
-        return '.../segformer_ros/config/fastdds.xml'
 
 
 def _middleware() -> str:
@@ -163,7 +156,13 @@ def _shared_memory() -> Finding:
 
 
 def _receive_buffer() -> Finding:
-    size = int(RECEIVE_BUFFER.read_text())
+    try:
+        size = int(RECEIVE_BUFFER.read_text())
+    except (OSError, ValueError) as error:
+        return Finding(
+            _PART, 'receive buffer', Verdict.WARNING, f'{RECEIVE_BUFFER} cannot be read: '
+            f'{reason(error)}', 'see doc/transport.md',
+        )  # fmt: skip
     detail = f'net.core.rmem_max is {size / 2**20:.1f} MiB'
     if size < _BUFFER_NEEDED:
         return Finding(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from segformer_ros.node.engine_keeper import EngineState
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.statistics import RECENT, CameraFigures
+from segformer_ros.transport import profile_variable, shipped_profile
 
 TOLERATED_LOSS = 0.005
 """Share of lost frames from which a camera gets a warning."""
@@ -23,11 +24,9 @@ OK, WARN, ERROR, STALE = (
     DiagnosticStatus.STALE,
 )
 
-_PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
-
 _CURES: Dict[str, str] = {
-    'rmw_fastrtps_cpp': f'give the camera driver and this node {_PROFILE}={{profile}}',
-    'rmw_fastrtps_dynamic_cpp': f'give the camera driver and this node {_PROFILE}={{profile}}',
+    'rmw_fastrtps_cpp': 'give the camera driver and this node {profile}',
+    'rmw_fastrtps_dynamic_cpp': 'give the camera driver and this node {profile}',
     'rmw_cyclonedds_cpp': (
         "raise net.core.rmem_max and CycloneDDS' SocketReceiveBufferSize "
         '(doc/transport.md has the lines)'
@@ -113,10 +112,10 @@ def engine_status(node: str, state: EngineState, alive: bool) -> DiagnosticStatu
     return _status(f'{node}: engine', state.facts.get('device', ''), verdict, values)
 
 
-def loss_cure(middleware: str, profile: Optional[str]) -> str:
+def loss_cure(middleware: str) -> str:
     """What to do about frames that are lost on the way, for this middleware."""
     cure = _CURES.get(middleware, f'see doc/transport.md for {middleware}')
-    return cure.format(profile=profile or '.../segformer_ros/config/fastdds.xml')
+    return cure.format(profile=f'{profile_variable()}={shipped_profile()}')
 
 
 def _silence(camera: CameraState) -> str:

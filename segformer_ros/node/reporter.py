@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Sequence
+from typing import Callable, Sequence
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -18,7 +18,6 @@ from segformer_ros.node.diagnostics import (
 )
 from segformer_ros.node.parameters import Settings
 from segformer_ros.node.worker import Worker
-from segformer_ros.resources import share_path
 
 
 class Reporter:
@@ -37,7 +36,7 @@ class Reporter:
         self._streams = streams
         self._settings = settings
         self._idle = idle
-        self._cure = loss_cure(rclpy.get_rmw_implementation_identifier(), _shipped_profile())
+        self._cure = loss_cure(rclpy.get_rmw_implementation_identifier())
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
         self._timer = node.create_timer(settings().diagnostics_period, self.publish)
 
@@ -72,10 +71,3 @@ class Reporter:
             idle=self._idle() or ('' if demand.anything else 'idle: nobody subscribes'),
             uncalibrated=stream.drivable.uncalibrated if demand.drivable else '',
         )
-
-
-def _shipped_profile() -> Optional[str]:
-    try:
-        return str(share_path('config/fastdds.xml'))
-    except FileNotFoundError:
-        return None

@@ -44,11 +44,23 @@ def test_other_profiles_are_told_from_it(
     assert 'config/fastdds.xml' in finding.cure
 
 
-def test_no_profile_is_warned_of() -> None:
+@pytest.mark.parametrize(
+    ('distribution', 'variable'),
+    [
+        ('humble', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        ('jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+        ('rolling', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+    ],
+)
+def test_no_profile_is_warned_of(
+    distribution: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('ROS_DISTRO', distribution)
     finding = profile_finding(None)
     assert finding.verdict is Verdict.WARNING
     assert 'is not set' in finding.detail
-    assert finding.cure.startswith('export FASTRTPS_DEFAULT_PROFILES_FILE=')
+    assert finding.cure.startswith(f'export {variable}=')
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from segformer_ros.node.diagnostics import (
 from segformer_ros.node.engine_keeper import EngineState
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.statistics import CameraFigures, Percentiles
+from segformer_ros.transport import shipped_profile
 
 pytestmark = pytest.mark.ros
 
@@ -127,7 +128,7 @@ def test_engine(failure: str, alive: bool, level: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ('middleware', 'words'),
     [
-        ('rmw_fastrtps_cpp', 'FASTRTPS_DEFAULT_PROFILES_FILE=/share/fastdds.xml'),
+        ('rmw_fastrtps_cpp', f'FASTRTPS_DEFAULT_PROFILES_FILE={shipped_profile()}'),
         ('rmw_cyclonedds_cpp', 'net.core.rmem_max'),
         ('rmw_zenoh_cpp', 'doc/transport.md'),
     ],
@@ -136,4 +137,5 @@ def test_cure_fits_the_middleware(
     monkeypatch: pytest.MonkeyPatch, middleware: str, words: str
 ) -> None:
     monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', '/own/profile.xml')
-    assert words in loss_cure(middleware, '/share/fastdds.xml')
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    assert words in loss_cure(middleware)
