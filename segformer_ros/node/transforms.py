@@ -13,6 +13,7 @@ from segformer_ros.drivable import pose_from_transform
 from segformer_ros.frame import Stamp
 
 _POLL = 0.005  # seconds between two looks for a transform that has not come yet
+_SILENT = 1.0  # seconds; what has not come for so long will not come in the next moment either
 
 
 class PoseError(ValueError):
@@ -26,6 +27,11 @@ class TransformSource(NamedTuple):
     errors: Tuple[Type[Exception], ...]
     listener: Any = None
     """Fills the buffer for as long as it is kept."""
+
+    def close(self) -> None:
+        """Give the listener's subscriptions back; they would keep it alive by themselves."""
+        if self.listener is not None:
+            self.listener.unregister()
 
 
 def listen_to_tf(node: Node) -> Optional[TransformSource]:
@@ -48,9 +54,10 @@ def look_up_pose(
 ) -> CameraPose:
     """Pose of the camera's optical frame in the vehicle frame at a stamp.
 
-    Waits up to `timeout` seconds for the transform, by the steady clock: the buffer's own wait
-    would not end while simulated time stands still. Raises PoseError, or CalibrationError for a
-    transform that no camera over the ground can have.
+    Waits up to `timeout` seconds for a transform that is on its way, by the steady clock: the
+    buffer's own wait would not end while simulated time stands still. Where none is to be
+    expected nothing is waited for, since that would cost each frame of each camera the timeout.
+    Raises PoseError, or CalibrationError for a transform that no camera over the ground can have.
     """
     if not camera_frame:
         raise PoseError('the image has no frame_id, so TF cannot tell where its camera is')
@@ -60,7 +67,8 @@ def look_up_pose(
         try:
             transform = source.buffer.lookup_transform(vehicle_frame, camera_frame, time).transform
         except source.errors as error:
-            if monotonic() + _POLL > deadline:
+            late = monotonic() + _POLL > deadline
+            if late or not _is_coming(source, vehicle_frame, camera_frame, stamp):
                 raise PoseError(
                     f'no transform from {camera_frame} to {vehicle_frame} at the stamp of the '
                     f'image: {error}; publish it, or set drivable.use_tf to false and give the '
@@ -71,3 +79,15 @@ def look_up_pose(
             break
     offset, turn = transform.translation, transform.rotation
     return pose_from_transform((offset.x, offset.y, offset.z), (turn.x, turn.y, turn.z, turn.w))
+
+
+def _is_coming(
+    source: TransformSource, vehicle_frame: str, camera_frame: str, stamp: Stamp
+) -> bool:
+    """Whether the frames' latest transform is a little older than the stamp."""
+    try:
+        latest = source.buffer.lookup_transform(vehicle_frame, camera_frame, Time()).header.stamp
+    except source.errors:
+        return False
+    behind = stamp.ns - (latest.sec * 1_000_000_000 + latest.nanosec)
+    return 0 < behind < _SILENT * 1e9

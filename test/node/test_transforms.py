@@ -86,23 +86,67 @@ def test_missing_transform_says_what_to_do() -> None:
         look_up_pose(transforms, 'base_link', 'camera', STAMP)
 
 
+def moving(latest_ns: int, comes_after: int = 1_000_000) -> Callable[[int], TransformStamped]:
+    """Answers of a buffer whose latest transform is of `latest_ns`.
+
+    comes_after: how often it is asked before the transform of the asked stamp is there.
+    """
+    asked: list[int] = []
+
+    def answer(time: int) -> TransformStamped:
+        message = optical_transform()
+        if time == 0:
+            message.header.stamp = Time(nanoseconds=latest_ns).to_msg()
+            return message
+        asked.append(time)
+        if len(asked) <= comes_after:
+            raise TransformError('extrapolation')
+        return message
+
+    return answer
+
+
 def test_transform_that_comes_a_little_later_is_waited_for() -> None:
-    answers = iter([False, False, True])
-
-    def answer(time: int) -> TransformStamped:
-        if not next(answers):
-            raise TransformError('extrapolation into the future')
-        return optical_transform()
-
-    assert look_up_pose(source(answer), 'base_link', 'camera', STAMP, timeout=1.0).height == 1.5
+    transforms = source(moving(STAMP.ns - 20_000_000, comes_after=2))
+    assert look_up_pose(transforms, 'base_link', 'camera', STAMP, timeout=10.0).height == 1.5
 
 
-def test_transforms_only_from_the_future_give_no_pose() -> None:
-    def answer(time: int) -> TransformStamped:
-        raise TransformError('Lookup would require extrapolation into the past')
+def test_the_wait_has_an_end() -> None:
+    with pytest.raises(PoseError, match='extrapolation'):
+        look_up_pose(
+            source(moving(STAMP.ns - 20_000_000)), 'base_link', 'camera', STAMP, timeout=0.02
+        )
 
-    with pytest.raises(PoseError, match='extrapolation into the past'):
-        look_up_pose(source(answer), 'base_link', 'camera', STAMP, timeout=0.02)
+
+@pytest.mark.parametrize(
+    'answer',
+    [
+        pytest.param(refuse('"camera" does not exist'), id='never published'),
+        pytest.param(moving(STAMP.ns + 1), id='only from the future'),
+        pytest.param(moving(STAMP.ns - 2_000_000_000), id='silent for two seconds'),
+    ],
+)
+def test_what_is_not_on_its_way_is_not_waited_for(
+    answer: Callable[[int], TransformStamped],
+) -> None:
+    """The worker serves all cameras; a wait for each frame would cost them theirs."""
+    transforms = source(answer)
+    with pytest.raises(PoseError):
+        look_up_pose(transforms, 'base_link', 'camera', STAMP, timeout=60.0)
+    assert len(transforms.buffer.asked) == 2
+
+
+def test_a_source_that_is_closed_gives_its_subscriptions_back() -> None:
+    class Listener:
+        closed = 0
+
+        def unregister(self) -> None:
+            self.closed += 1
+
+    listener = Listener()
+    TransformSource(None, (), listener).close()
+    TransformSource(None, ()).close()
+    assert listener.closed == 1
 
 
 def test_image_without_frame_id() -> None:
