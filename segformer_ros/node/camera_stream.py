@@ -97,6 +97,8 @@ class CameraStream:
             deliver(self.name, message)
 
         self._masks.publish_label_info()
+        self.statistics.resumed()
+        self.drivable.open()
         self._subscriptions = [
             self._node.create_subscription(
                 CameraInfo,
@@ -107,15 +109,15 @@ class CameraStream:
             self._subscribe_images(on_image),
         ]
 
-    def stop(self) -> None:
-        """Let no more images in."""
+    def stop(self, reason: str) -> None:
+        """Let no more images in, and take the last drivable area back."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
+        self.drivable.close(reason)
 
     def destroy(self) -> None:
         """Give back everything that the node made for this camera."""
-        self.stop()
         for publisher in (*self._masks.publishers, *self.drivable.publishers):
             self._node.destroy_lifecycle_publisher(publisher)
 

@@ -86,6 +86,7 @@ class DrivableOutput:
         self._estimator = self._make_estimator()
         self._arrived: Optional[Header] = None
         self._segmented: Optional[Header] = None
+        self._closed = False
         self.uncalibrated = ''
         """Why the last frame gave no metres; empty where it did."""
 
@@ -103,6 +104,16 @@ class DrivableOutput:
     def wanted_drivable(self) -> Tuple[int, ...]:
         """Train ids for which the engine may find the blocked rows; empty where it must not."""
         return self._estimator.wanted_drivable
+
+    def open(self) -> None:
+        """Publish what comes from now on."""
+        self._closed = False
+
+    def close(self, reason: str) -> None:
+        """Take the last area back, and publish nothing after that: also not a frame on its way."""
+        with self._publishing:
+            self._closed = True
+            self._retract(reason)
 
     def image_arrived(self, now: Now, header: Header) -> None:
         """Note that the camera is alive."""
@@ -129,6 +140,8 @@ class DrivableOutput:
         """Publish a drivable area under its image's header; as not valid if it is too old."""
         settings = self._configuration()[0]
         with self._publishing:
+            if self._closed:
+                return
             now = Now.of(self._clock)
             fault = age_fault(now.age(area.stamp.ns), settings.max_age)
             if fault:
@@ -152,9 +165,12 @@ class DrivableOutput:
     def retract(self, reason: str) -> None:
         """Publish `valid = false` in place of the last area."""
         with self._publishing:
-            header = self._segmented or self._arrived or Header()
-            area = DrivableArea.invalid(Stamp(header.stamp.sec, header.stamp.nanosec), reason)
-            self._send(area, self._configuration()[0], header, Now.of(self._clock))
+            self._retract(reason)
+
+    def _retract(self, reason: str) -> None:
+        header = self._segmented or self._arrived or Header()
+        area = DrivableArea.invalid(Stamp(header.stamp.sec, header.stamp.nanosec), reason)
+        self._send(area, self._configuration()[0], header, Now.of(self._clock))
 
     def _send(
         self, area: DrivableArea, settings: DrivableSettings, header: Header, now: Now

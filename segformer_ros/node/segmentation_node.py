@@ -94,9 +94,7 @@ class SegmentationNode(Node):  # type: ignore[misc]
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let no more images in, and take the last drivable area back."""
-        self._deactivate()
-        for stream in self._streams:
-            stream.drivable.retract('the node was deactivated')
+        self._deactivate('the node was deactivated')
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -116,9 +114,11 @@ class SegmentationNode(Node):  # type: ignore[misc]
 
     def release(self) -> None:
         """Stop the thread and the engine, and destroy what `configure` made."""
-        self._deactivate()
+        self._deactivate('the node was shut down')
         if self._worker:
             self._worker.stop()
+        if self._transforms:
+            self._transforms.close()
         if self._reporter:
             self._reporter.destroy()
         if self._watch_timer:
@@ -174,10 +174,11 @@ class SegmentationNode(Node):  # type: ignore[misc]
             stream.start(self._worker.deliver)
         self._active = True
 
-    def _deactivate(self) -> None:
-        self._active = False
-        for stream in self._streams:
-            stream.stop()
+    def _deactivate(self, reason: str) -> None:
+        if self._active:
+            self._active = False
+            for stream in self._streams:
+                stream.stop(reason)
 
     # --- Optional neighbours ------------------------------------------------------------------
 

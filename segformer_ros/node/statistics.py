@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 from threading import Lock
-from typing import Deque, NamedTuple, Optional
+from typing import Deque, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -19,6 +19,7 @@ _AGES = 300  # the latest ages that percentiles are taken of
 _INTERVALS = 100  # the latest intervals between stamps that the camera's period is taken of
 _FEWEST = 10  # intervals before anything is said about losses
 _LOSSES = 2000  # the latest losses whose times are kept
+_ALIKE = 1.25  # the longest interval over the shortest, in a camera that keeps its rate
 _PAUSE = 2_000_000_000  # ns; a longer gap is a camera that paused, not lost frames
 
 
@@ -63,15 +64,22 @@ class StampGaps:
 
     The camera's period is the median of the short intervals, those within half as much again of
     the shortest tenth: where most frames are lost, the median of all would be the period of the
-    losses.
+    losses. Long intervals that are all alike are no losses but a slower camera (its exposure
+    grows with dusk), so gaps count only once intervals differ again.
     """
 
     def __init__(self) -> None:
         self._intervals: Deque[int] = deque(maxlen=_INTERVALS)
         self._last: Optional[int] = None
+        self._long: List[int] = []  # the latest intervals, each longer than the period
+        self._pending = 0  # frames that would be lost in those
+
+    def resumed(self) -> None:
+        """Take the next frame as the first: what lies before it is no gap."""
+        self._last = None
 
     def add(self, stamp: int) -> int:
-        """Take a frame's stamp in nanoseconds; return how many seem lost just before it."""
+        """Take a frame's stamp in nanoseconds; return how many are now known to be lost."""
         interval = None if self._last is None else stamp - self._last
         self._last = stamp
         if interval is None or interval <= 0 or interval > _PAUSE:
@@ -80,7 +88,22 @@ class StampGaps:
         period = self.period()
         if period is None:
             return 0
-        return max(0, round(interval / period) - 1)
+        missing = max(0, round(interval / period) - 1)
+        if missing:
+            self._long.append(interval)
+            self._pending += missing
+            if max(self._long) < _ALIKE * min(self._long):
+                if len(self._long) >= _FEWEST:
+                    self._slow_down()
+                return 0
+        lost, self._pending = self._pending, 0
+        self._long = []
+        return lost
+
+    def _slow_down(self) -> None:
+        """Take the latest intervals as those of the camera."""
+        self._intervals = deque(self._long, maxlen=_INTERVALS)
+        self._long, self._pending = [], 0
 
     def period(self) -> Optional[float]:
         """Nanoseconds between two frames of the camera, None where too few came."""
@@ -125,11 +148,17 @@ class CameraStatistics:
         self._ages: Deque[float] = deque(maxlen=_AGES)
         self._gaps = StampGaps()
         self._lost_by_stamps = 0
-        self._lost_by_transport = 0
+        self._lost_by_transport = self._transport_total = 0
         self._losses: Deque[float] = deque(maxlen=_LOSSES)
         self._last_arrival: Optional[float] = None
         self._problem = ''
         self._problem_time: Optional[float] = None
+
+    def resumed(self) -> None:
+        """Note that images are let in again: those in between were not lost."""
+        with self._lock:
+            self._gaps.resumed()
+            self._transport_total = 0
 
     def arrived(self, now: float, stamp: int) -> None:
         """Count a received frame with its stamp in nanoseconds."""
@@ -142,10 +171,12 @@ class CameraStatistics:
             self._losses.extend([now] * lost)
 
     def lost_in_transport(self, now: float, total: int) -> None:
-        """Take the middleware's own count of messages that it lost, since the start."""
+        """Take the middleware's own count of messages that it lost, since images are let in."""
         with self._lock:
-            self._losses.extend([now] * min(total - self._lost_by_transport, _LOSSES))
-            self._lost_by_transport = total
+            lost = total - self._transport_total
+            self._losses.extend([now] * min(lost, _LOSSES))
+            self._lost_by_transport += lost
+            self._transport_total = total
 
     def published(self, now: float, age: float) -> None:
         """Count a published mask with its age in seconds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,6 +166,36 @@ def test_deactivated_node(make_rig: MakeRig) -> None:
     rig.node.trigger_deactivate()
     area = wait_for_invalid(rig, 0)
     assert area.reason == 'the node was deactivated'
+
+
+@pytest.mark.parametrize('end', ['trigger_shutdown', 'release'])
+def test_a_node_that_ends_takes_its_area_back(make_rig: MakeRig, end: str) -> None:
+    rig = start(make_rig)
+    assert area_of(rig).valid
+    getattr(rig.node, end)()
+    assert wait_for_invalid(rig, 0).reason == 'the node was shut down'
+
+
+def test_a_frame_on_its_way_does_not_undo_what_was_taken_back(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = start(make_rig)
+    assert area_of(rig).valid
+    received = rig.received[AREA]
+    count = len(received)
+    stream = rig.node._streams[0]
+    segmented = stream._segmented
+
+    def held_up(*frame: Any) -> Any:
+        """Between the engine and the publishers, until the node is deactivated."""
+        rig.node.trigger_deactivate()
+        return segmented(*frame)
+
+    monkeypatch.setattr(stream, '_segmented', held_up)
+    rig.deliver(street_image(rig.now()))
+    assert rig.spin_until(lambda: len(received) > count)
+    rig.spin(1.0)
+    assert [area.reason for area in received[count:]] == ['the node was deactivated']
 
 
 @pytest.mark.parametrize(('label', 'distance'), [(10, 0.0), (0, math.inf)])

@@ -51,6 +51,41 @@ def test_a_pause_and_a_new_start_are_no_losses() -> None:
     assert sum(map(gaps.add, stamps + later + stamps)) == 0
 
 
+@pytest.mark.parametrize('factor', [2, 3])
+def test_a_camera_that_slows_down_loses_nothing(factor: int) -> None:
+    """As one does at dusk, when its exposure grows."""
+    gaps = StampGaps()
+    fast = [tick * 33 * MS for tick in range(100)]
+    slow = [fast[-1] + (tick + 1) * factor * 33 * MS for tick in range(100)]
+    again = [slow[-1] + (tick + 1) * 33 * MS for tick in range(100)]
+    assert sum(map(gaps.add, fast + slow + again)) == 0
+
+
+def test_a_gap_counts_as_soon_as_the_camera_goes_on() -> None:
+    gaps = StampGaps()
+    stamps = [tick * 33 * MS for tick in range(60) if not 50 <= tick < 53]
+    lost = [gaps.add(stamp) for stamp in stamps]
+    assert lost[50:53] == [0, 3, 0]
+
+
+def test_what_was_not_let_in_is_not_lost() -> None:
+    statistics = CameraStatistics()
+    for tick in range(100):
+        if tick == 50:
+            statistics.resumed()
+        at = tick + 30 * (tick >= 50)
+        statistics.arrived(at / 30, at * 33 * MS)
+    assert statistics.snapshot(5.0).lost == 0
+
+
+def test_a_new_subscription_counts_from_nothing() -> None:
+    statistics = CameraStatistics()
+    statistics.lost_in_transport(1.0, 7)
+    statistics.resumed()
+    statistics.lost_in_transport(2.0, 1)
+    assert statistics.snapshot(2.0).lost == 8
+
+
 def test_snapshot() -> None:
     statistics = CameraStatistics()
     assert statistics.snapshot(0.0).silence is None
