@@ -65,3 +65,19 @@ def test_rate_zero_holds_nothing_back() -> None:
     world.frame(0.0)
     assert world.frame(100.0) == 0.0
     assert world.ticks == []
+
+
+def test_the_pace_begins_anew_where_the_clock_was_set() -> None:
+    """First frames stamped before the clock was set, then by the true time."""
+    world = World(1.0)
+    assert [round(world.frame(at), 6) for at in (0.0, 0.1)] == [0.0, 0.1]
+    assert world.frame(1.7e9) == pytest.approx(0.1)
+    assert world.frame(1.7e9 + 0.2) == pytest.approx(0.3)
+    assert world.frame(50.0) == pytest.approx(0.3)
+    assert world.frame(50.1) == pytest.approx(0.4)
+
+
+def test_a_pause_of_the_recording_is_kept() -> None:
+    world = World(1.0)
+    world.frame(0.0)
+    assert world.frame(30.0) == pytest.approx(30.0)
