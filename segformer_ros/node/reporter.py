@@ -6,6 +6,7 @@ from typing import Callable, Sequence
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from segformer_ros.node.camera_stream import CameraStream
@@ -38,7 +39,12 @@ class Reporter:
         self._idle = idle
         self._cure = loss_cure(rclpy.get_rmw_implementation_identifier())
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
-        self._timer = node.create_timer(settings().diagnostics_period, self.publish)
+        # By the steady clock: that simulated time stands still is what they may have to say.
+        self._timer = node.create_timer(
+            settings().diagnostics_period,
+            self.publish,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
 
     def destroy(self) -> None:
         """Give back timer and publisher."""

@@ -33,3 +33,9 @@ def test_silent_camera_is_stale(make_rig: MakeRig) -> None:
     rig.set(silent_after=0.5)
     rig.spin(0.7)
     assert 'silent: the last image' in rig.status().message
+
+
+def test_diagnostics_come_while_simulated_time_stands_still(make_rig: MakeRig) -> None:
+    rig = make_rig(use_sim_time=True)
+    rig.start('/diagnostics')
+    assert rig.status('engine').message
