@@ -40,6 +40,7 @@ class MaskDemand(NamedTuple):
     confidence: bool
     overlay: bool
     compressed: bool
+    info: bool
 
     @property
     def any_overlay(self) -> bool:
@@ -91,7 +92,13 @@ class MaskOutput:
         return MaskDemand(
             *(
                 publisher.get_subscription_count() > 0
-                for publisher in (self._mask, self._confidence, self._overlay, self._compressed)
+                for publisher in (
+                    self._mask,
+                    self._confidence,
+                    self._overlay,
+                    self._compressed,
+                    self._camera_info,
+                )
             )
         )
 
@@ -112,8 +119,7 @@ class MaskOutput:
         """Publish mask, confidence and camera info, as far as wanted, under the frame's header."""
         labels = result.labels
         height, width = labels.shape
-        wants_info = self._camera_info.get_subscription_count() > 0
-        if wants_info and info and camera_info_fits(info, frame.height, frame.width):
+        if demand.info and info and camera_info_fits(info, frame.height, frame.width):
             self._camera_info.publish(scaled_camera_info(header, info, height, width))
         if demand.mask:
             self._mask.publish(_filled(self._mask_buffer, labels, header))

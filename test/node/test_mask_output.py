@@ -119,6 +119,14 @@ def test_mask_at_a_chosen_size_with_scaled_camera_info(make_rig: MakeRig) -> Non
     assert info.header == mask.header
 
 
+def test_camera_info_alone_may_be_subscribed_to(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.start('segmentation/camera_info')
+    rig.calibrate(camera_info())
+    rig.deliver(street_image(ODD_STAMP))
+    assert rig.spin_until(lambda: bool(rig.received['segmentation/camera_info']))
+
+
 def test_overlay_and_blocked_rows_of_the_engine_are_taken(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
