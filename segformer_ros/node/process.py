@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from time import monotonic
 from typing import Any, Callable, List, Optional, TypeVar
 
 import rclpy
@@ -11,13 +13,16 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from segformer_ros.errors import in_words, is_expected
+from segformer_ros.errors import EXIT_INTERRUPTED, in_words, is_expected
 from segformer_ros.node.program import Program
 
 N = TypeVar('N', bound=Node)
 
 _POLL = 0.1
 """Seconds at most until an interrupt is noticed."""
+
+_REPEATED = 2.0
+"""Seconds in which a further interrupt is the first one, repeated."""
 
 
 def run_node(
@@ -73,7 +78,17 @@ def spin(node: Node, done: Callable[[], bool] = lambda: False) -> None:
 
 
 def _interrupt(number: int, _: Any) -> None:
-    """Interrupt the program once: `ros2 launch` repeats the Ctrl-C that a terminal has sent."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+    """Interrupt the program once, and end it at once where Ctrl-C comes again later.
+
+    `ros2 launch` repeats the Ctrl-C that a terminal has sent: what comes soon is no second one.
+    What is waited for may take minutes, as the build of an engine does.
+    """
+    began = monotonic()
+
+    def again(number: int, _: Any) -> None:
+        if monotonic() - began > _REPEATED:
+            os._exit(EXIT_INTERRUPTED)
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, again)
     raise KeyboardInterrupt

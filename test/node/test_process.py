@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from segformer_ros.errors import EXIT_INTERRUPTED
+from segformer_ros.node.process import _REPEATED
+
 pytestmark = pytest.mark.ros
 
 PROGRAM = """
@@ -72,6 +75,18 @@ def test_an_interrupt_closes_once_while_the_node_can_publish(
         time.sleep(0.2)  # it reaches the program
     output, errors = program.communicate('\n', timeout=100)
     assert (program.returncode, output, errors) == (0, 'closed\n', '')
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_a_node_that_does_not_come_to_an_end() -> None:
+    program = start()
+    assert program.stdout is not None
+    assert program.stdout.readline() == 'working\n'
+    program.send_signal(signal.SIGINT)
+    assert program.stdout.readline() == 'closing\n'
+    time.sleep(_REPEATED + 0.2)
+    program.send_signal(signal.SIGINT)
+    assert program.wait(timeout=100) == EXIT_INTERRUPTED
 
 
 def test_a_refusal_is_one_line() -> None:
