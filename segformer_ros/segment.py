@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import cv2
 import numpy as np
@@ -95,6 +95,7 @@ class SegmentRun:
         self._began = perf_counter()
         self._frames = self._broken = 0
         self._masks = empty_folder(folder / 'masks')
+        self._keys: Set[str] = set()
         with ExitStack() as opened:
             self._results = opened.enter_context(
                 ResultFolder(folder, self._class_map, len(source))
@@ -159,7 +160,7 @@ class SegmentRun:
         self._milliseconds.append(result.times.total)
         if entry.labels is not None:
             self._score.update(entry.labels, result.labels)
-        path = self._masks / f'{entry.key}.png'
+        path = self._masks / f'{self._name(entry)}.png'
         if not cv2.imwrite(str(path), result.labels):
             raise RecordingError(f'cannot write {path}; is the disk full?')
         area = self._drivable_area(frame, result)
@@ -177,6 +178,12 @@ class SegmentRun:
         view = view._replace(overlay=draw_overlay(view, self._class_map))
         self._results.add(view)
         self._bag.add(frame, view, area, self._estimator.scan(area))
+
+    def _name(self, entry: SourceFrame) -> str:
+        """The entry's key; with its index where an earlier one has the same (equal stamps)."""
+        name = f'{entry.key}_{entry.index:06d}' if entry.key in self._keys else entry.key
+        self._keys.add(entry.key)
+        return name
 
     def _drivable_area(self, frame: Frame, result: Segmentation) -> DrivableArea:
         spec, camera = self._engine.spec, self._camera

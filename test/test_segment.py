@@ -240,3 +240,15 @@ def test_masks_of_an_earlier_run_are_gone(tmp_path: Path) -> None:
     rec.write_png(tmp_path / 'out/masks/old.png', np.zeros(SIZE, np.uint8))
     segment(painted_drive(tmp_path), tmp_path / 'out')
     assert sorted(path.name for path in (tmp_path / 'out/masks').iterdir()) == ['0.png', '1.png']
+
+
+def test_frames_of_the_same_stamp_keep_their_masks(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera = bag.topic('/image', rec.IMAGE)
+        for index in range(3):
+            bag.write(camera, rec.image(rec.picture(index), 'bgr8', 7), 100 + index)
+    segment(open_source(tmp_path / 'drive'), tmp_path / 'out')
+    assert sorted(path.name for path in (tmp_path / 'out/masks').iterdir()) == [
+        '0_000000007.png', '0_000000007_000001.png', '0_000000007_000002.png'
+    ]  # fmt: skip

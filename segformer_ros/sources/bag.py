@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from array import array
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
 from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.drivable.camera_info import calibration_from_camera_info, check_image_size
-from segformer_ros.frame import Frame, FrameError
+from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.sources.bag_labels import BagLabels
 from segformer_ros.sources.bag_reader import BagReader, Entry, Lost
 from segformer_ros.sources.bag_topics import (
@@ -31,7 +32,10 @@ _FRAME_READERS = {
 
 
 class BagSource(Source):
-    """Images of one topic of a rosbag2 (sqlite3 or mcap, split, compressed), in bag order."""
+    """Images of one topic of a rosbag2 (sqlite3 or mcap, split, compressed), in bag order.
+
+    An image without a stamp (all zero) has that of its recording.
+    """
 
     path: Path
 
@@ -88,6 +92,8 @@ class BagSource(Source):
             return SourceFrame(index, key, error=f'{self.topic} message {index}: {error}')
         if frame.stamp.ns:
             key = f'{frame.stamp.sec}_{frame.stamp.nanosec:09d}'
+        else:  # a driver that stamps nothing: when it was recorded is the next best
+            frame = replace(frame, stamp=Stamp.from_ns(entry.time))
         size = (frame.height, frame.width)
         try:
             if labels is not None:

@@ -46,7 +46,7 @@ class BagLabels:
     def __enter__(self) -> BagLabels:
         self._reader.__enter__()
         self._places = sorted(
-            _Place(header_stamp(entry.data).ns, order, entry.time)
+            _Place(_stamp(entry), order, entry.time)
             for order, entry in self._reader.entries(self._topic)
             if isinstance(entry, RawMessage) and len(entry.data) >= HEADER_BYTES
         )
@@ -81,9 +81,14 @@ class BagLabels:
             self._cursor = self._reader.messages(self._topic, start=place.time)
         self._next_order = place.order + 1
         for message in self._cursor:
-            if header_stamp(message.data).ns == place.stamp:
+            if _stamp(message) == place.stamp:
                 return message
         raise LabelError(f'{self._topic} lost the label at {place.time} ns')
+
+
+def _stamp(message: RawMessage) -> int:
+    """Stamp of a label message in ns; that of its recording where it has none."""
+    return header_stamp(message.data).ns or message.time
 
 
 def _label_values(message: Any) -> np.ndarray:

@@ -248,3 +248,20 @@ def test_a_cut_label_message_leaves_the_frame(tmp_path: Path) -> None:
     entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels'))))
     assert entry.frame is not None
     assert 'has no labels stamped 0.000000007' in (entry.error or '')
+
+
+def test_images_without_a_stamp_have_that_of_their_recording(tmp_path: Path) -> None:
+    """And so have their labels."""
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.IMAGE)
+        for index in range(3):
+            time = rec.stamp_ns(index)
+            bag.write(camera, rec.image(rec.picture(index), 'bgr8', 0), time)
+            bag.write(truth, rec.image(rec.labels(index), 'mono8', 0), time + 1_000_000)
+    options = SourceOptions(label_topic='/labels', label_tolerance=0.005)
+    for index, entry in enumerate(open_source(tmp_path / 'drive', options)):
+        assert entry.frame is not None
+        assert entry.frame.stamp.ns == rec.stamp_ns(index)
+        assert entry.key == f'{index:06d}'
+        rec.assert_labels(entry.labels, index)
