@@ -160,6 +160,7 @@ class Frame:
     def from_compressed(cls, message: Any) -> Frame:
         """Decode a sensor_msgs/CompressedImage (JPEG or PNG) once, to bgr8; raises FrameError."""
         pixels = decode(np.frombuffer(message.data, np.uint8), message.format)
+        _check_size(*pixels.shape[:2])
         return cls(pixels, 'bgr8', _stamp(message), message.header.frame_id)
 
 

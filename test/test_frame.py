@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segformer_ros.frame import PACKED_CHANNELS, Frame, FrameError, Stamp, decode
+from segformer_ros.frame import MAX_SIDE, PACKED_CHANNELS, Frame, FrameError, Stamp, decode
 
 BGR = np.random.default_rng(7).integers(0, 256, (6, 10, 3), np.uint8)
 SMOOTH = cv2.resize(BGR, (64, 48), interpolation=cv2.INTER_CUBIC)
@@ -171,6 +171,13 @@ def test_undecodable_and_foreign_files_are_named() -> None:
         decode(np.frombuffer(b'\xff\xd8abcd\xff\xd9', np.uint8))
     with pytest.raises(FrameError, match="format 'jp2' .*0 bytes.* neither JPEG nor PNG"):
         Frame.from_compressed(compressed(b'', 'jp2'))
+
+
+def test_a_compressed_image_of_absurd_width() -> None:
+    with pytest.raises(FrameError, match=f'image of {MAX_SIDE + 1}x1 pixels'):
+        Frame.from_compressed(
+            compressed(cv2.imencode('.png', np.zeros((1, MAX_SIDE + 1), np.uint8))[1].tobytes())
+        )
 
 
 def test_stamp_splits_and_joins_nanoseconds() -> None:

@@ -42,7 +42,8 @@ def reachable_columns(
     if not touching.any() or touching[1:].all():
         everything: np.ndarray = open_start & touching.any()
         return everything
-    cell = next(cell for least, cell in _CELL_WIDTH if width >= least)
+    height = labels.shape[0]
+    cell = next(cell for least, cell in _CELL_WIDTH if width >= least and height >= cell)
     # The lowest cell of each column that lies above the hood, where nothing blocks below it.
     cell_rows = np.clip((starts + 1) // cell - 1, 0, labels.shape[0] // cell - 1)
     cell_columns = np.minimum(np.arange(width) // cell, width // cell - 1)

@@ -82,3 +82,11 @@ def test_nothing_is_reached_when_the_whole_front_is_blocked(road: np.ndarray) ->
     road[:, int(width * 0.2) : int(width * 0.8)] = 13
     assert not reached(road).any()
     assert reached(road, front=(0.0, 1.0)).any()
+
+
+@pytest.mark.parametrize('height', [1, 2, 3])
+def test_masks_lower_than_a_cell(height: int) -> None:
+    """A mask may be made as low as one row."""
+    labels = np.zeros((height, 2000), np.uint8)
+    labels[:, 500:600] = 1
+    assert reached(labels).tolist() == [column >= 600 for column in range(2000)]
