@@ -27,7 +27,7 @@ from segformer_ros.drivable import (
     GroundConfig,
 )
 from segformer_ros.engines import Wanted, create_engine
-from segformer_ros.engines.fit import STRIDE, fit_frame
+from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
 
@@ -108,12 +108,11 @@ def main() -> None:
     spec = load_model_spec(options.model or bundled_model())
     files = sorted((options.folder / 'images').iterdir())
     height, width = np.asarray(cv2.imread(str(files[0]))).shape[:2]
-    fit = fit_frame((height, width), spec.size, spec.fit)
     comparison = Comparison(
         Calibration.pinhole(width, height, options.fov),
         CameraPose(options.height, math.radians(options.pitch)),
         spec.class_map,
-        height / (fit.content[0] / STRIDE),
+        cell_rows(spec, 'whole', (height, width), height),
     )
     with create_engine(spec, 'openvino') as engine:
         for path in tqdm(files, unit='frame'):

@@ -33,7 +33,7 @@ from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.drivable import DrivableAreaEstimator, DrivableConfig
 from segformer_ros.engines import create_engine
-from segformer_ros.engines.fit import STRIDE, fit_frame
+from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
 from segformer_ros.street import Drive, StreetFrame
@@ -115,8 +115,7 @@ def model_masks(path: Path) -> tuple[Masks, Callable[[], None]]:
 
     def masks(frame: StreetFrame) -> tuple[np.ndarray, float]:
         labels = engine.segment([Frame.from_array(frame.image)])[0].labels
-        content, _ = fit_frame(labels.shape, spec.size, spec.fit)
-        return labels, labels.shape[0] / (content[0] / STRIDE)
+        return labels, cell_rows(spec, 'whole', labels.shape, labels.shape[0])
 
     return masks, engine.deactivate
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Optional, Tuple
 
 from segformer_ros.argument_types import number, whole
+from segformer_ros.camera import CameraError, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import ENGINES, Engine, EngineOptions, create_engine, fake_spec
 from segformer_ros.engines.base import INFERENCE
@@ -83,12 +85,21 @@ def add_camera_arguments(parser: argparse._ActionsContainer) -> None:
         '--height', type=number(0, 100, above=True), help='of the lens over the ground, m'
     )
     parser.add_argument(
-        '--pitch', type=number(-90, 90), default=0.0, help='degrees, positive looks down'
+        '--pitch', type=number(-90, 90), help='degrees, positive looks down (default: 0)'
     )
     parser.add_argument(
         '--hfov', type=number(1, 179),
         help='horizontal field of view of a camera without calibration, deg',
     )  # fmt: skip
+
+
+def camera_pose(arguments: argparse.Namespace) -> Optional[CameraPose]:
+    """The pose that --height and --pitch describe, None without; raises CameraError."""
+    if arguments.height is None:
+        if arguments.pitch is not None:
+            raise CameraError('--pitch without --height says nothing; give the height too, in m')
+        return None
+    return CameraPose(arguments.height, pitch=math.radians(arguments.pitch or 0.0))
 
 
 def add_merge_argument(parser: argparse._ActionsContainer) -> None:

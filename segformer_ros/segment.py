@@ -25,7 +25,7 @@ from segformer_ros.drivable import (
     check_image_size,
 )
 from segformer_ros.engines import Engine, EngineError, Outcome, Wanted
-from segformer_ros.engines.fit import STRIDE, fit_frame
+from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.metrics import percentiles
 from segformer_ros.recording import RecordingError
@@ -186,16 +186,16 @@ class SegmentRun:
         return name
 
     def _drivable_area(self, frame: Frame, result: Segmentation) -> DrivableArea:
-        spec, camera = self._engine.spec, self._camera
-        seen = fit_frame((frame.height, frame.width), spec.size, spec.fit).content[0] / STRIDE
-        fault = camera.fault(frame.height, frame.width)
+        engine, camera = self._engine, self._camera
+        size = (frame.height, frame.width)
+        fault = camera.fault(*size)
         area = self._estimator.update(
             result.labels,
             result.confidence,
             None if fault else camera.calibration,
             None if fault else camera.pose,
             frame.stamp,
-            cell=frame.height / seen,
+            cell=cell_rows(engine.spec, engine.options.inference, size, frame.height),
         )
         return replace(area, reason=fault) if fault else area
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
@@ -16,10 +15,10 @@ from segformer_ros.arguments import (
     add_merge_argument,
     add_model_arguments,
     add_source_arguments,
+    camera_pose,
     merged_classes,
     source_options,
 )
-from segformer_ros.camera import CameraPose
 from segformer_ros.engines import UPSAMPLING, EngineOptions
 from segformer_ros.evaluation import (
     EvaluationError,
@@ -152,9 +151,6 @@ def job_of(arguments: argparse.Namespace) -> EvaluationJob:
         reference = ModelChoice(
             arguments.reference, options=EngineOptions(threads=options.threads)
         )
-    pose = None
-    if arguments.height is not None:
-        pose = CameraPose(arguments.height, pitch=math.radians(arguments.pitch))
     return EvaluationJob(
         inputs=tuple(arguments.inputs),
         sources=source_options(arguments),
@@ -162,7 +158,7 @@ def job_of(arguments: argparse.Namespace) -> EvaluationJob:
         reference=reference,
         merged=merged_classes(arguments),
         drivable=arguments.drivable,
-        pose=pose,
+        pose=camera_pose(arguments),
         hfov=arguments.hfov,
         upsampling=arguments.upsampling,
         worst=arguments.worst,

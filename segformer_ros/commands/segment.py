@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
-from typing import Optional
 
 from tqdm import tqdm
 
@@ -16,12 +14,12 @@ from segformer_ros.arguments import (
     add_merge_argument,
     add_model_arguments,
     add_source_arguments,
+    camera_pose,
     engine_of,
     merged_classes,
     model_spec,
     source_options,
 )
-from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines import UPSAMPLING
 from segformer_ros.errors import EXIT_INTERRUPTED
@@ -102,15 +100,8 @@ def _segment_all(segmenting: SegmentRun, source: Source) -> None:
 
 def _camera(arguments: argparse.Namespace, source: Source) -> Camera:
     """The camera that the recording knows, or that the arguments describe."""
-    pose: Optional[CameraPose] = source.pose
-    if arguments.height is not None:
-        pose = CameraPose(arguments.height, pitch=math.radians(arguments.pitch))
-    calibration = source.calibration
-    if arguments.hfov is not None:
-        first = next((entry.frame for entry in source if entry.frame is not None), None)
-        if first is not None:
-            calibration = Calibration.pinhole(first.width, first.height, arguments.hfov)
-    return Camera(calibration, pose, arguments.vehicle_frame)
+    pose = camera_pose(arguments) or source.pose
+    return Camera(source.calibrated(arguments.hfov), pose, arguments.vehicle_frame)
 
 
 def _without_metres(camera: Camera) -> str:

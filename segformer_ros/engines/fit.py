@@ -7,6 +7,8 @@ from typing import NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
+from segformer_ros.model import ModelSpec
+
 STRIDE = 4
 """Input pixels for each cell of SegFormer's logits; a letterboxed frame ends on whole cells."""
 
@@ -43,6 +45,17 @@ def fit_frame(frame: Tuple[int, int], network: Tuple[int, int], mode: str) -> Fi
         for side, limit in zip(frame, network)
     )
     return Fit((height, width), network)
+
+
+def cell_rows(spec: ModelSpec, inference: str, frame: Tuple[int, int], mask_rows: int) -> float:
+    """Rows of a mask that one cell of the logits spans: what limits how fine it is.
+
+    inference: as EngineOptions.inference. frame: (height, width) that is segmented. mask_rows:
+    of the mask, which may be of another size.
+    """
+    if inference == 'slide':  # windows see the frame at its own scale
+        return mask_rows / (frame[0] / STRIDE)
+    return mask_rows / (fit_frame(frame, spec.size, spec.fit).content[0] / STRIDE)
 
 
 def place(pixels: np.ndarray, fit: Fit, target: np.ndarray) -> None:

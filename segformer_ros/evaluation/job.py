@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.engines.precision import quantized_path, require_quantized
@@ -131,12 +131,7 @@ class EvaluationJob:
 
     def camera(self, source: Source) -> Camera:
         """The camera of a recording, as far as it is known; raises CameraError."""
-        calibration = source.calibration
-        if calibration is None and self.hfov is not None:
-            first = next((entry.frame for entry in source if entry.frame is not None), None)
-            if first is not None:
-                calibration = Calibration.pinhole(first.width, first.height, self.hfov)
-        return Camera(calibration, self.pose or source.pose)
+        return Camera(source.calibrated(self.hfov), self.pose or source.pose)
 
     def mask_folder(self) -> Optional[Predictions]:
         """Where the masks are written; None for nowhere."""

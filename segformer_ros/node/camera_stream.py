@@ -8,7 +8,7 @@ from rclpy.lifecycle import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from segformer_ros.engines.fit import STRIDE, fit_frame
+from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.node.camera_geometry import CameraGeometry
@@ -161,15 +161,14 @@ class CameraStream:
 
     def _segmented(self, frame: Frame, result: Segmentation) -> SegmentedImage:
         size = (frame.height, frame.width)
-        seen = fit_frame(size, self._spec.size, self._spec.fit).content[0] / STRIDE
-        cell = result.labels.shape[0] / seen
+        inference, rows = self._settings().inference, result.labels.shape[0]
         return SegmentedImage(
             frame.frame_id,
             frame.stamp,
             size,
             result.labels,
             result.confidence,
-            cell,
+            cell_rows(self._spec, inference, size, rows),
             result.blocked,
         )
 

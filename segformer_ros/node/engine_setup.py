@@ -33,7 +33,12 @@ def make_engine(settings: Settings) -> Engine:
 
 def declared(network: NetworkSettings) -> Declared:
     """What the parameters say of the model; raises ModelError."""
-    size = (network.height, network.width) if network.height and network.width else None
+    if bool(network.height) != bool(network.width):
+        raise ModelError(
+            f'network.height is {network.height} and network.width {network.width}; give both, or '
+            'none to take what the model says'
+        )
+    size = (network.height, network.width) if network.height else None
     return Declared(
         origin='the parameters network.*',
         contract=network.contract or None,

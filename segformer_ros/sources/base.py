@@ -127,6 +127,13 @@ class Source(ABC):
     def __iter__(self) -> Iterator[SourceFrame]:
         return self.frames()
 
+    def calibrated(self, hfov: Optional[float]) -> Optional[Calibration]:
+        """The camera; where it is not known a pinhole of `hfov` degrees, None without that too."""
+        if self.calibration is not None or hfov is None:
+            return self.calibration
+        first = next((entry.frame for entry in self if entry.frame is not None), None)
+        return Calibration.pinhole(first.width, first.height, hfov) if first else None
+
     def span(self, start: int, stop: Optional[int]) -> range:
         """Indices of a part, cut to what there is."""
         return range(max(start, 0), min(len(self) if stop is None else stop, len(self)))

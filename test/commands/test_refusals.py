@@ -133,3 +133,13 @@ def test_places_that_cannot_be_used(
     assert error.startswith(f'segformer {given[0]}: ')
     assert error.count('\n') == 1
     assert 'Errno' not in error
+
+
+@pytest.mark.parametrize('verb', ['segment', 'evaluate'])
+def test_a_pitch_alone_is_refused(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 1)
+    out = str(tmp_path / 'out')
+    assert cli.main([verb, str(clip), '--out', out, '--pitch', '3', *FAKE]) == 2
+    assert '--pitch without --height says nothing' in capsys.readouterr().err

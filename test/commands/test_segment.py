@@ -107,6 +107,15 @@ def test_a_described_camera_gives_the_drivable_area(tmp_path: Path) -> None:
     assert calibrated(out) == [True, True]
 
 
+def test_a_calibration_of_the_bag_goes_before_what_is_described(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag')
+    outs = [tmp_path / 'own', tmp_path / 'described']
+    for out, more in zip(outs, ([], ['--hfov', '20']), strict=True):
+        assert cli.main(['segment', str(bag), '--out', str(out), '--engine', 'fake', *more]) == 0
+    own, described = ((out / 'drivable.jsonl').read_text() for out in outs)
+    assert own == described
+
+
 def test_broken_frames_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = rec.write_folder(tmp_path / 'clip', 2)
     (clip / 'frame1.png').write_bytes(b'')

@@ -1,9 +1,12 @@
 """How frames lie in the network's input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from segformer_ros.engines.fit import fit_frame, place
+from segformer_ros.engines import fake_spec
+from segformer_ros.engines.fit import cell_rows, fit_frame, place
 
 
 @pytest.mark.parametrize('frame', [(1080, 1920), (480, 360), (5, 2000)])
@@ -40,3 +43,12 @@ def test_the_rest_of_the_input_is_cleared(channels: tuple[int, ...]) -> None:
     place(np.full((100, 100, *channels), 77, np.uint8), fit, target)
     assert (target[:, :64] == 77).all()
     assert not target[:, 64:].any()
+
+
+def test_rows_of_a_mask_that_a_cell_spans() -> None:
+    spec = replace(fake_spec((384, 512)), fit='letterbox')
+    assert cell_rows(spec, 'whole', (1080, 1920), 1080) == pytest.approx(1080 / (288 / 4))
+    assert cell_rows(spec, 'whole', (1080, 1920), 540) == pytest.approx(540 / (288 / 4))
+    # Windows see the frame as it is.
+    assert cell_rows(spec, 'slide', (1080, 1920), 1080) == 4
+    assert cell_rows(spec, 'slide', (1080, 1920), 540) == 2

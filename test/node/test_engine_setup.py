@@ -47,6 +47,11 @@ def test_wrong_numbers_are_refused(settings: NetworkSettings) -> None:
         declared(settings)
 
 
+def test_a_size_of_one_side_is_refused() -> None:
+    with pytest.raises(ModelError, match='height is 0 and network.width 1024; give both'):
+        declared(NetworkSettings(width=1024))
+
+
 def test_model_takes_what_the_parameters_say(tmp_path: Path) -> None:
     export = tiny_models.Export(
         input_name='pixel_values', dtype='float32', layout='NCHW', color='rgb'
