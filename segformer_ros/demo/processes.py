@@ -34,7 +34,9 @@ class NodeCommand(NamedTuple):
     @property
     def arguments(self) -> List[str]:
         """The command line."""
+        # Interrupted before it is at work, a node ends without a traceback.
         code = (
+            'import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); '
             f'from {end_with_parent.__module__} import end_with_parent; end_with_parent(); '
             f'from segformer_ros.node.{self.module} import main; main()'
         )

@@ -158,3 +158,18 @@ def test_a_node_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
 
 def test_nodes_of_the_demo_end_with_it() -> None:
     assert 'end_with_parent()' in NodeCommand('replay_node', {}).arguments[2]
+
+
+@pytest.mark.ros
+def test_a_node_that_is_interrupted_while_it_starts_says_nothing() -> None:
+    node = subprocess.Popen(
+        NodeCommand('segmentation_node', {'engine': 'fake'}).arguments,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while 'numpy' not in Path(f'/proc/{node.pid}/maps').read_text():  # amid its imports
+        assert time.monotonic() < end
+    node.send_signal(signal.SIGINT)
+    _, errors = node.communicate(timeout=100)
+    assert errors == ''
