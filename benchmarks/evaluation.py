@@ -122,7 +122,7 @@ def check_long(folder: Path, model: ModelChoice, frames: int) -> int:
 
         metrics = Run(job, folder / 'out').execute(progress=advance).metrics
     places = (frames // 10, frames)
-    early, late = (statistics.median(memory[at - 50 : at]) / 2**20 for at in places)
+    early, late = (statistics.median(memory[max(at - 50, 0) : at]) / 2**20 for at in places)
     growth = late / early - 1
     print(
         f'memory: {early:.0f} MiB at frame {frames // 10}, {late:.0f} MiB at the end, '

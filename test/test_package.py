@@ -240,6 +240,7 @@ def test_wheel_carries_what_the_command_needs(source: Path) -> None:
     ).stdout  # fmt: skip
     assert 'segformer_ros/engines/cuda/kernels.cu' in listing
     assert 'share/segformer_ros/config/classes/cityscapes.yaml' in listing
+    assert 'share/segformer_ros/msg/DrivableArea.msg' in listing  # for the bags of results
     assert (
         'segformer = segformer_ros.cli:main'
         in (source / 'segformer_ros.egg-info/entry_points.txt').read_text()

@@ -1,7 +1,7 @@
 """`./run train`: makes the bundled weights from a recipe, and from nothing else.
 
-Seeded, checkpointed and resumable: on one machine, the same recipe and thread count give
-the same weights bit for bit, interrupted or not.
+Seeded, checkpointed and resumable: on one machine, the same recipe (and, with one worker, thread
+count) gives the same weights bit for bit, interrupted or not.
 """
 
 from __future__ import annotations
@@ -249,7 +249,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument('--quick', action='store_true', help='the tiny recipe: seconds')
     parser.add_argument('--out', type=Path, default=Path('out/train'), help='checkpoints and log')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--threads', type=whole(0), default=0, help='torch threads, 0: all cores')
+    parser.add_argument(
+        '--threads',
+        type=whole(0),
+        default=0,
+        help='torch threads of a single worker, 0: all cores; several have one each',
+    )
     parser.add_argument('--loaders', type=whole(1), default=1, help='threads that prepare batches')
     parser.add_argument('--validate', type=Path, help='folder pair scored now and then')
     parser.add_argument('--validate-every', type=whole(1), default=500, metavar='STEPS')

@@ -79,9 +79,13 @@ def read_signature(path: Path) -> Signature:
 
 
 def _load(path: Path) -> Any:
-    import onnx
-    from google.protobuf.message import DecodeError
-
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise ModelError(
+            f'reading {path.name} needs the package onnx ({error}): pip install onnx'
+        ) from error
     try:
         with path.open('rb') as file:
             if file.read(len(_LFS_POINTER)) == _LFS_POINTER:

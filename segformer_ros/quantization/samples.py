@@ -34,9 +34,9 @@ def collect_samples(
     fewer frames than asked for, they are shared out in the same proportion.
     """
     needed = 1 if judged else 2
-    _check_count(sources, needed)
+    _check_count(sources, 'calibration source', needed)
     if judged:
-        _check_count(judged, 1)
+        _check_count(judged, 'source to judge by', 1)
         taken = _spread(_length(sources), calibration)
         samples = Samples(_read(sources, taken), _read(judged, _spread(_length(judged), held_out)))
     else:
@@ -46,16 +46,18 @@ def collect_samples(
         apart = [taken[place] for place in _spread(len(taken), kept + 2)[1:-1]] or taken[-1:]
         rest = [number for number in taken if number not in set(apart)]
         samples = Samples(_read(sources, rest), _read(sources, apart))
-    if not samples.calibration or not samples.held_out:
+    if not samples.calibration:
         raise QuantizationError("too few of the calibration source's images can be read")
+    if not samples.held_out:
+        raise QuantizationError('too few of the images to judge by can be read')
     return samples
 
 
-def _check_count(sources: Sequence[Source], needed: int) -> None:
+def _check_count(sources: Sequence[Source], purpose: str, needed: int) -> None:
     if _length(sources) < needed:
         names = ', '.join(source.name for source in sources)
         raise QuantizationError(
-            f'the calibration source {names} has {_length(sources)} images; give one with at '
+            f'the {purpose} {names} has {_length(sources)} images; give one with at '
             f'least {needed}, and better some hundred from where the robot drives'
         )
 

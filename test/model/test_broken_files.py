@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -245,3 +246,13 @@ def test_own_model_of_any_size_says_its_own(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', export=replace(OWN, dynamic_size=True))
     spec = load_model_spec(path)
     assert spec.dynamic_size and spec.size == (64, 128) and spec.notes == ()
+
+
+def test_without_onnx_the_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rosdep does not bring it."""
+    path = save_network(tmp_path / 'm.onnx')
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(ModelError, match=r'm\.onnx needs the package onnx .*: pip install onnx'):
+        load_model_spec(path)
