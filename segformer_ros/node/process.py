@@ -39,15 +39,17 @@ def run_node(
     it in any case, while the node can still publish: that is why signals are left to Python, for
     rclpy's own handlers would shut ROS down under the feet of the node's threads.
     """
-    code = program.answer(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    code = program.answer(arguments)
     if code is not None:
         sys.exit(code)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=[program.name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     node: Optional[N] = None
     succeeded = True
     try:
+        program.check(arguments)
         node = create()
         succeeded = work(node)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 from rclpy.utilities import remove_ros_args
 
 from segformer_ros.errors import EXIT_REFUSED, explained
+from segformer_ros.node.given_parameters import check_given
 from segformer_ros.node.parameter import Parameter, literal
 
 _HELP = ('-h', '--help')
@@ -42,6 +43,13 @@ class Program(NamedTuple):
         if left:
             return self._refuse(f'unknown arguments: {" ".join(left)}')
         return None
+
+    def check(self, given: List[str]) -> None:
+        """Raises ParameterError for a parameter's value that is wrong as it is written.
+
+        given: as for `answer`.
+        """
+        check_given(given, self.name, self.parameters)
 
     def help(self) -> str:
         """Usage, and all parameters with their defaults."""
