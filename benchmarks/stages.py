@@ -39,6 +39,7 @@ from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
 from segformer_ros.node.drivable_messages import area_message
 from segformer_ros.node.messages import ImageBuffer
+from segformer_ros.openvino_library import import_openvino
 from segformer_ros.overlay import blend
 from segformer_ros.street import demo_drive
 from segformer_ros.table import format_table
@@ -138,8 +139,7 @@ class Chain(NamedTuple):
 
 def bare_inference(spec: ModelSpec, threads: int) -> Callable[[], object]:
     """Return the graph of a model alone: an OpenVINO request that is always given one input."""
-    import openvino
-
+    openvino = import_openvino()
     core = openvino.Core()
     model = core.read_model(str(spec.path))
     height, width = spec.size

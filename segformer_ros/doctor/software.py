@@ -9,6 +9,7 @@ from typing import Iterator, Optional, Tuple
 
 from segformer_ros.doctor.finding import Finding, Verdict
 from segformer_ros.model import ModelError, load_model_spec
+from segformer_ros.openvino_library import import_openvino
 
 _PART = 'software'
 
@@ -51,8 +52,7 @@ def _library(module: str, distributions: Tuple[str, ...], loss: str, package: st
 def _openvino() -> Finding:
     name = 'OpenVINO (CPU engine)'
     try:
-        import openvino
-
+        openvino = import_openvino()
         devices = ', '.join(openvino.Core().available_devices)
     except ImportError:
         return Finding(

@@ -10,6 +10,7 @@ import numpy as np
 from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.precision import require_quantized
+from segformer_ros.openvino_library import import_openvino
 
 # OpenVINO takes bfloat16 unasked on CPUs that have it, so the precision is always named.
 # INT8 is in the graph (Q/DQ) and runs under either hint.
@@ -34,7 +35,7 @@ class OpenVinoEngine(CpuEngine):
     def activate(self) -> None:
         """Read, adapt and compile the network; raises EngineError."""
         try:
-            import openvino
+            openvino = import_openvino()
         except ImportError as error:
             raise EngineError(
                 f'the OpenVINO engine needs its library ({error}): pip install openvino'
@@ -69,13 +70,11 @@ class OpenVinoEngine(CpuEngine):
         """Device, precision and version."""
         facts = {'engine': self.name, 'device': 'CPU', 'model': str(self._model or self.spec.path)}
         if self._compiled is not None:
-            import openvino
-
             hint = self._compiled.get_property('INFERENCE_PRECISION_HINT')
             facts['device'] = str(self._compiled.get_property('EXECUTION_DEVICES')[0])
             facts['precision'] = 'int8' if self._quantized else str(hint.get_type_name())
             facts['threads'] = str(self._compiled.get_property('INFERENCE_NUM_THREADS'))
-            facts['openvino'] = str(openvino.__version__)
+            facts['openvino'] = str(import_openvino().__version__)
         return facts
 
     def _adapted(self, openvino: Any, model: Any) -> Any:
