@@ -62,6 +62,11 @@ def keep_input(recording: Optional[Path], results: Sequence[Path]) -> None:
             raise DestinationError(
                 f'{recording} would be written over by its own results; give another --out'
             )
+    if recording.is_dir() and any(result.resolve().parent == kept for result in results):
+        raise DestinationError(
+            f'results among the frames of {recording} would be taken for a part of it; give '
+            'another --out'
+        )
 
 
 def _try(file: Path) -> None:

@@ -93,5 +93,11 @@ def test_results_do_not_take_the_place_of_what_they_are_of(
         keep_input(tmp_path / recording, results)
 
 
+def test_results_are_not_put_among_the_frames(tmp_path: Path) -> None:
+    """With a drive.mcap in it, the folder would be a bag the next time."""
+    with pytest.raises(DestinationError, match='among the frames of .* give another --out'):
+        keep_input(tmp_path, [tmp_path / 'masks', tmp_path / 'drive.mcap'])
+
+
 def test_what_is_generated_cannot_be_written_over(tmp_path: Path) -> None:
     keep_input(None, [tmp_path])
