@@ -78,7 +78,9 @@ class Parameter:
         elif self.type is tuple and _is_texts(value):
             value = tuple(value)
         if type(value) is not self.type or not self._within(value):
-            raise ParameterError(f'{self.name} is {value!r}; it must be {self.allowed}')
+            # With the unit of a number, which its description has.
+            meaning = f' ({self.description})' if self.type in (int, float) else ''
+            raise ParameterError(f'{self.name} is {value!r}; it must be {self.allowed}{meaning}')
         return cast(Value, value)
 
     def _within(self, value: Any) -> bool:

@@ -55,6 +55,7 @@ def test_list_serves_as_tuple() -> None:
         (Parameter('quality', 80, '', 1, 100), 50.0, 'quality is 50.0'),
         (Parameter('quality', 80, '', 1, 100), True, 'quality is True'),
         (Parameter('age', 1.0, '', 0.0), -1.0, 'a number, 0 or more'),
+        (Parameter('pitch', 0.0, 'rad', -1.6, 1.6), 3, r'a number from -1.6 to 1.6 \(rad\)'),
         (Parameter('enabled', True, ''), 1, 'enabled is 1; it must be true or false'),
         (Parameter('mode', 'a', '', choices=('a', 'b')), 'c', "mode is 'c'; .* one of a, b"),
         (Parameter('names', ('a',), ''), [1], r'names is \[1\]; it must be a list of texts'),
