@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from segformer_ros.engines.cuda.compile import PREBUILT, RELEASED, compile_with_nvrtc, file_name
+from segformer_ros.errors import explained
 
 
 def main() -> int:
@@ -27,4 +28,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(explained('prebuild_kernels', main))

@@ -212,8 +212,9 @@ main() {
         esac
         shift
     done
-    mkdir -p "$stamps"
-    exec 9>"$stamps/lock"
+    { mkdir -p "$stamps" && : >>"$stamps/lock"; } 2>/dev/null ||
+        die "cannot write into $venv" 'clone into a folder of your own'
+    exec 9>>"$stamps/lock"
     command -v flock >/dev/null && { flock -n 9 || { say 'waiting for another ./run setup'; flock 9; }; }
     [ -x "$venv/bin/python" ] || rm -f "$stamps/venv"   # the system's Python may have been replaced
     for step in "${steps[@]}"; do

@@ -137,6 +137,7 @@ class SegmentRun:
             model=self._engine.spec.path.name,
             engine=self._engine.facts(),
             miou=self._score.miou,
+            note=self._score.note,
             iou=self._score.iou,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -12,6 +13,7 @@ import numpy as np
 
 from segformer_ros.classes import ClassMap
 from segformer_ros.metrics import ConfusionMatrix, ScoredClasses
+from segformer_ros.metrics.scoring import unknown_note
 from segformer_ros.table import format_table
 
 FEW_FRAMES = 500
@@ -25,7 +27,7 @@ class RunSummary:
     frames_in: frames of the source, those left out that could not be read (frames_broken).
     frames_dropped: frames without a mask. latency_ms: milliseconds per frame, p50 and p99.
     engine: facts of the engine (engine, device, precision, ...). miou, iou: where labels are
-    known, of the classes that the labels have.
+    known, of the classes that the labels have. note: what is odd about the labels, '' for nothing.
     """
 
     source: str
@@ -38,6 +40,7 @@ class RunSummary:
     engine: Mapping[str, str] = field(default_factory=dict)
     miou: Optional[float] = None
     iou: Mapping[str, float] = field(default_factory=dict)
+    note: str = ''
 
     @property
     def frames_dropped(self) -> int:
@@ -61,7 +64,20 @@ class RunSummary:
         if self.miou is not None:
             result['miou'] = _known(self.miou)
             result['iou'] = {name: _known(value) for name, value in self.iou.items()}
+        if self.note:
+            result['note'] = self.note
         return result
+
+    def fault(self, labelled: bool) -> str:
+        """Why the run gave less than was asked for; '' where it did not.
+
+        labelled: whether the frames were to be scored.
+        """
+        if not self.frames_segmented:
+            return 'no frame was segmented; what was wrong stands above'
+        if labelled and self.miou is None:
+            return 'there are labels, and not one of them could be scored; why stands above'
+        return ''
 
     def write(self, path: Path) -> None:
         """Write summary.json."""
@@ -83,7 +99,8 @@ class RunSummary:
             return text
         rows = [(name, value) for name, value in self.iou.items()]
         table = format_table(('class', 'IoU'), [*rows, ('mean', self.miou)])
-        return f'{text}\n\n{table}{self._caution()}'
+        note = f'\n{self.note}' if self.note else ''
+        return f'{text}\n\n{table}{self._caution()}{note}'
 
     def _caution(self) -> str:
         if self.frames_segmented >= FEW_FRAMES:
@@ -104,11 +121,18 @@ class RunScore:
     def __init__(self, class_map: ClassMap, merged: Sequence[Sequence[str]] = ()) -> None:
         self._classes = ScoredClasses(class_map, merged)
         self._matrix = ConfusionMatrix(len(self._classes))
+        self._unknown: Counter[int] = Counter()
 
     def update(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Count one frame, (H, W) uint8 train ids each; raises MetricError."""
         prepared = self._classes.prepare(truth, predicted)
         self._matrix.update(prepared.truth, prepared.predicted)
+        self._unknown.update(dict(prepared.unknown.tolist()))
+
+    @property
+    def note(self) -> str:
+        """What the labels have that the class map has not; '' for nothing."""
+        return unknown_note(np.array(sorted(self._unknown.items())))
 
     @property
     def miou(self) -> Optional[float]:

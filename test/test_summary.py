@@ -86,3 +86,31 @@ def test_the_iou_of_a_short_run_comes_with_a_caution() -> None:
     assert summary(**scores).as_table().splitlines()[-1] == f'9 frames: {words}'
     assert words not in summary(**scores, frames_segmented=5000).as_table()
     assert words not in summary().as_table()
+
+
+def test_labels_that_the_class_map_has_not_are_noted() -> None:
+    score = RunScore(load_class_map('cityscapes'))
+    assert score.note == ''
+    for _ in range(2):
+        score.update(np.array([[0, 42, 42, 255]], np.uint8), np.zeros((1, 4), np.uint8))
+    assert score.note.endswith('not scored: 42 (4 pixels)')
+    found = summary(miou=0.5, iou={'road': 0.9}, note=score.note)
+    assert found.as_json()['note'] == score.note
+    assert found.as_table().endswith(score.note)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'labelled', 'words'),
+    [
+        ({}, False, ''),
+        ({'miou': 0.5}, True, ''),
+        ({}, True, 'not one of them could be scored'),
+        ({'frames_segmented': 0}, False, 'no frame was segmented'),
+    ],
+)
+def test_a_run_that_gave_less_than_was_asked_for(
+    changes: dict[str, float], labelled: bool, words: str
+) -> None:
+    fault = summary(**changes).fault(labelled)
+    assert words in fault
+    assert bool(fault) == bool(words)

@@ -138,9 +138,9 @@ def _speeds(
         yield {
             'batch': entry.batch,
             'FPS': round(entry.fps, 2),
-            'network p50': round(entry.stages['inference'].p50, 2),
-            'call p50': round(entry.call.p50, 2),
-            'call p99': round(entry.call.p99, 2),
+            'network p50, ms': round(entry.stages['inference'].p50, 2),
+            'call p50, ms': round(entry.call.p50, 2),
+            'call p99, ms': round(entry.call.p99, 2),
             'engine': result.facts['engine'],
             'precision': result.facts.get('precision', ''),
         }

@@ -84,6 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
             summary = segmenting.summary()
     summary.write(folder / 'summary.json')
     print(summary.as_table())
+    print(f'\n{folder}: {", ".join(sorted(path.name for path in folder.iterdir()))}')
+    fault = summary.fault(source.labelled)
+    if fault and not code:
+        raise SourceError(fault)
     return code
 
 

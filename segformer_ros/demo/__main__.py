@@ -24,7 +24,7 @@ from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.errors import EXIT_INTERRUPTED
 from segformer_ros.replay_report import ReplayReport
 from segformer_ros.results import ResultFolder, fit_labels
-from segformer_ros.sources import open_source
+from segformer_ros.sources import Source, open_source
 from segformer_ros.summary import RunScore, RunSummary
 
 DEFAULT_OUT = Path('out/demo')
@@ -48,8 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     keep_input(source.path, [folder / name for name in ('frames', *_FILES)])
     recording = _empty(folder)
     plan = DemoPlan(arguments.input, options, parameters, arguments.rate, not arguments.headless)
-    for note in source.notes:
-        print(note, file=sys.stderr)
+    for note in (*source.notes, _without_metres(source)):
+        if note:
+            print(note, file=sys.stderr)
     print(f'{source.name}: {len(source)} frames through the segmentation node, into {folder}')
     code, failure = 0, ''
     try:
@@ -58,15 +59,31 @@ def run(arguments: argparse.Namespace) -> int:
         print('interrupted; writing what there is', file=sys.stderr)
         code = EXIT_INTERRUPTED
     if not recording.exists():
+        if code:
+            return code
         raise DemoError(failure or 'nothing was recorded: no frame came through the nodes')
     score = RunScore(class_map, merged_classes(arguments))
     summary = make_results(recording, folder, class_map, score, source.name, model)
     summary.write(folder / 'summary.json')
     print(summary.as_table())
     print(f'\n{folder}: overlay.mp4, frames/, drive.mcap, summary.json')
-    if failure:
-        raise DemoError(failure)
+    fault = failure or summary.fault(source.labelled)
+    if fault and not code:
+        raise DemoError(fault)
     return code
+
+
+def _without_metres(source: Source) -> str:
+    """What the drivable area lacks, and what to do about it; '' where it lacks nothing."""
+    known = {'calibration': source.calibration, 'mount': source.pose}
+    lacks = ' and no '.join(name for name, value in known.items() if value is None)
+    if not lacks:
+        return ''
+    return (
+        f'the drivable area is without metres: no {lacks} of the camera is known; record '
+        'camera_info and /tf_static, or describe the camera to `segformer segment` (--hfov, '
+        '--height, --pitch)'
+    )
 
 
 def make_results(
@@ -91,6 +108,7 @@ def make_results(
             model=model,
             engine=drive.engine_facts(),
             miou=score.miou,
+            note=score.note,
             iou=score.iou,
         )
 

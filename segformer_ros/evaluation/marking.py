@@ -12,6 +12,7 @@ from segformer_ros.evaluation.predictions import Predictions
 from segformer_ros.evaluation.shards import FrameRecord
 from segformer_ros.evaluation.worst import Picture, WorstFrames
 from segformer_ros.metrics import MetricError, Scorer
+from segformer_ros.metrics.scoring import unknown_note
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.sources import SourceFrame
 
@@ -77,7 +78,7 @@ class Marker:
             )
         record = replace(
             record,
-            note=note or _unknown_note(score.unknown),
+            note=note or unknown_note(score.unknown),
             scored=True,
             stays=score.stays,
             changed=score.changed,
@@ -100,10 +101,3 @@ class Marker:
     def pictures(self) -> List[Picture]:
         """The worst frames since the last call, worst first."""
         return self.worst.take()
-
-
-def _unknown_note(unknown: np.ndarray) -> str:
-    if not len(unknown):
-        return ''
-    values = ', '.join(f'{value} ({pixels} pixels)' for value, pixels in unknown.tolist())
-    return f'label values that the class map does not have, not scored: {values}'

@@ -23,6 +23,14 @@ class Prepared(NamedTuple):
     unknown: np.ndarray
 
 
+def unknown_note(unknown: np.ndarray) -> str:
+    """One line on truth values without a class, see Prepared.unknown; '' for none."""
+    if not len(unknown):
+        return ''
+    values = ', '.join(f'{value} ({pixels} pixels)' for value, pixels in unknown.tolist())
+    return f'label values that the class map does not have, not scored: {values}'
+
+
 class ScoredClasses:
     """The classes that scoring tells apart.
 
