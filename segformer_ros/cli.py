@@ -9,13 +9,16 @@ from importlib import import_module
 from typing import Any, List, Optional
 
 from segformer_ros import commands
-from segformer_ros.errors import explained
+from segformer_ros.errors import EXIT_INTERRUPTED, explained
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a verb; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    parsed = _parser(given).parse_args(given)
+    try:
+        parsed = _parser(given).parse_args(given)
+    except KeyboardInterrupt:  # the verb's libraries take a second to load
+        return EXIT_INTERRUPTED
     if parsed.debug:
         return int(parsed.run(parsed))
     return explained(f'segformer {parsed.verb}', lambda: parsed.run(parsed))
