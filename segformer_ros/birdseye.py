@@ -126,10 +126,10 @@ class BirdsEye:
             cv2.circle(panel, place.tolist(), 2, color, -1, cv2.LINE_AA)
 
     def _caption(self, area: DrivableArea) -> str:
-        reach = area.corridor.distance
+        _, reach, sigma, blocker = area.corridor
         if math.isinf(reach):
             return 'corridor: nothing seen'
-        return f'corridor: {reach:.1f} m, {self._class_map.name_of(area.corridor.blocking_class)}'
+        return f'corridor: {reach:.1f} +- {sigma:.1f} m, {self._class_map.name_of(blocker)}'
 
     def _color(self, class_id: int) -> Tuple[int, int, int]:
         return class_color(self._class_map, class_id)

@@ -217,6 +217,7 @@ def area_line(key: str, area: DrivableArea, class_map: ClassMap) -> Dict[str, An
         'corridor': {
             'width': _number(area.corridor.width),
             'distance': _number(area.corridor.distance),
+            'sigma': _number(area.corridor.sigma),
             'blocked_by': _class_name(area.corridor.blocking_class, class_map),
         },
         'column': [_number(value) for value in area.column],

@@ -126,7 +126,7 @@ def test_without_metres_there_are_pixels(tmp_path: Path) -> None:
     assert free['reason'] == 'no calibration and no mount of the camera is known'
     assert free['road_fraction'] == pytest.approx(0.5, abs=0.05)
     assert free['bearing'] is free['free_distance'] is free['distance_sigma'] is None
-    assert free['corridor'] == {'width': None, 'distance': None, 'blocked_by': None}
+    assert free['corridor'] == dict.fromkeys(('width', 'distance', 'sigma', 'blocked_by'))
     assert len(blocked['column']) == len(blocked['boundary_row']) == len(blocked['blocked_by'])
     right = [
         row

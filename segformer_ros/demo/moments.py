@@ -133,7 +133,10 @@ def _area(message: Any) -> Optional[DrivableArea]:
         free_distance=message.free_distance,
         distance_sigma=message.distance_sigma,
         corridor=Corridor(
-            message.corridor_width, message.corridor_distance, message.corridor_blocking_class
+            message.corridor_width,
+            message.corridor_distance,
+            message.corridor_sigma,
+            message.corridor_blocking_class,
         ),
     )
 

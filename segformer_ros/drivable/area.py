@@ -167,7 +167,11 @@ class DrivableAreaEstimator:
         space = ground.project(ranges, self.config.boundary.columns, cell)
         contacts = blocker_contacts(profile, ranges, self.config.grid.resolution)
         view = GroundView(ground, profile, ranges, contacts)
-        return self._with_metres(self._area(boundary, profile, stamp), space, view)
+        corridor = straight_corridor(
+            self.config.corridor_width, ground, profile, ranges, contacts, cell
+        )
+        area = self._area(boundary, profile, stamp)
+        return replace(_with_metres(area, space, view), corridor=corridor)
 
     def _area(self, boundary: Boundary, profile: ColumnProfile, stamp: Stamp) -> DrivableArea:
         if profile is not boundary.profile:
@@ -184,26 +188,6 @@ class DrivableAreaEstimator:
             boundary_row=boundary.rows,
             blocking_class=boundary.blocking_class,
             confidence=boundary.confidence,
-        )
-
-    def _with_metres(self, area: DrivableArea, space: FreeSpace, view: GroundView) -> DrivableArea:
-        """`area` measured where each column is nearest on the ground, not lowest in the image."""
-        at, profile = space.strips, view.profile
-        corridor = straight_corridor(
-            self.config.corridor_width, view.ground, profile, view.ranges, view.contacts
-        )
-        return replace(
-            area,
-            calibrated=True,
-            column=profile.columns[at].astype(np.float32),
-            boundary_row=profile.rows[at],
-            blocking_class=profile.classes[at],
-            confidence=profile.confidence[at],
-            bearing=space.bearing,
-            free_distance=space.free_distance,
-            distance_sigma=space.distance_sigma,
-            corridor=corridor,
-            view=view,
         )
 
     def _projection(
@@ -234,3 +218,20 @@ def age_fault(age: float, max_age: float) -> str:
             'of this machine differ'
         )
     return ''
+
+
+def _with_metres(area: DrivableArea, space: FreeSpace, view: GroundView) -> DrivableArea:
+    """`area` measured where each column is nearest on the ground, not lowest in the image."""
+    at, profile = space.strips, view.profile
+    return replace(
+        area,
+        calibrated=True,
+        column=profile.columns[at].astype(np.float32),
+        boundary_row=profile.rows[at],
+        blocking_class=profile.classes[at],
+        confidence=profile.confidence[at],
+        bearing=space.bearing,
+        free_distance=space.free_distance,
+        distance_sigma=space.distance_sigma,
+        view=view,
+    )

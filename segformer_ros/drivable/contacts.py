@@ -14,10 +14,15 @@ _MAX_STEPS = 64  # points put between two neighbours at most
 
 
 class Contacts(NamedTuple):
-    """Ground points of blockers: points (M, 2) float64 x, y in m; classes (M,) uint8."""
+    """Ground points of blockers.
+
+    points: (M, 2) float64 x, y in m. classes: (M,) uint8. strips: (M,) int, index of the profile's
+    strip that shows each.
+    """
 
     points: np.ndarray
     classes: np.ndarray
+    strips: np.ndarray
 
 
 def blocker_contacts(profile: ColumnProfile, ranges: ColumnRanges, step: float) -> Contacts:
@@ -29,7 +34,7 @@ def blocker_contacts(profile: ColumnProfile, ranges: ColumnRanges, step: float) 
     index = np.flatnonzero(np.isfinite(ranges.distance) & np.isfinite(ranges.points[:, 0]))
     points, classes = ranges.points[index], profile.classes[index]
     if len(index) < 2:
-        return Contacts(points, classes)
+        return Contacts(points, classes, index)
     step_by = np.diff(points, axis=0)
     apart = np.sqrt(np.square(step_by).sum(axis=1))
     linked = (np.diff(index) == 1) & (apart < _SAME_EDGE * ranges.distance[index[1:]])
@@ -39,4 +44,8 @@ def blocker_contacts(profile: ColumnProfile, ranges: ColumnRanges, step: float) 
     place = np.arange(1, len(start) + 1) - np.repeat(np.cumsum(extra) - extra, extra)
     share = place / np.repeat(extra + 1, extra)
     between = points[start] + step_by[start] * share[:, None]
-    return Contacts(np.concatenate([points, between]), np.concatenate([classes, classes[start]]))
+    return Contacts(
+        np.concatenate([points, between]),
+        np.concatenate([classes, classes[start]]),
+        np.concatenate([index, index[start]]),
+    )

@@ -17,16 +17,18 @@ _STRIDE = 16  # strips
 class Corridor(NamedTuple):
     """Free distance m along x before anything enters |y| <= width / 2, and what does.
 
-    inf: nothing is seen to. 0: blocked before the first ground that the image shows, or the
-    camera does not see the corridor at all. NaN: not calibrated.
+    distance inf: nothing is seen to. 0: blocked before the first ground that the image shows, or
+    the camera does not see the corridor at all. NaN: not calibrated. sigma: standard deviation of
+    the distance, m, see FreeSpace; inf, 0 and NaN with it.
     """
 
     width: float
     distance: float
+    sigma: float
     blocking_class: int
 
 
-NO_CORRIDOR = Corridor(math.nan, math.nan, CLASS_NONE)
+NO_CORRIDOR = Corridor(math.nan, math.nan, math.nan, CLASS_NONE)
 """Corridor of a camera that is not calibrated."""
 
 
@@ -36,37 +38,41 @@ def straight_corridor(
     profile: ColumnProfile,
     ranges: ColumnRanges,
     contacts: Contacts,
+    cell: float = 1.0,
 ) -> Corridor:
     """Corridor of one frame, `width` m wide, centred on the vehicle's x axis.
 
-    It ends at the first contact in it, and where a blocker beside it hides a part of it, which
-    happens when the camera stands outside the corridor.
+    cell: rows that one cell of the mask spans; widens the sigma. The corridor ends at the first
+    contact in it, and where a blocker beside it hides a part of it, which happens when the camera
+    stands outside the corridor.
     """
     half = width / 2
     if not _sees_ahead(ground, ranges):
-        return Corridor(width, 0.0, CLASS_NONE)
+        return Corridor(width, 0.0, 0.0, CLASS_NONE)
     inside = (np.abs(contacts.points[:, 1]) <= half) & (contacts.points[:, 0] > 0)
     hidden_from, hidden_by = _shadows(half, ground, contacts)
-    blind = _blind(half, profile, ranges)
-    ends = np.concatenate([contacts.points[inside, 0], hidden_from, np.zeros(blind.sum())])
-    classes = np.concatenate([contacts.classes[inside], hidden_by, profile.classes[blind]])
+    blind = np.flatnonzero(_blind(half, profile, ranges))
+    ends = np.concatenate([contacts.points[inside, 0], hidden_from, np.zeros(len(blind))])
+    strips = np.concatenate([contacts.strips[inside], contacts.strips[hidden_by], blind])
     if len(ends) == 0:
-        return Corridor(width, math.inf, CLASS_NONE)
+        return Corridor(width, math.inf, math.inf, CLASS_NONE)
     first = int(ends.argmin())
-    return Corridor(width, float(ends[first]), int(classes[first]))
+    distance, strip = float(ends[first]), int(strips[first])
+    sigma = float(ground.sigma(ranges, strips[first : first + 1], cell)[0]) if distance else 0.0
+    return Corridor(width, distance, sigma, int(profile.classes[strip]))
 
 
 def _shadows(
     half: float, ground: GroundProjection, contacts: Contacts
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Where (x) the view over each contact beside the corridor enters it, and the class."""
+    """Where (x) the view over contacts beside the corridor enters it, and which contacts (int)."""
     away = contacts.points - ground.foot
     side = np.sign(contacts.points[:, 1])
     beside = (np.abs(contacts.points[:, 1]) > half) & (away[:, 1] * side < 0)
     points, away, side = contacts.points[beside], away[beside], side[beside]
     enters = points[:, 0] + away[:, 0] / away[:, 1] * (side * half - points[:, 1])
     ahead = enters > 0
-    return enters[ahead], contacts.classes[beside][ahead]
+    return enters[ahead], np.flatnonzero(beside)[ahead]
 
 
 def _blind(half: float, profile: ColumnProfile, ranges: ColumnRanges) -> np.ndarray:

@@ -191,15 +191,20 @@ class GroundProjection:
         target = ranges.points[strips]
         endless = ~np.isfinite(distance) | np.isnan(target[:, 0])
         target = np.where(endless[:, None], directions[:, :2], target)
-        sigma = self._sigma(directions, directions - self.directions(edges - 1, at), cell)
-        sigma = np.where(np.isfinite(distance), np.where(distance > 0, sigma, 0.0), distance)
         bearing = np.arctan2(target[:, 1], target[:, 0])
         return FreeSpace(
             strips,
             bearing.astype(np.float32),
             distance.astype(np.float32),
-            sigma.astype(np.float32),
+            self.sigma(ranges, strips, cell).astype(np.float32),
         )
+
+    def sigma(self, ranges: ColumnRanges, strips: np.ndarray, cell: float = 1.0) -> np.ndarray:
+        """Standard deviation of the distance of strips (N,): (N,) float64, m; see FreeSpace."""
+        edges, at, distance = ranges.edges[strips], ranges.columns[strips], ranges.distance[strips]
+        directions = self.directions(edges, at)
+        sigma = self._sigma(directions, directions - self.directions(edges - 1, at), cell)
+        return np.where(np.isfinite(distance), np.where(distance > 0, sigma, 0.0), distance)
 
     def _crossing(self, distance: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Edge, as a fraction, at which each column (n,) passes `distance` (n,) m: (n,) float64.

@@ -42,6 +42,7 @@ def area_fields(area: DrivableArea, age: float, vehicle_frame: str) -> Fields:
         'distance_sigma': _array(area.distance_sigma, np.float32),
         'corridor_width': float(area.corridor.width),
         'corridor_distance': float(area.corridor.distance),
+        'corridor_sigma': float(area.corridor.sigma),
         'corridor_blocking_class': int(area.corridor.blocking_class),
     }
 

@@ -33,6 +33,19 @@ def test_nearest_blocker_in_the_corridor_ends_it(world: World, class_map: ClassM
     assert corridor.blocking_class == PERSON
 
 
+def test_the_corridor_is_as_sure_as_the_column_that_ends_it(
+    world: World, class_map: ClassMap
+) -> None:
+    world.panels = [(14.0, -0.9, 0.9, 1.5, CAR)]
+    area = DrivableAreaEstimator(DrivableConfig(), class_map).update(
+        world.labels(), None, world.calibration, world.pose, cell=3.0
+    )
+    at = area.free_distance <= 1.02 * area.corridor.distance
+    sigmas = area.distance_sigma[at & (area.blocking_class == CAR)]
+    assert 0.99 * sigmas.min() <= area.corridor.sigma <= 1.01 * sigmas.max()
+    assert area.corridor.sigma > 1.0  # half a degree of pitch alone is 1.2 m here
+
+
 def test_corridor_as_wide_as_the_vehicle(world: World, class_map: ClassMap) -> None:
     world.panels = [(14.0, -0.9, 0.9, 1.5, CAR), (9.0, 0.6, 1.1, 1.7, PERSON)]
     assert corridor_of(world, class_map, width=1.0).blocking_class == CAR
@@ -43,12 +56,12 @@ def test_corridor_as_wide_as_the_vehicle(world: World, class_map: ClassMap) -> N
 
 def test_open_road_has_no_end(world: World, class_map: ClassMap) -> None:
     corridor = corridor_of(world, class_map, labels=np.zeros((180, 320), np.uint8))
-    assert corridor == (2.0, math.inf, CLASS_NONE)
+    assert corridor == (2.0, math.inf, math.inf, CLASS_NONE)
 
 
 def test_pure_sky_leaves_nothing_free(world: World, class_map: ClassMap) -> None:
     corridor = corridor_of(world, class_map, labels=np.full((180, 320), SKY, np.uint8))
-    assert corridor == (2.0, 0.0, SKY)
+    assert corridor == (2.0, 0.0, 0.0, SKY)
 
 
 def test_corridor_is_that_of_the_vehicle_not_of_the_camera(
@@ -66,7 +79,7 @@ def test_camera_that_does_not_see_the_corridor_leaves_nothing_free(
     world: World, class_map: ClassMap
 ) -> None:
     world.pose = replace(world.pose, yaw=math.radians(90.0))
-    assert corridor_of(world, class_map) == (2.0, 0.0, CLASS_NONE)
+    assert corridor_of(world, class_map) == (2.0, 0.0, 0.0, CLASS_NONE)
     world.pose = CameraPose(1.4, pitch=-1.2)
     assert corridor_of(world, class_map, labels=np.zeros((180, 320), np.uint8)).distance == 0.0
 

@@ -41,6 +41,7 @@ def drivable_area() -> object:
         distance_sigma=empty,
         corridor_width=2.0,
         corridor_distance=float('nan'),
+        corridor_sigma=float('nan'),
         corridor_blocking_class=255,
     )
 
