@@ -23,7 +23,7 @@ ARGUMENTS = (
     (
         'params_file',
         os.path.join(SHARE, 'config', 'segment.yaml'),
-        'parameter file; the arguments below that are not empty come before it',
+        'parameter file; those of the arguments below that are not empty override it',
     ),
     ('use_sim_time', '', 'take the time from /clock (true, false)'),
     ('autostart', '', 'configure and activate without being told to (true, false)'),
@@ -32,12 +32,12 @@ ARGUMENTS = (
         'camera',
         'image',
         'image topic of the driver, with camera_info beside it; several with commas: '
-        'front/image_raw,left/image_raw. Then the outputs stand under front and left',
+        'front/image_raw,left/image_raw. The outputs are then under front and left',
     ),
     ('compressed', '', 'subscribe to the compressed image (true, false)'),
-    ('model', '', 'ONNX or engine file; empty here and there: the model of the package'),
+    ('model', '', 'ONNX or engine file; empty here and in the file: the bundled model'),
     ('engine', '', 'what runs the network: auto, openvino, tensorrt, ...'),
-    ('precision', '', 'auto, fp32, fp16, bf16 or int8'),
+    ('precision', '', 'auto, fp32, fp16, bf16, int8 or fastest'),
 )
 OVERRIDES = {
     'use_sim_time': bool,
