@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write doc/parameters.md and config/segment.yaml from the node's table of parameters.
+"""Write doc/parameters.md and config/segment.yaml from the nodes' tables of parameters.
 
-Without arguments both files are written; with --check it only tells whether they are up to date.
+Without arguments both files are written; with --check it only says whether they are up to date.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ CHANGES: Dict[Change, str] = {
 MARKDOWN_HEAD = """\
 # Parameters of the segmentation node
 
-Made by `scripts/parameter_table.py` from `segformer_ros/node/parameters.py`; do not edit.
-Wrong values are refused in words, at start and by `ros2 param set`. "Changes" tells when a
-parameter may be changed: `yes` is at any time, taken up by the next frame; `while unconfigured`
-needs `ros2 lifecycle set /segmentation_node deactivate`, then `cleanup`, first.
+Made by `scripts/parameter_table.py` from `parameters.py` and `replay_parameters.py` in
+`segformer_ros/node/`; do not edit. Wrong values are refused with an explanation, at start and by
+`ros2 param set`. "Changes" says when a parameter may be changed: `yes` means at any time, from the
+next frame on; `while unconfigured` needs `ros2 lifecycle set /segmentation_node deactivate`, then
+`cleanup`, first.
 
-With several `cameras` each has its own mount: `front.mount.height` and so on.
+With several `cameras`, each has its own mount: `front.mount.height` and so on.
 """
 
 REPLAY_HEAD = """
 # Parameters of the replay node
 
-All are given at start; the launch file `replay.launch.py` sets the usual ones by its arguments.
+All are set at start; the launch file `replay.launch.py` has arguments for the usual ones.
 """
 
 YAML_HEAD = """\
@@ -114,8 +115,7 @@ def _yaml_lines() -> Iterator[str]:
             yield '    ' + '  ' * depth + f'{path[depth]}:'
         groups = tuple(path)
         indent = '    ' + '  ' * len(path)
-        limited = entry.choices or entry.low is not None
-        comment = entry.description + (f' ({entry.allowed})' if limited else '')
+        comment = entry.description + (f' ({entry.allowed})' if entry.limited else '')
         yield from textwrap.wrap(
             comment, 99, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# '
         )
@@ -128,7 +128,7 @@ FILES = {'doc/parameters.md': markdown, 'config/segment.yaml': yaml_text}
 def main() -> int:
     """Write or check the files; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--check', action='store_true', help='only tell whether they are current')
+    parser.add_argument('--check', action='store_true', help='only say whether they are current')
     arguments = parser.parse_args()
     old = []
     for name, text in FILES.items():

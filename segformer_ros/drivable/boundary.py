@@ -39,8 +39,8 @@ class BoundaryConfig:
     front: where the vehicle stands at the image's bottom, shares (left, right) of the width. Only
         the connected drivable region that touches it is free.
     speckle_size: islands of blocked pixels that are narrower and lower than this at their place
-        on the ground, m, are looked past, whatever their class; 0: none. Needs a calibration.
-    speckle: islands of fewer pixels than this are looked past at any distance; 0: none. A far
+        on the ground, m, are ignored, whatever their class; 0: none. Needs a calibration.
+    speckle: islands of fewer pixels than this are ignored at any distance; 0: none. A far
         kerb has few pixels, too: only for cameras without calibration. Islands of a class of
         `speckle_kept_groups` are always real.
     min_confidence: drivable pixels of a lower confidence (0..1) are not free; 0: all are.

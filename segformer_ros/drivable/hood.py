@@ -13,14 +13,14 @@ from segformer_ros.drivable.errors import DrivableError
 
 @dataclass(frozen=True)
 class Hood:
-    """Which pixels at the image's bottom are looked past; all three parts add up.
+    """Which pixels at the image's bottom are ignored; all three parts add up.
 
     rows: share of the image's height at the bottom, 0..1.
     polygon: corners (u, v) as shares of the image's width and height, 0..1; empty or 3 or more.
-    mask: (h, w) uint8 of any size (stretched to the image's), not 0 = ignored.
+    mask: (h, w) uint8 of any size (stretched to the image's), not 0 = covered.
 
-    Per column everything from the bottom up to the first pixel outside is looked past. Ignored
-    pixels further up are not: what is hidden there is not free.
+    Per column everything from the bottom up to the first pixel outside is ignored. Covered pixels
+    further up are not: what is hidden there is not free.
     """
 
     rows: float = 0.0
@@ -48,7 +48,7 @@ class Hood:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is looked past."""
+        """Whether nothing is ignored."""
         return self.rows == 0 and not self.polygon and self.mask is None
 
     def starts(self, height: int, width: int) -> np.ndarray:

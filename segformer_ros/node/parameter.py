@@ -60,13 +60,18 @@ class Parameter:
     def allowed(self) -> str:
         """What the value may be, in words."""
         if self.choices:
-            return 'one of ' + ', '.join(self.choices)
+            return 'one of ' + ', '.join(choice or "''" for choice in self.choices)
         kind = _KINDS[self.type]
         if self.low is None and self.high is None:
             return kind
         if self.high is None:
             return f'{kind}, {self.low:g} or more'
         return f'{kind} from {self.low:g} to {self.high:g}'
+
+    @property
+    def limited(self) -> bool:
+        """Whether `allowed` says more than the type does."""
+        return bool(self.choices) or self.low is not None
 
     def checked(self, value: Any) -> Value:
         """Return the value in the parameter's own type; raises ParameterError.

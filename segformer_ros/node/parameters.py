@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Optional, Tuple
 
+from segformer_ros.drivable import DrivableConfig
 from segformer_ros.engines import ENGINES, UPSAMPLING
 from segformer_ros.engines.base import INFERENCE
 from segformer_ros.model.spec import COLORS, FITS
@@ -28,6 +29,8 @@ PRECISIONS = tuple(
     dict.fromkeys(precision for engine in ENGINES.values() for precision in engine.precisions)
 )
 """Those of all engines."""
+
+_DRIVABLE = DrivableConfig()  # has the defaults
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,11 @@ class NetworkSettings:
         "contract's",
         change=Change.CONFIGURE,
     )
-    std: str = parameter('', 'as mean', change=Change.CONFIGURE)
+    std: str = parameter(
+        '',
+        "standard deviations, given like the mean, '58.395,57.12,57.375'; empty: the contract's",
+        change=Change.CONFIGURE,
+    )
     fit: str = parameter(
         '',
         "how a frame fills the input; empty: the contract's",
@@ -60,25 +67,33 @@ class NetworkSettings:
     )
     width: int = parameter(
         0,
-        "of the input, pixels, where the graph takes any; 0: the model's own",
+        "width of the input, pixels, if the graph takes any; 0: the model's own",
         low=0,
         high=8192,
         change=Change.CONFIGURE,
     )
-    height: int = parameter(0, 'as width', low=0, high=8192, change=Change.CONFIGURE)
+    height: int = parameter(
+        0,
+        "height of the input, pixels, if the graph takes any; 0: the model's own",
+        low=0,
+        high=8192,
+        change=Change.CONFIGURE,
+    )
 
 
 @dataclass(frozen=True)
 class GridSettings:
     """Extent of `drivable_area/grid` in the vehicle frame."""
 
-    resolution: float = parameter(0.2, 'side of a cell, m', low=0.02, high=5.0)
-    x_min: float = parameter(0.0, 'rear end, m', low=-500.0, high=500.0)
-    x_max: float = parameter(40.0, 'front end, m', low=-500.0, high=500.0)
-    y_min: float = parameter(-15.0, 'right end, m', low=-500.0, high=500.0)
-    y_max: float = parameter(15.0, 'left end, m', low=-500.0, high=500.0)
+    resolution: float = parameter(
+        _DRIVABLE.grid.resolution, 'side of a cell, m', low=0.02, high=5.0
+    )
+    x_min: float = parameter(_DRIVABLE.grid.x_min, 'rear end, m', low=-500.0, high=500.0)
+    x_max: float = parameter(_DRIVABLE.grid.x_max, 'front end, m', low=-500.0, high=500.0)
+    y_min: float = parameter(_DRIVABLE.grid.y_min, 'right end, m', low=-500.0, high=500.0)
+    y_max: float = parameter(_DRIVABLE.grid.y_max, 'left end, m', low=-500.0, high=500.0)
     max_footprint: float = parameter(
-        1.0,
+        _DRIVABLE.grid.max_footprint,
         'no cell is called free where one image row spans more ground than this, m',
         low=0.01,
         high=100.0,
@@ -90,14 +105,20 @@ class ScanSettings:
     """Angles and ranges of `drivable_area/scan` about the vehicle frame's origin."""
 
     angle_min: float = parameter(
-        -1.5708, 'first angle, rad, negative = right', low=-3.1415, high=3.1415
+        _DRIVABLE.scan.angle_min, 'first angle, rad, negative = right', low=-3.1415, high=3.1415
     )
     angle_max: float = parameter(
-        1.5708, 'last angle, rad, positive = left', low=-3.1415, high=3.1415
+        _DRIVABLE.scan.angle_max, 'last angle, rad, positive = left', low=-3.1415, high=3.1415
     )
-    angle_increment: float = parameter(0.0087, 'angle between two ranges, rad', low=1e-4, high=0.5)
-    range_min: float = parameter(0.1, 'shortest range, m', low=0.0, high=100.0)
-    range_max: float = parameter(50.0, 'longest range, m', low=0.1, high=1000.0)
+    angle_increment: float = parameter(
+        _DRIVABLE.scan.angle_increment, 'angle between two ranges, rad', low=1e-4, high=0.5
+    )
+    range_min: float = parameter(
+        _DRIVABLE.scan.range_min, 'shortest range, m', low=0.0, high=100.0
+    )
+    range_max: float = parameter(
+        _DRIVABLE.scan.range_max, 'longest range, m', low=0.1, high=1000.0
+    )
 
 
 @dataclass(frozen=True)
@@ -105,42 +126,52 @@ class DrivableSettings:
     """What counts as drivable, and how its summary is made."""
 
     group: str = parameter(
-        'road',
+        _DRIVABLE.boundary.drivable,
         'what may be driven on: a drivable group of the class map (road, road+sidewalk, ...) or '
         'class names joined by +',
     )
-    columns: int = parameter(128, 'image columns that the boundary is given for', low=1, high=4096)
+    columns: int = parameter(
+        _DRIVABLE.boundary.columns,
+        'number of image columns that the boundary is given for',
+        low=1,
+        high=4096,
+    )
     speckle_size: float = parameter(
-        0.1,
-        'blocked islands narrower and lower than this on the ground are looked past, m; 0: none '
-        'are',
+        _DRIVABLE.boundary.speckle_size,
+        'blocked islands narrower and lower than this on the ground are ignored, m; 0: none are',
         low=0.0,
         high=1.0,
     )
     speckle: int = parameter(
-        0,
-        'without calibration: blocked islands of fewer pixels are looked past, unless they are of '
-        'a person, vehicle or object; 0: none are',
+        _DRIVABLE.boundary.speckle,
+        'without calibration: blocked islands of fewer pixels are ignored, unless they are of a '
+        'person, vehicle or object; 0: none are',
         low=0,
         high=10_000,
     )
     min_gap: float = parameter(
-        0.0,
+        _DRIVABLE.ground.min_gap,
         'gaps between two blockers narrower than this are closed, m; 0: none are',
         low=0.0,
         high=10.0,
     )
     min_confidence: float = parameter(
-        0.0, 'drivable pixels of a lower confidence are not free; 0: all are', low=0.0, high=1.0
+        _DRIVABLE.boundary.min_confidence,
+        'drivable pixels of a lower confidence are not free; 0: all are',
+        low=0.0,
+        high=1.0,
     )
     hold: float = parameter(
-        0.0,
+        _DRIVABLE.hold,
         'seconds that a blocker is kept in its image column after it was last seen; 0: not at all',
         low=0.0,
         high=10.0,
     )
     vehicle_width: float = parameter(
-        2.0, 'width of the corridor that is kept free for the vehicle, m', low=0.1, high=20.0
+        _DRIVABLE.corridor_width,
+        'width of the corridor that must be free for the vehicle, m',
+        low=0.1,
+        high=20.0,
     )
     vehicle_frame: str = parameter(
         'base_link', 'frame_id of grid and scan: on the ground, x forward, y left, z up'
@@ -155,10 +186,10 @@ class DrivableSettings:
         0.05, "longest wait for the transform of a frame's stamp, s", low=0.0, high=1.0
     )
     rectified: bool = parameter(
-        False, 'the images are rectified: P of camera_info counts and the distortion does not'
+        False, 'the images are rectified: P of camera_info is used, and not the distortion'
     )
     pitch_sigma: float = parameter(
-        0.0087,
+        _DRIVABLE.ground.pitch_sigma,
         "standard deviation of the camera's pitch and roll, rad",
         low=0.0,
         high=0.2,
@@ -166,7 +197,7 @@ class DrivableSettings:
     max_age: float = parameter(
         0.5,
         'an image older than this gives valid = false, and so does a camera or engine that has '
-        'given none younger, s',
+        'given nothing newer, s',
         low=0.05,
         high=60.0,
     )
@@ -180,7 +211,7 @@ class MountSettings:
 
     height: float = parameter(
         0.0,
-        "the lens's height over the ground, m; 0: not known, so nothing is given in metres",
+        "the lens's height above the ground, m; 0: unknown, so nothing is given in metres",
         low=0.0,
         high=100.0,
     )
@@ -190,7 +221,7 @@ class MountSettings:
     x: float = parameter(0.0, 'forward of the vehicle frame, m', low=-100.0, high=100.0)
     y: float = parameter(0.0, 'left of the vehicle frame, m', low=-100.0, high=100.0)
     hood: float = parameter(
-        0.0,
+        _DRIVABLE.boundary.hood.rows,
         "share of the image's height at the bottom that shows the vehicle's own hood",
         low=0.0,
         high=0.9,
@@ -215,7 +246,7 @@ class Settings:
     model: str = parameter(
         '',
         'path of an ONNX or engine file, or of a DeepStream nvinfer configuration; empty: the '
-        'model that comes with the package',
+        'bundled model',
         change=Change.CONFIGURE,
     )
     class_map: str = parameter(
@@ -268,7 +299,7 @@ class Settings:
         change=Change.CONFIGURE,
     )
     autostart: bool = parameter(
-        True, 'configure and activate without being told to', change=Change.START
+        True, 'configure and activate at start, without being told to', change=Change.START
     )
     cameras: Tuple[str, ...] = parameter(
         ('',),
@@ -301,12 +332,12 @@ class Settings:
         high=16384,
     )
     overlay_opacity: float = parameter(
-        0.5, "of the classes' colours over the image", low=0.0, high=1.0
+        0.5, "opacity of the classes' colours over the image", low=0.0, high=1.0
     )
     overlay_boundary: bool = parameter(
         False, 'draw the boundary of the drivable area, and its distances, into the overlay'
     )
-    jpeg_quality: int = parameter(80, 'of the compressed overlay', low=1, high=100)
+    jpeg_quality: int = parameter(80, 'JPEG quality of the compressed overlay', low=1, high=100)
     diagnostics_period: float = parameter(
         1.0,
         'seconds between two messages on /diagnostics',
@@ -316,7 +347,7 @@ class Settings:
     )
     silent_after: float = parameter(
         2.0,
-        'a camera without an image for so many seconds is reported as stale',
+        'a camera without an image for this many seconds is reported as stale',
         low=0.1,
         high=600.0,
     )

@@ -69,8 +69,7 @@ class Program(NamedTuple):
 
     def _parameter_lines(self) -> Iterator[str]:
         for entry in self.parameters:
-            limited = entry.choices or entry.low is not None
-            meaning = entry.description + (f' ({entry.allowed})' if limited else '')
+            meaning = entry.description + (f' ({entry.allowed})' if entry.limited else '')
             yield f'  {entry.name}: {literal(entry.default)}'
             yield textwrap.fill(meaning, _WIDTH, initial_indent=' ' * 6, subsequent_indent=' ' * 6)
 

@@ -34,7 +34,7 @@ class ReplaySettings:
     )
     fps: float = parameter(
         10.0,
-        'frames per second of what has no stamps (folders, generated drives)',
+        'frames per second of sources without stamps (folders, generated drives)',
         low=0.01,
         high=1000.0,
         change=Change.START,
@@ -47,7 +47,7 @@ class ReplaySettings:
         change=Change.START,
     )
     loop: bool = parameter(
-        False, 'start again at the end, with stamps that go on', change=Change.START
+        False, 'start again at the end; the stamps continue', change=Change.START
     )
     stamps: str = parameter(
         'now',
@@ -66,20 +66,22 @@ class ReplaySettings:
     reliable: bool = parameter(
         False, 'publish images reliably; else best effort, as cameras do', change=Change.START
     )
-    jpeg_quality: int = parameter(90, 'of image/compressed', low=1, high=100, change=Change.START)
+    jpeg_quality: int = parameter(
+        90, 'JPEG quality of image/compressed', low=1, high=100, change=Change.START
+    )
     wait_for: int = parameter(
         1,
-        'image subscribers to wait for before the first frame',
+        'number of image subscribers to wait for before the first frame',
         low=0,
         high=100,
         change=Change.START,
     )
     wait_timeout: float = parameter(
-        60.0, 'longest wait for them, s', low=0.0, high=3600.0, change=Change.START
+        60.0, 'longest wait for these subscribers, s', low=0.0, high=3600.0, change=Change.START
     )
     window: int = parameter(
         1,
-        'at rate 0: frames that may be unanswered at a time',
+        'at rate 0: how many frames may be unanswered at a time',
         low=1,
         high=100,
         change=Change.START,
@@ -92,5 +94,7 @@ class ReplaySettings:
         change=Change.START,
     )
     exit_at_end: bool = parameter(
-        True, 'end when all is played; else stay, for those who join late', change=Change.START
+        True,
+        'end when everything has been played; else stay, for late subscribers',
+        change=Change.START,
     )

@@ -58,6 +58,7 @@ def test_list_serves_as_tuple() -> None:
         (Parameter('pitch', 0.0, 'rad', -1.6, 1.6), 3, r'a number from -1.6 to 1.6 \(rad\)'),
         (Parameter('enabled', True, ''), 1, 'enabled is 1; it must be true or false'),
         (Parameter('mode', 'a', '', choices=('a', 'b')), 'c', "mode is 'c'; .* one of a, b"),
+        (Parameter('mode', '', '', choices=('', 'b')), 'c', "mode is 'c'; .* one of '', b"),
         (Parameter('names', ('a',), ''), [1], r'names is \[1\]; it must be a list of texts'),
     ],
 )
