@@ -10,7 +10,14 @@ from typing import Optional, Tuple
 from segformer_ros.argument_types import number, whole
 from segformer_ros.camera import CameraError, CameraPose
 from segformer_ros.classes import load_class_map
-from segformer_ros.engines import ENGINES, Engine, EngineOptions, create_engine, fake_spec
+from segformer_ros.engines import (
+    ENGINES,
+    UPSAMPLING,
+    Engine,
+    EngineOptions,
+    create_engine,
+    fake_spec,
+)
 from segformer_ros.engines.base import INFERENCE
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.sources import SourceOptions
@@ -24,10 +31,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('model')
     group.add_argument(
         '-c', '--model', '--config', default='', metavar='FILE',
-        help='ONNX file or DeepStream configuration (default: the model that comes along)',
+        help='ONNX file or DeepStream configuration (default: the bundled model)',
     )  # fmt: skip
     group.add_argument('--classes', default='', help='class map: a preset, a yaml or a labels.txt')
-    group.add_argument('--engine', default='auto', choices=('auto', *ENGINES))
+    group.add_argument(
+        '--engine', default='auto', choices=('auto', *ENGINES), help='what runs the network'
+    )
     group.add_argument('--precision', default='auto', help='arithmetic of the network')
     group.add_argument(
         '--threads',
@@ -37,7 +46,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         '--inference', default='whole', choices=INFERENCE,
-        help='whole: frames are resized to the network; slide: windows at their own scale',
+        help="whole: resize frames to the network's input; slide: windows at the frame's scale",
+    )  # fmt: skip
+
+
+def add_upsampling_argument(parser: argparse.ArgumentParser) -> None:
+    """--upsampling, for what makes masks from logits."""
+    parser.add_argument(
+        '--upsampling', default='exact', choices=UPSAMPLING,
+        help='exact: upsample the logits, then take the best class; fast: repeat the cells',
     )  # fmt: skip
 
 
@@ -67,14 +84,15 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--label-topic', default='', help='topic of a bag with label images')
     group.add_argument(
         '--label-tolerance', type=number(0, 10), default=0.0, metavar='S',
-        help='seconds by which a label may differ from its image (default: 0, exact)',
+        help="seconds by which a label's stamp may differ from its image's (default: 0, exact)",
     )  # fmt: skip
     group.add_argument(
-        '--fps', type=number(0.01, 1000), default=10.0, help='of what has no stamps (default: 10)'
-    )
+        '--fps', type=number(0.01, 1000), default=10.0,
+        help='frames per second of sources without stamps (default: 10)',
+    )  # fmt: skip
     group.add_argument(
         '--vehicle-frame', default=SourceOptions.vehicle_frame, metavar='FRAME',
-        help="frame on the ground in which a bag's /tf_static places the camera "
+        help="frame on the ground relative to which a bag's /tf_static places the camera "
         '(default: base_link)',
     )  # fmt: skip
 
@@ -82,14 +100,14 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 def add_camera_arguments(parser: argparse._ActionsContainer) -> None:
     """--height, --pitch and --hfov, for a camera that the recording does not know."""
     parser.add_argument(
-        '--height', type=number(0, 100, above=True), help='of the lens over the ground, m'
+        '--height', type=number(0, 100, above=True), help='height of the lens above the ground, m'
     )
     parser.add_argument(
-        '--pitch', type=number(-90, 90), help='degrees, positive looks down (default: 0)'
+        '--pitch', type=number(-90, 90), help='pitch in degrees, positive looks down (default: 0)'
     )
     parser.add_argument(
         '--hfov', type=number(1, 179),
-        help='horizontal field of view of a camera without calibration, deg',
+        help='horizontal field of view of a camera without calibration, degrees',
     )  # fmt: skip
 
 
@@ -106,7 +124,7 @@ def add_merge_argument(parser: argparse._ActionsContainer) -> None:
     """--merge, for labels that do not tell all classes apart."""
     parser.add_argument(
         '--merge', action='append', default=[], metavar='A,B',
-        help='score classes as one, as in --merge rider,bicycle; may be given again',
+        help='score classes as one, as in --merge rider,bicycle; may be repeated',
     )  # fmt: skip
 
 

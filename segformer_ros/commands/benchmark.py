@@ -13,7 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from segformer_ros.argument_types import number, size, whole, wholes
-from segformer_ros.arguments import LOCATION_HELP, add_model_arguments, model_spec
+from segformer_ros.arguments import (
+    LOCATION_HELP,
+    add_model_arguments,
+    add_upsampling_argument,
+    model_spec,
+)
 from segformer_ros.benchmark import (
     BenchmarkResult,
     as_json,
@@ -22,14 +27,14 @@ from segformer_ros.benchmark import (
     benchmark,
 )
 from segformer_ros.destination import output_file
-from segformer_ros.engines import UPSAMPLING, EngineOptions, Wanted, create_engine
+from segformer_ros.engines import EngineOptions, Wanted, create_engine
 from segformer_ros.family import FAMILY, FamilyModel, family_model
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from segformer_ros.sources import SourceError, open_source
 from segformer_ros.table import format_table
 
-SUMMARY = "time a model on this machine: the model card's table of frames per second by batch"
+SUMMARY = "time a model on this machine: the model card's table of frames per second by batch size"
 
 FAMILY_SIZES = (224, 512, 1024)
 """Input sides of the published models."""
@@ -51,23 +56,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--batch', type=wholes, default='1', help='batch sizes, as in 1,2,4')
     parser.add_argument(
         '--seconds', type=number(0), default=5.0,
-        help='for each batch size; 0 with --family: only parameters and multiplications',
+        help='seconds per batch size; 0 with --family: only parameters and multiplications',
     )  # fmt: skip
-    parser.add_argument('--upsampling', default='exact', choices=UPSAMPLING)
-    parser.add_argument('--confidence', action='store_true', help='the confidence map too')
+    add_upsampling_argument(parser)
+    parser.add_argument('--confidence', action='store_true', help='make the confidence map, too')
     parser.add_argument('--device', type=whole(0, 63), default=0, help='index of the GPU')
     parser.add_argument(
         '--family', nargs='?', const=','.join(FAMILY), metavar='NAMES',
-        help='the published SegFormers instead, with random weights: all, or those named',
+        help='time the published SegFormers instead, with random weights: all, or those named',
     )  # fmt: skip
     parser.add_argument(
         '--sizes',
         type=wholes,
         default=','.join(map(str, FAMILY_SIZES)),
-        help='input sides of the family',
+        help='sides of the input, with --family',
     )
     parser.add_argument('--format', choices=FORMATS, default='text')
-    parser.add_argument('--out', type=Path, help='file for the result; default: the terminal')
+    parser.add_argument('--out', type=Path, help='file for the result (default: the terminal)')
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -30,23 +30,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
         'model', nargs='?', default='', metavar='MODEL',
-        help='ONNX file or DeepStream configuration (default: the model that comes along)',
+        help='ONNX file or DeepStream configuration (default: the bundled model)',
     )  # fmt: skip
     parser.add_argument('--precision', choices=PRECISIONS, default='auto')
-    parser.add_argument('--max-batch', type=whole(1), default=EngineOptions().max_batch)
+    parser.add_argument(
+        '--max-batch', type=whole(1), default=EngineOptions().max_batch,
+        help='largest number of frames (or windows) in one call',
+    )  # fmt: skip
     parser.add_argument(
         '--workspace', type=whole(1), default=EngineOptions().workspace_mib, metavar='MIB',
-        help='limit of scratch memory at first; halved when it runs out',
+        help='initial limit of scratch memory; halved if memory runs out',
     )  # fmt: skip
     parser.add_argument('--device', type=whole(0, 63), default=0, help='index of the GPU')
-    parser.add_argument('--cache-dir', type=Path, help="default: the user's cache folder")
+    parser.add_argument(
+        '--cache-dir',
+        type=Path,
+        help="folder for built engines (default: the user's cache folder)",
+    )
     apart = parser.add_argument_group('without touching the cache')
-    apart.add_argument('--build-only', action='store_true', help='write the engine to --out alone')
+    apart.add_argument('--build-only', action='store_true', help='write the engine only to --out')
     apart.add_argument('--out', type=Path, metavar='FILE', help='file of the engine')
     apart.add_argument(
         '--sm', type=whole(50, 999), metavar='NN',
-        help='compute capability of another GPU (75, 80, 86, 89, 120); by TensorRT-RTX, which '
-        'needs no GPU here',
+        help='compute capability of another GPU (75, 80, 86, 89, 120); with TensorRT-RTX, which '
+        'needs no GPU for this',
     )  # fmt: skip
     apart.add_argument(
         '--onnx', type=Path, metavar='FILE',
@@ -54,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     apart.add_argument(
         '--typed', action='store_true',
-        help='with --onnx: FP16 in the graph, as TensorRT 11 and TensorRT-RTX want it',
+        help='with --onnx: FP16 in the graph, as TensorRT 11 and TensorRT-RTX need it',
     )  # fmt: skip
 
 

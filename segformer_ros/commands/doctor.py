@@ -13,7 +13,7 @@ SUMMARY = 'say what this machine can run, and what to do about what it cannot'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument('--json', action='store_true', help='for programs')
+    parser.add_argument('--json', action='store_true', help='print JSON, for programs')
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,11 +15,12 @@ from segformer_ros.arguments import (
     add_merge_argument,
     add_model_arguments,
     add_source_arguments,
+    add_upsampling_argument,
     camera_pose,
     merged_classes,
     source_options,
 )
-from segformer_ros.engines import UPSAMPLING, EngineOptions
+from segformer_ros.engines import EngineOptions
 from segformer_ros.evaluation import (
     EvaluationError,
     EvaluationJob,
@@ -45,35 +46,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help=LOCATION_HELP)
     parser.add_argument(
-        '--out', type=Path, default=Path('out/evaluation'), help='folder for the results'
+        '--out',
+        type=Path,
+        default=Path('out/evaluation'),
+        help='folder for the results (default: out/evaluation)',
     )
     add_model_arguments(parser)
-    parser.add_argument('--upsampling', default='exact', choices=UPSAMPLING)
+    add_upsampling_argument(parser)
     parser.add_argument(
         '--slide-stride', type=whole(0), default=0, metavar='PIXELS',
-        help='from one window to the next, with --inference slide',
+        help='with --inference slide: from one window to the next',
     )  # fmt: skip
     add_source_arguments(parser)
-    truth = parser.add_argument_group('truth, beside the labels of the recording')
+    truth = parser.add_argument_group('truth, besides the labels of the recording')
     truth.add_argument(
         '--reference', metavar='MODEL',
-        help='take the masks of another model as truth: how far do two models agree?',
+        help='take the masks of another model as truth, to see how far the two agree',
     )  # fmt: skip
     add_merge_argument(truth)
     _add_drivable_arguments(parser)
     _add_result_arguments(parser)
     work = parser.add_argument_group('work')
     work.add_argument(
-        '--workers', type=whole(1), default=1, help='processes that share the frames'
+        '--workers',
+        type=whole(1),
+        default=1,
+        help='number of processes that share the frames (default: 1)',
     )
-    work.add_argument('--ray', default='', metavar='ADDRESS', help="a Ray cluster, or 'local'")
+    work.add_argument(
+        '--ray', default='', metavar='ADDRESS', help="address of a Ray cluster, or 'local'"
+    )
 
 
 def _add_drivable_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('drivable area')
     group.add_argument(
         '--drivable', default='',
-        help="what may be driven on: a group of the class map or names joined by '+'",
+        help="what may be driven on: a group of the class map, or class names joined by '+'",
     )  # fmt: skip
     add_camera_arguments(group)
 
@@ -82,31 +91,31 @@ def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
     results = parser.add_argument_group('results')
     results.add_argument(
         '--baseline', type=Path, metavar='METRICS',
-        help='metrics.json of another run, to compare with in the report',
+        help='metrics.json of another run, for a comparison in the report',
     )  # fmt: skip
     results.add_argument(
         '--fail-under', default='', metavar='GATES',
         help='exit with 1 unless these hold, as in miou=0.6,iou.road=0.95,false_free=0.01 '
-        '(for rates of errors the number is the highest allowed)',
+        '(for error rates the number is the highest allowed)',
     )  # fmt: skip
     results.add_argument(
         '--max-drop', default='', metavar='GATES',
-        help='exit with 1 where a score is worse than the baseline by more, as in miou=0.005',
+        help='exit with 1 if a score is worse than the baseline by more, as in miou=0.005',
     )  # fmt: skip
     results.add_argument(
         '--write-predictions', action='store_true',
-        help='keep the masks as label images, as the Cityscapes server takes them',
+        help='keep the masks as label images, as the Cityscapes server expects them',
     )  # fmt: skip
     results.add_argument(
         '--write-mcap', action='store_true',
-        help='write annotated.mcap for Foxglove (keeps the masks, too)',
+        help='write annotated.mcap for Foxglove (also keeps the masks)',
     )  # fmt: skip
     results.add_argument(
         '--worst',
         type=whole(0),
         default=6,
         metavar='N',
-        help='worst frames in the report (default: 6)',
+        help='number of worst frames in the report (default: 6)',
     )
 
 

@@ -23,7 +23,7 @@ from segformer_ros.segmentation import Segmentation
 from segformer_ros.self_check import as_rows, self_check
 from segformer_ros.table import format_table
 
-SUMMARY = 'say what a model file wants and gives, with a picture of one segmented frame'
+SUMMARY = 'say what a model file takes and gives, with a picture of one segmented frame'
 
 DEFAULT_OUT = Path('out/inspect.png')
 
@@ -35,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
         'file', nargs='?', metavar='FILE',
-        help='ONNX file or DeepStream configuration (default: the model that comes along)',
+        help='ONNX file or DeepStream configuration (default: the bundled model)',
     )  # fmt: skip
     parser.add_argument(
         '--image', type=Path, action='append', default=[], metavar='IMAGE',
-        help='segment this frame, check the contract by it; may be given again',
+        help='segment this frame, and check the contract with it; may be repeated',
     )  # fmt: skip
     parser.add_argument(
         '--out', type=Path, default=DEFAULT_OUT, metavar='FILE',

@@ -36,49 +36,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('model', metavar='MODEL.onnx')
     parser.add_argument(
         '--calibrate', required=True, nargs='+', metavar='BAG|VIDEO|FOLDER',
-        help='frames from where the robot drives; some are held out to judge the result',
+        help='frames from where the robot drives; some are held out to judge the result by',
     )  # fmt: skip
     parser.add_argument(
         '--judge', nargs='+', default=[], metavar='BAG|VIDEO|FOLDER',
-        help='frames to judge by, in place of those held out',
+        help='frames to judge by, instead of those held out',
     )  # fmt: skip
     parser.add_argument(
-        '--labels', type=Path, help='folder of label images of the frames that are judged by'
+        '--labels', type=Path, help='folder of label images for the frames to judge by'
     )
     parser.add_argument('--topic', default='', help='image topic of a bag with several cameras')
     parser.add_argument(
-        '--out', type=Path, metavar='M.int8.onnx', help='default: NAME.int8.onnx beside the model'
+        '--out',
+        type=Path,
+        metavar='M.int8.onnx',
+        help='the INT8 model (default: NAME.int8.onnx beside the model)',
     )
-    parser.add_argument('--ranges', choices=RANGES, default='percentile')
+    parser.add_argument(
+        '--ranges', choices=RANGES, default='percentile', help='how ranges are chosen'
+    )
     parser.add_argument(
         '--percent',
         type=number(0, 100, above=True),
         default=99.99,
-        help='share of values that percentile keeps',
+        help='share of values that percentile keeps, %%',
     )
-    parser.add_argument('--frames', type=whole(1), default=64, help='frames to calibrate with')
-    parser.add_argument('--held-out', type=whole(1), default=32, help='frames to judge by')
+    parser.add_argument(
+        '--frames', type=whole(1), default=64, help='number of frames to calibrate with'
+    )
+    parser.add_argument(
+        '--held-out', type=whole(1), default=32, help='number of frames to judge by'
+    )
     gate = parser.add_argument_group('the gate')
     gate.add_argument(
         '--agreement', type=number(0, 1), default=Gate().agreement,
-        help='mean IoU with the FP32 labels that is asked for without --labels',
+        help='without --labels: mean IoU with the FP32 masks that must be reached',
     )  # fmt: skip
     gate.add_argument(
         '--loss',
         type=number(0, 1),
         default=Gate().loss,
-        help='mean IoU that may be lost with --labels',
+        help='with --labels: mean IoU that may be lost',
     )
     parser.add_argument(
-        '--sensitivity', action='store_true', help="measure every layer's own cost in any case"
+        '--sensitivity',
+        action='store_true',
+        help="measure every layer's own cost, even if the gate is passed",
     )
     parser.add_argument(
         '--half', action='store_true',
-        help='write NAME.fp16.onnx and NAME.int8.fp16.onnx too: float pixels in, and the types '
-        'in the graph, as TensorRT 11 and TensorRT-RTX want it',
+        help='also write NAME.fp16.onnx and NAME.int8.fp16.onnx: float pixels in, and the types '
+        'in the graph, as TensorRT 11 and TensorRT-RTX need it',
     )  # fmt: skip
     parser.add_argument(
-        '--threads', type=whole(0, MAX_THREADS), default=0, help='CPU threads; 0 for all'
+        '--threads', type=whole(0, MAX_THREADS), default=0, help='CPU threads; 0: all'
     )
 
 

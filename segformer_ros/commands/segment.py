@@ -14,6 +14,7 @@ from segformer_ros.arguments import (
     add_merge_argument,
     add_model_arguments,
     add_source_arguments,
+    add_upsampling_argument,
     camera_pose,
     engine_of,
     merged_classes,
@@ -21,20 +22,19 @@ from segformer_ros.arguments import (
     source_options,
 )
 from segformer_ros.destination import keep_input, output_folder
-from segformer_ros.engines import UPSAMPLING
 from segformer_ros.errors import EXIT_INTERRUPTED
 from segformer_ros.segment import RESULTS, Camera, SegmentRun
 from segformer_ros.sources import Source, SourceError, open_source
 
 SUMMARY = (
-    'segment a bag, a video or a folder of images into masks, an overlay video, the drivable area '
-    'and a bag of it all'
+    'segment a bag, a video or a folder of images: masks, an overlay video, the drivable area, '
+    'and a bag with all of these'
 )
 
 _OUT_HELP = (
-    'folder to write: masks/, overlay.mp4, frames/, drivable.jsonl, summary.json and drive.mcap, '
-    'which has masks, overlay and drivable area under the stamps of the images but not the images '
-    'themselves: INPUT has them (default: out/segment)'
+    'folder for the results: masks/, overlay.mp4, frames/, drivable.jsonl, summary.json and '
+    'drive.mcap, which has masks, overlay and drivable area with the stamps of the images, but '
+    'not the images themselves, which are in INPUT (default: out/segment)'
 )
 
 _CURES = {
@@ -48,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument('location', nargs='?', metavar='INPUT', help=LOCATION_HELP)
     parser.add_argument(
-        '-i', '--input', help='the same, also as file://, as DeepStream applications take it'
+        '-i', '--input', help='the same, also as file://, as in DeepStream applications'
     )
     parser.add_argument('--out', type=Path, default=Path('out/segment'), help=_OUT_HELP)
-    parser.add_argument('--upsampling', default='exact', choices=UPSAMPLING)
+    add_upsampling_argument(parser)
     add_model_arguments(parser)
     add_source_arguments(parser)
     add_merge_argument(parser)

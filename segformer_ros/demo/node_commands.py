@@ -40,17 +40,17 @@ def add_node_arguments(parser: argparse.ArgumentParser, rate: float) -> None:
     """--engine, --rate and the other words about the nodes; `rate` is the default."""
     group = parser.add_argument_group('nodes')
     group.add_argument('--engine', choices=('auto', *ENGINES), help='what runs the network')
-    group.add_argument('--model', help='model file (default: the model that comes along)')
+    group.add_argument('--model', help='model file (default: the bundled model)')
     group.add_argument('--precision', help='arithmetic of the network')
-    group.add_argument('--classes', help='class map, where the model does not bring the right one')
+    group.add_argument('--classes', help="class map, if the model's own is not the right one")
     group.add_argument(
         '--param', action='append', default=[], metavar='NAME:=VALUE',
-        help='another parameter of the segmentation node; may be given again',
+        help='another parameter of the segmentation node; may be repeated',
     )  # fmt: skip
     group.add_argument(
         '--rate', type=number(0, 1000), default=rate,
-        help=f'times the recorded speed (default: {rate:g}); 0: as fast as the node takes it, '
-        'without drops',
+        help=f'speed relative to the recording (default: {rate:g}); 0: as fast as the node takes '
+        'frames, without drops',
     )  # fmt: skip
 
 

@@ -20,7 +20,9 @@ def add_drive_arguments(parser: argparse.ArgumentParser, out: Path, rate: float)
         '--input', default=DEFAULT_DRIVE,
         help=f'{LOCATION_HELP} (default: a generated drive with exact labels)',
     )  # fmt: skip
-    parser.add_argument('--out', type=Path, default=out, help=f'folder (default: {out})')
+    parser.add_argument(
+        '--out', type=Path, default=out, help=f'folder for the results (default: {out})'
+    )
     add_source_arguments(parser)
     add_merge_argument(parser)
     add_node_arguments(parser, rate)
