@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Sequence, Set
+from typing import Any, NamedTuple, Optional, Set
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from segformer_ros.boundary_overlay import draw_boundary
 from segformer_ros.classes import ClassMap
 from segformer_ros.destination import output_folder
 from segformer_ros.drivable import DrivableArea, GridNumbers
+from segformer_ros.engines.labelling import resize_labels
 from segformer_ros.overlay import blend, colorize
 from segformer_ros.pictures import Panel, side_by_side
 from segformer_ros.recording import RecordingError, VideoWriter
@@ -48,17 +49,9 @@ class SegmentedView(NamedTuple):
     grid: Optional[GridNumbers] = None
 
 
-def fit_labels(labels: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Label map brought to (height, width), each pixel repeated or left out."""
-    if labels.shape == tuple(size):
-        return labels
-    resized = cv2.resize(labels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized)
-
-
 def draw_overlay(view: SegmentedView, class_map: ClassMap) -> np.ndarray:
     """The classes' colours over a view's image, with the boundary of its area: (H, W, 3) BGR."""
-    labels = fit_labels(view.labels, view.image.shape[:2])
+    labels = resize_labels(view.labels, view.image.shape[:2])
     overlay = blend(view.image, labels, class_map.palette_bgr)
     if view.area is not None:
         draw_boundary(overlay, view.area, class_map)

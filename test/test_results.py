@@ -9,7 +9,7 @@ import numpy as np
 import recordings as rec
 
 from segformer_ros.classes import load_class_map
-from segformer_ros.results import PICTURES, ResultFolder, SegmentedView
+from segformer_ros.results import PICTURES, ResultFolder, SegmentedView, draw_overlay
 from segformer_ros.sources import open_source
 
 CITYSCAPES = load_class_map('cityscapes')
@@ -48,6 +48,13 @@ def test_an_earlier_run_leaves_nothing_behind(tmp_path: Path) -> None:
     write(tmp_path, 51)
     assert write(tmp_path, 1) == ['000']
     assert len(open_source(tmp_path / 'overlay.mp4')) == 1
+
+
+def test_a_smaller_mask_is_not_shifted() -> None:
+    labels = np.array([[0, 8, 0]], np.uint8)
+    image = np.zeros((1, 5, 3), np.uint8)
+    overlay = draw_overlay(view(0, image=image, labels=labels), CITYSCAPES)
+    np.testing.assert_array_equal(overlay, overlay[:, ::-1])
 
 
 def test_the_overlay_is_drawn_from_a_smaller_mask_too(tmp_path: Path) -> None:

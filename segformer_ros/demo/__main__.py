@@ -21,9 +21,10 @@ from segformer_ros.demo.node_commands import (
 from segformer_ros.demo.play import DemoPlan, play
 from segformer_ros.demo.start import add_drive_arguments, run_explained
 from segformer_ros.destination import keep_input, output_folder
+from segformer_ros.engines.labelling import resize_labels
 from segformer_ros.errors import EXIT_INTERRUPTED
 from segformer_ros.replay_report import ReplayReport
-from segformer_ros.results import ResultFolder, fit_labels
+from segformer_ros.results import ResultFolder
 from segformer_ros.sources import Source, open_source
 from segformer_ros.summary import RunScore, RunSummary
 
@@ -95,7 +96,7 @@ def make_results(
             for view in tqdm(drive.views(), total=drive.masks, unit='frame', desc='write'):
                 results.add(view)
                 if view.truth is not None:
-                    score.update(view.truth, fit_labels(view.labels, view.truth.shape))
+                    score.update(view.truth, resize_labels(view.labels, view.truth.shape))
         masks = drive.masks
         report = drive.report() or ReplayReport(published=masks, answered=masks)
         return RunSummary(

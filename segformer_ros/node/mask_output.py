@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Optional, Tuple
 
-import cv2
 import numpy as np
 from rclpy.lifecycle import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -14,6 +13,7 @@ from std_msgs.msg import Header
 from segformer_ros.boundary_overlay import draw_boundary
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import DrivableArea
+from segformer_ros.engines.labelling import resize_labels
 from segformer_ros.frame import Frame
 from segformer_ros.node.label_info import VisionMessages, label_info_message
 from segformer_ros.node.messages import (
@@ -149,9 +149,7 @@ class MaskOutput:
             self._compressed.publish(jpeg_message(header, pixels, settings.jpeg_quality))
 
     def _blend(self, frame: Frame, labels: np.ndarray, opacity: float, pixels: np.ndarray) -> None:
-        size = (frame.width, frame.height)
-        if labels.shape != size[::-1]:
-            labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        labels = resize_labels(labels, (frame.height, frame.width))
         blend(frame.bgr(), labels, self._palette, opacity, out=pixels)
 
 
