@@ -34,11 +34,11 @@ from segformer_ros.metrics.document import (
 from segformer_ros.metrics.live import LivePath, Pair
 from segformer_ros.metrics.spool import PairSpool
 from segformer_ros.node.drivable_settings import mount_pose
-from segformer_ros.node.mask_output import LATCHED
 from segformer_ros.node.parameter import Change, ParameterError, parameter, parameters_of
 from segformer_ros.node.parameters import MountSettings
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
+from segformer_ros.node.qos import LATCHED
 from segformer_ros.node.start_parameters import start_settings
 from segformer_ros.replay_report import ReplayReport
 from segformer_ros.segmentation import Segmentation, StageTimes

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, Optional, Tuple
 
 import numpy as np
 from rclpy.lifecycle import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -23,14 +22,12 @@ from segformer_ros.node.messages import (
     scaled_camera_info,
 )
 from segformer_ros.node.parameters import Settings
+from segformer_ros.node.qos import LATCHED
 from segformer_ros.overlay import blend
 from segformer_ros.segmentation import Segmentation
 
 QUEUE = 5
 """Messages kept for a reliable subscriber that is behind."""
-
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-"""Reliable and kept for late subscribers."""
 
 
 class MaskDemand(NamedTuple):
@@ -122,9 +119,9 @@ class MaskOutput:
         if demand.info and info and camera_info_fits(info, frame.height, frame.width):
             self._camera_info.publish(scaled_camera_info(header, info, height, width))
         if demand.mask:
-            self._mask.publish(_filled(self._mask_buffer, labels, header))
+            self._mask.publish(self._mask_buffer.filled(labels, header))
         if demand.confidence and result.confidence is not None:
-            self._confidence.publish(_filled(self._confidence_buffer, result.confidence, header))
+            self._confidence.publish(self._confidence_buffer.filled(result.confidence, header))
 
     def publish_overlay(
         self,
@@ -151,8 +148,3 @@ class MaskOutput:
     def _blend(self, frame: Frame, labels: np.ndarray, opacity: float, pixels: np.ndarray) -> None:
         labels = resize_labels(labels, (frame.height, frame.width))
         blend(frame.bgr(), labels, self._palette, opacity, out=pixels)
-
-
-def _filled(buffer: ImageBuffer, plane: np.ndarray, header: Header) -> Image:
-    np.copyto(buffer.resize(*plane.shape), plane)
-    return buffer.stamped(header)

@@ -34,6 +34,11 @@ class ImageBuffer:
             self.pixels = self._sized(height, width)
         return self.pixels
 
+    def filled(self, pixels: np.ndarray, header: Header) -> Image:
+        """Copy (H, W) or (H, W, C) uint8 in; the message as it is to be published."""
+        np.copyto(self.resize(*pixels.shape[:2]), pixels)
+        return self.stamped(header)
+
     def stamped(self, header: Header) -> Image:
         """Return the message as it is to be published, with the input's header."""
         self.message.header = header

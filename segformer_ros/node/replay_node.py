@@ -14,11 +14,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from segformer_ros.cdr import header_stamp
-from segformer_ros.node.mask_output import LATCHED
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.player import Player, ReplayError
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
+from segformer_ros.node.qos import LATCHED
 from segformer_ros.node.replay_output import ReplayOutput
 from segformer_ros.node.replay_parameters import ReplaySettings
 from segformer_ros.node.start_parameters import start_settings

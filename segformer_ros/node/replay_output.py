@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -63,13 +62,13 @@ class ReplayOutput:
         if self._info and self._calibration:
             self._info.publish(camera_info_message(header, self._calibration))
         if outgoing.labels is not None and self._labels.get_subscription_count():
-            self._labels.publish(_filled(self._labels_buffer, outgoing.labels, header))
+            self._labels.publish(self._labels_buffer.filled(outgoing.labels, header))
         if self._compressed.get_subscription_count():
             quality = self._settings.jpeg_quality
             self._compressed.publish(jpeg_message(header, frame.bgr(), quality))
         if self._image.get_subscription_count():
             buffer = self._buffers.setdefault(frame.encoding, ImageBuffer(frame.encoding))
-            self._image.publish(_filled(buffer, frame.pixels, header))
+            self._image.publish(buffer.filled(frame.pixels, header))
 
     def tick(self, stamp: Stamp) -> None:
         """Set the clock of nodes with use_sim_time."""
@@ -82,8 +81,3 @@ def camera_info_message(header: Header, calibration: Calibration) -> CameraInfo:
     message = CameraInfo(header=header)
     fill(message, camera_info_fields(calibration))
     return message
-
-
-def _filled(buffer: ImageBuffer, pixels: np.ndarray, header: Header) -> Image:
-    np.copyto(buffer.resize(*pixels.shape[:2]), pixels)
-    return buffer.stamped(header)

@@ -19,6 +19,7 @@ from typing import (
 )
 
 from segformer_ros.sources.base import SourceError
+from segformer_ros.sources.folder import natural_key
 from segformer_ros.sources.salvage import CutFile, whole_length
 
 if TYPE_CHECKING:
@@ -224,7 +225,5 @@ class BagReader:
 
 def storage_files(folder: Path) -> List[Path]:
     """Storage files that lie in a folder, in the order in which they were recorded."""
-    from segformer_ros.sources.folder import natural_key
-
     files = (path for path in folder.iterdir() if path.suffix in BAG_SUFFIXES)
     return sorted(files, key=natural_key)

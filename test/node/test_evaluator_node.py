@@ -20,8 +20,8 @@ from std_msgs.msg import Header, String
 from segformer_ros.classes import ClassMapError
 from segformer_ros.metrics.confusion import confusion_counts
 from segformer_ros.node.evaluator_node import EvaluatorNode
-from segformer_ros.node.mask_output import LATCHED
 from segformer_ros.node.parameter import ParameterError
+from segformer_ros.node.qos import LATCHED
 from segformer_ros.replay_report import ReplayReport
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]

@@ -16,8 +16,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from segformer_ros.msg import DrivableArea
-from segformer_ros.node.mask_output import LATCHED
 from segformer_ros.node.parameter import ParameterError
+from segformer_ros.node.qos import LATCHED
 from segformer_ros.node.recorder_node import RecorderNode
 from segformer_ros.node.recorder_topics import recorded_topics
 from segformer_ros.replay_report import ReplayReport

@@ -15,13 +15,14 @@ import rclpy
 import recordings as rec
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from segformer_ros.frame import Frame
 from segformer_ros.node.parameter import ParameterError
+from segformer_ros.node.qos import LATCHED
 from segformer_ros.node.replay_node import ReplayNode
 from segformer_ros.replay_report import ReplayReport
 from segformer_ros.sources import SourceError
@@ -29,7 +30,6 @@ from segformer_ros.sources import SourceError
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
 
 _numbers = itertools.count()
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def stamp_of(message: Any) -> int:

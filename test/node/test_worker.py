@@ -141,7 +141,7 @@ def test_error_in_publishing_costs_one_frame(
     rig = make_rig()
     rig.start(MASK, '/diagnostics')
     with monkeypatch.context() as patch:
-        patch.setattr('segformer_ros.node.mask_output._filled', None)
+        patch.setattr('segformer_ros.node.messages.ImageBuffer.filled', None)
         rig.send(street_image())
         assert rig.spin_until(lambda: rig.tally().failed == 1)
     rig.segment(street_image())
