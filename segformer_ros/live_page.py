@@ -1,4 +1,4 @@
-"""Live page: pictures of a running drive in any browser, also of another machine."""
+"""Live page: pictures of a running drive in any browser on this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Thread
 from typing import Any
 
+_HOST = '127.0.0.1'
 _BOUNDARY = 'picture'
 
 _PAGE = b"""<!doctype html>
@@ -24,18 +25,18 @@ _PAGE = b"""<!doctype html>
 class LivePage:
     """Serves the newest picture as a page, from a thread of its own; a context manager.
 
-    port: 0 takes a free one. Only this machine is served unless `host` says otherwise.
+    port: 0 takes a free one.
     """
 
-    def __init__(self, port: int = 0, host: str = '127.0.0.1') -> None:
+    def __init__(self, port: int = 0) -> None:
         self._changed = Condition()
         self._picture = b''
         self._number = 0
         self._open = True
-        self._server = ThreadingHTTPServer((host, port), self._handler())
+        self._server = ThreadingHTTPServer((_HOST, port), self._handler())
         self._server.daemon_threads = True
         self._thread = Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f'http://{host}:{self._server.server_address[1]}/'
+        self.url = f'http://{_HOST}:{self._server.server_address[1]}/'
         self.viewers = 0
 
     def __enter__(self) -> LivePage:

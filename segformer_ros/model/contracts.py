@@ -18,8 +18,10 @@ OWN = 'uint8_bgr_nhwc'
 """This project's own contract: uint8 BGR pixels in, logits at a quarter of the size out."""
 
 METADATA = 'segformer_ros.'
-INPUT_SIZE = f'{METADATA}input_size'
 """Prefix of the ONNX metadata in which this project's models describe themselves."""
+
+INPUT_SIZE = f'{METADATA}input_size'
+"""Metadata of the network's input size, HEIGHTxWIDTH, for graphs that take any."""
 
 
 @dataclass(frozen=True)

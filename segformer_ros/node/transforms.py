@@ -1,4 +1,4 @@
-"""Camera poses: from TF at each frame's stamp, or from the mount parameters."""
+"""Camera poses from TF, at each frame's stamp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ready-made drives: random ones for training, a pretty one for the demo."""
+"""Random streets: layout, light, ground and traffic, all from one seed."""
 
 from __future__ import annotations
 
