@@ -15,6 +15,7 @@ from typing import Any, Deque, Dict, Optional, Protocol, Sequence, Tuple
 import numpy as np
 
 from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.trt.normalization import write_out_layer_norms
 
 MODULES = ('tensorrt', 'tensorrt_rtx')
 
@@ -112,6 +113,8 @@ class TensorRt:
 
         The parser is returned and must be kept until the build is over: it owns the weights.
         """
+        if not hasattr(network, 'add_normalization'):  # nor has its parser one to add
+            model = write_out_layer_norms(model)
         parser = self.module.OnnxParser(network, self.logger)
         if parser.parse(model):
             return parser

@@ -93,7 +93,8 @@ class Builder:
         assert flags < 1 << len(names), 'a flag that this version does not have'
         explicit = flags & 1 if names[0] == 'EXPLICIT_BATCH' else 1
         self._fake.journal.append(('create_network', flags))
-        return Network(bool(explicit))
+        network: Network = self._kinds['INetworkDefinition'](bool(explicit))
+        return network
 
     def create_builder_config(self) -> Any:
         return self._kinds['IBuilderConfig']()
@@ -103,12 +104,12 @@ class Builder:
 
     def build_serialized_network(self, network: Network, config: Any) -> bytearray | None:
         fake, logger = self._fake, self._logger
-        assert network.parser is not None and network.parser() is not None, 'the parser is gone'
+        assert network._parser is not None and network._parser() is not None, 'the parser is gone'
         fake.journal.append(('build', config._workspace))
         if config._workspace > fake.memory or fake.memory < LEAST_MEMORY:
             logger.log('Severity.ERROR', '[virtualMemoryBuffer.cpp] OutOfMemory: Requested 1 GiB')
             return None
-        if fake.surface.version.startswith('8.2') and network.quantises_half():
+        if fake.surface.version.startswith('8.2') and network._quantises_half():
             logger.log('Severity.ERROR', 'Error Code 4: QuantizeLinear: FP16 input not supported')
             return None
         monitor = config.__dict__.get('progress_monitor')

@@ -9,7 +9,7 @@ from typing import Any
 from fake_gpu.cuda import FakeCuda
 from fake_gpu.tensorrt.building import Builder, Config
 from fake_gpu.tensorrt.datatypes import DataType
-from fake_gpu.tensorrt.networks import Parser
+from fake_gpu.tensorrt.networks import Network, Parser
 from fake_gpu.tensorrt.running import Context, Engine, Runtime
 from fake_gpu.tensorrt.surfaces import Surface, restricted
 
@@ -46,6 +46,7 @@ class FakeTensorRt:
                 ('ICudaEngine', Engine),
                 ('IExecutionContext', Context),
                 ('IBuilderConfig', Config),
+                ('INetworkDefinition', Network),
             )
         }
         module.__dict__.update(

@@ -30,30 +30,33 @@ class Network:
     """INetworkDefinition: an ONNX and its ends."""
 
     def __init__(self, explicit: bool) -> None:
-        self.explicit = explicit
-        self.model = b''
-        self.parser: Callable[[], Any] | None = None
-        self.inputs: list[Tensor] = []
-        self.outputs: list[Tensor] = []
+        self._explicit = explicit
+        self._model = b''
+        self._parser: Callable[[], Any] | None = None
+        self._inputs: list[Tensor] = []
+        self._outputs: list[Tensor] = []
+
+    def add_normalization(self, *arguments: Any) -> None:
+        raise AssertionError('only the parser adds layers')
 
     @property
     def num_inputs(self) -> int:
-        return len(self.inputs)
+        return len(self._inputs)
 
     @property
     def num_outputs(self) -> int:
-        return len(self.outputs)
+        return len(self._outputs)
 
     def get_input(self, index: int) -> Tensor:
-        return self.inputs[index]
+        return self._inputs[index]
 
     def get_output(self, index: int) -> Tensor:
-        return self.outputs[index]
+        return self._outputs[index]
 
-    def quantises_half(self) -> bool:
+    def _quantises_half(self) -> bool:
         """Whether FP16 pixels are quantised as they are."""
-        (pixels,) = self.inputs
-        nodes = onnx.load_from_string(self.model).graph.node
+        (pixels,) = self._inputs
+        nodes = onnx.load_from_string(self._model).graph.node
         direct = any(n.op_type == 'QuantizeLinear' and n.input[0] == pixels.name for n in nodes)
         return direct and pixels.dtype.name == 'HALF'
 
@@ -74,7 +77,7 @@ class Parser:
         self._errors: list[_ParserError] = []
 
     def parse(self, model: bytes) -> bool:
-        if not self._network.explicit:
+        if not self._network._explicit:
             self._errors.append(
                 _ParserError(
                     'This version of the ONNX parser only supports '
@@ -87,15 +90,20 @@ class Parser:
         except Exception:
             self._errors.append(_ParserError('Failed to parse ONNX model from buffer'))
             return False
-        unknown = [node.op_type for node in proto.graph.node if node.op_type.startswith('My')]
+        refused = self._fake.surface.refused
+        unknown = [
+            node.op_type
+            for node in proto.graph.node
+            if node.op_type.startswith('My') or node.op_type in refused
+        ]
         if unknown:
             self._errors.append(_ParserError(f'Plugin not found: {unknown[0]}'))
             return False
         types = self._fake.module.DataType
-        self._network.model = model
-        self._network.parser = weakref.ref(self)
-        self._network.inputs = [Tensor(value, types) for value in proto.graph.input]
-        self._network.outputs = [Tensor(value, types) for value in proto.graph.output]
+        self._network._model = model
+        self._network._parser = weakref.ref(self)
+        self._network._inputs = [Tensor(value, types) for value in proto.graph.input]
+        self._network._outputs = [Tensor(value, types) for value in proto.graph.output]
         return True
 
     @property

@@ -18,7 +18,7 @@ MAGIC = b'ptrt'
 
 def serialise(network: Network, config: Any, fake: FakeTensorRt) -> bytes:
     """Magic, length of the header, header in JSON, ONNX."""
-    tensors = [network.get_input(0), network.get_output(0)]
+    tensors = [network.get_input(0), *network._outputs]
     free = tensors[0].shape[0] == -1
     assert not free or config._profiles, 'a free batch without a profile'
     header = {
@@ -26,17 +26,17 @@ def serialise(network: Network, config: Any, fake: FakeTensorRt) -> bytes:
         'types': [tensor.dtype.name for tensor in tensors],
         'profile': config._profiles[0].shapes if config._profiles else None,
         'precision': _precision(network, config, fake),
-        'size': len(network.model),
+        'size': len(network._model),
     }
     text = json.dumps(header).encode()
-    return MAGIC + struct.pack('<I', len(text)) + text + network.model
+    return MAGIC + struct.pack('<I', len(text)) + text + network._model
 
 
 def _precision(network: Network, config: Any, fake: FakeTensorRt) -> str:
     if fake.silent:
         return 'FP32'
     if 'FP16' not in fake.surface.builder_flags:
-        graph = onnx.load_from_string(network.model).graph
+        graph = onnx.load_from_string(network._model).graph
         if any(node.op_type == 'QuantizeLinear' for node in graph.node):
             return 'Int8'
         return 'FP16' if graph.input[0].type.tensor_type.elem_type == 10 else 'FP32'

@@ -54,7 +54,7 @@ class Engine:
         types = self._fake.module.DataType
         self._fake.cuda.needs_context(self, 'ICudaEngine')
         self._header = header
-        self._tensors = [Tensor(graph.input[0], types), Tensor(graph.output[0], types)]
+        self._tensors = [Tensor(value, types) for value in (graph.input[0], *graph.output)]
         self._run = onnxruntime.InferenceSession(model)
         for tensor, name in zip(self._tensors, header['types'], strict=True):
             tensor.dtype = types[name]

@@ -46,11 +46,20 @@ _CONFIG = {
     'get_timing_cache',
     'add_optimization_profile',
 }
+_NETWORK = {'num_inputs', 'num_outputs', 'get_input', 'get_output'}
+_NORMALIZING = _NETWORK | {'add_normalization'}
 _WEAK = ['TF32', 'FP16', 'INT8', 'OBEY_PRECISION_CONSTRAINTS']
 
 
+_NEVER_KNOWN = frozenset(('StringNormalizer', 'Unique'))
+# Those that came with 8.6's parser or shortly before, by its table (onnx-tensorrt, operators.md).
+_UNKNOWN_TO_8_2 = _NEVER_KNOWN | {
+    'GridSample', 'GroupNormalization', 'LayerNormalization', 'Mish', 'NonZero',
+}  # fmt: skip
+
+
 class Surface:
-    """What one version has."""
+    """What one version has. refused: operators that its parser does not know."""
 
     def __init__(
         self,
@@ -62,12 +71,15 @@ class Surface:
         builder_flags: list[str],
         types: list[str],
         monitor: bool,
+        network: set[str] = _NORMALIZING,
+        refused: frozenset[str] = _NEVER_KNOWN,
     ) -> None:
         self.version = version
         self.members = {
             'ICudaEngine': {'create_execution_context', 'create_engine_inspector'},
             'IExecutionContext': set(),
             'IBuilderConfig': _CONFIG | config,
+            'INetworkDefinition': network,
         }
         for api in apis:
             for name, members in api.items():
@@ -76,6 +88,7 @@ class Surface:
         self.builder_flags = builder_flags
         self.types = types
         self.monitor = monitor
+        self.refused = refused
 
 
 _OLD_TYPES = ['FLOAT', 'HALF', 'INT8', 'INT32', 'BOOL']
@@ -87,7 +100,7 @@ SURFACES = {
         Surface(
             '8.2.1.8', apis=[_BINDINGS], config={'max_workspace_size'},
             network_flags=['EXPLICIT_BATCH', 'EXPLICIT_PRECISION'], builder_flags=_WEAK,
-            types=_OLD_TYPES, monitor=False,
+            types=_OLD_TYPES, monitor=False, network=_NETWORK, refused=_UNKNOWN_TO_8_2,
         ),
         Surface(
             '8.6.1', apis=[_BINDINGS, _NAMED], config={'max_workspace_size', _POOL},

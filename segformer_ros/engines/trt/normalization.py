@@ -1,0 +1,109 @@
+"""LayerNormalization written out, for the TensorRT whose parser does not know it (before 8.6)."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+import numpy as np
+
+from segformer_ros.engines.base import EngineError
+
+LAST_OPSET = 17
+"""From the next on ReduceMean has its axes as an input, which these parsers pass over unsaid."""
+
+_FLOATS = {1: np.float32, 10: np.float16}  # by ONNX's number of the type
+
+
+def write_out_layer_norms(model: bytes) -> bytes:
+    """The same ONNX with each LayerNormalization as means, differences and a square root.
+
+    Raises EngineError for a graph that cannot be written for these parsers.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.load_from_string(model)
+    except DecodeError:
+        return model  # the parser says what is wrong with it
+    operators = {node.op_type for node in proto.graph.node}
+    if not operators & {'LayerNormalization', 'ReduceMean'}:
+        return model
+    opset = next(entry.version for entry in proto.opset_import if entry.domain in ('', 'ai.onnx'))
+    if opset > LAST_OPSET:
+        raise EngineError(
+            f'this TensorRT reads normalisations up to opset {LAST_OPSET} only, and the model has '
+            f'opset {opset}; export it with an opset from 13 to {LAST_OPSET}'
+        )
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    constants.update(
+        (node.output[0], attribute.t)
+        for node in proto.graph.node
+        if node.op_type == 'Constant'
+        for attribute in node.attribute
+        if attribute.name == 'value'
+    )
+    nodes: List[Any] = []
+    for node in proto.graph.node:
+        normalises = node.op_type == 'LayerNormalization'
+        nodes += _written_out(node, proto.graph, constants) if normalises else [node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return bytes(proto.SerializeToString())
+
+
+def _written_out(node: Any, graph: Any, constants: Dict[str, Any]) -> List[Any]:
+    """Nodes that compute what a LayerNormalization does: (x - mean) / sqrt(var + e) * scale + b.
+
+    The smallness e goes into the graph as an initializer.
+    """
+    from onnx import helper, numpy_helper
+
+    source, scale, *bias = (name for name in node.input if name)
+    result = node.output[0]
+    given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    axes = _axes(node, given.get('axis', -1), constants)
+    kind = _FLOATS[constants[scale].data_type if scale in constants else 1]
+
+    def name(step: str) -> str:
+        return f'{result}/{step}'
+
+    smallness = np.array(given.get('epsilon', 1e-5), kind)
+    graph.initializer.append(numpy_helper.from_array(smallness, name('epsilon')))
+    scaled = name('scaled') if bias else result
+    steps = [
+        ('ReduceMean', [source], name('mean')),
+        ('Sub', [source, name('mean')], name('centred')),
+        ('Mul', [name('centred'), name('centred')], name('square')),
+        ('ReduceMean', [name('square')], name('variance')),
+        ('Add', [name('variance'), name('epsilon')], name('enlarged')),
+        ('Sqrt', [name('enlarged')], name('deviation')),
+        ('Div', [name('centred'), name('deviation')], name('normal')),
+        ('Mul', [name('normal'), scale], scaled),
+    ]
+    if bias:
+        steps.append(('Add', [scaled, bias[0]], result))
+    return [
+        helper.make_node(
+            kind_of_step, inputs, [output], name=output,
+            **({'axes': axes, 'keepdims': 1} if kind_of_step == 'ReduceMean' else {}),
+        )
+        for kind_of_step, inputs, output in steps
+    ]  # fmt: skip
+
+
+def _axes(node: Any, axis: int, constants: Dict[str, Any]) -> List[int]:
+    """The axes that are normalised over, counted from the last; raises EngineError."""
+    if len([name for name in node.output if name]) > 1:
+        raise EngineError(
+            f'the LayerNormalization {node.output[0]!r} gives its mean or deviation too, which '
+            'this TensorRT does not read; export the model without, or at opset 13 to 16'
+        )
+    if axis < 0:
+        return list(range(axis, 0))
+    if node.input[1] not in constants:
+        raise EngineError(
+            f'the axes of the LayerNormalization {node.output[0]!r} are not in the file; export '
+            'the model at opset 13 to 16'
+        )
+    return list(range(-len(constants[node.input[1]].dims), 0))
