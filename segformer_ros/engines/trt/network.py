@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Set
 
 import numpy as np
 
+from segformer_ros.engines.trt.pruning import drop_unused, keep_output
 from segformer_ros.model import ModelError, ModelSpec
 
 HEAD_OPERATORS = frozenset(
@@ -38,6 +39,8 @@ def tensorrt_network(spec: ModelSpec) -> Network:
     Input: (N, 3, h, w) or (N, h, w, 3) float32 of the spec's size, N as in the file.
     """
     model = load_model(spec)
+    # An output that nothing reads would cost memory and time, and may be of any type.
+    keep_output(model.graph, spec.output_name)
     if spec.input_dtype == 'uint8':
         spec = _without_head(model, spec)
     _fix_size(model, spec)
@@ -66,13 +69,11 @@ def _without_head(model: Any, spec: ModelSpec) -> ModelSpec:
     result = _measure_head(model, head, spec)
     for node in head:
         model.graph.node.remove(node)
-    still_used = {name for node in model.graph.node for name in node.input}
-    for tensor in [one for one in model.graph.initializer if one.name not in still_used]:
-        model.graph.initializer.remove(tensor)
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             if name == boundary:
                 node.input[place] = INPUT
+    drop_unused(model.graph)
     return result
 
 

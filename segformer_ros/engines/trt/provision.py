@@ -20,7 +20,7 @@ from segformer_ros.engines.trt.network import Network, tensorrt_network
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.files import model_hash
 
-REVISION = 1
+REVISION = 2
 """Raised whenever the same ONNX would become another network here; part of every cache key."""
 
 TIMING_CACHE = 'timings.cache'

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from segformer_ros.engines.trt.half import to_half
 from segformer_ros.engines.trt.network import Network, save_network, tensorrt_network
+from segformer_ros.engines.trt.pruning import drop_unused
 from segformer_ros.model import ModelError, ModelSpec, load_model_spec
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
 from tiny_models import OWN, TAO6
@@ -116,6 +117,52 @@ def test_a_head_that_swaps_two_colours_of_three_is_refused(tmp_path: Path) -> No
     spec = headed(tmp_path / 'gbr.onnx', head, {'order': np.array([1, 0, 2])})
     with pytest.raises(ModelError, match='not a scale and a shift of each colour'):
         tensorrt_network(spec)
+
+
+def test_outputs_that_nothing_reads_are_cut_off(tmp_path: Path, bgr: np.ndarray) -> None:
+    spec = load_model_spec(save_palette(tmp_path / 'own.onnx', SIZE, OWN))
+    model = onnx.load(str(spec.path))
+    nodes = model.graph.node
+    (convolution,) = [node for node in nodes if node.op_type == 'Conv']
+    nodes.append(helper.make_node('Mul', [convolution.input[0], 'gain'], ['louder']))
+    nodes.append(helper.make_node('MyOp', ['louder'], ['aux'], domain='mine'))
+    model.opset_import.append(helper.make_opsetid('mine', 1))
+    model.graph.initializer.append(numpy_helper.from_array(floats([2]), 'gain'))
+    model.graph.output.insert(0, helper.make_tensor_value_info('aux', TensorProto.FLOAT, None))
+    expected = run(spec.path.read_bytes(), bgr)
+    onnx.save(model, str(spec.path))
+    network = tensorrt_network(spec)
+    graph = onnx.load_from_string(network.model).graph
+    assert [value.name for value in graph.output] == [spec.output_name]
+    assert {node.op_type for node in graph.node} == {'Conv', 'Identity'}
+    assert 'gain' not in [tensor.name for tensor in graph.initializer]
+    np.testing.assert_allclose(run(network.model, prepared(network, bgr)), expected, atol=1e-3)
+
+
+def test_what_a_graph_within_takes_from_outside_stays() -> None:
+    branch = helper.make_graph(
+        [helper.make_node('Add', ['doubled', 'one'], ['inner'])],
+        'branch',
+        [],
+        [helper.make_tensor_value_info('inner', TensorProto.FLOAT, None)],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node('Add', ['x', 'x'], ['doubled']),
+            helper.make_node('Relu', ['x'], ['unused']),
+            helper.make_node('If', ['which'], ['y'], then_branch=branch, else_branch=branch),
+        ],
+        'branching',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, [1])],
+        [
+            numpy_helper.from_array(np.array(True), 'which'),
+            numpy_helper.from_array(floats([1]), 'one'),
+        ],
+    )
+    drop_unused(graph)
+    assert [node.op_type for node in graph.node] == ['Add', 'If']
+    assert [tensor.name for tensor in graph.initializer] == ['which', 'one']
 
 
 def test_a_float_model_is_given_as_it_is(tmp_path: Path) -> None:
