@@ -63,7 +63,12 @@ class EngineCache:
     def load(self, key: EngineKey) -> Optional[Entry]:
         """The engine of a key; None where there is none, or one that cannot be trusted."""
         path = self.folder / key.file_name
-        if not path.exists():
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:  # a folder that this user may not enter
+            _log.warning('the engine cache cannot be read: %s', error)
             return None
         data = read_if_own(path)
         if data is None:

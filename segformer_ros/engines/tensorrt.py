@@ -58,10 +58,7 @@ class TensorRtEngine(Engine):
 
     def activate(self) -> None:
         """Ask the driver, load or build the engine, set up the device; raises EngineError."""
-        try:
-            self._start()
-        except ModelError as error:
-            raise EngineError(str(error)) from error
+        self._start()
         self._active = True
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
@@ -115,6 +112,18 @@ class TensorRtEngine(Engine):
         return facts
 
     def _start(self) -> None:
+        """Set everything up; raises EngineError whatever the libraries raise."""
+        try:
+            self._set_up()
+        except EngineError:
+            raise
+        except ModelError as error:
+            raise EngineError(str(error)) from error
+        except Exception as error:  # TensorRT's, PyCUDA's and ONNX's are of many kinds
+            _log.debug('the engine could not be set up', exc_info=True)
+            raise EngineError(f'{type(error).__name__}: {error}') from error
+
+    def _set_up(self) -> None:
         self._gpu = select_gpu(self.options.device)  # before TensorRT may crash without a driver
         self._library = load_tensorrt()
         self._device = CudaDevice(self._gpu)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fake_gpu import MakeMachine
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.cuda import driver
+from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from tiny_models import painting
@@ -56,6 +59,34 @@ def test_a_build_that_fails_falls_back_with_its_reason(
         assert 'fp16 was asked for' in engine.facts()['passed over']
         engine.segment([frame])
     assert 'engine openvino is used; not tensorrt: fp16 was asked for' in caplog.text
+    assert machine.cuda.count('detach') == 1  # nothing is left on the GPU
+
+
+@pytest.mark.parametrize('kind', ['Builder', 'Runtime'])
+def test_a_library_that_makes_nothing_falls_back(
+    make_machine: MakeMachine, spec: ModelSpec, kind: str
+) -> None:
+    make_machine().tensorrt.unmakeable = {kind}
+    words = f'tensorrt 10.3.0 made no {kind} .CUDA initialization failure: 35.; check that'
+    with create_engine(spec, 'auto') as engine:
+        assert engine.facts()['engine'] == 'openvino'
+        assert re.search(words, engine.facts()['passed over'])
+    with pytest.raises(EngineError, match=words):
+        create_engine(spec, 'tensorrt').activate()
+
+
+def test_an_error_of_any_kind_falls_back(
+    make_machine: MakeMachine, spec: ModelSpec, frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = make_machine()
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError('cublas64 is not there')
+
+    monkeypatch.setattr(TensorRt, 'parse', fail)
+    with create_engine(spec, 'auto') as engine:
+        assert engine.facts()['passed over'] == 'tensorrt: RuntimeError: cublas64 is not there'
+        engine.segment([frame])
     assert machine.cuda.count('detach') == 1  # nothing is left on the GPU
 
 

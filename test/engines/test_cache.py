@@ -97,6 +97,19 @@ def test_a_folder_that_cannot_be_written_is_survived(
     assert 'the engine cache cannot be written' in caplog.text
 
 
+def test_a_folder_that_cannot_be_entered_is_survived(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def forbid(path: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    # As root, which tests may run as, every folder can be entered.
+    for call in ('stat', 'open', 'mkdir'):
+        monkeypatch.setattr(Path, call, forbid)
+    assert cache.load_or_build(KEY, build).built
+    assert 'the engine cache cannot be read: [Errno 13] Permission denied' in caplog.text
+
+
 def test_a_full_disk_is_survived(
     cache: EngineCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -95,11 +95,18 @@ class TensorRt:
     # --- building ---
 
     def create_builder(self) -> Any:
-        """A Builder; the driver must have been asked before."""
-        builder = self.module.Builder(self.logger)
-        if builder is None:
-            raise EngineError(f'{self.version} made no builder: {self.last_error("no reason")}')
-        return builder
+        """A Builder; the driver must have been asked before. Raises EngineError."""
+        return self._made('Builder')
+
+    def _made(self, kind: str) -> Any:
+        """A Builder or Runtime; where there can be none the bindings raise TypeError."""
+        try:
+            return getattr(self.module, kind)(self.logger)
+        except TypeError as error:
+            raise EngineError(
+                f'{self.version} made no {kind} ({self.last_error(str(error))}); check that the '
+                'driver is new enough for it and that memory is left on the GPU'
+            ) from error
 
     def create_network(self, builder: Any) -> Any:
         """An empty network: explicit batch where that is still said, types by the graph."""
@@ -228,7 +235,7 @@ class TensorRt:
     def load(self, plan: bytes) -> Any:
         """Runtime and engine of a serialised one; raises EngineError."""
         self.errors.clear()
-        runtime = self.module.Runtime(self.logger)
+        runtime = self._made('Runtime')
         self._check_validity(runtime, plan)
         engine = runtime.deserialize_cuda_engine(plan)
         self._raise_interrupt()

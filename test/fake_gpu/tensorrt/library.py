@@ -18,6 +18,7 @@ class FakeTensorRt:
     """One version's module and what was called on it.
 
     memory: bytes that a build may use. silent: whether it builds FP32 whatever was asked.
+    unmakeable: names of what cannot be made, 'Builder' or 'Runtime'.
     """
 
     def __init__(self, surface: Surface, cuda: FakeCuda) -> None:
@@ -25,6 +26,7 @@ class FakeTensorRt:
         self.journal: list[tuple[Any, ...]] = []
         self.memory = 8 << 30
         self.silent = False
+        self.unmakeable: set[str] = set()
         self._logger: Any = None
         self.module = self._make_module()
 
@@ -37,6 +39,13 @@ class FakeTensorRt:
     def called(self, name: str) -> list[tuple[Any, ...]]:
         """Arguments of each call of a name."""
         return [entry[1:] for entry in self.journal if entry[0] == name]
+
+    def _made(self, name: str, kind: type, kinds: dict[str, type], logger: Any) -> Any:
+        """A Builder or Runtime; the bindings never give None for one."""
+        if name in self.unmakeable:
+            self.register(logger).log('Severity.ERROR', 'CUDA initialization failure: 35')
+            raise TypeError('pybind11::init(): factory function returned nullptr')
+        return kind(self, kinds, logger)
 
     def _make_module(self) -> ModuleType:
         module, surface = ModuleType('tensorrt'), self.surface
@@ -60,9 +69,9 @@ class FakeTensorRt:
             LayerInformationFormat=_numbers('Format', ['ONELINE', 'JSON']),
             TensorFormat=_numbers('TensorFormat', ['LINEAR', 'CHW2', 'HWC8']),
             TensorIOMode=_numbers('Mode', ['NONE', 'INPUT', 'OUTPUT']),
-            Builder=lambda logger: Builder(self, kinds, logger),
+            Builder=lambda logger: self._made('Builder', Builder, kinds, logger),
             OnnxParser=lambda network, logger: Parser(self, network, logger),
-            Runtime=lambda logger: Runtime(self, kinds, logger),
+            Runtime=lambda logger: self._made('Runtime', Runtime, kinds, logger),
         )
         if surface.monitor:
             module.__dict__['IProgressMonitor'] = _Base
