@@ -96,6 +96,17 @@ def test_every_ros_import_is_declared(repo: Path, manifest: ElementTree.Element)
     assert wanted - declared == set()
 
 
+def test_what_launch_files_start_is_declared(repo: Path, manifest: ElementTree.Element) -> None:
+    declared = {str(node.text) for node in manifest if node.tag.endswith('depend')}
+    started = {
+        name
+        for path in (repo / 'launch').glob('*.py')
+        for name in re.findall(r"package='(\w+)'", path.read_text())
+    }
+    assert 'rviz2' in started
+    assert started - declared == {'segformer_ros'}
+
+
 def test_only_nodes_need_ros(repo: Path) -> None:
     package = repo / 'segformer_ros'
     for path in set(package.rglob('*.py')) - set((package / 'node').rglob('*.py')):
