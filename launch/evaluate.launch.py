@@ -27,7 +27,7 @@ SHARE = get_package_share_directory('segformer_ros')
 
 ARGUMENTS = (
     ('out', 'out/live', 'folder for metrics.json and live.json'),
-    ('play', 'true', 'play `input`; false: something else plays (true, false)'),
+    ('play', 'true', 'play `input`; false: something else plays it (true, false)'),
     ('input', 'street:', 'bag, video, folder of images, or a generated drive (street:[SEED])'),
     ('topic', '', 'image topic of a bag; empty: the only one'),
     ('label_topic', '', 'topic of a bag with label images'),
@@ -35,10 +35,10 @@ ARGUMENTS = (
     ('label_tolerance', '0.0', "seconds by which a label's stamp may differ from its image's"),
     ('rate', '1.0', 'how many times faster than recorded; 0: as fast as the node takes frames'),
     ('truth', 'labels', 'topic of the labels; the replay publishes on it'),
-    ('merge', '', "classes that are scored as one, as in rider,bicycle; groups with ';'"),
-    ('quiet', '10.0', 'seconds without a mask at which all ends; 0: never'),
+    ('merge', '', "classes to score as one, as in rider,bicycle; groups separated by ';'"),
+    ('quiet', '10.0', 'end after this many seconds without a mask; 0: never'),
 )
-SHARED = ('namespace', 'camera', 'compressed', 'log_level')
+SHARED = ('namespace', 'camera', 'compressed', 'use_sim_time', 'log_level')
 
 
 def evaluate(context: LaunchContext) -> List[Any]:
@@ -46,7 +46,9 @@ def evaluate(context: LaunchContext) -> List[Any]:
     given = {name: LaunchConfiguration(name).perform(context).strip() for name in names}
     if ',' in given['camera']:
         raise ValueError(f'camera is {given["camera"]!r}; one camera is evaluated at a time')
+    simulated = given['use_sim_time'].lower() == 'true'
     evaluator = node('evaluator_node', given, {
+        'use_sim_time': simulated,
         'output': given['out'],
         'merge': given['merge'],
         'quiet': float(given['quiet']),
@@ -61,6 +63,9 @@ def evaluate(context: LaunchContext) -> List[Any]:
             'label_tolerance': float(given['label_tolerance']),
             'rate': float(given['rate']),
             'wait_for': 2,
+            # With simulated time, the recording's own stamps are the time.
+            'clock': simulated,
+            'stamps': 'recorded' if simulated else 'now',
         }))  # fmt: skip
     return started
 

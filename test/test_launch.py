@@ -192,6 +192,16 @@ def test_evaluation_watches_the_camera_that_is_played_and_segmented(repo: Path) 
     assert (player['label_topic'], player['rate']) == ('/labels', 0.5)
 
 
+def test_evaluation_in_simulated_time_has_one_clock(repo: Path) -> None:
+    commands = started(repo, EVALUATE, input='drive.mcap', use_sim_time='true')
+    player = overridden(commands['replay_node'])
+    assert (player['clock'], player['stamps']) == (True, 'recorded')
+    assert all(
+        overridden(commands[name])['use_sim_time'] is True
+        for name in ('evaluator_node', 'segmentation_node')
+    )
+
+
 def test_evaluation_of_what_something_else_plays(repo: Path) -> None:
     commands = started(repo, EVALUATE, play='false', quiet='3')
     assert set(commands) == {'segmentation_node', 'evaluator_node'}
