@@ -14,14 +14,21 @@ import numpy as np
 from segformer_ros.quantization.ranges import Histogram
 from segformer_ros.quantization.selection import constant_names
 
+PER_CHANNEL_OPSET = 13
+"""From this opset on Q/DQ may have a scale for each channel; TAO exports older ones."""
+
 
 class QuantizationError(RuntimeError):
     """A model that cannot be quantised, or not well enough: says why and what to do."""
 
 
 def prepare(model: Any) -> Any:
-    """The model with its constants folded and every node named, ready to be quantised."""
+    """The model with its constants folded and every node named, ready to be quantised.
+
+    Raises QuantizationError for one of an old opset that cannot be raised.
+    """
     onnxruntime = _onnxruntime()
+    model = _at_least(PER_CHANNEL_OPSET, model)
     with TemporaryDirectory() as folder:
         folded = Path(folder, 'folded.onnx')
         options = onnxruntime.SessionOptions()
@@ -46,6 +53,29 @@ def prepare(model: Any) -> Any:
     return result
 
 
+def _at_least(opset: int, model: Any) -> Any:
+    """The model, converted where its opset is below; raises QuantizationError."""
+    from onnx import shape_inference, version_converter
+
+    found = max((entry.version for entry in model.opset_import if not entry.domain), default=1)
+    if found >= opset:
+        return model
+    try:
+        # Softmax and others are converted by the shape that they work on.
+        shaped = shape_inference.infer_shapes(model)
+        converted = version_converter.convert_version(shaped, opset)
+        _onnxruntime().InferenceSession(
+            converted.SerializeToString(), providers=['CPUExecutionProvider']
+        )
+    except Exception as error:  # the converter and ONNX Runtime raise kinds of their own
+        raise QuantizationError(
+            f'the model has opset {found}, INT8 needs {opset}, and it cannot be converted '
+            f'({str(error).strip().splitlines()[-1]}); export it with opset {opset} or later'
+        ) from error
+    _copy_metadata(model, converted)
+    return converted
+
+
 def activation_names(model: Any, nodes: Collection[str]) -> List[str]:
     """Tensors that are quantised with these nodes: their inputs that are not constants."""
     constants = constant_names(model.graph)
@@ -62,7 +92,10 @@ def activation_names(model: Any, nodes: Collection[str]) -> List[str]:
 def measure_ranges(
     model: Any, names: Sequence[str], inputs: Iterator[np.ndarray]
 ) -> Dict[str, Histogram]:
-    """Histograms of tensors over network inputs; raises QuantizationError where there are none."""
+    """Histograms of tensors over network inputs.
+
+    Raises QuantizationError where there are no inputs, or a layer gives what has no range.
+    """
     import onnx
 
     onnxruntime = _onnxruntime()
@@ -84,12 +117,26 @@ def measure_ranges(
     for pixels in inputs:
         count += 1
         for name, values in zip(fed, session.run(fed, {source: pixels})):
-            histograms[name].add(values)
+            try:
+                histograms[name].add(values)
+            except ValueError as error:
+                raise QuantizationError(
+                    f'{_layer(model, name)}: {error} (number {count} of those to calibrate with); '
+                    'leave the frame out, or export the model again from weights that are finite'
+                ) from error
         if source in histograms:
             histograms[source].add(pixels)
     if not count:
         raise QuantizationError('the calibration source gave no image that can be read')
     return histograms
+
+
+def _layer(model: Any, tensor: str) -> str:
+    """The layer that gives a tensor, in words."""
+    for node in model.graph.node:
+        if tensor in node.output:
+            return f'layer {node.name!r} ({node.op_type})'
+    return f'tensor {tensor!r}'
 
 
 def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float]) -> Any:

@@ -136,7 +136,8 @@ class _Search:
         self._spec, self._model, self._selection = spec, model, selection
         self._limits, self._samples, self._settings = limits, samples, settings
         self._tell = tell
-        with SimulatedEngine(spec, model, settings.threads) as reference:
+        # The file itself, so that what was made of it beforehand is judged too.
+        with SimulatedEngine(spec, None, settings.threads) as reference:
             self._judge = Judge(reference, samples.held_out)
 
     def run(self) -> Outcome:

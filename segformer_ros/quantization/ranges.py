@@ -27,7 +27,7 @@ class Histogram:
         magnitudes = np.abs(values, dtype=np.float32).ravel()
         greatest = float(magnitudes.max(initial=0.0))
         if not np.isfinite(greatest):
-            raise ValueError('the network gives infinite or undefined values on these frames')
+            raise ValueError('infinite or undefined values on a frame')
         if self.limit == 0.0:
             self.limit = greatest
         if self.limit == 0.0:

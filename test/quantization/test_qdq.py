@@ -99,3 +99,55 @@ def test_metadata_comes_along(model: Any) -> None:
 def test_no_image_is_no_range(model: Any) -> None:
     with pytest.raises(QuantizationError, match='calibration source gave no image'):
         measure_ranges(model, activation_names(model, ['stem']), iter([]))
+
+
+def at_opset(model: Any, opset: int) -> Any:
+    """The same network as an older exporter wrote it: Softmax over one axis and all behind it."""
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid('', opset))
+    (resize,) = (node for node in model.graph.node if node.op_type == 'Resize')
+    resize.input[1], resize.input[2] = 'roi', 'scales'  # which could not be left out
+    nothing = np.zeros(0, np.float32)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(nothing, name) for name in ('roi', 'scales')
+    )
+    (last,) = (node for node in model.graph.node if 'logits' in node.output)
+    last.output[0] = 'scores'
+    nodes = [
+        onnx.helper.make_node('Transpose', ['scores'], ['behind'], perm=[0, 2, 3, 1]),
+        onnx.helper.make_node('Softmax', ['behind'], ['chances'], axis=3),
+        onnx.helper.make_node('Unsqueeze', ['chances'], ['wide'], axes=[0]),
+        onnx.helper.make_node('Squeeze', ['wide'], ['narrow'], axes=[0]),
+        onnx.helper.make_node('Transpose', ['narrow'], ['logits'], perm=[0, 3, 1, 2]),
+    ]
+    model.graph.node.extend(nodes)
+    return model
+
+
+@pytest.mark.parametrize('opset', [11, 12])
+def test_an_older_opset_is_raised(tmp_path: Path, opset: int) -> None:
+    old = at_opset(onnx.load(str(save_tiny(tmp_path / 'tiny.onnx', SIZE))), opset)
+    (pixels,) = images(1)
+    model = prepare(old)
+    assert model.opset_import[0].version == 13
+    np.testing.assert_allclose(run(model, pixels), run(old, pixels), atol=1e-6)
+    quantized = quantize_nodes(model, select_nodes(model).all, limits_of(model))
+    onnx.checker.check_model(quantized)
+    assert np.corrcoef(run(quantized, pixels).ravel(), run(old, pixels).ravel())[0, 1] > 0.99
+    assert {entry.key for entry in model.metadata_props} == {
+        entry.key for entry in old.metadata_props
+    }
+
+
+def test_an_opset_that_cannot_be_raised_is_named(tmp_path: Path) -> None:
+    old = at_opset(onnx.load(str(save_tiny(tmp_path / 'tiny.onnx', SIZE))), 9)
+    with pytest.raises(QuantizationError, match=r'opset 9, INT8 needs 13.*No Adapter.*export it'):
+        prepare(old)
+
+
+def test_a_layer_without_finite_values_is_named(tmp_path: Path) -> None:
+    model = onnx.load(str(save_tiny(tmp_path / 'tiny.onnx', SIZE)))
+    (gain,) = (one for one in model.graph.initializer if one.name == 'up')
+    gain.CopyFrom(numpy_helper.from_array(np.full((1, 19, 1, 1), np.inf, np.float32), 'up'))
+    with pytest.raises(QuantizationError, match=r"layer 'stem' \(Conv\): infinite or.*1 of those"):
+        limits_of(prepare(model))
