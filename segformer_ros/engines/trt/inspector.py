@@ -21,20 +21,38 @@ _TYPES: Tuple[Tuple[str, str], ...] = (
 
 # Layers that move or hold data and compute nothing.
 _IDLE = re.compile(
-    r'reformat|copy|move|constant|shape|noop|signal|wait|shuffle|cast|identity|slice',
+    r'reformat|copy|move|constant|shape|noop|signal|wait|shuffle|cast|identity|slice|quantize'
+    r'|^scale$',
     re.IGNORECASE,
 )
 
+# Layers that multiply by weights, and the products of attention, which no version tells apart.
+_WEIGHTED = re.compile(
+    r'conv(?!er)|gemm|matmul|matrix_?multiply|correlation|fully_?connected|einsum', re.IGNORECASE
+)
+
+_LEAST_SHARE = {'fp16': 0.5, 'int8': 0.25}
+"""Of the layers with weights that must compute in what was asked.
+
+Of INT8 less: quantisation leaves out up to half of them, and the products of attention.
+"""
+
 _BUILD_LAYER = re.compile(r'Name: (?P<name>[^,]*), LayerType: (?P<type>[^,]*), (?P<rest>[^\n]*)')
+_BUILD_INPUTS = re.compile(r'Inputs: (.*?)\], (?:Constants|Outputs): ')
+_BUILD_TACTIC = re.compile(r'TacticName: ([^,]*)')
 _BUILD_TYPE = re.compile(r'Datatype: (\w+)')
 
 
 class Layer(NamedTuple):
-    """One layer of an engine: name, kind, and the narrowest type of its inputs and outputs."""
+    """One layer of an engine: name, kind, the narrowest type that it reads or writes.
+
+    weighted: whether it multiplies by weights; what it writes says nothing then.
+    """
 
     name: str
     kind: str
     precision: str
+    weighted: bool = False
 
 
 class Layers(NamedTuple):
@@ -61,12 +79,15 @@ class Layers(NamedTuple):
             return
         if self.count('tf32'):
             raise EngineError(f'the engine computes in TF32, unasked: {self.summary()}')
-        if precision != 'fp32' and not self.count(precision):
-            raise EngineError(
-                f'{precision} was asked for, but the engine built has no such layer '
-                f'({self.summary()}); this GPU or TensorRT does not support it, use another '
-                'precision'
-            )
+        judged = [layer for layer in self.layers if layer.weighted] or self.layers
+        found = sum(layer.precision == precision for layer in judged)
+        if precision == 'fp32' or found >= max(1, _LEAST_SHARE[precision] * len(judged)):
+            return
+        raise EngineError(
+            f'{precision} was asked for, but the engine built has '
+            f'{"no such layer" if not found else f"{found} such layers of {len(judged)}"} '
+            f'({self.summary()}); this GPU or TensorRT does not support it, use another precision'
+        )
 
 
 def read_inspector(text: Optional[str]) -> Layers:
@@ -88,19 +109,40 @@ def read_build_log(text: str) -> Layers:
 
 def _from_json(entry: Dict[str, Any]) -> Optional[Layer]:
     kind = str(entry.get('LayerType', ''))
-    if _IDLE.search(kind):
-        return None
-    tensors = [*entry.get('Inputs', ()), *entry.get('Outputs', ())]
-    described = [str(one.get('Format/Datatype', one.get('Datatype', ''))) for one in tensors]
-    precision = _narrowest(described)
-    return Layer(str(entry.get('Name', '')), kind, precision) if precision else None
+    read, written = (
+        [str(one.get('Format/Datatype', one.get('Datatype', ''))) for one in entry.get(side) or ()]
+        for side in ('Inputs', 'Outputs')
+    )
+    kinds = f'{kind} {entry.get("ParameterType", "")}'
+    return _layer(str(entry.get('Name', '')), kinds, read, written, str(entry.get('TacticName')))
 
 
 def _from_log(text: str) -> Iterator[Layer]:
     for match in _BUILD_LAYER.finditer(text):
-        precision = _narrowest(_BUILD_TYPE.findall(match['rest']))
-        if precision and not _IDLE.search(match['type']):
-            yield Layer(match['name'], match['type'], precision)
+        rest = match['rest']
+        inputs, tactic = _BUILD_INPUTS.search(rest), _BUILD_TACTIC.search(rest)
+        read = _BUILD_TYPE.findall(inputs[1] if inputs else '')
+        layer = _layer(
+            match['name'], match['type'], read, _BUILD_TYPE.findall(rest),
+            tactic[1] if tactic else '',
+        )  # fmt: skip
+        if layer:
+            yield layer
+
+
+def _layer(
+    name: str, kind: str, read: List[str], written: List[str], tactic: str
+) -> Optional[Layer]:
+    """A layer by the types that it reads and writes; None for one that computes nothing."""
+    if _IDLE.search(kind.split()[0] if kind.split() else ''):
+        return None
+    weighted = bool(_WEIGHTED.search(kind))
+    # A layer with weights that quantises what it gives computes in the type that it was given.
+    precision = (weighted and _narrowest(read)) or _narrowest(read + written)
+    # No tensor is of TF32: it is a way to multiply numbers of FP32, which the kernel's name tells.
+    if 'tf32' in tactic.lower():
+        precision = 'tf32'
+    return Layer(name, kind.strip(), precision, weighted) if precision else None
 
 
 def _narrowest(described: List[str]) -> str:

@@ -10,12 +10,13 @@ from segformer_ros.engines import EngineError
 from segformer_ros.engines.trt.inspector import read_build_log, read_inspector
 
 
-def layer(kind: str, *types: str, name: str = 'one') -> dict[str, object]:
+def layer(kind: str, *types: str, name: str = 'one', **more: object) -> dict[str, object]:
     return {
         'Name': name,
         'LayerType': kind,
         'Inputs': [{'Name': 'x', 'Format/Datatype': words} for words in types[:-1]],
         'Outputs': [{'Name': 'y', 'Format/Datatype': types[-1]}],
+        **more,
     }
 
 
@@ -53,6 +54,40 @@ def test_what_only_moves_data_does_not_count() -> None:
     assert layers.summary() == '1 fp16'
 
 
+def test_what_only_quantises_or_scales_does_not_count() -> None:
+    quantising = [layer('Scale', 'FP32', 'Int8'), layer('Quantize', 'Half', 'Int8')]
+    layers = read_inspector(inspected(*quantising, layer('CaskConvolution', 'FP32', 'FP32')))
+    with pytest.raises(EngineError, match='int8 was asked for.* no such layer'):
+        layers.check('int8')
+
+
+def test_a_layer_that_quantises_its_output_computes_in_the_type_it_reads() -> None:
+    layers = read_inspector(inspected(layer('CaskConvolution', 'Half', 'Int8')))
+    assert layers.summary() == '1 fp16'
+
+
+@pytest.mark.parametrize(
+    ('precision', 'types', 'enough', 'few'), [('fp16', 'Half', 5, 4), ('int8', 'Int8', 3, 2)]
+)
+def test_a_share_of_the_layers_with_weights_is_asked(
+    precision: str, types: str, enough: int, few: int
+) -> None:
+    def engine(count: int) -> str:
+        kinds = ('CaskGemmConvolution', 'correlation', 'MatrixMultiply', 'gemm', 'CaskConvolution')
+        asked = [layer(kind, types, 'Half') for kind in (kinds * 2)[:count]]
+        rest = [layer('conv', 'FP32', 'FP32')] * (10 - count)
+        return inspected(*asked, *rest, *[layer('PointWise', types, types)] * 20)
+
+    read_inspector(engine(enough)).check(precision)
+    with pytest.raises(EngineError, match=f'the engine built has {few} such layers of 10'):
+        read_inspector(engine(few)).check(precision)
+
+
+def test_where_no_layer_with_weights_is_told_one_of_any_kind_is_enough() -> None:
+    folded = [layer('Myelin', 'Half', 'FP32', name='{ForeignNode[a...b]}'), layer('kgen', 'FP32')]
+    read_inspector(inspected(*folded)).check('fp16')
+
+
 def test_layers_of_a_build_log() -> None:
     text = (
         'Layers:\n'
@@ -83,3 +118,21 @@ def test_silent_tf32_is_an_error() -> None:
     layers = read_inspector(inspected(layer('gemm', 'TF32', 'FP32'), layer('gemm', 'Half')))
     with pytest.raises(EngineError, match='computes in TF32, unasked'):
         layers.check('fp16')
+
+
+@pytest.mark.parametrize(
+    'tactic',
+    [
+        'sm80_xmma_fprop_implicit_gemm_indexed_tf32f32_tf32f32_f32_nhwckrsc_nhwc_tilesize128x64x16',
+        'ampere_tf32gemm_128x64_tn',
+    ],
+)
+def test_tf32_shows_in_the_name_of_the_kernel_alone(tactic: str) -> None:
+    layers = read_inspector(inspected(layer('CaskConvolution', 'FP32', 'FP32', TacticName=tactic)))
+    with pytest.raises(EngineError, match=r'computes in TF32, unasked: 1 tf32'):
+        layers.check('fp32')
+    log = (
+        'Layers:\nName: c, LayerType: correlation, Inputs: [ { Name: a, Datatype: Float }], '
+        f'Outputs: [ {{ Name: b, Datatype: Float }}], TacticName: {tactic}, StreamId: 0\n'
+    )
+    assert read_build_log(log).summary() == '1 tf32'
