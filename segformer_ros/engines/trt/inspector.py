@@ -69,8 +69,10 @@ class Layers(NamedTuple):
         kinds = sorted({layer.precision for layer in self.layers})
         return ', '.join(f'{self.count(kind)} {kind}' for kind in kinds) or 'not told'
 
-    def check(self, precision: str) -> None:
+    def check(self, precision: str, exactly: bool = False) -> None:
         """Raise EngineError where the engine silently computes in a wider type than was asked.
+
+        exactly: or in a narrower one than FP32, as a file from elsewhere may.
 
         Where a version folds the network into one node ("foreign node"), that node's own inputs
         and outputs are all that can be seen.
@@ -81,7 +83,8 @@ class Layers(NamedTuple):
             raise EngineError(f'the engine computes in TF32, unasked: {self.summary()}')
         judged = [layer for layer in self.layers if layer.weighted] or self.layers
         found = sum(layer.precision == precision for layer in judged)
-        if precision == 'fp32' or found >= max(1, _LEAST_SHARE[precision] * len(judged)):
+        wider = precision == 'fp32' and not exactly
+        if wider or found >= max(1, _LEAST_SHARE.get(precision, 0.5) * len(judged)):
             return
         raise EngineError(
             f'{precision} was asked for, but the engine built has '

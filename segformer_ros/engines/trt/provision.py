@@ -54,7 +54,7 @@ def provide_engine(
     """
     if spec.engine_file is not None and spec.engine_file.is_file():
         try:
-            return _load_file(library, spec)
+            return _load_file(library, spec, options.precision)
         except EngineError as error:
             if spec.built:
                 raise
@@ -199,18 +199,26 @@ def _typed(
     return network._replace(model=to_half(network.model, keep_io))
 
 
-def _load_file(library: TensorRt, spec: ModelSpec) -> Provided:
-    """The engine file that is given or that a configuration names beside the ONNX."""
+def _load_file(library: TensorRt, spec: ModelSpec, wanted: str) -> Provided:
+    """The engine file that is given or that a configuration names beside the ONNX.
+
+    Raises EngineError where it does not compute in the wanted precision, or in that of the
+    configuration where none is.
+    """
+    asked = spec.precision if wanted in ('auto', 'fastest') else wanted
     assert spec.engine_file is not None
     engine = library.load(read_plan(spec.engine_file))
     layers = read_inspector(library.describe(engine))
     facts = {
-        'precision': spec.precision or 'as built',
+        'precision': asked or 'as built',
         'layers': layers.summary(),
         'engine file': str(spec.engine_file),
     }
-    if spec.precision:
-        layers.check(spec.precision)
+    if asked:
+        try:
+            layers.check(asked, exactly=True)
+        except EngineError as error:
+            raise EngineError(f'{spec.engine_file}: {error}') from error
     return Provided(engine, spec if spec.built else tensorrt_network(spec).spec, facts)
 
 

@@ -16,6 +16,7 @@ from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt import provision
 from segformer_ros.engines.trt.adapter import TensorRt
+from segformer_ros.engines.trt.network import tensorrt_network
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from tiny_models import TAO5, TAO6, save_network
 
@@ -143,6 +144,30 @@ def test_an_engine_without_its_onnx_runs_as_its_sidecar_says(
         create_engine(alone, 'tensorrt').activate()
     with pytest.raises(EngineError, match='is a built engine, which runs on a GPU alone; give'):
         create_engine(alone, 'openvino')
+
+
+@pytest.mark.parametrize(('built', 'asked'), [('fp32', 'fp16'), ('fp16', 'fp32')])
+def test_an_engine_file_of_another_precision_is_not_used(
+    make_machine: MakeMachine,
+    spec: ModelSpec,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    built: str,
+    asked: str,
+) -> None:
+    make_machine()
+    create_engine(spec, 'tensorrt', EngineOptions(precision=built)).activate()
+    plan = tmp_path / 'model.engine'
+    plan.write_bytes(kept_plan(tmp_path / 'cache'))
+    named = replace(spec, engine_file=plan)
+    for wanted, precision in (('auto', 'as built'), (built, built), (asked, asked)):
+        with create_engine(named, 'tensorrt', EngineOptions(precision=wanted)) as engine:
+            assert engine.facts()['precision'] == precision
+            assert ('engine file' in engine.facts()) == (wanted != asked)
+    assert f'{asked} was asked for, but the engine built has no such layer' in caplog.text
+    alone = replace(tensorrt_network(spec).spec, path=plan, engine_file=plan)
+    with pytest.raises(EngineError, match=rf'model.engine: {asked} was asked for, but'):
+        create_engine(alone, 'tensorrt', EngineOptions(precision=asked)).activate()
 
 
 def test_an_engine_of_another_model_is_refused(
