@@ -16,6 +16,8 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from segformer_ros.engines.cuda.compile import PREBUILT, file_name
+
 BUILT_FROM = (
     'CMakeLists.txt', 'LICENSE', 'config', 'launch', 'models', 'msg', 'package.xml', 'resource',
     'scripts', 'segformer_ros', 'setup.cfg', 'setup.py',
@@ -240,6 +242,9 @@ def test_colcon_build_can_be_used(source: Path, options: tuple[str, ...]) -> Non
 
 @pytest.mark.slow
 def test_wheel_carries_what_the_command_needs(source: Path) -> None:
+    prebuilt = source / 'segformer_ros/engines/cuda' / PREBUILT.name
+    prebuilt.mkdir(exist_ok=True)
+    (prebuilt / file_name(87)).write_bytes(b'cubin')
     built = subprocess.run(
         [sys.executable, 'setup.py', '-q', 'bdist_wheel'],
         cwd=source, capture_output=True, text=True,
@@ -250,6 +255,7 @@ def test_wheel_carries_what_the_command_needs(source: Path) -> None:
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert 'segformer_ros/engines/cuda/kernels.cu' in listing
+    assert f'segformer_ros/engines/cuda/prebuilt/{file_name(87)}' in listing
     assert 'share/segformer_ros/config/classes/cityscapes.yaml' in listing
     assert 'share/segformer_ros/msg/DrivableArea.msg' in listing  # for the bags of results
     assert (
