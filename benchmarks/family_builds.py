@@ -34,7 +34,7 @@ def build_member(name: str, size: int, sm: int, precision: str, folder: Path) ->
     library = load_tensorrt(('tensorrt_rtx',))
     options = EngineOptions(precision=precision)
     candidate = choose_precision(precision, spec, sm)[0]
-    built = build_apart(library, spec, options, candidate, sm)
+    built, _ = build_apart(library, spec, options, candidate, sm)
     return (
         name,
         f'{size}x{size}',

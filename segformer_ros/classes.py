@@ -96,6 +96,13 @@ class ClassMap:
         """Colours by mask value: (256, 3) uint8 BGR."""
         return np.ascontiguousarray(self.palette[:, ::-1])
 
+    def as_yaml(self) -> str:
+        """As a class map's file holds it; `load_class_map` reads the same again."""
+        classes = [{**vars(entry), 'color': list(entry.color)} for entry in self.classes]
+        drivable = {group: list(names) for group, names in self.drivable.items()}
+        data = {'name': self.name, 'classes': classes, 'drivable': drivable}
+        return yaml.safe_dump(data, sort_keys=False)
+
     def _check_names(self, names: Sequence[str], where: str) -> None:
         unknown = [name for name in names if name not in self.names]
         if unknown:

@@ -21,6 +21,7 @@ from segformer_ros.engines.trt.builder import MIB, BuiltEngine
 from segformer_ros.engines.trt.network import save_network
 from segformer_ros.engines.trt.provision import build_apart, parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model.sidecar import write_sidecar
 from segformer_ros.table import format_table
 
 SUMMARY = 'build the TensorRT engine of a model for this GPU, or for another'
@@ -112,11 +113,13 @@ def _build_file(
         library, sm = load_tensorrt(), gpu.sm
     candidate = choose_precision(options.precision, spec, sm)[0]
     with current_gpu(gpu) if gpu else nullcontext():
-        built = build_apart(library, spec, options, candidate, arguments.sm, _Bar())
+        built, made = build_apart(library, spec, options, candidate, arguments.sm, _Bar())
     out.write_bytes(built.plan)
     out.chmod(0o600)
+    sidecar = write_sidecar(made, out)
     return {
         'engine file': f'{out} ({len(built.plan) / MIB:.1f} MiB)',
+        'sidecar': str(sidecar),
         'for': gpu.label if gpu else f'sm_{sm}',
         'precision': f'{candidate.precision} ({candidate.reason})',
         'layers': built.layers.summary(),

@@ -18,6 +18,7 @@ class Declared:
     std: Optional[Tuple[float, ...]] = None
     fit: Optional[str] = None
     size: Optional[Tuple[int, int]] = None
+    input_layout: Optional[str] = None
     output_name: Optional[str] = None
     output_kind: Optional[str] = None
     output_layout: Optional[str] = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional, Tuple
 
+from segformer_ros.classes import load_class_map
 from segformer_ros.model.contracts import CONTRACTS
 from segformer_ros.model.declared import Declared
 from segformer_ros.model.graph import Signature, TensorSignature
 from segformer_ros.model.spec import ModelError
-
-ENGINE_SUFFIXES = ('.engine', '.plan', '.trt')
 
 STRIDE = 4
 """Pixels for each cell of a SegFormer's logits."""
@@ -22,27 +22,26 @@ def described_signature(engine: Path, declared: Declared) -> Signature:
     names and types are checked.
     """
     known = {entry.name: entry for entry in CONTRACTS}
-    if declared.contract not in known or declared.size is None:
+    contract = known.get(declared.contract or '')
+    described = declared.color and declared.mean and declared.std and declared.output_kind
+    if declared.size is None or not (contract or described):
         raise ModelError(
             f'{engine} is a built engine and does not say what it wants; give the ONNX file that '
             'it was built from, or a DeepStream configuration with both onnx-file and '
             f'model-engine-file, or say contract and size in a sidecar {engine.name}.yaml'
         )
-    contract = known[declared.contract]
-    height, width = declared.size
-    labels = 'labels' in contract.output_kinds
-    cell = 1 if labels else STRIDE
-    sides = {'N': None, 'C': 1 if labels else declared.class_count}
-    sides.update(H=height // cell, W=width // cell)
-    name = declared.output_name or 'output'
+    # The name of the one input is not used, but is one by which contracts are known.
+    name = contract.input_name if contract else 'image'
+    of_contract = contract.output_kinds[0] if contract else ''
+    labels = (declared.output_kind or of_contract) == 'labels'
     return Signature(
         path=engine,
-        inputs=(TensorSignature(contract.input_name, 'float32', (None, 3, height, width)),),
+        inputs=(TensorSignature(name, 'float32', _input_shape(declared)),),
         outputs=(
             TensorSignature(
-                name,
+                declared.output_name or 'output',
                 'int32' if labels else 'float32',
-                tuple(sides[axis] for axis in declared.output_layout or 'NCHW'),
+                _output_shape(declared, labels),
             ),
         ),
         last_ops={},
@@ -51,3 +50,24 @@ def described_signature(engine: Path, declared: Declared) -> Signature:
         producer='',
         metadata={},
     )
+
+
+def _input_shape(declared: Declared) -> Tuple[Optional[int], ...]:
+    height, width = declared.size or (None, None)
+    sides = {'N': None, 'C': 3, 'H': height, 'W': width}
+    return tuple(sides[axis] for axis in declared.input_layout or 'NCHW')
+
+
+def _output_shape(declared: Declared, labels: bool) -> Tuple[Optional[int], ...]:
+    height, width = declared.size or (0, 0)
+    cell = 1 if labels else STRIDE
+    sides = {'N': None, 'C': 1 if labels else _class_count(declared)}
+    sides.update(H=height // cell, W=width // cell)
+    return tuple(sides[axis] for axis in declared.output_layout or 'NCHW')
+
+
+def _class_count(declared: Declared) -> Optional[int]:
+    """Classes of the scores, by their class map where nothing else says."""
+    if declared.class_count is None and declared.classes:
+        return len(load_class_map(declared.classes))
+    return declared.class_count

@@ -18,10 +18,10 @@ from segformer_ros.model.contracts import (
 )
 from segformer_ros.model.declared import Declared, combine
 from segformer_ros.model.deepstream import is_deepstream_config, read_deepstream_config
-from segformer_ros.model.engine_file import ENGINE_SUFFIXES, described_signature
+from segformer_ros.model.engine_file import described_signature
 from segformer_ros.model.graph import Signature, read_signature
 from segformer_ros.model.sidecar import find_sidecar, read_sidecar
-from segformer_ros.model.spec import ModelError, ModelSpec, check_size
+from segformer_ros.model.spec import ENGINE_SUFFIXES, ModelError, ModelSpec, check_size
 from segformer_ros.resources import share_path
 
 BUNDLED_MODEL = 'models/segformer_street.onnx'
@@ -145,6 +145,11 @@ def _own_declaration(signature: Signature) -> Declared:
 
 
 def _check_layout(signature: Signature, shape: Shape, declared: Declared) -> None:
+    if declared.input_layout not in (None, shape.input_layout):
+        raise ModelError(
+            f'{signature.path}: input {shape.input} is {shape.input_layout}, but '
+            f'{declared.origin} says {declared.input_layout}; mend input_layout'
+        )
     wanted = declared.output_layout
     if wanted and shape.output_kind != 'labels' and wanted != shape.output_layout:
         raise ModelError(

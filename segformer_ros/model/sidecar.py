@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
 import yaml
 
+from segformer_ros.classes import ClassMap, ClassMapError, load_class_map
 from segformer_ros.errors import reason
 from segformer_ros.model.declared import Declared
-from segformer_ros.model.spec import COLORS, FITS, OUTPUT_KINDS, ModelError
+from segformer_ros.model.spec import (
+    COLORS,
+    ENGINE_SUFFIXES,
+    FITS,
+    OUTPUT_KINDS,
+    ModelError,
+    ModelSpec,
+)
 
 
 def find_sidecar(model: Path) -> Optional[Path]:
@@ -39,6 +48,46 @@ def read_sidecar(path: Path) -> Declared:
     if 'classes' in values and Path(values['classes']).suffix:
         values['classes'] = str(path.parent / values['classes'])
     return Declared(origin=str(path), **values)
+
+
+def write_sidecar(spec: ModelSpec, model: Path) -> Path:
+    """Write beside a model's file what it cannot say of its spec itself; the sidecar's path.
+
+    Of an engine that is everything, the class map too where it is no preset's.
+    """
+    says: Dict[str, Any] = {
+        'color': spec.color,
+        'mean': list(spec.mean),
+        'std': list(spec.std),
+        'fit': spec.fit,
+        'size': list(spec.size),
+        'output_kind': spec.output_kind,
+    }
+    if spec.threshold:
+        says['threshold'] = spec.threshold
+    if model.suffix in ENGINE_SUFFIXES:
+        says.update(
+            input_layout=spec.input_layout,
+            output_layout=spec.output_layout,
+            output_name=spec.output_name,
+            classes=_name_classes(spec.class_map, model),
+            precision=spec.precision,
+            max_batch=spec.max_batch,
+        )
+    sidecar = model.with_name(f'{model.name}.yaml')
+    known = {key: value for key, value in says.items() if value is not None}
+    sidecar.write_text(yaml.safe_dump(known, sort_keys=False), encoding='utf-8')
+    return sidecar
+
+
+def _name_classes(class_map: ClassMap, model: Path) -> str:
+    """The preset that a class map is, else the name of a file written beside the model."""
+    with suppress(ClassMapError):
+        if load_class_map(class_map.name) == class_map:
+            return class_map.name
+    path = model.with_name(f'{model.name}.classes.yaml')
+    path.write_text(class_map.as_yaml(), encoding='utf-8')
+    return path.name
 
 
 def _one_of(choices: Tuple[str, ...]) -> Callable[[Any], str]:
@@ -71,6 +120,12 @@ def _size(value: Any) -> Tuple[int, int]:
     return height, width
 
 
+def _count(value: Any) -> int:
+    if int(value) < 1:
+        raise ValueError('is not 1 or more')
+    return int(value)
+
+
 _KEYS: Dict[str, Callable[[Any], Any]] = {
     'contract': str,
     'color': _one_of(COLORS),
@@ -80,6 +135,10 @@ _KEYS: Dict[str, Callable[[Any], Any]] = {
     'size': _size,
     'output_name': str,
     'output_kind': _one_of(OUTPUT_KINDS),
+    'output_layout': _one_of(('NCHW', 'NHWC', 'NHW')),
+    'input_layout': _one_of(('NCHW', 'NHWC')),
     'classes': str,
     'threshold': float,
+    'precision': _one_of(('fp32', 'fp16', 'int8')),
+    'max_batch': _count,
 }

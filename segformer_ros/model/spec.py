@@ -18,6 +18,7 @@ HALF_STD = (127.5, 127.5, 127.5)
 COLORS = ('rgb', 'bgr')
 FITS = ('stretch', 'letterbox')
 OUTPUT_KINDS = ('logits', 'probabilities', 'labels')
+ENGINE_SUFFIXES = ('.engine', '.plan', '.trt')
 
 
 class ModelError(ValueError):

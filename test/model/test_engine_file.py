@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from segformer_ros.model import ModelError, load_model_spec
+from segformer_ros.classes import ClassMap
+from segformer_ros.engines.trt.network import tensorrt_network
+from segformer_ros.model import Declared, ModelError, ModelSpec, load_model_spec
+from segformer_ros.model.sidecar import write_sidecar
+from tiny_models import OWN, TAO5, TAO6, Export, save_network
 
 CONFIG = """[property]
 tlt-encoded-model=model.etlt
@@ -65,3 +70,30 @@ def test_an_encrypted_model_needs_its_engine(engine: Path) -> None:
     config.write_text(CONFIG)
     with pytest.raises(ModelError, match='is encrypted.* build an engine with tao-converter'):
         load_model_spec(config)
+
+
+@pytest.mark.parametrize('export', [OWN, TAO5, replace(TAO6, layout='NHWC')])
+@pytest.mark.parametrize('own_classes', [False, True])
+def test_a_sidecar_that_is_written_tells_all(
+    engine: Path, tmp_path: Path, export: Export, own_classes: bool
+) -> None:
+    path = save_network(tmp_path / 'model.onnx', (64, 128), export)
+    declared = Declared(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), color='rgb', fit='letterbox')
+    spec = load_model_spec(path, parameters=declared)
+    made = tensorrt_network(spec).spec
+    if own_classes:
+        first, *others = made.class_map.classes
+        classes = (replace(first, name='track', color=(1, 2, 3)), *others)
+        made = replace(made, class_map=ClassMap('yard', classes, {'track': ('track',)}))
+    made = replace(made, precision='fp16', max_batch=3)
+    write_sidecar(made, engine)
+    again = load_model_spec(engine)
+
+    def told(spec: ModelSpec) -> ModelSpec:
+        """Without what a file on its own cannot tell, and an engine need not."""
+        return replace(
+            spec, path=engine, engine_file=engine, contract='', notes=(), batch=None,
+            input_name='', dynamic_size=False,
+        )  # fmt: skip
+
+    assert told(again) == told(made)

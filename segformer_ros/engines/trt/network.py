@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Set
+from typing import Any, Callable, List, NamedTuple, Set
 
 import numpy as np
 
 from segformer_ros.engines.trt.pruning import drop_unused, keep_output
 from segformer_ros.model import ModelError, ModelSpec
+from segformer_ros.model.sidecar import write_sidecar
 
 HEAD_OPERATORS = frozenset(
     ('Add', 'Cast', 'Div', 'Gather', 'Identity', 'Mul', 'Slice', 'Squeeze', 'Sub', 'Transpose',
@@ -195,20 +196,5 @@ def _fix_size(model: Any, spec: ModelSpec) -> None:
 
 def save_network(network: Network, path: Path) -> Path:
     """Write the ONNX, and beside it the sidecar that says what its file cannot; its path."""
-    import yaml
-
-    spec = network.spec
-    says: Dict[str, Any] = {
-        'color': spec.color,
-        'mean': list(spec.mean),
-        'std': list(spec.std),
-        'fit': spec.fit,
-        'size': list(spec.size),
-        'output_kind': spec.output_kind,
-    }
-    if spec.threshold:
-        says['threshold'] = spec.threshold
-    sidecar = path.with_name(path.name + '.yaml')
     path.write_bytes(network.model)
-    sidecar.write_text(yaml.safe_dump(says, sort_keys=False), encoding='utf-8')
-    return sidecar
+    return write_sidecar(network.spec, path)

@@ -106,19 +106,21 @@ def build_apart(
     candidate: Candidate,
     sm: Optional[int] = None,
     progress: Optional[Progress] = None,
-) -> BuiltEngine:
+) -> Tuple[BuiltEngine, ModelSpec]:
     """Build an engine without the cache, its layers read and checked; raises EngineError.
 
+    With it comes what it wants and gives, as `write_sidecar` writes it beside the engine's file.
     sm: compute capability of a GPU that is not here; None for the one that is.
     """
     network = parsed_network(spec, candidate, library.strongly_typed)
     settings = build_options(options, spec, candidate, sm)
+    made = replace(network.spec, precision=candidate.precision, max_batch=settings.batches[2])
     built = build_engine(library, network.model, settings, progress)
     layers = built.layers
     if not layers.layers:  # a version that tells by its inspector alone, on its own GPU
         layers = read_inspector(library.describe(library.load(built.plan)))
     layers.check(candidate.precision)
-    return replace(built, layers=layers)
+    return replace(built, layers=layers), made
 
 
 def engine_key(

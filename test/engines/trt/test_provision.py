@@ -94,6 +94,17 @@ def test_a_build_into_a_file_is_read_back_too(
     assert main(asked) == 0
     assert '1 fp16' in capsys.readouterr().out and out.read_bytes().startswith(MAGIC)
     assert not list((tmp_path / 'cache').glob('*.engine'))
+    # It runs as it lies there.
+    timed = ['benchmark', '--model', str(out), '--seconds', '0', '--frame-size', '160x90']
+    assert main([*timed, '--engine', 'tensorrt', '--batch', '1,4']) == 0
+    assert f'engine file: {out}' in capsys.readouterr().out
+    with (
+        create_engine(load_model_spec(out), 'tensorrt') as engine,
+        create_engine(spec, 'openvino') as other,
+    ):
+        labels, expected = (one.segment([frame()])[0].labels for one in (engine, other))
+        assert (labels == expected).mean() > 0.99
+    assert len(tensorrt.called('build')) == 1
     out.unlink()
     tensorrt.silent = True
     assert main(asked) == 2
