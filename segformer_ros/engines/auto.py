@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Type
 
-from segformer_ros.engines.base import Engine, EngineError, Outcome, Traffic, Wanted
+from segformer_ros.engines.base import (
+    Engine,
+    EngineError,
+    EngineOptions,
+    Outcome,
+    Traffic,
+    Wanted,
+)
 from segformer_ros.engines.cuda.driver import find_gpus
 from segformer_ros.engines.openvino import OpenVinoEngine
 from segformer_ros.engines.tensorrt import TensorRtEngine
@@ -27,24 +35,42 @@ class AutoEngine(Engine):
     )
     _chosen: Optional[Engine] = None
     _passed_over: str = ''
+    _not_had: str = ''
 
     def activate(self) -> None:
         """Activate the first candidate that can be; raises EngineError with all reasons."""
         reasons: List[str] = []
         for candidate in CANDIDATES:
+            options, not_had = self._options_of(candidate)
             try:
-                engine = candidate(self.spec, self.options)
+                engine = candidate(self.spec, options)
                 engine.activate()
             except EngineError as error:
                 reasons.append(f'{candidate.name}: {error}')
                 continue
             self._chosen, self._passed_over = engine, '; '.join(reasons)
+            self._not_had = not_had
+            if not_had:
+                _log.warning('precision %s, so that its own choice is used', not_had)
             # Where there is no GPU at all, that is no news.
             level = logging.WARNING if _has_gpu() else logging.INFO
             for reason in reasons:
                 _log.log(level, 'engine %s is used; not %s', engine.name, reason)
             return
         raise EngineError(f'no engine can run this model here: {"; ".join(reasons)}')
+
+    def _options_of(self, candidate: Type[Engine]) -> Tuple[EngineOptions, str]:
+        """The options for a candidate, and what of them it does not have, in words.
+
+        The last resort must not fail for a precision that only better engines have.
+        """
+        asked = self.options.precision
+        if candidate is not CANDIDATES[-1] or asked in candidate.precisions:
+            return self.options, ''
+        return (
+            replace(self.options, precision='auto'),
+            f'{asked} was asked for, which {candidate.name} does not have',
+        )
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames with the chosen engine."""
@@ -80,7 +106,11 @@ class AutoEngine(Engine):
         if self._chosen is None:
             return {'engine': self.name, 'model': str(self.spec.path)}
         facts = self._chosen.facts()
-        return {**facts, 'passed over': self._passed_over} if self._passed_over else facts
+        if self._not_had:
+            facts['precision reason'] = self._not_had
+        if self._passed_over:
+            facts['passed over'] = self._passed_over
+        return facts
 
 
 def _has_gpu() -> bool:

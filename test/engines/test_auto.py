@@ -9,6 +9,7 @@ from fake_gpu import MakeMachine
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.cuda import driver
+from segformer_ros.engines.openvino import OpenVinoEngine
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
@@ -98,14 +99,43 @@ def test_an_engine_that_is_named_does_not_fall_back(
         create_engine(spec, 'tensorrt').activate()
 
 
+@pytest.mark.parametrize('precision', ['fp16', 'fastest'])
+def test_a_precision_of_gpus_alone_does_not_keep_the_cpu_away(
+    spec: ModelSpec,
+    frame: Frame,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    precision: str,
+) -> None:
+    monkeypatch.setattr(driver, 'load_driver', no_driver)
+    with create_engine(spec, 'auto', EngineOptions(precision=precision)) as engine:
+        facts = engine.facts()
+        assert facts['engine'] == 'openvino' and facts['precision'] == 'f32'
+        words = f'{precision} was asked for, which openvino does not have'
+        assert facts['precision reason'] == words
+        engine.segment([frame])
+    assert f'precision {words}, so that its own choice is used' in caplog.text
+
+
+def test_a_precision_of_the_cpu_alone_is_kept(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    make_machine()
+    with create_engine(spec, 'auto', EngineOptions(precision='bf16')) as engine:
+        assert engine.facts()['engine'] == 'openvino'
+        assert 'precision reason' not in engine.facts()
+
+
 def test_where_none_can_run_all_reasons_are_told(
     spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(engine: OpenVinoEngine) -> None:
+        raise EngineError('no OpenVINO either')
+
     monkeypatch.setattr(driver, 'load_driver', no_driver)
+    monkeypatch.setattr(OpenVinoEngine, 'activate', fail)
     with pytest.raises(
-        EngineError, match="tensorrt: no NVIDIA driver.*; openvino: engine 'openvino' has no p"
+        EngineError, match='tensorrt: no NVIDIA driver.*; openvino: no OpenVINO either'
     ):
-        create_engine(spec, 'auto', EngineOptions(precision='fp16')).activate()
+        create_engine(spec, 'auto').activate()
 
 
 def test_an_engine_that_is_not_active_says_so(spec: ModelSpec, frame: Frame) -> None:
