@@ -12,11 +12,10 @@ from tqdm import tqdm
 
 from segformer_ros.argument_types import whole
 from segformer_ros.destination import output_file
-from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines import EngineError, EngineOptions, Progress, create_engine
 from segformer_ros.engines.cuda.driver import Gpu, current_gpu, select_gpu
 from segformer_ros.engines.precision import PRECISIONS, choose_precision
-from segformer_ros.engines.tensorrt import TensorRtEngine
-from segformer_ros.engines.trt.adapter import Progress, load_tensorrt
+from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB, BuiltEngine
 from segformer_ros.engines.trt.network import save_network
 from segformer_ros.engines.trt.provision import build_apart, parsed_network
@@ -89,7 +88,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _build_cached(spec: ModelSpec, options: EngineOptions) -> Dict[str, str]:
     """Build into the cache, as a node does at its start."""
     engine = create_engine(spec, 'tensorrt', options)
-    assert isinstance(engine, TensorRtEngine)
     engine.progress = _Bar()
     with engine:
         return engine.facts()

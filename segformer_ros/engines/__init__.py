@@ -11,6 +11,7 @@ from segformer_ros.engines.base import (
     EngineError,
     EngineOptions,
     Outcome,
+    Progress,
     Traffic,
     Wanted,
 )
@@ -44,6 +45,7 @@ __all__ = [
     'EngineError',
     'EngineOptions',
     'Outcome',
+    'Progress',
     'Traffic',
     'Wanted',
     'create_engine',

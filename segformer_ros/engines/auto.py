@@ -44,6 +44,7 @@ class AutoEngine(Engine):
             options, not_had = self._options_of(candidate)
             try:
                 engine = candidate(self.spec, options)
+                engine.progress = self.progress
                 engine.activate()
             except EngineError as error:
                 reasons.append(f'{candidate.name}: {error}')

@@ -6,7 +6,18 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
@@ -26,6 +37,13 @@ class EngineError(RuntimeError):
 
 Outcome = Union[Segmentation, EngineError]
 """What a frame of a stream gave."""
+
+
+class Progress(Protocol):
+    """Told how far the build of an engine is."""
+
+    def __call__(self, phase: str, step: int, steps: int) -> None:
+        """`step` of `steps` of a phase are done; the outermost phase is the build."""
 
 
 class Wanted(NamedTuple):
@@ -102,6 +120,8 @@ class Engine(ABC):
 
     name = ''
     precisions: Tuple[str, ...] = ('auto',)
+    progress: Optional[Progress] = None
+    """Told how far a build is, where an engine builds; to be set before `activate`."""
 
     def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
         if options.precision not in self.precisions:

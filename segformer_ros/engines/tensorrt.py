@@ -16,7 +16,7 @@ from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
 from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import PRECISIONS
-from segformer_ros.engines.trt.adapter import Progress, TensorRt, load_tensorrt
+from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.pipeline import Pipeline
 from segformer_ros.engines.trt.provision import Provided, provide_engine
 from segformer_ros.engines.trt.session import open_session
@@ -42,8 +42,6 @@ class TensorRtEngine(Engine):
 
     name = 'tensorrt'
     precisions = PRECISIONS
-    progress: Optional[Progress] = None
-    """Told how far a build is; set it before `activate`."""
 
     def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
         super().__init__(spec, options)

@@ -8,6 +8,7 @@ from typing import Optional, Tuple
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, create_engine, fake_spec
 from segformer_ros.model import Declared, ModelError, load_model_spec
+from segformer_ros.node.build_progress import BuildProgress
 from segformer_ros.node.parameters import NetworkSettings, Settings
 
 
@@ -28,7 +29,9 @@ def make_engine(settings: Settings) -> Engine:
         slide_stride=settings.slide_stride,
         fake_delay=settings.fake_delay,
     )
-    return create_engine(spec, settings.engine, options)
+    engine = create_engine(spec, settings.engine, options)
+    engine.progress = BuildProgress()
+    return engine
 
 
 def declared(network: NetworkSettings) -> Declared:

@@ -36,6 +36,15 @@ def test_a_gpu_is_taken_where_there_is_one(
         assert engine.traffic.upload > 0 and engine.memory > 0
 
 
+def test_the_progress_of_a_build_is_passed_on(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    make_machine()
+    told: list[tuple[str, int, int]] = []
+    engine = create_engine(spec, 'auto')
+    engine.progress = lambda phase, step, steps: told.append((phase, step, steps))
+    with engine:
+        assert told[0] == ('Building engine', 0, 2) and told[-1] == ('Building engine', 2, 2)
+
+
 def test_without_a_gpu_the_cpu_is_taken_and_the_reason_told(
     spec: ModelSpec, frame: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import tiny_models
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.model import ModelError
+from segformer_ros.node.build_progress import BuildProgress
 from segformer_ros.node.engine_setup import declared, make_engine
 from segformer_ros.node.parameters import NetworkSettings, Settings
 
@@ -18,6 +19,7 @@ def test_fake_engine_needs_no_model() -> None:
     assert isinstance(engine, FakeEngine)
     assert engine.options.fake_delay == 0.5
     assert len(engine.spec.class_map) == 19
+    assert isinstance(engine.progress, BuildProgress)
 
 
 def test_missing_model_is_refused_whatever_the_engine() -> None:

@@ -10,11 +10,11 @@ import logging
 import os
 import signal
 from collections import deque
-from typing import Any, Deque, Dict, Optional, Protocol, Sequence, Tuple
+from typing import Any, Deque, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.base import EngineError, Progress
 from segformer_ros.engines.trt.normalization import write_out_layer_norms
 
 MODULES = ('tensorrt', 'tensorrt_rtx')
@@ -31,13 +31,6 @@ _TYPES: Dict[str, str] = {
     'UINT8': 'uint8',
     'BOOL': 'bool',
 }
-
-
-class Progress(Protocol):
-    """Told how far a build is."""
-
-    def __call__(self, phase: str, step: int, steps: int) -> None:
-        """`step` of `steps` of a phase are done; the outermost phase is the build."""
 
 
 class TensorRt:

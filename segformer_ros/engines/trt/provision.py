@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from segformer_ros.engines.base import EngineError, EngineOptions
+from segformer_ros.engines.base import EngineError, EngineOptions, Progress
 from segformer_ros.engines.cache import Built, EngineCache, EngineKey, read_plan
 from segformer_ros.engines.cuda.driver import Gpu
 from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import Candidate, choose_precision
-from segformer_ros.engines.trt.adapter import Progress, TensorRt
+from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.builder import MIB, BuildOptions, BuiltEngine, build_engine
 from segformer_ros.engines.trt.half import to_half
 from segformer_ros.engines.trt.inspector import read_inspector
