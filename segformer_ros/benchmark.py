@@ -103,7 +103,7 @@ def _time_batch(
         engine.segment(part, wanted)
     calls: List[float] = []
     stages: Dict[str, List[float]] = {stage: [] for stage in STAGES}
-    with PowerMeter() as meter:
+    with PowerMeter(engine.options.device) as meter:
         start = perf_counter()
         while perf_counter() - start < seconds or len(calls) < 3:
             begun = perf_counter()

@@ -8,16 +8,28 @@ from pathlib import Path
 from time import monotonic
 from typing import Callable, List, Optional, Tuple
 
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.cuda.driver import select_gpu
+
 # The INA3221 monitor of the Jetson modules; its first channel is the input of the whole board.
 _JETSON = '/sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*'
 _RAPL = Path('/sys/class/powercap/intel-rapl:0/energy_uj')
 _PERIOD = 0.2
 
+Reader = Callable[[], Optional[float]]
+
 
 class PowerMeter:
-    """Mean power in watts over a `with` block; None where nothing can be read."""
+    """Mean power in watts over a `with` block; None where nothing can be read.
 
-    def __init__(self) -> None:
+    device: index of the GPU, as the engines count them.
+    """
+
+    def __init__(self, device: int = 0) -> None:
+        self._readers: Tuple[Tuple[str, Reader], ...] = (
+            ('board (INA3221)', _board_watts),
+            ('GPU (nvidia-smi)', _card(device)),
+        )
         self.watts: Optional[float] = None
         self.source = ''
         self._samples: List[float] = []
@@ -27,7 +39,7 @@ class PowerMeter:
         self._start = 0.0
 
     def __enter__(self) -> PowerMeter:
-        for name, read in READERS:
+        for name, read in self._readers:
             if read() is not None:
                 self.source = name
                 self._thread = threading.Thread(target=self._sample, args=(read,), daemon=True)
@@ -48,7 +60,7 @@ class PowerMeter:
             self.source = 'processor (RAPL)'
             self.watts = (energy - self._energy) / (monotonic() - self._start)
 
-    def _sample(self, read: Callable[[], Optional[float]]) -> None:
+    def _sample(self, read: Reader) -> None:
         while not self._done.wait(_PERIOD):
             watts = read()
             if watts is not None:
@@ -66,11 +78,20 @@ def _board_watts() -> Optional[float]:
     return None
 
 
-def _card_watts() -> Optional[float]:
-    """The first GPU that nvidia-smi knows."""
+def _card(device: int) -> Reader:
+    """A GPU's reader. nvidia-smi counts GPUs in another order than CUDA, so it is told the bus."""
+    try:
+        place = select_gpu(device).bus
+    except EngineError:
+        return lambda: None
+    return lambda: _card_watts(place)
+
+
+def _card_watts(bus: str) -> Optional[float]:
+    """The GPU at a place, as nvidia-smi reads it."""
     try:
         done = subprocess.run(
-            ['nvidia-smi', '--query-gpu=power.draw', '--format=csv,noheader,nounits'],
+            ['nvidia-smi', '-i', bus, '--query-gpu=power.draw', '--format=csv,noheader,nounits'],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -79,12 +100,6 @@ def _card_watts() -> Optional[float]:
         return float(done.stdout.splitlines()[0])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
         return None
-
-
-READERS: Tuple[Tuple[str, Callable[[], Optional[float]]], ...] = (
-    ('board (INA3221)', _board_watts),
-    ('GPU (nvidia-smi)', _card_watts),
-)
 
 
 def _processor_energy() -> Optional[float]:

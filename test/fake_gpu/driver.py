@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 PROCESSORS, INTEGRATED, MAJOR, MINOR = 16, 18, 75, 76
 
 
+PCI = (50, 33, 34)
+
+
 class FakeDriver:
     """The calls of the driver API that are made directly."""
 
@@ -28,6 +31,7 @@ class FakeDriver:
             INTEGRATED: int(integrated),
             MAJOR: sm // 10,
             MINOR: sm % 10,
+            **dict.fromkeys(PCI, 0),
         }
         self.count = count
         self.contexts: list[int] = []
@@ -64,7 +68,8 @@ class FakeDriver:
         return 0
 
     def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:
-        value._obj.value = self._attributes[attribute]
+        bus = attribute == PCI[1]  # each GPU has one of its own, the last the lowest
+        value._obj.value = 16 - device.value if bus else self._attributes[attribute]
         return 0
 
     # --- contexts; one is known by the number of its GPU and one ---

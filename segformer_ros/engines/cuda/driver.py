@@ -17,6 +17,7 @@ LIBRARIES = ('libcuda.so.1', 'libcuda.so')
 # CUdevice_attribute of the driver API.
 _PROCESSORS = 16
 _INTEGRATED = 18
+_PCI = (50, 33, 34)  # domain, bus, device
 _MAJOR = 75
 _MINOR = 76
 
@@ -37,7 +38,7 @@ class Gpu(NamedTuple):
     """One GPU.
 
     sm: compute capability times ten (87 for Orin). memory: bytes. processors: how many it has
-    (streaming multiprocessors).
+    (streaming multiprocessors). bus: its place, by which nvidia-smi knows it whatever its number.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Gpu(NamedTuple):
     integrated: bool
     driver: str
     processors: int = 0
+    bus: str = ''
 
     @property
     def label(self) -> str:
@@ -131,6 +133,7 @@ def _describe(driver: Any, index: int, cuda: str) -> Gpu:
         integrated=bool(_attribute(driver, device, _INTEGRATED)),
         driver=f'CUDA {cuda}',
         processors=_attribute(driver, device, _PROCESSORS),
+        bus='{:08x}:{:02x}:{:02x}.0'.format(*(_attribute(driver, device, one) for one in _PCI)),
     )
 
 

@@ -18,7 +18,7 @@ def install(monkeypatch: pytest.MonkeyPatch, fake: FakeDriver) -> None:
 def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, FakeDriver(sm=87, integrated=True, count=2))
     first, second = driver.find_gpus()
-    assert first == (0, 'Test GPU', 87, 8 << 30, True, 'CUDA 12.6', 16)
+    assert first == (0, 'Test GPU', 87, 8 << 30, True, 'CUDA 12.6', 16, '00000000:10:00.0')
     assert first.label == 'Test GPU (sm_87)'
     assert driver.select_gpu(1) == second
 

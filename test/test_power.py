@@ -1,0 +1,56 @@
+"""Power: read of the GPU that runs, not of the first one."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from fake_gpu import FakeCuda, FakeDriver
+
+from segformer_ros import power
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.cuda import driver
+from segformer_ros.power import PowerMeter
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """Calls of nvidia-smi, which reads 100 W from bus 16 and 30 W from bus 15."""
+    made: list[list[str]] = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        made.append(command)
+        bus = command[command.index('-i') + 1]
+        watts = {'00000000:10:00.0': '100.0\n', '00000000:0f:00.0': '30.0\n'}
+        return subprocess.CompletedProcess(command, 0, watts[bus])
+
+    monkeypatch.setattr(subprocess, 'run', run)
+    monkeypatch.setattr(power, '_board_watts', lambda: None)
+    monkeypatch.setattr(power, '_RAPL', tmp_path / 'none')
+    monkeypatch.setattr(power, '_PERIOD', 0.01)
+    return made
+
+
+@pytest.mark.parametrize(('device', 'watts'), [(0, 100.0), (1, 30.0)])
+def test_the_gpu_that_is_named_is_read(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, device: int, watts: float
+) -> None:
+    fake = FakeDriver(FakeCuda(), 87, count=2)
+    monkeypatch.setattr(driver, 'load_driver', lambda: fake)
+    with PowerMeter(device) as meter:
+        while len(calls) < 4:
+            pass
+    assert meter.watts == watts and meter.source == 'GPU (nvidia-smi)'
+
+
+def test_without_a_gpu_nothing_is_asked(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> None:
+        raise EngineError('no NVIDIA driver')
+
+    monkeypatch.setattr(driver, 'load_driver', none)
+    with PowerMeter() as meter:
+        pass
+    assert meter.watts is None and not calls
