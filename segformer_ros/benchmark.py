@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 import numpy as np
 
 from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
+from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.frame import Frame
 from segformer_ros.power import PowerMeter
 from segformer_ros.table import format_table
@@ -74,9 +75,9 @@ def benchmark(
 ) -> BenchmarkResult:
     """Time an active engine on frames, `seconds` for each batch size; `told` after each.
 
-    Raises EngineError for a batch that the model does not take.
+    Raises EngineError for a batch that the model or the engine does not take.
     """
-    most = engine.spec.batch or engine.spec.max_batch
+    most = engine.spec.batch
     for batch in batches:
         if batch < 1:
             raise EngineError(f'batch {batch}; a batch has 1 frame or more')
@@ -84,6 +85,12 @@ def benchmark(
             raise EngineError(
                 f'batch {batch} is above the {most} that {engine.spec.path} takes; export it '
                 'with a dynamic batch, or ask for less'
+            )
+        if engine.max_batch and batch > engine.max_batch:
+            raise EngineError(
+                f'batch {batch} is above the {engine.max_batch} frames that this engine runs at '
+                f'once; build it with segformer build --max-batch ({MAX_BATCH} at most), or ask '
+                'for less'
             )
     results = []
     for batch in batches:

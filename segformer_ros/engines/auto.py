@@ -102,6 +102,11 @@ class AutoEngine(Engine):
         """Bytes of the device's memory in use, by all programs."""
         return self._chosen.memory if self._chosen else 0
 
+    @property
+    def max_batch(self) -> Optional[int]:
+        """Most frames that the chosen engine runs at once."""
+        return self._chosen.max_batch if self._chosen else None
+
     def facts(self) -> Dict[str, str]:
         """The chosen engine's facts, and why a better one is not used."""
         if self._chosen is None:

@@ -184,6 +184,11 @@ class Engine(ABC):
         """Bytes of the device's memory in use, by all programs; 0 for an engine on the CPU."""
         return 0
 
+    @property
+    def max_batch(self) -> Optional[int]:
+        """Most frames that run at once; None where there is no limit, or they never do."""
+        return None
+
     @abstractmethod
     def facts(self) -> Dict[str, str]:
         """What is running, for diagnostics: device, precision, versions."""

@@ -96,6 +96,11 @@ class TensorRtEngine(Engine):
         with self._device.current():
             return self._device.memory()
 
+    @property
+    def max_batch(self) -> Optional[int]:
+        """Most frames that run at once; None where windows of one frame do."""
+        return self._pipeline.max_batch if self._pipeline else None
+
     def facts(self) -> Dict[str, str]:
         """Device, precision and how it was chosen, layers per type, versions."""
         facts = {'engine': self.name, 'model': str(self.spec.path), **self._facts}

@@ -95,6 +95,11 @@ class Pipeline:
         ]
 
     @property
+    def max_batch(self) -> Optional[int]:
+        """Most frames that run at once; None where windows of one frame do."""
+        return None if self._slides else self._runner.max_batch
+
+    @property
     def results_in_use(self) -> bool:
         """Whether somebody still views results in this device's page-locked memory."""
         return self._pool.in_use
