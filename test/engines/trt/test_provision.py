@@ -98,6 +98,10 @@ def test_a_build_into_a_file_is_read_back_too(
     timed = ['benchmark', '--model', str(out), '--seconds', '0', '--frame-size', '160x90']
     assert main([*timed, '--engine', 'tensorrt', '--batch', '1,4']) == 0
     assert f'engine file: {out}' in capsys.readouterr().out
+    # Its profile ends at 4 frames.
+    assert main([*timed, '--engine', 'auto', '--batch', '2,8']) == 2
+    error = capsys.readouterr().err
+    assert 'batch 8 is above the 4 frames that this engine runs at once; build it' in error
     with (
         create_engine(load_model_spec(out), 'tensorrt') as engine,
         create_engine(spec, 'openvino') as other,
