@@ -85,8 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--half', action='store_true',
-        help='also write NAME.fp16.onnx and NAME.int8.fp16.onnx: float pixels in, and the types '
-        'in the graph, as TensorRT 11 and TensorRT-RTX need it',
+        help='also write NAME.fp16.onnx and NAME.int8.fp16.onnx beside --out: float pixels in, and '
+        'the types in the graph, as TensorRT 11 and TensorRT-RTX need it',
     )  # fmt: skip
     parser.add_argument(
         '--threads', type=whole(0, MAX_THREADS), default=0, help='CPU threads; 0: all'
@@ -116,23 +116,25 @@ def run(arguments: argparse.Namespace) -> int:
     _write(out.with_name(f'{out.stem}.json'), numbers.encode())
     _write(out.with_name(f'{out.stem}.md'), text.encode())
     print(text)
+    if arguments.half:  # whatever becomes of INT8
+        _write_half(spec, Candidate('fp16', spec.path, 'as asked'), out, '.fp16.onnx')
     if outcome.failures:
         raise QuantizationError(f'refused, {out} is not written: {advice(outcome)}')
     _write(out, outcome.model.SerializeToString())
     if arguments.half:
-        _write_halves(spec, out)
+        _write_half(spec, Candidate('int8', out, 'as asked'), out, '.int8.fp16.onnx')
     return 0
 
 
-def _write_halves(spec: ModelSpec, quantized: Path) -> None:
-    """The graphs that strongly typed TensorRT is given, with the sidecars that go with them."""
-    for precision, model in (('fp16', spec.path), ('int8', quantized)):
-        candidate = Candidate(precision, model, 'as asked')
-        network = parsed_network(spec, candidate, strongly_typed=True, keep_io=True)
-        suffix = '.fp16.onnx' if precision == 'fp16' else '.int8.fp16.onnx'
-        path = spec.path.with_name(f'{spec.path.stem}{suffix}')
-        sidecar = save_network(network, path)
-        print(f'written: {path} with {sidecar.name}', file=sys.stderr)
+def _write_half(spec: ModelSpec, candidate: Candidate, out: Path, suffix: str) -> None:
+    """The graph that strongly typed TensorRT is given, beside `out`, with its sidecar."""
+    network = parsed_network(spec, candidate, strongly_typed=True, keep_io=True)
+    name = out.name
+    for ending in ('.onnx', '.int8'):
+        name = name[: -len(ending)] if name.endswith(ending) else name
+    path = out.with_name(f'{name}{suffix}')
+    sidecar = save_network(network, path)
+    print(f'written: {path} with {sidecar.name}', file=sys.stderr)
 
 
 def _write(path: Path, data: bytes) -> None:

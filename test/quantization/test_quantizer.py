@@ -140,6 +140,12 @@ def test_the_command_refuses_what_is_below_the_gate(
 ) -> None:
     model = save_tiny(tmp_path / 'fragile.onnx', spoil=300.0)
     asked = ['quantize', str(model), '--calibrate', str(pictures / 'images'), '--ranges', 'max']
+    out = tmp_path / 'elsewhere' / 'small.int8.onnx'
+    assert main([*asked, '--agreement', '1.0', '--half', '--out', str(out)]) == 2
+    # FP16 has nothing to do with the gate.
+    assert load_model_spec(out.with_name('small.fp16.onnx')).input_dtype == 'float32'
+    assert not list(tmp_path.glob('*.fp16.onnx')) and not out.exists()
+    capsys.readouterr()
     assert main([*asked, '--agreement', '1.0']) == 2
     error = capsys.readouterr().err
     assert 'refused' in error and 'is not written: agreement with FP32 is' in error
