@@ -85,8 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--half', action='store_true',
-        help='also write NAME.fp16.onnx and NAME.int8.fp16.onnx beside --out: float pixels in, and '
-        'the types in the graph, as TensorRT 11 and TensorRT-RTX need it',
+        help='also write NAME.fp16.onnx and NAME.int8.fp16.onnx beside --out: float pixels in, '
+        'and the types in the graph, as TensorRT 11 and TensorRT-RTX need it',
     )  # fmt: skip
     parser.add_argument(
         '--threads', type=whole(0, MAX_THREADS), default=0, help='CPU threads; 0: all'
