@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Tuple
 
 from segformer_ros.argument_types import whole
-from segformer_ros.evaluation.compare import BLOCK, Change, Comparison, compare_runs
+from segformer_ros.evaluation.compare import (
+    BLOCK,
+    FEWEST_BLOCKS,
+    Change,
+    Comparison,
+    compare_runs,
+)
 from segformer_ros.table import format_table
 
 SUMMARY = 'compare two evaluations: which classes and frames changed, and what is noise'
@@ -40,6 +46,12 @@ def comparison_text(comparison: Comparison) -> str:
         f'only after: {comparison.only_after}',
         format_table(header, rows),
     ]
+    if comparison.changed and comparison.blocks < FEWEST_BLOCKS:
+        lines.append(
+            f'no intervals: the frames make {comparison.blocks} blocks, and it takes '
+            f'{FEWEST_BLOCKS} to tell a change from noise; use --block 1 only for images that '
+            'have nothing to do with each other'
+        )
     if comparison.changed:
         frames = [
             (change.frame, f'{change.before:.4f}', f'{change.after:.4f}',
@@ -59,12 +71,14 @@ def _row(name: str, change: Change) -> Tuple[str, ...]:
         f'{change.before:.4f}',
         f'{change.after:.4f}',
         f'{change.difference:+.4f}',
-        f'{change.low:+.4f} .. {change.high:+.4f}',
+        f'{change.low:+.4f} .. {change.high:+.4f}' if change.decided else '-',
         _verdict(change),
     )
 
 
 def _verdict(change: Change) -> str:
+    if not change.decided:
+        return 'too few frames to tell' if change.difference else ''
     if not change.significant:
         return 'within noise' if change.difference else ''
     return 'better' if change.difference > 0 else 'worse'

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -28,10 +30,15 @@ BLOCK = 10
 Neighbouring frames of a drive show the same street, so one frame is no independent sample; a
 block bootstrap (Kuensch, 1989) keeps their likeness, and its intervals are honestly wider.
 """
+FEWEST_BLOCKS = 8
+"""Blocks below which there is no interval: so few say too little of how much blocks differ."""
 
 
 class Change(NamedTuple):
-    """A score before and after, and the interval of the difference after - before."""
+    """A score before and after, and the interval of the difference after - before.
+
+    low, high: NaN where too few blocks of frames have the score for an interval.
+    """
 
     before: float
     after: float
@@ -42,6 +49,11 @@ class Change(NamedTuple):
     def difference(self) -> float:
         """after - before."""
         return self.after - self.before
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is an interval."""
+        return not np.isnan(self.low)
 
     @property
     def significant(self) -> bool:
@@ -62,6 +74,7 @@ class Comparison:
     """What changed from one run to another.
 
     frames: number of frames that both runs scored. only_before, only_after: that one of them did.
+    blocks: number of blocks that the frames in common make.
     miou, pixel_accuracy: over the frames in common. classes: IoU by class name.
     changed: frames whose pixel accuracy changed the most, in that order.
     """
@@ -69,6 +82,7 @@ class Comparison:
     frames: int
     only_before: int
     only_after: int
+    blocks: int
     miou: Change
     pixel_accuracy: Change
     classes: Dict[str, Change]
@@ -105,13 +119,16 @@ def compare_runs(
     counts = [_counts(run, common) for run in (one, other)]
     member = _block_members(common, block)
     first, second = (_sample(values, member, resamples) for values in counts)
-    ious = [_change(first.iou[:, k], second.iou[:, k]) for k in range(len(one.classes))]
+    blocks = int(member.max()) + 1
+    holding = _blocks_by_class(counts, member)
+    ious = [_change(first.iou[:, k], second.iou[:, k], held) for k, held in enumerate(holding)]
     return Comparison(
         frames=len(common),
         only_before=len(one.frames) - len(common),
         only_after=len(other.frames) - len(common),
-        miou=_change(first.miou, second.miou),
-        pixel_accuracy=_change(first.accuracy, second.accuracy),
+        blocks=blocks,
+        miou=_change(first.miou, second.miou, blocks),
+        pixel_accuracy=_change(first.accuracy, second.accuracy, blocks),
         classes={
             name: change
             for name, change in zip(one.classes, ious)
@@ -165,14 +182,29 @@ def _counts(run: _Finished, frames: Sequence[FrameName]) -> _Counts:
 
 
 def _block_members(frames: Sequence[FrameName], block: int) -> np.ndarray:
-    """Block that each frame belongs to, (N,) int: `block` frames in a row of one recording."""
+    """Block that each frame belongs to, (N,) int: up to `block` frames in a row of one recording.
+
+    The blocks of a recording are as long as each other, but for a frame: a short last one would
+    count as much as the others when blocks are drawn.
+    """
+    lengths = Counter(recording for recording, _ in frames)
     places: Dict[str, int] = {}
     numbers: Dict[Tuple[str, int], int] = {}
     member = np.empty(len(frames), np.intp)
     for index, (recording, _) in enumerate(frames):
         place = places[recording] = places.get(recording, -1) + 1
-        member[index] = numbers.setdefault((recording, place // block), len(numbers))
+        length = lengths[recording]
+        own = place * -(-length // block) // length
+        member[index] = numbers.setdefault((recording, own), len(numbers))
     return member
+
+
+def _blocks_by_class(counts: Sequence[_Counts], member: np.ndarray) -> List[int]:
+    """Number of blocks in which truth or prediction of either run has each class."""
+    seen = np.zeros((int(member.max()) + 1, counts[0].true.shape[1]), bool)
+    for part in counts:
+        np.logical_or.at(seen, member, (part.true > 0) | (part.predicted > 0))
+    return [int(blocks) for blocks in seen.sum(axis=0)]
 
 
 def _sample(counts: _Counts, member: np.ndarray, resamples: int) -> _Sampled:
@@ -202,15 +234,28 @@ def _scores(hits: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> _Sampl
     )
 
 
-def _change(before: np.ndarray, after: np.ndarray) -> Change:
-    """Change of one score from its (R + 1,) values in both runs."""
-    differences = (after - before)[1:]
-    known = differences[~np.isnan(differences)]
+def _change(before: np.ndarray, after: np.ndarray, blocks: int) -> Change:
+    """Change of one score from its (R + 1,) values in both runs; blocks: those that have it."""
+    differences = after - before
+    known = differences[1:][~np.isnan(differences[1:])]
     low, high = (np.nan, np.nan)
-    if len(known):
+    if len(known) and blocks >= FEWEST_BLOCKS:
         tail = (1 - LEVEL) / 2
-        low, high = np.quantile(known, (tail, 1 - tail))
+        ends = np.quantile(known, (tail, 1 - tail))
+        low, high = differences[0] + (ends - differences[0]) * _widening(blocks)
     return Change(float(before[0]), float(after[0]), float(low), float(high))
+
+
+def _widening(blocks: int) -> float:
+    """Factor by which the quantiles of the resamples of so few blocks are too narrow.
+
+    Resamples vary by (blocks - 1) / blocks of the true variance, and as a normal distribution
+    where the scatter itself is only estimated: Student's t (expansion of Peiser, 1943).
+    """
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    free = blocks - 1
+    student = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
+    return float(student / z * np.sqrt(blocks / free))
 
 
 def _most_changed(

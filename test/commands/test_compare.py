@@ -28,7 +28,16 @@ def test_classes_and_frames_that_changed(root: Path, capsys: pytest.CaptureFixtu
     assert output.startswith('12 frames in common; only before: 0, only after: 0')
     assert 'mIoU' in output
     assert 'images/frame00' in output
+    assert 'too few frames to tell' in output
+    assert 'no intervals: the frames make 2 blocks, and it takes 8' in output
+
+
+def test_unrelated_images_are_judged(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [str(root / name) for name in ('exact', 'fast')]
+    assert cli.main(['compare', *runs, '--block', '1']) == 0
+    output = capsys.readouterr().out
     assert ('better' in output) or ('worse' in output) or ('within noise' in output)
+    assert 'no intervals' not in output
 
 
 def test_a_run_against_itself(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from segformer_ros.evaluation import EvaluationError, Run
 from segformer_ros.evaluation.compare import (
+    FEWEST_BLOCKS,
     Change,
     _block_members,
+    _blocks_by_class,
     _change,
     _Counts,
     _sample,
@@ -30,7 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_a_run_against_itself(runs: tuple[Path, Path]) -> None:
-    comparison = compare_runs(runs[0], runs[0] / 'metrics.json')
+    comparison = compare_runs(runs[0], runs[0] / 'metrics.json', block=1)
     assert comparison.frames == 24
     assert comparison.miou.difference == comparison.miou.low == comparison.miou.high == 0.0
     assert not comparison.changed
@@ -41,13 +43,13 @@ def test_differences_are_those_of_the_metrics(runs: tuple[Path, Path]) -> None:
     from segformer_ros.evaluation.gate import read_metrics
 
     before, after = (read_metrics(run) for run in runs)
-    comparison = compare_runs(*runs)
+    comparison = compare_runs(*runs, block=2)
     assert comparison.miou.before == before['miou']
     assert comparison.miou.after == after['miou']
     assert comparison.classes['road'].after == after['iou']['road']
     assert 'rider' not in comparison.classes
     assert comparison.miou.low <= comparison.miou.difference <= comparison.miou.high
-    assert comparison == compare_runs(*runs)
+    assert comparison == compare_runs(*runs, block=2)
 
 
 def test_frames_that_changed_the_most(runs: tuple[Path, Path]) -> None:
@@ -71,6 +73,12 @@ def counts_of(hits: np.ndarray) -> _Counts:
     return _Counts(hits[:, None], pixels, hits[:, None])
 
 
+def change_of(before: np.ndarray, after: np.ndarray, member: np.ndarray) -> Change:
+    """Change of the mIoU from one row of hits to another."""
+    first, second = (_sample(counts_of(hits), member, 400).miou for hits in (before, after))
+    return _change(first, second, int(member.max()) + 1)
+
+
 def test_the_interval_covers_the_truth_in_about_95_percent() -> None:
     rng = np.random.default_rng(3)
     member = np.arange(60)
@@ -78,8 +86,7 @@ def test_the_interval_covers_the_truth_in_about_95_percent() -> None:
     for _ in range(200):
         before = rng.integers(40, 60, 60)
         after = np.clip(before + rng.normal(5, 8, 60), 0, 100).astype(np.int64)
-        samples = (_sample(counts_of(hits), member, 400) for hits in (before, after))
-        change = _change(*(sample.miou for sample in samples))
+        change = change_of(before, after, member)
         covered += change.low <= 0.045 <= change.high or change.low <= 0.05 <= change.high
     assert covered >= 180
 
@@ -90,11 +97,41 @@ def test_blocks_widen_the_interval_of_frames_that_are_alike() -> None:
     names = [('drive', str(index)) for index in range(120)]
     widths = []
     for block in (1, 10):
-        member = _block_members(names, block)
-        samples = (_sample(counts_of(values), member, 400) for values in (hits, hits * 0 + 50))
-        change = _change(*(sample.miou for sample in samples))
+        change = change_of(hits, hits * 0 + 50, _block_members(names, block))
         widths.append(change.high - change.low)
     assert widths[1] > 2 * widths[0]
+
+
+@pytest.mark.parametrize('blocks', [FEWEST_BLOCKS, 12, 30])
+def test_noise_is_called_a_change_in_about_5_percent(blocks: int) -> None:
+    """From the first number of blocks that has an interval."""
+    rng = np.random.default_rng(5)
+    called = 0
+    for _ in range(200):
+        before, after = (rng.binomial(100, 0.8, blocks) for _ in range(2))
+        called += change_of(before, after, np.arange(blocks)).significant
+    assert 2 <= called <= 18
+
+
+def test_too_few_blocks_tell_nothing(runs: tuple[Path, Path]) -> None:
+    comparison = compare_runs(*runs)
+    assert comparison.blocks == 3
+    changes = (comparison.miou, comparison.pixel_accuracy, *comparison.classes.values())
+    assert not any(change.decided or change.significant for change in changes)
+    assert compare_runs(*runs, block=3).miou.decided
+
+
+def test_a_class_that_few_blocks_have_is_not_judged() -> None:
+    """Though the recording is long: its IoU is decided by a few objects."""
+    here = np.zeros((40, 2), np.int64)
+    here[:, 0] = here[3:5, 1] = 100
+    counts = [_Counts(here, here, here)]
+    assert _blocks_by_class(counts, np.arange(40) // 2) == [20, 2]
+
+
+def test_a_short_rest_is_shared_by_the_blocks() -> None:
+    names = [('drive', str(index)) for index in range(22)]
+    assert np.bincount(_block_members(names, 10)).tolist() == [8, 7, 7]
 
 
 def test_blocks_do_not_reach_across_recordings() -> None:
