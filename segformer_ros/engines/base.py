@@ -96,7 +96,7 @@ class EngineOptions:
     inference: 'whole' resizes a frame to the network's input; 'slide' moves the input over the
         frame at the frame's own scale and merges the logits.
     slide_stride: pixels from one window to the next; 0 for three quarters of the input's shorter
-        side, as the published numbers use it.
+        side, as the published numbers use it. Not more than that side.
     fake_delay: seconds that the fake engine sleeps for each call.
     """
 
@@ -137,6 +137,12 @@ class Engine(ABC):
             raise EngineError(
                 f'{spec.path} gives labels, whose windows cannot be merged; export it with '
                 'logits, or use inference: whole'
+            )
+        if options.inference == 'slide' and options.slide_stride > min(spec.size):
+            raise EngineError(
+                f'a slide stride of {options.slide_stride} pixels leaves gaps between windows of '
+                f'{spec.size[1]}x{spec.size[0]}; give {min(spec.size)} or less, or 0 for three '
+                'quarters of the shorter side'
             )
         self.spec = spec
         self.options = options

@@ -109,6 +109,15 @@ def test_the_gpu_slides_as_the_cpu_does(
             assert np.abs(gpu.confidence.astype(int) - cpu.confidence).max() <= 1
 
 
+@pytest.mark.parametrize('name', ['openvino', 'tensorrt', 'auto', 'fake'])
+def test_a_stride_that_leaves_gaps_is_refused(name: str) -> None:
+    """Cells between the windows would be 0 / 0."""
+    create_engine(fake_spec((64, 128)), name, replace(SLIDE, slide_stride=64))
+    with pytest.raises(EngineError, match=r'65 pixels leaves gaps .* 128x64; give 64 or less'):
+        create_engine(fake_spec((64, 128)), name, replace(SLIDE, slide_stride=65))
+    create_engine(fake_spec((64, 128)), name, EngineOptions(slide_stride=65))
+
+
 @pytest.mark.parametrize('name', ['openvino', 'tensorrt', 'auto'])
 def test_labels_cannot_be_merged(tmp_path: Path, name: str) -> None:
     spec = load_model_spec(save_network(tmp_path / 'm.onnx', export=TAO5))
