@@ -30,8 +30,10 @@ from segformer_ros.evaluation import (
     predictions,
 )
 from segformer_ros.evaluation.gate import (
+    baseline_notes,
     broken_drops,
     broken_limits,
+    check_gates,
     parse_limits,
     read_metrics,
 )
@@ -126,7 +128,10 @@ def run(arguments: argparse.Namespace) -> int:
     if drops and baseline is None:
         raise EvaluationError('--max-drop needs --baseline, the metrics.json to compare with')
     evaluation_run = Run(job_of(arguments), arguments.out)
-    broken_limits(evaluation_run.blank(), limits + drops)  # wrong names end here, not after hours
+    blank = evaluation_run.blank()
+    check_gates(blank, limits, drops, baseline)  # wrong ones end here, not after hours
+    for note in baseline_notes(blank, baseline) if baseline else ():
+        print(f'segformer evaluate: {note}', file=sys.stderr)
     done = evaluation_run.frames - evaluation_run.left
     with tqdm(total=evaluation_run.frames, initial=done, unit='frame', desc='evaluate') as bar:
         execution = Execution(arguments.workers, arguments.ray)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -19,6 +20,12 @@ LOWER_IS_BETTER = frozenset(
     )
 )
 """Parts of the names of scores that are better when they are lower; of a bias, when it is less."""
+
+_COUNTS = frozenset(('schema', 'frames', 'pixels', 'rare', 'instances', 'columns'))
+"""Parts of the names of counts, which know no upper bound."""
+_METRES = tuple(
+    f'drivable.metres.{name}' for name in ('margin', 'reach', 'bias', 'mean_error', 'p50', 'p95')
+)
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,22 @@ def read_metrics(path: Path) -> Dict[str, Any]:
 
 
 def find_score(metrics: Mapping[str, Any], name: str) -> Optional[float]:
-    """A score by its name with dots; None where the run has none. Raises EvaluationError."""
+    """A score by its name with dots; None where the run has none. Raises EvaluationError.
+
+    A distance band is named by its ends, as in 'drivable.metres.bands.5-10.false_free'.
+    """
     value: Any = metrics
-    for part in name.split('.'):
-        if not isinstance(value, dict) or part not in value:
-            known = ', '.join(_score_names(metrics))
-            raise EvaluationError(f'no score {name!r} to hold a gate against; there are {known}')
-        value = value[part]
+    left = name
+    while left:
+        entries = _entries(value)
+        fits = [key for key in entries if left == key or left.startswith(f'{key}.')]
+        if not fits:
+            raise EvaluationError(
+                f'no score {name!r} to hold a gate against{_suggestion(metrics, name)}; '
+                f'there are {", ".join(_score_names(metrics))}'
+            )
+        part = max(fits, key=len)  # names of bands have dots of their own
+        value, left = entries[part], left[len(part) + 1 :]
         if value is None:
             return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -82,6 +98,47 @@ def find_score(metrics: Mapping[str, Any], name: str) -> Optional[float]:
 def lower_is_better(name: str) -> bool:
     """Whether a smaller value of this score is the better one."""
     return not LOWER_IS_BETTER.isdisjoint(name.split('.'))
+
+
+def check_gates(
+    blank: Mapping[str, Any],
+    limits: Tuple[Limit, ...],
+    drops: Tuple[Limit, ...] = (),
+    baseline: Optional[Mapping[str, Any]] = None,
+) -> None:
+    """Raise EvaluationError for gates that cannot be held: to be called before the work.
+
+    blank: metrics.json of no frame (Run.blank). A score that is a share refuses limits that no
+    run can keep, or none can break: 1 was meant as 1 %.
+    """
+    for limit in (*limits, *drops):
+        find_score(blank, limit.name)
+    for limit in limits:
+        _check_share(limit, never=limit.value >= 1 if lower_is_better(limit.name) else False)
+    for drop in drops:
+        _check_share(drop, never=drop.value >= 1)
+        if baseline is not None:
+            try:
+                find_score(baseline, drop.name)
+            except EvaluationError as error:
+                raise EvaluationError(f'the baseline has {error}') from error
+
+
+def baseline_notes(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> List[str]:
+    """What makes a baseline's scores others than the run's: one line each."""
+    own, others = metrics['classes'], baseline.get('classes') or []
+    if own == others:
+        return []
+    different = sorted(set(own) ^ set(others))
+    return [
+        f'the baseline scores other classes ({len(others)}, here {len(own)}; '
+        + (
+            f'in one of them alone: {", ".join(different[:6])}'
+            if different
+            else 'in another order'
+        )
+        + '): differences of the means are not those of the model'
+    ]
 
 
 def broken_limits(metrics: Mapping[str, Any], limits: Tuple[Limit, ...]) -> List[str]:
@@ -121,6 +178,44 @@ def _broken_drop(metrics: Mapping[str, Any], baseline: Mapping[str, Any], drop: 
         f'{drop.name} went from {before:.4f} to {score:.4f}, worse by {lost:.4f}; '
         f'at most {drop.value:g} is allowed'
     )
+
+
+def _check_share(limit: Limit, never: bool) -> None:
+    """Refuse a limit of a share that is above 1, or that nothing can break (never)."""
+    if not _COUNTS.isdisjoint(limit.name.split('.')) or limit.name in _METRES:
+        return
+    if limit.value > 1 or never:
+        percent = f'{limit.value / 100:g} for {limit.value:g} %'
+        wrong = 'no run can break' if never else 'no run can keep'
+        raise EvaluationError(
+            f'{wrong} the gate {limit.name}={limit.value:g}: scores are shares, from 0 to 1; '
+            f'give {percent}'
+        )
+
+
+def _entries(value: Any) -> Mapping[str, Any]:
+    """What has a name inside a part of metrics.json: of a list, its distance bands."""
+    if isinstance(value, dict):
+        return value
+    rows = value if isinstance(value, list) else []
+    return {row['band']: row for row in rows if isinstance(row, dict) and 'band' in row}
+
+
+def _suggestion(metrics: Mapping[str, Any], name: str) -> str:
+    """', did you mean ...?' where a name of the run is close, else nothing."""
+    close = get_close_matches(name, _all_names(metrics), n=1, cutoff=0.8)
+    return f' (did you mean {close[0]}?)' if close else ''
+
+
+def _all_names(value: Any, before: str = '') -> List[str]:
+    """Names of all scores, those in deeper parts too."""
+    names = []
+    for name, entry in _entries(value).items():
+        if isinstance(entry, (dict, list)):
+            names += _all_names(entry, f'{before}{name}.')
+        else:
+            names.append(f'{before}{name}')
+    return names
 
 
 def _cost(name: str, value: float) -> float:

@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from segformer_ros.evaluation.annotate import write_annotated_bag
 from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.evaluation.gate import baseline_notes
 from segformer_ros.evaluation.report import ReportContent, frame_pictures, write_report
 from segformer_ros.evaluation.runner import Evaluation, Run
 from segformer_ros.evaluation.tables import read_frames, read_latency
@@ -39,6 +40,7 @@ def report_run(
         },
         baseline=baseline,
         broken=broken,
+        remarks=baseline_notes(evaluation.metrics, baseline) if baseline else (),
     )
     return write_report(run.out, content)
 

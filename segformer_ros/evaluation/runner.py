@@ -100,15 +100,15 @@ class Run:
         self._partials.remove()
 
     def blank(self) -> Dict[str, Any]:
-        """What metrics.json holds of no frame: all names, and no numbers."""
+        """What metrics.json holds of no frame: all names that there may be, and no numbers."""
         self._scorer.reset()
-        return self._document(Tally())
+        return self._document(Tally(), unmeasured=True)
 
-    def _document(self, tally: Tally) -> Dict[str, Any]:
+    def _document(self, tally: Tally, unmeasured: bool = False) -> Dict[str, Any]:
         reference, upsampling = self.job.reference, self.job.upsampling
         return metrics_document(
             self._scorer.classes,
-            self._scorer.compute(),
+            self._scorer.compute(unmeasured),
             tally,
             [InputFacts(n, len(s), s.notes) for n, s in zip(self.names, self.sources)],
             describe(self.job.model, upsampling),

@@ -166,15 +166,17 @@ class Scorer:
         for metric in self._metrics.values():
             metric.reset()
 
-    def compute(self) -> Scores:
-        """Scores of all frames."""
+    def compute(self, unmeasured: bool = False) -> Scores:
+        """Scores of all frames; unmeasured: with those, too, that had nothing to be scored."""
+        flicker, calibration = self._flicker, self._calibration
+        instances = unmeasured or self._instances.counts[:, 0].any()
         return Scores(
             confusion=self._confusion.compute(),
             boundary=self._boundary.compute(),
-            flicker=self._flicker.compute() if self._flicker.counts.any() else None,
-            calibration=self._calibration.compute() if self._calibration.counts.any() else None,
-            instances=self._instances.compute() if self._instances.counts[:, 0].any() else None,
-            drivable=self._drivable_scores() if self.drivable else None,
+            flicker=flicker.compute() if unmeasured or flicker.counts.any() else None,
+            calibration=calibration.compute() if unmeasured or calibration.counts.any() else None,
+            instances=self._instances.compute() if instances else None,
+            drivable=self._drivable_scores(unmeasured) if self.drivable else None,
         )
 
     def _free_columns(self, labels: np.ndarray, predicted: np.ndarray) -> List[int]:
@@ -186,7 +188,7 @@ class Scorer:
             counted = self._metres.update(true.metres, estimated.metres)
         return list(counted)
 
-    def _drivable_scores(self) -> DrivableScores:
+    def _drivable_scores(self, unmeasured: bool) -> DrivableScores:
         free = self.classes.class_map.drivable_ids(self.drivable)
         ids = list(self.classes.scored_ids(free))
         matrix = self._confusion.counts
@@ -195,6 +197,6 @@ class Scorer:
         return DrivableScores(
             group=self.drivable,
             iou=ratio(both, either),
-            metres=self._metres.compute() if self._metres.counts.any() else None,
+            metres=self._metres.compute() if unmeasured or self._metres.counts.any() else None,
             rows=self._rows.compute(),
         )

@@ -75,11 +75,29 @@ def test_gates_decide_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert 'Broken gates' in (tmp_path / 'out/report.html').read_text()
 
 
+def test_a_baseline_of_other_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its gates are refused before the frames are run; without gates it is said."""
+    assert evaluate(tmp_path) == 0
+    baseline = tmp_path / 'baseline.json'
+    (tmp_path / 'out/metrics.json').rename(baseline)
+    more = ['--merge', 'rider,bicycle', '--baseline', str(baseline)]
+    assert evaluate(tmp_path, *more, '--max-drop', 'iou.rider+bicycle=0.1') == 2
+    assert not (tmp_path / 'out/metrics.json').exists()
+    error = capsys.readouterr().err
+    assert "the baseline has no score 'iou.rider+bicycle'" in error
+    assert evaluate(tmp_path, *more, '--max-drop', 'miou=0.1') == 0
+    assert 'the baseline scores other classes (19, here 18;' in capsys.readouterr().err
+    assert 'the baseline scores other classes' in (tmp_path / 'out/report.html').read_text()
+
+
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
         (['--fail-under', 'miou'], "gate 'miou' is not NAME=NUMBER"),
         (['--fail-under', 'mIoU=0.5'], "no score 'mIoU'"),
+        (['--fail-under', 'false_free=1'], 'give 0.01 for 1 %'),
+        (['--fail-under', 'class_flicker.raod=0.1'], 'did you mean class_flicker.road?'),
+        (['--fail-under', 'drivable.metres.bands.5-11.columns=1'], 'drivable.metres.bands.5-10.c'),
         (['--max-drop', 'miou=0.1'], '--max-drop needs --baseline'),
         (['--baseline', '/no/metrics.json'], '/no/metrics.json cannot be read: no such file'),
         (['--merge', 'rider,tram'], "no class 'tram'"),

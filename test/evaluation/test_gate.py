@@ -9,8 +9,11 @@ import pytest
 from segformer_ros.evaluation import EvaluationError
 from segformer_ros.evaluation.gate import (
     Limit,
+    baseline_notes,
     broken_drops,
     broken_limits,
+    check_gates,
+    find_score,
     parse_limits,
     read_metrics,
 )
@@ -93,6 +96,63 @@ def test_an_unknown_score_is_an_error(name: str) -> None:
 def test_a_list_is_no_score() -> None:
     with pytest.raises(EvaluationError, match="'classes' is not a number"):
         broken_limits(METRICS, (Limit('classes', 0.5),))
+
+
+def band_metrics(false_free: float) -> dict[str, Any]:
+    rows = [{'band': name, 'columns': 9, 'false_free': false_free} for name in ('0-0.1', '0.1-')]
+    return {'drivable': {'rows': {'bands': rows}}}
+
+
+@pytest.mark.parametrize('band', ['0-0.1', '0.1-'])
+def test_a_gate_for_a_distance_band(band: str) -> None:
+    name = f'drivable.rows.bands.{band}.false_free'
+    assert broken_limits(band_metrics(0.2), (Limit(name, 0.2),)) == []
+    assert broken_limits(band_metrics(0.2), (Limit(name, 0.1),)) == [
+        f'{name} is 0.2000, above the gate of 0.1'
+    ]
+    with pytest.raises(EvaluationError, match=r"no score 'drivable\.rows\.bands\.0\.2-"):
+        broken_limits(band_metrics(0.2), (Limit('drivable.rows.bands.0.2-.false_free', 0.1),))
+
+
+def test_a_name_that_is_close_is_suggested() -> None:
+    with pytest.raises(EvaluationError, match=r"'iou\.raod' .* \(did you mean iou\.road\?\)"):
+        find_score(METRICS, 'iou.raod')
+
+
+@pytest.mark.parametrize(
+    ('gate', 'words'),
+    [
+        ('false_free=1', r'no run can break the gate false_free=1: .* give 0\.01 for 1 %'),
+        ('false_free=5', r'no run can break the gate false_free=5: .* give 0\.05 for 5 %'),
+        ('miou=70', r'no run can keep the gate miou=70: .* give 0\.7 for 70 %'),
+        ('iou.road=95', r'no run can keep .* give 0\.95 for 95 %'),
+    ],
+)
+def test_percent_for_shares_is_refused(gate: str, words: str) -> None:
+    with pytest.raises(EvaluationError, match=words):
+        check_gates(METRICS, parse_limits(gate))
+
+
+def test_limits_above_one_of_counts_and_metres() -> None:
+    metrics = {'miou': 0.5, 'frames': {'noted': 2}, 'drivable': {'metres': {'p95': 3.0}}}
+    check_gates(metrics, parse_limits('miou=1,frames.noted=3,drivable.metres.p95=4'))
+    with pytest.raises(EvaluationError, match='no run can break the gate miou=1'):
+        check_gates(metrics, (), parse_limits('miou=1'))
+
+
+def test_drops_need_their_names_in_the_baseline() -> None:
+    baseline = {**METRICS, 'iou': {'road': 0.9}, 'classes': ['road']}
+    check_gates(METRICS, (), parse_limits('iou.road=0.1'), baseline)
+    with pytest.raises(EvaluationError, match=r"the baseline has no score 'iou\.rider'"):
+        check_gates(METRICS, (), parse_limits('iou.rider=0.1'), baseline)
+
+
+def test_a_baseline_of_other_classes_is_noted() -> None:
+    assert baseline_notes(METRICS, METRICS) == []
+    (note,) = baseline_notes(METRICS, {**METRICS, 'classes': ['road', 'tram']})
+    assert 'other classes (2, here 2; in one of them alone: rider, tram)' in note
+    (note,) = baseline_notes(METRICS, {**METRICS, 'classes': ['rider', 'road']})
+    assert 'in another order' in note
 
 
 def test_drops_against_a_baseline() -> None:

@@ -23,7 +23,8 @@ class ReportContent:
 
     metrics, speed: what metrics.json and speed.json hold. rows: frames.csv. latency: (N,) float64
     milliseconds of each frame. baseline: metrics of the run to compare with, None for none.
-    colors: CSS colours by class name. broken: broken gates, one line each.
+    colors: CSS colours by class name. broken: broken gates, one line each. remarks: what else is
+    to be known of the comparison, one line each.
     """
 
     metrics: Mapping[str, Any]
@@ -34,6 +35,7 @@ class ReportContent:
     colors: Mapping[str, str]
     baseline: Optional[Mapping[str, Any]] = None
     broken: Sequence[str] = field(default_factory=tuple)
+    remarks: Sequence[str] = field(default_factory=tuple)
 
 
 def write_report(folder: Path, content: ReportContent) -> Path:
@@ -43,7 +45,7 @@ def write_report(folder: Path, content: ReportContent) -> Path:
         (
             sections.summary(metrics, content.speed, content.baseline),
             sections.gates(content.broken),
-            sections.notes(metrics),
+            sections.notes(metrics, content.remarks),
             sections.classes(metrics, content.baseline, content.colors),
             sections.worst_frames(content.pictures),
             sections.over_time(content.rows),

@@ -62,9 +62,10 @@ def gates(broken: Sequence[str]) -> str:
     return section('Broken gates', element('ul', *lines, class_='alarm')) if broken else ''
 
 
-def notes(metrics: Metrics) -> str:
-    """What is odd about recordings and frames."""
-    lines = [
+def notes(metrics: Metrics, remarks: Sequence[str] = ()) -> str:
+    """What is odd about the comparison, recordings and frames."""
+    lines = [element('li', text(remark)) for remark in remarks]
+    lines += [
         element('li', element('b', text(item['name'])), ': ', text(note))
         for item in metrics['inputs']
         for note in item['notes']
