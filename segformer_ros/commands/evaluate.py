@@ -139,10 +139,10 @@ def run(arguments: argparse.Namespace) -> int:
     broken = broken_limits(evaluation.metrics, limits)
     if baseline:
         broken += broken_drops(evaluation.metrics, baseline, drops)
+    report = report_run(evaluation_run, evaluation, baseline, broken)
     if arguments.write_mcap:
         with tqdm(total=evaluation_run.frames, unit='frame', desc='annotate') as bar:
             annotate_run(evaluation_run, bar.update)
-    report = report_run(evaluation_run, evaluation, baseline, broken)
     evaluation_run.finish()
     print(scores_text(evaluation.metrics))
     print(f'report: {report}')

@@ -53,7 +53,8 @@ def write_annotated_bag(
     """Write an mcap with all frames of a finished run.
 
     recordings: their names in `rows` and themselves. The frames are read again, the masks are
-    those that were scored. Stamps and frame ids are the frames' own.
+    those that were scored; a frame that could not be segmented is left out. Stamps and frame ids
+    are the frames' own. Raises EvaluationError where the mask of a scored frame is missing.
     """
     scores = {(row.input, row.index): row for row in rows}
     with BagWriter(path) as bag:
@@ -62,9 +63,11 @@ def write_annotated_bag(
         annotator = _Annotator(bag, classes)
         for name, source in recordings:
             for entry in source:
-                if entry.frame is not None:
+                row = scores[name, entry.index]
+                has_mask = row.scored or predictions.has(name, entry.key)
+                if entry.frame is not None and has_mask:
                     mask = predictions.read(name, entry.key)
-                    annotator.write(entry, entry.frame, mask, scores[name, entry.index])
+                    annotator.write(entry, entry.frame, mask, row)
                 progress(1)
 
 

@@ -45,5 +45,9 @@ class Predictions:
             raise EvaluationError(f'{path} is not there or no image; evaluate again')
         return np.asarray(cv2.LUT(values, self._read))
 
+    def has(self, recording: str, key: str) -> bool:
+        """Whether the mask of a frame was written."""
+        return self._path(recording, key).is_file()
+
     def _path(self, recording: str, key: str) -> Path:
         return self._folder / recording / f'{key}.png'

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import painted
+import pytest
 from rosbags.highlevel import AnyReader
 
-from segformer_ros.evaluation import Run
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.fake import FakeEngine
+from segformer_ros.evaluation import EvaluationError, Run
 from segformer_ros.evaluation.annotate import ACCURACY, ERRORS, IMAGE, MASK, MIOU, OVERLAY
 from segformer_ros.evaluation.outputs import annotate_run
 from segformer_ros.frame import Frame
@@ -46,3 +49,28 @@ def test_messages_carry_the_frames_stamps_and_the_scored_masks(tmp_path: Path) -
     redness = wrong[..., 2].astype(int) - wrong[..., 0]
     assert redness[differs].mean() > 60 > 20 > redness[~differs].mean()
     assert sum(counted) == 4
+
+
+def test_a_frame_that_could_not_be_segmented_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer, calls = FakeEngine._infer, []
+
+    def failing(engine: FakeEngine, pixels: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 3:
+            raise EngineError('out of memory')
+        return infer(engine, pixels)
+
+    monkeypatch.setattr(FakeEngine, '_infer', failing)
+    job = dataclasses.replace(
+        painted.folder_job(tmp_path, 4), predictions=str(tmp_path / 'out/predictions')
+    )
+    run = Run(job, tmp_path / 'out')
+    assert run.execute().metrics['frames']['scored'] == 3
+    with AnyReader([annotate_run(run)]) as reader:
+        masks = [c for c in reader.connections if c.topic == MASK]
+        assert sum(1 for _ in reader.messages(masks)) == 3
+    (tmp_path / 'out/predictions/images/frame0000.png').unlink()
+    with pytest.raises(EvaluationError, match=r'frame0000\.png is not there'):
+        annotate_run(run)
