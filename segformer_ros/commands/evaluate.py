@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
 
 from tqdm import tqdm
 
@@ -30,6 +31,7 @@ from segformer_ros.evaluation import (
     predictions,
 )
 from segformer_ros.evaluation.gate import (
+    Limit,
     baseline_notes,
     broken_drops,
     broken_limits,
@@ -132,6 +134,21 @@ def run(arguments: argparse.Namespace) -> int:
     check_gates(blank, limits, drops, baseline)  # wrong ones end here, not after hours
     for note in baseline_notes(blank, baseline) if baseline else ():
         print(f'segformer evaluate: {note}', file=sys.stderr)
+    try:
+        return _finish(evaluation_run, arguments, limits, drops, baseline)
+    except KeyboardInterrupt:
+        print(_kept_text(evaluation_run), file=sys.stderr)
+        raise
+
+
+def _finish(
+    evaluation_run: Run,
+    arguments: argparse.Namespace,
+    limits: Tuple[Limit, ...],
+    drops: Tuple[Limit, ...],
+    baseline: Optional[Dict[str, Any]],
+) -> int:
+    """Score, write the results and print the summary; returns the exit code."""
     done = evaluation_run.frames - evaluation_run.left
     with tqdm(total=evaluation_run.frames, initial=done, unit='frame', desc='evaluate') as bar:
         execution = Execution(arguments.workers, arguments.ray)
@@ -149,6 +166,15 @@ def run(arguments: argparse.Namespace) -> int:
     for line in broken:
         print(f'gate broken: {line}', file=sys.stderr)
     return 1 if broken else 0
+
+
+def _kept_text(evaluation_run: Run) -> str:
+    """What is left of an interrupted run, and how it goes on."""
+    kept, frames = evaluation_run.kept, evaluation_run.frames
+    return (
+        f'{kept} of {frames} frames are kept in {evaluation_run.out} (they are saved '
+        f'{evaluation_run.job.shard_frames} at a time); the same command goes on from there'
+    )
 
 
 def job_of(arguments: argparse.Namespace) -> EvaluationJob:

@@ -72,7 +72,8 @@ class EvaluationJob:
     hfov: horizontal field of view in degrees of a camera that the recordings do not calibrate.
     upsampling: as Wanted.upsampling.
     worst: how many of the worst frames the report shows.
-    predictions: folder for the masks as label images, '' for none.
+    predictions: folder for the masks as label images, '' for none. A run that begins anew removes
+        those of former runs, where the folder lies in its own.
     shard_frames: frames that are scored between two saves, a multiple of WINDOW.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -44,6 +45,14 @@ class Predictions:
         if values is None:
             raise EvaluationError(f'{path} is not there or no image; evaluate again')
         return np.asarray(cv2.LUT(values, self._read))
+
+    def clear(self) -> None:
+        """Remove the masks of former runs, and the folders that this leaves empty."""
+        for path in self._folder.glob('*/*.png'):
+            path.unlink()
+        for place in self._folder.glob('*/'):
+            with suppress(OSError):  # something else lies in it
+                place.rmdir()
 
     def has(self, recording: str, key: str) -> bool:
         """Whether the mask of a frame was written."""

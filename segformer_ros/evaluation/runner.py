@@ -64,7 +64,8 @@ class Run:
         self._shards = plan_shards(self.sources, job.shard_frames)
         self._scorer = job.scorer()
         self._partials = Partials(output_folder(out), job.fingerprint())
-        self._missing = self._partials.missing(self._shards)
+        self._masks = job.mask_folder()
+        self._missing = self._unfinished()
 
     @property
     def frames(self) -> int:
@@ -74,13 +75,21 @@ class Run:
     @property
     def left(self) -> int:
         """Frames that are still to be scored."""
-        return sum(shard.stop - shard.start for shard in self._missing)
+        return _frames(self._missing)
+
+    @property
+    def kept(self) -> int:
+        """Frames whose results are on disk now: those that are not scored again."""
+        return self.frames - _frames(self._unfinished())
 
     def execute(
         self, execution: Execution = Execution(), progress: Progress = no_progress
     ) -> Evaluation:
         """Score what is left, merge, and write the files; raises EvaluationError."""
         frames = self.left
+        own = self.out.resolve() in Path(self.job.predictions).resolve().parents
+        if self._masks is not None and own and frames == self.frames:
+            self._masks.clear()
         started = perf_counter()
         for result in _results(self.job, self._missing, execution, progress):
             self._partials.save(result)
@@ -103,6 +112,19 @@ class Run:
         """What metrics.json holds of no frame: all names that there may be, and no numbers."""
         self._scorer.reset()
         return self._document(Tally(), unmeasured=True)
+
+    def _unfinished(self) -> List[Shard]:
+        """Shards without a result, or whose masks are asked for and no longer all there."""
+        missing = self._partials.missing(self._shards)
+        masks = self._masks
+        if masks is None:
+            return missing
+        kept = [shard for shard in self._shards if shard not in missing]
+        for shard, result in zip(kept, self._partials.results(kept)):
+            name = self.names[shard.source]
+            if not all(masks.has(name, row.key) for row in result.frames if row.scored):
+                missing.append(shard)
+        return sorted(missing)
 
     def _document(self, tally: Tally, unmeasured: bool = False) -> Dict[str, Any]:
         reference, upsampling = self.job.reference, self.job.upsampling
@@ -128,6 +150,10 @@ class Run:
             first = f'; the first: {summary.tally.notes[0].note}' if summary.tally.notes else ''
             raise EvaluationError(f'none of {summary.tally.frames} frames can be scored{first}')
         return summary
+
+
+def _frames(shards: Sequence[Shard]) -> int:
+    return sum(shard.stop - shard.start for shard in shards)
 
 
 def _results(

@@ -10,6 +10,7 @@ import painted
 import pytest
 
 from segformer_ros import cli
+from segformer_ros.evaluation.shards import ShardResult
 
 FILES = [
     'confusion.npy', 'frames.csv', 'metrics.json', 'report.html', 'speed.json', 'timings.csv',
@@ -88,6 +89,24 @@ def test_a_baseline_of_other_classes(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert evaluate(tmp_path, *more, '--max-drop', 'miou=0.1') == 0
     assert 'the baseline scores other classes (19, here 18;' in capsys.readouterr().err
     assert 'the baseline scores other classes' in (tmp_path / 'out/report.html').read_text()
+
+
+def test_an_interrupted_run_says_what_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, saved = ShardResult.save, []
+
+    def interrupt(result: ShardResult, path: Path) -> None:
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(path)
+        save(result, path)
+
+    monkeypatch.setattr(ShardResult, 'save', interrupt)
+    assert evaluate(tmp_path, frames=70) == 130
+    error = capsys.readouterr().err
+    assert f'64 of 70 frames are kept in {tmp_path}/out (they are saved 64 at a time)' in error
+    assert 'the same command goes on from there' in error
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,32 @@ def test_an_interrupted_run_resumes(
     assert not list(tmp_path.glob('.*'))
 
 
+def test_masks_of_a_former_run_are_removed(tmp_path: Path) -> None:
+    masks = tmp_path / 'out/predictions'
+    job = dataclasses.replace(painted.folder_job(tmp_path, 5), predictions=str(masks))
+    for left in (5, 3):
+        run = Run(job, tmp_path / 'out')
+        run.execute()
+        run.finish()
+        assert len(list(masks.rglob('*.png'))) == left
+        for image in sorted((tmp_path / 'images').iterdir())[3:]:
+            image.unlink()
+
+
+def test_a_resumed_run_has_all_masks(tmp_path: Path) -> None:
+    """Frames whose masks were removed in the meantime are segmented again."""
+    masks = tmp_path / 'out/predictions'
+    job = dataclasses.replace(painted.folder_job(tmp_path, FRAMES), predictions=str(masks))
+    first = Run(job, tmp_path / 'out')
+    first.execute()
+    assert first.kept == FRAMES
+    (masks / 'images/frame0003.png').unlink()
+    again = Run(job, tmp_path / 'out')
+    assert again.left == SHARD_FRAMES
+    again.execute()
+    assert len(list(masks.rglob('*.png'))) == FRAMES
+
+
 def test_other_settings_do_not_resume(job: EvaluationJob, tmp_path: Path) -> None:
     first = Run(job, tmp_path)
     first.execute()
