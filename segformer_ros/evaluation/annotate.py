@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -44,7 +45,7 @@ _JPEG_QUALITY = 90
 
 def write_annotated_bag(
     path: Path,
-    recordings: Sequence[Tuple[str, Source]],
+    recordings: Sequence[Tuple[str, Source, Optional[np.ndarray]]],
     rows: Sequence[FrameRow],
     predictions: Predictions,
     classes: ScoredClasses,
@@ -52,19 +53,22 @@ def write_annotated_bag(
 ) -> None:
     """Write an mcap with all frames of a finished run.
 
-    recordings: their names in `rows` and themselves. The frames are read again, the masks are
-    those that were scored; a frame that could not be segmented is left out. Stamps and frame ids
-    are the frames' own. Raises EvaluationError where the mask of a scored frame is missing.
+    recordings: their names in `rows`, themselves, and their tables of truth_table. The frames are
+    read again, the masks are those that were scored; a frame that could not be segmented is left
+    out. Stamps and frame ids are the frames' own. Raises EvaluationError where the mask of a
+    scored frame is missing.
     """
     scores = {(row.input, row.index): row for row in rows}
     with BagWriter(path) as bag:
         for topic, msgtype in _TOPICS:
             bag.add_topic(topic, msgtype)
         annotator = _Annotator(bag, classes)
-        for name, source in recordings:
+        for name, source, table in recordings:
             for entry in source:
                 row = scores[name, entry.index]
                 has_mask = row.scored or predictions.has(name, entry.key)
+                if table is not None and entry.labels is not None:
+                    entry = replace(entry, labels=table[entry.labels])
                 if entry.frame is not None and has_mask:
                     mask = predictions.read(name, entry.key)
                     annotator.write(entry, entry.frame, mask, row)

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
+
 from segformer_ros.camera import CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.engines.precision import quantized_path, require_quantized
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.predictions import Predictions
+from segformer_ros.evaluation.truth import truth_table
 from segformer_ros.evaluation.worst import WINDOW
 from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
@@ -111,6 +114,7 @@ class EvaluationJob:
                     f'{path} has no truth; give --labels FOLDER, --label-topic TOPIC or '
                     '--reference MODEL'
                 )
+        self.truth_tables(sources)  # refused before the work, not after hours
         return sources
 
     def input_names(self, sources: Sequence[Source]) -> List[str]:
@@ -133,6 +137,24 @@ class EvaluationJob:
     def camera(self, source: Source) -> Camera:
         """The camera of a recording, as far as it is known; raises CameraError."""
         return Camera(source.calibrated(self.hfov), self.pose or source.pose)
+
+    def truth_tables(self, sources: Sequence[Source]) -> List[Optional[np.ndarray]]:
+        """From the values of each recording's truth to the model's train ids: see truth_table.
+
+        Raises EvaluationError where they have other classes.
+        """
+        if self.reference is None and not any(source.class_map for source in sources):
+            return [None] * len(sources)
+        own = self.model.spec().class_map
+        if self.reference is not None:
+            truth = self.reference.spec().class_map
+            return [truth_table(truth, own, 'the reference')] * len(sources)
+        return [
+            truth_table(load_class_map(source.class_map), own, f'the truth of {source.name}')
+            if source.class_map
+            else None
+            for source in sources
+        ]
 
     def mask_folder(self) -> Optional[Predictions]:
         """Where the masks are written; None for nowhere."""

@@ -51,7 +51,11 @@ def annotate_run(run: Run, progress: Progress = no_progress) -> Path:
     if predictions is None:
         raise EvaluationError('an annotated bag needs the masks: set EvaluationJob.predictions')
     path = run.out / ANNOTATED_MCAP
-    recordings = list(zip(run.names, run.sources))
+    # A reference's table is not for the labels of the recordings, which it stands in for.
+    tables = run.job.truth_tables(run.sources)
+    if run.job.reference is not None:
+        tables = [None] * len(tables)
+    recordings = list(zip(run.names, run.sources, tables))
     classes = run.job.scorer().classes
     write_annotated_bag(path, recordings, read_frames(run.out), predictions, classes, progress)
     return path

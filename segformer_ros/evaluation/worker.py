@@ -58,6 +58,7 @@ class Worker:
             job.input_names(self._sources),
             job.mask_folder(),
         )
+        self._tables = job.truth_tables(self._sources)
         self._engines = [choice.create() for choice in job.choices]
         self._reader: Optional[Generator[SourceFrame, None, None]] = None
         self._next: Tuple[int, int] = (-1, 0)  # source and index that the reader gives next
@@ -141,7 +142,11 @@ class Worker:
     def _segmented(self, entries: Iterator[SourceFrame]) -> Iterator[Segmented]:
         """Each entry with what the engine, and the reference, made of it."""
         for entry, outcomes in segmented_entries(entries, self._engines, self._wanted):
-            yield _joined(entry, *outcomes)
+            segmented = _joined(entry, *outcomes)
+            table = self._tables[self._next[0]]
+            if table is not None and segmented.labels is not None:
+                segmented = segmented._replace(labels=table[segmented.labels])
+            yield segmented
 
 
 def _joined(

@@ -113,6 +113,8 @@ class Source(ABC):
     """The camera's place over the ground, where the recording knows it."""
     labelled: bool = False
     """Whether entries may carry labels."""
+    class_map: str = ''
+    """Preset that the labels are train ids of; '' where they are in the classes of the model."""
     notes: Tuple[str, ...] = ()
     """What is odd about the recording, for the user's eyes: one line each."""
 

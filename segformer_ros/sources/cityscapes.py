@@ -44,6 +44,8 @@ class CityscapesSource(Source):
     numbers from instanceIds where those lie beside them.
     """
 
+    class_map = 'cityscapes'
+
     def __init__(self, folder: Path, options: SourceOptions = SourceOptions()) -> None:
         images = _images_folder(folder)
         if images is None:

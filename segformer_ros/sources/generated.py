@@ -24,6 +24,7 @@ class GeneratedSource(Source):
     """A drive through a generated street, named `street:[SEED][:FRAMES]`."""
 
     labelled = True
+    class_map = 'cityscapes'
 
     def __init__(self, name: str, options: SourceOptions = SourceOptions()) -> None:
         from segformer_ros.street import demo_drive

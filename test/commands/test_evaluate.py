@@ -94,7 +94,8 @@ def test_a_baseline_of_other_classes(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_an_interrupted_run_says_what_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, saved = ShardResult.save, []
+    save = ShardResult.save
+    saved: list[Path] = []
 
     def interrupt(result: ShardResult, path: Path) -> None:
         if saved:

@@ -1,0 +1,66 @@
+"""Truth of another class map: matched by name, or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import painted
+import pytest
+
+from segformer_ros.classes import ClassMap, SegClass, load_class_map
+from segformer_ros.evaluation import EvaluationError, EvaluationJob, ModelChoice, Run
+from segformer_ros.evaluation.truth import truth_table
+
+CITYSCAPES = painted.CITYSCAPES
+
+
+@pytest.fixture
+def backwards(tmp_path: Path) -> Path:
+    """A class map with the names of Cityscapes from last to first."""
+    path = tmp_path / 'backwards.txt'
+    path.write_text('\n'.join(reversed(CITYSCAPES.names)))
+    return path
+
+
+def of_classes(classes: Path) -> ModelChoice:
+    return dataclasses.replace(painted.FAKE, classes=str(classes))
+
+
+def test_classes_are_matched_by_name(backwards: Path) -> None:
+    assert truth_table(CITYSCAPES, CITYSCAPES, 'the truth') is None
+    table = truth_table(CITYSCAPES, load_class_map(backwards), 'the truth')
+    assert table is not None
+    np.testing.assert_array_equal(table[:19], np.arange(18, -1, -1))
+    np.testing.assert_array_equal(table[19:], np.arange(19, 256))
+
+
+def test_a_reference_without_names_is_taken_as_of_the_models(backwards: Path) -> None:
+    entries = tuple(SegClass(index, f'class {index}', (0, 0, 0)) for index in range(19))
+    nameless = ClassMap('19 classes', entries)
+    assert truth_table(nameless, load_class_map(backwards), 'the reference') is None
+
+
+def test_scores_do_not_depend_on_the_order_of_the_classes(backwards: Path, tmp_path: Path) -> None:
+    jobs = [EvaluationJob(('street:7:2',), model=painted.FAKE)]
+    jobs.append(dataclasses.replace(jobs[0], model=of_classes(backwards)))
+    one, other = (Run(job, tmp_path / str(i)).execute().metrics for i, job in enumerate(jobs))
+    assert one['iou']['road'] > 0.1
+    for name, iou in one['iou'].items():  # ties between two classes go to the first of them
+        assert other['iou'][name] == (None if iou is None else pytest.approx(iou, abs=1e-5))
+
+
+def test_a_reference_is_matched_by_name(backwards: Path, tmp_path: Path) -> None:
+    images, _ = painted.write_folders(tmp_path, 2)
+    job = EvaluationJob((str(images),), model=painted.FAKE, reference=of_classes(backwards))
+    assert Run(job, tmp_path / 'out').execute().metrics['miou'] == 1.0
+
+
+@pytest.mark.parametrize('reference', [None, painted.FAKE])
+def test_truth_of_other_classes_is_refused(reference: ModelChoice | None, tmp_path: Path) -> None:
+    model = of_classes(Path('ade20k'))
+    job = EvaluationJob(('street:7:2',), model=model, reference=reference)
+    words = r"has the classes of 'cityscapes' \(19\), the model those of 'ade20k' \(150\); in one"
+    with pytest.raises(EvaluationError, match=words):
+        Run(job, tmp_path)
