@@ -46,6 +46,8 @@ def comparison_text(comparison: Comparison) -> str:
         f'only after: {comparison.only_after}',
         format_table(header, rows),
     ]
+    if comparison.other_truth:
+        lines.insert(1, f'{comparison.other_truth} more have another truth; they are left out')
     if comparison.changed and comparison.blocks < FEWEST_BLOCKS:
         lines.append(
             f'no intervals: the frames make {comparison.blocks} blocks, and it takes '

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -73,7 +73,8 @@ class FrameChange(NamedTuple):
 class Comparison:
     """What changed from one run to another.
 
-    frames: number of frames that both runs scored. only_before, only_after: that one of them did.
+    frames: number of frames that both runs scored by the same truth. only_before, only_after: that
+    one of them did. other_truth: frames of both that have another truth; they are left out.
     blocks: number of blocks that the frames in common make.
     miou, pixel_accuracy: over the frames in common. classes: IoU by class name.
     changed: frames whose pixel accuracy changed the most, in that order.
@@ -82,6 +83,7 @@ class Comparison:
     frames: int
     only_before: int
     only_after: int
+    other_truth: int
     blocks: int
     miou: Change
     pixel_accuracy: Change
@@ -102,8 +104,9 @@ def compare_runs(
 ) -> Comparison:
     """Compare two runs, given by their folders or metrics.json; raises EvaluationError.
 
-    Frames are paired by recording and name. Each resample draws blocks of the frames in common,
-    the same for both runs, and takes the scores of their summed confusion matrices.
+    Frames are paired by recording and name, where both have as many true pixels of each class:
+    others are not the same frame, or were labelled anew. Each resample draws blocks of the frames
+    in common, the same for both runs, and takes the scores of their summed confusion matrices.
     """
     one, other = _load(before), _load(after)
     if block < 1:
@@ -113,10 +116,18 @@ def compare_runs(
             f'{before} and {after} score other classes ({len(one.classes)} and '
             f'{len(other.classes)}); evaluate both with the same class map and --merge'
         )
-    common = [frame for frame in one.frames if frame in other.frames]
-    if not common:
+    paired = [frame for frame in one.frames if frame in other.frames]
+    if not paired:
         raise EvaluationError(f'{before} and {after} have no scored frame in common')
-    counts = [_counts(run, common) for run in (one, other)]
+    counts = [_counts(run, paired) for run in (one, other)]
+    same = (counts[0].true == counts[1].true).all(axis=1)
+    if not same.any():
+        raise EvaluationError(
+            f'{before} and {after} have {len(paired)} frames of the same names in common, and '
+            'the truth of all is another; compare runs on the same data and labels'
+        )
+    common = [frame for frame, alike in zip(paired, same) if alike]
+    counts = [_Counts(*(part[same] for part in run)) for run in counts]
     member = _block_members(common, block)
     first, second = (_sample(values, member, resamples) for values in counts)
     blocks = int(member.max()) + 1
@@ -124,8 +135,9 @@ def compare_runs(
     ious = [_change(first.iou[:, k], second.iou[:, k], held) for k, held in enumerate(holding)]
     return Comparison(
         frames=len(common),
-        only_before=len(one.frames) - len(common),
-        only_after=len(other.frames) - len(common),
+        only_before=len(one.frames) - len(paired),
+        only_after=len(other.frames) - len(paired),
+        other_truth=len(paired) - len(common),
         blocks=blocks,
         miou=_change(first.miou, second.miou, blocks),
         pixel_accuracy=_change(first.accuracy, second.accuracy, blocks),
@@ -170,8 +182,20 @@ def _load(path: Path) -> _Finished:
             f'{folder} is a mixture of runs: frames.csv has {len(rows)} scored frames, '
             f'{CONFUSION_NPY} {len(matrices)}; evaluate again'
         )
+    _check_confusion(path, metrics, matrices)
     names = {(row.input, row.frame): place for place, row in enumerate(rows)}
     return _Finished(tuple(metrics['classes']), names, matrices)
+
+
+def _check_confusion(path: Path, metrics: Mapping[str, Any], matrices: np.ndarray) -> None:
+    """Raise EvaluationError unless the frames add up to what metrics.json says."""
+    total = np.column_stack((metrics['confusion'], metrics['no_class']))
+    if total.shape != matrices.shape[1:] or (matrices.sum(axis=0, dtype=np.int64) != total).any():
+        file = path / 'metrics.json' if path.is_dir() else path
+        raise EvaluationError(
+            f'{file} and {CONFUSION_NPY} beside it are of different runs; keep each run in a '
+            'folder of its own, or evaluate again'
+        )
 
 
 def _counts(run: _Finished, frames: Sequence[FrameName]) -> _Counts:

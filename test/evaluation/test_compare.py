@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import painted
 import pytest
+import recordings
 
 from segformer_ros.evaluation import EvaluationError, Run
 from segformer_ros.evaluation.compare import (
@@ -65,6 +66,37 @@ def test_frames_of_one_run_alone(tmp_path: Path) -> None:
     Run(more, tmp_path / 'more').execute()
     comparison = compare_runs(tmp_path / 'few', tmp_path / 'more')
     assert (comparison.frames, comparison.only_before, comparison.only_after) == (5, 0, 2)
+
+
+def write_labels(root: Path, numbers: range) -> None:
+    """Other labels for some of the frames."""
+    for index in numbers:
+        labels = (painted.truth(index) // 2).astype(np.uint8)
+        recordings.write_png(root / f'labels/frame{index:04d}.png', labels)
+
+
+def test_frames_of_another_truth_are_left_out(tmp_path: Path) -> None:
+    job = painted.folder_job(tmp_path, 6)
+    Run(job, tmp_path / 'before').execute()
+    write_labels(tmp_path, range(2))
+    Run(job, tmp_path / 'after').execute()
+    comparison = compare_runs(tmp_path / 'before', tmp_path / 'after')
+    assert (comparison.frames, comparison.other_truth) == (4, 2)
+    assert comparison.miou.difference == 0.0
+    write_labels(tmp_path, range(6))
+    Run(job, tmp_path / 'all').execute()
+    with pytest.raises(EvaluationError, match='6 frames of the same names .* truth of all is ano'):
+        compare_runs(tmp_path / 'before', tmp_path / 'all')
+
+
+def test_metrics_of_another_run_in_the_folder(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    """The frames are read from beside metrics.json, and must be those of the same run."""
+    shutil.copytree(runs[0], tmp_path / 'run')
+    shutil.copy(runs[1] / 'metrics.json', tmp_path / 'run/new.json')
+    with pytest.raises(
+        EvaluationError, match=r'new\.json and confusion\.npy beside it are of dif'
+    ):
+        compare_runs(runs[0], tmp_path / 'run/new.json')
 
 
 def counts_of(hits: np.ndarray) -> _Counts:
