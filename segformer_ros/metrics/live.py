@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -69,8 +69,9 @@ PLAUSIBLE_AGE = 60.0
 class LivePath:
     """Matches images, masks and labels by their stamps, in whatever order they come.
 
-    tolerance_ns: by which a label's stamp may differ from its mask's. Times of arrival are
-    seconds of one steady clock.
+    tolerance_ns: by which a label's stamp may differ from its mask's; the nearest is taken. A mask
+    whose label is not of its very stamp waits until a label beyond its tolerance, or the `end`,
+    shows that no nearer one comes. Times of arrival are seconds of one steady clock.
     """
 
     def __init__(self, tolerance_ns: int = 0) -> None:
@@ -95,11 +96,21 @@ class LivePath:
             _trim(self._images)
 
     def labels(self, stamp_ns: int, labels: np.ndarray) -> List[Pair]:
-        """Take labels; gives the masks that waited for them."""
+        """Take labels; gives the masks whose truth is certain now."""
         self._labels[stamp_ns] = labels
-        _trim(self._labels)
-        near = [s for s in self._waiting if abs(s - stamp_ns) <= self._tolerance]
-        return [self._pair(stamp, self._waiting.pop(stamp), labels) for stamp in near]
+        # In the order of the stamps, before labels that a mask waits for are forgotten.
+        certain = [stamp for stamp in sorted(self._waiting) if self._is_certain(stamp)]
+        pairs = self._take(certain)
+        while len(self._labels) > DEPTH:
+            oldest = next(iter(self._labels))
+            waiting = (s for s in self._waiting if abs(s - oldest) <= self._tolerance)
+            pairs += self._take([s for s in sorted(waiting) if self._nearest(s) == oldest])
+            del self._labels[oldest]
+        return pairs
+
+    def end(self) -> List[Pair]:
+        """The masks that waited for nearer labels, with the nearest that came."""
+        return self._take(sorted(self._waiting))
 
     def mask(
         self, stamp_ns: int, labels: np.ndarray, arrival: float, age: float = float('nan')
@@ -114,12 +125,10 @@ class LivePath:
         else:
             self._latency.append(arrival - came)
         mask = _Mask(labels, self._numbers.get(stamp_ns, -1))
-        nearest = min(self._labels, key=lambda stamp: abs(stamp - stamp_ns), default=None)
-        if nearest is None or abs(nearest - stamp_ns) > self._tolerance:
-            self._waiting[stamp_ns] = mask
-            _trim(self._waiting)
-            return None
-        return self._pair(stamp_ns, mask, self._labels[nearest])
+        self._waiting[stamp_ns] = mask
+        pairs = self._take([stamp_ns]) if self._is_certain(stamp_ns) else []
+        _trim(self._waiting)
+        return pairs[0] if pairs else None
 
     def figures(self) -> LiveFigures:
         """Figures of all that came so far."""
@@ -139,6 +148,26 @@ class LivePath:
             if len(latency) > 1
             else float('nan'),
         )
+
+    def _nearest(self, stamp_ns: int) -> Optional[int]:
+        """Stamp of the nearest labels within the tolerance; of two as near, the earlier."""
+        nearest = min(self._labels, key=lambda stamp: (abs(stamp - stamp_ns), stamp), default=None)
+        near = nearest is not None and abs(nearest - stamp_ns) <= self._tolerance
+        return nearest if near else None
+
+    def _is_certain(self, stamp_ns: int) -> bool:
+        """Whether no nearer labels can come: labels come in the order of their stamps."""
+        newest = max(self._labels, default=stamp_ns)
+        return stamp_ns in self._labels or newest - stamp_ns > self._tolerance
+
+    def _take(self, stamps: Sequence[int]) -> List[Pair]:
+        """Pair those of the waiting masks that have labels; the others wait on."""
+        found = [(stamp, self._nearest(stamp)) for stamp in stamps]
+        return [
+            self._pair(stamp, self._waiting.pop(stamp), self._labels[near])
+            for stamp, near in found
+            if near is not None
+        ]
 
     def _pair(self, stamp_ns: int, mask: _Mask, truth: np.ndarray) -> Pair:
         self._pairs += 1

@@ -145,6 +145,8 @@ class EvaluatorNode(Node):  # type: ignore[misc]
 
     def finish(self) -> Dict[str, Any]:
         """Score what was put aside and write the files; returns what live.json holds."""
+        for pair in self._path.end():
+            self._keep(pair)
         self._writer.shutdown()
         self._bar.close()
         camera = Camera(self._calibration, mount_pose(self.settings.mount))

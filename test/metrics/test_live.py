@@ -31,10 +31,34 @@ def test_tolerance_takes_the_nearest() -> None:
     path = LivePath(tolerance_ns=5)
     path.labels(100, labels(1))
     path.labels(108, labels(2))
+    path.labels(112, labels(3))
     near = path.mask(106, labels(0), 0.0)
     assert near is not None
     assert near.truth[0, 0] == 2
-    assert path.mask(114, labels(0), 0.0) is None
+    assert path.mask(118, labels(0), 0.0) is None
+
+
+def test_a_nearer_label_may_come_later() -> None:
+    """Whether the mask came after the first labels within the tolerance or before them."""
+    path = LivePath(tolerance_ns=50)
+    path.labels(0, labels(1))
+    assert path.mask(40, labels(9), 0.0) is None
+    assert path.mask(140, labels(8), 0.1) is None
+    assert [pair.truth[0, 0] for pair in path.labels(41, labels(2))] == []
+    (pair,) = path.labels(100, labels(3))
+    assert (pair.stamp_ns, pair.mask[0, 0], pair.truth[0, 0]) == (40, 9, 2)
+    assert path.labels(150, labels(4)) == []
+    (last,) = path.end()
+    assert (last.stamp_ns, last.truth[0, 0]) == (140, 4)
+    assert path.end() == []
+    assert path.figures().pairs == 2
+
+
+def test_labels_are_not_forgotten_before_their_masks_are_paired() -> None:
+    path = LivePath(tolerance_ns=10**6)
+    path.mask(0, labels(9), 0.0)
+    pairs = [pair for stamp in range(DEPTH + 1) for pair in path.labels(stamp + 5, labels(1))]
+    assert [pair.stamp_ns for pair in pairs] == [0]
 
 
 def test_drops_and_masks_of_no_image() -> None:
