@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence, Tuple, Union
@@ -75,7 +76,7 @@ class ClassMap:
 
     def ids(self, *names: str) -> Tuple[int, ...]:
         """Train ids of the named classes; raises ClassMapError for a name it does not have."""
-        self._check_names(names, 'request')
+        self._check_names(names)
         return tuple(self.names.index(name) for name in names)
 
     def drivable_ids(self, group: str) -> Tuple[int, ...]:
@@ -103,12 +104,15 @@ class ClassMap:
         data = {'name': self.name, 'classes': classes, 'drivable': drivable}
         return yaml.safe_dump(data, sort_keys=False)
 
-    def _check_names(self, names: Sequence[str], where: str) -> None:
+    def _check_names(self, names: Sequence[str], where: str = '') -> None:
         unknown = [name for name in names if name not in self.names]
         if unknown:
+            close = get_close_matches(unknown[0], self.names, n=1)
             raise ClassMapError(
-                f'{where}: class map {self.name!r} has no class {unknown[0]!r}; '
-                f'it has {", ".join(self.names)}'
+                (f'{where}: ' if where else '')
+                + f'class map {self.name!r} has no class {unknown[0]!r}'
+                + (f' (did you mean {close[0]}?)' if close else '')
+                + f'; it has {", ".join(self.names)}'
             )
 
 
