@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Dict, Iterator, List, Sequence
 
+from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.job import EvaluationJob
 from segformer_ros.evaluation.schedule import Schedule
 from segformer_ros.evaluation.shards import Shard, ShardResult
 from segformer_ros.evaluation.worker import Progress, Worker, no_progress
+
+_END_SECONDS = 5.0
+"""Time that a worker has to end once its pipe is closed."""
 
 
 def spare_threads(workers: int) -> int:
@@ -52,6 +56,7 @@ def score_in_processes(
 @dataclass
 class _Member:
     process: Any
+    begun: bool = False
     reported: int = 0
     """Frames of the current shard that the progress has counted."""
 
@@ -90,10 +95,14 @@ class _ProcessPool:
             try:
                 kind, content = pipe.recv()
             except (EOFError, OSError):
+                self._check_start(self._members[pipe])
                 self._replace(pipe)
                 continue
+            self._members[pipe].begun = True
             if kind == 'failed':
                 raise content
+            if kind == 'begun':
+                continue
             if kind == 'frames':
                 self._members[pipe].reported += content
                 self._progress(content)
@@ -119,6 +128,17 @@ class _ProcessPool:
         except OSError:
             self._replace(pipe)
 
+    def _check_start(self, member: _Member) -> None:
+        """Raise EvaluationError where a worker failed on its own before it came to the frames."""
+        member.process.join(_END_SECONDS)
+        code = member.process.exitcode
+        if not member.begun and code is not None and code > 0:
+            raise EvaluationError(
+                f'a worker ended with code {code} before it began; its own words stand above. A '
+                "script that uses workers needs `if __name__ == '__main__':` around the work, as "
+                'each worker imports it'
+            )
+
     def _replace(self, pipe: Connection) -> None:
         """Give a dead worker's share to a new one."""
         self._progress(-self._members[pipe].reported)
@@ -140,6 +160,7 @@ def _serve(pipe: Connection, job: EvaluationJob) -> None:
     cv2.setNumThreads(1)  # the machine's cores belong to all workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
     try:
+        pipe.send(('begun', None))
         with Worker(job) as worker:
             while True:
                 try:
