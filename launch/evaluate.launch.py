@@ -36,6 +36,11 @@ ARGUMENTS = (
     ('rate', '1.0', 'how many times faster than recorded; 0: as fast as the node takes frames'),
     ('truth', 'labels', 'topic of the labels; the replay publishes on it'),
     ('merge', '', "classes to score as one, as in rider,bicycle; groups separated by ';'"),
+    ('class_map', 'cityscapes', "the masks' classes: a preset, a yaml file or a labels.txt"),
+    ('drivable', 'road', "drivable group, or class names joined by '+'; empty: none"),
+    ('height', '0.0', "the lens's height over the ground, m; 0: no distances in metres"),
+    ('pitch', '0.0', 'of the camera, positive looks down, rad'),
+    ('roll', '0.0', 'of the camera, positive tilts the right side down, rad'),
     ('quiet', '10.0', 'end after this many seconds without a mask; 0: never'),
 )
 SHARED = ('namespace', 'camera', 'compressed', 'use_sim_time', 'log_level')
@@ -50,7 +55,8 @@ def evaluate(context: LaunchContext) -> List[Any]:
     evaluator = node('evaluator_node', given, {
         'use_sim_time': simulated,
         'output': given['out'],
-        'merge': given['merge'],
+        **{name: given[name] for name in ('merge', 'class_map', 'drivable')},
+        **{f'mount.{name}': float(given[name]) for name in ('height', 'pitch', 'roll')},
         'quiet': float(given['quiet']),
         'label_tolerance': float(given['label_tolerance']),
         'compressed': given['compressed'].lower() == 'true',
@@ -83,6 +89,7 @@ def node(name: str, given: Dict[str, str], parameters: Dict[str, Any]) -> Node:
             ('image/compressed', f'{image}/compressed'),
             ('camera_info', posixpath.join(posixpath.dirname(image), 'camera_info')),
             ('labels', given['truth']),
+            ('labels/compressed', f'{given["truth"]}/compressed'),
         ],
         ros_arguments=['--log-level', given['log_level']],
         output='screen',

@@ -181,6 +181,7 @@ def test_evaluation_watches_the_camera_that_is_played_and_segmented(repo: Path) 
     commands = started(
         repo, EVALUATE, input='drive.mcap', camera='/front/image_raw', truth='/front/labels',
         label_topic='/labels', merge='rider,bicycle', out='scores', rate='0.5',
+        class_map='ade20k', drivable='road+path', height='1.4', pitch='0.1',
     )  # fmt: skip
     rules = [remapped(commands[name]) for name in ('replay_node', 'evaluator_node')]
     assert all(rule['image'] == '/front/image_raw' for rule in rules)
@@ -188,6 +189,10 @@ def test_evaluation_watches_the_camera_that_is_played_and_segmented(repo: Path) 
     assert all(rule['camera_info'] == '/front/camera_info' for rule in rules)
     evaluator = overridden(commands['evaluator_node'])
     assert (evaluator['output'], evaluator['merge']) == ('scores', 'rider,bicycle')
+    assert (evaluator['class_map'], evaluator['drivable']) == ('ade20k', 'road+path')
+    mount = [evaluator[f'mount.{name}'] for name in ('height', 'pitch', 'roll')]
+    assert mount == [1.4, 0.1, 0.0]
+    assert rules[1]['labels/compressed'] == '/front/labels/compressed'
     player = overridden(commands['replay_node'])
     assert (player['label_topic'], player['rate']) == ('/labels', 0.5)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Dict, List, Optional
 
+import cv2
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -21,7 +23,7 @@ from segformer_ros.cdr import header_stamp
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
 from segformer_ros.drivable import calibration_from_camera_info
-from segformer_ros.frame import Frame, FrameError
+from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
 from segformer_ros.metrics.document import (
     NAMED_NOTES,
@@ -49,6 +51,8 @@ METRICS_JSON, LIVE_JSON = 'metrics.json', 'live.json'
 
 QUEUE = 100
 """Masks and labels kept while this node is busy."""
+
+_PNG = b'\x89PNG'
 
 _SETTLE = 1.0
 """Seconds without a mask, after the replay's report, at which the evaluation ends."""
@@ -180,6 +184,9 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self.create_subscription(kind, topic, self._on_image, sensor, raw=True)
         self.create_subscription(CameraInfo, 'camera_info', self._on_info, sensor)
         self.create_subscription(Image, 'labels', self._on_labels, reliable)
+        self.create_subscription(
+            CompressedImage, 'labels/compressed', self._on_compressed_labels, reliable
+        )
         self.create_subscription(Image, 'segmentation/mask', self._on_mask, reliable)
         self.create_subscription(String, 'replay/report', self._on_report, LATCHED)
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, reliable)
@@ -188,7 +195,15 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self._path.image(header_stamp(data).ns, monotonic())
 
     def _on_labels(self, message: Image) -> None:
-        frame = self._frame(message)
+        self._take_labels(self._frame(message))
+
+    def _on_compressed_labels(self, message: CompressedImage) -> None:
+        try:
+            self._take_labels(_decoded_labels(message))
+        except FrameError as error:
+            self._note(str(error))
+
+    def _take_labels(self, frame: Optional[Frame]) -> None:
         if frame is not None:
             for pair in self._path.labels(frame.stamp.ns, frame.pixels):
                 self._keep(pair)
@@ -252,6 +267,18 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         if problem not in self._problems:
             self._problems.append(problem)
             self.get_logger().warning(problem)
+
+
+def _decoded_labels(message: CompressedImage) -> Frame:
+    """Labels of a PNG, (H, W) uint8; raises FrameError."""
+    data = np.frombuffer(message.data, np.uint8)
+    if data[: len(_PNG)].tobytes() != _PNG:
+        raise FrameError(f'labels of format {message.format!r}; they need a lossless one (png)')
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise FrameError(f'undecodable label image of {len(data)} bytes')
+    stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
+    return Frame.from_array(np.asarray(values), 'mono8', stamp, message.header.frame_id)
 
 
 PROGRAM = Program(

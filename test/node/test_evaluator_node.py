@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
@@ -14,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from listener_rig import ListenerRig
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
 from segformer_ros.classes import ClassMapError
@@ -104,6 +105,20 @@ def test_what_cannot_be_scored_is_said(rig: Rig) -> None:
     assert metrics['frames']['scored'] == 0
     assert 'labels of 8x8 pixels do not fit' in metrics['notes'][0]['note']
     assert 'bgr8 is no encoding of labels' in metrics['inputs'][0]['notes'][0]
+
+
+def test_labels_may_be_compressed_without_loss(rig: Rig) -> None:
+    for sec, kind in ((1, '.png'), (2, '.jpg')):
+        data = cv2.imencode(kind, label_map(sec))[1].tobytes()
+        header = Header(stamp=Time(sec=sec, nanosec=5))
+        rig.send('labels/compressed', CompressedImage(header=header, format=kind, data=data))
+        rig.send('segmentation/mask', message(label_map(sec + 100), sec))
+    rig.send('replay/report', String(data=ReplayReport(True).to_json()), LATCHED)
+    metrics, live = rig.finish()
+    expected = confusion_counts(label_map(1), label_map(101), 19)
+    assert metrics['confusion'] == expected[:, :-1].tolist()
+    assert (live['masks'], live['pairs']) == (2, 1)
+    assert "labels of format '.jpg'; they need a lossless one" in metrics['inputs'][0]['notes'][0]
 
 
 def test_without_a_replay_node_silence_ends_it(tmp_path: Path) -> None:
