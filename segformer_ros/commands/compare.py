@@ -47,12 +47,12 @@ def comparison_text(comparison: Comparison) -> str:
         format_table(header, rows),
     ]
     if comparison.other_truth:
-        lines.insert(1, f'{comparison.other_truth} more have another truth; they are left out')
+        lines.insert(1, f'left out, as their truth is another: {comparison.other_truth}')
     if comparison.changed and comparison.blocks < FEWEST_BLOCKS:
         lines.append(
-            f'no intervals: the frames make {comparison.blocks} blocks, and it takes '
-            f'{FEWEST_BLOCKS} to tell a change from noise; use --block 1 only for images that '
-            'have nothing to do with each other'
+            f'no intervals: to tell a change from noise takes {FEWEST_BLOCKS} blocks of frames, '
+            f'and there are {comparison.blocks}; use --block 1 only for images that have nothing '
+            'to do with each other'
         )
     if comparison.changed:
         frames = [

@@ -123,8 +123,8 @@ def compare_runs(
     same = (counts[0].true == counts[1].true).all(axis=1)
     if not same.any():
         raise EvaluationError(
-            f'{before} and {after} have {len(paired)} frames of the same names in common, and '
-            'the truth of all is another; compare runs on the same data and labels'
+            f'the truth of all {len(paired)} frames of the same names is another in {before} '
+            f'than in {after}; compare runs on the same data and labels'
         )
     common = [frame for frame, alike in zip(paired, same) if alike]
     counts = [_Counts(*(part[same] for part in run)) for run in counts]

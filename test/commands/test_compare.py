@@ -29,7 +29,10 @@ def test_classes_and_frames_that_changed(root: Path, capsys: pytest.CaptureFixtu
     assert 'mIoU' in output
     assert 'images/frame00' in output
     assert 'too few frames to tell' in output
-    assert 'no intervals: the frames make 2 blocks, and it takes 8' in output
+    assert (
+        'no intervals: to tell a change from noise takes 8 blocks of frames, and there are 2'
+        in output
+    )
 
 
 def test_unrelated_images_are_judged(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
