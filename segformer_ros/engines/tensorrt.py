@@ -149,7 +149,7 @@ class TensorRtEngine(Engine):
 
     def _open(self, provided: Provided) -> Pipeline:
         assert self._library is not None and self._device is not None
-        session = open_session(self._library, provided.engine)
+        session = open_session(self._library, provided.engine, provided.kernels)
         try:
             return Pipeline(self._device, session, provided.spec, self.options)
         except BaseException:

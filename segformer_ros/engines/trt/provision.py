@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -30,11 +31,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Provided:
-    """An engine that is loaded. spec: what it wants and gives. facts: for diagnostics."""
+    """An engine that is loaded.
+
+    spec: what it wants and gives. facts: for diagnostics. kernels: file for what TensorRT-RTX
+    compiles at run time.
+    """
 
     engine: Any
     spec: ModelSpec
     facts: Dict[str, str]
+    kernels: Optional[Path] = None
 
 
 Timer = Callable[[Provided], float]
@@ -54,7 +60,7 @@ def provide_engine(
     """
     if spec.engine_file is not None and spec.engine_file.is_file():
         try:
-            return _load_file(library, spec, options.precision)
+            return _load_file(library, spec, options)
         except EngineError as error:
             if spec.built:
                 raise
@@ -174,7 +180,7 @@ def _provide(
         'layers': layers.summary(),
         **cached_facts,
     }
-    return Provided(engine, network.spec, facts)
+    return Provided(engine, network.spec, facts, cache.folder / f'{key.file_name}.kernels')
 
 
 def _load_cached(
@@ -201,15 +207,17 @@ def _typed(
     return network._replace(model=to_half(network.model, keep_io))
 
 
-def _load_file(library: TensorRt, spec: ModelSpec, wanted: str) -> Provided:
+def _load_file(library: TensorRt, spec: ModelSpec, options: EngineOptions) -> Provided:
     """The engine file that is given or that a configuration names beside the ONNX.
 
     Raises EngineError where it does not compute in the wanted precision, or in that of the
     configuration where none is.
     """
+    wanted = options.precision
     asked = spec.precision if wanted in ('auto', 'fastest') else wanted
     assert spec.engine_file is not None
-    engine = library.load(read_plan(spec.engine_file))
+    plan = read_plan(spec.engine_file)
+    engine = library.load(plan)
     layers = read_inspector(library.describe(engine))
     facts = {
         'precision': asked or 'as built',
@@ -221,7 +229,8 @@ def _load_file(library: TensorRt, spec: ModelSpec, wanted: str) -> Provided:
             layers.check(asked, exactly=True)
         except EngineError as error:
             raise EngineError(f'{spec.engine_file}: {error}') from error
-    return Provided(engine, spec if spec.built else tensorrt_network(spec).spec, facts)
+    kernels = cache_folder(options.cache_dir) / f'{sha256(plan).hexdigest()[:32]}.kernels'
+    return Provided(engine, spec if spec.built else tensorrt_network(spec).spec, facts, kernels)
 
 
 def _fastest(provided: List[Provided], timer: Timer) -> Provided:

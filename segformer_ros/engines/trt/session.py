@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, List, Mapping, NamedTuple, Sequence, Tuple
+from pathlib import Path
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.trt.adapter import TensorRt
+from segformer_ros.engines.trt.runtime_cache import RuntimeCache
 
 
 class TensorInfo(NamedTuple):
@@ -21,11 +23,15 @@ class TensorInfo(NamedTuple):
 
 
 class Session(ABC):
-    """One execution context: shapes and addresses in, work on a stream out."""
+    """One execution context: shapes and addresses in, work on a stream out.
 
-    def __init__(self, library: TensorRt, engine: Any) -> None:
+    kernels: file of the kernels that TensorRT-RTX compiles at run time; None to keep none.
+    """
+
+    def __init__(self, library: TensorRt, engine: Any, kernels: Optional[Path] = None) -> None:
         self._engine = engine  # must outlive its context
         self._library = library
+        self._kernels = RuntimeCache(kernels)
         self._context = self._create_context()
         if self._context is None:
             raise EngineError(f'no execution context: {library.last_error("out of GPU memory")}')
@@ -35,6 +41,7 @@ class Session(ABC):
 
     def close(self) -> None:
         """Let go of context and engine, which must end while their CUDA context is current."""
+        self._kernels.save()
         self._context = self._engine = None
 
     @property
@@ -117,6 +124,7 @@ class Session(ABC):
             return self._engine.create_execution_context()
         config = self._engine.create_runtime_config()
         config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE
+        self._kernels.attach(config)
         return self._engine.create_execution_context(config)
 
     def _check_format(self, name: str) -> None:
@@ -175,8 +183,8 @@ class _NamedSession(Session):
 class _BindingSession(Session):
     """Numbered bindings and execute_async_v2: before TensorRT 8.5."""
 
-    def __init__(self, library: TensorRt, engine: Any) -> None:
-        super().__init__(library, engine)
+    def __init__(self, library: TensorRt, engine: Any, kernels: Optional[Path] = None) -> None:
+        super().__init__(library, engine, kernels)
         self._bindings = [0] * engine.num_bindings
 
     def set_addresses(self, addresses: Mapping[str, int]) -> None:
@@ -215,7 +223,7 @@ class _BindingSession(Session):
         return int(self._engine.get_binding_index(name))
 
 
-def open_session(library: TensorRt, engine: Any) -> Session:
-    """An execution context of an engine; raises EngineError."""
+def open_session(library: TensorRt, engine: Any, kernels: Optional[Path] = None) -> Session:
+    """An execution context of an engine, `kernels` as in Session; raises EngineError."""
     named = hasattr(engine, 'num_io_tensors')
-    return (_NamedSession if named else _BindingSession)(library, engine)
+    return (_NamedSession if named else _BindingSession)(library, engine, kernels)

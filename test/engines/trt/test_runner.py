@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_without_graphs_every_run_is_enqueued(
 
 
 def test_tensorrt_rtx_makes_its_graphs_itself(
-    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     machine = make_machine('11.4.0')
     module = machine.tensorrt.module
@@ -77,13 +78,21 @@ def test_tensorrt_rtx_makes_its_graphs_itself(
         monkeypatch.setattr(module, name, strategies, raising=False)
     make_context = FakeEngine.create_execution_context
     configs: list[Any] = []
+    kernels = SimpleNamespace(serialize=lambda: b'compiled kernels')
+
+    def make_config(engine: Any) -> Any:
+        return SimpleNamespace(
+            cuda_graph_strategy=0,
+            create_runtime_cache=lambda: kernels,
+            set_runtime_cache=lambda cache: cache is kernels,
+        )
 
     def with_config(engine: Any, config: Any) -> Any:
         configs.append(config)
         return make_context(engine)
 
     for name, method in (
-        ('create_runtime_config', lambda self: SimpleNamespace(cuda_graph_strategy=0)),
+        ('create_runtime_config', make_config),
         ('create_execution_context', with_config),
     ):
         monkeypatch.setattr(FakeEngine, name, method, raising=False)
