@@ -134,7 +134,7 @@ def _quantised(model: bytes, pixels: np.ndarray) -> bytes:
     return bytes(quantize_nodes(prepared, nodes, limits).SerializeToString())
 
 
-@pytest.mark.parametrize('version', ['8.2.1.8', '8.6.1'])
+@pytest.mark.parametrize('version', ['8.2.1.8', '8.5.2', '8.6.1'])
 def test_the_bundled_model_runs_on_old_versions(make_machine: MakeMachine, version: str) -> None:
     make_machine(version, sm=53)
     spec = load_model_spec().resized(64, 128)

@@ -52,10 +52,9 @@ _WEAK = ['TF32', 'FP16', 'INT8', 'OBEY_PRECISION_CONSTRAINTS']
 
 
 _NEVER_KNOWN = frozenset(('StringNormalizer', 'Unique'))
-# Those that came with 8.6's parser or shortly before, by its table (onnx-tensorrt, operators.md).
-_UNKNOWN_TO_8_2 = _NEVER_KNOWN | {
-    'GridSample', 'GroupNormalization', 'LayerNormalization', 'Mish', 'NonZero',
-}  # fmt: skip
+# By their parsers' tables (onnx-tensorrt, operators.md).
+_UNKNOWN_TO_8_5 = _NEVER_KNOWN | {'GroupNormalization', 'LayerNormalization'}
+_UNKNOWN_TO_8_2 = _UNKNOWN_TO_8_5 | {'GridSample', 'Mish', 'NonZero'}
 
 
 class Surface:
@@ -101,6 +100,12 @@ SURFACES = {
             '8.2.1.8', apis=[_BINDINGS], config={'max_workspace_size'},
             network_flags=['EXPLICIT_BATCH', 'EXPLICIT_PRECISION'], builder_flags=_WEAK,
             types=_OLD_TYPES, monitor=False, network=_NETWORK, refused=_UNKNOWN_TO_8_2,
+        ),
+        Surface(
+            '8.5.2', apis=[_BINDINGS, _NAMED], config={'max_workspace_size', _POOL},
+            network_flags=['EXPLICIT_BATCH', 'EXPLICIT_PRECISION'], builder_flags=_WEAK,
+            types=[*_OLD_TYPES, 'UINT8'], monitor=False, network=_NETWORK,
+            refused=_UNKNOWN_TO_8_5,
         ),
         Surface(
             '8.6.1', apis=[_BINDINGS, _NAMED], config={'max_workspace_size', _POOL},
