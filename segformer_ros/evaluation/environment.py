@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Dict
 
 import cv2
 import numpy as np
+
+_DECIDING = ('segformer_ros', 'openvino', 'tensorrt', 'tensorrt_rtx', 'av', 'rosbags')
+"""Distributions that masks, frames and scores come from."""
 
 
 def environment() -> Dict[str, str]:
@@ -21,6 +25,17 @@ def environment() -> Dict[str, str]:
         'numpy': np.__version__,
         'opencv': str(cv2.__version__),
     }
+
+
+def versions() -> Dict[str, str]:
+    """Versions of what decides the numbers: this package, the engines' libraries, the decoders."""
+    found = {'numpy': np.__version__, 'opencv': str(cv2.__version__)}
+    for name in _DECIDING:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # not installed, or not by pip
+            continue
+    return found
 
 
 def _cpu_name() -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from segformer_ros.camera import CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.engines.precision import quantized_path, require_quantized
+from segformer_ros.evaluation.environment import versions
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.predictions import Predictions
 from segformer_ros.evaluation.truth import truth_table
@@ -172,28 +174,35 @@ class EvaluationJob:
         """What is wanted of the engine."""
         return Wanted(confidence=True, upsampling=self.upsampling)
 
-    def fingerprint(self) -> str:
-        """Hash of the settings, of what the models' files say, and of all files' sizes and times.
+    def fingerprint(self, sources: Sequence[Source]) -> str:
+        """Hash of all that the numbers depend on, as far as it can be had quickly.
 
-        It is the key of what is kept of an interrupted run. Recordings are too long to be read
-        twice for a hash of their content.
+        Those are the settings, what the models' files say, versions, and the sizes and times of
+        all files. It is the key of what is kept of an interrupted run. Recordings are too long to
+        be read twice for a hash of their content.
+
+        sources: the job's recordings, as `open_sources` gives them.
         """
-        digest = hashlib.sha256(repr(asdict(self)).encode())
+        digest = hashlib.sha256(repr((self._settings(), versions())).encode())
         for choice in self.choices:
             digest.update(repr(choice.spec()).encode())
-        for path in self._files():
+        for path in self._files(sources):
             status = path.stat()
-            digest.update(f'{path}:{status.st_size}:{status.st_mtime_ns}\n'.encode())
+            digest.update(os.fsencode(path))  # a name need not be UTF-8
+            digest.update(f':{status.st_size}:{status.st_mtime_ns}\n'.encode())
         return digest.hexdigest()[:16]
 
-    def _files(self) -> List[Path]:
-        places = [Path(path) for path in self.inputs]
-        places += [Path(self.sources.labels)] if self.sources.labels else []
-        for choice in self.choices:
-            places += choice.files()
-        files: List[Path] = []
-        for place in places:
-            files += sorted(place.rglob('*')) if place.is_dir() else [place]
+    def _settings(self) -> Dict[str, Any]:
+        """All fields but the threads, which follow from the number of workers."""
+        settings = asdict(self)
+        for choice in (settings['model'], settings['reference']):
+            if choice:
+                del choice['options']['threads']
+        return settings
+
+    def _files(self, sources: Sequence[Source]) -> List[Path]:
+        files = [path for source in sources for path in source.files]
+        files += [path for choice in self.choices for path in choice.files()]
         return [path for path in files if path.is_file()]
 
 

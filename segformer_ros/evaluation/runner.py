@@ -63,7 +63,7 @@ class Run:
         self.names = job.input_names(self.sources)
         self._shards = plan_shards(self.sources, job.shard_frames)
         self._scorer = job.scorer()
-        self._partials = Partials(output_folder(out), job.fingerprint())
+        self._partials = Partials(output_folder(out), job.fingerprint(self.sources))
         self._masks = job.mask_folder()
         self._missing = self._unfinished()
 

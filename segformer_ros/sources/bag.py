@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, List, Optional
 
 from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.drivable.camera_info import calibration_from_camera_info, check_image_size
@@ -59,6 +59,12 @@ class BagSource(Source):
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def files(self) -> List[Path]:
+        """Storage files and metadata, and the label images."""
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        return files + (self._label_folder.files if self._label_folder else [])
 
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
         """Messages `start` to `stop`, with their recorded stamps and frame ids."""

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -125,6 +125,11 @@ class Source(ABC):
     @abstractmethod
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
         """Entries `start` to `stop` (to the end for None), in order."""
+
+    @property
+    def files(self) -> List[Path]:
+        """Files that decide what `frames` gives, images and labels; none for what is generated."""
+        return []
 
     def __iter__(self) -> Iterator[SourceFrame]:
         return self.frames()

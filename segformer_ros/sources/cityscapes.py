@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from segformer_ros.sources.labels import (
 
 _IMAGES = 'leftImg8bit'
 _TRUTH = 'gtFine'
+_TRAIN_IDS, _LABEL_IDS, _INSTANCES = '_labelTrainIds.png', '_labelIds.png', '_instanceIds.png'
+_TRUTH_ENDS = (_TRAIN_IDS, _LABEL_IDS, _INSTANCES)
 _FIRST_INSTANCE = 1000
 """gtFine_instanceIds holds label id * 1000 + number for a single object, else the label id."""
 
@@ -61,6 +63,12 @@ class CityscapesSource(Source):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def files(self) -> List[Path]:
+        """The images, and the truth that lies beside them."""
+        truth = (Path(f'{item.truth}{end}') for item in self._items for end in _TRUTH_ENDS)
+        return [item.image for item in self._items] + [path for path in truth if path.exists()]
+
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
         """Images `start` to `stop`, in the order split, city, sequence, frame."""
         for index in self.span(start, stop):
@@ -86,7 +94,7 @@ class CityscapesSource(Source):
         return values if has_train_ids else self._train_ids[values]
 
     def _truth(self, item: _Item, size: Tuple[int, int]) -> Truth:
-        path = Path(f'{item.truth}_instanceIds.png')
+        path = Path(f'{item.truth}{_INSTANCES}')
         if not path.exists():
             return NO_TRUTH
         values = read_label_image(path)
@@ -118,7 +126,7 @@ def _find(folder: Path, images: Path) -> Iterator[_Item]:
 
 def _label_file(item: _Item) -> Tuple[Path, bool]:
     """The label file to take for an image, and whether it holds train ids already."""
-    train_ids = Path(f'{item.truth}_labelTrainIds.png')
+    train_ids = Path(f'{item.truth}{_TRAIN_IDS}')
     if train_ids.exists():
         return train_ids, True
-    return Path(f'{item.truth}_labelIds.png'), False
+    return Path(f'{item.truth}{_LABEL_IDS}'), False

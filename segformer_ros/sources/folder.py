@@ -41,6 +41,11 @@ class FolderSource(Source):
     def __len__(self) -> int:
         return len(self._files)
 
+    @property
+    def files(self) -> List[Path]:
+        """The images, and the label images."""
+        return self._files + (self._labels.files if self._labels else [])
+
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
         """Images `start` to `stop`, at an even rate."""
         for index in self.span(start, stop):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Dict, List, Tuple
 
 import cv2
 import numpy as np
@@ -31,6 +31,11 @@ class LabelFolder:
 
     def __contains__(self, key: str) -> bool:
         return key in self._files
+
+    @property
+    def files(self) -> List[Path]:
+        """All label images."""
+        return list(self._files.values())
 
     def read(self, key: str, size: Tuple[int, int]) -> np.ndarray:
         """Labels of the frame `key` of (height, width) `size`; raises LabelError."""

@@ -40,6 +40,11 @@ class VideoSource(Source):
     def __len__(self) -> int:
         return len(self._times)
 
+    @property
+    def files(self) -> List[Path]:
+        """The video, and the label images."""
+        return [self.path, *(self._labels.files if self._labels else [])]
+
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
         """Frames `start` to `stop`; what the decoder cannot give comes as an error."""
         import av
