@@ -65,10 +65,12 @@ def write_folder(folder: Path, count: int) -> Path:
     return folder
 
 
-def write_video(path: Path, count: int, fps: int = 10, **options: str) -> Path:
-    """Write an H.264 video with a key frame each fifth frame; `options` are the encoder's."""
+def write_video(
+    path: Path, count: int, fps: int = 10, codec: str = 'libx264', **options: str
+) -> Path:
+    """Write a video with a key frame each fifth frame; `options` are the encoder's."""
     with av.open(str(path), 'w') as container:
-        stream: Any = container.add_stream('libx264', rate=fps)
+        stream: Any = container.add_stream(codec, rate=fps)
         stream.height, stream.width = SIZE
         stream.pix_fmt = 'yuv420p'
         stream.time_base = Fraction(1, fps)

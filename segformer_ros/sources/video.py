@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from pathlib import Path
-from typing import Any, Iterator, List, Optional
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -21,6 +21,14 @@ from segformer_ros.sources.base import (
 from segformer_ros.sources.labels import LabelError, LabelFolder
 
 
+class _Decoded(NamedTuple):
+    """A picture and its frame's index, or a fault of the decoder."""
+
+    place: int
+    picture: Any
+    fault: str
+
+
 class VideoSource(Source):
     """Frames of a video file's first video stream, stamped with their time in the video.
 
@@ -35,7 +43,7 @@ class VideoSource(Source):
         self.path = path
         self._labels = LabelFolder(options.labels) if options.labels else None
         self.labelled = self._labels is not None
-        self._times = _presentation_times(path)
+        self._times, self._keys = _presentation_times(path)
 
     def __len__(self) -> int:
         return len(self._times)
@@ -54,26 +62,58 @@ class VideoSource(Source):
             return
         following, reason = span.start, 'missing'
         with av.open(str(self.path)) as container:
-            stream = container.streams.video[0]
-            container.seek(self._times[span.start], stream=stream)
-            for packet in container.demux(stream):
-                try:
-                    pictures = packet.decode()
-                except av.error.FFmpegError as error:
-                    reason = str(error)
+            for index, picture, fault in self._decoded_from(span.start, container):
+                reason = fault or reason
+                if picture is None or index < following:
                     continue
-                for picture in pictures:
-                    index = bisect_left(self._times, picture.pts or 0)
-                    if index < following:
-                        continue
-                    for gap in range(following, min(index, span.stop)):
-                        yield self._broken(gap, reason)
-                    if index >= span.stop:
-                        return
-                    yield self._entry(index, picture, float(stream.time_base))
-                    following = index + 1
+                for gap in range(following, min(index, span.stop)):
+                    yield self._broken(gap, reason)
+                if index >= span.stop:
+                    return
+                yield self._entry(index, picture, float(container.streams.video[0].time_base))
+                following = index + 1
         for gap in range(following, span.stop):
             yield self._broken(gap, reason)
+
+    def _decoded_from(self, start: int, container: Any) -> Iterator[_Decoded]:
+        """What comes out of the decoder from a key frame on that gives frame `start` too.
+
+        After a seek, pictures that are shown before the key frame but refer to what stands before
+        it (HEVC's open GOP) do not come; then the decoding begins at an earlier key frame.
+        """
+        seeks = self._seek_times(start)
+        for place, time in enumerate(seeks):
+            container.seek(time, stream=container.streams.video[0])
+            decoded = self._decode(container)
+            first: List[_Decoded] = []
+            for item in decoded:
+                first.append(item)
+                if item.picture is not None:
+                    break
+            reached = bool(first) and first[-1].picture is not None and first[-1].place <= start
+            if reached or place == len(seeks) - 1:
+                yield from first
+                yield from decoded
+                return
+
+    def _seek_times(self, start: int) -> List[int]:
+        """Times to seek for frame `start`: its own, those of key frames ever further before it."""
+        before = bisect_left(self._keys, self._times[start])
+        steps = [2**power for power in range(before.bit_length()) if 2**power <= before]
+        return [self._times[start], *(self._keys[before - step] for step in steps), self._times[0]]
+
+    def _decode(self, container: Any) -> Iterator[_Decoded]:
+        """Pictures from where the container stands on, and the faults between them."""
+        import av
+
+        for packet in container.demux(container.streams.video[0]):
+            try:
+                pictures = packet.decode()
+            except av.error.FFmpegError as error:
+                yield _Decoded(-1, None, str(error))
+                continue
+            for picture in pictures:
+                yield _Decoded(bisect_left(self._times, picture.pts or 0), picture, '')
 
     def _broken(self, index: int, reason: str) -> SourceFrame:
         message = f'frame {index} of {self.path.name} cannot be decoded: {reason}'
@@ -95,8 +135,11 @@ class VideoSource(Source):
         return SourceFrame(index, key, frame, labels=labels)
 
 
-def _presentation_times(path: Path) -> List[int]:
-    """Times of all frames in the stream's units, in the order of showing; raises SourceError."""
+def _presentation_times(path: Path) -> Tuple[List[int], List[int]]:
+    """Times of all frames and of the key frames, in the stream's units and the order of showing.
+
+    Raises SourceError.
+    """
     import av
 
     try:
@@ -104,7 +147,8 @@ def _presentation_times(path: Path) -> List[int]:
             if not container.streams.video:
                 raise SourceError(f'{path} has no video stream')
             stream = container.streams.video[0]
-            times = {packet.pts for packet in container.demux(stream) if packet.pts is not None}
+            packets = (packet for packet in container.demux(stream) if packet.pts is not None)
+            times = {packet.pts: packet.is_keyframe for packet in packets}
     except av.error.FFmpegError as error:
         raise SourceError(
             f'{path} is neither a bag (.mcap, .db3) nor a video that FFmpeg reads: '
@@ -112,7 +156,7 @@ def _presentation_times(path: Path) -> List[int]:
         ) from error
     if not times:
         raise SourceError(f'video {path} has no frame with a time')
-    return sorted(times)
+    return sorted(times), sorted(time for time, is_key in times.items() if is_key)
 
 
 def _pixels(picture: Any) -> np.ndarray:

@@ -37,6 +37,17 @@ def test_any_part_can_be_read_alone(tmp_path: Path, start: int, stop: int | None
     assert found == list(range(start, COUNT if stop is None else stop))
 
 
+def test_pictures_before_a_key_frame_of_an_open_gop_are_read_alone_too(tmp_path: Path) -> None:
+    """HEVC's leading pictures need what stands before their key frame."""
+    params = 'log-level=none:keyint=7:min-keyint=7:scenecut=0:open-gop=1:bframes=3'
+    file = rec.write_video(tmp_path / 'drive.mp4', COUNT, 10, 'libx265', **{'x265-params': params})
+    source = open_source(file)
+    for start in range(COUNT):
+        entry = next(source.frames(start, start + 1))
+        assert entry.frame is not None, f'{start}: {entry.error}'
+        assert rec.index_of(entry.frame.pixels) == start
+
+
 def test_labels_are_found_by_the_frames_number(tmp_path: Path) -> None:
     rec.write_png(tmp_path / 'labels' / '000001.png', rec.labels(1))
     options = SourceOptions(labels=tmp_path / 'labels')
