@@ -7,7 +7,7 @@ from typing import Callable, Dict, Tuple, Union
 from urllib.parse import unquote
 
 from segformer_ros.sources.bag import BagSource
-from segformer_ros.sources.bag_reader import BAG_SUFFIXES, storage_files
+from segformer_ros.sources.bag_files import BAG_SUFFIXES, storage_files
 from segformer_ros.sources.base import (
     NO_TRUTH,
     Source,

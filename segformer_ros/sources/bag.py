@@ -75,7 +75,7 @@ class BagSource(Source):
             for index, entry in bag.entries(self.topic, span.start, self._times):
                 if index >= span.stop:
                     return
-                if index == len(self._times) and not isinstance(entry, Lost):
+                if index == len(self._times) and entry.time is not None:
                     self._times.append(entry.time)
                 if index >= span.start:
                     yield self._entry(index, entry, labels)

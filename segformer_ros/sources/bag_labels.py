@@ -11,7 +11,7 @@ import numpy as np
 
 from segformer_ros.cdr import HEADER_BYTES, header_stamp
 from segformer_ros.frame import Frame, Stamp
-from segformer_ros.sources.bag_reader import BagReader, RawMessage
+from segformer_ros.sources.bag_reader import BagReader, Lost, RawMessage
 from segformer_ros.sources.labels import LabelError, check_labels
 
 _COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
@@ -40,16 +40,18 @@ class BagLabels:
         self._tolerance = round(tolerance * 1e9)
         self._deserialize = deserialize
         self._places: List[_Place] = []
+        self._lost: List[str] = []
         self._cursor: Iterator[RawMessage] = iter(())
         self._next_order = -1
 
     def __enter__(self) -> BagLabels:
         self._reader.__enter__()
-        self._places = sorted(
-            _Place(_stamp(entry), order, entry.time)
-            for order, entry in self._reader.entries(self._topic)
-            if isinstance(entry, RawMessage) and len(entry.data) >= HEADER_BYTES
-        )
+        for order, entry in self._reader.entries(self._topic):
+            if isinstance(entry, Lost):
+                self._lost.append(entry.reason)
+            elif len(entry.data) >= HEADER_BYTES:
+                self._places.append(_Place(_stamp(entry), order, entry.time))
+        self._places.sort()
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -61,11 +63,18 @@ class BagLabels:
         if place is None:
             raise LabelError(
                 f'{self._topic} has no labels stamped {stamp.sec}.{stamp.nanosec:09d}'
+                + self._loss()
             )
         message = self._deserialize(
             self._fetch(place).data, self._reader.topics[self._topic].msgtype
         )
         return check_labels(_label_values(message), size, f'of {self._topic}')
+
+    def _loss(self) -> str:
+        """What is lost of the topic, for messages; '' for nothing."""
+        if not self._lost:
+            return ''
+        return f' ({len(self._lost)} of its messages cannot be read; {self._lost[0]})'
 
     def _find(self, stamp: int) -> Optional[_Place]:
         """The label nearest to a stamp (ns), if it is within the tolerance."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -18,15 +19,19 @@ from typing import (
     Union,
 )
 
+from segformer_ros.sources.bag_files import (
+    METADATA,
+    PACKED,
+    decompress,
+    read_layout,
+    unpack,
+)
 from segformer_ros.sources.base import SourceError
-from segformer_ros.sources.folder import natural_key
 from segformer_ros.sources.salvage import CutFile, whole_length
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
     from rosbags.rosbag2 import Reader
-
-BAG_SUFFIXES = ('.mcap', '.db3')
 
 
 class Topic(NamedTuple):
@@ -44,12 +49,20 @@ class RawMessage(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A message that the bag counts but that cannot be read, and why."""
+    """A message that the bag counts but that cannot be read, and why; its time, if known."""
 
     reason: str
+    time: Optional[int] = None
 
 
 Entry = Union[RawMessage, Lost]
+
+
+class _Part(NamedTuple):
+    """One storage file: rosbags' reader of it, and whether each message is compressed."""
+
+    storage: Any
+    by_message: bool
 
 
 class _LostChunk(NamedTuple):
@@ -68,12 +81,12 @@ class BagReader:
         self.path = path
         self.notes: Tuple[str, ...] = ()
         self._readers: List[Reader] = []
+        self._parts: List[_Part] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> BagReader:
         try:
-            for file in self._parts():
-                self._readers.append(self._open(file))
+            self._open_all()
         except BaseException:
             self._stack.close()
             raise
@@ -81,6 +94,7 @@ class BagReader:
 
     def __exit__(self, *error: object) -> None:
         self._readers.clear()
+        self._parts.clear()
         self._stack.close()
 
     @property
@@ -100,27 +114,19 @@ class BagReader:
         return next((str(c.msgdef.data) for _, c in self._connections(topic) if c.msgdef.data), '')
 
     def messages(self, topic: str, start: Optional[int] = None) -> Iterator[RawMessage]:
-        """Messages of a topic from a time of recording (ns) on, in the order of the bag.
+        """Readable messages of a topic from a time of recording (ns) on, in the order of the bag.
 
-        Raises SourceError at damage.
+        Raises SourceError at damage that hides what follows.
         """
-        try:
-            for reader in self._readers:
-                chosen = [c for owner, c in self._connections(topic) if owner is reader]
-                if chosen:
-                    for _, time, data in reader.messages(chosen, start=start):
-                        yield RawMessage(time, data)
-        except GeneratorExit:
-            raise
-        except Exception as error:  # each storage and compression raises its own kinds
-            raise SourceError(f'{self.path} is damaged: {error}') from error
+        return (entry for entry in self._read(topic, start) if isinstance(entry, RawMessage))
 
     def entries(
         self, topic: str, start: int = 0, known: Sequence[int] = ()
     ) -> Iterator[Tuple[int, Entry]]:
         """Places and entries of a topic, as many as the bag counts; unreadable ones are Lost.
 
-        A damaged chunk of an mcap costs its own messages only. start: entries before it are not
+        A damaged chunk of an mcap, or a message that was compressed by itself, costs its own
+        messages only. start: entries before it are not
         wanted. known: times of the first entries, by which they are jumped over; without it they
         are given too.
         """
@@ -130,8 +136,8 @@ class BagReader:
             since = known[min(start, len(known) - 1)]
             done = bisect_left(known, since)
         try:
-            for message in self.messages(topic, since):
-                yield done, message
+            for entry in self._read(topic, since):
+                yield done, entry
                 done += 1
         except SourceError as error:
             reason = str(error)
@@ -150,44 +156,63 @@ class BagReader:
     @property
     def _in_order(self) -> bool:
         """Whether times never go back: in one file they do not, from file to file they may."""
-        return [len(getattr(r.storage, 'storages', [r.storage])) for r in self._readers] == [1]
+        return len(self._parts) == 1
+
+    def _read(self, topic: str, start: Optional[int] = None) -> Iterator[Entry]:
+        """Entries as the storages give them, up to damage that hides what follows."""
+        try:
+            for part in self._parts:
+                chosen = [c for c in part.storage.connections if c.topic == topic]
+                if chosen:
+                    for _, time, data in part.storage.messages(chosen, start=start):
+                        yield self._entry(part, time, data)
+        except Exception as error:  # each storage and compression raises its own kinds
+            raise SourceError(f'{self.path} is damaged: {error}') from error
+
+    def _entry(self, part: _Part, time: int, data: bytes) -> Entry:
+        if not part.by_message:
+            return RawMessage(time, data)
+        try:
+            return RawMessage(time, decompress(data))
+        except Exception as error:  # as above
+            where = f'the message recorded at {time} ns'
+            return Lost(f'{self.path} is damaged: {where}: {error}', time)
 
     def _around(self, lost_chunks: List[_LostChunk], topic: str) -> Iterator[Entry]:
         """The readable messages, with the lost ones where they were."""
         pending = sorted(lost_chunks)
-        messages = self.messages(topic)
+        entries = self._read(topic)
         while True:
             try:
-                message = next(messages, None)
+                entry = next(entries, None)
             except SourceError:
-                message = None
-            while pending and (message is None or pending[0].time <= message.time):
+                entry = None
+            while pending and (entry is None or pending[0].time <= (entry.time or 0)):
                 chunk = pending.pop(0)
                 for _ in range(chunk.messages):
                     yield Lost(chunk.reason)
-            if message is None:
+            if entry is None:
                 return
-            yield message
+            yield entry
 
     def _drop_damaged_chunks(self, topic: str) -> List[_LostChunk]:
         """Take the unreadable chunks out of the mcap readers' lists; what they held of a topic."""
         lost = []
-        for reader in self._readers:
-            for storage in getattr(reader.storage, 'storages', [reader.storage]):
-                connections = [c for c in storage.connections if c.topic == topic]
-                chunks = getattr(storage, 'chunks', [])
-                for chunk in list(chunks):
-                    chunks_before = chunks[:]
-                    chunks[:] = [chunk]
-                    try:
-                        for _ in storage.messages(connections):
-                            pass
-                        chunks[:] = chunks_before
-                    except Exception as error:  # as above
-                        chunks[:] = [c for c in chunks_before if c is not chunk]
-                        count = sum(chunk.channel_count.get(c.id, 0) for c in connections)
-                        reason = f'{self.path}: damaged chunk ({error})'
-                        lost.append(_LostChunk(chunk.message_start_time, count, reason))
+        for storage, _ in self._parts:
+            connections = [c for c in storage.connections if c.topic == topic]
+            chunks = getattr(storage, 'chunks', [])
+            for chunk in list(chunks):
+                chunks_before = chunks[:]
+                chunks[:] = [chunk]
+                try:
+                    for _ in storage.messages(connections):
+                        pass
+                    chunks[:] = chunks_before
+                except Exception as error:  # as above
+                    chunks[:] = [c for c in chunks_before if c is not chunk]
+                    count = sum(chunk.channel_count.get(c.id, 0) for c in connections)
+                    reason = f'{self.path}: damaged chunk ({error})'
+                    lost.append(_LostChunk(chunk.message_start_time, count, reason))
         return lost
 
     def _connections(self, topic: str) -> Iterator[Tuple[Reader, Connection]]:
@@ -196,14 +221,47 @@ class BagReader:
                 if connection.topic == topic:
                     yield reader, connection
 
-    def _parts(self) -> List[Path]:
-        """What to open: the folder by its metadata, or the storage files one by one."""
-        if self.path.is_file() or (self.path / 'metadata.yaml').exists():
-            return [self.path]
-        self.notes += (f'{self.path} has no metadata.yaml: its files are read in name order',)
-        return storage_files(self.path)
+    def _open_all(self) -> None:
+        if self.path.is_file():
+            self._open(self.path)
+        elif (self.path / METADATA).exists():
+            try:
+                self._open(self.path)
+            except SourceError as error:
+                self._open_each(error)
+        else:
+            self._open_each(None)
 
-    def _open(self, path: Path) -> Reader:
+    def _open_each(self, fault: Optional[SourceError]) -> None:
+        """Open the storage files one by one, without those that are no good.
+
+        fault: why the folder cannot be opened by its metadata, None where it has none.
+        """
+        self.notes += (
+            f'{self.path} has no metadata.yaml: its files are read in name order'
+            if fault is None
+            else f'{self.path} is not as its metadata.yaml says: its files are read one by one',
+        )
+        layout = read_layout(self.path)
+        for file in layout.files:
+            try:
+                self._open_file(file, layout.by_message)
+            except (SourceError, OSError) as error:
+                reason = str(error) if file.exists() else 'it is missing'
+                self.notes += (f'{file.name} is left out: {reason}',)
+                fault = fault or SourceError(str(error))
+        if not self._readers:
+            raise fault or SourceError(f'bag {self.path} has no storage file')
+
+    def _open_file(self, file: Path, by_message: bool) -> None:
+        if file.suffix != PACKED:
+            self._open(file, by_message)
+            return
+        folder = self._stack.enter_context(TemporaryDirectory())
+        self._open(unpack(file, Path(folder)), by_message, file)
+
+    def _open(self, path: Path, by_message: bool = False, name: Optional[Path] = None) -> None:
+        """Open a folder by its metadata or one storage file, by which `name` it is known."""
         from rosbags.rosbag2 import Reader
 
         location: Any = path
@@ -212,18 +270,16 @@ class BagReader:
             if length is not None:
                 location = CutFile(path, length)
                 self.notes += (
-                    f'{path} was cut off; its first {length} bytes are whole and are read',
+                    f'{name or path} was cut off; its first {length} bytes are whole and are read',
                 )
         try:
-            return self._stack.enter_context(Reader(location))
+            reader = self._stack.enter_context(Reader(location))
         except Exception as error:  # each storage raises its own kinds
             words = str(error).rstrip('.')
             raise SourceError(
-                f'cannot read bag {path}: {words}; `ros2 bag reindex` may mend a folder'
+                f'cannot read bag {name or path}: {words}; `ros2 bag reindex` may mend a folder'
             ) from error
-
-
-def storage_files(folder: Path) -> List[Path]:
-    """Storage files that lie in a folder, in the order in which they were recorded."""
-    files = (path for path in folder.iterdir() if path.suffix in BAG_SUFFIXES)
-    return sorted(files, key=natural_key)
+        self._readers.append(reader)
+        by_message = by_message or getattr(reader, 'compression_mode', None) == 'message'
+        for storage in getattr(reader.storage, 'storages', [reader.storage]):
+            self._parts.append(_Part(storage, by_message))

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import recordings as rec
+import yaml
 
-from segformer_ros.sources import SourceError, open_source
+from segformer_ros.sources import SourceError, SourceOptions, open_source
 
 # Noise does not compress, so that several chunks of 1 MiB come about.
 SIZE = (200, 300)
@@ -18,11 +19,12 @@ COUNT = 30
 
 def write_noise(path: Path, compression: str = 'none', start: int = 0) -> Path:
     """A bag of noise whose first pixel is the frame's index."""
-    noise = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
+    random = np.random.default_rng(0)
     with rec.open_bag(path, compression=compression) as writer:
         bag = rec.BagRecorder(writer)
         camera = bag.topic('/cam/image', rec.IMAGE)
         for index in range(start, start + COUNT):
+            noise = random.integers(0, 255, (*SIZE, 3), np.uint8)
             noise[0, 0] = index
             bag.write(camera, rec.image(noise, 'bgr8', rec.stamp_ns(index)), rec.stamp_ns(index))
     return path
@@ -83,14 +85,79 @@ def test_a_damaged_chunk_costs_its_own_messages_only(tmp_path: Path, name: str) 
     assert 'damaged chunk' in errors[0]
 
 
-def test_damage_in_one_message_of_a_bag_compressed_by_message_is_said(tmp_path: Path) -> None:
-    bag = write_noise(tmp_path / 'drive', 'message')
-    break_compression(bag / 'drive.mcap')
+def break_message(file: Path, number: int) -> None:
+    """Spoil the zstd frame of one message, in the order of the file."""
+    data = bytearray(file.read_bytes())
+    start = -1
+    for _ in range(number + 1):
+        start = data.index(b'\x28\xb5\x2f\xfd', start + 1)
+    data[start : start + 4] = bytes(4)
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(('storage', 'suffix'), [('mcap', 'mcap'), ('sqlite3', 'db3')])
+def test_damage_in_one_message_of_a_bag_compressed_by_message_costs_that_one(
+    tmp_path: Path, storage: str, suffix: str
+) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 9, storage, 'message')
+    # Camera info comes first, then image and labels by turns.
+    break_message(bag / f'drive.{suffix}', 1 + 2 * 4)
+    entries = list(open_source(bag))
+    assert [entry.index for entry in entries] == list(range(9))
+    assert [entry.index for entry in entries if entry.frame is None] == [4]
+    assert 'is damaged: the message recorded at' in (entries[4].error or '')
     source = open_source(bag)
-    entries = list(source)
-    assert len(entries) == len(source) == COUNT
-    assert any('is damaged' in (entry.error or '') for entry in entries)
-    assert [entry.index for entry in entries] == list(range(COUNT))
+    list(source)
+    found = [rec.index_of(entry.frame.pixels) for entry in source.frames(5) if entry.frame]
+    assert found == [5, 6, 7, 8]
+
+
+def test_a_damaged_label_costs_that_one(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 9, 'sqlite3', 'message')
+    break_message(bag / 'drive.db3', 2 + 2 * 4)
+    entries = list(open_source(bag, SourceOptions(label_topic='/front/labels')))
+    lost = [entry for entry in entries if entry.labels is None]
+    assert len(lost) == 1
+    assert '1 of its messages cannot be read' in (lost[0].error or '')
+
+
+def split_bag(folder: Path, compression: str = 'none') -> Path:
+    """A bag of three files of COUNT frames each, with its metadata."""
+    folder.mkdir()
+    names = []
+    for place in range(3):
+        bag = write_noise(folder.parent / f'part_{place}', compression, place * COUNT)
+        metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())
+        facts = metadata['rosbag2_bagfile_information']
+        names += facts['relative_file_paths']
+        shutil.copy(bag / names[-1], folder)
+    facts['relative_file_paths'] = names
+    facts['topics_with_message_count'][0]['message_count'] *= 3
+    (folder / 'metadata.yaml').write_text(yaml.safe_dump(metadata))
+    return folder
+
+
+@pytest.mark.parametrize('compression', ['none', 'file', 'message'])
+def test_a_cut_file_of_a_split_bag_costs_its_end(tmp_path: Path, compression: str) -> None:
+    bag = split_bag(tmp_path / 'drive', compression)
+    file = next(bag.glob('part_1.*'))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    source = open_source(bag)
+    assert 'is not as its metadata.yaml says' in source.notes[0]
+    assert f'{file} was cut off' in source.notes[1]
+    found = first_pixels(bag)
+    assert found[:COUNT] == list(range(COUNT))
+    assert found[-COUNT:] == list(range(2 * COUNT, 3 * COUNT))
+    middle = found[COUNT:-COUNT]
+    assert len(middle) in range(COUNT // 3, COUNT)
+    assert middle == list(range(COUNT, COUNT + len(middle)))
+
+
+def test_a_missing_file_of_a_split_bag_is_named(tmp_path: Path) -> None:
+    bag = split_bag(tmp_path / 'drive')
+    (bag / 'part_1.mcap').unlink()
+    assert 'part_1.mcap is left out: it is missing' in open_source(bag).notes[1]
+    assert first_pixels(bag) == [*range(COUNT), *range(2 * COUNT, 3 * COUNT)]
 
 
 @pytest.mark.parametrize(
