@@ -19,6 +19,7 @@ from segformer_ros.sources.base import (
 from segformer_ros.sources.folder import read_image
 from segformer_ros.sources.labels import (
     LabelError,
+    LabelFolder,
     check_labels,
     read_label_image,
     train_id_table,
@@ -28,6 +29,8 @@ _IMAGES = 'leftImg8bit'
 _TRUTH = 'gtFine'
 _TRAIN_IDS, _LABEL_IDS, _INSTANCES = '_labelTrainIds.png', '_labelIds.png', '_instanceIds.png'
 _TRUTH_ENDS = (_TRAIN_IDS, _LABEL_IDS, _INSTANCES)
+_LAST_LABEL_ID = 33
+"""Of cityscapesscripts; 255 stands for -1, the licence plate."""
 _FIRST_INSTANCE = 1000
 """gtFine_instanceIds holds label id * 1000 + number for a single object, else the label id."""
 
@@ -43,7 +46,8 @@ class CityscapesSource(Source):
     """Images of a Cityscapes folder: its root, leftImg8bit, one split of it, or one city.
 
     Labels come from labelTrainIds files, or else from labelIds, turned into train ids; instance
-    numbers from instanceIds where those lie beside them.
+    numbers from instanceIds where those lie beside them. A label folder that is given replaces
+    both.
     """
 
     class_map = 'cityscapes'
@@ -57,17 +61,22 @@ class CityscapesSource(Source):
         if not self._items:
             raise SourceError(f'{folder} holds no *_{_IMAGES}.png')
         self._fps = options.fps
-        self._train_ids = train_id_table(load_class_map('cityscapes'))
-        self.labelled = any(_label_file(item)[0].exists() for item in self._items)
+        self._train_ids = _train_ids()
+        self._label_folder = LabelFolder(options.labels) if options.labels else None
+        beside = any(_label_file(item)[0].exists() for item in self._items)
+        self.labelled = beside or self._label_folder is not None
 
     def __len__(self) -> int:
         return len(self._items)
 
     @property
     def files(self) -> List[Path]:
-        """The images, and the truth that lies beside them."""
+        """The images, and their truth."""
+        images = [item.image for item in self._items]
+        if self._label_folder is not None:
+            return images + self._label_folder.files
         truth = (Path(f'{item.truth}{end}') for item in self._items for end in _TRUTH_ENDS)
-        return [item.image for item in self._items] + [path for path in truth if path.exists()]
+        return images + [path for path in truth if path.exists()]
 
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
         """Images `start` to `stop`, in the order split, city, sequence, frame."""
@@ -89,18 +98,30 @@ class CityscapesSource(Source):
         return SourceFrame(index, item.key, frame, labels=labels, truth=truth)
 
     def _labels(self, item: _Item, size: Tuple[int, int]) -> np.ndarray:
+        if self._label_folder is not None:
+            return self._label_folder.read(item.key, size)
         path, has_train_ids = _label_file(item)
         values = check_labels(read_label_image(path), size, str(path))
         return values if has_train_ids else self._train_ids[values]
 
     def _truth(self, item: _Item, size: Tuple[int, int]) -> Truth:
         path = Path(f'{item.truth}{_INSTANCES}')
-        if not path.exists():
+        if self._label_folder is not None or not path.exists():
             return NO_TRUTH
         values = read_label_image(path)
         if values.shape != size:
             raise LabelError(f'{path} has the shape {values.shape}, its frame {size}')
         return Truth(instances=np.where(values >= _FIRST_INSTANCE, values, 0).astype(np.uint16))
+
+
+def _train_ids() -> np.ndarray:
+    """Table (256,) uint8 from label ids to train ids.
+
+    What is no label id stays as it is, so that it is told of and not taken for void.
+    """
+    table = train_id_table(load_class_map('cityscapes'))
+    table[_LAST_LABEL_ID + 1 :] = np.arange(_LAST_LABEL_ID + 1, 256)
+    return table
 
 
 def is_cityscapes(folder: Path) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.sources import open_source
+from segformer_ros.sources import SourceError, SourceOptions, open_source
 
 ROAD, CAR, UNLABELLED = 7, 26, 0
 """Label ids of Cityscapes; road is train id 0, car 13."""
@@ -64,3 +65,31 @@ def test_a_missing_label_file_leaves_the_frame(root: Path) -> None:
     bonn = list(open_source(root))[1]
     assert bonn.frame is not None
     assert 'bonn_000000_000019_gtFine_labelIds.png' in (bonn.error or '')
+
+
+def test_values_that_are_no_label_ids_stay_to_be_told_of(root: Path) -> None:
+    ids = np.full(rec.SIZE, 77, np.uint8)
+    ids[0], ids[1] = 255, 33
+    rec.write_png(root / 'gtFine/val/aachen/aachen_000000_000019_gtFine_labelIds.png', ids)
+    labels = next(iter(open_source(root))).labels
+    assert labels is not None
+    assert labels[:3, 0].tolist() == [255, 18, 77]
+
+
+def test_a_label_folder_replaces_the_truth_beside_the_images(root: Path, tmp_path: Path) -> None:
+    rec.write_png(tmp_path / 'other/aachen_000000_000019.png', rec.labels(7))
+    aachen, bonn = open_source(root, SourceOptions(labels=tmp_path / 'other'))
+    rec.assert_labels(aachen.labels, 7)
+    assert aachen.truth.instances is None
+    assert 'no label image bonn_000000_000019.png' in (bonn.error or '')
+    with pytest.raises(SourceError, match='no label folder'):
+        open_source(root, SourceOptions(labels=tmp_path / 'none'))
+
+
+def test_without_truth_there_are_the_images(root: Path, tmp_path: Path) -> None:
+    shutil.rmtree(root / 'gtFine')
+    source = open_source(root)
+    assert not source.labelled
+    assert [entry.error for entry in source] == [None, None]
+    rec.write_png(tmp_path / 'other/bonn_000000_000019.png', rec.labels(7))
+    assert open_source(root, SourceOptions(labels=tmp_path / 'other')).labelled
