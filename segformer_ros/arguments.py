@@ -23,7 +23,7 @@ from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.sources import SourceOptions
 
 MAX_THREADS = 1024
-LOCATION_HELP = 'bag, video, folder of images, Cityscapes folder, or street:[SEED][:FRAMES]'
+LOCATION_HELP = 'bag, video, image, folder of images, Cityscapes folder, or street:[SEED][:FRAMES]'
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

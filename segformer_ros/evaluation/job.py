@@ -23,7 +23,7 @@ from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.files import ONNX_SUFFIX, model_files, model_hash
-from segformer_ros.sources import Source, SourceOptions, open_source
+from segformer_ros.sources import Source, SourceOptions, local_path, open_source
 from segformer_ros.sources.cityscapes import is_cityscapes
 
 ANY_SOURCE = SourceOptions()
@@ -132,7 +132,7 @@ class EvaluationJob:
         class_map = self.model.spec().class_map
         # A class map without drivable groups (indoor scenes) has no drivable area to score.
         drivable = self.drivable or next(iter(class_map.drivable), '')
-        cityscapes = all(is_cityscapes(Path(path)) for path in self.inputs)
+        cityscapes = all(is_cityscapes(local_path(path)) for path in self.inputs)
         sizes = CITYSCAPES_SIZES if cityscapes else None
         return Scorer(ScoredClasses(class_map, self.merged), drivable, sizes)
 

@@ -17,7 +17,7 @@ from segformer_ros.sources.base import (
     Truth,
 )
 from segformer_ros.sources.cityscapes import CityscapesSource, is_cityscapes
-from segformer_ros.sources.folder import FolderSource
+from segformer_ros.sources.folder import FolderSource, is_image
 from segformer_ros.sources.generated import PREFIX as STREET
 from segformer_ros.sources.generated import GeneratedSource
 from segformer_ros.sources.video import VideoSource
@@ -31,6 +31,7 @@ def _is_bag(path: Path) -> bool:
 
 _KINDS: Tuple[Tuple[Callable[[Path], bool], Callable[[Path, SourceOptions], Source]], ...] = (
     (_is_bag, BagSource),
+    (is_image, FolderSource),
     (is_cityscapes, CityscapesSource),
     (Path.is_dir, FolderSource),
     (Path.is_file, VideoSource),
@@ -45,18 +46,23 @@ _REFUSED: Dict[str, str] = {
 }
 
 
+def local_path(location: Union[str, Path]) -> Path:
+    """Path of a recording that is given as one or as `file://PATH`."""
+    if str(location).startswith(_FILE_URL):
+        return Path(unquote(str(location)[len(_FILE_URL) :]))
+    return Path(location)
+
+
 def open_source(location: Union[str, Path], options: SourceOptions = SourceOptions()) -> Source:
     """Open a recording by its path or name; raises SourceError.
 
-    A rosbag2 (a folder, .mcap or .db3), a Cityscapes folder, a folder of images, a video file, or
-    a generated drive (`street:`, `street:SEED`, `street:SEED:FRAMES`). A file may be given as
-    `file://PATH` too.
+    A rosbag2 (a folder, .mcap or .db3), a Cityscapes folder, a folder of images, one image, a
+    video file, or a generated drive (`street:`, `street:SEED`, `street:SEED:FRAMES`). A file may
+    be given as `file://PATH` too.
     """
     if str(location).startswith(STREET):
         return GeneratedSource(str(location), options)
-    if str(location).startswith(_FILE_URL):
-        location = unquote(str(location)[len(_FILE_URL) :])
-    path = Path(location)
+    path = local_path(location)
     if not path.exists():
         raise SourceError(f'no such recording: {path}; check the path')
     if path.suffix in _REFUSED:
@@ -72,5 +78,6 @@ __all__ = [
     'SourceFrame',
     'SourceOptions',
     'Truth',
+    'local_path',
     'open_source',
 ]

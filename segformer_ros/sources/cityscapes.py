@@ -126,7 +126,7 @@ def _train_ids() -> np.ndarray:
 
 def is_cityscapes(folder: Path) -> bool:
     """Whether a folder is a Cityscapes root or lies inside its images."""
-    return _images_folder(folder) is not None
+    return folder.is_dir() and _images_folder(folder) is not None
 
 
 def _images_folder(folder: Path) -> Optional[Path]:

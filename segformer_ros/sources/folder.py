@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
@@ -24,11 +25,15 @@ IMAGE_SUFFIXES = ('.jpeg', '.jpg', '.png')
 
 
 class FolderSource(Source):
-    """Images of one folder, in the natural order of their names (frame2 before frame10)."""
+    """Images of one folder, in the natural order of their names (frame2 before frame10).
+
+    Or one image alone.
+    """
 
     def __init__(self, folder: Path, options: SourceOptions = SourceOptions()) -> None:
-        self.name, self.path = folder.name, folder
-        self._files = find_images(folder)
+        self.name, self.path = folder.stem if folder.is_file() else folder.name, folder
+        self._files = [folder] if folder.is_file() else find_images(folder)
+        self._keys = unique_keys(self._files)
         if not self._files:
             raise SourceError(
                 f'folder {folder} holds no image ({", ".join(IMAGE_SUFFIXES)}) and no bag; '
@@ -52,17 +57,45 @@ class FolderSource(Source):
             yield self._entry(index)
 
     def _entry(self, index: int) -> SourceFrame:
-        file = self._files[index]
+        file, key = self._files[index], self._keys[index]
         frame = read_image(file, index, self._fps)
         if isinstance(frame, str):
-            return SourceFrame(index, file.stem, error=frame)
+            return SourceFrame(index, key, error=frame)
         if self._labels is None:
-            return SourceFrame(index, file.stem, frame)
+            return SourceFrame(index, key, frame)
         try:
             labels = self._labels.read(file.stem, (frame.height, frame.width))
         except LabelError as error:
-            return SourceFrame(index, file.stem, frame, str(error))
-        return SourceFrame(index, file.stem, frame, labels=labels)
+            return SourceFrame(index, key, frame, str(error))
+        return SourceFrame(index, key, frame, labels=labels)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a path is an image file, by its name."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def unique_keys(files: Sequence[Path]) -> List[str]:
+    """A key for each file: its stem, or where an earlier one has that, `STEM_SUFFIX`.
+
+    What is not UTF-8 in a name is replaced: keys are written into files.
+    """
+    taken: Set[str] = set()
+    stems = {_text(file.stem) for file in files}
+    keys = []
+    for index, file in enumerate(files):
+        key = _text(file.stem)
+        if key in taken:
+            key = f'{key}_{_text(file.suffix[1:])}'
+        if key in taken or (key in stems and key != _text(file.stem)):
+            key = f'{key}_{index:06d}'
+        taken.add(key)
+        keys.append(key)
+    return keys
+
+
+def _text(name: str) -> str:
+    return os.fsencode(name).decode('utf-8', 'replace')
 
 
 def find_images(folder: Path) -> List[Path]:
@@ -83,5 +116,5 @@ def read_image(file: Path, index: int, fps: float) -> Union[Frame, str]:
     try:
         pixels = decode(np.fromfile(file, np.uint8), file.suffix)
     except (FrameError, OSError) as error:
-        return f'{file.name}: {reason(error)}'
+        return f'{_text(file.name)}: {reason(error)}'
     return Frame.from_array(pixels, 'bgr8', made_up_stamp(index, fps), CAMERA_FRAME)

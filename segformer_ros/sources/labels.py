@@ -46,7 +46,9 @@ class LabelFolder:
 
 def read_label_image(path: Path) -> np.ndarray:
     """Values of a single-channel image file, (H, W) of its own type; raises LabelError."""
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    # cv2.imread would crash at a name that is not UTF-8.
+    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if values is None:
         raise LabelError(f'unreadable label image {path}')
     if values.ndim != 2:

@@ -278,7 +278,10 @@ def test_agreement_with_a_reference(tmp_path: Path) -> None:
     assert metrics['reference']['model'] == 'fake'
 
 
-def test_instances_of_a_cityscapes_folder_are_weighted_as_its_server_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize('prefix', ['', 'file://'])
+def test_instances_of_a_cityscapes_folder_are_weighted_as_its_server_does(
+    tmp_path: Path, prefix: str
+) -> None:
     root = tmp_path / 'cityscapes'
     labels = np.zeros(painted.SIZE, np.uint8)  # label id 0: unlabeled
     labels[32:] = 7
@@ -290,9 +293,8 @@ def test_instances_of_a_cityscapes_folder_are_weighted_as_its_server_does(tmp_pa
     recordings.write_png(root / f'leftImg8bit/val/{name}_leftImg8bit.png', painted.paint(mask))
     recordings.write_png(root / f'gtFine/val/{name}_gtFine_labelIds.png', labels)
     recordings.write_png(root / f'gtFine/val/{name}_gtFine_instanceIds.png', instances)
-    metrics = (
-        Run(EvaluationJob((str(root),), model=painted.FAKE), tmp_path / 'out').execute().metrics
-    )
+    job = EvaluationJob((f'{prefix}{root}',), model=painted.FAKE)
+    metrics = Run(job, tmp_path / 'out').execute().metrics
     car = metrics['classes'].index('car')
     matrix = np.array(metrics['confusion'])
     share = matrix[car, car] / matrix[car].sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -75,3 +76,38 @@ def test_a_folder_of_label_images_must_exist(tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
     with pytest.raises(SourceError, match=r'holds no \.png'):
         open_source(clip, SourceOptions(labels=tmp_path / 'empty'))
+
+
+def test_one_image_is_a_folder_of_one_frame(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 2)
+    rec.write_png(tmp_path / 'labels' / 'frame1.png', rec.labels(1))
+    source = open_source(clip / 'frame1.png', SourceOptions(labels=tmp_path / 'labels'))
+    (entry,) = source
+    assert (source.name, len(source), entry.key) == ('frame1', 1, 'frame1')
+    assert entry.frame is not None
+    assert rec.index_of(entry.frame.pixels) == 1
+    rec.assert_labels(entry.labels, 1)
+    assert open_source(f'file://{clip}/frame1.png').files == [clip / 'frame1.png']
+
+
+def test_images_of_one_stem_have_keys_of_their_own(tmp_path: Path) -> None:
+    names = ('x.png', 'x.jpg', 'x.JPG', 'x_png.png', 'y.png')
+    for index, name in enumerate(names):
+        rec.write_png(tmp_path / 'clip' / name, rec.picture(index))
+    rec.write_png(tmp_path / 'labels' / 'x.png', rec.labels(1))
+    entries = list(open_source(tmp_path / 'clip', SourceOptions(labels=tmp_path / 'labels')))
+    keys = [entry.key for entry in entries]
+    assert keys == ['x', 'x_jpg', 'x_png_000002', 'x_png', 'y']
+    # Labels go by the stem.
+    assert [entry.labels is not None for entry in entries] == [True, True, True, False, False]
+
+
+def test_names_need_not_be_utf8(tmp_path: Path) -> None:
+    """A key is written into files, so it is text."""
+    name = os.fsdecode(b'stra\xdfe.png')
+    for folder, pixels in (('clip', rec.picture(3)), ('labels', rec.labels(3))):
+        rec.write_png(tmp_path / folder / 'x.png', pixels)
+        (tmp_path / folder / 'x.png').rename(tmp_path / folder / name)
+    (entry,) = open_source(tmp_path / 'clip', SourceOptions(labels=tmp_path / 'labels'))
+    assert entry.key == 'stra\ufffde'
+    rec.assert_labels(entry.labels, 3)
