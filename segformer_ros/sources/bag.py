@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Iterator, List, Optional
+from typing import Any, Iterator, List, Optional, Sequence
 
 from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.drivable.camera_info import calibration_from_camera_info, check_image_size
 from segformer_ros.frame import Frame, FrameError, Stamp
-from segformer_ros.sources.bag_labels import BagLabels
+from segformer_ros.sources.bag_labels import BagLabels, entry_stamp
 from segformer_ros.sources.bag_reader import BagReader, Entry, Lost
 from segformer_ros.sources.bag_topics import (
     INFO_TYPE,
@@ -54,6 +54,7 @@ class BagSource(Source):
             self.notes = bag.notes + self.notes
         # Times of the first messages, as far as they were read: by them later parts are found.
         self._times = array('q')
+        self._stamps: Optional[Sequence[int]] = None
         self._label_folder = LabelFolder(options.labels) if options.labels else None
         self.labelled = bool(options.label_topic or options.labels)
 
@@ -84,9 +85,19 @@ class BagSource(Source):
         options = self._options
         if not options.label_topic:
             return None
+        tolerance = options.label_tolerance
+        if tolerance and self._stamps is None:
+            self._stamps = self._read_stamps()
+        images = self._stamps or ()
         return stack.enter_context(
-            BagLabels(self.path, options.label_topic, options.label_tolerance, deserialize)
+            BagLabels(self.path, options.label_topic, tolerance, images, deserialize)
         )
+
+    def _read_stamps(self) -> Sequence[int]:
+        """Stamps (ns) of all images that can be read, rising."""
+        with BagReader(self.path) as bag:
+            stamps = {entry_stamp(entry) for _, entry in bag.entries(self.topic)}
+            return array('q', sorted(stamp for stamp in stamps if stamp is not None))
 
     def _entry(self, index: int, entry: Entry, labels: Optional[BagLabels]) -> SourceFrame:
         key = f'{index:06d}'

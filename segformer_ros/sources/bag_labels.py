@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import bisect
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from segformer_ros.cdr import HEADER_BYTES, header_stamp
 from segformer_ros.frame import Frame, Stamp
-from segformer_ros.sources.bag_reader import BagReader, Lost, RawMessage
+from segformer_ros.sources.bag_reader import BagReader, Entry, Lost, RawMessage
 from segformer_ros.sources.labels import LabelError, check_labels
 
 _COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
@@ -28,18 +28,27 @@ class _Place(NamedTuple):
 class BagLabels:
     """Label images of one topic, read as the images that they belong to come by.
 
-    Reads on from message to message where the labels are asked for in order, and jumps where
-    they are not. A context manager.
+    A label belongs to the one image that is nearest to it, if that is within the tolerance
+    (seconds). Reads on from message to message where the labels are asked for in order, and jumps
+    where they are not. A context manager.
+
+    images: stamps (ns) of all images, rising; not needed without a tolerance.
     """
 
     def __init__(
-        self, path: Path, topic: str, tolerance: float, deserialize: Callable[[bytes, str], Any]
+        self,
+        path: Path,
+        topic: str,
+        tolerance: float,
+        images: Sequence[int],
+        deserialize: Callable[[bytes, str], Any],
     ) -> None:
         self._reader = BagReader(path)
         self._topic = topic
         self._tolerance = round(tolerance * 1e9)
         self._deserialize = deserialize
-        self._places: List[_Place] = []
+        self._images = images
+        self._places: Dict[int, _Place] = {}  # by the stamp of the image
         self._lost: List[str] = []
         self._cursor: Iterator[RawMessage] = iter(())
         self._next_order = -1
@@ -49,9 +58,10 @@ class BagLabels:
         for order, entry in self._reader.entries(self._topic):
             if isinstance(entry, Lost):
                 self._lost.append(entry.reason)
-            elif len(entry.data) >= HEADER_BYTES:
-                self._places.append(_Place(_stamp(entry), order, entry.time))
-        self._places.sort()
+                continue
+            stamp = entry_stamp(entry)
+            if stamp is not None:
+                self._assign(_Place(stamp, order, entry.time))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -59,7 +69,7 @@ class BagLabels:
 
     def read(self, stamp: Stamp, size: Tuple[int, int]) -> np.ndarray:
         """Labels of the image stamped `stamp` of (height, width) `size`; raises LabelError."""
-        place = self._find(stamp.ns)
+        place = self._places.get(stamp.ns)
         if place is None:
             raise LabelError(
                 f'{self._topic} has no labels stamped {stamp.sec}.{stamp.nanosec:09d}'
@@ -76,28 +86,37 @@ class BagLabels:
             return ''
         return f' ({len(self._lost)} of its messages cannot be read; {self._lost[0]})'
 
-    def _find(self, stamp: int) -> Optional[_Place]:
-        """The label nearest to a stamp (ns), if it is within the tolerance."""
-        at = bisect.bisect_left(self._places, (stamp,))
-        near = self._places[max(at - 1, 0) : at + 1]
-        best = min(near, key=lambda place: abs(place.stamp - stamp), default=None)
-        if best is None or abs(best.stamp - stamp) > self._tolerance:
-            return None
-        return best
+    def _assign(self, place: _Place) -> None:
+        """Give a label to its image, unless that has a nearer one."""
+        image = self._nearest_image(place.stamp)
+        if abs(image - place.stamp) > self._tolerance:
+            return
+        known = self._places.get(image, place)
+        self._places[image] = min(known, place, key=lambda p: (abs(p.stamp - image), p))
+
+    def _nearest_image(self, stamp: int) -> int:
+        """Stamp of the image nearest to a stamp, the earlier of two; without images the same."""
+        if not self._tolerance:
+            return stamp
+        at = bisect.bisect_left(self._images, stamp)
+        near = self._images[max(at - 1, 0) : at + 1]
+        return min(near, key=lambda image: abs(image - stamp), default=stamp)
 
     def _fetch(self, place: _Place) -> RawMessage:
         if place.order != self._next_order:
             self._cursor = self._reader.messages(self._topic, start=place.time)
         self._next_order = place.order + 1
         for message in self._cursor:
-            if _stamp(message) == place.stamp:
+            if entry_stamp(message) == place.stamp:
                 return message
         raise LabelError(f'{self._topic} lost the label at {place.time} ns')
 
 
-def _stamp(message: RawMessage) -> int:
-    """Stamp of a label message in ns; that of its recording where it has none."""
-    return header_stamp(message.data).ns or message.time
+def entry_stamp(entry: Entry) -> Optional[int]:
+    """Stamp of a message in ns, that of its recording where it has none; None of a broken one."""
+    if isinstance(entry, Lost) or len(entry.data) < HEADER_BYTES:
+        return None
+    return header_stamp(entry.data).ns or entry.time
 
 
 def _label_values(message: Any) -> np.ndarray:

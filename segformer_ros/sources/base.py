@@ -30,7 +30,8 @@ class SourceOptions:
 
     topic: image topic of a bag; '' takes the only one.
     label_topic: topic of a bag with label images (mono8 train ids) of the same stamps.
-    label_tolerance: seconds by which a label's stamp may differ from its image's.
+    label_tolerance: seconds by which a label's stamp may differ from that of its image, which is
+        the nearest one.
     labels: folder of label images, named by the frames' keys (`KEY.png`).
     fps: frames per second of what has no stamps (folders, Cityscapes, the generated drive).
     vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves

@@ -208,6 +208,46 @@ def test_labels_are_found_by_stamp_whatever_their_order(tmp_path: Path) -> None:
     assert all(entry.labels is None for entry in exact)
 
 
+def labels_found(bag: Path, tolerance: float, start: int = 0) -> list[int | None]:
+    """Index of the label that each image has."""
+    options = SourceOptions(label_topic='/labels', label_tolerance=tolerance)
+    return [
+        None if entry.labels is None else int(entry.labels[1, 0])
+        for entry in open_source(bag, options).frames(start)
+    ]
+
+
+def write_stamped(path: Path, images: list[int], labels: list[int]) -> Path:
+    """A bag of images and labels with these stamps in ms after the first."""
+    with rec.open_bag(path) as writer:
+        bag = rec.BagRecorder(writer)
+        camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.IMAGE)
+        for index, ms in enumerate(images):
+            time = rec.START_NS + ms * 1_000_000
+            bag.write(camera, rec.image(rec.picture(index), 'bgr8', time), time)
+        for index, ms in enumerate(labels):
+            time = rec.START_NS + ms * 1_000_000
+            bag.write(truth, rec.image(rec.labels(index), 'mono8', time), time)
+    return path
+
+
+def test_a_label_belongs_to_its_nearest_image_only(tmp_path: Path) -> None:
+    bag = write_stamped(tmp_path / 'drive', [0, 33, 67, 100, 133, 167], [0, 101])
+    expected = [0, None, None, 1, None, None]
+    assert labels_found(bag, 0.05) == expected
+    # Whatever part is read first.
+    assert [labels_found(bag, 0.05, start) for start in range(6)] == [
+        expected[start:] for start in range(6)
+    ]
+    assert labels_found(bag, 0.0) == [0, None, None, None, None, None]
+
+
+def test_of_two_labels_an_image_has_the_nearest_of_its_own(tmp_path: Path) -> None:
+    # The first three labels are nearest to the image at 100 ms, of which it has the second.
+    bag = write_stamped(tmp_path / 'drive', [0, 100, 120], [92, 103, 109, 135])
+    assert labels_found(bag, 0.05) == [None, 1, 3]
+
+
 @pytest.mark.parametrize(
     ('values', 'words'),
     [
