@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from segformer_ros.recording.errors import RecordingError
 from segformer_ros.resources import PACKAGE, share_path
+from segformer_ros.zstd import compress_checked
 
 DEFINITIONS: Tuple[Tuple[str, str], ...] = (
     (PACKAGE, 'DrivableArea'),
@@ -38,6 +39,10 @@ class BagWriter:
         # Label maps shrink fifty-fold.
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
+        # rosbags writes chunks without a CRC; by this checksum, too, every reader sees damage.
+        storage: Any = getattr(self._writer, 'storage', None)
+        if hasattr(storage, 'compressor'):
+            storage.compressor = compress_checked
         self._typestore = recording_types()
         self._connections: Dict[str, Any] = {}
         self._closed = False

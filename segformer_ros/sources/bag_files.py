@@ -1,10 +1,9 @@
-"""Files of a bag: which there are, and what compression is around them and in them."""
+"""Files of a bag: which there are, and how they are compressed."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path, PurePath
-from typing import Any, List, NamedTuple
+from typing import List, NamedTuple
 
 import yaml
 
@@ -14,13 +13,10 @@ BAG_SUFFIXES = ('.mcap', '.db3')
 METADATA = 'metadata.yaml'
 PACKED = '.zstd'
 """Ending of a storage file that was compressed as a whole."""
-_BLOCK_BYTES = 1 << 20
-_ZSTD_MODULES = ('compression.zstd', 'backports.zstd', 'zstandard')
-"""What rosbags uses, by Python's and its own version."""
 
 
 class Layout(NamedTuple):
-    """Storage files in the order of recording, and whether their messages are compressed."""
+    """Storage files in the order of recording, and whether each message is compressed."""
 
     files: List[Path]
     by_message: bool
@@ -41,36 +37,3 @@ def read_layout(folder: Path) -> Layout:
         return Layout(files, str(facts.get('compression_mode', '')).lower() == 'message')
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return Layout(storage_files(folder), False)
-
-
-def unpack(file: Path, folder: Path) -> Path:
-    """Decompress a storage file into a folder, as far as it is whole."""
-    target = folder / file.stem
-    with file.open('rb') as packed, target.open('wb') as out:
-        stream = _zstd().open(packed, 'rb')
-        try:
-            while True:
-                block = stream.read1(_BLOCK_BYTES)  # not `read`, which loses what precedes a cut
-                if not block:
-                    break
-                out.write(block)
-        except Exception:  # cut or damaged (each library raises its own kinds): this was all
-            pass
-    return target
-
-
-def decompress(data: bytes) -> bytes:
-    """A message that was compressed by itself."""
-    zstd = _zstd()
-    if hasattr(zstd, 'decompress'):
-        return bytes(zstd.decompress(data))
-    return bytes(zstd.ZstdDecompressor().decompress(data))
-
-
-def _zstd() -> Any:
-    for name in _ZSTD_MODULES:
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    raise ImportError(f'none of {", ".join(_ZSTD_MODULES)} is installed, which rosbags brings')

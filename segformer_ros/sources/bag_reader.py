@@ -22,12 +22,11 @@ from typing import (
 from segformer_ros.sources.bag_files import (
     METADATA,
     PACKED,
-    decompress,
     read_layout,
-    unpack,
 )
 from segformer_ros.sources.base import SourceError
 from segformer_ros.sources.salvage import CutFile, whole_length
+from segformer_ros.zstd import decompress, write_whole
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -258,7 +257,9 @@ class BagReader:
             self._open(file, by_message)
             return
         folder = self._stack.enter_context(TemporaryDirectory())
-        self._open(unpack(file, Path(folder)), by_message, file)
+        unpacked = Path(folder, file.stem)
+        write_whole(file, unpacked)
+        self._open(unpacked, by_message, file)
 
     def _open(self, path: Path, by_message: bool = False, name: Optional[Path] = None) -> None:
         """Open a folder by its metadata or one storage file, by which `name` it is known."""

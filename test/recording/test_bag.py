@@ -88,6 +88,20 @@ def test_an_interrupted_recording_is_whole(tmp_path: Path) -> None:
     assert (len(source), source.notes) == (1, ())
 
 
+def test_damage_of_a_recording_is_seen_by_its_readers(tmp_path: Path) -> None:
+    """Noise is not compressed but copied, so that only a checksum tells of other bytes."""
+    noise = np.random.default_rng(0).integers(0, 255, (*rec.SIZE, 3), np.uint8)
+    with BagWriter(tmp_path / 'drive.mcap') as bag:
+        bag.add_topic('/image', rec.IMAGE)
+        bag.write_message('/image', rec.image(noise, 'bgr8', 1), 1)
+    data = bytearray((tmp_path / 'drive.mcap').read_bytes())
+    middle = data.index(noise[20].tobytes())
+    data[middle : middle + 4] = b'none'
+    (tmp_path / 'drive.mcap').write_bytes(data)
+    (entry,) = open_source(tmp_path / 'drive.mcap')
+    assert 'damaged chunk' in (entry.error or '')
+
+
 def test_a_recording_replaces_an_older_one_and_an_empty_one_leaves_none(tmp_path: Path) -> None:
     (tmp_path / 'drive.mcap').write_text('old')
     write_drive(tmp_path / 'drive.mcap')
