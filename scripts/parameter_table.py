@@ -12,8 +12,10 @@ import textwrap
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
+from segformer_ros.node.evaluator_parameters import EvaluatorSettings
 from segformer_ros.node.parameter import Change, Parameter, literal, parameters_of
 from segformer_ros.node.parameters import node_parameters
+from segformer_ros.node.recorder_parameters import RecorderSettings
 from segformer_ros.node.replay_parameters import ReplaySettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +36,7 @@ CHANGES: Dict[Change, str] = {
 MARKDOWN_HEAD = """\
 # Parameters of the segmentation node
 
-Made by `scripts/parameter_table.py` from `parameters.py` and `replay_parameters.py` in
+Made by `scripts/parameter_table.py` from `parameters.py` and `*_parameters.py` in
 `segformer_ros/node/`; do not edit. Wrong values are refused with an explanation, at start and by
 `ros2 param set`. "Changes" says when a parameter may be changed: `yes` means at any time, from the
 next frame on; `while unconfigured` needs `ros2 lifecycle set /segmentation_node deactivate`, then
@@ -47,6 +49,18 @@ REPLAY_HEAD = """
 # Parameters of the replay node
 
 All are set at start; the launch file `replay.launch.py` has arguments for the usual ones.
+"""
+
+EVALUATOR_HEAD = """
+# Parameters of the evaluator node
+
+All are set at start; the launch file `evaluate.launch.py` has arguments for the usual ones.
+"""
+
+RECORDER_HEAD = """
+# Parameters of the recorder node
+
+All are set at start, by `./run demo`.
 """
 
 YAML_HEAD = """\
@@ -66,6 +80,10 @@ def markdown() -> str:
         + markdown_tables(node_parameters())
         + REPLAY_HEAD
         + markdown_tables(parameters_of(ReplaySettings))
+        + EVALUATOR_HEAD
+        + markdown_tables(parameters_of(EvaluatorSettings))
+        + RECORDER_HEAD
+        + markdown_tables(parameters_of(RecorderSettings))
     )
 
 

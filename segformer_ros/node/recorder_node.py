@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import webbrowser
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -19,10 +18,10 @@ from tqdm import tqdm
 from segformer_ros.cdr import header_stamp
 from segformer_ros.live_page import LivePage
 from segformer_ros.node.drivable_settings import mount_pose
-from segformer_ros.node.parameter import Change, ParameterError, parameter, parameters_of
-from segformer_ros.node.parameters import MountSettings
+from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
+from segformer_ros.node.recorder_parameters import LATEST_END, RecorderSettings
 from segformer_ros.node.recorder_topics import (
     INFO_TOPIC,
     MASK_TOPIC,
@@ -39,38 +38,6 @@ from segformer_ros.replay_report import ReplayReport
 NODE_NAME = 'recorder_node'
 
 TF_TOPIC = '/tf_static'
-
-LATEST_END = 10.0
-"""Seconds after the replay's report at which the recording ends, whatever still comes."""
-
-
-@dataclass(frozen=True)
-class RecorderSettings:
-    """What is written, and until when."""
-
-    output: str = parameter('', 'mcap file to write', change=Change.START)
-    frames: int = parameter(
-        0,
-        'masks to expect, for the progress bar; 0: not known',
-        low=0,
-        high=2**31 - 1,
-        change=Change.START,
-    )
-    settle: float = parameter(
-        0.5,
-        "seconds without a message after the replay's report, at which the recording ends",
-        low=0.1,
-        high=LATEST_END,
-        change=Change.START,
-    )
-    page: bool = parameter(
-        False, 'serve the newest overlay as a web page on this machine', change=Change.START
-    )
-    mount: MountSettings = field(default_factory=MountSettings)
-    """Written as a transform, so that viewers know where the camera stands."""
-    vehicle_frame: str = parameter(
-        'base_link', 'frame of the mount, on the ground', change=Change.START
-    )
 
 
 class RecorderNode(Node):  # type: ignore[misc]
