@@ -25,6 +25,7 @@ from segformer_ros.sources.bag_files import (
     read_layout,
 )
 from segformer_ros.sources.base import SourceError
+from segformer_ros.sources.cut_database import CutDatabase, is_cut_database
 from segformer_ros.sources.salvage import CutFile, whole_length
 from segformer_ros.zstd import decompress, write_whole
 
@@ -274,7 +275,13 @@ class BagReader:
                     f'{name or path} was cut off; its first {length} bytes are whole and are read',
                 )
         try:
-            reader = self._stack.enter_context(Reader(location))
+            if path.suffix == '.db3' and path.is_file() and is_cut_database(path):
+                reader: Any = self._stack.enter_context(CutDatabase(path))
+                self.notes += (
+                    f'{name or path} was cut off; its first {reader.whole} messages are read',
+                )
+            else:
+                reader = self._stack.enter_context(Reader(location))
         except Exception as error:  # each storage raises its own kinds
             words = str(error).rstrip('.')
             raise SourceError(

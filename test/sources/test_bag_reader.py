@@ -17,10 +17,12 @@ SIZE = (200, 300)
 COUNT = 30
 
 
-def write_noise(path: Path, compression: str = 'none', start: int = 0) -> Path:
+def write_noise(
+    path: Path, compression: str = 'none', start: int = 0, storage: str = 'mcap'
+) -> Path:
     """A bag of noise whose first pixel is the frame's index."""
     random = np.random.default_rng(0)
-    with rec.open_bag(path, compression=compression) as writer:
+    with rec.open_bag(path, storage, compression) as writer:
         bag = rec.BagRecorder(writer)
         camera = bag.topic('/cam/image', rec.IMAGE)
         for index in range(start, start + COUNT):
@@ -119,6 +121,31 @@ def test_a_damaged_label_costs_that_one(tmp_path: Path) -> None:
     lost = [entry for entry in entries if entry.labels is None]
     assert len(lost) == 1
     assert '1 of its messages cannot be read' in (lost[0].error or '')
+
+
+@pytest.mark.parametrize(
+    ('whole', 'compression'),
+    [('drive/drive.db3', 'none'), ('drive', 'none'), ('drive', 'file'), ('drive', 'message')],
+)
+def test_a_cut_database_is_read_to_its_last_whole_message(
+    tmp_path: Path, whole: str, compression: str
+) -> None:
+    bag = write_noise(tmp_path / 'drive', compression, storage='sqlite3')
+    file = next(bag.glob('drive.db3*'))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    source = open_source(tmp_path / whole)
+    assert 'was cut off; its first' in source.notes[-1]
+    assert len(source) in range(COUNT // 3, COUNT)
+    assert first_pixels(tmp_path / whole) == list(range(len(source)))
+    assert [entry.index for entry in source.frames(5, 7)] == [5, 6]
+
+
+def test_a_database_of_which_little_is_left_is_refused(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 3, 'sqlite3')
+    file = bag / 'drive.db3'
+    file.write_bytes(file.read_bytes()[:2048])
+    with pytest.raises(SourceError, match='cannot read bag'):
+        open_source(file)
 
 
 def split_bag(folder: Path, compression: str = 'none') -> Path:
