@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter
 from contextlib import suppress
@@ -45,7 +46,7 @@ class CutDatabase:
     def __enter__(self) -> CutDatabase:
         # Only so does sqlite open a file that is shorter than it says.
         self._database = sqlite3.connect(
-            f'file:{quote(str(self.path))}?immutable=1', uri=True, check_same_thread=False
+            f'file:{quote(os.fsencode(self.path))}?immutable=1', uri=True, check_same_thread=False
         )
         try:
             self._database.execute('PRAGMA writable_schema=ON')
