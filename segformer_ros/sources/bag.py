@@ -34,7 +34,8 @@ _FRAME_READERS = {
 class BagSource(Source):
     """Images of one topic of a rosbag2 (sqlite3 or mcap, split, compressed), in bag order.
 
-    An image without a stamp (all zero) has that of its recording.
+    An image without a stamp (all zero) has that of its recording. One with the stamp of the image
+    before it has its index in its key too.
     """
 
     path: Path
@@ -73,13 +74,18 @@ class BagSource(Source):
         with ExitStack() as stack:
             bag = stack.enter_context(BagReader(self.path))
             labels = self._open_labels(stack)
-            for index, entry in bag.entries(self.topic, span.start, self._times):
+            before: Optional[int] = None
+            # One earlier, to know whether its stamp is repeated.
+            for index, entry in bag.entries(self.topic, max(span.start - 1, 0), self._times):
                 if index >= span.stop:
                     return
                 if index == len(self._times) and entry.time is not None:
                     self._times.append(entry.time)
+                stamp = entry_stamp(entry)
                 if index >= span.start:
-                    yield self._entry(index, entry, labels)
+                    repeats = stamp is not None and stamp == before
+                    yield self._entry(index, entry, labels, repeats)
+                before = stamp
 
     def _open_labels(self, stack: ExitStack) -> Optional[BagLabels]:
         options = self._options
@@ -99,8 +105,10 @@ class BagSource(Source):
             stamps = {entry_stamp(entry) for _, entry in bag.entries(self.topic)}
             return array('q', sorted(stamp for stamp in stamps if stamp is not None))
 
-    def _entry(self, index: int, entry: Entry, labels: Optional[BagLabels]) -> SourceFrame:
-        key = f'{index:06d}'
+    def _entry(
+        self, index: int, entry: Entry, labels: Optional[BagLabels], repeats: bool
+    ) -> SourceFrame:
+        key = label_key = f'{index:06d}'
         if isinstance(entry, Lost):
             return SourceFrame(index, key, error=entry.reason)
         try:
@@ -108,7 +116,8 @@ class BagSource(Source):
         except (FrameError, SourceError) as error:
             return SourceFrame(index, key, error=f'{self.topic} message {index}: {error}')
         if frame.stamp.ns:
-            key = f'{frame.stamp.sec}_{frame.stamp.nanosec:09d}'
+            label_key = f'{frame.stamp.sec}_{frame.stamp.nanosec:09d}'
+            key = f'{label_key}_{key}' if repeats else label_key
         else:  # a driver that stamps nothing: when it was recorded is the next best
             frame = replace(frame, stamp=Stamp.from_ns(entry.time))
         size = (frame.height, frame.width)
@@ -116,7 +125,7 @@ class BagSource(Source):
             if labels is not None:
                 values = labels.read(frame.stamp, size)
             elif self._label_folder is not None:
-                values = self._label_folder.read(key, size)
+                values = self._label_folder.read(label_key, size)
             else:
                 return SourceFrame(index, key, frame)
         except (LabelError, FrameError, SourceError) as error:

@@ -290,6 +290,22 @@ def test_a_cut_label_message_leaves_the_frame(tmp_path: Path) -> None:
     assert 'has no labels stamped 0.000000007' in (entry.error or '')
 
 
+def test_images_of_one_stamp_have_keys_of_their_own(tmp_path: Path) -> None:
+    """The same ones whatever part is read; labels in a folder go by the stamp."""
+    bag = write_stamped(tmp_path / 'drive', [0, 100, 100, 100, 200], [])
+    stem = f'{rec.START_NS // 10**9}_100000000'
+    rec.write_png(tmp_path / 'labels' / f'{stem}.png', rec.labels(1))
+    source = open_source(bag, SourceOptions(labels=tmp_path / 'labels'))
+    entries = list(source)
+    keys = [entry.key for entry in entries]
+    assert keys[1:4] == [stem, f'{stem}_000002', f'{stem}_000003']
+    assert len(set(keys)) == 5
+    assert [entry.labels is not None for entry in entries] == [False, True, True, True, False]
+    for start in range(5):
+        fresh = open_source(bag, SourceOptions(labels=tmp_path / 'labels'))
+        assert [entry.key for entry in fresh.frames(start)] == keys[start:]
+
+
 def test_images_without_a_stamp_have_that_of_their_recording(tmp_path: Path) -> None:
     """And so have their labels."""
     with rec.open_bag(tmp_path / 'drive') as writer:
