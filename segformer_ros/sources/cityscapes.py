@@ -63,6 +63,8 @@ class CityscapesSource(Source):
         self._fps = options.fps
         self._train_ids = _train_ids()
         self._label_folder = LabelFolder(options.labels) if options.labels else None
+        if self._label_folder is not None:  # those are train ids of the model
+            self.class_map = ''
         beside = any(_label_file(item)[0].exists() for item in self._items)
         self.labelled = beside or self._label_folder is not None
 

@@ -78,7 +78,9 @@ def test_values_that_are_no_label_ids_stay_to_be_told_of(root: Path) -> None:
 
 def test_a_label_folder_replaces_the_truth_beside_the_images(root: Path, tmp_path: Path) -> None:
     rec.write_png(tmp_path / 'other/aachen_000000_000019.png', rec.labels(7))
-    aachen, bonn = open_source(root, SourceOptions(labels=tmp_path / 'other'))
+    source = open_source(root, SourceOptions(labels=tmp_path / 'other'))
+    assert (open_source(root).class_map, source.class_map) == ('cityscapes', '')
+    aachen, bonn = source
     rec.assert_labels(aachen.labels, 7)
     assert aachen.truth.instances is None
     assert 'no label image bonn_000000_000019.png' in (bonn.error or '')
