@@ -132,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
     evaluation_run = Run(job_of(arguments), arguments.out)
     blank = evaluation_run.blank()
     check_gates(blank, limits, drops, baseline)  # wrong ones end here, not after hours
-    for note in baseline_notes(blank, baseline) if baseline else ():
+    for note in (*evaluation_run.notes, *(baseline_notes(blank, baseline) if baseline else ())):
         print(f'segformer evaluate: {note}', file=sys.stderr)
     try:
         return _finish(evaluation_run, arguments, limits, drops, baseline)

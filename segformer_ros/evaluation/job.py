@@ -23,8 +23,9 @@ from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.files import ONNX_SUFFIX, model_files, model_hash
-from segformer_ros.sources import Source, SourceOptions, local_path, open_source
+from segformer_ros.sources import Source, SourceError, SourceOptions, local_path, open_source
 from segformer_ros.sources.cityscapes import is_cityscapes
+from segformer_ros.sources.unreadable import UnreadableSource
 
 ANY_SOURCE = SourceOptions()
 SHARD_FRAMES = 64
@@ -106,18 +107,36 @@ class EvaluationJob:
             )
 
     def open_sources(self) -> List[Source]:
-        """Open all recordings; raises SourceError or EvaluationError."""
-        sources = [open_source(path, self.sources) for path in self.inputs]
-        for path, source in zip(self.inputs, sources):
-            if not len(source):
-                raise EvaluationError(f'{path} holds no frame; there is nothing to score')
-            if not source.labelled and not self.reference:
-                raise EvaluationError(
-                    f'{path} has no truth; give --labels FOLDER, --label-topic TOPIC or '
-                    '--reference MODEL'
-                )
+        """Open all recordings; raises SourceError or EvaluationError.
+
+        Of several, those that cannot be scored are left out, with a note; but not one that is not
+        there, whose name is mistyped.
+        """
+        sources = [self._open(path) for path in self.inputs]
+        if not any(len(source) for source in sources):
+            raise EvaluationError(f'no input can be scored; the first is {sources[0].notes[0]}')
         self.truth_tables(sources)  # refused before the work, not after hours
         return sources
+
+    def _open(self, path: str) -> Source:
+        place = local_path(path)
+        try:
+            return self._scorable(path)
+        except (SourceError, EvaluationError) as error:
+            if len(self.inputs) == 1 or not place.exists():
+                raise
+            return UnreadableSource(place, str(error))
+
+    def _scorable(self, path: str) -> Source:
+        source = open_source(path, self.sources)
+        if not len(source):
+            raise EvaluationError(f'{path} holds no frame; there is nothing to score')
+        if not source.labelled and not self.reference:
+            raise EvaluationError(
+                f'{path} has no truth; give --labels FOLDER, --label-topic TOPIC or '
+                '--reference MODEL'
+            )
+        return source
 
     def input_names(self, sources: Sequence[Source]) -> List[str]:
         """A name for each recording: its own, made longer where several have the same."""

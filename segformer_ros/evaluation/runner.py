@@ -68,6 +68,11 @@ class Run:
         self._missing = self._unfinished()
 
     @property
+    def notes(self) -> List[str]:
+        """What is odd about the recordings: a line each."""
+        return [f'{n}: {note}' for n, s in zip(self.names, self.sources) for note in s.notes]
+
+    @property
     def frames(self) -> int:
         """Frames of all recordings."""
         return sum(len(source) for source in self.sources)

@@ -176,6 +176,31 @@ def test_an_empty_bag(tmp_path: Path) -> None:
         Run(painted.bag_job(bag), tmp_path / 'out')
 
 
+def test_bad_recordings_among_good_ones(tmp_path: Path) -> None:
+    """They are noted and left out; but not one that is not there, whose name is mistyped."""
+    good = painted.write_bag(tmp_path / 'good', 3)
+    trash, empty = tmp_path / 'trash.mcap', tmp_path / 'empty'
+    trash.write_bytes(b'no bag')
+    empty.mkdir()
+    job = painted.bag_job(good)
+    several = dataclasses.replace(job, inputs=(str(trash), str(good), str(empty)))
+    run = Run(several, tmp_path / 'out')
+    metrics = run.execute().metrics
+    assert metrics['miou'] == Run(job, tmp_path / 'alone').execute().metrics['miou']
+    assert [item['frames'] for item in metrics['inputs']] == [0, 3, 0]
+    noted = [' '.join(item['notes']) for item in metrics['inputs']]
+    assert noted[0].startswith('left out: cannot read bag')
+    assert not noted[1]
+    assert noted[2].startswith('left out: ')
+    assert [note.partition(':')[0] for note in run.notes] == ['trash', 'empty']
+    missing = dataclasses.replace(job, inputs=(str(good), str(tmp_path / 'nowhere')))
+    with pytest.raises((SourceError, EvaluationError), match='nowhere'):
+        Run(missing, tmp_path / 'out')
+    bad = dataclasses.replace(job, inputs=(str(trash), str(empty)))
+    with pytest.raises(EvaluationError, match='no input can be scored; the first is left out: '):
+        Run(bad, tmp_path / 'out')
+
+
 def test_nothing_that_can_be_scored(tmp_path: Path) -> None:
     images, labels = painted.write_folders(tmp_path, 2)
     for file in labels.iterdir():
