@@ -25,6 +25,7 @@ from segformer_ros.engines.labelling import resize_labels
 from segformer_ros.errors import EXIT_INTERRUPTED
 from segformer_ros.replay_report import ReplayReport
 from segformer_ros.results import ResultFolder
+from segformer_ros.segment import Camera
 from segformer_ros.sources import Source, open_source
 from segformer_ros.summary import RunScore, RunSummary
 
@@ -76,14 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _without_metres(source: Source) -> str:
     """What the drivable area lacks, and what to do about it; '' where it lacks nothing."""
-    known = {'calibration': source.calibration, 'mount': source.pose}
-    lacks = ' and no '.join(name for name, value in known.items() if value is None)
+    lacks = Camera(source.calibration, source.pose).lacks
     if not lacks:
         return ''
     return (
-        f'the drivable area is without metres: no {lacks} of the camera is known; record '
-        'camera_info and /tf_static, or describe the camera to `segformer segment` (--hfov, '
-        '--height, --pitch)'
+        f'the drivable area is without metres: no {" and no ".join(lacks)} of the camera is '
+        'known; record camera_info and /tf_static, or describe the camera to `segformer segment` '
+        '(--hfov, --height, --pitch)'
     )
 
 
