@@ -11,6 +11,7 @@ from segformer_ros.engines.base import (
     EngineError,
     EngineOptions,
     Outcome,
+    Pending,
     Traffic,
     Wanted,
 )
@@ -76,6 +77,15 @@ class AutoEngine(Engine):
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames with the chosen engine."""
         return self._active().segment(frames, wanted)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the chosen engine does."""
+        return self._chosen is not None and self._chosen.overlaps
+
+    def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
+        """Start segmenting frames with the chosen engine."""
+        return self._active().start(frames, wanted)
 
     def stream(self, frames: Iterable[Frame], wanted: Wanted = Wanted()) -> Iterator[Outcome]:
         """Segment frames that are read on the way with the chosen engine."""

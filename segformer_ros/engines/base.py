@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import (
+    Callable,
+    Deque,
     Dict,
     Iterable,
     Iterator,
@@ -27,16 +32,15 @@ UPSAMPLING = ('exact', 'fast')
 INFERENCE = ('whole', 'slide')
 
 
-STREAM_GROUP = 8
-"""Frames of a stream that an engine on a GPU is given together."""
-
-
 class EngineError(RuntimeError):
     """An engine that cannot be made or cannot segment: says why and what to do."""
 
 
 Outcome = Union[Segmentation, EngineError]
 """What a frame of a stream gave."""
+
+Pending = Callable[[], List[Segmentation]]
+"""Frames under way: to be called once, for one Segmentation each. Raises EngineError."""
 
 
 class Progress(Protocol):
@@ -155,26 +159,58 @@ class Engine(ABC):
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames of any sizes; one Segmentation each, in order. Raises EngineError."""
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether frames that were started are worked on while the caller does other things."""
+        return False
+
+    def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
+        """Start segmenting frames; what to call for their results. Raises EngineError.
+
+        Others may be started before these are asked for; they are asked for in that order. An
+        engine that does not overlap does the work when it is asked.
+        """
+        return partial(self.segment, frames, wanted)
+
     def stream(self, frames: Iterable[Frame], wanted: Wanted = Wanted()) -> Iterator[Outcome]:
         """Segment frames that are read on the way; one Outcome each, in order, somewhat behind.
 
-        A frame that cannot be segmented gives its EngineError and costs no other frame.
+        They go in groups of `max_batch`, each started before the one ahead of it is asked for. A
+        frame that cannot be segmented gives its EngineError and costs no other frame.
         """
         left = iter(frames)
-        while True:
-            group = list(islice(left, STREAM_GROUP))
-            if not group:
-                return
-            yield from self._outcomes(group, wanted)
-
-    def _outcomes(self, frames: Sequence[Frame], wanted: Wanted) -> Sequence[Outcome]:
+        under_way: Deque[Tuple[Sequence[Frame], Pending]] = deque()
         try:
-            return self.segment(frames, wanted)
+            while True:
+                group = list(islice(left, self.max_batch or 1))
+                if group:
+                    under_way.append((group, self._begun(group, wanted)))
+                if not under_way:
+                    return
+                if len(under_way) > 1 or not group:
+                    yield from self._outcomes(*under_way.popleft(), wanted)
+        finally:
+            for _, pending in under_way:  # nobody listens any more; the engine is to be free
+                with suppress(EngineError):
+                    pending()
+
+    def _begun(self, frames: Sequence[Frame], wanted: Wanted) -> Pending:
+        try:
+            return self.start(frames, wanted)
+        except EngineError:
+            return partial(self.segment, frames, wanted)
+
+    def _outcomes(
+        self, frames: Sequence[Frame], pending: Pending, wanted: Wanted
+    ) -> Sequence[Outcome]:
+        try:
+            return pending()
         except EngineError as error:
             if len(frames) == 1:
                 return [error]
         # One of them is at fault; the others go on.
-        return [outcome for frame in frames for outcome in self._outcomes([frame], wanted)]
+        alone = [([frame], partial(self.segment, [frame], wanted)) for frame in frames]
+        return [outcome for one in alone for outcome in self._outcomes(*one, wanted)]
 
     @abstractmethod
     def deactivate(self) -> None:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic, perf_counter
 from traceback import clear_frames
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
-from segformer_ros.engines.base import Engine, EngineError, EngineOptions, Traffic, Wanted
+from segformer_ros.engines.base import (
+    Engine,
+    EngineError,
+    EngineOptions,
+    Pending,
+    Traffic,
+    Wanted,
+)
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
 from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import PRECISIONS
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
-from segformer_ros.engines.trt.pipeline import Pipeline
+from segformer_ros.engines.trt.pipeline import Pipeline, Run
 from segformer_ros.engines.trt.provision import Provided, provide_engine
 from segformer_ros.engines.trt.session import open_session
 from segformer_ros.frame import Frame
@@ -61,14 +69,34 @@ class TensorRtEngine(Engine):
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames of any sizes, in batches."""
+        return self.start(frames, wanted)()
+
+    @property
+    def overlaps(self) -> bool:
+        """The GPU works on what was started."""
+        return True
+
+    def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
+        """Put frames of any sizes on their way through the GPU, in batches."""
         if not self._active:
             raise EngineError(f'engine {self.name!r} is not active; call activate() first')
         if self._pipeline is None:
             self._restart()
-        assert self._device is not None and self._pipeline is not None
+        with self._running() as pipeline:
+            return partial(self._finish, pipeline.start(frames, wanted))
+
+    def _finish(self, run: Run) -> List[Segmentation]:
+        with self._running() as pipeline:
+            return pipeline.finish(run)
+
+    @contextmanager
+    def _running(self) -> Iterator[Pipeline]:
+        """The pipeline in its context; faults of the GPU become EngineErrors."""
+        if self._device is None or self._pipeline is None:
+            raise EngineError('the GPU context was lost meanwhile; the frame is dropped')
         try:
             with self._device.current():
-                return self._pipeline.segment(frames, wanted)
+                yield self._pipeline
         except GpuFault as fault:
             if not fault.lost:
                 raise EngineError(f'{fault}; the frame is dropped') from fault
@@ -163,7 +191,7 @@ class TensorRtEngine(Engine):
         times = []
         for _ in range(_TIMED_RUNS):
             start = perf_counter()
-            pipeline.segment([frame], Wanted())
+            pipeline.finish(pipeline.start([frame], Wanted()))
             times.append(1e3 * (perf_counter() - start))
         pipeline.close()
         return min(times)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
-from segformer_ros.engines import Engine, EngineError, Wanted
+from segformer_ros.engines import Engine, EngineError, Pending, Wanted
 from segformer_ros.frame import Frame
 from segformer_ros.segmentation import Segmentation
 
@@ -84,36 +85,46 @@ class EngineKeeper:
         self._state = EngineState(failure, restarts + 1, self._engine.facts())
         return True
 
-    def segment(self, frames: Sequence[Frame], wanted: Wanted) -> List[Result]:
-        """Segment frames; each gets its Segmentation or the error that it met."""
-        results = self._call(frames, wanted)
-        if isinstance(results, EngineError):
-            if len(frames) == 1:
-                return [results]
-            # One bad frame must not cost the others.
-            return [self.segment([frame], wanted)[0] for frame in frames]
-        return list(results)
+    @property
+    def overlaps(self) -> bool:
+        """Whether the engine works on what was started while the caller does other things."""
+        return self._engine.overlaps
 
-    def _call(
-        self, frames: Sequence[Frame], wanted: Wanted
-    ) -> Union[List[Segmentation], EngineError]:
+    def start(self, frames: Sequence[Frame], wanted: Wanted) -> Callable[[], List[Result]]:
+        """Start segmenting frames; what to call for each one's Segmentation or error."""
         try:
-            results = self._engine.segment(frames, wanted)
+            pending = self._engine.start(frames, wanted)
         except Exception as error:  # a library's own kind must not end the node
-            self._failures += len(frames) == 1
-            if self._failures >= FAILURES and self._retry_at is None:
-                self._break(f'{self._failures} frames failed in a row: {_words(error)}')
-            return error if isinstance(error, EngineError) else EngineError(_words(error))
+            pending = partial(_raise, error)
+        return partial(self._finish, frames, wanted, pending)
+
+    def _finish(self, frames: Sequence[Frame], wanted: Wanted, pending: Pending) -> List[Result]:
+        try:
+            results = pending()
+        except Exception as error:
+            if len(frames) > 1:  # one bad frame must not cost the others
+                return [self.start([frame], wanted)()[0] for frame in frames]
+            self._count(error)
+            return [error if isinstance(error, EngineError) else EngineError(_words(error))]
         if self._state.failure:
             self._state = self._state._replace(failure='')
         self._failures = 0
         self._wait = FIRST_WAIT
-        return results
+        return list(results)
+
+    def _count(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES and self._retry_at is None:
+            self._break(f'{self._failures} frames failed in a row: {_words(error)}')
 
     def _break(self, failure: str) -> None:
         self._retry_at = self._clock() + self._wait
         self._wait = min(2 * self._wait, LONGEST_WAIT)
         self._state = EngineState(failure, self._state.restarts, self._state.facts)
+
+
+def _raise(error: Exception) -> List[Segmentation]:
+    raise error
 
 
 def _words(error: Exception) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from threading import Event, Thread
 from time import monotonic
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from segformer_ros.engines import EngineError, Wanted
 from segformer_ros.frame import Frame, FrameError
@@ -28,10 +29,18 @@ class Job(NamedTuple):
     demand: Demand
 
 
+class Started(NamedTuple):
+    """Frames that the engine has together, and what to call for their results."""
+
+    jobs: List[Job]
+    finish: Callable[[], List[Result]]
+
+
 class Worker:
     """Segments and publishes in a thread of its own, so that the executor never waits.
 
-    The engine is started, used and stopped in this one thread, as GPU contexts want it.
+    The engine is started, used and stopped in this one thread, as GPU contexts want it. A GPU is
+    given the next frames, if they have come, before the last ones' results are published.
     `report` takes one line about a frame that gave no mask.
     """
 
@@ -47,6 +56,7 @@ class Worker:
         self._inbox: Inbox[ImageMessage] = Inbox(tuple(self._streams))
         self._settings = settings
         self._report = report
+        self._started: Deque[Started] = deque()
         self._ended = Event()
         self._opened = Event()
         self._opening: Optional[Exception] = None
@@ -91,24 +101,42 @@ class Worker:
         try:
             while not self._ended.is_set():
                 self._round()
+            while self._started:
+                self._publish_next()
         finally:
             self.keeper.close()
 
     def _round(self) -> None:
-        """Segment all frames that wait, those of several cameras in one batch."""
-        wait = self.keeper.retry_in
-        if wait is not None:
-            self._ended.wait(min(wait, _POLL))
-            if self.keeper.retry_in == 0.0 and not self.keeper.revive():
-                self._report(f'the engine {self.keeper.state.failure}')
-            return
-        waiting = self._inbox.take(_POLL)
+        """One batch on its way and its results out, or a look at the engine."""
+        if self._started:
+            self._publish_next()
+        elif self.keeper.retry_in is None:
+            self._start_waiting(_POLL)
+        else:
+            self._mend(self.keeper.retry_in)
+
+    def _mend(self, wait: float) -> None:
+        self._ended.wait(min(wait, _POLL))
+        if self.keeper.retry_in == 0.0 and not self.keeper.revive():
+            self._report(f'the engine {self.keeper.state.failure}')
+
+    def _start_waiting(self, timeout: float) -> None:
+        """Start all frames that wait, those of several cameras in one batch."""
+        waiting = self._inbox.take(timeout)
         settings = self._settings()
         admitted = [self._admitted(camera, message, settings) for camera, message in waiting]
         for wanted, jobs in _batches([job for job in admitted if job], settings):
-            results = self.keeper.segment([job.frame for job in jobs], wanted)
-            for job, result in zip(jobs, results):
-                self._finish(job, result)
+            finish = self.keeper.start([job.frame for job in jobs], wanted)
+            self._started.append(Started(jobs, finish))
+
+    def _publish_next(self) -> None:
+        jobs, finish = self._started.popleft()
+        results = finish()
+        idle = self.keeper.overlaps and not self._started and self.keeper.retry_in is None
+        if idle and not self._ended.is_set():
+            self._start_waiting(0.0)  # the device has work while these are published
+        for job, result in zip(jobs, results):
+            self._finish(job, result)
 
     def _admitted(self, camera: str, message: ImageMessage, settings: Settings) -> Optional[Job]:
         stream = self._streams[camera]

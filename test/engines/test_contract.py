@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
-from segformer_ros.engines.base import STREAM_GROUP
 from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.fake import color_logits, fake_spec
 from segformer_ros.engines.reference import reference_scores
@@ -160,15 +159,16 @@ def test_a_stream_of_nothing(engine: Engine) -> None:
 
 def test_a_stream_is_read_no_further_than_a_group_ahead(engine: Engine) -> None:
     read: list[int] = []
+    group = engine.max_batch or 1
 
     def frames() -> Iterator[Frame]:
-        for index in range(3 * STREAM_GROUP):
+        for index in range(3 * group):
             read.append(index)
             yield Frame.from_array(painting(48, 96, seed=index)[0])
 
     for done, _ in enumerate(engine.stream(frames())):
-        assert len(read) <= done + STREAM_GROUP
-    assert len(read) == 3 * STREAM_GROUP
+        assert len(read) <= done // group * group + 2 * group
+    assert len(read) == 3 * group
 
 
 def test_a_frame_of_a_stream_that_fails_costs_no_other(
@@ -176,7 +176,7 @@ def test_a_frame_of_a_stream_that_fails_costs_no_other(
 ) -> None:
     """The third one fails, in whatever company it is."""
     frames = [Frame.from_array(painting(48, 96, seed=i)[0]) for i in range(5)]
-    method = '_run' if isinstance(engine, CpuEngine) else 'segment'
+    method = '_run' if isinstance(engine, CpuEngine) else 'start'
     original: Any = getattr(type(engine), method)
 
     def failing(self: Engine, given: Any, *rest: Any) -> Any:
@@ -188,6 +188,14 @@ def test_a_frame_of_a_stream_that_fails_costs_no_other(
     outcomes = list(engine.stream(frames))
     assert [isinstance(outcome, EngineError) for outcome in outcomes] == [0, 0, 1, 0, 0]
     assert str(outcomes[2]) == 'no memory'
+
+
+def test_frames_are_started_before_the_last_are_taken(engine: Engine) -> None:
+    frames = [Frame.from_array(painting(*size, seed=1)[0]) for size in FRAME_SIZES]
+    alone = [engine.segment([frame])[0] for frame in frames]
+    pending = [engine.start([frame]) for frame in frames]
+    for results, expected in zip(pending, alone, strict=True):
+        np.testing.assert_array_equal(results()[0].labels, expected.labels)
 
 
 def test_results_outlive_the_next_call(engine: Engine) -> None:

@@ -101,6 +101,47 @@ def test_a_failed_batch_leaves_nothing_in_flight(
         np.testing.assert_array_equal(engine.segment([frame(3)])[0].labels, right)
 
 
+def test_an_error_gives_up_what_was_started_after_it(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    cuda = make_machine().cuda
+    with create_engine(spec, 'tensorrt') as engine:
+        first, second = engine.start([frame(1)]), engine.start([frame(2)])
+        cuda.faults.append(LaunchError('cuMemcpyDtoHAsync failed: out of memory'))
+        with pytest.raises(EngineError, match='out of memory; the frame is dropped'):
+            first()
+        with pytest.raises(EngineError, match='an error of the frames before ended this one too'):
+            second()
+        cuda.faults.append(LaunchError('cuMemcpyDtoHAsync failed: out of memory'))
+        outcomes = list(engine.stream([frame(seed) for seed in range(12)]))
+        assert not any(isinstance(outcome, EngineError) for outcome in outcomes), 'tried again'
+
+
+def test_what_is_under_way_ends_with_the_context(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    machine = make_machine()
+    with create_engine(spec, 'tensorrt') as engine:
+        first, second = engine.start([frame(1)]), engine.start([frame(2)])
+        machine.cuda.faults.append(LaunchError('cuEventSynchronize failed: illegal address'))
+        with pytest.raises(EngineError, match='context is lost'):
+            first()
+        with pytest.raises(EngineError, match='the GPU context was lost meanwhile'):
+            second()
+    assert machine.cuda.late == []
+
+
+def test_an_engine_is_deactivated_with_frames_under_way(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    machine = make_machine()
+    with create_engine(spec, 'tensorrt') as engine:
+        pending = engine.start([frame(1)])
+    assert machine.cuda.late == []
+    with pytest.raises(EngineError, match='the GPU context was lost meanwhile'):
+        pending()
+
+
 def _pipeline(engine: object) -> pipeline.Pipeline:
     found = engine._pipeline  # type: ignore[attr-defined]
     assert isinstance(found, pipeline.Pipeline)

@@ -62,21 +62,21 @@ def frame(name: str = 'good') -> Frame:
 
 
 def test_one_bad_frame_does_not_cost_the_others_of_its_batch(keeper: EngineKeeper) -> None:
-    results = keeper.segment([frame(), frame('bad'), frame()], Wanted())
+    results = keeper.start([frame(), frame('bad'), frame()], Wanted())()
     assert [type(result) for result in results] == [Segmentation, EngineError, Segmentation]
     assert keeper.retry_in is None
 
 
 def test_failures_between_good_frames_break_nothing(keeper: EngineKeeper) -> None:
     for _ in range(FAILURES):
-        keeper.segment([frame('bad')], Wanted())
-        keeper.segment([frame()], Wanted())
+        keeper.start([frame('bad')], Wanted())()
+        keeper.start([frame()], Wanted())()
     assert keeper.state.failure == ''
 
 
 def test_errors_of_libraries_are_caught_and_named(engine: Brittle, keeper: EngineKeeper) -> None:
     engine.broken = True
-    result = keeper.segment([frame()], Wanted())[0]
+    result = keeper.start([frame()], Wanted())()[0]
     assert isinstance(result, EngineError)
     assert str(result) == 'RuntimeError: device lost'
 
@@ -86,7 +86,7 @@ def test_broken_engine_is_started_again(
 ) -> None:
     engine.broken = True
     for _ in range(FAILURES):
-        keeper.segment([frame()], Wanted())
+        keeper.start([frame()], Wanted())()
     assert '3 frames failed in a row: RuntimeError: device lost' in keeper.state.failure
     assert keeper.retry_in == 1.0
     clock.now = 1.0
@@ -95,7 +95,7 @@ def test_broken_engine_is_started_again(
     assert keeper.revive()
     assert not keeper.retry_in
     assert keeper.state.failure, 'it is only whole again when a frame succeeds'
-    keeper.segment([frame()], Wanted())
+    keeper.start([frame()], Wanted())()
     assert keeper.state.failure == ''
     assert keeper.state.restarts == 1
 
@@ -105,7 +105,7 @@ def test_waits_double_up_to_half_a_minute(
 ) -> None:
     engine.broken = engine.dead = True
     for _ in range(FAILURES):
-        keeper.segment([frame()], Wanted())
+        keeper.start([frame()], Wanted())()
     waits = []
     for _ in range(7):
         wait = keeper.retry_in

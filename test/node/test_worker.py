@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from node_rig import HEIGHT, MASK, WIDTH, MakeRig, Rig, image, painted, pixels_of, street_image
 
-from segformer_ros.engines import Wanted
+from segformer_ros.engines import Pending, Wanted
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
+from segformer_ros.node.camera_stream import CameraStream
 from segformer_ros.segmentation import Segmentation
 
 pytestmark = pytest.mark.ros
@@ -88,6 +89,51 @@ def test_several_cameras_share_one_engine_in_batches(
     assert all(tally().received == 6 for tally in tallies)
     assert (pixels_of(rig.received['left/segmentation/mask'][-1]) == 0).all()
     assert (pixels_of(rig.received['front/segmentation/mask'][-1]) != 0).any()
+
+
+def test_a_device_is_given_the_next_frame_before_the_last_is_published(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    start, publish = FakeEngine.start, CameraStream.publish
+
+    def starting(engine: FakeEngine, frames: Sequence[Frame], wanted: Wanted) -> Pending:
+        events.append('start')
+        return start(engine, frames, wanted)
+
+    def publishing(stream: CameraStream, *parts: Any) -> None:
+        events.append('publish')
+        publish(stream, *parts)
+
+    monkeypatch.setattr(FakeEngine, 'overlaps', True)
+    monkeypatch.setattr(FakeEngine, 'start', starting)
+    monkeypatch.setattr(CameraStream, 'publish', publishing)
+    rig = make_rig(fake_delay=0.5)
+    rig.start(MASK)
+    rig.segment(street_image(rig.now()))  # nothing waits: its mask is not held back
+    assert events == ['start', 'publish']
+    rig.send(street_image(rig.now()))
+    assert rig.spin_until(lambda: events.count('start') == 2)
+    last = rig.now()
+    rig.send(street_image(last))  # comes while the second is in the engine
+    assert rig.spin_until(lambda: rig.received[MASK][-1].header.stamp == last)
+    assert events[2:] == ['start', 'start', 'publish', 'publish']
+
+
+def test_frames_in_hand_are_finished_at_the_end(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, 'overlaps', True)
+    rig = make_rig(fake_delay=0.5)
+    rig.start(MASK)
+    rig.segment(street_image(rig.now()))
+    rig.deliver(street_image(rig.now()))
+    worker = rig.node.worker
+    assert worker
+    rig.node.trigger_deactivate()
+    rig.node.trigger_cleanup()
+    assert worker.tally('').pending == 0
+    assert worker.tally('').segmented + worker.tally('').unwanted == 2
 
 
 def test_one_bad_frame_costs_no_other(make_rig: MakeRig, capfd: Any) -> None:

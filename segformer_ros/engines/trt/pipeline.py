@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineOptions, Traffic, Wanted
+from segformer_ros.engines.base import EngineError, EngineOptions, Traffic, Wanted
 from segformer_ros.engines.cuda.device import CudaDevice
 from segformer_ros.engines.cuda.jobs import (
     Coloring,
@@ -51,6 +52,19 @@ class _Slot:
     places: List[Place] = field(default_factory=list)
     lease: Optional[Lease] = None
     staging: float = 0.0
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+class Run(NamedTuple):
+    """Frames of one call: batches that wait, and numbers of the slots of those under way.
+
+    era: tells whether they still are; what is under way is given up with the pipeline's error.
+    """
+
+    batches: Deque[Sequence[Frame]]
+    slots: Deque[int]
+    wanted: Wanted
+    era: object
 
 
 class _Scored(NamedTuple):
@@ -81,6 +95,7 @@ class Pipeline:
             scores = self._runner.scores
             check_scale(spec.size, (scores.side('H'), scores.side('W')))
         self.traffic = Traffic()
+        self._era = object()
         self._pool = ResultPool(device)
         self._palette = device.store(spec.class_map.palette_bgr)
         names = ('begun', 'uploaded', 'prepared', 'inferred', 'finished', 'done')
@@ -106,29 +121,48 @@ class Pipeline:
 
     def close(self) -> None:
         """Free what TensorRT and the driver, not PyCUDA, hold."""
+        self._abandon()
         self._runner.close()
 
-    def segment(self, frames: Sequence[Frame], wanted: Wanted) -> List[Segmentation]:
-        """Segment frames in batches; while one computes, the next is uploaded."""
+    def start(self, frames: Sequence[Frame], wanted: Wanted) -> Run:
+        """Put as many batches of frames on their way as there are slots free."""
+        starts = range(0, len(frames), self._together)
+        batches = deque(frames[first : first + self._together] for first in starts)
+        run = Run(batches, deque(), wanted, self._era)
         try:
-            return self._segment(frames, wanted)
+            self._advance(run)
         except BaseException:
             self._abandon()
             raise
+        return run
 
-    def _segment(self, frames: Sequence[Frame], wanted: Wanted) -> List[Segmentation]:
+    def finish(self, run: Run) -> List[Segmentation]:
+        """The results of a run's frames; runs are finished in the order of their start.
+
+        Raises EngineError where they were given up for another run's error.
+        """
+        if run.era is not self._era:
+            raise EngineError('an error of the frames before ended this one too; it is dropped')
         self.traffic = Traffic()
         results: List[Segmentation] = []
-        waiting: List[_Slot] = []
-        for number, first in enumerate(range(0, len(frames), self._together)):
-            if len(waiting) == SLOTS:
-                results += self._collect(waiting.pop(0))
-            slot = self._slots[number % SLOTS]
-            self._submit(slot, frames[first : first + self._together], wanted)
-            waiting.append(slot)
-        for slot in waiting:
-            results += self._collect(slot)
+        try:
+            self._advance(run)  # where no slot was free when it started
+            while run.slots:
+                results += self._collect(self._slots[run.slots.popleft()])
+                self._advance(run)
+            if run.batches:
+                raise EngineError('no room: results of frames started before were never taken')
+        except BaseException:
+            self._abandon()
+            raise
         return results
+
+    def _advance(self, run: Run) -> None:
+        """Submit what there are slots for."""
+        for number, slot in enumerate(self._slots):
+            if run.batches and slot.lease is None:
+                self._submit(slot, run.batches.popleft(), run.wanted)
+                run.slots.append(number)
 
     def _abandon(self) -> None:
         """Wait for what is in flight: the next call writes into the memory that it uses."""
@@ -136,6 +170,7 @@ class Pipeline:
             self._device.drain(stream)
         for slot in self._slots:
             slot.lease = None
+        self._era = object()
 
     def _submit(self, slot: _Slot, frames: Sequence[Frame], wanted: Wanted) -> None:
         """Put a batch on the streams; nothing waits for the device here."""
@@ -175,7 +210,7 @@ class Pipeline:
         slot.events['begun'].record(self._upload)
         address, moved = slot.uploads.send(offsets[-1], self._upload)
         slot.events['uploaded'].record(self._upload)
-        self.traffic = self.traffic.plus(host=sum(sizes), upload=moved)
+        slot.traffic = Traffic(host=sum(sizes), upload=moved)
         return [
             Image(
                 address + offset,
@@ -255,7 +290,7 @@ class Pipeline:
         if not slot.lease.block.address:
             self._download.wait_for_event(slot.events['finished'])
             self._device.download(slot.lease.block.host[:used], address, self._download)
-            self.traffic = self.traffic.plus(download=used)
+            slot.traffic = slot.traffic.plus(download=used)
             slot.events['done'].record(self._download)
         else:
             slot.events['done'].record(self._compute)
@@ -266,6 +301,7 @@ class Pipeline:
         assert lease is not None
         events['done'].synchronize()
         slot.lease = None
+        self.traffic = self.traffic.plus(*slot.traffic)
         times = StageTimes(
             preprocess=(slot.staging + events['begun'].time_till(events['prepared'])) / count,
             inference=events['prepared'].time_till(events['inferred']) / count,

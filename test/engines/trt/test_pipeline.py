@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_rig import SIZE, agreement, frame
-from fake_gpu import MakeMachine
+from fake_gpu import FakeCuda, MakeMachine
 
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
-from segformer_ros.engines import EngineOptions, Wanted, create_engine
+from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine
+from segformer_ros.engines.trt.pipeline import SLOTS
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from segformer_ros.overlay import blend
 from tiny_models import OWN, TAO5, Export, save_network
@@ -71,6 +72,49 @@ def test_more_frames_than_the_batch_go_one_after_another(
         frames = [frame(seed, size) for seed, size in enumerate(sizes)]
         assert agreement(engine, frames) > 0.98
         assert {call[0][0] for call in tensorrt.called('execute_async_v3')} == {1, 2}
+
+
+def test_a_stream_keeps_the_next_batch_under_way(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    cuda = make_machine().cuda
+    with create_engine(spec, 'tensorrt', EngineOptions(max_batch=2)) as engine:
+        outcomes = engine.stream(frame(seed) for seed in range(7))
+        next(outcomes)
+        assert cuda.count('upload') == 2, 'the second batch, before the first was taken'
+        assert _in_flight(cuda) > 0
+        next(outcomes)
+        next(outcomes)
+        assert cuda.count('upload') == 3
+        outcomes.close()  # type: ignore[attr-defined]
+        assert _in_flight(cuda) == 0, 'the engine is free for others'
+        assert agreement(engine, [frame(seed) for seed in range(5)]) > 0.99
+
+
+def _in_flight(cuda: FakeCuda) -> int:
+    return sum(len(stream.queue) for stream in cuda.streams.values())
+
+
+def test_traffic_is_that_of_the_frames_taken(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    make_machine()
+    with create_engine(spec, 'tensorrt') as engine:
+        small, large = engine.start([frame(0)]), engine.start([frame(0, (180, 160))])
+        small()
+        assert engine.traffic.host == 90 * 160 * 3
+        large()
+        assert engine.traffic.host == 180 * 160 * 3
+
+
+def test_results_that_are_never_taken_cost_one_call(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    make_machine()
+    with create_engine(spec, 'tensorrt') as engine:
+        for seed in range(SLOTS):
+            engine.start([frame(seed)])
+        with pytest.raises(EngineError, match='frames started before were never taken'):
+            engine.segment([frame()])
+        assert agreement(engine, [frame(1), frame(2)]) > 0.99
 
 
 @pytest.mark.parametrize('integrated', [False, True])
