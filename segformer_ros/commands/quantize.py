@@ -25,7 +25,7 @@ from segformer_ros.quantization import (
     collect_samples,
     quantize,
 )
-from segformer_ros.quantization.report import advice, as_json, as_markdown
+from segformer_ros.quantization.report import advice, as_json, as_markdown, half_advice
 from segformer_ros.sources import SourceOptions, open_source
 
 SUMMARY = 'make the INT8 (and FP16) version of a model, calibrated and judged on real frames'
@@ -116,23 +116,33 @@ def run(arguments: argparse.Namespace) -> int:
     _write(out.with_name(f'{out.stem}.json'), numbers.encode())
     _write(out.with_name(f'{out.stem}.md'), text.encode())
     print(text)
-    if arguments.half:  # whatever becomes of INT8
-        _write_half(spec, Candidate('fp16', spec.path, 'as asked'), out, '.fp16.onnx')
+    refused = []
     if outcome.failures:
-        raise QuantizationError(f'refused, {out} is not written: {advice(outcome)}')
-    _write(out, outcome.model.SerializeToString())
-    if arguments.half:
-        _write_half(spec, Candidate('int8', out, 'as asked'), out, '.int8.fp16.onnx')
+        refused.append(f'{out}: {advice(outcome)}')
+    else:
+        _write(out, outcome.model.SerializeToString())
+    if arguments.half and outcome.half.failures:
+        refused.append(f'{_beside(out, ".fp16.onnx")}: {half_advice(outcome)}')
+    elif arguments.half:
+        _write_half(spec, Candidate('fp16', spec.path, 'as asked'), _beside(out, '.fp16.onnx'))
+        if not outcome.failures:
+            int8 = Candidate('int8', out, 'as asked')
+            _write_half(spec, int8, _beside(out, '.int8.fp16.onnx'))
+    if refused:
+        raise QuantizationError(f'refused and not written: {"; ".join(refused)}')
     return 0
 
 
-def _write_half(spec: ModelSpec, candidate: Candidate, out: Path, suffix: str) -> None:
-    """The graph that strongly typed TensorRT is given, beside `out`, with its sidecar."""
-    network = parsed_network(spec, candidate, strongly_typed=True, keep_io=True)
+def _beside(out: Path, suffix: str) -> Path:
     name = out.name
     for ending in ('.onnx', '.int8'):
         name = name[: -len(ending)] if name.endswith(ending) else name
-    path = out.with_name(f'{name}{suffix}')
+    return out.with_name(f'{name}{suffix}')
+
+
+def _write_half(spec: ModelSpec, candidate: Candidate, path: Path) -> None:
+    """The graph that strongly typed TensorRT is given, with its sidecar."""
+    network = parsed_network(spec, candidate, strongly_typed=True, keep_io=True)
     sidecar = save_network(network, path)
     print(f'written: {path} with {sidecar.name}', file=sys.stderr)
 

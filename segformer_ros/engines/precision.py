@@ -13,6 +13,9 @@ PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
 
 METADATA = 'segformer_ros.'
 GATE = f'{METADATA}gate'
+HALF_GATE = f'{METADATA}fp16_gate'
+"""Of the INT8 model: what came of the model that it was made from, in FP16."""
+PASSED, FAILED = 'passed', 'failed'
 SOURCE_HASH = f'{METADATA}quantized_from'
 
 
@@ -57,21 +60,28 @@ def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, 
                 'it was made from'
             )
         return (Candidate('int8', own, 'the model is quantised itself'),)
-    half = (
-        Candidate('fp16', own, f'sm_{sm} is fast in FP16')
-        if has_fast_fp16(sm)
-        else Candidate('fp32', own, f'sm_{sm} is not faster in FP16')
-    )
+    floating = _floating(own, sm)
     if wanted in ('fp32', 'fp16'):
         return (Candidate(wanted, own, 'as asked'),)
     if wanted == 'int8':
         return (Candidate('int8', require_quantized(own), 'as asked'),)
     if quantized is None:
-        return (half._replace(reason=f'{half.reason}; no INT8, since {lack}'),)
+        return (floating._replace(reason=f'{floating.reason}; no INT8, since {lack}'),)
     if not has_fast_int8(sm):
-        return (half._replace(reason=f'{half.reason}; it has no fast INT8'),)
+        return (floating._replace(reason=f'{floating.reason}; it has no fast INT8'),)
     int8 = Candidate('int8', quantized, f'sm_{sm} has fast INT8, and the model passed its gate')
-    return (int8, half) if wanted == 'fastest' else (int8,)
+    return (int8, floating) if wanted == 'fastest' else (int8,)
+
+
+def _floating(own: Path, sm: int) -> Candidate:
+    """FP16, unless it brings nothing or was found to cost too much."""
+    if not has_fast_fp16(sm):
+        return Candidate('fp32', own, f'sm_{sm} is not faster in FP16')
+    report = quantized_path(own)
+    judged = _metadata(report) if report.is_file() else {}
+    if judged.get(HALF_GATE) == FAILED and judged.get(SOURCE_HASH) == model_hash(own):
+        return Candidate('fp32', own, f'in FP16 the model failed its gate, says {report}')
+    return Candidate('fp16', own, f'sm_{sm} is fast in FP16')
 
 
 def find_quantized(model: Path) -> Tuple[Optional[Path], str]:
@@ -85,7 +95,7 @@ def find_quantized(model: Path) -> Tuple[Optional[Path], str]:
     metadata = _metadata(path)
     if metadata.get(SOURCE_HASH) != model_hash(model):
         return None, f'{path} was not made from this model; {how}'
-    if metadata.get(GATE) != 'passed':
+    if metadata.get(GATE) != PASSED:
         return None, f'{path} did not pass its accuracy gate; {how}'
     return path, ''
 

@@ -1,4 +1,4 @@
-"""The accuracy gate: how much an INT8 model differs from its FP32 model, and how much may be."""
+"""The accuracy gate: how much a rounded model differs from its FP32 model, and how much may be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segformer_ros.quantization.samples import Sample
 
 @dataclass(frozen=True)
 class Gate:
-    """What an INT8 model must reach.
+    """What a model in INT8 or FP16 must reach.
 
     agreement: mean IoU of its labels with the FP32 model's, asked for where no truth is known.
     loss: mean IoU that it may lose against the truth, where that is known (0.005 is half a point).
@@ -26,11 +26,11 @@ class Gate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How an INT8 model compares with its FP32 model, on frames that it was not calibrated with.
+    """How a rounded model compares with its FP32 one, on frames that it was not calibrated with.
 
     agreement, pixel_agreement: mean IoU and share of pixels with the FP32 labels as truth.
     class_agreement: IoU by class name, of those that occur. miou_fp32, miou: against the truth;
-    class_iou: (FP32, INT8) IoU by class name; None and empty where there is no truth.
+    class_iou: (FP32, rounded) IoU by class name; None and empty where there is no truth.
     """
 
     frames: int

@@ -1,4 +1,7 @@
-"""From a model and frames to an INT8 model that passes its gate, or to the reasons why not."""
+"""From a model and frames to an INT8 model that passes its gate, or to the reasons why not.
+
+FP16 needs no frames to be made, but is held to the same gate on the same ones.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,17 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequ
 import numpy as np
 
 from segformer_ros.engines.fit import fit_frame, place
-from segformer_ros.engines.precision import GATE, SOURCE_HASH
+from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
 from segformer_ros.engines.trt.network import load_model
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.files import model_hash
 from segformer_ros.quantization.gate import Gate, Judge, Verdict
+from segformer_ros.quantization.half import (
+    HalfOutcome,
+    beyond_half,
+    round_to_half,
+    with_peaks,
+)
 from segformer_ros.quantization.qdq import (
     QuantizationError,
     activation_names,
@@ -34,7 +43,7 @@ from segformer_ros.quantization.simulation import SimulatedEngine
 RANGES = ('percentile', 'entropy', 'max')
 
 SENSITIVITY_FRAMES = 4
-"""Frames that a layer's own cost is measured with; ranking needs no more."""
+"""Frames that layers are looked at with one by one; ranking them needs no more."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Outcome:
 
     model: the ModelProto. costs: each layer's own cost, the dearest first, where it was measured.
     excluded: layers left in floating point. failures: why the gate is not passed; empty where
-    it is.
+    it is. half: the same gate for the model in FP16.
     """
 
     model: Any
@@ -68,6 +77,7 @@ class Outcome:
     verdict: Verdict
     first_verdict: Verdict
     failures: Tuple[str, ...]
+    half: HalfOutcome
 
 
 class Told(Protocol):
@@ -151,7 +161,8 @@ class _Search:
         if failing:
             best = exclude_until_passed(self._selection, costs, self._attempt, gate)
         failures = tuple(best.verdict.failures(gate))
-        self._mark(best.model, passed=not failures)
+        half = self._half()
+        self._mark(best.model, {GATE: not failures, HALF_GATE: not half.failures})
         return Outcome(
             best.model,
             self._selection,
@@ -160,7 +171,34 @@ class _Search:
             best.verdict,
             first.verdict,
             failures,
+            half,
         )
+
+    def _half(self) -> HalfOutcome:
+        """Judge the model in FP16, and where it does not pass, find what FP16 cannot hold."""
+        told = self._tell('accuracy in FP16', 1)
+        model = round_to_half(self._model)
+        with SimulatedEngine(self._spec, model, self._settings.threads) as engine:
+            verdict = self._judge.judge(engine)
+        failures = tuple(verdict.failures(self._settings.gate))
+        overflowing = self._overflowing() if failures else ()
+        told()
+        return HalfOutcome(verdict, failures, overflowing)
+
+    def _overflowing(self) -> Tuple[str, ...]:
+        model, layers = with_peaks(self._model)
+        peaks: Dict[str, List[float]] = {name: [] for name in layers.values()}
+        engine = SimulatedEngine(self._spec, model, self._settings.threads)
+        with engine:
+            for pixels in self._few_inputs():
+                found = engine.outputs(pixels, list(layers))
+                for name, peak in zip(layers.values(), found):
+                    peaks[name].append(float(peak))
+        return beyond_half(peaks)
+
+    def _few_inputs(self) -> List[np.ndarray]:
+        samples = self._samples.calibration[:: max(1, len(self._samples.calibration) // 4)]
+        return list(_Inputs(self._spec).of(samples[:SENSITIVITY_FRAMES]))
 
     def _attempt(self, excluded: Tuple[str, ...]) -> Attempt:
         told = self._tell(f'accuracy, {len(excluded)} layers left out', 1)
@@ -172,8 +210,7 @@ class _Search:
         return Attempt(excluded, model, verdict)
 
     def _costs(self) -> List[LayerCost]:
-        samples = self._samples.calibration[:: max(1, len(self._samples.calibration) // 4)]
-        inputs = list(_Inputs(self._spec).of(samples[:SENSITIVITY_FRAMES]))
+        inputs = self._few_inputs()
         told = self._tell('cost of each layer', len(self._selection.all))
         return layer_costs(
             self._model,
@@ -188,11 +225,11 @@ class _Search:
         with engine:
             return [engine.bare(pixels) for pixels in inputs]
 
-    def _mark(self, model: Any, passed: bool) -> None:
-        """Write into the model what it was made from and whether it may be used unasked."""
+    def _mark(self, model: Any, gates: Dict[str, bool]) -> None:
+        """Write into the model what it was made from and which gates were passed."""
         entries = {entry.key: entry.value for entry in model.metadata_props}
         entries[SOURCE_HASH] = model_hash(self._spec.path)
-        entries[GATE] = 'passed' if passed else 'failed'
+        entries.update((key, PASSED if passed else FAILED) for key, passed in gates.items())
         del model.metadata_props[:]
         for key, value in entries.items():
             model.metadata_props.add(key=key, value=value)

@@ -1,10 +1,11 @@
-"""The report of a quantisation: what it costs, which layers stayed out, in JSON and Markdown."""
+"""The report of a quantisation: what INT8 and FP16 cost, which layers stayed out."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence
 
 from segformer_ros.quantization.gate import Gate, Verdict
+from segformer_ros.quantization.half import LARGEST
 from segformer_ros.quantization.quantizer import Outcome, Settings
 from segformer_ros.quantization.sensitivity import LayerCost
 
@@ -23,8 +24,14 @@ def as_json(outcome: Outcome, settings: Settings) -> Dict[str, Any]:
         'layers': len(outcome.selection.layers),
         'chained': list(outcome.selection.chained),
         'excluded': list(outcome.excluded),
-        'all_layers': _verdict(outcome.first_verdict),
-        'result': _verdict(outcome.verdict),
+        'all_layers': _verdict(outcome.first_verdict, 'int8'),
+        'result': _verdict(outcome.verdict, 'int8'),
+        'fp16': {
+            'passed': not outcome.half.failures,
+            'failures': list(outcome.half.failures),
+            'overflowing': list(outcome.half.overflowing),
+            **_verdict(outcome.half.verdict, 'fp16'),
+        },
         'cost': [{'layer': cost.name, 'error': cost.error} for cost in outcome.costs],
     }
 
@@ -54,7 +61,23 @@ def as_markdown(outcome: Outcome, settings: Settings, title: str) -> str:
         lines += ['', 'In floating point:', '', *(f'- `{name}`' for name in outcome.excluded)]
     if outcome.costs:
         lines += ['', *_cost_table(outcome.costs)]
+    lines += ['', *_half_section(outcome, settings)]
     return '\n'.join(lines) + '\n'
+
+
+def half_advice(outcome: Outcome) -> str:
+    """What to do about a model that FP16 does not pass, naming the layers that overflow."""
+    failures = '; '.join(outcome.half.failures)
+    if not outcome.half.overflowing:
+        return (
+            f'{failures} in FP16, though no layer overflows; use fp32, or accept the '
+            'loss with --agreement or --loss'
+        )
+    layers = ', '.join(outcome.half.overflowing[:3])
+    return (
+        f'{failures} in FP16, whose numbers end at {LARGEST:g}: beyond are {layers}; use fp32, or '
+        'export normalisations as one layer (opset 17), which sums in FP32'
+    )
 
 
 def advice(outcome: Outcome) -> str:
@@ -64,20 +87,20 @@ def advice(outcome: Outcome) -> str:
         f'{"; ".join(outcome.failures)}, with {len(outcome.excluded)} layers left in floating '
         f'point; the layers that cost most are {dearest}. Calibrate with more and more typical '
         'frames, try --ranges entropy, accept the loss with --agreement or --loss, or stay with '
-        'fp16'
+        f'{"fp32" if outcome.half.failures else "fp16"}'
     )
 
 
-def _verdict(verdict: Verdict) -> Dict[str, Any]:
+def _verdict(verdict: Verdict, precision: str) -> Dict[str, Any]:
     return {
         'frames': verdict.frames,
         'agreement_miou': verdict.agreement,
         'pixel_agreement': verdict.pixel_agreement,
         'class_agreement': verdict.class_agreement,
         'miou_fp32': verdict.miou_fp32,
-        'miou_int8': verdict.miou,
+        f'miou_{precision}': verdict.miou,
         'class_iou': {
-            name: {'fp32': pair[0], 'int8': pair[1]}
+            name: {'fp32': pair[0], precision: pair[1]}
             for name, pair in (verdict.class_iou or {}).items()
         },
     }
@@ -113,6 +136,29 @@ def _class_table(verdict: Verdict) -> List[str]:
         agreement = verdict.class_agreement.get(name)
         shown = '-' if agreement is None else f'{agreement:.4f}'
         lines.append(f'| {name} | {shown} | {before:.4f} | {after:.4f} |')
+    return lines
+
+
+def _half_section(outcome: Outcome, settings: Settings) -> List[str]:
+    half = outcome.half
+    verdict = half.verdict
+    lines = [
+        '## FP16 of the same model',
+        '',
+        f'{"**Refused**: " + half_advice(outcome) if half.failures else "**Passed**"} '
+        f'({_gate_words(settings.gate, verdict)}). Each value is rounded to FP16 and summed in '
+        'FP32.',
+        '',
+        '| | FP16 |',
+        '|---|---|',
+        f'| agreement with FP32, mean IoU | {verdict.agreement:.4f} |',
+        f'| agreement with FP32, pixels | {verdict.pixel_agreement:.4f} |',
+    ]
+    if verdict.miou is not None:
+        lines += [
+            f'| mean IoU of FP32 | {verdict.miou_fp32:.4f} |',
+            f'| mean IoU of FP16 | {verdict.miou:.4f} |',
+        ]
     return lines
 
 

@@ -1,8 +1,8 @@
-"""A Q/DQ network run as it is written, on the CPU, to know what it costs in accuracy."""
+"""A network run as it is written, on the CPU, to know what its rounding costs in accuracy."""
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from segformer_ros.model import ModelSpec
 class SimulatedEngine(CpuEngine):
     """Runs an ONNX by ONNX Runtime without fusing anything.
 
-    Each value is rounded to its INT8 level and the arithmetic between is FP32, as in TensorRT's
-    INT8 layers, whose sums are exact. model: a ModelProto of the spec's contract.
+    Each value is rounded where the graph says so, to its INT8 level or to FP16, and the
+    arithmetic between is FP32, as in TensorRT's INT8 layers, whose sums are exact. model: a
+    ModelProto of the spec's contract.
     """
 
     name = 'simulated'
@@ -69,9 +70,12 @@ class SimulatedEngine(CpuEngine):
 
     def bare(self, network_input: np.ndarray) -> np.ndarray:
         """The network's output for what `network_input` gave."""
-        feed = {self.spec.input_name: network_input}
-        output: np.ndarray = self._session.run([self.spec.output_name], feed)[0]
-        return output
+        return self.outputs(network_input, [self.spec.output_name])[0]
+
+    def outputs(self, network_input: np.ndarray, names: Sequence[str]) -> List[np.ndarray]:
+        """Outputs of the graph by name, for what `network_input` gave."""
+        found: List[np.ndarray] = self._session.run(names, {self.spec.input_name: network_input})
+        return found
 
     def _infer(self, pixels: np.ndarray) -> np.ndarray:
         output: np.ndarray = self.bare(self.network_input(pixels))[0]

@@ -12,6 +12,7 @@ from segformer_ros.checksum import file_hash
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.precision import (
     GATE,
+    HALF_GATE,
     SOURCE_HASH,
     choose_precision,
     has_fast_fp16,
@@ -29,7 +30,9 @@ def spec(tmp_path: Path) -> ModelSpec:
     return load_model_spec(save_network(tmp_path / 'street.onnx'))
 
 
-def add_int8(spec: ModelSpec, gate: str = 'passed', source: str | None = None) -> Path:
+def add_int8(
+    spec: ModelSpec, gate: str = 'passed', source: str | None = None, half: str = 'passed'
+) -> Path:
     """An INT8 model beside the model, as `segformer quantize` writes it."""
     model = export_network(spec.size)
     model.graph.node.insert(0, helper.make_node('QuantizeLinear', ['scale', 'scale'], ['unused']))
@@ -37,6 +40,7 @@ def add_int8(spec: ModelSpec, gate: str = 'passed', source: str | None = None) -
     path = quantized_path(spec.path)
     model.metadata_props.add(key=SOURCE_HASH, value=source or file_hash(spec.path))
     model.metadata_props.add(key=GATE, value=gate)
+    model.metadata_props.add(key=HALF_GATE, value=half)
     onnx.save(model, str(path))
     return path
 
@@ -73,6 +77,16 @@ def test_auto_without_an_int8_model_is_fp16_and_says_how_to_make_one(spec: Model
     (choice,) = choose_precision('auto', spec, ORIN)
     assert choice.precision == 'fp16'
     assert 'no INT8, since' in choice.reason and 'segformer quantize' in choice.reason
+
+
+def test_fp16_that_failed_its_gate_is_used_when_asked_for_alone(spec: ModelSpec) -> None:
+    add_int8(spec, half='failed')
+    (choice,) = choose_precision('auto', spec, NANO)
+    assert choice.precision == 'fp32' and 'in FP16 the model failed its gate' in choice.reason
+    assert [each.precision for each in choose_precision('fastest', spec, ORIN)] == ['int8', 'fp32']
+    assert choose_precision('fp16', spec, ORIN)[0].precision == 'fp16'
+    add_int8(spec, half='failed', source='another')
+    assert choose_precision('auto', spec, NANO)[0].precision == 'fp16'
 
 
 def test_fastest_builds_both(spec: ModelSpec) -> None:

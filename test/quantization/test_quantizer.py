@@ -11,7 +11,7 @@ import pytest
 from tiny_segformer import save_tiny
 
 from segformer_ros.cli import main
-from segformer_ros.engines.precision import choose_precision, quantized_path
+from segformer_ros.engines.precision import GATE, choose_precision, quantized_path
 from segformer_ros.model import load_model_spec
 from segformer_ros.quantization import (
     Gate,
@@ -65,7 +65,7 @@ def test_a_gate_that_nothing_passes_refuses_with_reasons(tmp_path: Path, samples
     outcome = quantize(spec, unlabelled(samples), strict)
     assert outcome.failures[0].startswith('agreement with FP32 is 0.')
     assert 'fragile' in advice(outcome) and '--ranges entropy' in advice(outcome)
-    gate = [entry.value for entry in outcome.model.metadata_props if entry.key.endswith('gate')]
+    gate = [entry.value for entry in outcome.model.metadata_props if entry.key == GATE]
     assert gate == ['failed']
 
 
@@ -142,15 +142,37 @@ def test_the_command_refuses_what_is_below_the_gate(
     asked = ['quantize', str(model), '--calibrate', str(pictures / 'images'), '--ranges', 'max']
     out = tmp_path / 'elsewhere' / 'small.int8.onnx'
     assert main([*asked, '--agreement', '1.0', '--half', '--out', str(out)]) == 2
-    # FP16 has nothing to do with the gate.
-    assert load_model_spec(out.with_name('small.fp16.onnx')).input_dtype == 'float32'
-    assert not list(tmp_path.glob('*.fp16.onnx')) and not out.exists()
-    capsys.readouterr()
-    assert main([*asked, '--agreement', '1.0']) == 2
+    assert not list(tmp_path.glob('*.onnx.yaml')) and not list(out.parent.glob('*.onnx'))
     error = capsys.readouterr().err
-    assert 'refused' in error and 'is not written: agreement with FP32 is' in error
+    assert f'refused and not written: {out}: agreement with FP32 is' in error
+    assert f'{out.with_name("small.fp16.onnx")}: agreement with FP32 is' in error
+    assert main([*asked, '--agreement', '1.0']) == 2
+    assert 'fp16' not in capsys.readouterr().err
     assert not (tmp_path / 'fragile.int8.onnx').exists()
     assert not json.loads((tmp_path / 'fragile.int8.json').read_text())['passed']
+
+
+def test_each_is_refused_by_itself(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ['--calibrate', str(pictures / 'images'), '--ranges', 'max', '--half', '--agreement']
+    fragile = save_tiny(tmp_path / 'fragile.onnx', spoil=300.0)
+    assert main(['quantize', str(fragile), *asked, '0.99']) == 2
+    assert 'fragile.int8.onnx: agreement' in capsys.readouterr().err
+    assert not (tmp_path / 'fragile.int8.onnx').exists()
+    assert load_model_spec(tmp_path / 'fragile.fp16.onnx').input_dtype == 'float32'
+
+    large = save_tiny(tmp_path / 'large.onnx', spoil=3000.0)
+    assert main(['quantize', str(large), *asked, '0.9']) == 2
+    error = capsys.readouterr().err
+    assert 'large.fp16.onnx: agreement' in error
+    assert 'whose numbers end at 65504: beyond are stem; use fp32' in error
+    assert not (tmp_path / 'large.fp16.onnx').exists()
+    report = json.loads((tmp_path / 'large.int8.json').read_text())
+    assert report['passed'] and not report['fp16']['passed']
+    assert report['fp16']['overflowing'] == ['stem']
+    (choice,) = choose_precision('auto', load_model_spec(large), 53)
+    assert choice.precision == 'fp32' and 'in FP16 the model failed its gate' in choice.reason
 
 
 def test_a_calibration_source_without_images_is_one_line(
