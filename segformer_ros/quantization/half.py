@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
+from segformer_ros.engines.trt.normalization import squaring_nodes
 from segformer_ros.quantization.gate import Verdict
 
 LARGEST = 65504.0
@@ -92,7 +93,7 @@ def beyond_half(peaks: Mapping[str, Sequence[float]]) -> Tuple[str, ...]:
 
 
 def _layer_outputs(model: Any) -> Set[str]:
-    """Names of the FP32 tensors that layers give, but for the scales of a Resize."""
+    """Names of the tensors that are FP16 in an engine: not normalisations' squares, nor scales."""
     from onnx import TensorProto, shape_inference
 
     graph = shape_inference.infer_shapes(model).graph
@@ -105,4 +106,5 @@ def _layer_outputs(model: Any) -> Set[str]:
     scales = {
         name for node in graph.node if node.op_type == 'Resize' for name in node.input[1:] if name
     }
-    return (floats & made) - scales
+    wide = {name for node in squaring_nodes(model.graph) for name in node.output}
+    return (floats & made) - scales - wide

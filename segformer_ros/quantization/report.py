@@ -74,10 +74,7 @@ def half_advice(outcome: Outcome) -> str:
             'loss with --agreement or --loss'
         )
     layers = ', '.join(outcome.half.overflowing[:3])
-    return (
-        f'{failures} in FP16, whose numbers end at {LARGEST:g}: beyond are {layers}; use fp32, or '
-        'export normalisations as one layer (opset 17), which sums in FP32'
-    )
+    return f'{failures} in FP16, whose numbers end at {LARGEST:g}: beyond are {layers}; use fp32'
 
 
 def advice(outcome: Outcome) -> str:

@@ -10,12 +10,11 @@ import logging
 import os
 import signal
 from collections import deque
-from typing import Any, Deque, Dict, Optional, Sequence, Tuple
+from typing import Any, Collection, Deque, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
 from segformer_ros.engines.base import EngineError, Progress
-from segformer_ros.engines.trt.normalization import write_out_layer_norms
 
 MODULES = ('tensorrt', 'tensorrt_rtx')
 
@@ -113,14 +112,16 @@ class TensorRt:
 
         The parser is returned and must be kept until the build is over: it owns the weights.
         """
-        if not hasattr(network, 'add_normalization'):  # nor has its parser one to add
-            model = write_out_layer_norms(model)
         parser = self.module.OnnxParser(network, self.logger)
         if parser.parse(model):
             return parser
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         reason = '; '.join(map(_in_words, errors)) or self.last_error('unknown')
         raise EngineError(f'{self.version} cannot read the ONNX: {reason}')
+
+    def normalizes(self, network: Any) -> bool:
+        """Whether there is a layer for LayerNormalization, which the parser then adds."""
+        return hasattr(network, 'add_normalization')
 
     def set_workspace(self, config: Any, size: int) -> None:
         """Limit the builder's scratch memory to `size` bytes."""
@@ -140,6 +141,19 @@ class TensorRt:
             config.set_flag(flags.FP16)
         if precision == 'int8':
             config.set_flag(flags.INT8)
+
+    def keep_single(self, network: Any, config: Any, outputs: Collection[str]) -> None:
+        """Have the layers with these outputs compute in FP32; a strongly typed graph says it."""
+        if self.strongly_typed or not outputs:
+            return
+        single = self.module.DataType.FLOAT
+        for number in range(network.num_layers):
+            layer = network.get_layer(number)
+            for place in range(layer.num_outputs):
+                if layer.get_output(place).name in outputs:
+                    layer.precision = single
+                    layer.set_output_type(place, single)
+        config.set_flag(self.module.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
 
     def set_io_type(self, network: Any, precision: str) -> None:
         """Let input and output be FP16 where the inside is; a strongly typed graph says it.

@@ -12,6 +12,7 @@ from segformer_ros.engines.base import EngineError, Progress
 from segformer_ros.engines.files import read_if_own, write_atomically
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.inspector import Layers, read_build_log
+from segformer_ros.engines.trt.normalization import squares, write_out_layer_norms
 
 MIB = 1 << 20
 DEFAULT_WORKSPACE = 1024 * MIB
@@ -114,11 +115,15 @@ def _build_once(
 ) -> Optional[bytes]:
     builder = library.create_builder()
     network = library.create_network(builder)
+    if not library.normalizes(network):
+        model = write_out_layer_norms(model)
     parser = library.parse(network, model)
     library.set_io_type(network, options.precision)
     config = builder.create_builder_config()
     library.set_workspace(config, workspace)
     library.set_precision(config, options.precision)
+    if options.precision != 'fp32':
+        library.keep_single(network, config, squares(model))
     library.set_details(config)
     library.set_batches(builder, network, config, options.batches)
     if options.target_sm is not None:

@@ -1,8 +1,12 @@
-"""LayerNormalization written out, for the TensorRT whose parser does not know it (before 8.6)."""
+"""Normalisations: written out where the parser has no layer for them, and kept out of FP16.
+
+TensorRT's parser has a LayerNormalization from 8.6 on, which sums in FP32 by itself. One of many
+steps, as older exporters write it too, squares values that need not exceed 256 to overflow FP16.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set
 
 import numpy as np
 
@@ -50,6 +54,43 @@ def write_out_layer_norms(model: bytes) -> bytes:
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
     return bytes(proto.SerializeToString())
+
+
+def squares(model: bytes) -> Set[str]:
+    """Names of what the `squaring_nodes` of an ONNX give."""
+    import onnx
+
+    return {
+        name for node in squaring_nodes(onnx.load_from_string(model).graph) for name in node.output
+    }
+
+
+def squaring_nodes(graph: Any) -> List[Any]:
+    """The nodes of written-out normalisations that stay FP32: from the square to the root."""
+    makers = {name: node for node in graph.node for name in node.output}
+    users: Dict[str, List[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    found: List[Any] = []
+    for mean in graph.node:
+        square = makers.get(mean.input[0]) if mean.op_type == 'ReduceMean' else None
+        if square is not None and _squares(square):
+            found += [square, mean, *_until_root(mean, users)]
+    return found
+
+
+def _squares(node: Any) -> bool:
+    return node.op_type == 'Pow' or (node.op_type == 'Mul' and node.input[0] == node.input[1])
+
+
+def _until_root(mean: Any, users: Dict[str, List[Any]]) -> List[Any]:
+    """What follows a mean square, if it is the smallness added and the square root."""
+    for enlarged in users.get(mean.output[0], []):
+        for root in users.get(enlarged.output[0], []) if enlarged.op_type == 'Add' else []:
+            if root.op_type == 'Sqrt':
+                return [enlarged, root]
+    return []
 
 
 def _written_out(node: Any, graph: Any, constants: Dict[str, Any]) -> List[Any]:

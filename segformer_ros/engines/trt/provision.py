@@ -21,7 +21,7 @@ from segformer_ros.engines.trt.network import Network, tensorrt_network
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.files import model_hash
 
-REVISION = 2
+REVISION = 3
 """Raised whenever the same ONNX would become another network here; part of every cache key."""
 
 TIMING_CACHE = 'timings.cache'

@@ -13,10 +13,12 @@ from fake_gpu import MakeMachine
 from onnx import TensorProto, helper, numpy_helper
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines.trt.half import to_half
 from segformer_ros.engines.trt.network import tensorrt_network
-from segformer_ros.engines.trt.normalization import write_out_layer_norms
+from segformer_ros.engines.trt.normalization import squares, write_out_layer_norms
 from segformer_ros.frame import Frame
 from segformer_ros.model import load_model_spec
+from segformer_ros.quantization.half import round_to_half
 from segformer_ros.quantization.qdq import (
     activation_names,
     measure_ranges,
@@ -81,6 +83,49 @@ def test_what_the_parsers_would_misread_is_refused() -> None:
         write_out_layer_norms(normalising(outputs=('y', 'mean')))
 
 
+def steps(opset: int = 17) -> bytes:
+    """A normalisation as older exporters write it: Sub, Pow, ReduceMean, Add, Sqrt, Div."""
+    nodes = [
+        helper.make_node('ReduceMean', ['x'], ['mean'], axes=[-1]),
+        helper.make_node('Sub', ['x', 'mean'], ['centred']),
+        helper.make_node('Pow', ['centred', 'two'], ['square']),
+        helper.make_node('ReduceMean', ['square'], ['variance'], axes=[-1]),
+        helper.make_node('Add', ['variance', 'epsilon'], ['enlarged']),
+        helper.make_node('Sqrt', ['enlarged'], ['deviation']),
+        helper.make_node('Div', ['centred', 'deviation'], ['y']),
+    ]
+    constants = {'two': 2.0, 'epsilon': 1e-5}
+    graph = helper.make_graph(
+        nodes,
+        'steps',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, [2, 5, 8])],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, [2, 5, 8])],
+        [numpy_helper.from_array(np.float32(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid('', opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+WIDE = ['square', 'variance', 'enlarged', 'deviation']
+
+
+def test_what_may_overflow_is_found() -> None:
+    assert squares(steps()) == set(WIDE)
+    assert squares(normalising()) == set(), 'a layer of its own sums in FP32'
+    assert squares(write_out_layer_norms(normalising())) == {f'y/{name}' for name in WIDE}
+
+
+@pytest.mark.parametrize('keep_io', [False, True])
+def test_half_precision_survives_values_whose_squares_do_not_fit(keep_io: bool) -> None:
+    values = (1000 * np.random.default_rng(1).normal(size=(2, 5, 8))).astype(np.float32)
+    half = to_half(steps(), keep_io)
+    onnx.checker.check_model(onnx.load_from_string(half), full_check=True)
+    result = run(half, values if keep_io else values.astype(np.float16))
+    np.testing.assert_allclose(result.astype(np.float32), run(steps(), values), atol=3e-3)
+    rounded = run(round_to_half(onnx.load_from_string(steps())).SerializeToString(), values)
+    np.testing.assert_allclose(rounded, run(steps(), values), atol=3e-3)
+
+
 @pytest.fixture
 def pixels() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(1, 3, 64, 128)).astype(np.float32)
@@ -132,6 +177,21 @@ def _quantised(model: bytes, pixels: np.ndarray) -> bytes:
     ranges = measure_ranges(prepared, activation_names(prepared, nodes), iter([pixels]))
     limits = choose_limits(ranges, 'max', 100.0)
     return bytes(quantize_nodes(prepared, nodes, limits).SerializeToString())
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'fp32'])
+def test_squares_are_kept_in_fp32_where_there_is_no_layer(
+    make_machine: MakeMachine, precision: str
+) -> None:
+    fake = make_machine('8.5.2', sm=53).tensorrt
+    spec = load_model_spec().resized(64, 128)
+    with create_engine(spec, 'tensorrt', EngineOptions(precision=precision)):
+        kept = fake.called('layer')
+        wanted = {'Mul', 'ReduceMean', 'Add', 'Sqrt'} if precision == 'fp16' else set()
+        assert {kind for kind, *types in kept} == wanted
+        assert all(types == ['FLOAT', 'FLOAT'] for kind, *types in kept)
+        obeyed = ('OBEY_PRECISION_CONSTRAINTS',) in fake.called('set_flag')
+        assert obeyed == (precision == 'fp16')
 
 
 @pytest.mark.parametrize('version', ['8.2.1.8', '8.5.2', '8.6.1'])

@@ -106,6 +106,10 @@ class Builder:
         fake, logger = self._fake, self._logger
         assert network._parser is not None and network._parser() is not None, 'the parser is gone'
         fake.journal.append(('build', config._workspace))
+        for layer in network._layers:
+            if layer.precision is not None:
+                kinds = [layer.precision, *layer.output_types.values()]
+                fake.journal.append(('layer', layer._node.op_type, *(kind.name for kind in kinds)))
         if config._workspace > fake.memory or fake.memory < LEAST_MEMORY:
             logger.log('Severity.ERROR', '[virtualMemoryBuffer.cpp] OutOfMemory: Requested 1 GiB')
             return None

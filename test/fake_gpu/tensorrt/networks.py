@@ -26,8 +26,35 @@ class Tensor:
         self.dtype = types[ONNX[value.type.tensor_type.elem_type].name]
 
 
+class _Named:
+    """ITensor within the network."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Layer:
+    """ILayer, made from an ONNX node."""
+
+    precision: Any = None
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self.output_types: dict[int, Any] = {}
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self._node.output)
+
+    def get_output(self, index: int) -> _Named:
+        return _Named(self._node.output[index])
+
+    def set_output_type(self, index: int, dtype: Any) -> None:
+        self.output_types[index] = dtype
+
+
 class Network:
-    """INetworkDefinition: an ONNX and its ends."""
+    """INetworkDefinition: an ONNX, its layers and its ends."""
 
     def __init__(self, explicit: bool) -> None:
         self._explicit = explicit
@@ -35,6 +62,7 @@ class Network:
         self._parser: Callable[[], Any] | None = None
         self._inputs: list[Tensor] = []
         self._outputs: list[Tensor] = []
+        self._layers: list[Layer] = []
 
     def add_normalization(self, *arguments: Any) -> None:
         raise AssertionError('only the parser adds layers')
@@ -46,6 +74,13 @@ class Network:
     @property
     def num_outputs(self) -> int:
         return len(self._outputs)
+
+    @property
+    def num_layers(self) -> int:
+        return len(self._layers)
+
+    def get_layer(self, index: int) -> Layer:
+        return self._layers[index]
 
     def get_input(self, index: int) -> Tensor:
         return self._inputs[index]
@@ -101,6 +136,7 @@ class Parser:
             return False
         types = self._fake.module.DataType
         self._network._model = model
+        self._network._layers = [Layer(node) for node in proto.graph.node]
         self._network._parser = weakref.ref(self)
         self._network._inputs = [Tensor(value, types) for value in proto.graph.input]
         self._network._outputs = [Tensor(value, types) for value in proto.graph.output]

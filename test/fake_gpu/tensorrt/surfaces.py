@@ -46,7 +46,7 @@ _CONFIG = {
     'get_timing_cache',
     'add_optimization_profile',
 }
-_NETWORK = {'num_inputs', 'num_outputs', 'get_input', 'get_output'}
+_NETWORK = {'num_inputs', 'num_outputs', 'get_input', 'get_output', 'num_layers', 'get_layer'}
 _NORMALIZING = _NETWORK | {'add_normalization'}
 _WEAK = ['TF32', 'FP16', 'INT8', 'OBEY_PRECISION_CONSTRAINTS']
 
