@@ -98,7 +98,7 @@ class Pipeline:
         self._era = object()
         self._pool = ResultPool(device)
         self._palette = device.store(spec.class_map.palette_bgr)
-        names = ('begun', 'uploaded', 'prepared', 'inferred', 'finished', 'done')
+        names = ('begun', 'uploaded', 'started', 'prepared', 'inferred', 'finished', 'done')
         self._slots = [
             _Slot(
                 Uploads(device),
@@ -176,6 +176,7 @@ class Pipeline:
         """Put a batch on the streams; nothing waits for the device here."""
         images = self._send(slot, frames)
         self._compute.wait_for_event(slot.events['uploaded'])
+        slot.events['started'].record(self._compute)  # behind the batch before
         sizes = [(frame.height, frame.width) for frame in frames]
         if self._slides:
             fits = [Fit(covered(size), covered(size)) for size in sizes]
@@ -302,8 +303,10 @@ class Pipeline:
         events['done'].synchronize()
         slot.lease = None
         self.traffic = self.traffic.plus(*slot.traffic)
+        upload = events['begun'].time_till(events['uploaded'])
+        prepare = events['started'].time_till(events['prepared'])
         times = StageTimes(
-            preprocess=(slot.staging + events['begun'].time_till(events['prepared'])) / count,
+            preprocess=(slot.staging + upload + prepare) / count,
             inference=events['prepared'].time_till(events['inferred']) / count,
             postprocess=events['inferred'].time_till(events['done']) / count,
         )
