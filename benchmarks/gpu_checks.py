@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
 from segformer_ros.engines.cuda import jobs
 from segformer_ros.engines.fake import fake_spec
@@ -18,7 +19,6 @@ from segformer_ros.engines.reference import resize_bilinear
 from segformer_ros.engines.slide import LogitMosaic, covered, windows
 from segformer_ros.frame import Frame
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
-from segformer_ros.overlay import blend
 
 TIE = 1e-3
 """Scores closer than this may fall either way in FP32."""

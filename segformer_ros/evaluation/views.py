@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID, ClassMap
-from segformer_ros.overlay import blend, colorize
+from segformer_ros.drawing.overlay import blend, colorize
 
 _WRONG = (40, 40, 235)
 _WRONG_OPACITY = 0.65

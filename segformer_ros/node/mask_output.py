@@ -9,8 +9,9 @@ from rclpy.lifecycle import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from segformer_ros.boundary_overlay import draw_boundary
 from segformer_ros.classes import ClassMap
+from segformer_ros.drawing.boundary_overlay import draw_boundary
+from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable import DrivableArea
 from segformer_ros.engines.labelling import resize_labels
 from segformer_ros.frame import Frame
@@ -23,7 +24,6 @@ from segformer_ros.node.messages import (
 )
 from segformer_ros.node.parameters import Settings
 from segformer_ros.node.qos import LATCHED
-from segformer_ros.overlay import blend
 from segformer_ros.segmentation import Segmentation
 
 QUEUE = 5

@@ -9,11 +9,11 @@ import pytest
 from engine_rig import SIZE, agreement, frame
 from fake_gpu import FakeCuda, MakeMachine
 
+from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
 from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine
 from segformer_ros.engines.trt.pipeline import SLOTS
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
-from segformer_ros.overlay import blend
 from tiny_models import OWN, TAO5, Export, save_network
 
 

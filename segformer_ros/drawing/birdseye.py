@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import ClassMap
+from segformer_ros.drawing.lettering import write
 from segformer_ros.drivable import CLASS_NONE, DrivableArea, GridNumbers
 from segformer_ros.drivable.grid import FREE
-from segformer_ros.lettering import write
 
 _BACKGROUND = (38, 34, 32)
 _FREE = (92, 128, 74)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segformer_ros import boundary_overlay
-from segformer_ros.birdseye import class_color
-from segformer_ros.boundary_overlay import draw_boundary
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.drawing import boundary_overlay
+from segformer_ros.drawing.birdseye import class_color
+from segformer_ros.drawing.boundary_overlay import draw_boundary
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
 from segformer_ros.frame import Stamp
 

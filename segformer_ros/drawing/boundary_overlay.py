@@ -8,10 +8,10 @@ from typing import List
 import cv2
 import numpy as np
 
-from segformer_ros.birdseye import class_color
 from segformer_ros.classes import ClassMap
+from segformer_ros.drawing.birdseye import class_color
+from segformer_ros.drawing.lettering import text_size, write
 from segformer_ros.drivable import ROW_NONE, DrivableArea
-from segformer_ros.lettering import text_size, write
 
 _OUTLINE = (30, 30, 30)
 _TEXT = (255, 255, 255)

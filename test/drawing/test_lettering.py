@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segformer_ros.lettering import text_size, write
+from segformer_ros.drawing.lettering import text_size, write
 
 
 @pytest.mark.parametrize('size', [0.35, 0.5, 0.8])

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segformer_ros.birdseye import BirdsEye, class_color
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.drawing.birdseye import BirdsEye, class_color
 from segformer_ros.drivable import (
     DrivableArea,
     DrivableAreaEstimator,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segformer_ros.classes import load_class_map
-from segformer_ros.overlay import blend, colorize
+from segformer_ros.drawing.overlay import blend, colorize
 
 PALETTE = load_class_map('cityscapes').palette_bgr
 LABELS = np.random.default_rng(3).choice([0, 5, 18, 255], (31, 47)).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Drawing: what people look at, from the classes as colours to the ground from above."""
