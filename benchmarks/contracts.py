@@ -23,11 +23,11 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.exports import HUGGINGFACE, OWN, TAO5, TAO6, Export, save_told
-from segformer_ros.argument_types import whole
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, bundled_model, load_model_spec
+from segformer_ros.terminal.argument_types import whole
 
 ALL = 1.0
 """Share of equal pixels asked of equal arithmetic."""

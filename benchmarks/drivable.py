@@ -21,7 +21,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from segformer_ros.argument_types import whole
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
@@ -29,6 +28,7 @@ from segformer_ros.engines import Engine, Wanted, create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
 from segformer_ros.street import Drive
+from segformer_ros.terminal.argument_types import whole
 
 SIZES = ((1280, 720), (1920, 1080))
 LENSES = {'none': (), 'plumb_bob': (-0.25, 0.06, 0.001, -0.001, 0.0)}

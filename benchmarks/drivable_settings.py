@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from segformer_ros.argument_types import number
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import IGNORE_ID, ClassMap
 from segformer_ros.drivable import (
@@ -30,6 +29,7 @@ from segformer_ros.engines import Wanted, create_engine
 from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
+from segformer_ros.terminal.argument_types import number
 
 REACH, MARGIN = 40.0, 2.0
 PLAIN = BoundaryConfig(speckle_size=0.0)

@@ -28,7 +28,6 @@ from benchmarks.drivable_report import (
     summarise,
 )
 from benchmarks.drivable_score import FrameScores
-from segformer_ros.argument_types import whole
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.drivable import DrivableAreaEstimator, DrivableConfig
@@ -37,6 +36,7 @@ from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
 from segformer_ros.street import Drive, StreetFrame
+from segformer_ros.terminal.argument_types import whole
 
 FOCAL_LENGTHS = (0.5, 0.75, 1.1)  # of the image's width: 90, 67 and 49 degrees
 LENSES: tuple[tuple[str, tuple[float, ...]], ...] = (

@@ -27,7 +27,6 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from tqdm import tqdm
 
-from segformer_ros.argument_types import size, whole
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import EngineOptions
@@ -36,6 +35,7 @@ from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model
 from segformer_ros.sources import SourceOptions, open_source
 from segformer_ros.street import Drive
+from segformer_ros.terminal.argument_types import size, whole
 
 START_NS = 1_700_000_000_000_000_000
 POSE = CameraPose(1.4, pitch=0.03)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from segformer_ros.argument_types import whole
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
@@ -21,7 +20,8 @@ from segformer_ros.engines.trt.builder import MIB
 from segformer_ros.engines.trt.provision import build_apart
 from segformer_ros.family import FAMILY, family_model
 from segformer_ros.model import load_model_spec
-from segformer_ros.table import format_table
+from segformer_ros.terminal.argument_types import whole
+from segformer_ros.terminal.table import format_table
 
 SIZES = (512,)
 COLUMNS = ('model', 'size', 'ONNX MiB', 'engine MiB', 'build s', 'layers')

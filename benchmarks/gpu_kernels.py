@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.gpu_checks import check_all
-from segformer_ros.argument_types import whole
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda import jobs
 from segformer_ros.engines.cuda.compile import load_kernels
@@ -36,6 +35,7 @@ from segformer_ros.engines.fake import fake_spec
 from segformer_ros.engines.fit import Fit
 from segformer_ros.engines.reference import resize_bilinear
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
+from segformer_ros.terminal.argument_types import whole
 
 NETWORK = (1024, 1024)
 FRAME = (1080, 1920)

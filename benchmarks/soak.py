@@ -30,8 +30,8 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
-from segformer_ros.argument_types import number, size
-from segformer_ros.table import format_table
+from segformer_ros.terminal.argument_types import number, size
+from segformer_ros.terminal.table import format_table
 from segformer_ros.transport import PROFILE_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -29,7 +29,6 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tqdm import tqdm
 
-from segformer_ros.argument_types import size, whole
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
@@ -42,7 +41,8 @@ from segformer_ros.node.drivable_messages import area_message
 from segformer_ros.node.messages import ImageBuffer
 from segformer_ros.openvino_library import import_openvino
 from segformer_ros.street import demo_drive
-from segformer_ros.table import format_table
+from segformer_ros.terminal.argument_types import size, whole
+from segformer_ros.terminal.table import format_table
 
 CACHE = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'segformer_ros'
 

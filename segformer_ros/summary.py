@@ -14,7 +14,7 @@ import numpy as np
 from segformer_ros.classes import ClassMap
 from segformer_ros.metrics import ConfusionMatrix, ScoredClasses
 from segformer_ros.metrics.scoring import unknown_note
-from segformer_ros.table import format_table
+from segformer_ros.terminal.table import format_table
 
 FEW_FRAMES = 500
 """Below so many frames, rare classes are a handful of objects: their IoU is left to chance."""

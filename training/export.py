@@ -16,7 +16,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from segformer_ros.argument_types import whole
+from segformer_ros.terminal.argument_types import whole
 from training.evaluate import INPUT_SIZE
 from training.model import MEAN, STD, Decoder, SegFormer, create_model
 from training.recipe import recipe_from

@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from segformer_ros.argument_types import whole
 from segformer_ros.street import random_drive
+from segformer_ros.terminal.argument_types import whole
 from training.recipe import StreetSource
 
 JPEG_QUALITY = 95  # as the real frames: the network shall not tell the two apart by the codec

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from segformer_ros.argument_types import whole
+from segformer_ros.terminal.argument_types import whole
 from training.data import Batch, DataError, Loader, Source, load_folder
 from training.ema import Ema
 from training.evaluate import INPUT_SIZE, Predictor, Score, score_folder

@@ -12,13 +12,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from segformer_ros.argument_types import number, size, whole, wholes
-from segformer_ros.arguments import (
-    LOCATION_HELP,
-    add_model_arguments,
-    add_upsampling_argument,
-    model_spec,
-)
 from segformer_ros.benchmark import (
     BenchmarkResult,
     as_json,
@@ -32,7 +25,14 @@ from segformer_ros.family import FAMILY, FamilyModel, family_model
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from segformer_ros.sources import SourceError, open_source
-from segformer_ros.table import format_table
+from segformer_ros.terminal.argument_types import number, size, whole, wholes
+from segformer_ros.terminal.arguments import (
+    LOCATION_HELP,
+    add_model_arguments,
+    add_upsampling_argument,
+    model_spec,
+)
+from segformer_ros.terminal.table import format_table
 
 SUMMARY = "time a model on this machine: the model card's table of frames per second by batch size"
 

@@ -10,7 +10,6 @@ from typing import Any, Dict, Optional
 
 from tqdm import tqdm
 
-from segformer_ros.argument_types import whole
 from segformer_ros.destination import output_file
 from segformer_ros.engines import EngineError, EngineOptions, Progress, create_engine
 from segformer_ros.engines.cuda.driver import Gpu, current_gpu, select_gpu
@@ -21,7 +20,8 @@ from segformer_ros.engines.trt.network import save_network
 from segformer_ros.engines.trt.provision import build_apart, parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.sidecar import write_sidecar
-from segformer_ros.table import format_table
+from segformer_ros.terminal.argument_types import whole
+from segformer_ros.terminal.table import format_table
 
 SUMMARY = 'build the TensorRT engine of a model for this GPU, or for another'
 

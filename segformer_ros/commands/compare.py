@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Tuple
 
-from segformer_ros.argument_types import whole
 from segformer_ros.evaluation.compare import (
     BLOCK,
     FEWEST_BLOCKS,
@@ -14,7 +13,8 @@ from segformer_ros.evaluation.compare import (
     Comparison,
     compare_runs,
 )
-from segformer_ros.table import format_table
+from segformer_ros.terminal.argument_types import whole
+from segformer_ros.terminal.table import format_table
 
 SUMMARY = 'compare two evaluations: which classes and frames changed, and what is noise'
 

@@ -9,18 +9,6 @@ from typing import Any, Dict, Optional, Tuple
 
 from tqdm import tqdm
 
-from segformer_ros.argument_types import whole
-from segformer_ros.arguments import (
-    LOCATION_HELP,
-    add_camera_arguments,
-    add_merge_argument,
-    add_model_arguments,
-    add_source_arguments,
-    add_upsampling_argument,
-    camera_pose,
-    merged_classes,
-    source_options,
-)
 from segformer_ros.engines import EngineOptions
 from segformer_ros.evaluation import (
     EvaluationError,
@@ -42,6 +30,18 @@ from segformer_ros.evaluation.gate import (
 from segformer_ros.evaluation.outputs import annotate_run, report_run
 from segformer_ros.evaluation.pool import spare_threads
 from segformer_ros.metrics.text import scores_text
+from segformer_ros.terminal.argument_types import whole
+from segformer_ros.terminal.arguments import (
+    LOCATION_HELP,
+    add_camera_arguments,
+    add_merge_argument,
+    add_model_arguments,
+    add_source_arguments,
+    add_upsampling_argument,
+    camera_pose,
+    merged_classes,
+    source_options,
+)
 
 SUMMARY = 'score a model on bags, videos or image folders with known labels'
 

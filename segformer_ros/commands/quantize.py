@@ -10,8 +10,6 @@ from typing import Callable
 
 from tqdm import tqdm
 
-from segformer_ros.argument_types import number, whole
-from segformer_ros.arguments import MAX_THREADS
 from segformer_ros.destination import output_file
 from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.network import save_network
@@ -27,6 +25,8 @@ from segformer_ros.quantization import (
 )
 from segformer_ros.quantization.report import advice, as_json, as_markdown, half_advice
 from segformer_ros.sources import SourceOptions, open_source
+from segformer_ros.terminal.argument_types import number, whole
+from segformer_ros.terminal.arguments import MAX_THREADS
 
 SUMMARY = 'make the INT8 (and FP16) version of a model, calibrated and judged on real frames'
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from segformer_ros.arguments import (
+from segformer_ros.destination import keep_input, output_folder
+from segformer_ros.errors import EXIT_INTERRUPTED
+from segformer_ros.segment import RESULTS, Camera, SegmentRun
+from segformer_ros.sources import Source, SourceError, open_source
+from segformer_ros.terminal.arguments import (
     LOCATION_HELP,
     add_camera_arguments,
     add_merge_argument,
@@ -21,10 +25,6 @@ from segformer_ros.arguments import (
     model_spec,
     source_options,
 )
-from segformer_ros.destination import keep_input, output_folder
-from segformer_ros.errors import EXIT_INTERRUPTED
-from segformer_ros.segment import RESULTS, Camera, SegmentRun
-from segformer_ros.sources import Source, SourceError, open_source
 
 SUMMARY = (
     'segment a bag, a video or a folder of images: masks, an overlay video, the drivable area, '

@@ -9,7 +9,6 @@ from typing import List, Optional
 
 from tqdm import tqdm
 
-from segformer_ros.arguments import merged_classes, source_options
 from segformer_ros.classes import ClassMap
 from segformer_ros.demo.moments import Recording
 from segformer_ros.demo.node_commands import (
@@ -28,6 +27,7 @@ from segformer_ros.results import ResultFolder
 from segformer_ros.segment import Camera
 from segformer_ros.sources import Source, open_source
 from segformer_ros.summary import RunScore, RunSummary
+from segformer_ros.terminal.arguments import merged_classes, source_options
 
 DEFAULT_OUT = Path('out/demo')
 

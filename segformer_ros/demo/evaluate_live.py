@@ -9,7 +9,6 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, Optional
 
-from segformer_ros.arguments import merged_classes, source_options
 from segformer_ros.demo.node_commands import (
     DemoError,
     check_ros,
@@ -24,7 +23,8 @@ from segformer_ros.demo.start import add_drive_arguments, run_explained
 from segformer_ros.destination import output_folder
 from segformer_ros.metrics.text import scores_text
 from segformer_ros.sources import Source, SourceError, open_source
-from segformer_ros.table import format_table
+from segformer_ros.terminal.arguments import merged_classes, source_options
+from segformer_ros.terminal.table import format_table
 
 DEFAULT_OUT = Path('out/live')
 

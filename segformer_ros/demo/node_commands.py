@@ -9,13 +9,13 @@ from typing import Dict, Mapping, Tuple
 
 import yaml
 
-from segformer_ros.argument_types import number
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.demo.processes import NodeCommand, Value
 from segformer_ros.engines import ENGINES
 from segformer_ros.model import load_model_spec
 from segformer_ros.resources import share_path
 from segformer_ros.sources import Source, SourceOptions
+from segformer_ros.terminal.argument_types import number
 
 
 class DemoError(RuntimeError):

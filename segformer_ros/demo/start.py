@@ -7,9 +7,13 @@ import signal
 from pathlib import Path
 from typing import Callable, List, Optional
 
-from segformer_ros.arguments import LOCATION_HELP, add_merge_argument, add_source_arguments
 from segformer_ros.demo.node_commands import add_node_arguments
 from segformer_ros.errors import explained
+from segformer_ros.terminal.arguments import (
+    LOCATION_HELP,
+    add_merge_argument,
+    add_source_arguments,
+)
 
 DEFAULT_DRIVE = 'street:'
 

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Optional, Tuple
 
-from segformer_ros.argument_types import number, whole
 from segformer_ros.camera import CameraError, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import (
@@ -21,6 +20,7 @@ from segformer_ros.engines import (
 from segformer_ros.engines.base import INFERENCE
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.sources import SourceOptions
+from segformer_ros.terminal.argument_types import number, whole
 
 MAX_THREADS = 1024
 LOCATION_HELP = 'bag, video, image, folder of images, Cityscapes folder, or street:[SEED][:FRAMES]'

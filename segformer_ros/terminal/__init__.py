@@ -1,0 +1,1 @@
+"""Terminal: what the commands take as arguments, and the tables that they print."""
