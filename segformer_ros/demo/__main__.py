@@ -23,10 +23,10 @@ from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines.labelling import resize_labels
 from segformer_ros.errors import EXIT_INTERRUPTED
 from segformer_ros.replay_report import ReplayReport
-from segformer_ros.results import ResultFolder
-from segformer_ros.segment import Camera
+from segformer_ros.segmenting.results import ResultFolder
+from segformer_ros.segmenting.segment import Camera
+from segformer_ros.segmenting.summary import RunScore, RunSummary
 from segformer_ros.sources import Source, open_source
-from segformer_ros.summary import RunScore, RunSummary
 from segformer_ros.terminal.arguments import merged_classes, source_options
 
 DEFAULT_OUT = Path('out/demo')

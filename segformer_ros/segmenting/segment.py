@@ -13,7 +13,6 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 import cv2
 import numpy as np
 
-from segformer_ros.background import Background
 from segformer_ros.camera import Calibration, CameraError, CameraPose
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
@@ -29,13 +28,19 @@ from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.metrics import percentiles
 from segformer_ros.recording import RecordingError
-from segformer_ros.result_bag import ResultBag
-from segformer_ros.results import ResultFolder, SegmentedView, draw_overlay, empty_folder
 from segformer_ros.segmentation import Segmentation
-from segformer_ros.segmented_entries import segmented_entries
+from segformer_ros.segmenting.background import Background
+from segformer_ros.segmenting.result_bag import ResultBag
+from segformer_ros.segmenting.results import (
+    ResultFolder,
+    SegmentedView,
+    draw_overlay,
+    empty_folder,
+)
+from segformer_ros.segmenting.segmented_entries import segmented_entries
+from segformer_ros.segmenting.summary import RunScore, RunSummary
 from segformer_ros.sources import Source, SourceFrame
 from segformer_ros.sources.read_ahead import read_ahead
-from segformer_ros.summary import RunScore, RunSummary
 
 BAG_NAME = 'drive.mcap'
 RESULTS = ('masks', 'frames', 'overlay.mp4', BAG_NAME)

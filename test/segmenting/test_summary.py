@@ -10,7 +10,7 @@ import pytest
 
 from segformer_ros.classes import load_class_map
 from segformer_ros.metrics import MetricError
-from segformer_ros.summary import RunScore, RunSummary
+from segformer_ros.segmenting.summary import RunScore, RunSummary
 
 NAN = float('nan')
 

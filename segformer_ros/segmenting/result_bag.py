@@ -25,7 +25,7 @@ from segformer_ros.recording.image_fields import (
 )
 from segformer_ros.recording.mount import TF_TYPE, mount_message
 from segformer_ros.resources import PACKAGE
-from segformer_ros.results import SegmentedView
+from segformer_ros.segmenting.results import SegmentedView
 
 _MASK = '/segmentation/mask'
 _OVERLAY = '/segmentation/overlay/compressed'

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from segformer_ros.background import Background
+from segformer_ros.segmenting.background import Background
 
 
 def test_work_is_done_in_turn_by_another_thread() -> None:
