@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from segformer_ros.benchmark import (
+from segformer_ros.destination import output_file
+from segformer_ros.engines import EngineOptions, Wanted, create_engine
+from segformer_ros.family import FAMILY, FamilyModel, family_model
+from segformer_ros.frame import Frame
+from segformer_ros.measuring.benchmark import (
     BenchmarkResult,
     as_json,
     as_markdown,
     as_text,
     benchmark,
 )
-from segformer_ros.destination import output_file
-from segformer_ros.engines import EngineOptions, Wanted, create_engine
-from segformer_ros.family import FAMILY, FamilyModel, family_model
-from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from segformer_ros.sources import SourceError, open_source
 from segformer_ros.terminal.argument_types import number, size, whole, wholes

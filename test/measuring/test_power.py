@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fake_gpu import FakeCuda, FakeDriver
 
-from segformer_ros import power
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda import driver
-from segformer_ros.power import PowerMeter
+from segformer_ros.measuring import power
+from segformer_ros.measuring.power import PowerMeter
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.frame import Frame
-from segformer_ros.power import PowerMeter
+from segformer_ros.measuring.power import PowerMeter
 from segformer_ros.terminal.table import format_table
 
 STAGES = ('preprocess', 'inference', 'postprocess')

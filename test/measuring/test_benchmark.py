@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import pytest
 
-from segformer_ros import power
-from segformer_ros.benchmark import STAGES, as_json, as_markdown, as_text, benchmark
 from segformer_ros.cli import main
 from segformer_ros.engines import EngineError, EngineOptions, create_engine, fake_spec
 from segformer_ros.frame import Frame
-from segformer_ros.power import PowerMeter
+from segformer_ros.measuring import power
+from segformer_ros.measuring.benchmark import STAGES, as_json, as_markdown, as_text, benchmark
+from segformer_ros.measuring.power import PowerMeter
 from tiny_models import painting, save_network
 
 

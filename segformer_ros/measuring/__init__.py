@@ -1,0 +1,1 @@
+"""Measuring: how fast an engine is on this machine, and what power that draws."""
