@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from segformer_ros.formats.zstd import compress_checked
 from segformer_ros.recording.errors import RecordingError
 from segformer_ros.resources import PACKAGE, share_path
-from segformer_ros.zstd import compress_checked
 
 DEFINITIONS: Tuple[Tuple[str, str], ...] = (
     (PACKAGE, 'DrivableArea'),

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 import cv2
 import numpy as np
 
-from segformer_ros.cdr import HEADER_BYTES, header_stamp
+from segformer_ros.formats.cdr import HEADER_BYTES, header_stamp
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.sources.bag_reader import BagReader, Entry, Lost, RawMessage
 from segformer_ros.sources.labels import LabelError, check_labels

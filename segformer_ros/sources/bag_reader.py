@@ -19,6 +19,7 @@ from typing import (
     Union,
 )
 
+from segformer_ros.formats.zstd import decompress, write_whole
 from segformer_ros.sources.bag_files import (
     METADATA,
     PACKED,
@@ -27,7 +28,6 @@ from segformer_ros.sources.bag_files import (
 from segformer_ros.sources.base import SourceError
 from segformer_ros.sources.cut_database import CutDatabase, is_cut_database
 from segformer_ros.sources.salvage import CutFile, whole_length
-from segformer_ros.zstd import decompress, write_whole
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segformer_ros import zstd
+from segformer_ros.formats import zstd
 
 NOISE = np.random.default_rng(0).integers(0, 255, 1 << 20, np.uint8).tobytes()
 

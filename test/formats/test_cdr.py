@@ -7,7 +7,7 @@ import struct
 import pytest
 import recordings as rec
 
-from segformer_ros.cdr import header_stamp
+from segformer_ros.formats.cdr import header_stamp
 from segformer_ros.frame import Stamp
 
 

@@ -1,0 +1,1 @@
+"""Formats: the bytes of recorded messages: the stamp in them, and how they are packed."""
