@@ -35,10 +35,10 @@ from benchmarks.exports import HUGGINGFACE, TAO5, TAO6, Export, save_told
 from segformer_ros import cli
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import EngineOptions, create_engine
+from segformer_ros.engines.self_check import Evidence, examine, findings, rival_specs
 from segformer_ros.errors import EXIT_REFUSED
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.self_check import Evidence, examine, findings, rival_specs
 from segformer_ros.terminal.argument_types import whole
 
 SET = 5

@@ -30,9 +30,9 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
+from segformer_ros.node.transport import PROFILE_VARIABLES
 from segformer_ros.terminal.argument_types import number, size
 from segformer_ros.terminal.table import format_table
-from segformer_ros.transport import PROFILE_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_PROFILE = """<?xml version="1.0" encoding="UTF-8"?>

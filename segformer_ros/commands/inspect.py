@@ -14,12 +14,12 @@ from segformer_ros.destination import DestinationError, output_file
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drawing.pictures import Panel, side_by_side
 from segformer_ros.engines import Wanted
+from segformer_ros.engines.self_check import as_rows, self_check
 from segformer_ros.frame import Frame, FrameError, decode
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.contracts import CONTRACTS, INPUT_SIZE
 from segformer_ros.model.graph import read_signature
 from segformer_ros.segmentation import Segmentation
-from segformer_ros.self_check import as_rows, self_check
 from segformer_ros.terminal.arguments import add_model_arguments, engine_of, model_spec
 from segformer_ros.terminal.table import format_table
 

@@ -22,7 +22,7 @@ from segformer_ros.demo.start import add_drive_arguments, run_explained
 from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines.labelling import resize_labels
 from segformer_ros.errors import EXIT_INTERRUPTED
-from segformer_ros.replay_report import ReplayReport
+from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.segmenting.results import ResultFolder
 from segformer_ros.segmenting.segment import Camera
 from segformer_ros.segmenting.summary import RunScore, RunSummary

@@ -10,8 +10,8 @@ import numpy as np
 
 from segformer_ros.drivable import Corridor, DrivableArea, GridNumbers
 from segformer_ros.frame import Frame, Stamp
+from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.recording.bag import recording_types
-from segformer_ros.replay_report import ReplayReport
 from segformer_ros.segmenting.results import SegmentedView
 
 _IMAGE = '/image/compressed'

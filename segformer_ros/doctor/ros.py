@@ -12,7 +12,7 @@ from typing import Iterator, Optional
 
 from segformer_ros.doctor.finding import Finding, Verdict
 from segformer_ros.errors import reason
-from segformer_ros.transport import profile_variable, shipped_profile
+from segformer_ros.node.transport import profile_variable, shipped_profile
 
 _PART = 'ROS 2'
 

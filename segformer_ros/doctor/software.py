@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Iterator, Optional, Tuple
 
 from segformer_ros.doctor.finding import Finding, Verdict
+from segformer_ros.engines.openvino_library import import_openvino
 from segformer_ros.model import ModelError, load_model_spec
-from segformer_ros.openvino_library import import_openvino
 
 _PART = 'software'
 

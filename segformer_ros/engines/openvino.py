@@ -9,8 +9,8 @@ import numpy as np
 
 from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cpu import CpuEngine
+from segformer_ros.engines.openvino_library import import_openvino
 from segformer_ros.engines.precision import require_quantized
-from segformer_ros.openvino_library import import_openvino
 
 # OpenVINO takes bfloat16 unasked on CPUs that have it, so the precision is always named.
 # INT8 is in the graph (Q/DQ) and runs under either hint.

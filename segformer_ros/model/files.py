@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from segformer_ros.checksum import file_hash
+from segformer_ros.model.checksum import file_hash
 
 ONNX_SUFFIX = '.onnx'
 

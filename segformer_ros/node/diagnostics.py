@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from segformer_ros.node.engine_keeper import EngineState
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.statistics import RECENT, CameraFigures
-from segformer_ros.transport import profile_variable, shipped_profile
+from segformer_ros.node.transport import profile_variable, shipped_profile
 
 TOLERATED_LOSS = 0.005
 """Share of lost frames from which a camera gets a warning."""

@@ -40,8 +40,8 @@ from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
 from segformer_ros.node.qos import LATCHED
+from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.node.start_parameters import start_settings
-from segformer_ros.replay_report import ReplayReport
 from segformer_ros.segmentation import Segmentation, StageTimes
 
 NODE_NAME = 'evaluator_node'

@@ -12,7 +12,7 @@ from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.answers import Answers
 from segformer_ros.node.pacer import Pacer
 from segformer_ros.node.replay_parameters import ReplaySettings
-from segformer_ros.replay_report import ReplayReport
+from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.sources import Source, SourceFrame
 from segformer_ros.sources.read_ahead import read_ahead
 

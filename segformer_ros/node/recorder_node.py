@@ -16,8 +16,8 @@ from std_msgs.msg import String
 from tqdm import tqdm
 
 from segformer_ros.formats.cdr import header_stamp
-from segformer_ros.live_page import LivePage
 from segformer_ros.node.drivable_settings import mount_pose
+from segformer_ros.node.live_page import LivePage
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
@@ -30,10 +30,10 @@ from segformer_ros.node.recorder_topics import (
     RecordedTopic,
     recorded_topics,
 )
+from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.node.start_parameters import start_settings
 from segformer_ros.recording import BagWriter
 from segformer_ros.recording.mount import TF_TYPE, mount_message
-from segformer_ros.replay_report import ReplayReport
 
 NODE_NAME = 'recorder_node'
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.contracts import CASES, Comparison, compare, pick_images, read_images, told
 from benchmarks.pairings import PAIRINGS, alarms, inspect
-from segformer_ros.self_check import Evidence
+from segformer_ros.engines.self_check import Evidence
 
 SOME = (
     "this project's, batch 1, one size",

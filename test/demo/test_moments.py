@@ -9,9 +9,9 @@ import pytest
 import recordings as rec
 
 from segformer_ros.demo.moments import Recording
+from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.recording import BagWriter
 from segformer_ros.recording.bag import recording_types
-from segformer_ros.replay_report import ReplayReport
 
 TYPES = recording_types().types
 STRING, DIAGNOSTICS = 'std_msgs/msg/String', 'diagnostic_msgs/msg/DiagnosticArray'

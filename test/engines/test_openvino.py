@@ -12,11 +12,11 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from segformer_ros.checksum import file_hash
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model.checksum import file_hash
 from tiny_models import painting
 
 INT8 = EngineOptions(precision='int8')

@@ -8,7 +8,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from segformer_ros.checksum import file_hash
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.precision import (
     GATE,
@@ -20,6 +19,7 @@ from segformer_ros.engines.precision import (
     quantized_path,
 )
 from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model.checksum import file_hash
 from tiny_models import export_network, save_network
 
 NANO, TX2, GTX1080, XAVIER, ORIN = 53, 62, 61, 72, 87

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segformer_ros.checksum import file_hash
+from segformer_ros.model.checksum import file_hash
 from segformer_ros.model.files import model_files, model_hash
 from tiny_models import save_external_network, save_network
 

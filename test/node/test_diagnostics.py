@@ -20,7 +20,7 @@ from segformer_ros.node.diagnostics import (
 from segformer_ros.node.engine_keeper import EngineState
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.statistics import CameraFigures, Percentiles
-from segformer_ros.transport import shipped_profile
+from segformer_ros.node.transport import shipped_profile
 
 pytestmark = pytest.mark.ros
 

@@ -23,7 +23,7 @@ from segformer_ros.metrics.confusion import confusion_counts
 from segformer_ros.node.evaluator_node import EvaluatorNode
 from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.qos import LATCHED
-from segformer_ros.replay_report import ReplayReport
+from segformer_ros.node.replay_report import ReplayReport
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
 

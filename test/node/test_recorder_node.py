@@ -20,7 +20,7 @@ from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.qos import LATCHED
 from segformer_ros.node.recorder_node import RecorderNode
 from segformer_ros.node.recorder_topics import recorded_topics
-from segformer_ros.replay_report import ReplayReport
+from segformer_ros.node.replay_report import ReplayReport
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
 

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from segformer_ros.live_page import LivePage
+from segformer_ros.node.live_page import LivePage
 
 
 def wait_for_viewers(page: LivePage, count: int) -> None:

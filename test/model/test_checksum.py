@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segformer_ros.checksum import file_hash
+from segformer_ros.model.checksum import file_hash
 
 
 def test_the_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:

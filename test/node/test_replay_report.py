@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segformer_ros.replay_report import ReplayReport
+from segformer_ros.node.replay_report import ReplayReport
 
 
 def test_a_report_survives_the_wire() -> None:

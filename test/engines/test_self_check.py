@@ -14,9 +14,7 @@ import pytest
 from benchmarks.exports import save_reexport
 from segformer_ros.classes import ClassMap
 from segformer_ros.engines import EngineOptions, create_engine
-from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.self_check import (
+from segformer_ros.engines.self_check import (
     Evidence,
     as_rows,
     contradictions,
@@ -24,6 +22,8 @@ from segformer_ros.self_check import (
     rival_specs,
     self_check,
 )
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelSpec, load_model_spec
 from tiny_models import HUGGINGFACE, TAO5, TAO6, Export, painting, save_network
 
 SIZE = (192, 256)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-IMPORT = 'from segformer_ros.openvino_library import import_openvino; import_openvino().Core()'
+IMPORT = (
+    'from segformer_ros.engines.openvino_library import import_openvino; import_openvino().Core()'
+)
 
 
 @pytest.mark.parametrize('code', [IMPORT, 'from segformer_ros.cli import main; main(["doctor"])'])
@@ -19,7 +21,7 @@ def test_nothing_is_left_in_the_users_folder(code: str, tmp_path: Path) -> None:
         [sys.executable, '-c', code],
         check=True,
         env={**os.environ, 'HOME': str(tmp_path)},
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         stdout=subprocess.DEVNULL,
     )
     assert not (tmp_path / 'intel').exists()
