@@ -82,10 +82,12 @@ _CONVERTED: Dict[str, _Converted] = {
     'rgba16': _Converted(cv2.COLOR_RGBA2BGR, channels=4, depth=16),
 }
 
+_PNG_HEAD = b'\x89PNG\r\n\x1a\n'
+
 # The last bytes that a whole file of each kind has; a decoder fills what is missing with grey.
 _FILE_KINDS: Tuple[Tuple[bytes, bytes, str], ...] = (
     (b'\xff\xd8', b'\xff\xd9', 'JPEG'),
-    (b'\x89PNG\r\n\x1a\n', b'IEND', 'PNG'),
+    (_PNG_HEAD, b'IEND', 'PNG'),
 )
 
 
@@ -175,6 +177,20 @@ def decode(data: np.ndarray, kind: str = '') -> np.ndarray:
     `kind` is only named in errors. Raises FrameError for data that is empty, cut short or of
     another kind.
     """
+    return _decoded(data, kind, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def decode_labels(data: np.ndarray, kind: str = '') -> np.ndarray:
+    """Values of a PNG file of labels, held in (N,) uint8 bytes: (H, W) of the file's own type.
+
+    Raises FrameError as `decode` does, and for JPEG: its values are near the class ids only.
+    """
+    if not data.tobytes().startswith(_PNG_HEAD):
+        raise FrameError(f'labels of format {kind!r} are no PNG; they need a lossless format')
+    return _decoded(data, kind, cv2.IMREAD_UNCHANGED)
+
+
+def _decoded(data: np.ndarray, kind: str, flags: int) -> np.ndarray:
     raw = data.tobytes()
     for head, tail, name in _FILE_KINDS:
         if raw.startswith(head):
@@ -186,7 +202,7 @@ def decode(data: np.ndarray, kind: str = '') -> np.ndarray:
             f'compressed image of format {kind!r} ({len(raw)} bytes) is neither JPEG nor PNG'
         )
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = cv2.imdecode(data, flags)
     except cv2.error as error:
         raise FrameError(f'undecodable {name} image of {len(raw)} bytes: {error}') from error
     if pixels is None:

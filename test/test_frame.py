@@ -10,7 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from segformer_ros.frame import MAX_SIDE, PACKED_CHANNELS, Frame, FrameError, Stamp, decode
+from segformer_ros.frame import (
+    MAX_SIDE,
+    PACKED_CHANNELS,
+    Frame,
+    FrameError,
+    Stamp,
+    decode,
+    decode_labels,
+)
 
 BGR = np.random.default_rng(7).integers(0, 256, (6, 10, 3), np.uint8)
 SMOOTH = cv2.resize(BGR, (64, 48), interpolation=cv2.INTER_CUBIC)
@@ -164,6 +172,17 @@ def test_a_cut_file_is_not_filled_with_grey(kind: str) -> None:
     data = cv2.imencode(kind, SMOOTH)[1].tobytes()
     with pytest.raises(FrameError, match=f'truncated .* image: {len(data) // 2} bytes'):
         Frame.from_compressed(compressed(data[: len(data) // 2]))
+
+
+def test_labels_are_read_as_they_are_and_from_whole_png_files_only() -> None:
+    values = np.arange(48, dtype=np.uint16).reshape(6, 8)
+    png, jpeg = (cv2.imencode(kind, values)[1].reshape(-1) for kind in ('.png', '.jpg'))
+    assert decode_labels(png).dtype == np.uint16
+    assert (decode_labels(png) == values).all()
+    with pytest.raises(FrameError, match='truncated PNG image'):
+        decode_labels(png[:-12])
+    with pytest.raises(FrameError, match="labels of format 'png' are no PNG"):
+        decode_labels(jpeg, 'png')
 
 
 def test_undecodable_and_foreign_files_are_named() -> None:

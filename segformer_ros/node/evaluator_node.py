@@ -8,7 +8,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Dict, List, Optional
 
-import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
@@ -22,7 +21,7 @@ from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
 from segformer_ros.drivable import calibration_from_camera_info
 from segformer_ros.formats.cdr import header_stamp
-from segformer_ros.frame import Frame, FrameError, Stamp
+from segformer_ros.frame import Frame, FrameError, Stamp, decode_labels
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
 from segformer_ros.metrics.document import (
     NAMED_NOTES,
@@ -50,8 +49,6 @@ METRICS_JSON, LIVE_JSON = 'metrics.json', 'live.json'
 
 QUEUE = 100
 """Masks and labels kept while this node is busy."""
-
-_PNG = b'\x89PNG'
 
 _SETTLE = 1.0
 """Seconds without a mask, after the replay's report, at which the evaluation ends."""
@@ -221,14 +218,9 @@ class EvaluatorNode(Node):  # type: ignore[misc]
 
 def _decoded_labels(message: CompressedImage) -> Frame:
     """Labels of a PNG, (H, W) uint8; raises FrameError."""
-    data = np.frombuffer(message.data, np.uint8)
-    if data[: len(_PNG)].tobytes() != _PNG:
-        raise FrameError(f'labels of format {message.format!r}; they need a lossless one (png)')
-    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise FrameError(f'undecodable label image of {len(data)} bytes')
+    values = decode_labels(np.frombuffer(message.data, np.uint8), message.format)
     stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
-    return Frame.from_array(np.asarray(values), 'mono8', stamp, message.header.frame_id)
+    return Frame.from_array(values, 'mono8', stamp, message.header.frame_id)
 
 
 PROGRAM = Program(

@@ -6,11 +6,10 @@ import bisect
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-import cv2
 import numpy as np
 
 from segformer_ros.formats.cdr import HEADER_BYTES, header_stamp
-from segformer_ros.frame import Frame, Stamp
+from segformer_ros.frame import Frame, Stamp, decode_labels
 from segformer_ros.sources.bag_reader import BagReader, Entry, Lost, RawMessage
 from segformer_ros.sources.labels import LabelError, check_labels
 
@@ -123,9 +122,4 @@ def _label_values(message: Any) -> np.ndarray:
     """Class ids of an Image or CompressedImage (PNG), (H, W)."""
     if message.__msgtype__ != _COMPRESSED_TYPE:
         return Frame.from_image(message).pixels
-    values = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or 'png' not in message.format.lower():
-        raise LabelError(
-            f'label image of format {message.format!r}; labels need a lossless one (png)'
-        )
-    return np.asarray(values)
+    return decode_labels(np.frombuffer(message.data, np.uint8), message.format)

@@ -269,14 +269,27 @@ def test_labels_that_do_not_fit_leave_the_frame(
     assert words in (entry.error or '')
 
 
-def test_lossy_labels_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('written', 'called', 'words'),
+    [
+        ('jpeg', 'jpeg', "labels of format 'jpeg' are no PNG"),
+        ('jpeg', 'png', "labels of format 'png' are no PNG"),
+        ('png', 'mono8', ''),
+    ],
+)
+def test_lossy_labels_are_known_by_their_bytes(
+    tmp_path: Path, written: str, called: str, words: str
+) -> None:
     with rec.open_bag(tmp_path / 'drive') as writer:
         bag = rec.BagRecorder(writer)
         camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.COMPRESSED)
         bag.write(camera, rec.image(rec.picture(0), 'bgr8', 7), 7)
-        bag.write(truth, rec.compressed(rec.labels(0), 'jpeg', 7), 7)
+        message = rec.compressed(rec.labels(0), written, 7)
+        message.format = called
+        bag.write(truth, message, 7)
     entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels'))))
-    assert "label image of format 'jpeg'" in (entry.error or '')
+    assert (entry.labels is None) == bool(words)
+    assert words in (entry.error or '')
 
 
 def test_a_cut_label_message_leaves_the_frame(tmp_path: Path) -> None:
