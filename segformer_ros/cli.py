@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import pkgutil
 import sys
 from importlib import import_module
 from typing import Any, List, Optional
 
 from segformer_ros import commands
-from segformer_ros.errors import EXIT_INTERRUPTED, explained
+from segformer_ros.errors import EXIT_INTERRUPTED, ArgumentParser, explained
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a verb; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        parsed = _parser(given).parse_args(given)
+        parsed, unknown = _parser(given).parse_known_args(given)
     except KeyboardInterrupt:  # the verb's libraries take a second to load
         return EXIT_INTERRUPTED
+    if unknown:
+        parsed.refuse(f'unrecognized arguments: {" ".join(unknown)}')
     if parsed.debug:
         return int(parsed.run(parsed))
     return explained(f'segformer {parsed.verb}', lambda: parsed.run(parsed))
@@ -29,9 +30,9 @@ def verbs() -> List[str]:
     return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
 
 
-def _parser(given: List[str]) -> argparse.ArgumentParser:
+def _parser(given: List[str]) -> ArgumentParser:
     """Parser of the verb that is asked for; of all verbs where none is."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog='segformer', description='Street segmentation with SegFormer, without ROS.'
     )
     subparsers = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
@@ -46,7 +47,7 @@ def _parser(given: List[str]) -> argparse.ArgumentParser:
         subparser.add_argument(
             '--debug', action='store_true', help='show where an error comes from'
         )
-        subparser.set_defaults(run=module.run)
+        subparser.set_defaults(run=module.run, refuse=subparser.error)
     return parser
 
 

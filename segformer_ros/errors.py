@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import sys
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, NoReturn, Tuple
 
 from segformer_ros.resources import PACKAGE
 
@@ -25,6 +26,14 @@ _SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
     errno.ENAMETOOLONG: ('the name is too long', 'check the path'),
 }
 """By errno: the reason, and what to do next."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Refuses a command line in one line: a page of usage before it hides what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is; exit code EXIT_REFUSED."""
+        self.exit(EXIT_REFUSED, f'{self.prog}: error: {message}; see {self.prog} --help\n')
 
 
 def explained(command: str, action: Callable[[], int]) -> int:

@@ -36,7 +36,9 @@ def test_an_unknown_verb_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(['segmnt'])
     assert ended.value.code == 2
-    assert "invalid choice: 'segmnt'" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "invalid choice: 'segmnt'" in line
+    assert line.endswith('; see segformer --help')
 
 
 def test_an_error_is_one_line_and_a_traceback_on_request(

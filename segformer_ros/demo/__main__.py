@@ -21,7 +21,7 @@ from segformer_ros.demo.play import DemoPlan, play
 from segformer_ros.demo.start import add_drive_arguments, run_explained
 from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines.labelling import resize_labels
-from segformer_ros.errors import EXIT_INTERRUPTED
+from segformer_ros.errors import EXIT_INTERRUPTED, ArgumentParser
 from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.segmenting.results import ResultFolder
 from segformer_ros.segmenting.segment import Camera
@@ -114,8 +114,8 @@ def make_results(
         )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog='./run demo',
         description='Play a drive through the real replay and segmentation nodes over DDS, and '
         'write overlay.mp4, frames/*.png, drive.mcap (for Foxglove) and summary.json.',

@@ -21,6 +21,7 @@ from segformer_ros.demo.node_commands import (
 from segformer_ros.demo.processes import NodeCommand, Nodes, Value
 from segformer_ros.demo.start import add_drive_arguments, run_explained
 from segformer_ros.destination import output_folder
+from segformer_ros.errors import ArgumentParser
 from segformer_ros.metrics.text import scores_text
 from segformer_ros.sources import Source, SourceError, open_source
 from segformer_ros.terminal.arguments import merged_classes, source_options
@@ -129,8 +130,8 @@ def _evaluator(arguments: argparse.Namespace, source: Source) -> NodeCommand:
     return NodeCommand('evaluator_node', parameters)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog='./run evaluate-live',
         description='Play a recording through the real replay and segmentation nodes over DDS, '
         'and score the masks that come out: the same metrics as `segformer evaluate`, and the '

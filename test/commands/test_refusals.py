@@ -49,8 +49,35 @@ def test_numbers_without_sense(arguments: str, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as ended:
         cli.main(given)
     assert ended.value.code == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert f'argument {option}: {value!r} is not a' in last or 'is not WIDTHxHEIGHT' in last
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'argument {option}: {value!r} is not a' in line or 'is not WIDTHxHEIGHT' in line
+    assert line.startswith(f'segformer {given[0]}: error: ')
+    assert line.endswith(f'; see segformer {given[0]} --help')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'line'),
+    [
+        ('', 'segformer: error: the following arguments are required: VERB; see segformer --help'),
+        (
+            'quantize m',
+            'segformer quantize: error: the following arguments are required: --calibrate; '
+            'see segformer quantize --help',
+        ),
+        (
+            'segment x --frobnicate 3',
+            'segformer segment: error: unrecognized arguments: --frobnicate 3; '
+            'see segformer segment --help',
+        ),
+    ],
+)
+def test_arguments_that_lack_or_do_not_exist(
+    arguments: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments.split())
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f'{line}\n'
 
 
 @pytest.fixture

@@ -128,6 +128,7 @@ def test_a_node_that_cannot_start_ends_the_demo(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
+        (['--rate', 'fast'], "./run demo: error: argument --rate: 'fast' is not a number"),
         (['--input', '/no/where'], 'demo: no such recording: /no/where'),
         (['--param', 'overlay_opacity'], 'demo: --param overlay_opacity: give NAME:=VALUE'),
         (['--param', 'fps:=[1'], 'demo: --param fps:=[1: give NAME:=VALUE'),
