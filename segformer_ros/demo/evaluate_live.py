@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from segformer_ros.demo.loading import end_quietly_while_loading
+
+if __name__ == '__main__':
+    end_quietly_while_loading()
+
 import argparse
 import json
 import sys

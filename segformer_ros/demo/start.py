@@ -43,8 +43,7 @@ def run_explained(
     arguments: None for those of the command line.
     """
     # Being told to end is an interruption too, and so is a terminal that is closed.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, signal.default_int_handler)
-    parsed = parser.parse_args(arguments)
-    return explained(name, lambda: run(parsed))
+    return explained(name, lambda: run(parser.parse_args(arguments)))
