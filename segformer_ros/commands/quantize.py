@@ -24,6 +24,7 @@ from segformer_ros.quantization import (
     quantize,
 )
 from segformer_ros.quantization.report import advice, as_json, as_markdown, half_advice
+from segformer_ros.quantization.samples import too_few
 from segformer_ros.sources import SourceOptions, open_source
 from segformer_ros.terminal.argument_types import number, whole
 from segformer_ros.terminal.arguments import MAX_THREADS
@@ -103,6 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     out = output_file(arguments.out or quantized_path(spec.path))
     samples = collect_samples(sources, arguments.frames, arguments.held_out, judged)
+    warning = too_few(samples)
+    if warning:
+        print(f'warning: {warning}', file=sys.stderr)
     settings = Settings(
         arguments.ranges,
         arguments.percent,

@@ -10,6 +10,10 @@ from segformer_ros.frame import Frame
 from segformer_ros.quantization.qdq import QuantizationError
 from segformer_ros.sources import Source
 
+FEW = 16
+"""Frames below which ranges and verdict rest on chance: light and rare classes of a drive change
+from place to place, and each of so few frames would stand for more than a sixteenth of it."""
+
 
 class Sample(NamedTuple):
     """A frame, and its labels (H, W) uint8 train ids where they are known."""
@@ -51,6 +55,18 @@ def collect_samples(
     if not samples.held_out:
         raise QuantizationError('too few of the images to judge by can be read')
     return samples
+
+
+def too_few(samples: Samples) -> str:
+    """What rests on too few frames, and what to do about it; '' where there are enough."""
+    calibration, held_out = map(len, samples)
+    if min(calibration, held_out) >= FEW:
+        return ''
+    return (
+        f'only {calibration} frames to calibrate with and {held_out} to judge by, so ranges and '
+        f'verdict say little; give {FEW} or more of each (--frames, --held-out, and a source with '
+        'enough images)'
+    )
 
 
 def _check_count(sources: Sequence[Source], purpose: str, needed: int) -> None:

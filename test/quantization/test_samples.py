@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from segformer_ros.quantization import QuantizationError, Samples, collect_samples
+from segformer_ros.quantization.samples import FEW, too_few
 from segformer_ros.sources import SourceOptions, open_source
 
 
@@ -29,6 +30,15 @@ def test_few_frames_are_shared_out(pictures: Path) -> None:
     assert (len(samples.calibration), len(samples.held_out)) == (8, 4)
     calibration, held_out = keys(samples)
     assert min(calibration) < min(held_out) and max(calibration) > max(held_out)
+
+
+def test_too_few_frames_are_said(samples: Samples) -> None:
+    sample = samples.calibration[0]
+    assert not too_few(Samples([sample] * FEW, [sample] * FEW))
+    for calibration, held_out in ((FEW - 1, FEW), (FEW, FEW - 1)):
+        words = too_few(Samples([sample] * calibration, [sample] * held_out))
+        assert f'only {calibration} frames to calibrate with and {held_out} to judge by' in words
+        assert '--frames' in words
 
 
 def test_frames_are_spread_over_all_sources(pictures: Path) -> None:
