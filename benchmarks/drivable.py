@@ -29,10 +29,15 @@ from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
 from segformer_ros.street import Drive
 from segformer_ros.terminal.argument_types import whole
+from segformer_ros.terminal.table import markdown_row, markdown_table
 
 SIZES = ((1280, 720), (1920, 1080))
 LENSES = {'none': (), 'plumb_bob': (-0.25, 0.06, 0.001, -0.001, 0.0)}
 POSE = CameraPose(1.4, pitch=math.radians(2.0))
+COLUMNS = (
+    'size, lens, masks', 'boundary', 'update', 'grid', 'scan', 'all', 'p10 / p99', 'wall time',
+    'new pose each frame',
+)  # fmt: skip
 
 
 @dataclass
@@ -118,7 +123,7 @@ def row(name: str, steps: dict[str, Times]) -> str:
     low, middle, high = np.percentile(steps['all'].cpu, [10, 50, 99])
     wall, moving = np.median(steps['all'].wall), np.median(steps['all, new pose'].cpu)
     parts += [f'**{middle:.2f}**', f'{low:.2f} / {high:.2f}', f'{wall:.2f}', f'{moving:.2f}']
-    return f'| {name} | {" | ".join(parts)} |'
+    return markdown_row([name, *parts])
 
 
 def main() -> None:
@@ -128,11 +133,8 @@ def main() -> None:
     parser.add_argument('--rounds', type=whole(1), default=50)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    print(
-        'CPU ms a frame, medians; "update" is boundary, metres and corridor\n\n'
-        '| size, lens, masks | boundary | update | grid | scan | all | p10 / p99 | wall time | '
-        'new pose each frame |\n|---|---|---|---|---|---|---|---|---|'
-    )
+    print('CPU ms a frame, medians; "update" is boundary, metres and corridor\n')
+    print(markdown_table(COLUMNS, []))
     with create_engine(load_model_spec(bundled_model()), 'openvino') as engine:
         for width, height in SIZES:
             for lens in LENSES:

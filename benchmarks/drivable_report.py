@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.drivable_score import ColumnScores, FrameScores
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
+from segformer_ros.terminal.table import markdown_table
 
 BANDS = (0.0, 5.0, 10.0, 20.0, 40.0, math.inf)  # metres of true free distance
 MARGIN = 2.0  # metres beyond the true blocker: false free
@@ -221,36 +222,49 @@ def markdown(title: str, summary: Summary) -> str:
         ('grid: free, occupied cells', f'{s.free_cells}, {s.occupied_cells}'),
         ('grid: free, but not in the world', cells),
     ]
-    lines = [f'### {title}', '', '| | |', '|---|---|']
-    lines += [f'| {name} | {value} |' for name, value in rows]
-    lines += ['', *_parts('true distance', s.bands)]
-    lines += ['', *_parts(f'true blocker, up to {REACH:g} m', s.blockers)]
-    return '\n'.join(lines) + '\n'
+    tables = [
+        markdown_table(('', ''), rows),
+        _parts('true distance', s.bands),
+        _parts(f'true blocker, up to {REACH:g} m', s.blockers),
+    ]
+    return '\n\n'.join([f'### {title}', *tables]) + '\n'
 
 
-def _parts(title: str, parts: tuple[Part, ...]) -> list[str]:
-    head = (
-        f'| {title} | columns | false free (>= {MARGIN:g} m) | false blocked | error p50 | p95 | '
-        'within 1 sigma |'
-    )
+def _parts(title: str, parts: tuple[Part, ...]) -> str:
+    free = f'false free (>= {MARGIN:g} m)'
+    header = (title, 'columns', free, 'false blocked', 'error p50', 'p95', 'within 1 sigma')
     rows = [
-        f'| {part.name} | {part.columns} | {part.false_free:.2%} | {part.false_blocked:.2%} | '
-        f'{part.error_p50:.2f} m | {part.error_p95:.2f} m | {part.within_one_sigma:.0%} |'
+        (
+            part.name,
+            part.columns,
+            f'{part.false_free:.2%}',
+            f'{part.false_blocked:.2%}',
+            f'{part.error_p50:.2f} m',
+            f'{part.error_p95:.2f} m',
+            f'{part.within_one_sigma:.0%}',
+        )
         for part in parts
     ]
-    return [head, '|---|---|---|---|---|---|---|', *rows]
+    return markdown_table(header, rows)
 
 
 def conditions_markdown(summaries: dict[str, Summary]) -> str:
     """One line for each kind of camera."""
-    lines = [
-        '| cameras | frames | contacts | error / footprint: median | p99 | class right | '
-        'free cells | falsely, beyond the border |',
-        '|---|---|---|---|---|---|---|---|',
-    ]
-    lines += [
-        f'| {name} | {s.frames} | {s.contacts} | {s.pixels_p50:.2f} | {s.pixels_p99:.2f} | '
-        f'{s.class_right:.2%} | {s.free_cells} | {s.false_cells_beyond_border} |'
+    header = (
+        'cameras', 'frames', 'contacts', 'error / footprint: median', 'p99', 'class right',
+        'free cells', 'falsely, beyond the border',
+    )  # fmt: skip
+    rows = [
+        (
+            name,
+            s.frames,
+            s.contacts,
+            f'{s.pixels_p50:.2f}',
+            f'{s.pixels_p99:.2f}',
+            f'{s.class_right:.2%}',
+            s.free_cells,
+            s.false_cells_beyond_border,
+        )
         for name, s in summaries.items()
     ]
-    return '\n'.join(lines) + '\n'
+    return markdown_table(header, rows) + '\n'

@@ -30,6 +30,7 @@ from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
 from segformer_ros.terminal.argument_types import number
+from segformer_ros.terminal.table import markdown_table
 
 REACH, MARGIN = 40.0, 2.0
 PLAIN = BoundaryConfig(speckle_size=0.0)
@@ -52,15 +53,18 @@ class Errors:
     error: list[np.ndarray] = field(default_factory=list)
     sigma: list[np.ndarray] = field(default_factory=list)
 
-    def row(self, name: str) -> str:
-        """One line of the table."""
+    def row(self, name: str) -> list[str]:
+        """Cells of one line of the table."""
         error, sigma = np.concatenate(self.error), np.concatenate(self.sigma)
         size = np.abs(error)
-        return (
-            f'| {name} | {np.mean(error >= MARGIN):.2%} | {np.mean(error <= -MARGIN):.2%} | '
-            f'{np.median(size):.2f} | {np.percentile(size, 95):.2f} | '
-            f'{np.mean(size <= sigma):.0%} |'
-        )
+        return [
+            name,
+            f'{np.mean(error >= MARGIN):.2%}',
+            f'{np.mean(error <= -MARGIN):.2%}',
+            f'{np.median(size):.2f}',
+            f'{np.percentile(size, 95):.2f}',
+            f'{np.mean(size <= sigma):.0%}',
+        ]
 
 
 class Comparison:
@@ -120,12 +124,9 @@ def main() -> None:
             frame = Frame.from_array(np.asarray(cv2.imread(str(path))))
             result = engine.segment([frame], Wanted(confidence=True))[0]
             comparison.add(np.asarray(truth), result.labels, result.confidence)
-    print(
-        f'| setting | false free (>= {MARGIN:g} m) | false blocked | error p50 m | p95 m | '
-        'within 1 sigma |\n|---|---|---|---|---|---|'
-    )
-    for name, errors in comparison.errors.items():
-        print(errors.row(name))
+    free = f'false free (>= {MARGIN:g} m)'
+    header = ('setting', free, 'false blocked', 'error p50 m', 'p95 m', 'within 1 sigma')
+    print(markdown_table(header, [e.row(name) for name, e in comparison.errors.items()]))
 
 
 if __name__ == '__main__':

@@ -7,16 +7,18 @@ Without arguments both files are written; with --check it only says whether they
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import textwrap
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, Sequence, Tuple
 
 from segformer_ros.node.evaluator_parameters import EvaluatorSettings
 from segformer_ros.node.parameter import Change, Parameter, literal, parameters_of
 from segformer_ros.node.parameters import node_parameters
 from segformer_ros.node.recorder_parameters import RecorderSettings
 from segformer_ros.node.replay_parameters import ReplaySettings
+from segformer_ros.terminal.table import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,6 +34,8 @@ CHANGES: Dict[Change, str] = {
     Change.CONFIGURE: 'while unconfigured',
     Change.LIVE: 'yes',
 }
+
+COLUMNS = ('Parameter', 'Type', 'Default', 'Allowed', 'Changes', 'Meaning')
 
 MARKDOWN_HEAD = """\
 # Parameters of the segmentation node
@@ -89,37 +93,31 @@ def markdown() -> str:
 
 def markdown_tables(entries: Sequence[Parameter]) -> str:
     """One table for each group of parameters, under its heading."""
-    lines: List[str] = []
-    group = None
-    for entry in entries:
-        own_group = entry.name.rpartition('.')[0]
-        if own_group != group:
-            group = own_group
-            lines += [
-                '',
-                f'## {f"`{group}`" if group else "Node"}',
-                '',
-                *_row('Parameter', 'Type', 'Default', 'Allowed', 'Changes', 'Meaning'),
-            ]
-            lines += ['|---' * 6 + '|']
-        lines += _row(
-            f'`{entry.name}`',
-            TYPE_NAMES[entry.type],
-            f'`{literal(entry.default)}`',
-            entry.allowed,
-            CHANGES[entry.change],
-            entry.description,
-        )
-    return '\n'.join(lines) + '\n'
+    text = ''
+    for group, members in itertools.groupby(entries, _group):
+        table = markdown_table(COLUMNS, map(_cells, members))
+        text += f'\n## {f"`{group}`" if group else "Node"}\n\n{table}\n'
+    return text
+
+
+def _group(entry: Parameter) -> str:
+    return entry.name.rpartition('.')[0]
+
+
+def _cells(entry: Parameter) -> Tuple[str, ...]:
+    return (
+        f'`{entry.name}`',
+        TYPE_NAMES[entry.type],
+        f'`{literal(entry.default)}`',
+        entry.allowed,
+        CHANGES[entry.change],
+        entry.description,
+    )
 
 
 def yaml_text() -> str:
     """Text of config/segment.yaml."""
     return YAML_HEAD + '\n'.join(_yaml_lines()) + '\n'
-
-
-def _row(*cells: str) -> List[str]:
-    return ['| ' + ' | '.join(cells) + ' |']
 
 
 def _yaml_lines() -> Iterator[str]:

@@ -32,7 +32,7 @@ from segformer_ros.terminal.arguments import (
     add_upsampling_argument,
     model_spec,
 )
-from segformer_ros.terminal.table import format_table
+from segformer_ros.terminal.table import format_table, markdown_table
 
 SUMMARY = "time a model on this machine: the model card's table of frames per second by batch size"
 
@@ -169,8 +169,7 @@ def _family_text(rows: List[Dict[str, Any]]) -> str:
 
 
 def _family_markdown(rows: List[Dict[str, Any]]) -> str:
-    lines = [f'| {" | ".join(rows[0])} |', f'|{"---|" * len(rows[0])}']
-    return '\n'.join(lines + [f'| {" | ".join(map(str, row.values()))} |' for row in rows]) + '\n'
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows]) + '\n'
 
 
 FORMATS: Dict[str, Callable[[BenchmarkResult], str]] = {

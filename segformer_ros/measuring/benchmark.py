@@ -13,7 +13,7 @@ from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.frame import Frame
 from segformer_ros.measuring.power import PowerMeter
-from segformer_ros.terminal.table import format_table
+from segformer_ros.terminal.table import format_table, markdown_table
 
 STAGES = ('preprocess', 'inference', 'postprocess')
 
@@ -151,9 +151,7 @@ def as_text(result: BenchmarkResult) -> str:
 def as_markdown(result: BenchmarkResult) -> str:
     """A table for a document; milliseconds, per frame but for `call`."""
     lines = [f'- {name}: {value}' for name, value in result.facts.items()]
-    lines += ['', f'| {" | ".join(_HEADER)} |', f'|{"---|" * len(_HEADER)}']
-    lines += [f'| {" | ".join(map(str, row))} |' for row in _rows(result)]
-    return '\n'.join(lines) + '\n'
+    return '\n'.join([*lines, '', markdown_table(_HEADER, _rows(result))]) + '\n'
 
 
 def _rows(result: BenchmarkResult) -> List[List[Any]]:

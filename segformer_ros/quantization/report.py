@@ -8,6 +8,7 @@ from segformer_ros.quantization.gate import Gate, Verdict
 from segformer_ros.quantization.half import LARGEST
 from segformer_ros.quantization.quantizer import Outcome, Settings
 from segformer_ros.quantization.sensitivity import LayerCost
+from segformer_ros.terminal.table import markdown_table
 
 MOST_LAYERS = 20
 """Layers that the Markdown lists; the JSON has all."""
@@ -51,16 +52,14 @@ def as_markdown(outcome: Outcome, settings: Settings, title: str) -> str:
         + (f' ({settings.percent:g} %)' if settings.ranges == 'percentile' else '')
         + f'; {len(outcome.excluded)} layers stay in floating point.',
         '',
-        '| | all layers INT8 | result |',
-        '|---|---|---|',
-        *_summary_rows(outcome.first_verdict, verdict),
+        _summary_table(outcome.first_verdict, verdict),
         '',
-        *_class_table(verdict),
+        _class_table(verdict),
     ]
     if outcome.excluded:
         lines += ['', 'In floating point:', '', *(f'- `{name}`' for name in outcome.excluded)]
     if outcome.costs:
-        lines += ['', *_cost_table(outcome.costs)]
+        lines += ['', _cost_table(outcome.costs)]
     lines += ['', *_half_section(outcome, settings)]
     return '\n'.join(lines) + '\n'
 
@@ -109,61 +108,60 @@ def _gate_words(gate: Gate, verdict: Verdict) -> str:
     return f'gate: at most {100 * gate.loss:g} points of mean IoU lost'
 
 
-def _summary_rows(first: Verdict, last: Verdict) -> List[str]:
+def _summary_table(first: Verdict, last: Verdict) -> str:
     rows = [
-        f'| agreement with FP32, mean IoU | {first.agreement:.4f} | {last.agreement:.4f} |',
-        f'| agreement with FP32, pixels | {first.pixel_agreement:.4f} '
-        f'| {last.pixel_agreement:.4f} |',
+        ('agreement with FP32, mean IoU', f'{first.agreement:.4f}', f'{last.agreement:.4f}'),
+        (
+            'agreement with FP32, pixels',
+            f'{first.pixel_agreement:.4f}',
+            f'{last.pixel_agreement:.4f}',
+        ),
     ]
     if last.miou is not None and first.miou is not None:
         rows += [
-            f'| mean IoU of FP32 | {first.miou_fp32:.4f} | {last.miou_fp32:.4f} |',
-            f'| mean IoU of INT8 | {first.miou:.4f} | {last.miou:.4f} |',
+            ('mean IoU of FP32', f'{first.miou_fp32:.4f}', f'{last.miou_fp32:.4f}'),
+            ('mean IoU of INT8', f'{first.miou:.4f}', f'{last.miou:.4f}'),
         ]
-    return rows
+    return markdown_table(('', 'all layers INT8', 'result'), rows)
 
 
-def _class_table(verdict: Verdict) -> List[str]:
-    known = verdict.class_iou or {}
-    if not known:
-        lines = ['| class | agreement |', '|---|---|']
-        return lines + [f'| {name} | {iou:.4f} |' for name, iou in verdict.class_agreement.items()]
-    lines = ['| class | agreement | IoU FP32 | IoU INT8 |', '|---|---|---|---|']
-    for name, (before, after) in known.items():
-        agreement = verdict.class_agreement.get(name)
-        shown = '-' if agreement is None else f'{agreement:.4f}'
-        lines.append(f'| {name} | {shown} | {before:.4f} | {after:.4f} |')
-    return lines
+def _class_table(verdict: Verdict) -> str:
+    agreement = {name: f'{iou:.4f}' for name, iou in verdict.class_agreement.items()}
+    if not verdict.class_iou:
+        return markdown_table(('class', 'agreement'), agreement.items())
+    rows = [
+        (name, agreement.get(name, '-'), f'{before:.4f}', f'{after:.4f}')
+        for name, (before, after) in verdict.class_iou.items()
+    ]
+    return markdown_table(('class', 'agreement', 'IoU FP32', 'IoU INT8'), rows)
 
 
 def _half_section(outcome: Outcome, settings: Settings) -> List[str]:
     half = outcome.half
     verdict = half.verdict
-    lines = [
+    rows = [
+        ('agreement with FP32, mean IoU', f'{verdict.agreement:.4f}'),
+        ('agreement with FP32, pixels', f'{verdict.pixel_agreement:.4f}'),
+    ]
+    if verdict.miou is not None:
+        rows += [
+            ('mean IoU of FP32', f'{verdict.miou_fp32:.4f}'),
+            ('mean IoU of FP16', f'{verdict.miou:.4f}'),
+        ]
+    return [
         '## FP16 of the same model',
         '',
         f'{"**Refused**: " + half_advice(outcome) if half.failures else "**Passed**"} '
         f'({_gate_words(settings.gate, verdict)}). Each value is rounded to FP16 and summed in '
         'FP32.',
         '',
-        '| | FP16 |',
-        '|---|---|',
-        f'| agreement with FP32, mean IoU | {verdict.agreement:.4f} |',
-        f'| agreement with FP32, pixels | {verdict.pixel_agreement:.4f} |',
+        markdown_table(('', 'FP16'), rows),
     ]
-    if verdict.miou is not None:
-        lines += [
-            f'| mean IoU of FP32 | {verdict.miou_fp32:.4f} |',
-            f'| mean IoU of FP16 | {verdict.miou:.4f} |',
-        ]
-    return lines
 
 
-def _cost_table(costs: Sequence[LayerCost]) -> List[str]:
-    lines = [
-        'Noise that a layer alone brings into the logits, as a share of their power:',
-        '',
-        '| layer | share |',
-        '|---|---|',
-    ]
-    return lines + [f'| `{cost.name}` | {cost.error:.2e} |' for cost in costs[:MOST_LAYERS]]
+def _cost_table(costs: Sequence[LayerCost]) -> str:
+    rows = [(f'`{cost.name}`', f'{cost.error:.2e}') for cost in costs[:MOST_LAYERS]]
+    return (
+        'Noise that a layer alone brings into the logits, as a share of their power:\n\n'
+        + markdown_table(('layer', 'share'), rows)
+    )

@@ -1,4 +1,4 @@
-"""Tables as plain text."""
+"""Tables as plain text and as Markdown."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     if any(header):
         lines.insert(1, ['-' * width for width in widths])
     return '\n'.join(_line(line, widths, right) for line in lines)
+
+
+def markdown_table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Lines of a table for a document; values stand as `str` writes them."""
+    lines = [markdown_row(header), f'|{"---|" * len(header)}', *map(markdown_row, rows)]
+    return '\n'.join(lines)
+
+
+def markdown_row(cells: Iterable[object]) -> str:
+    """One line of `markdown_table`, for tables that are written as their rows come."""
+    texts = map(str, cells)
+    return '|' + ''.join(f' {text} |' if text else ' |' for text in texts)
 
 
 def _text(value: object) -> str:
