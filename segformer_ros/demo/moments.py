@@ -10,18 +10,19 @@ import numpy as np
 
 from segformer_ros.drivable import Corridor, DrivableArea, GridNumbers
 from segformer_ros.frame import Frame, Stamp
+from segformer_ros.node import topics
 from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.recording.bag import recording_types
 from segformer_ros.segmenting.results import SegmentedView
 
-_IMAGE = '/image/compressed'
-_MASK = '/segmentation/mask'
-_OVERLAY = '/segmentation/overlay/compressed'
-_LABELS = '/labels'
-_AREA = '/drivable_area'
-_GRID = '/drivable_area/grid'
-_REPORT = '/replay/report'
-_DIAGNOSTICS = '/diagnostics'
+_IMAGE = topics.recorded(topics.COMPRESSED_IMAGE)
+_MASK = topics.recorded(topics.MASK)
+_OVERLAY = topics.recorded(topics.COMPRESSED_OVERLAY)
+_LABELS = topics.recorded(topics.LABELS)
+_AREA = topics.recorded(topics.AREA)
+_GRID = topics.recorded(topics.GRID)
+_REPORT = topics.recorded(topics.REPORT)
+_DIAGNOSTICS = topics.recorded(topics.DIAGNOSTICS)
 
 _VIEW_TOPICS = (_IMAGE, _MASK, _OVERLAY, _LABELS, _AREA, _GRID)
 

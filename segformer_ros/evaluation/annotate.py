@@ -15,6 +15,7 @@ from segformer_ros.evaluation.views import error_view, overlay_view
 from segformer_ros.evaluation.worker import Progress, no_progress
 from segformer_ros.frame import Frame
 from segformer_ros.metrics import ScoredClasses
+from segformer_ros.node import topics
 from segformer_ros.recording import BagWriter
 from segformer_ros.recording.image_fields import (
     COMPRESSED_TYPE,
@@ -25,9 +26,9 @@ from segformer_ros.recording.image_fields import (
 )
 from segformer_ros.sources import Source, SourceFrame
 
-IMAGE = '/image/compressed'
-MASK = '/segmentation/mask'
-OVERLAY = '/segmentation/overlay/compressed'
+IMAGE = topics.recorded(topics.COMPRESSED_IMAGE)
+MASK = topics.recorded(topics.MASK)
+OVERLAY = topics.recorded(topics.COMPRESSED_OVERLAY)
 ERRORS = '/evaluation/errors/compressed'
 MIOU = '/evaluation/miou'
 ACCURACY = '/evaluation/pixel_accuracy'

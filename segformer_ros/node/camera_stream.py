@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
+from segformer_ros.node import topics
 from segformer_ros.node.camera_geometry import CameraGeometry
 from segformer_ros.node.clocks import Now
 from segformer_ros.node.drivable_output import DrivableOutput, SegmentedImage
@@ -102,7 +103,7 @@ class CameraStream:
         self._subscriptions = [
             self._node.create_subscription(
                 CameraInfo,
-                f'{self._prefix}camera_info',
+                f'{self._prefix}{topics.CAMERA_INFO}',
                 self._on_camera_info,
                 qos_profile_sensor_data,
             ),

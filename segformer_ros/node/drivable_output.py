@@ -21,6 +21,7 @@ from segformer_ros.drivable import (
 )
 from segformer_ros.frame import Stamp
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
+from segformer_ros.node import topics
 from segformer_ros.node.camera_geometry import CameraGeometry
 from segformer_ros.node.clocks import Now
 from segformer_ros.node.drivable_messages import (
@@ -74,12 +75,10 @@ class DrivableOutput:
         self._configuration = configuration
         self._geometry = geometry
         self._area = node.create_lifecycle_publisher(
-            DrivableAreaMessage, f'{prefix}drivable_area', 5
+            DrivableAreaMessage, f'{prefix}{topics.AREA}', 5
         )
-        self._grid = node.create_lifecycle_publisher(
-            OccupancyGrid, f'{prefix}drivable_area/grid', 5
-        )
-        self._scan = node.create_lifecycle_publisher(LaserScan, f'{prefix}drivable_area/scan', 5)
+        self._grid = node.create_lifecycle_publisher(OccupancyGrid, f'{prefix}{topics.GRID}', 5)
+        self._scan = node.create_lifecycle_publisher(LaserScan, f'{prefix}{topics.SCAN}', 5)
         self._watchdog = Watchdog()
         self._publishing = Lock()
         self._made_for: Optional[Configuration] = None

@@ -33,6 +33,7 @@ from segformer_ros.metrics.document import (
 )
 from segformer_ros.metrics.live import LivePath, Pair
 from segformer_ros.metrics.spool import PairSpool
+from segformer_ros.node import topics
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.evaluator_parameters import EvaluatorSettings
 from segformer_ros.node.parameter import ParameterError, parameters_of
@@ -124,19 +125,21 @@ class EvaluatorNode(Node):  # type: ignore[misc]
 
     def _subscribe(self) -> None:
         sensor, reliable = qos_profile_sensor_data, QoSProfile(depth=QUEUE)
-        topic, kind = 'image', Image
+        topic, kind = topics.IMAGE, Image
         if self.settings.compressed:
-            topic, kind = 'image/compressed', CompressedImage
+            topic, kind = topics.COMPRESSED_IMAGE, CompressedImage
         # Only stamps are read of images, so they are left as the bytes that came.
         self.create_subscription(kind, topic, self._on_image, sensor, raw=True)
-        self.create_subscription(CameraInfo, 'camera_info', self._on_info, sensor)
-        self.create_subscription(Image, 'labels', self._on_labels, reliable)
+        self.create_subscription(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
+        self.create_subscription(Image, topics.LABELS, self._on_labels, reliable)
         self.create_subscription(
-            CompressedImage, 'labels/compressed', self._on_compressed_labels, reliable
+            CompressedImage, topics.COMPRESSED_LABELS, self._on_compressed_labels, reliable
         )
-        self.create_subscription(Image, 'segmentation/mask', self._on_mask, reliable)
-        self.create_subscription(String, 'replay/report', self._on_report, LATCHED)
-        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, reliable)
+        self.create_subscription(Image, topics.MASK, self._on_mask, reliable)
+        self.create_subscription(String, topics.REPORT, self._on_report, LATCHED)
+        self.create_subscription(
+            DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, reliable
+        )
 
     def _on_image(self, data: bytes) -> None:
         self._path.image(header_stamp(data).ns, monotonic())

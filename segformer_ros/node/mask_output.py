@@ -15,6 +15,7 @@ from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable import DrivableArea
 from segformer_ros.engines.labelling import resize_labels
 from segformer_ros.frame import Frame
+from segformer_ros.node import topics
 from segformer_ros.node.label_info import VisionMessages, label_info_message
 from segformer_ros.node.messages import (
     ImageBuffer,
@@ -57,15 +58,16 @@ class MaskOutput:
         self._vision = vision
 
         def publisher(message_type: Any, name: str, qos: Any = QUEUE) -> Any:
-            topic = f'{prefix}segmentation/{name}'
-            return node.create_lifecycle_publisher(message_type, topic, qos)
+            return node.create_lifecycle_publisher(message_type, f'{prefix}{name}', qos)
 
-        self._mask = publisher(Image, 'mask')
-        self._confidence = publisher(Image, 'confidence')
-        self._overlay = publisher(Image, 'overlay')
-        self._compressed = publisher(CompressedImage, 'overlay/compressed')
-        self._camera_info = publisher(CameraInfo, 'camera_info')
-        self._label_info = publisher(vision.label_info, 'label_info', LATCHED) if vision else None
+        self._mask = publisher(Image, topics.MASK)
+        self._confidence = publisher(Image, topics.CONFIDENCE)
+        self._overlay = publisher(Image, topics.OVERLAY)
+        self._compressed = publisher(CompressedImage, topics.COMPRESSED_OVERLAY)
+        self._camera_info = publisher(CameraInfo, topics.MASK_CAMERA_INFO)
+        self._label_info: Any = None
+        if vision:
+            self._label_info = publisher(vision.label_info, topics.LABEL_INFO, LATCHED)
         self._mask_buffer = ImageBuffer('mono8')
         self._confidence_buffer = ImageBuffer('mono8')
         self._overlay_buffer = ImageBuffer('bgr8')

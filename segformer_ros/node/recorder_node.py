@@ -16,6 +16,7 @@ from std_msgs.msg import String
 from tqdm import tqdm
 
 from segformer_ros.formats.cdr import header_stamp
+from segformer_ros.node import topics
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.live_page import LivePage
 from segformer_ros.node.parameter import ParameterError, parameters_of
@@ -23,10 +24,6 @@ from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
 from segformer_ros.node.recorder_parameters import LATEST_END, RecorderSettings
 from segformer_ros.node.recorder_topics import (
-    INFO_TOPIC,
-    MASK_TOPIC,
-    OVERLAY_TOPIC,
-    REPORT_TOPIC,
     RecordedTopic,
     recorded_topics,
 )
@@ -89,14 +86,14 @@ class RecorderNode(Node):  # type: ignore[misc]
             self._time_ns = header_stamp(data).ns or self._time_ns
         if self._time_ns:
             self._write(topic, data)
-        if topic.name == MASK_TOPIC:
+        if topic.name == topics.MASK:
             self._masks += 1
             self._bar.update()
-        elif topic.name == OVERLAY_TOPIC and self._page and self._page.viewers:
+        elif topic.name == topics.COMPRESSED_OVERLAY and self._page and self._page.viewers:
             self._page.show(deserialize_message(data, topic.type).data.tobytes())
-        elif topic.name == REPORT_TOPIC:
+        elif topic.name == topics.REPORT:
             self._on_report(ReplayReport.from_json(deserialize_message(data, String).data))
-        if topic.name != '/diagnostics':
+        if topic.name != topics.DIAGNOSTICS:
             self._last = monotonic()
 
     def _write(self, topic: RecordedTopic, data: bytes) -> None:
@@ -104,7 +101,7 @@ class RecorderNode(Node):  # type: ignore[misc]
         if name not in self._topics:
             self._topics.add(name)
             self._bag.add_topic(name, topic.msgtype, topic.latched)
-            if topic.name == INFO_TOPIC:
+            if topic.name == topics.CAMERA_INFO:
                 self._write_mount(deserialize_message(data, topic.type).header.frame_id)
         self._bag.write(name, data, self._time_ns)
 

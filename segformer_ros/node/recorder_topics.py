@@ -11,16 +11,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 from std_msgs.msg import String
 
 from segformer_ros.msg import DrivableArea
+from segformer_ros.node import topics
 from segformer_ros.node.label_info import vision_messages
 
 QUEUE = 100
 """Messages kept while the disk is slower than the topics."""
-
-IMAGE_TOPIC = 'image/compressed'
-INFO_TOPIC = 'camera_info'
-MASK_TOPIC = 'segmentation/mask'
-OVERLAY_TOPIC = 'segmentation/overlay/compressed'
-REPORT_TOPIC = 'replay/report'
 
 
 class RecordedTopic(NamedTuple):
@@ -56,23 +51,23 @@ class RecordedTopic(NamedTuple):
 
 
 _TOPICS = (
-    RecordedTopic(IMAGE_TOPIC, CompressedImage, sensor=True),
-    RecordedTopic(INFO_TOPIC, CameraInfo, sensor=True),
-    RecordedTopic('labels', Image),
-    RecordedTopic(MASK_TOPIC, Image),
-    RecordedTopic(OVERLAY_TOPIC, CompressedImage),
-    RecordedTopic('drivable_area', DrivableArea),
-    RecordedTopic('drivable_area/grid', OccupancyGrid),
-    RecordedTopic('drivable_area/scan', LaserScan),
-    RecordedTopic('/diagnostics', DiagnosticArray),
-    RecordedTopic(REPORT_TOPIC, String, latched=True, headed=False),
+    RecordedTopic(topics.COMPRESSED_IMAGE, CompressedImage, sensor=True),
+    RecordedTopic(topics.CAMERA_INFO, CameraInfo, sensor=True),
+    RecordedTopic(topics.LABELS, Image),
+    RecordedTopic(topics.MASK, Image),
+    RecordedTopic(topics.COMPRESSED_OVERLAY, CompressedImage),
+    RecordedTopic(topics.AREA, DrivableArea),
+    RecordedTopic(topics.GRID, OccupancyGrid),
+    RecordedTopic(topics.SCAN, LaserScan),
+    RecordedTopic(topics.DIAGNOSTICS, DiagnosticArray),
+    RecordedTopic(topics.REPORT, String, latched=True, headed=False),
 )
 
 
 def recorded_topics() -> List[RecordedTopic]:
     """All topics, with the label info where vision_msgs is installed."""
-    topics = list(_TOPICS)
+    recorded = list(_TOPICS)
     vision = vision_messages()
     if vision is not None:
-        topics.append(RecordedTopic('segmentation/label_info', vision.label_info, latched=True))
-    return topics
+        recorded.append(RecordedTopic(topics.LABEL_INFO, vision.label_info, latched=True))
+    return recorded

@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from segformer_ros.formats.cdr import header_stamp
+from segformer_ros.node import topics
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.player import Player, ReplayError
 from segformer_ros.node.process import run_node, spin
@@ -26,7 +27,7 @@ from segformer_ros.sources import Source, SourceError, SourceOptions, open_sourc
 
 NODE_NAME = 'replay_node'
 
-ANSWER_TOPIC = 'segmentation/mask'
+ANSWER_TOPIC = topics.MASK
 """What the consumer publishes for each frame, with the frame's stamp; remap it as needed."""
 
 ANSWER_QUEUE = 20
@@ -49,7 +50,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         super().__init__(NODE_NAME, **arguments)
         self.settings = start_settings(self, ReplaySettings)
         self.source = open_settings(self.settings)
-        self._report = self.create_publisher(String, 'replay/report', LATCHED)
+        self._report = self.create_publisher(String, topics.REPORT, LATCHED)
         self._output = ReplayOutput(self, self.settings, self.source.calibration)
         clock = self.get_clock()
         self._player = Player(
@@ -98,7 +99,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         deadline = monotonic() + settings.wait_timeout
         while self._output.subscribers < settings.wait_for or not self._is_answered():
             if monotonic() > deadline:
-                image, answer = map(self.resolve_topic_name, ('image', ANSWER_TOPIC))
+                image, answer = map(self.resolve_topic_name, (topics.IMAGE, ANSWER_TOPIC))
                 return (
                     f'in {settings.wait_timeout:g} s, {self._output.subscribers} of '
                     f'{settings.wait_for} subscribers came to {image}, and '

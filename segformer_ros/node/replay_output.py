@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from segformer_ros.camera import Calibration
 from segformer_ros.drivable import camera_info_fields
 from segformer_ros.frame import Stamp
+from segformer_ros.node import topics
 from segformer_ros.node.messages import ImageBuffer, fill, jpeg_message
 from segformer_ros.node.player import Outgoing
 from segformer_ros.node.replay_parameters import ReplaySettings
@@ -36,12 +37,12 @@ class ReplayOutput:
             ReliabilityPolicy.RELIABLE if settings.reliable else ReliabilityPolicy.BEST_EFFORT
         )
         camera = QoSProfile(depth=QUEUE, reliability=reliability)
-        self._image = node.create_publisher(Image, 'image', camera)
-        self._compressed = node.create_publisher(CompressedImage, 'image/compressed', camera)
-        self._labels = node.create_publisher(Image, 'labels', QUEUE)
+        self._image = node.create_publisher(Image, topics.IMAGE, camera)
+        self._compressed = node.create_publisher(CompressedImage, topics.COMPRESSED_IMAGE, camera)
+        self._labels = node.create_publisher(Image, topics.LABELS, QUEUE)
         self._info: Any = None
         if calibration is not None:
-            self._info = node.create_publisher(CameraInfo, 'camera_info', camera)
+            self._info = node.create_publisher(CameraInfo, topics.CAMERA_INFO, camera)
         self._clock = node.create_publisher(Clock, '/clock', QUEUE) if settings.clock else None
         self._buffers: Dict[str, ImageBuffer] = {}
         self._labels_buffer = ImageBuffer('mono8')

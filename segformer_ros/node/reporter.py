@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from segformer_ros.node import topics
 from segformer_ros.node.camera_stream import CameraStream
 from segformer_ros.node.clocks import Now
 from segformer_ros.node.diagnostics import (
@@ -38,7 +39,7 @@ class Reporter:
         self._settings = settings
         self._idle = idle
         self._cure = loss_cure(rclpy.get_rmw_implementation_identifier())
-        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
+        self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 1)
         # By the steady clock: that simulated time stands still is what they may have to say.
         self._timer = node.create_timer(
             settings().diagnostics_period,

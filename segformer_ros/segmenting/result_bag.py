@@ -15,6 +15,7 @@ from segformer_ros.drivable import (
     scan_fields,
 )
 from segformer_ros.frame import Frame
+from segformer_ros.node import topics
 from segformer_ros.recording import BagWriter
 from segformer_ros.recording.image_fields import (
     COMPRESSED_TYPE,
@@ -27,13 +28,13 @@ from segformer_ros.recording.mount import TF_TYPE, mount_message
 from segformer_ros.resources import PACKAGE
 from segformer_ros.segmenting.results import SegmentedView
 
-_MASK = '/segmentation/mask'
-_OVERLAY = '/segmentation/overlay/compressed'
-_INFO = '/camera_info'
-_LABELS = '/labels'
-_AREA = '/drivable_area'
-_GRID = '/drivable_area/grid'
-_SCAN = '/drivable_area/scan'
+_MASK = topics.recorded(topics.MASK)
+_OVERLAY = topics.recorded(topics.COMPRESSED_OVERLAY)
+_INFO = topics.recorded(topics.CAMERA_INFO)
+_LABELS = topics.recorded(topics.LABELS)
+_AREA = topics.recorded(topics.AREA)
+_GRID = topics.recorded(topics.GRID)
+_SCAN = topics.recorded(topics.SCAN)
 _MOUNT = '/tf_static'
 
 _TYPES: Dict[str, str] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List
 
+from segformer_ros.node.topics import CAMERA_INFO, CONFIDENCE, LABELS, MASK, OVERLAY
 from segformer_ros.sources.bag_reader import Topic
 from segformer_ros.sources.base import SourceError
 
@@ -11,7 +12,7 @@ IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 
 _COMPRESSED = '/compressed'
-_OUTPUTS = ('segmentation/mask', 'segmentation/confidence', 'segmentation/overlay', 'labels')
+_OUTPUTS = (MASK, CONFIDENCE, OVERLAY, LABELS)
 """What this package itself records beside the camera's image."""
 
 
@@ -50,7 +51,7 @@ def find_info_topic(topics: Dict[str, Topic], image_topic: str) -> str:
     infos = [
         name for name, topic in topics.items() if topic.msgtype == INFO_TYPE and topic.messages
     ]
-    sibling = base_topic(image_topic).rpartition('/')[0] + '/camera_info'
+    sibling = base_topic(image_topic).rpartition('/')[0] + f'/{CAMERA_INFO}'
     if sibling in infos:
         return sibling
     return infos[0] if len(infos) == 1 else ''

@@ -1,0 +1,28 @@
+"""Names of the topics, as the nodes give them and as recordings have them; needs no ROS."""
+
+from __future__ import annotations
+
+IMAGE = 'image'
+COMPRESSED_IMAGE = 'image/compressed'
+CAMERA_INFO = 'camera_info'
+LABELS = 'labels'
+COMPRESSED_LABELS = 'labels/compressed'
+
+MASK = 'segmentation/mask'
+CONFIDENCE = 'segmentation/confidence'
+OVERLAY = 'segmentation/overlay'
+COMPRESSED_OVERLAY = 'segmentation/overlay/compressed'
+MASK_CAMERA_INFO = 'segmentation/camera_info'
+LABEL_INFO = 'segmentation/label_info'
+
+AREA = 'drivable_area'
+GRID = 'drivable_area/grid'
+SCAN = 'drivable_area/scan'
+
+REPORT = 'replay/report'
+DIAGNOSTICS = '/diagnostics'
+
+
+def recorded(topic: str) -> str:
+    """A topic's name in recordings: that of nodes without a namespace."""
+    return f'/{topic.lstrip("/")}'
