@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from segformer_ros.metrics.confusion import ConfusionMatrix, ConfusionScores
 from training.data import pairs, read_picture
-from training.taxonomy import CLASS_COUNT, IGNORE_ID
+from training.taxonomy import CLASS_COUNT
 
 # (H, W, 3) uint8 BGR of the network's size -> logits (classes, h, w) float32
 Predictor = Callable[[np.ndarray], np.ndarray]
@@ -24,26 +25,18 @@ INPUT_SIZE = (384, 512)  # (height, width) of the network at deployment
 
 @dataclass
 class Score:
-    """A confusion matrix over the train ids and what follows from it.
+    """What the journal tells of a model's confusion matrix."""
 
-    Attributes:
-        confusion: (19, 19) int64, rows truth, columns prediction.
-    """
-
-    confusion: np.ndarray
+    scores: ConfusionScores
 
     def iou(self) -> dict[int, float]:
         """IoU of every train id that the truth contains."""
-        diagonal = np.diag(self.confusion).astype(float)
-        truth, predicted = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
-        return {
-            int(i): float(diagonal[i] / (truth[i] + predicted[i] - diagonal[i]))
-            for i in np.flatnonzero(truth)
-        }
+        present = np.flatnonzero(self.scores.pixels)
+        return {int(i): float(self.scores.iou[i]) for i in present}
 
     def miou(self) -> float:
         """Mean of `iou`."""
-        return float(np.mean(list(self.iou().values())))
+        return self.scores.miou
 
 
 def upsampled_labels(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -72,13 +65,10 @@ def score_folder(
     fold = np.arange(256, dtype=np.uint8)
     if merge_cyclists:
         fold[BICYCLE] = RIDER
-    confusion = np.zeros((CLASS_COUNT, CLASS_COUNT), np.int64)
+    confusion = ConfusionMatrix(CLASS_COUNT)
     for image_path, label_path in pairs(root)[::every]:
         image = read_picture(image_path, cv2.IMREAD_COLOR)
         truth = fold[read_picture(label_path, cv2.IMREAD_UNCHANGED)]
         resized = cv2.resize(image, input_size[::-1], interpolation=cv2.INTER_LINEAR)
-        predicted = fold[upsampled_labels(predict(resized), truth.shape)]
-        valid = truth != IGNORE_ID
-        pairs_index = truth[valid].astype(np.int64) * CLASS_COUNT + predicted[valid]
-        confusion += np.bincount(pairs_index, minlength=CLASS_COUNT**2).reshape(confusion.shape)
-    return Score(confusion)
+        confusion.update(truth, fold[upsampled_labels(predict(resized), truth.shape)])
+    return Score(confusion.compute())
