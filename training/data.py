@@ -83,7 +83,7 @@ def pairs(root: Path) -> list[tuple[Path, Path]]:
     """Sorted (image, label) paths below `root`; DataError where one has no partner."""
     folder = Path(root) / 'images'
     if not folder.is_dir():
-        raise DataError(f'{folder}: no such folder: expected images/ and labels/ below {root}')
+        raise DataError(f'{folder}: no such folder: give one that has images/ and labels/ in it')
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
         raise DataError(f'{folder}: no {", ".join(IMAGE_SUFFIXES)} file in it')

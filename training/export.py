@@ -16,10 +16,13 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from segformer_ros.destination import DestinationError, output_file
+from segformer_ros.errors import EXIT_REFUSED
 from segformer_ros.terminal.argument_types import whole
+from training.checkpoint import CheckpointError, load_checkpoint
 from training.evaluate import INPUT_SIZE
 from training.model import MEAN, STD, Decoder, SegFormer, create_model
-from training.recipe import recipe_from
+from training.recipe import RecipeError
 
 OPSET = 17
 LARGEST = 16 * 1024 * 1024
@@ -80,11 +83,10 @@ class DeployedSegFormer(nn.Module):
 
 
 def load_average(checkpoint: Path) -> SegFormer:
-    """The averaged weights of a training run's checkpoint, in evaluation mode."""
-    state = torch.load(checkpoint, map_location='cpu', weights_only=True)
-    recipe = recipe_from(state['recipe'], str(checkpoint))
-    model = create_model(recipe.size)
-    model.load_state_dict(state['ema']['model'])
+    """The averaged weights of a run, in evaluation mode; raises as `load_checkpoint`."""
+    state = load_checkpoint(checkpoint)
+    model = create_model(state.recipe.size)
+    model.load_state_dict(state.ema['model'])
     return model.eval()
 
 
@@ -126,7 +128,6 @@ def export(
     data = graph.SerializeToString()
     if len(data) > LARGEST:
         raise ValueError(f'{path}: {len(data)} bytes, more than the {LARGEST} that may be shipped')
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
 
@@ -140,7 +141,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--static', action='store_true', help='fix the batch at 1 and the size')
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     size = (options.height, options.width)
-    export(load_average(options.checkpoint), options.model, size, not options.static)
+    try:
+        model = output_file(options.model, ('.onnx',))
+        export(load_average(options.checkpoint), model, size, not options.static)
+    except (CheckpointError, DestinationError, RecipeError) as error:
+        print(f'export: {error}', file=sys.stderr)
+        return EXIT_REFUSED
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 
+from segformer_ros.errors import reason
 from training.augment import AugmentConfig
 
 T = TypeVar('T')
@@ -97,10 +99,20 @@ class Recipe:
         steps, rates = zip(*self.rates, strict=True)
         return float(np.interp(step, steps, rates))
 
+    def with_folders(self, places: Iterable[tuple[str, str]]) -> Recipe:
+        """The recipe with folders, by their (name, path), elsewhere; RecipeError for unknown."""
+        folders = dict(self.folders)
+        for name, path in places:
+            if name not in folders:
+                known = ', '.join(folders) or 'none'
+                raise RecipeError(f'no folder {name!r} in the recipe; it has {known}')
+            folders[name] = replace(folders[name], path=path)
+        return replace(self, folders=folders)
+
     def agrees_until(self, step: int, other: Recipe) -> bool:
         """True where both recipes ask for the very same first `step` steps.
 
-        A run may be lengthened while it is on its way, not rewritten.
+        A run may be lengthened while it is on its way, and its folders moved, but not rewritten.
         """
         same = {'stages', 'rates', 'streets', 'folders'}
         mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
@@ -124,7 +136,8 @@ class Recipe:
             return ()
         index, local = self.stage_at(step)
         stage = self.stages[index]
-        sources = [self.folders.get(n) or self.streets.get(n) for n in stage.batch]
+        folders = {name: replace(folder, path='') for name, folder in self.folders.items()}
+        sources = [folders.get(name) or self.streets.get(name) for name in stage.batch]
         return (index, local, replace(stage, steps=0), sources, self.rate_at(step))
 
 
@@ -134,6 +147,11 @@ def load_recipe(path: Path) -> Recipe:
         raw = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise RecipeError(f'no recipe at {path}: training/recipes has the shipped ones') from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(
+            f'{path} cannot be read as a recipe: {reason(error)}; training/recipes has the '
+            'shipped ones'
+        ) from error
     return recipe_from(raw, str(path))
 
 

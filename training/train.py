@@ -21,7 +21,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from segformer_ros.destination import DestinationError
+from segformer_ros.errors import EXIT_INTERRUPTED, EXIT_REFUSED, ArgumentParser
 from segformer_ros.terminal.argument_types import whole
+from training.checkpoint import Checkpoint, CheckpointError, load_run
 from training.data import Batch, DataError, Loader, Source, load_folder
 from training.ema import Ema
 from training.evaluate import INPUT_SIZE, Predictor, Score, score_folder
@@ -29,7 +32,8 @@ from training.loss import SegmentationLoss, class_weights
 from training.model import SegFormer, create_model, normalise
 from training.optimizer import create_optimizers
 from training.parallel import ALONE, Group, launch
-from training.recipe import Recipe, RecipeError, load_recipe, recipe_from
+from training.preflight import check_run
+from training.recipe import Recipe, RecipeError, load_recipe
 from training.streets import render
 
 RECIPES = Path(__file__).parent / 'recipes'
@@ -96,30 +100,24 @@ class Trainer:
         return float(total.detach())
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint; a reader sees the old file or the new one, never a part."""
-        state = {
-            'recipe': dataclasses.asdict(self.recipe),
-            'step': self.step,
-            'model': self.model.state_dict(),
-            'ema': self.ema.state_dict(),
-            'optimizers': self.optimizers.state_dict(),
-        }
-        part = path.with_suffix('.part')
-        torch.save(state, part)
-        os.replace(part, path)
+        """Writes a checkpoint."""
+        Checkpoint(
+            self.recipe,
+            self.step,
+            self.model.state_dict(),
+            self.ema.state_dict(),
+            self.optimizers.state_dict(),
+        ).save(path)
 
-    def load(self, path: Path) -> None:
-        """Goes on from a checkpoint; RecipeError where it was made by another recipe."""
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        if not self.recipe.agrees_until(state['step'], recipe_from(state['recipe'], str(path))):
-            raise RecipeError(
-                f'{path}: its first {state["step"]} steps were made by another recipe: '
-                'choose another --out, or delete it to start again'
-            )
-        self.step = state['step']
-        self.model.load_state_dict(state['model'])
-        self.ema.load_state_dict(state['ema'])
-        self.optimizers.load_state_dict(state['optimizers'])
+    def resume(self, path: Path) -> None:
+        """Goes on from the checkpoint at `path`, if there is one; raises as `load_run`."""
+        checkpoint = load_run(path, self.recipe, self.device)
+        if checkpoint is None:
+            return
+        self.step = checkpoint.step
+        self.model.load_state_dict(checkpoint.model)
+        self.ema.load_state_dict(checkpoint.ema)
+        self.optimizers.load_state_dict(checkpoint.optimizers)
 
 
 def load_sources(recipe: Recipe, out: Path) -> dict[str, Source]:
@@ -221,8 +219,7 @@ def run(
     sources = load_sources(recipe, out)
     trainer = Trainer(recipe, sources, device, group)
     checkpoint = out / 'checkpoint.pt'
-    if checkpoint.exists():
-        trainer.load(checkpoint)
+    trainer.resume(checkpoint)
     last = min(schedule.stop_after or recipe.steps, recipe.steps)
     leader = group.rank == 0
     journal = Journal(out, recipe.steps, trainer.step, silent=not leader)
@@ -242,13 +239,46 @@ def run(
     return trainer
 
 
+def device_named(text: str) -> torch.device:
+    """Type of an argument: a device of PyTorch that can be used here."""
+    kind, _, number = text.partition(':')
+    count = {'cpu': 1, 'cuda': torch.cuda.device_count()}.get(kind, 0)
+    if not (number or '0').isdecimal() or int(number or 0) >= count:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no device of this PyTorch, which has the CPU and '
+            f'{torch.cuda.device_count()} CUDA GPUs; give cpu, cuda or cuda:N'
+        )
+    return torch.device(text)
+
+
+def named_folder(text: str) -> tuple[str, str]:
+    """Type of an argument: NAME=PATH."""
+    name, equals, path = text.partition('=')
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f'{text!r} is not NAME=PATH, as in camvid=data/camvid')
+    return name, path
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog='train', description=__doc__)
+    parser = ArgumentParser(prog='train', description=__doc__)
     parser.add_argument('--recipe', type=Path, default=RECIPES / 'street.yaml')
     parser.add_argument('--quick', action='store_true', help='the tiny recipe: seconds')
+    parser.add_argument(
+        '--folder',
+        type=named_folder,
+        action='append',
+        default=[],
+        metavar='NAME=PATH',
+        help="where a folder of the recipe lies here, instead of the recipe's own path",
+    )
     parser.add_argument('--out', type=Path, default=Path('out/train'), help='checkpoints and log')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument(
+        '--device',
+        type=device_named,
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='cpu, cuda or cuda:N; default: %(default)s',
+    )
     parser.add_argument(
         '--threads',
         type=whole(0),
@@ -268,12 +298,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def work(options: argparse.Namespace, recipe: Recipe, group: Group) -> None:
     """What each process does."""
     cv2.setNumThreads(0)  # the loader's threads are enough; OpenCV's own would fight torch's
-    torch.use_deterministic_algorithms(options.device == 'cpu')
+    torch.use_deterministic_algorithms(options.device.type == 'cpu')
     schedule = Schedule(
         options.stop_after, options.checkpoint_every, options.validate, options.validate_every
     )
-    device = torch.device(options.device)
-    run(recipe, options.out, device, schedule, group, options.loaders)
+    run(recipe, options.out, options.device, schedule, group, options.loaders)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -283,11 +312,19 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         recipe = load_recipe(RECIPES / 'quick.yaml' if options.quick else options.recipe)
+        recipe = recipe.with_folders(options.folder)
+        check_run(recipe, options.out, options.validate)
         render_streets(recipe, options.out)
         launch(recipe.workers, functools.partial(work, options, recipe))
-    except (DataError, RecipeError) as error:
+    except (CheckpointError, DataError, DestinationError, RecipeError) as error:
         print(f'train: {error}', file=sys.stderr)
-        return 2
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        print(
+            'train: interrupted; the same command goes on from the last step saved',
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
     return 0
 
 

@@ -51,7 +51,7 @@ def test_a_damaged_picture_is_named(folder: Path) -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match='expected images/ and labels/ below'):
+    with pytest.raises(DataError, match='give one that has images/ and labels/ in it'):
         load_folder('frames', tmp_path, 'camvid')
 
 

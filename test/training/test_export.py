@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from training.export import export
+from training.export import export, main
 from training.model import SegFormer, create_model, normalise
 from training.taxonomy import CLASS_COUNT
 
@@ -60,3 +60,13 @@ def test_the_file_says_what_it_is(model: SegFormer, tmp_path: Path) -> None:
     assert metadata['license'] == 'CC-BY-NC-SA-4.0'
     assert graph.opset_import[0].version == 17
     assert not {node.op_type for node in graph.graph.node} & {'BatchNormalization', 'Concat'}
+
+
+def test_export_of_what_is_no_checkpoint_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / 'none.pt'), str(tmp_path / 'model.onnx')]) == 2
+    assert main([str(tmp_path / 'none.pt'), str(tmp_path / 'model.txt')]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith('export: no checkpoint at')
+    assert second.startswith('export: cannot write') and second.endswith('.onnx')

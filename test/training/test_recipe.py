@@ -51,6 +51,25 @@ def test_a_missing_recipe_says_where_the_shipped_ones_are(tmp_path: Path) -> Non
         load_recipe(tmp_path / 'none.yaml')
 
 
+@pytest.mark.parametrize(
+    ('data', 'words'),
+    [(b'a: [', 'while parsing'), (b'\xff\xfe\x00', 'cannot be read as a recipe')],
+)
+def test_what_is_no_yaml_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / 'wrong.yaml'
+    path.write_bytes(data)
+    with pytest.raises(RecipeError, match=words):
+        load_recipe(path)
+
+
+def test_folders_may_lie_elsewhere(recipe: Recipe) -> None:
+    moved = recipe.with_folders([('frames', '/data')])
+    assert moved.folders == {'frames': replace(recipe.folders['frames'], path='/data')}
+    assert moved.agrees_until(recipe.steps, recipe)
+    with pytest.raises(RecipeError, match="no folder 'frame' in the recipe; it has frames"):
+        recipe.with_folders([('frame', '/data')])
+
+
 def test_the_rate_follows_straight_lines_between_its_knots() -> None:
     recipe = Recipe('nano', (), rates=((0, 0.1), (10, 1.0), (80, 1.0), (100, 0.0)))
     assert recipe.rate_at(0) == pytest.approx(0.1)

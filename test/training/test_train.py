@@ -97,3 +97,34 @@ def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     error = capsys.readouterr().err
     assert error.startswith('train: nowhere/images: no such folder')
     assert error.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--device', 'cuuda'], "'cuuda' is no device of this PyTorch"),
+        (['--device', 'cuda:99'], "'cuda:99' is no device of this PyTorch"),
+        (['--folder', 'camvid'], "'camvid' is not NAME=PATH"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match='2'):
+        main(arguments)
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count('\n') == 1
+
+
+def test_a_folder_named_on_the_command_line_is_the_one_read(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'r.yaml'
+    path.write_text(
+        'size: nano\nfolders: {a: {path: nowhere}}\n'
+        'stages: [{steps: 1, crop: [64, 64], batch: {a: 2}}]\n'
+    )
+    out = tmp_path / 'o'
+    assert main(['--recipe', str(path), '--out', str(out), '--folder', f'a={folder}']) == 0
+    assert (out / 'checkpoint.pt').exists()
