@@ -7,6 +7,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Dict, Iterator, List, Sequence
 
+import numpy as np
+
 from segformer_ros.destination import output_folder
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.job import EvaluationJob, describe
@@ -145,15 +147,23 @@ class Run:
     def _merge(self) -> Summary:
         summary = Summary(self.job.worst)
         self._scorer.reset()
-        scored = sum(len(result.matrices) for result in self._partials.results(self._shards))
+        scored = pixels = 0
+        for result in self._partials.results(self._shards):
+            scored += len(result.matrices)
+            pixels += int(result.matrices.sum(dtype=np.int64))
         with FrameTables(self.out, self.names, scored, len(self._scorer.classes)) as tables:
             for shard, result in zip(self._shards, self._partials.results(self._shards)):
                 self._scorer.merge(result.counts)
                 summary.add(self.names[shard.source], result)
                 tables.add(result)
+        first = f'; the first: {summary.tally.notes[0].note}' if summary.tally.notes else ''
         if not scored:
-            first = f'; the first: {summary.tally.notes[0].note}' if summary.tally.notes else ''
             raise EvaluationError(f'none of {summary.tally.frames} frames can be scored{first}')
+        if not pixels:
+            raise EvaluationError(
+                f'no pixel of {scored} frames is labelled with a class of the class map{first}; '
+                'labels hold train ids, of the map that --classes names'
+            )
         return summary
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import painted
 import pytest
@@ -209,6 +210,18 @@ def test_nothing_that_can_be_scored(tmp_path: Path) -> None:
     with pytest.raises(
         EvaluationError, match=r'none of 2 frames can be scored; the first: no label image frame0'
     ):
+        Run(job, tmp_path / 'out').execute()
+
+
+def test_labels_of_no_class(tmp_path: Path) -> None:
+    images, labels = painted.write_folders(tmp_path, 2)
+    for file in labels.iterdir():
+        label_map = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        assert label_map is not None
+        cv2.imwrite(str(file), np.full_like(label_map, 200))
+    job = EvaluationJob((str(images),), SourceOptions(labels=labels), painted.FAKE)
+    words = r'no pixel of 2 frames is labelled with a class .* not scored: 200 \(\d+ pixels\)'
+    with pytest.raises(EvaluationError, match=words):
         Run(job, tmp_path / 'out').execute()
 
 
