@@ -49,6 +49,7 @@ def reachable_columns(
     cell_columns = np.minimum(np.arange(width) // cell, width // cell - 1)
     leads_up = open_start & (rows < cell_rows * cell)
     cells = _cells(labels, cell, free, int(cell_rows.min()))
+    _cut_below(cells, cell_rows, cell)
     reached = _flooded(cells, cell_rows, cell_columns, touching[run_of] & leads_up)
     touching[run_of[reached & leads_up]] = True
     result: np.ndarray = touching[run_of]
@@ -68,6 +69,14 @@ def _cells(labels: np.ndarray, cell: int, free: IdSet, highest: int) -> np.ndarr
         if not cells[top : min(end, highest)].any(axis=1).all():
             break
     return cells
+
+
+def _cut_below(cells: np.ndarray, cell_rows: np.ndarray, cell: int) -> None:
+    """Close what lies below the lowest cells of the columns: the hood, whatever its label."""
+    high, wide = cells.shape
+    lowest = cell_rows[: wide * cell].reshape(wide, cell).max(axis=1)
+    top = int(lowest.min()) + 1
+    cells[top:][np.arange(top, high)[:, None] > lowest] = 0
 
 
 def _free_cells(labels: np.ndarray, cell: int, free: IdSet) -> np.ndarray:

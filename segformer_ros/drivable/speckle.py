@@ -134,6 +134,8 @@ def _island(
         flags=8 | cv2.FLOODFILL_MASK_ONLY | (1 << 8),
     )
     pixels = filled[1:-1, 1:-1].astype(bool)
-    small = max(box[2], box[3]) < extent
+    longest = max(box[2], box[3])
+    if longest > reach:  # it may go on beyond the window
+        return None
     few = area < rule.area and set(crop[pixels].tolist()).isdisjoint(rule.kept)
-    return (window, pixels) if small or few else None
+    return (window, pixels) if longest < extent or few else None

@@ -67,6 +67,15 @@ def test_way_around_is_found_above_a_hood(road: np.ndarray) -> None:
     assert found[int(width * 0.85) :].all()
 
 
+def test_hood_that_looks_like_road_is_no_way_around(road: np.ndarray) -> None:
+    width = road.shape[1]
+    road[:, int(width * 0.75) : int(width * 0.8)] = WALL
+    road[82:] = 0
+    found = reached(road, hood=8)
+    assert found[: int(width * 0.7)].all()
+    assert not found[int(width * 0.8) :].any()
+
+
 def test_row_that_is_blocked_from_side_to_side_ends_the_region(road: np.ndarray) -> None:
     """Two parts that only meet beyond it do not meet."""
     width = road.shape[1]

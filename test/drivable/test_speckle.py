@@ -58,6 +58,15 @@ def test_thin_pole_is_no_speck() -> None:
     assert (rows_past(labels, SpeckRule(0.1, 0, ()), pixels_per_metre=100.0)[30:32] == 69).all()
 
 
+def test_leaning_pole_so_near_that_it_leaves_the_window_is_no_speck() -> None:
+    labels = np.zeros((400, 400), np.uint8)
+    labels[:20] = WALL
+    for step in range(200):  # 200 pixels high and wide, where 0.1 m spans 100
+        labels[350 - step, 100 + step : 103 + step] = 5
+    rows = rows_past(labels, SpeckRule(0.1, 0, ()), pixels_per_metre=1000.0)
+    assert rows[101] > 300
+
+
 def test_size_without_a_scale_does_nothing() -> None:
     labels = street()
     labels[60, 30] = WALL
