@@ -149,7 +149,9 @@ class CameraStatistics:
         self._gaps = StampGaps()
         self._lost_by_stamps = 0
         self._lost_by_transport = self._transport_total = 0
-        self._losses: Deque[float] = deque(maxlen=_LOSSES)
+        # When frames were lost, by stamps and by the middleware's count: see `snapshot`.
+        self._gap_times: Deque[float] = deque(maxlen=_LOSSES)
+        self._transport_times: Deque[float] = deque(maxlen=_LOSSES)
         self._last_arrival: Optional[float] = None
         self._problem = ''
         self._problem_time: Optional[float] = None
@@ -168,13 +170,13 @@ class CameraStatistics:
             self._last_arrival = now
             lost = self._gaps.add(stamp)
             self._lost_by_stamps += lost
-            self._losses.extend([now] * lost)
+            self._gap_times.extend([now] * lost)
 
     def lost_in_transport(self, now: float, total: int) -> None:
         """Take the middleware's own count of messages that it lost, since images are let in."""
         with self._lock:
             lost = total - self._transport_total
-            self._losses.extend([now] * min(lost, _LOSSES))
+            self._transport_times.extend([now] * min(lost, _LOSSES))
             self._lost_by_transport += lost
             self._transport_total = total
 
@@ -200,7 +202,10 @@ class CameraStatistics:
                 # The middleware does not see frames that a full queue dropped, and stamps do not
                 # show a loss that has no end yet; both undercount.
                 lost=max(self._lost_by_stamps, self._lost_by_transport),
-                recently_lost=sum(1 for time in self._losses if time > now - RECENT),
+                recently_lost=max(
+                    sum(1 for time in times if time > now - RECENT)
+                    for times in (self._gap_times, self._transport_times)
+                ),
                 recently_received=self._recent.count(now),
                 silence=None if self._last_arrival is None else now - self._last_arrival,
                 last_problem=self._problem,

@@ -106,6 +106,19 @@ def test_snapshot() -> None:
     assert not statistics.snapshot(30.0).recent_problem
 
 
+def test_a_loss_that_stamps_and_middleware_both_tell_of_counts_once() -> None:
+    statistics = CameraStatistics()
+    lost = 0
+    for tick in range(300):
+        if tick > 100 and tick % 20 == 0:
+            lost += 1
+            statistics.lost_in_transport(tick / 30, lost)
+        else:
+            statistics.arrived(tick / 30, tick * 33 * MS)
+    figures = statistics.snapshot(10.0)
+    assert figures.lost == figures.recently_lost == lost == 9
+
+
 def test_transport_losses_are_recent_for_a_while() -> None:
     statistics = CameraStatistics()
     statistics.lost_in_transport(1.0, 7)
