@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
+import cv2
 import numpy as np
 
 from segformer_ros.recording.errors import RecordingError
@@ -29,6 +30,7 @@ class VideoWriter:
         self._part = path.with_name(f'.{path.name}.part')
         self._container: Any = None
         self._stream: Any = None
+        self._size: Tuple[int, ...] = (0, 0)
         self._first_ns = 0
         self._last_tick = -1
 
@@ -39,24 +41,21 @@ class VideoWriter:
         self.close()
 
     def write(self, pixels: np.ndarray, stamp_ns: int) -> None:
-        """Append (H, W, 3) uint8 BGR pixels; the first frame fixes the size, later ones fit in it.
+        """Append (H, W, 3) uint8 BGR pixels; the first frame fixes the size.
 
-        A stamp that does not grow follows the one before by the least step.
+        One of another size is shrunk or enlarged to fit, with black beside it. A stamp that does
+        not grow follows the one before by the least step.
         """
         import av
 
         if self._container is None:
             self._first_ns = stamp_ns
             self._open(pixels.shape[0], pixels.shape[1])
-        height, width = self._stream.height, self._stream.width
-        if pixels.shape[0] < height or pixels.shape[1] < width:
-            raise RecordingError(
-                f'frame of {pixels.shape[1]}x{pixels.shape[0]} pixels in {self.path}, whose '
-                f'first frame had {width}x{height}; a video has one size'
-            )
-        picture = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(pixels[:height, :width]), format='bgr24'
-        )
+            self._size = pixels.shape[:2]
+        if pixels.shape[:2] != self._size:
+            pixels = _fitted(pixels, self._size)
+        even = pixels[: self._stream.height, : self._stream.width]
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format='bgr24')
         tick = (stamp_ns - self._first_ns) * _TICKS // 1_000_000_000
         self._last_tick = picture.pts = max(tick, self._last_tick + 1)
         self._container.mux(self._stream.encode(picture))
@@ -87,3 +86,13 @@ class VideoWriter:
         stream.codec_context.time_base = Fraction(1, _TICKS)
         stream.options = {'crf': '20', 'preset': 'veryfast'}
         self._stream = stream
+
+
+def _fitted(pixels: np.ndarray, size: Tuple[int, ...]) -> np.ndarray:
+    """The picture in one of this (height, width): as large as fits, centred on black."""
+    scale = min(size[0] / pixels.shape[0], size[1] / pixels.shape[1])
+    height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    fitted = np.zeros((*size, 3), np.uint8)
+    fitted[top : top + height, left : left + width] = cv2.resize(pixels, (width, height))
+    return fitted

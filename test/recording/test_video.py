@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.recording import RecordingError, VideoWriter
+from segformer_ros.recording import VideoWriter
 from segformer_ros.sources import open_source
 
 
@@ -62,8 +62,15 @@ def test_without_a_frame_there_is_no_video(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_smaller_frame_is_refused(tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / 'overlay.mp4') as video:
-        video.write(np.zeros((48, 64, 3), np.uint8), 0)
-        with pytest.raises(RecordingError, match='frame of 32x48 pixels .* had 64x48'):
-            video.write(np.zeros((48, 32, 3), np.uint8), 1)
+@pytest.mark.parametrize('size', [(48, 32), (24, 16), (96, 64), (200, 4000)])
+def test_a_frame_of_another_size_is_fitted_in(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / 'overlay.mp4'
+    with VideoWriter(path) as video:
+        video.write(np.full((48, 64, 3), 90, np.uint8), 0)
+        video.write(np.full((*size, 3), 200, np.uint8), 100_000_000)
+    first, second = (entry.frame for entry in open_source(path).frames())
+    assert first is not None and second is not None
+    pixels = second.bgr()
+    assert pixels.shape == first.bgr().shape == (48, 64, 3)
+    assert pixels[24, 32].min() > 180
+    assert pixels[0, 0].max() < 30  # none of these has the first one's shape
