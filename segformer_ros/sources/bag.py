@@ -20,6 +20,7 @@ from segformer_ros.sources.bag_topics import (
     check_label_topic,
     choose_image_topic,
     find_info_topic,
+    info_topic_beside,
 )
 from segformer_ros.sources.bag_transforms import read_mount, transform_topics
 from segformer_ros.sources.base import Source, SourceError, SourceFrame, SourceOptions
@@ -141,6 +142,7 @@ class BagSource(Source):
         if info_topic:
             try:
                 info = deserialize(next(bag.messages(info_topic)).data, INFO_TYPE)
+                self._check_belongs(info_topic, info.header.frame_id, camera_frame)
                 camera_frame = info.header.frame_id or camera_frame
                 self.calibration = self._calibration(info, first)
             except (SourceError, CameraError, StopIteration) as error:
@@ -149,6 +151,14 @@ class BagSource(Source):
             frame = self._options.vehicle_frame
             self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame, deserialize)
             self.notes += notes
+
+    def _check_belongs(self, info_topic: str, info_frame: str, image_frame: str) -> None:
+        """Raises CameraError where the camera info may be that of another camera."""
+        if info_topic != info_topic_beside(self.topic) and info_frame != image_frame:
+            raise CameraError(
+                f'it is of the frame {info_frame!r}, the images of {self.topic} are of '
+                f'{image_frame!r}'
+            )
 
     def _first_frame(self, bag: BagReader) -> Optional[Frame]:
         """The first image; None where it cannot be read."""

@@ -47,14 +47,19 @@ def check_label_topic(topics: Dict[str, Topic], wanted: str, where: str) -> None
 
 
 def find_info_topic(topics: Dict[str, Topic], image_topic: str) -> str:
-    """The CameraInfo topic beside an image topic (as image_transport names it), or ''."""
+    """The CameraInfo topic beside an image topic, else the only one of the bag, or ''."""
     infos = [
         name for name, topic in topics.items() if topic.msgtype == INFO_TYPE and topic.messages
     ]
-    sibling = base_topic(image_topic).rpartition('/')[0] + f'/{CAMERA_INFO}'
-    if sibling in infos:
-        return sibling
+    beside = info_topic_beside(image_topic)
+    if beside in infos:
+        return beside
     return infos[0] if len(infos) == 1 else ''
+
+
+def info_topic_beside(image_topic: str) -> str:
+    """The CameraInfo topic of an image topic, as image_transport names it."""
+    return base_topic(image_topic).rpartition('/')[0] + f'/{CAMERA_INFO}'
 
 
 def base_topic(name: str) -> str:

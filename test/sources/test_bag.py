@@ -104,6 +104,21 @@ def test_a_calibration_of_another_size_is_noted_and_left_out(tmp_path: Path) -> 
     assert 'camera info is for 128x96 images, but the image is 64x48' in source.notes[0]
 
 
+@pytest.mark.parametrize(('frame_id', 'used'), [('front', True), ('rear', False)])
+def test_the_info_of_another_camera_is_not_used(tmp_path: Path, frame_id: str, used: bool) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, info = bag.topic('/front/image', rec.IMAGE), bag.topic('/lens/info', rec.INFO)
+        calibration, image = rec.camera_info(), rec.image(rec.picture(0), 'bgr8', 1)
+        calibration.header.frame_id, image.header.frame_id = frame_id, 'front'
+        bag.write(info, calibration, 1)
+        bag.write(camera, image, 1)
+    source = open_source(tmp_path / 'drive')
+    assert (source.calibration is not None) == used
+    words = "/lens/info is not used: it is of the frame 'rear', the images of /front/image are of"
+    assert any(words in note for note in source.notes) != used
+
+
 def test_a_bag_without_images_names_its_topics(tmp_path: Path) -> None:
     with rec.open_bag(tmp_path / 'drive') as writer:
         bag = rec.BagRecorder(writer)
