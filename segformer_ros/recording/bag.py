@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from segformer_ros.formats.ros_types import ros_types
 from segformer_ros.formats.zstd import compress_checked
 from segformer_ros.recording.errors import RecordingError
 from segformer_ros.resources import PACKAGE, share_path
@@ -24,12 +25,18 @@ class BagWriter:
     """Writes serialized messages into one mcap file with their definitions; a context manager.
 
     The file appears under its name when it is closed, whole, also where the writing was
-    interrupted; with no message written there is none.
+    interrupted; with no message written there is none. Raises RecordingError where the installed
+    rosbags cannot write one.
     """
 
     def __init__(self, path: Path) -> None:
-        from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-
+        try:
+            from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+        except ImportError as error:
+            raise RecordingError(
+                f'the installed rosbags writes no {path.name} ({error}); needed is 0.10.10 or '
+                'later, which needs Python 3.10'
+            ) from error
         self.path = path
         self.messages = 0
         self._folder = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
@@ -89,9 +96,9 @@ class BagWriter:
 
 def recording_types() -> Any:
     """ROS 2's message types and those of DEFINITIONS that are here, as a rosbags typestore."""
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+    from rosbags.typesys import get_types_from_msg
 
-    typestore = get_typestore(Stores.ROS2_JAZZY)
+    typestore = ros_types()
     for package, name in DEFINITIONS:
         file = _find_definition(package, name)
         if file is not None:

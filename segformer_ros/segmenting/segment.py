@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -41,6 +42,8 @@ from segformer_ros.segmenting.segmented_entries import segmented_entries
 from segformer_ros.segmenting.summary import RunScore, RunSummary
 from segformer_ros.sources import Source, SourceFrame
 from segformer_ros.sources.read_ahead import read_ahead
+
+_log = logging.getLogger(__name__)
 
 BAG_NAME = 'drive.mcap'
 RESULTS = ('masks', 'frames', 'overlay.mp4', BAG_NAME)
@@ -107,9 +110,9 @@ class SegmentRun:
             )
             self._lines = opened.enter_context((folder / 'drivable.jsonl').open('w'))
             (folder / BAG_NAME).unlink(missing_ok=True)
-            self._bag = opened.enter_context(
-                ResultBag(folder / BAG_NAME, camera.calibration, camera.pose, camera.vehicle_frame)
-            )
+            self._bag = _open_bag(folder / BAG_NAME, camera)
+            if self._bag:
+                opened.enter_context(self._bag)
             self._open = opened.pop_all()
 
     def __enter__(self) -> SegmentRun:
@@ -183,7 +186,8 @@ class SegmentRun:
         )
         view = view._replace(overlay=draw_overlay(view, self._class_map))
         self._results.add(view)
-        self._bag.add(frame, view, area, self._estimator.scan(area))
+        if self._bag:
+            self._bag.add(frame, view, area, self._estimator.scan(area))
 
     def _name(self, entry: SourceFrame) -> str:
         """The entry's key; with its index where an earlier one has the same (equal stamps)."""
@@ -204,6 +208,15 @@ class SegmentRun:
             cell=cell_rows(engine.spec, engine.options.inference, size, frame.height),
         )
         return replace(area, reason=fault) if fault else area
+
+
+def _open_bag(path: Path, camera: Camera) -> Optional[ResultBag]:
+    """The bag of the results; None, and a warning, where none can be written."""
+    try:
+        return ResultBag(path, camera.calibration, camera.pose, camera.vehicle_frame)
+    except RecordingError as error:
+        _log.warning('%s', error)
+        return None
 
 
 def area_line(key: str, area: DrivableArea, class_map: ClassMap) -> Dict[str, Any]:

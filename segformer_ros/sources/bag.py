@@ -11,6 +11,7 @@ from typing import Any, Iterator, List, Optional, Sequence
 
 from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.drivable.camera_info import calibration_from_camera_info, check_image_size
+from segformer_ros.formats.ros_types import field_names, ros_types
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.sources.bag_labels import BagLabels, entry_stamp
 from segformer_ros.sources.bag_reader import BagReader, Entry, Lost
@@ -179,9 +180,7 @@ class BagSource(Source):
 
 @lru_cache(maxsize=1)
 def _typestore() -> Any:
-    from rosbags.typesys import Stores, get_typestore
-
-    return get_typestore(Stores.ROS2_JAZZY)
+    return ros_types()
 
 
 def deserialize(data: bytes, msgtype: str) -> Any:
@@ -207,7 +206,7 @@ def _check_definition(bag: BagReader, topic: str) -> None:
         raise SourceError(
             f'{bag.path} has an unreadable definition of {msgtype}: {error}'
         ) from error
-    if [name for name, _ in fields] != [name for name, _ in _typestore().fielddefs[msgtype][1]]:
+    if [name for name, _ in fields] != field_names(_typestore(), msgtype):
         raise SourceError(
             f'{bag.path} defines {msgtype} with the fields '
             f'{", ".join(name for name, _ in fields)}; that is not the type ROS 2 has'

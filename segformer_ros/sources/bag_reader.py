@@ -111,7 +111,9 @@ class BagReader:
 
     def definition(self, topic: str) -> str:
         """The topic's message definition as the bag holds it; '' where it holds none."""
-        return next((str(c.msgdef.data) for _, c in self._connections(topic) if c.msgdef.data), '')
+        # A plain text in rosbags before 0.10.10.
+        texts = (str(getattr(c.msgdef, 'data', c.msgdef)) for _, c in self._connections(topic))
+        return next((text for text in texts if text), '')
 
     def messages(self, topic: str, start: Optional[int] = None) -> Iterator[RawMessage]:
         """Readable messages of a topic from a time of recording (ns) on, in the order of the bag.
@@ -284,10 +286,19 @@ class BagReader:
                 reader = self._stack.enter_context(Reader(location))
         except Exception as error:  # each storage raises its own kinds
             words = str(error).rstrip('.')
-            raise SourceError(
-                f'cannot read bag {name or path}: {words}; `ros2 bag reindex` may mend a folder'
-            ) from error
+            raise SourceError(f'cannot read bag {name or path}: {words}; {_advice()}') from error
         self._readers.append(reader)
         by_message = by_message or getattr(reader, 'compression_mode', None) == 'message'
         for storage in getattr(reader.storage, 'storages', [reader.storage]):
             self._parts.append(_Part(storage, by_message))
+
+
+def _advice() -> str:
+    from rosbags import rosbag2
+
+    if hasattr(rosbag2, 'StoragePlugin'):
+        return '`ros2 bag reindex` may mend a folder'
+    return (
+        'the installed rosbags, of Python 3.8 and 3.9, reads no single files and no bags of '
+        'Jazzy: use Python 3.10 or later'
+    )

@@ -132,7 +132,7 @@ def is_cityscapes(folder: Path) -> bool:
 
 
 def _images_folder(folder: Path) -> Optional[Path]:
-    for place in (folder / _IMAGES, folder, *folder.resolve().parents[:2]):
+    for place in (folder / _IMAGES, folder, *list(folder.resolve().parents)[:2]):
         if place.name == _IMAGES and place.is_dir():
             return place
     return None

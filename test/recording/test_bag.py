@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import recordings as rec
+import rosbags.rosbag2
 from rosbags.highlevel import AnyReader
 
 from segformer_ros.recording import BagWriter, RecordingError
@@ -131,3 +132,12 @@ def test_an_unknown_type_is_refused(tmp_path: Path) -> None:
     words = 'type my_msgs/msg/Thing, which has no definition'
     with BagWriter(tmp_path / 'x.mcap') as bag, pytest.raises(RecordingError, match=words):
         bag.add_topic('/thing', 'my_msgs/msg/Thing')
+
+
+def test_an_old_rosbags_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(rosbags.rosbag2, 'StoragePlugin')
+    with pytest.raises(RecordingError, match=r'writes no drive\.mcap .* needs Python 3\.10'):
+        BagWriter(tmp_path / 'drive.mcap')
+    assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import recordings as rec
+import rosbags.rosbag2
 from rosbags.highlevel import AnyReader
 
 from segformer_ros.camera import Calibration, CameraPose
@@ -252,3 +253,14 @@ def test_frames_of_the_same_stamp_keep_their_masks(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / 'out/masks').iterdir()) == [
         '0_000000007.png', '0_000000007_000001.png', '0_000000007_000002.png'
     ]  # fmt: skip
+
+
+def test_where_no_bag_can_be_written_the_rest_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delattr(rosbags.rosbag2, 'StoragePlugin')
+    out = tmp_path / 'out'
+    summary = segment(painted_drive(tmp_path), out)
+    assert summary.frames_segmented == len(lines_of(out)) > 0
+    assert not (out / 'drive.mcap').exists()
+    assert 'the installed rosbags writes no drive.mcap' in caplog.text
