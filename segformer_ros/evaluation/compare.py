@@ -17,6 +17,7 @@ from segformer_ros.evaluation.tables import CONFUSION_NPY, read_frames
 from segformer_ros.metrics.base import ratios
 
 _BATCH = 64  # resamples that are drawn together
+_PART = 4096  # frames whose matrices are read together
 
 FrameName = Tuple[str, str]
 """Recording and key of a frame."""
@@ -199,10 +200,19 @@ def _check_confusion(path: Path, metrics: Mapping[str, Any], matrices: np.ndarra
 
 
 def _counts(run: _Finished, frames: Sequence[FrameName]) -> _Counts:
-    matrices = run.matrices[[run.frames[frame] for frame in frames]].astype(np.int64)
+    places = [run.frames[frame] for frame in frames]
+    # In parts: all matrices of hours of frames are gigabytes, what is counted of them is not.
+    parts = [
+        _counted(run.matrices[places[start : start + _PART]])
+        for start in range(0, len(places), _PART)
+    ]
+    return _Counts(*(np.concatenate(part) for part in zip(*parts)))
+
+
+def _counted(matrices: np.ndarray) -> _Counts:
     square = matrices[:, :, :-1]
-    hits = np.diagonal(square, axis1=1, axis2=2)
-    return _Counts(hits, matrices.sum(axis=2), square.sum(axis=1))
+    hits = np.diagonal(square, axis1=1, axis2=2).astype(np.int64)
+    return _Counts(hits, matrices.sum(axis=2, dtype=np.int64), square.sum(axis=1, dtype=np.int64))
 
 
 def _block_members(frames: Sequence[FrameName], block: int) -> np.ndarray:

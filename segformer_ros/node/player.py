@@ -110,16 +110,19 @@ class Player:
         """Entries of all rounds, each with the ns by which its round is later than the first."""
         offset = 0
         while True:
-            stamps: List[int] = []
+            count, first, last = 0, None, 0
             for entry in read_ahead(self._source.frames()):
                 if entry.frame is not None:
-                    stamps.append(entry.frame.stamp.ns)
+                    stamp = entry.frame.stamp.ns
+                    count += 1
+                    first = stamp if first is None else min(first, stamp)
+                    last = max(last, stamp)
                 yield entry, offset
             if not self._settings.loop:
                 return
             # The next round begins one usual step after the last frame.
-            length = max(stamps, default=0) - min(stamps, default=0)
-            offset += length + max(length // max(len(stamps) - 1, 1), 1)
+            length = 0 if first is None else last - first
+            offset += length + max(length // max(count - 1, 1), 1)
 
     def _take(self, entry: SourceFrame, offset: int) -> None:
         if entry.error:

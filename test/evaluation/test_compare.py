@@ -53,6 +53,14 @@ def test_differences_are_those_of_the_metrics(runs: tuple[Path, Path]) -> None:
     assert comparison == compare_runs(*runs, block=2)
 
 
+def test_matrices_read_in_parts_count_the_same(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = compare_runs(*runs, block=2)
+    monkeypatch.setattr('segformer_ros.evaluation.compare._PART', 5)  # of 24
+    assert compare_runs(*runs, block=2) == whole
+
+
 def test_frames_that_changed_the_most(runs: tuple[Path, Path]) -> None:
     changed = compare_runs(*runs, changed=3).changed
     sizes = [abs(frame.after - frame.before) for frame in changed]
