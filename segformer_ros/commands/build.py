@@ -34,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--precision', choices=PRECISIONS, default='auto')
     parser.add_argument(
-        '--max-batch', type=whole(1), default=EngineOptions().max_batch,
-        help='largest number of frames (or windows) in one call',
+        '--max-batch', type=whole(1), default=1,
+        help='most frames (or windows) in one call: the number of cameras of the node that it is '
+        f'for (default: 1); `segment` and `evaluate` look for {EngineOptions().max_batch}',
     )  # fmt: skip
     parser.add_argument(
         '--workspace', type=whole(1), default=EngineOptions().workspace_mib, metavar='MIB',
@@ -86,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _build_cached(spec: ModelSpec, options: EngineOptions) -> Dict[str, str]:
-    """Build into the cache, as a node does at its start."""
+    """Build into the cache, where a node of as many cameras as the batch finds it."""
     engine = create_engine(spec, 'tensorrt', options)
     engine.progress = _Bar()
     with engine:

@@ -74,6 +74,18 @@ def test_an_engine_of_the_cache_that_does_not_load_is_built_again(
     assert 'the cached engine is built again' in caplog.text
 
 
+@pytest.mark.parametrize('cameras', [1, 3])
+def test_a_node_finds_what_was_built_for_its_cameras(
+    make_machine: MakeMachine, spec: ModelSpec, cameras: int
+) -> None:
+    tensorrt = make_machine().tensorrt
+    asked = ['build', str(spec.path)] + ['--max-batch', str(cameras)] * (cameras > 1)
+    assert main(asked) == 0
+    with create_engine(spec, 'auto', EngineOptions(max_batch=cameras)) as engine:
+        assert engine.facts()['engine'] == 'tensorrt'
+    assert len(tensorrt.called('build')) == 1
+
+
 def test_an_engine_that_is_silently_fp32_is_refused(
     make_machine: MakeMachine, spec: ModelSpec
 ) -> None:
@@ -89,7 +101,8 @@ def test_a_build_into_a_file_is_read_back_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / 'model.engine'
-    asked = ['build', str(spec.path), '--build-only', '--out', str(out), '--precision', 'fp16']
+    asked = ['build', str(spec.path), '--build-only', '--out', str(out), '--max-batch', '4']
+    asked += ['--precision', 'fp16']
     tensorrt = make_machine().tensorrt
     assert main(asked) == 0
     assert '1 fp16' in capsys.readouterr().out and out.read_bytes().startswith(MAGIC)
