@@ -59,6 +59,12 @@ class CpuEngine(Engine):
         What it returns may be overwritten by the next call.
         """
 
+    def _arranged(self, output: np.ndarray) -> np.ndarray:
+        """One frame's output of a network that lays it out as the spec says, as of `_infer`."""
+        if self.spec.output_kind == 'labels':
+            return output.reshape([side for side in output.shape if side != 1])
+        return output.transpose(2, 0, 1) if self.spec.output_layout == 'NHWC' else output
+
     @property
     @abstractmethod
     def active(self) -> bool:

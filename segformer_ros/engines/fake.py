@@ -11,8 +11,7 @@ import numpy as np
 
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.engines.cpu import CpuEngine
-from segformer_ros.engines.fit import STRIDE
-from segformer_ros.model import ModelSpec
+from segformer_ros.model import STRIDE, ModelSpec
 
 
 def fake_spec(

@@ -7,10 +7,7 @@ from typing import NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
-from segformer_ros.model import ModelSpec
-
-STRIDE = 4
-"""Input pixels for each cell of SegFormer's logits; a letterboxed frame ends on whole cells."""
+from segformer_ros.model import STRIDE, ModelSpec
 
 
 class Fit(NamedTuple):

@@ -100,9 +100,5 @@ class OpenVinoEngine(CpuEngine):
 
     def _infer(self, pixels: np.ndarray) -> np.ndarray:
         self._request.infer()
-        output: np.ndarray = self._request.get_tensor(
-            self._compiled.output(self.spec.output_name)
-        ).data[0]
-        if self.spec.output_kind == 'labels':
-            return output.reshape([side for side in output.shape if side != 1])
-        return output.transpose(2, 0, 1) if self.spec.output_layout == 'NHWC' else output
+        output = self._compiled.output(self.spec.output_name)
+        return self._arranged(self._request.get_tensor(output).data[0])

@@ -7,7 +7,7 @@ from typing import List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from segformer_ros.engines.base import EngineError
-from segformer_ros.engines.fit import STRIDE
+from segformer_ros.model import STRIDE
 
 
 class Window(NamedTuple):

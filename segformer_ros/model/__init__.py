@@ -2,9 +2,10 @@
 
 from segformer_ros.model.declared import Declared
 from segformer_ros.model.loading import bundled_model, load_model_spec, recognise
-from segformer_ros.model.spec import ModelError, ModelSpec
+from segformer_ros.model.spec import STRIDE, ModelError, ModelSpec
 
 __all__ = [
+    'STRIDE',
     'Declared',
     'ModelError',
     'ModelSpec',

@@ -9,10 +9,7 @@ from segformer_ros.classes import load_class_map
 from segformer_ros.model.contracts import CONTRACTS
 from segformer_ros.model.declared import Declared
 from segformer_ros.model.graph import Signature, TensorSignature
-from segformer_ros.model.spec import ModelError
-
-STRIDE = 4
-"""Pixels for each cell of a SegFormer's logits."""
+from segformer_ros.model.spec import STRIDE, ModelError
 
 
 def described_signature(engine: Path, declared: Declared) -> Signature:

@@ -15,6 +15,9 @@ HALF_MEAN = (127.5, 127.5, 127.5)
 HALF_STD = (127.5, 127.5, 127.5)
 """What TAO 6 uses: 0..255 to -1..1."""
 
+STRIDE = 4
+"""Input pixels for each cell of SegFormer's logits."""
+
 COLORS = ('rgb', 'bgr')
 FITS = ('stretch', 'letterbox')
 OUTPUT_KINDS = ('logits', 'probabilities', 'labels')

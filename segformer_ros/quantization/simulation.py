@@ -78,7 +78,4 @@ class SimulatedEngine(CpuEngine):
         return found
 
     def _infer(self, pixels: np.ndarray) -> np.ndarray:
-        output: np.ndarray = self.bare(self.network_input(pixels))[0]
-        if self.spec.output_kind == 'labels':
-            return output.reshape([side for side in output.shape if side != 1])
-        return output.transpose(2, 0, 1) if self.spec.output_layout == 'NHWC' else output
+        return self._arranged(self.bare(self.network_input(pixels))[0])

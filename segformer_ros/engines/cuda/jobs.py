@@ -7,9 +7,9 @@ from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from segformer_ros.engines.cuda.structs import CONSTANTS, STRUCTS
-from segformer_ros.engines.fit import STRIDE, Fit
+from segformer_ros.engines.fit import Fit
 from segformer_ros.engines.slide import Window
-from segformer_ros.model import ModelSpec
+from segformer_ros.model import STRIDE, ModelSpec
 
 BLOCK = CONSTANTS['BLOCK']
 MAX_BATCH = CONSTANTS['MAX_BATCH']

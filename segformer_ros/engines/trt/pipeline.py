@@ -28,13 +28,13 @@ from segformer_ros.engines.cuda.memory import (
     Uploads,
     aligned,
 )
-from segformer_ros.engines.fit import STRIDE, Fit, fit_frame
+from segformer_ros.engines.fit import Fit, fit_frame
 from segformer_ros.engines.slide import check_scale, covered, windows
 from segformer_ros.engines.trt.results import Place, lay_out
 from segformer_ros.engines.trt.runner import NetworkRunner
 from segformer_ros.engines.trt.session import Session
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec
+from segformer_ros.model import STRIDE, ModelSpec
 from segformer_ros.segmentation import Segmentation, StageTimes
 
 SLOTS = 2
