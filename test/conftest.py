@@ -6,6 +6,7 @@ import importlib.util
 import os
 import random
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ REPO = Path(__file__).resolve().parents[1]
 DATA_VARIABLE = 'SEGFORMER_TEST_DATA'
 # Domains above 101 would use ports that Linux hands out to others.
 HIGHEST_DOMAIN = 101
+
+# Not with the option `pythonpath`: pytest of Ubuntu 22.04 (Humble) has none. Here, because it must
+# be done before the conftest.py of a folder below is imported.
+sys.path[:0] = [str(REPO), str(REPO / 'test')]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -132,6 +132,19 @@ def test_pins_cover_the_bounds(repo: Path, metadata: configparser.ConfigParser) 
         assert re.search(rf'^{name}==', pins, re.MULTILINE), f'{name} is not pinned'
 
 
+def test_pytest_of_ubuntu_22_04_takes_the_options(
+    metadata: configparser.ConfigParser, repo: Path
+) -> None:
+    # Version 6.2.5; --strict-config makes an error of any option that it does not know.
+    known = {'addopts', 'markers', 'testpaths', 'timeout'}
+    assert set(metadata['tool:pytest']) <= known
+    for path in (repo / 'test').rglob('test_*.py'):
+        # That version does not enter test modules in sys.modules, where dataclasses look.
+        text = path.read_text()
+        if re.search(r'^@dataclass', text, re.MULTILINE):
+            assert not re.search(r'^from __future__', text, re.MULTILINE), path
+
+
 def shown_topics(value: object, keys: frozenset[str]) -> Iterator[str]:
     """Topic names in a viewer's configuration: what stands under `keys`, and keys like /topic."""
     if isinstance(value, list):
