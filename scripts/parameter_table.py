@@ -7,14 +7,13 @@ Without arguments both files are written; with --check it only says whether they
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 import textwrap
 from pathlib import Path
-from typing import Dict, Iterator, Sequence, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 from segformer_ros.node.evaluator_parameters import EvaluatorSettings
-from segformer_ros.node.parameter import Change, Parameter, literal, parameters_of
+from segformer_ros.node.parameter import Change, Parameter, literal, start_parameters_of
 from segformer_ros.node.parameters import node_parameters
 from segformer_ros.node.recorder_parameters import RecorderSettings
 from segformer_ros.node.replay_parameters import ReplaySettings
@@ -83,18 +82,21 @@ def markdown() -> str:
         MARKDOWN_HEAD
         + markdown_tables(node_parameters())
         + REPLAY_HEAD
-        + markdown_tables(parameters_of(ReplaySettings))
+        + markdown_tables(start_parameters_of(ReplaySettings))
         + EVALUATOR_HEAD
-        + markdown_tables(parameters_of(EvaluatorSettings))
+        + markdown_tables(start_parameters_of(EvaluatorSettings))
         + RECORDER_HEAD
-        + markdown_tables(parameters_of(RecorderSettings))
+        + markdown_tables(start_parameters_of(RecorderSettings))
     )
 
 
 def markdown_tables(entries: Sequence[Parameter]) -> str:
     """One table for each group of parameters, under its heading."""
+    groups: Dict[str, List[Parameter]] = {}
+    for entry in entries:
+        groups.setdefault(_group(entry), []).append(entry)
     text = ''
-    for group, members in itertools.groupby(entries, _group):
+    for group, members in groups.items():
         table = markdown_table(COLUMNS, map(_cells, members))
         text += f'\n## {f"`{group}`" if group else "Node"}\n\n{table}\n'
     return text

@@ -118,6 +118,13 @@ def parameters_of(settings: type, prefix: str = '') -> Tuple[Parameter, ...]:
     return tuple(_walk(settings, prefix))
 
 
+def start_parameters_of(settings: type) -> Tuple[Parameter, ...]:
+    """All parameters of a node that reads them once: read-only, also those of shared groups."""
+    return tuple(
+        dataclasses.replace(entry, change=Change.START) for entry in parameters_of(settings)
+    )
+
+
 def build(settings: Type[T], values: Mapping[str, Value], prefix: str = '') -> T:
     """Make a settings class's instance from checked values by parameter name."""
     arguments: Dict[str, Any] = {}

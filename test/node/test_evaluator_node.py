@@ -140,3 +140,12 @@ def test_refusals(tmp_path: Path) -> None:
     overrides = [Parameter('output', value=str(tmp_path)), Parameter('merge', value='rider,tram')]
     with pytest.raises(ClassMapError, match="no class 'tram'"):
         EvaluatorNode(parameter_overrides=overrides)
+
+
+def test_the_mount_is_read_only(tmp_path: Path) -> None:
+    node = EvaluatorNode(parameter_overrides=[Parameter('output', value=str(tmp_path))])
+    (result,) = node.set_parameters([Parameter('mount.height', value=1.5)])
+    node.close()
+    node.destroy_node()
+    assert not result.successful
+    assert 'read-only' in result.reason

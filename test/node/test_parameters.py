@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +35,22 @@ def test_every_default_is_allowed_and_described() -> None:
 @pytest.mark.parametrize('name', ['doc/parameters.md', 'config/segment.yaml'])
 def test_written_files_are_up_to_date(repo: Path, script: ModuleType, name: str) -> None:
     assert (repo / name).read_text() == script.FILES[name](), 'run scripts/parameter_table.py'
+
+
+def test_nodes_that_read_once_say_so(script: ModuleType) -> None:
+    first, *others = re.split('^# ', script.markdown(), flags=re.MULTILINE)[1:]
+    assert '`mount.height` | double | `0.0` | a number from 0 to 100 | yes |' in first
+    assert len(others) == 3
+    for node in others:
+        rows = re.findall(r'^\| `.*', node, re.MULTILINE)
+        assert rows
+        assert [row for row in rows if '| no (read-only) |' not in row] == []
+
+
+def test_every_group_of_a_node_has_one_heading(script: ModuleType) -> None:
+    for node in re.split('^# ', script.markdown(), flags=re.MULTILINE)[1:]:
+        headings = re.findall('^## .*', node, re.MULTILINE)
+        assert sorted(set(headings)) == sorted(headings)
 
 
 def test_parameter_file_holds_all_defaults(repo: Path, script: ModuleType) -> None:
