@@ -9,13 +9,13 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
+from segformer_ros import topics
 from segformer_ros.evaluation.predictions import Predictions
 from segformer_ros.evaluation.tables import FrameRow
 from segformer_ros.evaluation.views import error_view, overlay_view
 from segformer_ros.evaluation.worker import Progress, no_progress
 from segformer_ros.frame import Frame
 from segformer_ros.metrics import ScoredClasses
-from segformer_ros.node import topics
 from segformer_ros.recording import BagWriter
 from segformer_ros.recording.image_fields import (
     COMPRESSED_TYPE,

@@ -13,6 +13,7 @@ from rclpy.lifecycle import Node
 from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Header
 
+from segformer_ros import topics
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
     DrivableArea,
@@ -21,7 +22,6 @@ from segformer_ros.drivable import (
 )
 from segformer_ros.frame import Stamp
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
-from segformer_ros.node import topics
 from segformer_ros.node.camera_geometry import CameraGeometry
 from segformer_ros.node.clocks import Now
 from segformer_ros.node.drivable_messages import (

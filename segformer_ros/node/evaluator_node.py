@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 from tqdm import tqdm
 
+from segformer_ros import topics
 from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
@@ -33,7 +34,6 @@ from segformer_ros.metrics.document import (
 )
 from segformer_ros.metrics.live import LivePath, Pair
 from segformer_ros.metrics.spool import PairSpool
-from segformer_ros.node import topics
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.evaluator_parameters import EvaluatorSettings
 from segformer_ros.node.parameter import ParameterError, parameters_of

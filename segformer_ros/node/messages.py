@@ -23,7 +23,6 @@ class ImageBuffer:
     """
 
     def __init__(self, encoding: str) -> None:
-        self._encoding = encoding
         self._channels = PACKED_CHANNELS[encoding]
         self.message = Image(encoding=encoding)
         self.pixels = self._sized(0, 0)

@@ -15,8 +15,8 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from tqdm import tqdm
 
+from segformer_ros import topics
 from segformer_ros.formats.cdr import header_stamp
-from segformer_ros.node import topics
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.live_page import LivePage
 from segformer_ros.node.parameter import ParameterError, parameters_of

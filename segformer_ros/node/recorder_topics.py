@@ -10,8 +10,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 from std_msgs.msg import String
 
+from segformer_ros import topics
 from segformer_ros.msg import DrivableArea
-from segformer_ros.node import topics
 from segformer_ros.node.label_info import vision_messages
 
 QUEUE = 100

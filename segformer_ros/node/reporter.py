@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from segformer_ros.node import topics
+from segformer_ros import topics
 from segformer_ros.node.camera_stream import CameraStream
 from segformer_ros.node.clocks import Now
 from segformer_ros.node.diagnostics import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Optional, Set
 
+from segformer_ros import topics
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.drivable import (
     DrivableArea,
@@ -15,7 +16,6 @@ from segformer_ros.drivable import (
     scan_fields,
 )
 from segformer_ros.frame import Frame
-from segformer_ros.node import topics
 from segformer_ros.recording import BagWriter
 from segformer_ros.recording.image_fields import (
     COMPRESSED_TYPE,

@@ -77,7 +77,7 @@ class BagLabels:
         message = self._deserialize(
             self._fetch(place).data, self._reader.topics[self._topic].msgtype
         )
-        return check_labels(_label_values(message), size, f'of {self._topic}')
+        return check_labels(_label_values(message, self._topic), size, f'of {self._topic}')
 
     def _loss(self) -> str:
         """What is lost of the topic, for messages; '' for nothing."""
@@ -118,8 +118,14 @@ def entry_stamp(entry: Entry) -> Optional[int]:
     return header_stamp(entry.data).ns or entry.time
 
 
-def _label_values(message: Any) -> np.ndarray:
+def _label_values(message: Any, topic: str) -> np.ndarray:
     """Class ids of an Image or CompressedImage (PNG), (H, W)."""
-    if message.__msgtype__ != _COMPRESSED_TYPE:
-        return Frame.from_image(message).pixels
-    return decode_labels(np.frombuffer(message.data, np.uint8), message.format)
+    if message.__msgtype__ == _COMPRESSED_TYPE:
+        return decode_labels(np.frombuffer(message.data, np.uint8), message.format)
+    frame = Frame.from_image(message)
+    # Others have become colours by now, and would be refused for channels that they never had.
+    if frame.encoding != 'mono8':
+        raise LabelError(
+            f'label image of {topic} is {message.encoding}; record train ids as mono8 (8 bit)'
+        )
+    return frame.pixels

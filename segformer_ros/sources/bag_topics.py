@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Dict, List
 
-from segformer_ros.node.topics import CAMERA_INFO, CONFIDENCE, LABELS, MASK, OVERLAY
 from segformer_ros.sources.bag_reader import Topic
 from segformer_ros.sources.base import SourceError
+from segformer_ros.topics import CAMERA_INFO, CONFIDENCE, LABELS, MASK, OVERLAY
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'

@@ -51,16 +51,13 @@ def read_label_image(path: Path) -> np.ndarray:
     values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if values is None:
         raise LabelError(f'unreadable label image {path}')
-    if values.ndim != 2:
-        raise LabelError(
-            f'label image {path} has {values.shape[2]} channels; '
-            'labels are one channel of class ids, not colours'
-        )
+    _check_channels(values, str(path))
     return np.asarray(values)
 
 
 def check_labels(values: np.ndarray, size: Tuple[int, int], where: str) -> np.ndarray:
     """The values, if they are (H, W) uint8 of the frame's `size`; raises LabelError."""
+    _check_channels(values, where)
     if values.dtype != np.uint8:
         raise LabelError(f'label image {where} is {values.dtype}; train ids are 8 bit')
     if values.shape != size:
@@ -69,6 +66,14 @@ def check_labels(values: np.ndarray, size: Tuple[int, int], where: str) -> np.nd
             f'its frame {size[1]}x{size[0]}'
         )
     return values
+
+
+def _check_channels(values: np.ndarray, where: str) -> None:
+    if values.ndim != 2:
+        raise LabelError(
+            f'label image {where} has {values.shape[2]} channels; '
+            'labels are one channel of class ids, not colours'
+        )
 
 
 def train_id_table(class_map: ClassMap) -> np.ndarray:

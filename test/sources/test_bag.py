@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,7 @@ def test_of_two_labels_an_image_has_the_nearest_of_its_own(tmp_path: Path) -> No
     [
         (rec.labels(0, (10, 10)), 'has 10x10 pixels, its frame 64x48'),
         (rec.labels(0).astype(np.uint16), 'is uint16'),
+        (rec.picture(0), 'has 3 channels; labels are one channel'),
     ],
 )
 def test_labels_that_do_not_fit_leave_the_frame(
@@ -282,6 +284,19 @@ def test_labels_that_do_not_fit_leave_the_frame(
     assert entry.frame is not None
     assert entry.labels is None
     assert words in (entry.error or '')
+
+
+def test_raw_labels_of_another_encoding_are_refused_by_its_name(tmp_path: Path) -> None:
+    values = rec.labels(0).astype(np.uint16)
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.IMAGE)
+        bag.write(camera, rec.image(rec.picture(0), 'bgr8', 7), 7)
+        message = rec.image(values.view(np.uint8), '16UC1', 7)
+        bag.write(truth, replace(message, width=values.shape[1]), 7)
+    entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels'))))
+    assert entry.labels is None
+    assert 'label image of /labels is 16UC1; record train ids as mono8' in (entry.error or '')
 
 
 @pytest.mark.parametrize(
