@@ -127,7 +127,7 @@ def test_scripts_are_installed_and_executable(repo: Path) -> None:
 
 def test_pins_cover_the_bounds(repo: Path, metadata: configparser.ConfigParser) -> None:
     pins = (repo / 'requirements/runtime.txt').read_text().lower()
-    for bound in metadata['options']['install_requires'].split():
+    for bound in metadata['options']['install_requires'].strip().splitlines():
         name = re.split('[<>=]', bound)[0].lower()
         assert re.search(rf'^{name}==', pins, re.MULTILINE), f'{name} is not pinned'
 
