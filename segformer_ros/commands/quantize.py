@@ -15,6 +15,7 @@ from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.network import save_network
 from segformer_ros.engines.trt.provision import parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model.files import model_hash
 from segformer_ros.quantization import (
     RANGES,
     Gate,
@@ -24,7 +25,7 @@ from segformer_ros.quantization import (
     quantize,
 )
 from segformer_ros.quantization.report import advice, as_json, as_markdown, half_advice
-from segformer_ros.quantization.samples import too_few
+from segformer_ros.quantization.samples import too_few, too_few_labels
 from segformer_ros.sources import SourceOptions, open_source
 from segformer_ros.terminal.argument_types import number, whole
 from segformer_ros.terminal.arguments import MAX_THREADS
@@ -104,8 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     out = output_file(arguments.out or quantized_path(spec.path))
     samples = collect_samples(sources, arguments.frames, arguments.held_out, judged)
-    warning = too_few(samples)
-    if warning:
+    warnings = [too_few(samples)]
+    if arguments.labels:
+        warnings.append(too_few_labels(samples.held_out, len(spec.class_map)))
+    for warning in filter(None, warnings):
         print(f'warning: {warning}', file=sys.stderr)
     settings = Settings(
         arguments.ranges,
@@ -115,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.threads,
     )
     outcome = quantize(spec, samples, settings, _progress)
-    numbers = json.dumps(as_json(outcome, settings), indent=2)
+    numbers = json.dumps(as_json(outcome, settings, model_hash(spec.path)), indent=2)
     text = as_markdown(outcome, settings, spec.path.name)
     _write(out.with_name(f'{out.stem}.json'), numbers.encode())
     _write(out.with_name(f'{out.stem}.md'), text.encode())
@@ -123,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     refused = []
     if outcome.failures:
         refused.append(f'{out}: {advice(outcome)}')
+        _remove(out)  # an earlier one, made under a looser gate or on other frames
     else:
         _write(out, outcome.model.SerializeToString())
     if arguments.half and outcome.half.failures:
@@ -154,6 +158,12 @@ def _write_half(spec: ModelSpec, candidate: Candidate, path: Path) -> None:
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     print(f'written: {path}', file=sys.stderr)
+
+
+def _remove(path: Path) -> None:
+    if path.exists():
+        path.unlink()
+        print(f'removed: {path}, of an earlier run', file=sys.stderr)
 
 
 def _progress(stage: str, steps: int) -> Callable[[], object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple
 
@@ -18,13 +19,20 @@ HALF_GATE = f'{METADATA}fp16_gate'
 PASSED, FAILED = 'passed', 'failed'
 SOURCE_HASH = f'{METADATA}quantized_from'
 
+SOURCE, HALF = 'source', 'fp16'
+"""Of the quantisation's report in JSON: hash of the model, and what came of it in FP16."""
+
 
 class Candidate(NamedTuple):
-    """A precision to build, from which ONNX, and why."""
+    """A precision to build, from which ONNX, and why.
+
+    half: whether layers that stay out of INT8 may be FP16.
+    """
 
     precision: str
     model: Path
     reason: str
+    half: bool = True
 
 
 def has_fast_int8(sm: int) -> bool:
@@ -59,29 +67,52 @@ def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, 
                 f'{own} is quantised itself and cannot be built in {wanted}; give the model that '
                 'it was made from'
             )
-        return (Candidate('int8', own, 'the model is quantised itself'),)
+        return (_int8(own, 'the model is quantised itself'),)
     floating = _floating(own, sm)
     if wanted in ('fp32', 'fp16'):
         return (Candidate(wanted, own, 'as asked'),)
     if wanted == 'int8':
-        return (Candidate('int8', require_quantized(own), 'as asked'),)
+        return (_int8(require_quantized(own), 'as asked'),)
     if quantized is None:
         return (floating._replace(reason=f'{floating.reason}; no INT8, since {lack}'),)
     if not has_fast_int8(sm):
         return (floating._replace(reason=f'{floating.reason}; it has no fast INT8'),)
-    int8 = Candidate('int8', quantized, f'sm_{sm} has fast INT8, and the model passed its gate')
+    int8 = _int8(quantized, f'sm_{sm} has fast INT8, and the model passed its gate')
     return (int8, floating) if wanted == 'fastest' else (int8,)
+
+
+def _int8(model: Path, reason: str) -> Candidate:
+    """INT8, beside FP16 unless that was found to cost too much."""
+    if _metadata(model).get(HALF_GATE) != FAILED:
+        return Candidate('int8', model, reason)
+    reason = f'{reason}; beside it FP32, since FP16 failed its gate'
+    return Candidate('int8', model, reason, half=False)
 
 
 def _floating(own: Path, sm: int) -> Candidate:
     """FP16, unless it brings nothing or was found to cost too much."""
     if not has_fast_fp16(sm):
         return Candidate('fp32', own, f'sm_{sm} is not faster in FP16')
-    report = quantized_path(own)
-    judged = _metadata(report) if report.is_file() else {}
-    if judged.get(HALF_GATE) == FAILED and judged.get(SOURCE_HASH) == model_hash(own):
+    report = _half_refusal(own)
+    if report:
         return Candidate('fp32', own, f'in FP16 the model failed its gate, says {report}')
     return Candidate('fp16', own, f'sm_{sm} is fast in FP16')
+
+
+def _half_refusal(own: Path) -> Optional[Path]:
+    """What says that FP16 costs this model too much: its INT8 model, or the report beside it."""
+    quantized = quantized_path(own)
+    if quantized.is_file():
+        judged = _metadata(quantized)
+        failed = judged.get(HALF_GATE) == FAILED
+        return quantized if failed and judged.get(SOURCE_HASH) == model_hash(own) else None
+    report = quantized.with_suffix('.json')  # written where INT8 was refused, too
+    try:
+        numbers = json.loads(report.read_text(encoding='utf-8'))
+        failed = not numbers[HALF][PASSED] and numbers[SOURCE] == model_hash(own)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return report if failed else None
 
 
 def find_quantized(model: Path) -> Tuple[Optional[Path], str]:

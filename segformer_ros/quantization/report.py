@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence
 
+from segformer_ros.engines.precision import HALF, PASSED, SOURCE
 from segformer_ros.quantization.gate import Gate, Verdict
 from segformer_ros.quantization.half import LARGEST
 from segformer_ros.quantization.quantizer import Outcome, Settings
@@ -14,9 +15,10 @@ MOST_LAYERS = 20
 """Layers that the Markdown lists; the JSON has all."""
 
 
-def as_json(outcome: Outcome, settings: Settings) -> Dict[str, Any]:
-    """The report's numbers."""
+def as_json(outcome: Outcome, settings: Settings, source: str) -> Dict[str, Any]:
+    """The report's numbers; source: hash of the model that was judged."""
     return {
+        SOURCE: source,
         'passed': not outcome.failures,
         'failures': list(outcome.failures),
         'ranges': settings.ranges,
@@ -27,8 +29,8 @@ def as_json(outcome: Outcome, settings: Settings) -> Dict[str, Any]:
         'excluded': list(outcome.excluded),
         'all_layers': _verdict(outcome.first_verdict, 'int8'),
         'result': _verdict(outcome.verdict, 'int8'),
-        'fp16': {
-            'passed': not outcome.half.failures,
+        HALF: {
+            PASSED: not outcome.half.failures,
             'failures': list(outcome.half.failures),
             'overflowing': list(outcome.half.overflowing),
             **_verdict(outcome.half.verdict, 'fp16'),

@@ -16,10 +16,11 @@ from place to place, and each of so few frames would stand for more than a sixte
 
 
 class Sample(NamedTuple):
-    """A frame, and its labels (H, W) uint8 train ids where they are known."""
+    """A frame, and its labels (H, W) uint8 train ids where they are known; else why not."""
 
     frame: Frame
     labels: Optional[np.ndarray]
+    error: str = ''
 
 
 class Samples(NamedTuple):
@@ -51,9 +52,13 @@ def collect_samples(
         rest = [number for number in taken if number not in set(apart)]
         samples = Samples(_read(sources, rest), _read(sources, apart))
     if not samples.calibration:
-        raise QuantizationError("too few of the calibration source's images can be read")
+        raise QuantizationError(
+            f'too few of the images of {_names(sources)} can be read to calibrate with'
+        )
     if not samples.held_out:
-        raise QuantizationError('too few of the images to judge by can be read')
+        raise QuantizationError(
+            f'too few of the images of {_names(judged or sources)} can be read to judge by'
+        )
     return samples
 
 
@@ -69,13 +74,37 @@ def too_few(samples: Samples) -> str:
     )
 
 
+def too_few_labels(samples: Sequence[Sample], classes: int) -> str:
+    """What frames to judge by lack labels of the network's classes; '' where all have them.
+
+    Raises QuantizationError where none has: the verdict would not be what was asked for.
+    """
+    lacking = [sample for sample in samples if not _is_labelled(sample, classes)]
+    if not lacking:
+        return ''
+    reason = lacking[0].error or f'its labels are none of the {classes} train ids'
+    if len(lacking) == len(samples):
+        raise QuantizationError(
+            f'none of the {len(samples)} frames to judge by has labels; the first: {reason}; '
+            'without --labels masks are compared with those of FP32'
+        )
+    return f'{len(lacking)} of {len(samples)} frames to judge by have no labels: {reason}'
+
+
+def _is_labelled(sample: Sample, classes: int) -> bool:
+    return sample.labels is not None and bool((sample.labels < classes).any())
+
+
 def _check_count(sources: Sequence[Source], purpose: str, needed: int) -> None:
     if _length(sources) < needed:
-        names = ', '.join(source.name for source in sources)
         raise QuantizationError(
-            f'the {purpose} {names} has {_length(sources)} images; give one with at '
+            f'the {purpose} {_names(sources)} has {_length(sources)} images; give one with at '
             f'least {needed}, and better some hundred from where the robot drives'
         )
+
+
+def _names(sources: Sequence[Source]) -> str:
+    return ', '.join(source.name for source in sources)
 
 
 def _length(sources: Sequence[Source]) -> int:
@@ -97,6 +126,6 @@ def _read(sources: Sequence[Source], numbers: Sequence[int]) -> List[Sample]:
             if first <= number < first + len(source):
                 for entry in source.frames(number - first, number - first + 1):
                     if entry.frame is not None:
-                        samples.append(Sample(entry.frame, entry.labels))
+                        samples.append(Sample(entry.frame, entry.labels, entry.error or ''))
         first += len(source)
     return samples

@@ -89,6 +89,34 @@ def test_fp16_that_failed_its_gate_is_used_when_asked_for_alone(spec: ModelSpec)
     assert choose_precision('auto', spec, NANO)[0].precision == 'fp16'
 
 
+def test_int8_has_fp32_beside_it_where_fp16_failed(spec: ModelSpec) -> None:
+    add_int8(spec)
+    assert choose_precision('auto', spec, ORIN)[0].half
+    add_int8(spec, half='failed')
+    for wanted in ('auto', 'int8', 'fastest'):
+        choice = choose_precision(wanted, spec, ORIN)[0]
+        assert choice.precision == 'int8' and not choice.half
+        assert choice.reason.endswith('beside it FP32, since FP16 failed its gate')
+
+
+@pytest.mark.parametrize(
+    ('report', 'precision'),
+    [
+        ('{"source": "HASH", "fp16": {"passed": false}}', 'fp32'),
+        ('{"source": "HASH", "fp16": {"passed": true}}', 'fp16'),
+        ('{"source": "another", "fp16": {"passed": false}}', 'fp16'),
+        ('{"fp16": {"passed": false}}', 'fp16'),
+        ('half a repo', 'fp16'),
+    ],
+)
+def test_the_report_tells_of_fp16_where_int8_was_refused(
+    spec: ModelSpec, report: str, precision: str
+) -> None:
+    path = quantized_path(spec.path).with_suffix('.json')
+    path.write_text(report.replace('HASH', file_hash(spec.path)))
+    assert choose_precision('auto', spec, NANO)[0].precision == precision
+
+
 def test_fastest_builds_both(spec: ModelSpec) -> None:
     add_int8(spec)
     choices = choose_precision('fastest', spec, ORIN)

@@ -154,6 +154,21 @@ def test_the_command_refuses_what_is_below_the_gate(
     assert not json.loads((tmp_path / 'fragile.int8.json').read_text())['passed']
 
 
+def test_a_refusal_leaves_no_earlier_model_in_use(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_tiny(tmp_path / 'fragile.onnx', spoil=3000.0)
+    asked = ['quantize', str(model), '--calibrate', str(pictures / 'images'), '--ranges', 'max']
+    assert main([*asked, '--agreement', '0.5']) == 0
+    assert (tmp_path / 'fragile.int8.onnx').exists()
+    assert main([*asked, '--agreement', '1.0']) == 2
+    assert 'fragile.int8.onnx, of an earlier run' in capsys.readouterr().err
+    assert not (tmp_path / 'fragile.int8.onnx').exists()
+    # What was measured of FP16 is not forgotten with it.
+    (choice,) = choose_precision('auto', load_model_spec(model), 87)
+    assert choice.precision == 'fp32' and 'fragile.int8.json' in choice.reason
+
+
 def test_each_is_refused_by_itself(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

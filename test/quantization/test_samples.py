@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from segformer_ros.quantization import QuantizationError, Samples, collect_samples
-from segformer_ros.quantization.samples import FEW, too_few
+from segformer_ros.quantization import QuantizationError, Sample, Samples, collect_samples
+from segformer_ros.quantization.samples import FEW, too_few, too_few_labels
 from segformer_ros.sources import SourceOptions, open_source
 
 
@@ -30,6 +32,37 @@ def test_few_frames_are_shared_out(pictures: Path) -> None:
     assert (len(samples.calibration), len(samples.held_out)) == (8, 4)
     calibration, held_out = keys(samples)
     assert min(calibration) < min(held_out) and max(calibration) > max(held_out)
+
+
+@pytest.mark.parametrize('kind', ['missing', 'of another size', 'of no class'])
+def test_frames_to_judge_by_without_labels_are_told_of(pictures: Path, kind: str) -> None:
+    files = sorted((pictures / 'labels').iterdir())
+    words = {
+        'missing': 'no label image',
+        'of another size': 'has 8x8 pixels, its frame 128x64',
+        'of no class': 'none of the 19 train ids',
+    }[kind]
+    size = (8, 8) if kind == 'of another size' else (64, 128)
+
+    def spoil(file: Path) -> None:
+        file.unlink()
+        if kind != 'missing':
+            cv2.imwrite(str(file), np.full(size, 200, np.uint8))
+
+    def held_out() -> list[Sample]:
+        source = open_source(pictures / 'images', SourceOptions(labels=pictures / 'labels'))
+        return collect_samples([source], 1, 12, [source]).held_out
+
+    assert too_few_labels(held_out(), 19) == ''
+    for file in files[:5]:
+        spoil(file)
+    warning = too_few_labels(held_out(), 19)
+    assert warning.startswith('5 of 12 frames to judge by have no labels: ') and words in warning
+    for file in files[5:11]:
+        spoil(file)
+    (pictures / 'images' / files[11].name).unlink()
+    with pytest.raises(QuantizationError, match=f'none of the 11 frames .* {words}.*FP32'):
+        too_few_labels(held_out(), 19)
 
 
 def test_too_few_frames_are_said(samples: Samples) -> None:
@@ -66,5 +99,5 @@ def test_a_source_without_images_is_refused(pictures: Path) -> None:
 def test_images_that_cannot_be_read_are_said(pictures: Path) -> None:
     for file in (pictures / 'images').iterdir():
         file.write_bytes(b'no image')
-    with pytest.raises(QuantizationError, match='too few of the calibration source'):
+    with pytest.raises(QuantizationError, match='can be read to calibrate with'):
         collect_samples([open_source(pictures / 'images')], 8, 4)

@@ -130,14 +130,17 @@ class TensorRt:
         else:
             config.max_workspace_size = size
 
-    def set_precision(self, config: Any, precision: str) -> None:
-        """Allow a precision; FP32 means FP32, so TF32 is never taken silently."""
+    def set_precision(self, config: Any, precision: str, half: bool = True) -> None:
+        """Allow a precision; FP32 means FP32, so TF32 is never taken silently.
+
+        half: whether FP16 may be beside INT8.
+        """
         flags = self.module.BuilderFlag
         if hasattr(flags, 'TF32'):
             config.clear_flag(flags.TF32)
         if self.strongly_typed:
             return
-        if precision in ('fp16', 'int8'):
+        if precision == 'fp16' or (precision == 'int8' and half):
             config.set_flag(flags.FP16)
         if precision == 'int8':
             config.set_flag(flags.INT8)

@@ -33,7 +33,8 @@ class BuildOptions:
     precision: 'fp32', 'fp16' or 'int8'. batches: least, usual and greatest number of frames, for
     a network that leaves it free. workspace: limit of the builder's scratch memory in bytes.
     target_sm: compute capability times ten of a GPU that is not here; None for this machine's.
-    timing_cache: file of earlier timings, None to keep none.
+    timing_cache: file of earlier timings, None to keep none. half: whether FP16 may be beside
+    INT8.
     """
 
     precision: str = 'fp32'
@@ -41,6 +42,7 @@ class BuildOptions:
     workspace: int = DEFAULT_WORKSPACE
     target_sm: Optional[int] = None
     timing_cache: Optional[Path] = None
+    half: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _build_once(
     library.set_io_type(network, options.precision)
     config = builder.create_builder_config()
     library.set_workspace(config, workspace)
-    library.set_precision(config, options.precision)
+    library.set_precision(config, options.precision, options.half)
     if options.precision != 'fp32':
         library.keep_single(network, config, squares(model))
     library.set_details(config)

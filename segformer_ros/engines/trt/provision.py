@@ -98,6 +98,7 @@ def build_options(
     timings = cache_folder(options.cache_dir) / TIMING_CACHE
     return BuildOptions(
         precision=candidate.precision,
+        half=candidate.half,
         batches=(1, 1, most),
         workspace=options.workspace_mib * MIB,
         target_sm=sm,
@@ -202,7 +203,7 @@ def _load_cached(
 def _typed(
     network: Network, candidate: Candidate, strongly_typed: bool, keep_io: bool = False
 ) -> Network:
-    if not strongly_typed or candidate.precision == 'fp32':
+    if not strongly_typed or candidate.precision == 'fp32' or not candidate.half:
         return network
     return network._replace(model=to_half(network.model, keep_io))
 

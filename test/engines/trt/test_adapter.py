@@ -198,6 +198,14 @@ def test_pixels_are_half_where_the_network_is(library: TensorRt) -> None:
     assert dtype == (np.float32 if library.strongly_typed else np.float16)
 
 
+@pytest.mark.parametrize('half', [True, False])
+def test_fp16_beside_int8_is_allowed_or_not(fake: FakeTensorRt, half: bool) -> None:
+    library = TensorRt(fake.module)
+    library.set_precision(library.create_builder().create_builder_config(), 'int8', half)
+    flags = {call[0] for call in fake.called('set_flag')}
+    assert flags == (set() if library.strongly_typed else {'INT8', *(['FP16'] if half else [])})
+
+
 def test_pixels_that_are_quantised_stay_fp32(library: TensorRt) -> None:
     """TensorRT 8.2 quantises no FP16."""
     model = onnx.load_from_string(float_network())
