@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from time import sleep
 from typing import (
     Callable,
     Deque,
@@ -34,6 +35,18 @@ INFERENCE = ('whole', 'slide')
 
 class EngineError(RuntimeError):
     """An engine that cannot be made or cannot segment: says why and what to do."""
+
+
+class GivenUpError(EngineError):
+    """Frames that ended with the error of others; nothing is known against them."""
+
+
+class NotReadyError(EngineError):
+    """An engine that is to be made anew, and when that is tried. seconds: until then."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 Outcome = Union[Segmentation, EngineError]
@@ -115,6 +128,27 @@ class EngineOptions:
     fake_delay: float = 0.0
 
 
+class _Patience:
+    """How often frames are tried again without one that is segmented."""
+
+    MOST = 6
+
+    def __init__(self) -> None:
+        self._left = self.MOST
+
+    def renew(self) -> None:
+        """Note a frame that was segmented."""
+        self._left = self.MOST
+
+    def wait(self, seconds: float) -> bool:
+        """Wait before the next attempt; False where there is to be none."""
+        if self._left == 0:
+            return False
+        self._left -= 1
+        sleep(seconds)
+        return True
+
+
 class Engine(ABC):
     """A network on one device, with the pre- and post-processing that belong to it.
 
@@ -176,9 +210,11 @@ class Engine(ABC):
         """Segment frames that are read on the way; one Outcome each, in order, somewhat behind.
 
         They go in groups of `max_batch`, each started before the one ahead of it is asked for. A
-        frame that cannot be segmented gives its EngineError and costs no other frame.
+        frame that cannot be segmented gives its EngineError and costs no other frame: those that
+        ended with it are tried again, and an engine that is to be made anew is waited for.
         """
         left = iter(frames)
+        patience = _Patience()
         under_way: Deque[Tuple[Sequence[Frame], Pending]] = deque()
         try:
             while True:
@@ -188,7 +224,7 @@ class Engine(ABC):
                 if not under_way:
                     return
                 if len(under_way) > 1 or not group:
-                    yield from self._outcomes(*under_way.popleft(), wanted)
+                    yield from self._outcomes(*under_way.popleft(), wanted, patience)
         finally:
             for _, pending in under_way:  # nobody listens any more; the engine is to be free
                 with suppress(EngineError):
@@ -201,16 +237,26 @@ class Engine(ABC):
             return partial(self.segment, frames, wanted)
 
     def _outcomes(
-        self, frames: Sequence[Frame], pending: Pending, wanted: Wanted
+        self, frames: Sequence[Frame], pending: Pending, wanted: Wanted, patience: _Patience
     ) -> Sequence[Outcome]:
         try:
-            return pending()
+            results = pending()
+        except NotReadyError as error:
+            if not patience.wait(error.seconds):
+                return [error] * len(frames)
+        except GivenUpError as error:
+            if not patience.wait(0.0):
+                return [error] * len(frames)
         except EngineError as error:
             if len(frames) == 1:
                 return [error]
-        # One of them is at fault; the others go on.
-        alone = [([frame], partial(self.segment, [frame], wanted)) for frame in frames]
-        return [outcome for one in alone for outcome in self._outcomes(*one, wanted)]
+            # One of them is at fault; the others go on.
+            alone = [([frame], partial(self.segment, [frame], wanted)) for frame in frames]
+            return [outcome for one in alone for outcome in self._outcomes(*one, wanted, patience)]
+        else:
+            patience.renew()
+            return results
+        return self._outcomes(frames, partial(self.segment, frames, wanted), wanted, patience)
 
     @abstractmethod
     def deactivate(self) -> None:

@@ -15,6 +15,8 @@ from segformer_ros.engines.base import (
     Engine,
     EngineError,
     EngineOptions,
+    GivenUpError,
+    NotReadyError,
     Pending,
     Traffic,
     Wanted,
@@ -34,7 +36,7 @@ from segformer_ros.segmentation import Segmentation
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 30.0
-"""Seconds between attempts to make a lost GPU context anew; doubled each time."""
+"""Seconds between attempts to make a lost GPU context anew: doubled until a frame is segmented."""
 
 _TIMED_RUNS = 20
 
@@ -87,13 +89,15 @@ class TensorRtEngine(Engine):
 
     def _finish(self, run: Run) -> List[Segmentation]:
         with self._running() as pipeline:
-            return pipeline.finish(run)
+            results = pipeline.finish(run)
+        self._wait = FIRST_WAIT
+        return results
 
     @contextmanager
     def _running(self) -> Iterator[Pipeline]:
         """The pipeline in its context; faults of the GPU become EngineErrors."""
         if self._device is None or self._pipeline is None:
-            raise EngineError('the GPU context was lost meanwhile; the frame is dropped')
+            raise GivenUpError('the GPU context was lost meanwhile; the frame is dropped')
         try:
             with self._device.current():
                 yield self._pipeline
@@ -101,9 +105,9 @@ class TensorRtEngine(Engine):
             if not fault.lost:
                 raise EngineError(f'{fault}; the frame is dropped') from fault
             self._stop(fault)
-            self._next_try = monotonic() + self._wait
+            pause = self._pause()
             raise EngineError(
-                f'{fault}; the GPU context is lost and is made anew in {self._wait:g} s'
+                f'{fault}; the GPU context is lost and is made anew in {pause:g} s'
             ) from fault
 
     def deactivate(self) -> None:
@@ -200,19 +204,27 @@ class TensorRtEngine(Engine):
         """Make a lost context anew, unless the last attempt is too recent."""
         remaining = self._next_try - monotonic()
         if remaining > 0:
-            raise EngineError(f'the GPU context is lost; next attempt in {remaining:.1f} s')
+            raise NotReadyError(
+                f'the GPU context is lost; next attempt in {remaining:.1f} s', remaining
+            )
         try:
             self._start()
         except EngineError as error:
-            self._wait = min(2 * self._wait, LONGEST_WAIT)
-            self._next_try = monotonic() + self._wait
-            raise EngineError(
+            pause = self._pause()
+            raise NotReadyError(
                 f'the GPU context could not be made anew ({error}); next attempt in '
-                f'{self._wait:g} s; after some errors CUDA works in a new process alone: where '
-                'this repeats, start the program again'
+                f'{pause:g} s; after some errors CUDA works in a new process alone: where '
+                'this repeats, start the program again',
+                pause,
             ) from error
         _log.info('the GPU context was made anew')
-        self._wait = FIRST_WAIT
+
+    def _pause(self) -> float:
+        """Seconds until the next attempt; the pause after it is twice as long."""
+        pause = self._wait
+        self._next_try = monotonic() + pause
+        self._wait = min(2 * pause, LONGEST_WAIT)
+        return pause
 
     def _stop(self, error: Optional[BaseException] = None) -> None:
         """Forget everything on the device, in the order that its libraries need.

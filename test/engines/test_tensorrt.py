@@ -73,8 +73,16 @@ def test_a_lost_context_is_made_anew_after_a_pause(
             with pytest.raises(EngineError, match='could not be made anew.*next attempt in 2 s'):
                 engine.segment([frame()])
         now[0] += 2.5
+        # The pauses grow until a frame is segmented.
+        cuda.faults.append(LaunchError('cuEventSynchronize failed: an illegal memory access'))
+        with pytest.raises(EngineError, match='context is lost and is made anew in 4 s'):
+            engine.segment([frame()])
+        now[0] += 4.5
         assert agreement(engine, [frame()]) > 0.99
         assert 'state' not in engine.facts()
+        cuda.faults.append(LaunchError('cuEventSynchronize failed: an illegal memory access'))
+        with pytest.raises(EngineError, match='context is lost and is made anew in 1 s'):
+            engine.segment([frame()])
 
 
 def _no_gpu(index: int) -> None:

@@ -5,6 +5,8 @@ TensorRT frees device memory where its objects end; without their context that c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from engine_rig import frame
@@ -16,6 +18,7 @@ from segformer_ros.engines import tensorrt as engine_module
 from segformer_ros.engines.cuda.device import CudaDevice
 from segformer_ros.engines.trt import pipeline, runner
 from segformer_ros.engines.trt.inspector import Layers
+from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 
 
@@ -115,6 +118,75 @@ def test_an_error_gives_up_what_was_started_after_it(
         cuda.faults.append(LaunchError('cuMemcpyDtoHAsync failed: out of memory'))
         outcomes = list(engine.stream([frame(seed) for seed in range(12)]))
         assert not any(isinstance(outcome, EngineError) for outcome in outcomes), 'tried again'
+
+
+@pytest.mark.parametrize('inference', ['whole', 'slide'])
+def test_an_error_of_a_frame_costs_no_other(
+    make_machine: MakeMachine, spec: ModelSpec, inference: str
+) -> None:
+    cuda = make_machine().cuda
+    options = EngineOptions(max_batch=1, inference=inference)
+    with create_engine(spec, 'tensorrt', options) as engine:
+
+        def frames() -> Iterator[Frame]:
+            for seed in range(10):
+                if seed == 4:
+                    cuda.faults.append(LaunchError('cuMemcpyDtoHAsync failed: out of memory'))
+                yield frame(seed)
+
+        outcomes = list(engine.stream(frames()))
+    assert len(outcomes) == 10
+    assert sum(isinstance(outcome, EngineError) for outcome in outcomes) == 1
+
+
+def test_a_stream_waits_for_a_lost_context(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = make_machine().cuda
+    now, pauses = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(round(seconds, 3))
+        now[0] += seconds
+
+    monkeypatch.setattr(engine_module, 'monotonic', lambda: now[0])
+    monkeypatch.setattr('segformer_ros.engines.base.sleep', sleep)
+    with create_engine(spec, 'tensorrt', EngineOptions(max_batch=1)) as engine:
+
+        def frames() -> Iterator[Frame]:
+            for seed in range(30):
+                if seed in (10, 20):
+                    cuda.faults.append(LaunchError('cuEventSynchronize failed: illegal address'))
+                yield frame(seed)
+
+        outcomes = list(engine.stream(frames()))
+    assert len(outcomes) == 30
+    assert sum(isinstance(outcome, EngineError) for outcome in outcomes) == 2  # the faulty ones
+    assert [pause for pause in pauses if pause] == [1.0, 1.0]
+    assert cuda.count('make_context') == 3
+
+
+def test_a_stream_does_not_wait_for_ever(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = make_machine().cuda
+    now = [100.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    def gone(index: int) -> None:
+        raise EngineError('no GPU')
+
+    monkeypatch.setattr(engine_module, 'monotonic', lambda: now[0])
+    monkeypatch.setattr('segformer_ros.engines.base.sleep', sleep)
+    with create_engine(spec, 'tensorrt', EngineOptions(max_batch=1)) as engine:
+        cuda.faults.append(LaunchError('cuEventSynchronize failed: illegal address'))
+        monkeypatch.setattr(engine_module, 'select_gpu', gone)
+        outcomes = list(engine.stream([frame(seed) for seed in range(20)]))
+    assert len(outcomes) == 20
+    assert all(isinstance(outcome, EngineError) for outcome in outcomes)
+    assert 20 < now[0] - 100 < 120
 
 
 def test_what_is_under_way_ends_with_the_context(

@@ -9,7 +9,13 @@ from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError, EngineOptions, Traffic, Wanted
+from segformer_ros.engines.base import (
+    EngineError,
+    EngineOptions,
+    GivenUpError,
+    Traffic,
+    Wanted,
+)
 from segformer_ros.engines.cuda.device import CudaDevice
 from segformer_ros.engines.cuda.jobs import (
     Coloring,
@@ -139,10 +145,10 @@ class Pipeline:
     def finish(self, run: Run) -> List[Segmentation]:
         """The results of a run's frames; runs are finished in the order of their start.
 
-        Raises EngineError where they were given up for another run's error.
+        Raises GivenUpError where they ended with another run's error.
         """
         if run.era is not self._era:
-            raise EngineError('an error of the frames before ended this one too; it is dropped')
+            raise GivenUpError('an error of the frames before ended this one too; it is dropped')
         self.traffic = Traffic()
         results: List[Segmentation] = []
         try:
