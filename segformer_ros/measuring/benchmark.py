@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from time import perf_counter
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
@@ -11,9 +12,13 @@ import numpy as np
 
 from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.trt.runner import SETTLED
 from segformer_ros.frame import Frame
 from segformer_ros.measuring.power import PowerMeter
 from segformer_ros.terminal.table import format_table, markdown_table
+
+_WARM_UP = SETTLED + 2
+"""Calls before the timing: set-up, and the runs before and of the capture of a CUDA graph."""
 
 STAGES = ('preprocess', 'inference', 'postprocess')
 
@@ -43,7 +48,7 @@ class BatchResult:
 
     fps: frames of the whole run over its seconds. call: one `segment` of the batch. stages: per
     frame. traffic: bytes moved per frame. memory: bytes, of the GPU where the engine has one, else
-    of this process at its greatest. watts: mean, None where it cannot be read.
+    of this process at its greatest. watts: mean, None where it cannot be read; meter: whose.
     """
 
     batch: int
@@ -54,6 +59,7 @@ class BatchResult:
     traffic: Traffic
     memory: int
     watts: Optional[float]
+    meter: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,10 @@ def benchmark(
     for batch in batches:
         results.append(_time_batch(engine, frames, batch, seconds, wanted))
         told()
-    return BenchmarkResult(engine.spec.path.stem, engine.facts(), results)
+    facts = engine.facts()
+    if results[-1].meter:
+        facts['power of'] = results[-1].meter
+    return BenchmarkResult(engine.spec.path.stem, facts, results)
 
 
 def _time_batch(
@@ -106,11 +115,12 @@ def _time_batch(
         [frames[(first + place) % len(frames)] for place in range(batch)]
         for first in range(0, max(len(frames), batch), batch)
     ]
-    for part in parts[:2] * 2:  # set-up, and a second run where a graph is captured
+    for part in islice(cycle(parts), _WARM_UP):
         engine.segment(part, wanted)
     calls: List[float] = []
     stages: Dict[str, List[float]] = {stage: [] for stage in STAGES}
-    with PowerMeter(engine.options.device) as meter:
+    on_gpu = engine.facts().get('device') != 'CPU'
+    with PowerMeter(engine.options.device if on_gpu else None) as meter:
         start = perf_counter()
         while perf_counter() - start < seconds or len(calls) < 3:
             begun = perf_counter()
@@ -129,6 +139,7 @@ def _time_batch(
         traffic=Traffic(*(count // batch for count in moved)),
         memory=engine.memory or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         watts=meter.watts,
+        meter=meter.source,
     )
 
 

@@ -22,14 +22,14 @@ Reader = Callable[[], Optional[float]]
 class PowerMeter:
     """Mean power in watts over a `with` block; None where nothing can be read.
 
-    device: index of the GPU, as the engines count them.
+    device: index of the GPU that works, as the engines count them; None where the CPU does. A
+    board's meter reads both.
     """
 
-    def __init__(self, device: int = 0) -> None:
-        self._readers: Tuple[Tuple[str, Reader], ...] = (
-            ('board (INA3221)', _board_watts),
-            ('GPU (nvidia-smi)', _card(device)),
-        )
+    def __init__(self, device: Optional[int] = None) -> None:
+        self._readers: Tuple[Tuple[str, Reader], ...] = (('board (INA3221)', _board_watts),)
+        if device is not None:
+            self._readers += (('GPU (nvidia-smi)', _card(device)),)
         self.watts: Optional[float] = None
         self.source = ''
         self._samples: List[float] = []

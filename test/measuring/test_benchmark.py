@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import cv2
 import pytest
 
 from segformer_ros.cli import main
-from segformer_ros.engines import EngineError, EngineOptions, create_engine, fake_spec
+from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine, fake_spec
+from segformer_ros.engines.trt.runner import SETTLED
 from segformer_ros.frame import Frame
 from segformer_ros.measuring import power
 from segformer_ros.measuring.benchmark import STAGES, as_json, as_markdown, as_text, benchmark
 from segformer_ros.measuring.power import PowerMeter
+from segformer_ros.segmentation import Segmentation
 from tiny_models import painting, save_network
 
 
@@ -35,6 +39,26 @@ def test_the_engine_s_own_delay_is_what_is_measured(frames: list[Frame]) -> None
     assert single.call.p99 >= single.call.p50 >= 20 and triple.call.p50 >= 60
     assert set(single.stages) == set(STAGES)
     assert triple.frames % 3 == 0 and triple.memory > 1 << 20
+
+
+def test_what_is_set_up_in_the_first_calls_is_not_timed(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    with create_engine(fake_spec(), 'fake') as engine:
+        segment = engine.segment
+
+        def slow_at_first(given: Sequence[Frame], wanted: Wanted) -> list[Segmentation]:
+            calls.append(len(given))
+            if len(calls) <= SETTLED + 1:  # with the capture of a CUDA graph
+                sleep(0.05)
+            return segment(given, wanted)
+
+        monkeypatch.setattr(engine, 'segment', slow_at_first)
+        (result,) = benchmark(engine, frames, [3], seconds=0.01).batches
+    assert set(calls) == {3}
+    assert len(calls) >= SETTLED + 2 + 3
+    assert result.call.p99 < 50
 
 
 def test_three_forms_of_the_same_numbers(frames: list[Frame]) -> None:

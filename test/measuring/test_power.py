@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_gpu import FakeCuda, FakeDriver
 
-from segformer_ros.engines import EngineError
+from segformer_ros.engines import EngineError, create_engine, fake_spec
 from segformer_ros.engines.cuda import driver
+from segformer_ros.frame import Frame
 from segformer_ros.measuring import power
+from segformer_ros.measuring.benchmark import benchmark
 from segformer_ros.measuring.power import PowerMeter
 
 
@@ -51,6 +54,17 @@ def test_without_a_gpu_nothing_is_asked(
         raise EngineError('no NVIDIA driver')
 
     monkeypatch.setattr(driver, 'load_driver', none)
-    with PowerMeter() as meter:
+    with PowerMeter(0) as meter:
         pass
     assert meter.watts is None and not calls
+
+
+def test_the_gpu_is_not_asked_for_what_the_cpu_does(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, 'load_driver', lambda: FakeDriver(FakeCuda(), 87, count=2))
+    with create_engine(fake_spec(), 'fake') as engine:
+        frames = [Frame.from_array(np.zeros((48, 64, 3), np.uint8))]
+        result = benchmark(engine, frames, [1], seconds=0.01)
+    assert result.batches[0].watts is None and not calls
+    assert 'power of' not in result.facts

@@ -123,6 +123,11 @@ class TensorRt:
         """Whether there is a layer for LayerNormalization, which the parser then adds."""
         return hasattr(network, 'add_normalization')
 
+    @property
+    def reads_axes(self) -> bool:
+        """Whether the parser reads the axes of reductions from an input (10 and later)."""
+        return hasattr(self.module, 'IProgressMonitor')
+
     def set_workspace(self, config: Any, size: int) -> None:
         """Limit the builder's scratch memory to `size` bytes."""
         if hasattr(config, 'set_memory_pool_limit'):

@@ -12,7 +12,11 @@ from segformer_ros.engines.base import EngineError, Progress
 from segformer_ros.engines.files import read_if_own, write_atomically
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.inspector import Layers, read_build_log
-from segformer_ros.engines.trt.normalization import squares, write_out_layer_norms
+from segformer_ros.engines.trt.normalization import (
+    check_reductions,
+    squares,
+    write_out_layer_norms,
+)
 
 MIB = 1 << 20
 DEFAULT_WORKSPACE = 1024 * MIB
@@ -119,6 +123,8 @@ def _build_once(
     network = library.create_network(builder)
     if not library.normalizes(network):
         model = write_out_layer_norms(model)
+    if not library.reads_axes:
+        check_reductions(model)
     parser = library.parse(network, model)
     library.set_io_type(network, options.precision)
     config = builder.create_builder_config()

@@ -56,6 +56,28 @@ def write_out_layer_norms(model: bytes) -> bytes:
     return bytes(proto.SerializeToString())
 
 
+def check_reductions(model: bytes) -> None:
+    """For a parser that reads axes as an attribute only: it would reduce over all others unsaid.
+
+    Raises EngineError for a graph with axes as an input, as they are from opset 18 on.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        nodes = onnx.load_from_string(model).graph.node
+    except DecodeError:
+        return  # the parser says what is wrong with it
+    for node in nodes:
+        # ReduceSum has had its axes as an input since opset 13, and is read so.
+        other = node.op_type.startswith('Reduce') and node.op_type != 'ReduceSum'
+        if other and len(node.input) > 1 and node.input[1]:
+            raise EngineError(
+                f'this TensorRT passes over the axes of {node.op_type} ({node.name}) as of opset '
+                f'{LAST_OPSET + 1}; export the model with an opset from 13 to {LAST_OPSET}'
+            )
+
+
 def squares(model: bytes) -> Set[str]:
     """Names of what the `squaring_nodes` of an ONNX give."""
     import onnx

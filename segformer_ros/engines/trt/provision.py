@@ -18,6 +18,8 @@ from segformer_ros.engines.trt.builder import MIB, BuildOptions, BuiltEngine, bu
 from segformer_ros.engines.trt.half import to_half
 from segformer_ros.engines.trt.inspector import read_inspector
 from segformer_ros.engines.trt.network import Network, tensorrt_network
+from segformer_ros.engines.trt.runner import check_engine
+from segformer_ros.engines.trt.session import open_session
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.files import model_hash
 
@@ -212,7 +214,7 @@ def _load_file(library: TensorRt, spec: ModelSpec, options: EngineOptions) -> Pr
     """The engine file that is given or that a configuration names beside the ONNX.
 
     Raises EngineError where it does not compute in the wanted precision, or in that of the
-    configuration where none is.
+    configuration where none is, or does not take and give what the model does.
     """
     wanted = options.precision
     asked = spec.precision if wanted in ('auto', 'fastest') else wanted
@@ -225,13 +227,23 @@ def _load_file(library: TensorRt, spec: ModelSpec, options: EngineOptions) -> Pr
         'layers': layers.summary(),
         'engine file': str(spec.engine_file),
     }
-    if asked:
-        try:
+    own = spec if spec.built else tensorrt_network(spec).spec
+    try:
+        if asked:
             layers.check(asked, exactly=True)
-        except EngineError as error:
-            raise EngineError(f'{spec.engine_file}: {error}') from error
+        _check_file(library, engine, own)
+    except EngineError as error:
+        raise EngineError(f'{spec.engine_file}: {error}') from error
     kernels = cache_folder(options.cache_dir) / f'{sha256(plan).hexdigest()[:32]}.kernels'
-    return Provided(engine, spec if spec.built else tensorrt_network(spec).spec, facts, kernels)
+    return Provided(engine, own, facts, kernels)
+
+
+def _check_file(library: TensorRt, engine: Any, spec: ModelSpec) -> None:
+    session = open_session(library, engine)
+    try:
+        check_engine(session, spec)
+    finally:
+        session.close()
 
 
 def _fastest(provided: List[Provided], timer: Timer) -> Provided:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
@@ -13,13 +13,48 @@ from segformer_ros.engines.cuda.driver import load_driver
 from segformer_ros.engines.cuda.jobs import MAX_BATCH, Image, Tensor, preprocess_job
 from segformer_ros.engines.cuda.memory import DeviceBuffer
 from segformer_ros.engines.fit import Fit
-from segformer_ros.engines.trt.session import Session
+from segformer_ros.engines.trt.session import Session, TensorInfo
 from segformer_ros.model import ModelSpec
 
 SETTLED = 4
 """Runs at one batch, one after another, before they are made a CUDA graph, which costs some."""
 
 _log = logging.getLogger(__name__)
+
+
+def check_engine(session: Session, spec: ModelSpec) -> None:
+    """Raises EngineError unless an engine takes and gives what a model does."""
+    pixels, output = session.input, session.output(spec.output_name)
+    if pixels.dtype not in (np.float32, np.float16):
+        raise EngineError(
+            f'the engine takes {pixels.dtype} pixels; build it from a model with a float input'
+        )
+    if (output.dtype.kind in 'iu') != (spec.output_kind == 'labels'):
+        raise EngineError(
+            f'the engine gives {output.dtype} values, which are no {spec.output_kind}; it was '
+            'not built from this model'
+        )
+    wanted = dict(zip('CHW', (3, *spec.size)))
+    _check_sides(pixels, spec.input_layout, wanted, 'takes')
+    if spec.output_kind != 'labels':
+        _check_sides(output, spec.output_layout, {'C': len(spec.class_map)}, 'gives')
+
+
+def _check_sides(tensor: TensorInfo, layout: str, wanted: Dict[str, int], verb: str) -> None:
+    """Raises EngineError unless a tensor of this layout has the wanted lengths of its axes.
+
+    A side of -1 is known once the input's is.
+    """
+    sides = dict(zip(layout, tensor.shape))
+    if len(layout) == len(tensor.shape) and all(
+        sides[axis] in (side, -1) for axis, side in wanted.items()
+    ):
+        return
+    asked = ', '.join(f'{axis} {side}' for axis, side in wanted.items())
+    raise EngineError(
+        f'the engine {verb} {tensor.name!r} as {tensor.shape}, but the model as {layout} with '
+        f'{asked}; it was not built from this model'
+    )
 
 
 class NetworkRunner:
@@ -37,17 +72,8 @@ class NetworkRunner:
         self._session = session
         self._spec = spec
         self._stream = stream
+        check_engine(session, spec)
         self._output = session.output(spec.output_name)
-        if session.input.dtype not in (np.float32, np.float16):
-            raise EngineError(
-                f'the engine takes {session.input.dtype} pixels; build it from a model with a '
-                'float input'
-            )
-        if (self._output.dtype.kind in 'iu') != (spec.output_kind == 'labels'):
-            raise EngineError(
-                f'the engine gives {self._output.dtype} values, which are no {spec.output_kind}; '
-                'it was not built from this model'
-            )
         self.max_batch = min(session.max_batch, MAX_BATCH)
         self._graph: Optional[CapturedWork] = None
         self._has_graphs = session.may_be_captured

@@ -13,6 +13,8 @@ from fake_gpu import MakeMachine
 from onnx import TensorProto, helper, numpy_helper
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines.trt.adapter import TensorRt
+from segformer_ros.engines.trt.builder import build_engine
 from segformer_ros.engines.trt.half import to_half
 from segformer_ros.engines.trt.network import tensorrt_network
 from segformer_ros.engines.trt.normalization import squares, write_out_layer_norms
@@ -200,3 +202,24 @@ def test_the_bundled_model_runs_on_old_versions(make_machine: MakeMachine, versi
     spec = load_model_spec().resized(64, 128)
     with create_engine(spec, 'tensorrt', EngineOptions(precision='fp32')) as engine:
         assert agreement(engine, [Frame.from_array(painting(64, 128)[0])]) > 0.99
+
+
+@pytest.mark.parametrize(
+    ('version', 'reads'), [('8.5.2', False), ('8.6.1', False), ('10.3.0', True)]
+)
+def test_axes_that_a_parser_passes_over_are_refused(
+    make_machine: MakeMachine, version: str, reads: bool
+) -> None:
+    """Before TensorRT 10 a ReduceMean of opset 18 was over all axes, without a word."""
+    library = TensorRt(make_machine(version).tensorrt.module)
+    model = onnx.load_from_string(steps(opset=18))
+    for node in model.graph.node:
+        if node.op_type == 'ReduceMean':
+            del node.attribute[:]
+            node.input.append('axes')
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1]), 'axes'))
+    if reads:
+        assert build_engine(library, model.SerializeToString()).plan
+        return
+    with pytest.raises(EngineError, match='opset 18.* an opset from 13 to 17'):
+        build_engine(library, model.SerializeToString())

@@ -209,8 +209,32 @@ def test_an_engine_of_another_model_is_refused(
     create_engine(labels, 'tensorrt').activate()
     plan = tmp_path / 'model.engine'
     plan.write_bytes(kept_plan(tmp_path / 'cache'))
+    alone = replace(tensorrt_network(spec).spec, path=plan, engine_file=plan)
     with pytest.raises(EngineError, match='gives int64 values, which are no logits; it was not'):
-        create_engine(replace(spec, engine_file=plan), 'tensorrt').activate()
+        create_engine(alone, 'tensorrt').activate()
+
+
+@pytest.mark.parametrize('size', [(32, 64), (128, 256), (SIZE[1], SIZE[0])])
+def test_an_engine_of_another_size_is_not_used(
+    make_machine: MakeMachine,
+    spec: ModelSpec,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    size: tuple[int, int],
+) -> None:
+    make_machine()
+    other = load_model_spec(save_network(tmp_path / 'other.onnx', size))
+    create_engine(other, 'tensorrt').activate()
+    plan = tmp_path / 'model.engine'
+    plan.write_bytes(kept_plan(tmp_path / 'cache'))
+    # Beside its ONNX, that is built; alone there is nothing to run.
+    with create_engine(replace(spec, engine_file=plan), 'tensorrt') as engine:
+        assert agreement(engine, [frame()]) > 0.99
+    words = f'C 3, H {SIZE[0]}, W {SIZE[1]}; it was not built from this model; an engine is built'
+    assert words in caplog.text
+    alone = replace(tensorrt_network(spec).spec, path=plan, engine_file=plan)
+    with pytest.raises(EngineError, match=r"model\.engine: the engine takes 'image' as \("):
+        create_engine(alone, 'tensorrt').activate()
 
 
 def test_fastest_times_both_and_takes_one(
