@@ -114,8 +114,11 @@ class LivePath:
 
     def mask(
         self, stamp_ns: int, labels: np.ndarray, arrival: float, age: float = float('nan')
-    ) -> Optional[Pair]:
-        """Take a mask that came `age` seconds after its stamp; gives the pair, if it has truth."""
+    ) -> List[Pair]:
+        """Take a mask that came `age` seconds after its stamp; gives masks that have their truth.
+
+        One for which there is no room any more takes the nearest truth that has come.
+        """
         self._masks += 1
         self._arrivals.append(arrival)
         self._ages.append(age)
@@ -127,8 +130,11 @@ class LivePath:
         mask = _Mask(labels, self._numbers.get(stamp_ns, -1))
         self._waiting[stamp_ns] = mask
         pairs = self._take([stamp_ns]) if self._is_certain(stamp_ns) else []
-        _trim(self._waiting)
-        return pairs[0] if pairs else None
+        while len(self._waiting) > DEPTH:
+            oldest = next(iter(self._waiting))
+            pairs += self._take([oldest])
+            self._waiting.pop(oldest, None)
+        return pairs
 
     def figures(self) -> LiveFigures:
         """Figures of all that came so far."""

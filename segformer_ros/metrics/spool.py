@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from typing import IO, Iterator, List, NamedTuple, Tuple
 
@@ -22,6 +24,7 @@ _PNG = (
 class _Entry(NamedTuple):
     stamp_ns: int
     follows: bool
+    offset: int
     lengths: Tuple[int, int]
 
 
@@ -29,7 +32,8 @@ class PairSpool:
     """Pairs of label maps in a temporary file, losslessly compressed; a context manager."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        # Unbuffered, so that what cannot be written is known at once.
+        self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - see __exit__
         self._entries: List[_Entry] = []
 
     def __enter__(self) -> PairSpool:
@@ -42,17 +46,18 @@ class PairSpool:
         return len(self._entries)
 
     def append(self, pair: Pair) -> None:
-        """Put a pair aside."""
+        """Put a pair aside; raises OSError where the disk is full, and keeps those before it."""
         files = [cv2.imencode('.png', part, _PNG)[1].tobytes() for part in (pair.truth, pair.mask)]
-        self._file.seek(0, 2)
-        for data in files:
-            self._file.write(data)
+        offset = self._file.seek(0, os.SEEK_END)
+        data = files[0] + files[1]
+        if self._file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir())
         lengths = (len(files[0]), len(files[1]))
-        self._entries.append(_Entry(pair.stamp_ns, pair.follows, lengths))
+        self._entries.append(_Entry(pair.stamp_ns, pair.follows, offset, lengths))
 
     def __iter__(self) -> Iterator[Pair]:
-        self._file.seek(0)
         for entry in self._entries:
+            self._file.seek(entry.offset)
             truth, mask = (self._read(length) for length in entry.lengths)
             yield Pair(entry.stamp_ns, truth, mask, entry.follows)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Dict, List, Optional
+from typing import Any, Deque, Dict, List, Optional
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -21,6 +22,7 @@ from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
 from segformer_ros.drivable import calibration_from_camera_info
+from segformer_ros.errors import in_words
 from segformer_ros.formats.cdr import header_stamp
 from segformer_ros.frame import Frame, FrameError, Stamp, decode_labels
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
@@ -78,6 +80,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self._spool = self._open.enter_context(PairSpool())
         # Compressing takes milliseconds that must not count as the node's.
         self._writer = self._open.enter_context(ThreadPoolExecutor(1))
+        self._writing: Deque[Future[None]] = deque()
         total = settings.frames or None
         self._bar = self._open.enter_context(tqdm(total=total, unit='frame', desc='evaluate'))
         self._report: Optional[ReplayReport] = None
@@ -164,9 +167,9 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         if frame is None:
             return
         age = (self.get_clock().now().nanoseconds - frame.stamp.ns) * 1e-9
-        pair = self._path.mask(frame.stamp.ns, frame.pixels, self._last_mask, age)
+        pairs = self._path.mask(frame.stamp.ns, frame.pixels, self._last_mask, age)
         self._bar.update()
-        if pair is not None:
+        for pair in pairs:
             self._keep(pair)
 
     def _on_info(self, message: CameraInfo) -> None:
@@ -199,7 +202,16 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         return frame
 
     def _keep(self, pair: Pair) -> None:
-        self._writer.submit(self._spool.append, pair)
+        self._writing.append(self._writer.submit(self._put_aside, pair))
+        while len(self._writing) > QUEUE:
+            self._writing.popleft().result()
+
+    def _put_aside(self, pair: Pair) -> None:
+        """In the writer's thread; a pair that cannot be written costs no other."""
+        try:
+            self._spool.append(pair)
+        except OSError as error:
+            self._note(f'masks are not scored: {in_words(error)}')
 
     def _score(self, pair: Pair, tally: Tally) -> None:
         if not pair.follows:

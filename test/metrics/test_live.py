@@ -1,6 +1,7 @@
 """The live path: who belongs to whom, and what the times say."""
 
 import math
+from typing import IO, Any, cast
 
 import numpy as np
 import pytest
@@ -17,11 +18,10 @@ def test_labels_and_masks_meet_in_any_order() -> None:
     path = LivePath()
     path.labels(10, labels(1))
     path.image(10, 0.0)
-    pair = path.mask(10, labels(2), 0.1)
-    assert pair is not None
+    (pair,) = path.mask(10, labels(2), 0.1)
     assert (pair.stamp_ns, pair.truth[0, 0], pair.mask[0, 0]) == (10, 1, 2)
     path.image(20, 1.0)
-    assert path.mask(20, labels(3), 1.1) is None
+    assert path.mask(20, labels(3), 1.1) == []
     (late,) = path.labels(20, labels(4))
     assert (late.truth[0, 0], late.mask[0, 0]) == (4, 3)
     assert path.figures().pairs == 2
@@ -32,18 +32,17 @@ def test_tolerance_takes_the_nearest() -> None:
     path.labels(100, labels(1))
     path.labels(108, labels(2))
     path.labels(112, labels(3))
-    near = path.mask(106, labels(0), 0.0)
-    assert near is not None
+    (near,) = path.mask(106, labels(0), 0.0)
     assert near.truth[0, 0] == 2
-    assert path.mask(118, labels(0), 0.0) is None
+    assert path.mask(118, labels(0), 0.0) == []
 
 
 def test_a_nearer_label_may_come_later() -> None:
     """Whether the mask came after the first labels within the tolerance or before them."""
     path = LivePath(tolerance_ns=50)
     path.labels(0, labels(1))
-    assert path.mask(40, labels(9), 0.0) is None
-    assert path.mask(140, labels(8), 0.1) is None
+    assert path.mask(40, labels(9), 0.0) == []
+    assert path.mask(140, labels(8), 0.1) == []
     assert [pair.truth[0, 0] for pair in path.labels(41, labels(2))] == []
     (pair,) = path.labels(100, labels(3))
     assert (pair.stamp_ns, pair.mask[0, 0], pair.truth[0, 0]) == (40, 9, 2)
@@ -52,6 +51,19 @@ def test_a_nearer_label_may_come_later() -> None:
     assert (last.stamp_ns, last.truth[0, 0]) == (140, 4)
     assert path.end() == []
     assert path.figures().pairs == 2
+
+
+def test_masks_that_wait_for_long_take_the_nearest_that_came() -> None:
+    """30 masks a second, a label each second, a tolerance in which more than DEPTH masks lie."""
+    path, pairs = LivePath(tolerance_ns=5_000), []
+    for stamp in range(0, 20_000, 33):
+        pairs += path.mask(stamp, labels(0), 0.0)
+        if stamp % 1_000 < 33:
+            pairs += path.labels(stamp, labels(stamp // 1_000))
+    pairs += path.end()
+    assert sorted(pair.stamp_ns for pair in pairs) == list(range(0, 20_000, 33))
+    far = max(abs(int(pair.truth[0, 0]) * 1_000 - pair.stamp_ns) for pair in pairs)
+    assert far <= 1_000
 
 
 def test_labels_are_not_forgotten_before_their_masks_are_paired() -> None:
@@ -97,8 +109,7 @@ def test_a_dropped_frame_breaks_the_sequence() -> None:
         path.image(stamp, float(stamp))
         path.labels(stamp, labels(0))
         if stamp != 2:
-            pair = path.mask(stamp, labels(0), float(stamp))
-            assert pair is not None
+            (pair,) = path.mask(stamp, labels(0), float(stamp))
             follows.append(pair.follows)
     assert follows == [True, True, False, True]
 
@@ -134,3 +145,33 @@ def test_the_spool_gives_back_what_was_put_in() -> None:
                 assert (found.stamp_ns, found.follows) == (expected.stamp_ns, expected.follows)
                 np.testing.assert_array_equal(found.truth, expected.truth)
                 np.testing.assert_array_equal(found.mask, expected.mask)
+
+
+def test_what_cannot_be_written_costs_no_other_pair() -> None:
+    pairs = [Pair(stamp, labels(stamp), labels(stamp + 1), True) for stamp in range(4)]
+
+    class Full:
+        """A file that takes half of its third piece."""
+
+        def __init__(self, file: IO[bytes]) -> None:
+            self._file, self._writes = file, 0
+
+        def write(self, data: bytes) -> int:
+            self._writes += 1
+            return self._file.write(data[: len(data) // 2] if self._writes == 3 else data)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+    with PairSpool() as spool:
+        spool._file = cast(IO[bytes], Full(spool._file))
+        for pair in pairs[:2]:
+            spool.append(pair)
+        with pytest.raises(OSError, match='No space left'):
+            spool.append(pairs[2])
+        spool.append(pairs[3])
+        kept = list(spool)
+    assert [pair.stamp_ns for pair in kept] == [0, 1, 3]
+    for pair in kept:
+        np.testing.assert_array_equal(pair.truth, labels(pair.stamp_ns))
+        np.testing.assert_array_equal(pair.mask, labels(pair.stamp_ns + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from std_msgs.msg import Header, String
 
 from segformer_ros.classes import ClassMapError
 from segformer_ros.metrics.confusion import confusion_counts
+from segformer_ros.metrics.live import Pair
 from segformer_ros.node.evaluator_node import EvaluatorNode
 from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.qos import LATCHED
@@ -149,3 +151,24 @@ def test_the_mount_is_read_only(tmp_path: Path) -> None:
     node.destroy_node()
     assert not result.successful
     assert 'read-only' in result.reason
+
+
+def test_a_full_disk_costs_its_masks_and_is_noted(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = rig.node._spool.append
+    pairs = []
+
+    def full_once(pair: Pair) -> None:
+        pairs.append(pair)
+        if len(pairs) == 2:
+            raise OSError(errno.ENOSPC, 'No space left on device', '/tmp')
+        append(pair)
+
+    monkeypatch.setattr(rig.node._spool, 'append', full_once)
+    rig.play(4)
+    rig.send('replay/report', String(data=ReplayReport(True, published=4).to_json()), LATCHED)
+    metrics, _ = rig.finish()
+    assert metrics['frames'] == {'total': 4, 'scored': 3, 'noted': 0}
+    (note,) = metrics['inputs'][0]['notes']
+    assert note.startswith('masks are not scored: /tmp: the disk is full')
