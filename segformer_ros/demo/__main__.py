@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         if code:
             return code
         raise DemoError(failure or 'nothing was recorded: no frame came through the nodes')
-    score = RunScore(class_map, merged_classes(arguments))
+    score = RunScore(class_map, merged_classes(arguments), source.class_map)
     summary = make_results(recording, folder, class_map, score, source.name, model)
     summary.write(folder / 'summary.json')
     print(summary.as_table())
@@ -115,6 +115,7 @@ def make_results(
             engine=drive.engine_facts(),
             miou=score.miou,
             note=score.note,
+            foreign=score.foreign,
             iou=score.iou,
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, Optional
 
+from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.demo.node_commands import (
     DemoError,
     check_ros,
@@ -28,11 +29,13 @@ from segformer_ros.demo.start import add_drive_arguments, run_explained
 from segformer_ros.destination import output_folder
 from segformer_ros.errors import ArgumentParser
 from segformer_ros.metrics.text import scores_text
+from segformer_ros.metrics.truth import truth_table
 from segformer_ros.sources import Source, SourceError, open_source
 from segformer_ros.terminal.arguments import merged_classes, source_options
 from segformer_ros.terminal.table import format_table
 
 DEFAULT_OUT = Path('out/live')
+CLASS_MAP = 'class_map.yaml'
 
 SEGMENTATION, EVALUATOR, REPLAY = 'segmentation node', 'evaluator', 'replay'
 
@@ -56,13 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
             f'{arguments.input} has no truth; give --labels FOLDER or --label-topic TOPIC'
         )
     parameters = node_parameters(arguments)
-    chosen_model(parameters)  # a wrong one is refused before anything starts
+    _, class_map = chosen_model(parameters)  # a wrong one is refused before anything starts
+    _check_truth(source, class_map)
     folder = output_folder(arguments.out)
     for name in ('metrics.json', 'live.json'):
         (folder / name).unlink(missing_ok=True)
     with Nodes() as nodes:
         nodes.start(SEGMENTATION, segmentation_command(parameters))
-        nodes.start(EVALUATOR, _evaluator(arguments, source))
+        nodes.start(EVALUATOR, _evaluator(arguments, source, class_map))
         nodes.start(REPLAY, replay_command(arguments.input, options, arguments.rate))
         _wait(nodes)
     metrics, live = (
@@ -72,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(scores_text(metrics))
     print()
     print(live_text(live))
-    print(f'\n{folder}: metrics.json, live.json')
+    print(f'\n{folder}: metrics.json, live.json, {CLASS_MAP}')
     return 0
 
 
@@ -121,17 +125,31 @@ def _wait(nodes: Nodes) -> None:
         raise DemoError(nodes.failure(EVALUATOR))
 
 
-def _evaluator(arguments: argparse.Namespace, source: Source) -> NodeCommand:
+def _check_truth(source: Source, class_map: ClassMap) -> None:
+    """Raises MetricError, or SourceError, where the labels are not train ids of the model."""
+    if not source.class_map:
+        return
+    whose = f'the truth of {source.name}'
+    if truth_table(load_class_map(source.class_map), class_map, whose) is not None:
+        raise SourceError(
+            f'{whose} has the classes of the model in another order; score it with '
+            '`segformer evaluate`'
+        )
+
+
+def _evaluator(arguments: argparse.Namespace, source: Source, class_map: ClassMap) -> NodeCommand:
+    """The evaluator; it is given the model's classes as a file in the folder of the results."""
+    classes = arguments.out / CLASS_MAP
+    classes.write_text(class_map.as_yaml(), encoding='utf-8')
     parameters: Dict[str, Value] = {
         'output': str(arguments.out),
         'frames': len(source),
         'label_tolerance': arguments.label_tolerance,
         'merge': ';'.join(','.join(group) for group in merged_classes(arguments)),
+        'class_map': str(classes),
         'quiet': 0.0,
         **mount_parameters(source),
     }
-    if arguments.classes:
-        parameters['class_map'] = arguments.classes
     return NodeCommand('evaluator_node', parameters)
 
 

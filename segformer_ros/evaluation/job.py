@@ -17,10 +17,10 @@ from segformer_ros.engines.precision import quantized_path, require_quantized
 from segformer_ros.evaluation.environment import versions
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.predictions import Predictions
-from segformer_ros.evaluation.truth import truth_table
 from segformer_ros.evaluation.worst import WINDOW
 from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
+from segformer_ros.metrics.truth import truth_table
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.files import ONNX_SUFFIX, model_files, model_hash
 from segformer_ros.sources import Source, SourceError, SourceOptions, local_path, open_source
@@ -162,7 +162,7 @@ class EvaluationJob:
     def truth_tables(self, sources: Sequence[Source]) -> List[Optional[np.ndarray]]:
         """From the values of each recording's truth to the model's train ids: see truth_table.
 
-        Raises EvaluationError where they have other classes.
+        Raises MetricError where they have other classes.
         """
         if self.reference is None and not any(source.class_map for source in sources):
             return [None] * len(sources)

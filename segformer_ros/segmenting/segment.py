@@ -98,7 +98,7 @@ class SegmentRun:
         self._wanted = Wanted(confidence=True, upsampling=upsampling)
         self._class_map = engine.spec.class_map
         self._estimator = DrivableAreaEstimator(DrivableConfig(), self._class_map)
-        self._score = RunScore(self._class_map, merged)
+        self._score = RunScore(self._class_map, merged, source.class_map)
         self._milliseconds: List[float] = []
         self._began = perf_counter()
         self._frames = self._broken = 0
@@ -146,6 +146,7 @@ class SegmentRun:
             engine=self._engine.facts(),
             miou=self._score.miou,
             note=self._score.note,
+            foreign=self._score.foreign,
             iou=self._score.iou,
         )
 

@@ -11,9 +11,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.classes import ClassMap
-from segformer_ros.metrics import ConfusionMatrix, ScoredClasses
+from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.metrics import ConfusionMatrix, MetricError, ScoredClasses
 from segformer_ros.metrics.scoring import unknown_note
+from segformer_ros.metrics.truth import truth_table
 from segformer_ros.terminal.table import format_table
 
 FEW_FRAMES = 500
@@ -27,7 +28,8 @@ class RunSummary:
     frames_in: frames of the source, those left out that could not be read (frames_broken).
     frames_dropped: frames without a mask. latency_ms: milliseconds per frame, p50 and p99.
     engine: facts of the engine (engine, device, precision, ...). miou, iou: where labels are
-    known, of the classes that the labels have. note: what is odd about the labels, '' for nothing.
+    known, of the classes that the labels have. note: what is odd about the labels, '' for nothing;
+    foreign: they have other classes than the model, so that there is nothing to score.
     """
 
     source: str
@@ -41,6 +43,7 @@ class RunSummary:
     miou: Optional[float] = None
     iou: Mapping[str, float] = field(default_factory=dict)
     note: str = ''
+    foreign: bool = False
 
     @property
     def frames_dropped(self) -> int:
@@ -75,7 +78,7 @@ class RunSummary:
         """
         if not self.frames_segmented:
             return 'no frame was segmented; what was wrong stands above'
-        if labelled and self.miou is None:
+        if labelled and self.miou is None and not self.foreign:
             return 'there are labels, and not one of them could be scored; why stands above'
         return ''
 
@@ -95,11 +98,11 @@ class RunSummary:
             ('frames per second', f'{self.fps:.1f}'),
         ]
         text = format_table(('', ''), lines)
+        note = f'\n{self.note}' if self.note else ''
         if self.miou is None:
-            return text
+            return f'{text}\n{note}' if note else text
         rows = [(name, value) for name, value in self.iou.items()]
         table = format_table(('class', 'IoU'), [*rows, ('mean', self.miou)])
-        note = f'\n{self.note}' if self.note else ''
         return f'{text}\n\n{table}{self._caution()}{note}'
 
     def _caution(self) -> str:
@@ -116,23 +119,45 @@ class RunSummary:
 
 
 class RunScore:
-    """IoU over all labelled frames of a run. merged: groups of classes that are scored as one."""
+    """IoU over all labelled frames of a run. merged: groups of classes that are scored as one.
 
-    def __init__(self, class_map: ClassMap, merged: Sequence[Sequence[str]] = ()) -> None:
+    truth: preset or file of the labels' classes, '' for those of the model. With others than the
+    model's nothing is scored, and `note` says so.
+    """
+
+    def __init__(
+        self, class_map: ClassMap, merged: Sequence[Sequence[str]] = (), truth: str = ''
+    ) -> None:
+        self._table: Optional[np.ndarray] = None
+        self._refusal = ''
+        if truth:
+            try:
+                self._table = truth_table(load_class_map(truth), class_map, 'the truth')
+            except MetricError as error:
+                self._refusal = f'nothing is scored: {error}'
         self._classes = ScoredClasses(class_map, merged)
         self._matrix = ConfusionMatrix(len(self._classes))
         self._unknown: Counter[int] = Counter()
 
     def update(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Count one frame, (H, W) uint8 train ids each; raises MetricError."""
+        if self.foreign:
+            return
+        if self._table is not None:
+            truth = self._table[truth]
         prepared = self._classes.prepare(truth, predicted)
         self._matrix.update(prepared.truth, prepared.predicted)
         self._unknown.update(dict(prepared.unknown.tolist()))
 
     @property
+    def foreign(self) -> bool:
+        """Whether the labels have other classes than the model."""
+        return bool(self._refusal)
+
+    @property
     def note(self) -> str:
         """What the labels have that the class map has not; '' for nothing."""
-        return unknown_note(np.array(sorted(self._unknown.items())))
+        return self._refusal or unknown_note(np.array(sorted(self._unknown.items())))
 
     @property
     def miou(self) -> Optional[float]:

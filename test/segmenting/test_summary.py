@@ -114,3 +114,23 @@ def test_a_run_that_gave_less_than_was_asked_for(
     fault = summary(**changes).fault(labelled)
     assert words in fault
     assert bool(fault) == bool(words)
+
+
+def test_truth_of_other_classes_is_not_scored_and_no_fault() -> None:
+    score = RunScore(load_class_map('ade20k'), truth='cityscapes')
+    score.update(np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.uint8))
+    assert score.foreign and score.miou is None
+    assert score.note.startswith("nothing is scored: the truth has the classes of 'cityscapes'")
+    told = summary(note=score.note, foreign=True)
+    assert score.note in told.as_table()
+    assert told.fault(labelled=True) == ''
+    assert summary(note=score.note).fault(labelled=True)
+
+
+def test_truth_in_another_order_is_brought_into_the_model_s(tmp_path: Path) -> None:
+    names = load_class_map('cityscapes').names
+    backwards = tmp_path / 'backwards.txt'
+    backwards.write_text('\n'.join(reversed(names)))
+    score = RunScore(load_class_map(backwards), truth='cityscapes')
+    score.update(np.zeros((4, 6), np.uint8), np.full((4, 6), 18, np.uint8))
+    assert score.iou == {'road': 1.0}

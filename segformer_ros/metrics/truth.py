@@ -7,7 +7,7 @@ from typing import Optional
 import numpy as np
 
 from segformer_ros.classes import ClassMap
-from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.metrics.base import MetricError
 
 _NAMED = 6
 """Classes that an error names."""
@@ -17,14 +17,14 @@ def truth_table(truth: ClassMap, model: ClassMap, whose: str) -> Optional[np.nda
     """(256,) uint8 from a truth's values to the model's train ids; None where they are the same.
 
     Classes are matched by name, in any order. Values that are no class stay as they are. Raises
-    EvaluationError where the names differ; whose: of what the truth is, for the message.
+    MetricError where the names differ; whose: of what the truth is, for the message.
     """
     if truth.names == model.names or _is_nameless(truth, len(model)):
         return None
     different = sorted(set(truth.names) ^ set(model.names))
     if different:
         named = ', '.join(different[:_NAMED]) + ', ...' * (len(different) > _NAMED)
-        raise EvaluationError(
+        raise MetricError(
             f'{whose} has the classes of {truth.name!r} ({len(truth)}), the model those of '
             f'{model.name!r} ({len(model)}); in one of them alone: {named}. Give the class map '
             'that both have (--classes), or truth in the classes of the model'
