@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -158,6 +158,7 @@ def load_recipe(path: Path) -> Recipe:
 def recipe_from(raw: Any, where: str) -> Recipe:
     """A checked recipe from plain data; `where` begins each error message."""
     recipe = _build(Recipe, raw, where)
+    _check_values(recipe, where)
     for i, stage in enumerate(recipe.stages):
         odd = [name for name, count in stage.batch.items() if count % recipe.workers]
         if odd:
@@ -172,6 +173,49 @@ def recipe_from(raw: Any, where: str) -> Recipe:
         if stage.crop[0] % 32 or stage.crop[1] % 32:
             raise RecipeError(f'{where}: stages[{i}].crop {stage.crop}: must be multiples of 32')
     return recipe
+
+
+def _check_values(recipe: Recipe, where: str) -> None:
+    """Raises RecipeError for a number that makes no sense, with its key."""
+    for key, value, least in _bounds(recipe):
+        if value < least:
+            raise RecipeError(f'{where}: {key}: {value} is too small; give {least} or more')
+    for key in ('ema', 'dropout', 'drop_path'):
+        if not 0 <= getattr(recipe, key) < 1:
+            raise RecipeError(f'{where}: {key}: {getattr(recipe, key)} is not from 0 to below 1')
+    for key, low, high in _ranges(recipe):
+        if low > high:
+            raise RecipeError(f'{where}: {key}: {low} is above {high}; give the lower one first')
+    steps = [step for step, _ in recipe.rates]
+    if not steps or steps != sorted(set(steps)) or min(rate for _, rate in recipe.rates) < 0:
+        raise RecipeError(f'{where}: rates: give (step, rate), with rising steps and rates from 0')
+
+
+def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, float]]:
+    """Key, value and least value of what has one."""
+    for key in ('seed', 'weight_decay', 'jaccard', 'gradient_clip'):
+        yield key, getattr(recipe, key), 0
+    for key in ('workers', 'weight_limit', 'label_stride'):
+        yield key, getattr(recipe, key), 1
+    yield 'number of stages', len(recipe.stages), 1
+    for i, stage in enumerate(recipe.stages):
+        yield f'stages[{i}].steps', stage.steps, 1
+        yield f'stages[{i}].crop', min(stage.crop), 32
+        yield f'stages[{i}].batch', sum(stage.batch.values()), 1
+        for name, count in stage.batch.items():
+            yield f'stages[{i}].batch.{name}', count, 0
+    for name, street in recipe.streets.items():
+        yield f'streets.{name}.drives', street.drives, 1
+        yield f'streets.{name}.frames_per_drive', street.frames_per_drive, 1
+        yield f'streets.{name}.size', min(street.size), 32
+
+
+def _ranges(recipe: Recipe) -> Iterator[tuple[str, float, float]]:
+    """Key and both ends of each range of the augmentation."""
+    for entry in dataclasses.fields(recipe.augment):
+        value = getattr(recipe.augment, entry.name)
+        if isinstance(value, tuple) and len(value) == 2:
+            yield (f'augment.{entry.name}', *value)
 
 
 def _build(kind: type[T], raw: Any, where: str) -> T:
@@ -196,6 +240,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _build(typing.cast(type, hint), value, where)
     if origin is tuple:
         inner = arguments[0]
+        if not isinstance(value, (list, tuple)):
+            raise RecipeError(f'{where}: expected a list, found {value!r}')
+        if Ellipsis not in arguments and len(value) != len(arguments):
+            raise RecipeError(f'{where}: expected {len(arguments)} values, found {value!r}')
         return tuple(_convert(inner, item, f'{where}[{i}]') for i, item in enumerate(value))
     if origin is dict:
         return {k: _convert(arguments[1], v, f'{where}.{k}') for k, v in value.items()}

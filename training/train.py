@@ -262,8 +262,9 @@ def named_folder(text: str) -> tuple[str, str]:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = ArgumentParser(prog='train', description=__doc__)
-    parser.add_argument('--recipe', type=Path, default=RECIPES / 'street.yaml')
-    parser.add_argument('--quick', action='store_true', help='the tiny recipe: seconds')
+    recipe = parser.add_mutually_exclusive_group()
+    recipe.add_argument('--recipe', type=Path, default=RECIPES / 'street.yaml')
+    recipe.add_argument('--quick', action='store_true', help='the tiny recipe: a minute')
     parser.add_argument(
         '--folder',
         type=named_folder,

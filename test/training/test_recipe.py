@@ -12,6 +12,11 @@ from training.recipe import Recipe, RecipeError, load_recipe
 RECIPES = Path(__file__).resolve().parents[2] / 'training' / 'recipes'
 
 
+WHOLE = (
+    'size: nano\nfolders: {a: {path: x}}\nstages: [{steps: 1, crop: [64, 64], batch: {a: 2}}]\n'
+)
+
+
 @pytest.mark.parametrize('path', sorted(RECIPES.glob('*.yaml')), ids=lambda path: path.stem)
 def test_shipped_recipes_can_be_read(path: Path) -> None:
     assert load_recipe(path).steps > 0
@@ -37,6 +42,21 @@ def test_shipped_recipes_can_be_read(path: Path) -> None:
             'must be multiples of 32',
         ),
         ('size: b0\nstages: []\nseed: seven', "seed: expected int, found 'seven'"),
+        ('size: b0\nstages: []', 'number of stages: 0 is too small; give 1 or more'),
+        (f'{WHOLE}workers: 0', 'workers: 0 is too small; give 1 or more'),
+        (f'{WHOLE}seed: -1', 'seed: -1 is too small; give 0 or more'),
+        (f'{WHOLE}ema: 7', 'ema: 7.0 is not from 0 to below 1'),
+        (f'{WHOLE}augment: {{scale: [3, 1]}}', r'augment.scale: 3.0 is above 1.0'),
+        (f'{WHOLE}rates: [[5, 1.0e-3], [0, 0]]', 'rates: give .* rising steps'),
+        (f'{WHOLE}rates: [[0, -1.0e-3]]', 'rates: give .* rates from 0'),
+        (f'{WHOLE}rates: 5', 'rates: expected a list, found 5'),
+        (
+            f'{WHOLE}streets: {{s: {{drives: 0, frames_per_drive: 1, first_seed: 1}}}}',
+            's.drives: 0',
+        ),
+        (WHOLE.replace('steps: 1', 'steps: -5'), r'stages\[0\].steps: -5 is too small'),
+        (WHOLE.replace('a: 2', 'a: 0'), r'stages\[0\].batch: 0 is too small'),
+        (WHOLE.replace('[64, 64]', '[64]'), r'stages\[0\]: crop: expected 2 values, found \[64\]'),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, text: str, words: str) -> None:
