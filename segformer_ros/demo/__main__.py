@@ -68,7 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not recording.exists():
         if code:
             return code
-        raise DemoError(failure or 'nothing was recorded: no frame came through the nodes')
+        raise DemoError(
+            failure
+            or 'nothing was recorded: no frame came through the nodes; `segformer segment '
+            f'{arguments.input}` tells what is wrong with each'
+        )
     score = RunScore(class_map, merged_classes(arguments), source.class_map)
     summary = make_results(recording, folder, class_map, score, source.name, model)
     summary.write(folder / 'summary.json')

@@ -7,6 +7,8 @@ import pytest
 from segformer_ros.node.clocks import Now
 from segformer_ros.node.watchdog import Watchdog
 
+pytestmark = pytest.mark.ros  # of its clock
+
 MAX_AGE = 0.5
 START = 1000.0
 
