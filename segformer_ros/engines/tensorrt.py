@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic, perf_counter
 from traceback import clear_frames
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from segformer_ros.engines.base import (
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
+from segformer_ros.engines.cuda.memory import ResultPool
 from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import PRECISIONS
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
@@ -41,6 +42,23 @@ LONGEST_WAIT = 30.0
 _TIMED_RUNS = 20
 
 _log = logging.getLogger(__name__)
+
+
+class _Left(NamedTuple):
+    """A device that is no longer used, and the memory of its results, which may still be."""
+
+    device: CudaDevice
+    results: Optional[ResultPool]
+
+    def end(self) -> bool:
+        """End the context, in the thread that made it, unless results are in use; tell whether."""
+        if self.results:
+            if self.results.in_use:
+                return False
+            with suppress(GpuFault), self.device.current():
+                self.results.close()
+        self.device.close()
+        return True
 
 
 class TensorRtEngine(Engine):
@@ -63,6 +81,7 @@ class TensorRtEngine(Engine):
         self._active = False
         self._wait = FIRST_WAIT
         self._next_try = 0.0
+        self._left: List[_Left] = []
 
     def activate(self) -> None:
         """Ask the driver, load or build the engine, set up the device; raises EngineError."""
@@ -159,6 +178,7 @@ class TensorRtEngine(Engine):
             raise EngineError(f'{type(error).__name__}: {error}') from error
 
     def _set_up(self) -> None:
+        self._end_contexts()
         self._gpu = select_gpu(self.options.device)  # before TensorRT may crash without a driver
         self._library = load_tensorrt()
         self._device = CudaDevice(self._gpu)
@@ -233,16 +253,18 @@ class TensorRtEngine(Engine):
         """
         device, pipeline = self._device, self._pipeline
         self._device = self._pipeline = None
-        if device is None:
-            return
-        in_use = False
-        with suppress(GpuFault), device.current():
-            _clear_frames(error)
-            if pipeline:
-                in_use = pipeline.results_in_use
-                pipeline.close()
-            del pipeline  # engine and buffers end while their context is current
-        device.close(in_use)
+        if device is not None:
+            self._left.append(_Left(device, pipeline.results if pipeline else None))
+            with suppress(GpuFault), device.current():
+                _clear_frames(error)
+                if pipeline:
+                    pipeline.close()
+                del pipeline  # engine and buffers end while their context is current
+        self._end_contexts()
+
+    def _end_contexts(self) -> None:
+        """End the contexts whose results nobody views any more."""
+        self._left = [left for left in self._left if not left.end()]
 
 
 def _clear_frames(error: Optional[BaseException]) -> None:

@@ -32,6 +32,42 @@ def test_a_lost_context_outlives_its_engine(make_machine: MakeMachine, spec: Mod
         assert machine.cuda.late == []
 
 
+def test_a_lost_context_ends_once_its_results_are_forgotten(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyCUDA frees page-locked memory in the thread of its context alone: the engine's."""
+    cuda = make_machine().cuda
+    now = [100.0]
+    monkeypatch.setattr(engine_module, 'monotonic', lambda: now[0])
+    with create_engine(spec, 'tensorrt') as engine:
+        kept = engine.segment([frame(1)])
+        labels = kept[0].labels.copy()
+        cuda.faults.append(LaunchError('cuEventSynchronize failed: illegal memory access'))
+        with pytest.raises(EngineError, match='context is lost'):
+            engine.segment([frame(2)])
+        assert cuda.count('detach') == 0
+        np.testing.assert_array_equal(kept[0].labels, labels)
+        kept.clear()
+        now[0] += 10
+        engine.segment([frame(2)])
+        assert cuda.count('detach') == 1
+        assert cuda.count('make_context') == 2
+    assert cuda.count('detach') == 2
+    assert not cuda.live, 'memory that outlived its context'
+
+
+def test_a_result_outlives_its_engine(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    cuda = make_machine().cuda
+    with create_engine(spec, 'tensorrt') as engine:
+        result = engine.segment([frame(1)])[0]
+        labels = result.labels.copy()
+    assert cuda.count('detach') == 0
+    np.testing.assert_array_equal(result.labels, labels)
+    del result
+    engine.deactivate()
+    assert cuda.count('detach') == 1
+
+
 def test_an_engine_that_is_refused_ends_before_its_context(
     make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +136,7 @@ def test_a_failed_batch_leaves_nothing_in_flight(
         with pytest.raises(EngineError, match='out of memory; the frame is dropped'):
             engine.segment([frame(1), frame(2)])
         assert all(not stream.queue for stream in machine.cuda.streams.values())
-        assert not _pipeline(engine).results_in_use
+        assert not _pipeline(engine).results.in_use
         np.testing.assert_array_equal(engine.segment([frame(3)])[0].labels, right)
 
 

@@ -88,17 +88,14 @@ class CudaDevice:
         except self._cuda.Error as error:
             raise GpuFault(error) from error
 
-    def close(self, results_in_use: bool) -> None:
-        """Give the context back, and with it all its memory.
+    def close(self) -> None:
+        """Give the context back, and with it all its memory, which nobody may view any more.
 
         To be called in the thread that made it: PyCUDA leaves a context alone in any other.
-        results_in_use: whether somebody still views page-locked memory; PyCUDA then ends the
-        context by itself once the last of it is forgotten.
         """
         self._functions.clear()
-        if not results_in_use:
-            with suppress(self._cuda.Error):  # a lost context cannot be left in order
-                self._context.detach()
+        with suppress(self._cuda.Error):  # a lost context cannot be left in order
+            self._context.detach()
         self._context = None
 
     def load_kernels(self, image: bytes) -> None:

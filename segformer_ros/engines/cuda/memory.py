@@ -84,14 +84,18 @@ class Lease:
 
 
 class ResultPool:
-    """Page-locked blocks for results, each used again when its last result is forgotten."""
+    """Page-locked blocks for results, each used again when its last result is forgotten.
+
+    That may be in any thread, but PyCUDA frees the memory in the thread of its context alone:
+    whoever closes the context keeps the pool until nothing of it is in use.
+    """
 
     def __init__(self, device: CudaDevice, limit: int = 16) -> None:
         self._device = device
         self._limit = limit
         # Results are forgotten in any thread; adding and removing one entry needs no lock.
         self._free: List[HostBlock] = []
-        self._leased: Set[int] = set()
+        self._leased: Set[object] = set()
 
     def lease(self, size: int) -> Lease:
         """Memory of at least `size` bytes."""
@@ -102,9 +106,10 @@ class ResultPool:
         else:
             self._free.clear()  # smaller than what is needed now
             block = self._device.allocate_host(_rounded(size))
-        self._leased.add(id(block.host))
+        token = object()
+        self._leased.add(token)
         lease = Lease(block, crowded=len(self._leased) > self._limit)
-        weakref.finalize(lease, self._give_back, block)
+        weakref.finalize(lease, self._give_back, block, token)
         return lease
 
     @property
@@ -112,6 +117,10 @@ class ResultPool:
         """Whether somebody still holds a result."""
         return bool(self._leased)
 
-    def _give_back(self, block: HostBlock) -> None:
-        self._leased.discard(id(block.host))
+    def close(self) -> None:
+        """Free the blocks; to be called once none is in use, with the context current."""
+        self._free.clear()
+
+    def _give_back(self, block: HostBlock, token: object) -> None:
         self._free.append(block)
+        self._leased.discard(token)

@@ -85,7 +85,10 @@ class _Scored(NamedTuple):
 
 
 class Pipeline:
-    """Runs one engine on one device; to be used with the device's context current."""
+    """Runs one engine on one device; to be used with the device's context current.
+
+    results: the memory of what it gave, which outlasts it.
+    """
 
     def __init__(
         self, device: CudaDevice, session: Session, spec: ModelSpec, options: EngineOptions
@@ -102,7 +105,7 @@ class Pipeline:
             check_scale(spec.size, (scores.side('H'), scores.side('W')))
         self.traffic = Traffic()
         self._era = object()
-        self._pool = ResultPool(device)
+        self.results = ResultPool(device)
         self._palette = device.store(spec.class_map.palette_bgr)
         names = ('begun', 'uploaded', 'started', 'prepared', 'inferred', 'finished', 'done')
         self._slots = [
@@ -119,11 +122,6 @@ class Pipeline:
     def max_batch(self) -> Optional[int]:
         """Most frames that run at once; None where windows of one frame do."""
         return None if self._slides else self._runner.max_batch
-
-    @property
-    def results_in_use(self) -> bool:
-        """Whether somebody still views results in this device's page-locked memory."""
-        return self._pool.in_use
 
     def close(self) -> None:
         """Free what TensorRT and the driver, not PyCUDA, hold."""
@@ -192,7 +190,7 @@ class Pipeline:
             scored = self._whole(slot, images, fits)
         slot.events['inferred'].record(self._compute)
         slot.places, used = lay_out(frames, wanted, self._spec.output_kind != 'labels')
-        slot.lease = self._pool.lease(used)
+        slot.lease = self.results.lease(used)
         address = slot.lease.block.address or slot.results.reserve(used)
         outputs = [
             place.output(address, fit, image, size if self._slides else None)
