@@ -117,23 +117,23 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.sensitivity,
         arguments.threads,
     )
-    outcome = quantize(spec, samples, settings, _progress)
-    numbers = json.dumps(as_json(outcome, settings, model_hash(spec.path)), indent=2)
-    text = as_markdown(outcome, settings, spec.path.name)
+    quantized = quantize(spec, samples, settings, _progress)
+    numbers = json.dumps(as_json(quantized, settings, model_hash(spec.path)), indent=2)
+    text = as_markdown(quantized, settings, spec.path.name)
     _write(out.with_name(f'{out.stem}.json'), numbers.encode())
     _write(out.with_name(f'{out.stem}.md'), text.encode())
     print(text)
     refused = []
-    if outcome.failures:
-        refused.append(f'{out}: {advice(outcome)}')
+    if quantized.failures:
+        refused.append(f'{out}: {advice(quantized)}')
         _remove(out)  # an earlier one, made under a looser gate or on other frames
     else:
-        _write(out, outcome.model.SerializeToString())
-    if arguments.half and outcome.half.failures:
-        refused.append(f'{_beside(out, ".fp16.onnx")}: {half_advice(outcome)}')
+        _write(out, quantized.model.SerializeToString())
+    if arguments.half and quantized.half.failures:
+        refused.append(f'{_beside(out, ".fp16.onnx")}: {half_advice(quantized)}')
     elif arguments.half:
         _write_half(spec, Candidate('fp16', spec.path, 'as asked'), _beside(out, '.fp16.onnx'))
-        if not outcome.failures:
+        if not quantized.failures:
             int8 = Candidate('int8', out, 'as asked')
             _write_half(spec, int8, _beside(out, '.int8.fp16.onnx'))
     if refused:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager, suppress
 from functools import partial
-from time import monotonic, perf_counter
+from time import perf_counter
 from traceback import clear_frames
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from segformer_ros.engines.backoff import Backoff
 from segformer_ros.engines.base import (
     Engine,
     EngineError,
@@ -34,10 +35,6 @@ from segformer_ros.engines.trt.session import open_session
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.segmentation import Segmentation
-
-FIRST_WAIT = 1.0
-LONGEST_WAIT = 30.0
-"""Seconds between attempts to make a lost GPU context anew: doubled until a frame is segmented."""
 
 _TIMED_RUNS = 20
 
@@ -79,8 +76,7 @@ class TensorRtEngine(Engine):
         self._pipeline: Optional[Pipeline] = None
         self._facts: Dict[str, str] = {}
         self._active = False
-        self._wait = FIRST_WAIT
-        self._next_try = 0.0
+        self._backoff = Backoff()
         self._left: List[_Left] = []
 
     def activate(self) -> None:
@@ -109,7 +105,7 @@ class TensorRtEngine(Engine):
     def _finish(self, run: Run) -> List[Segmentation]:
         with self._running() as pipeline:
             results = pipeline.finish(run)
-        self._wait = FIRST_WAIT
+        self._backoff.reset()
         return results
 
     @contextmanager
@@ -124,7 +120,7 @@ class TensorRtEngine(Engine):
             if not fault.lost:
                 raise EngineError(f'{fault}; the frame is dropped') from fault
             self._stop(fault)
-            pause = self._pause()
+            pause = self._backoff.pause()
             raise EngineError(
                 f'{fault}; the GPU context is lost and is made anew in {pause:g} s'
             ) from fault
@@ -222,15 +218,15 @@ class TensorRtEngine(Engine):
 
     def _restart(self) -> None:
         """Make a lost context anew, unless the last attempt is too recent."""
-        remaining = self._next_try - monotonic()
-        if remaining > 0:
+        remaining = self._backoff.remaining
+        if remaining:
             raise NotReadyError(
                 f'the GPU context is lost; next attempt in {remaining:.1f} s', remaining
             )
         try:
             self._start()
         except EngineError as error:
-            pause = self._pause()
+            pause = self._backoff.pause()
             raise NotReadyError(
                 f'the GPU context could not be made anew ({error}); next attempt in '
                 f'{pause:g} s; after some errors CUDA works in a new process alone: where '
@@ -238,13 +234,6 @@ class TensorRtEngine(Engine):
                 pause,
             ) from error
         _log.info('the GPU context was made anew')
-
-    def _pause(self) -> float:
-        """Seconds until the next attempt; the pause after it is twice as long."""
-        pause = self._wait
-        self._next_try = monotonic() + pause
-        self._wait = min(2 * pause, LONGEST_WAIT)
-        return pause
 
     def _stop(self, error: Optional[BaseException] = None) -> None:
         """Forget everything on the device, in the order that its libraries need.

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
-from segformer_ros.engines import Engine, EngineError, Pending, Wanted
+from segformer_ros.engines import Engine, EngineError, Outcome, Pending, Wanted
+from segformer_ros.engines.backoff import Backoff
 from segformer_ros.frame import Frame
 from segformer_ros.segmentation import Segmentation
 
 FAILURES = 3
 """Calls that fail one after another before the engine counts as broken."""
-
-FIRST_WAIT = 1.0
-LONGEST_WAIT = 30.0
-"""Seconds before the first and before later attempts to start a broken engine again."""
-
-Result = Union[Segmentation, EngineError]
 
 
 class EngineState(NamedTuple):
@@ -45,10 +40,9 @@ class EngineKeeper:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._engine = engine
-        self._clock = clock
+        self._backoff = Backoff(clock)
         self._failures = 0
-        self._wait = FIRST_WAIT
-        self._retry_at: Optional[float] = None
+        self._broken = False
         self._state = EngineState('', 0, {})
 
     @property
@@ -59,7 +53,7 @@ class EngineKeeper:
     @property
     def retry_in(self) -> Optional[float]:
         """Seconds until a broken engine is started again; None where it runs."""
-        return None if self._retry_at is None else max(0.0, self._retry_at - self._clock())
+        return self._backoff.remaining if self._broken else None
 
     def open(self) -> None:
         """Start the engine; raises what it raises."""
@@ -79,7 +73,7 @@ class EngineKeeper:
             self._break(f'cannot be started again: {_words(error)}')
             return False
         self._failures = 0
-        self._retry_at = None
+        self._broken = False
         # It counts as whole again with its first frame.
         failure, restarts, _ = self._state
         self._state = EngineState(failure, restarts + 1, self._engine.facts())
@@ -90,7 +84,7 @@ class EngineKeeper:
         """Whether the engine works on what was started while the caller does other things."""
         return self._engine.overlaps
 
-    def start(self, frames: Sequence[Frame], wanted: Wanted) -> Callable[[], List[Result]]:
+    def start(self, frames: Sequence[Frame], wanted: Wanted) -> Callable[[], List[Outcome]]:
         """Start segmenting frames; what to call for each one's Segmentation or error."""
         try:
             pending = self._engine.start(frames, wanted)
@@ -98,7 +92,7 @@ class EngineKeeper:
             pending = partial(_raise, error)
         return partial(self._finish, frames, wanted, pending)
 
-    def _finish(self, frames: Sequence[Frame], wanted: Wanted, pending: Pending) -> List[Result]:
+    def _finish(self, frames: Sequence[Frame], wanted: Wanted, pending: Pending) -> List[Outcome]:
         try:
             results = pending()
         except Exception as error:
@@ -109,17 +103,17 @@ class EngineKeeper:
         if self._state.failure:
             self._state = self._state._replace(failure='')
         self._failures = 0
-        self._wait = FIRST_WAIT
+        self._backoff.reset()
         return list(results)
 
     def _count(self, error: Exception) -> None:
         self._failures += 1
-        if self._failures >= FAILURES and self._retry_at is None:
+        if self._failures >= FAILURES and not self._broken:
             self._break(f'{self._failures} frames failed in a row: {_words(error)}')
 
     def _break(self, failure: str) -> None:
-        self._retry_at = self._clock() + self._wait
-        self._wait = min(2 * self._wait, LONGEST_WAIT)
+        self._broken = True
+        self._backoff.pause()
         self._state = EngineState(failure, self._state.restarts, self._state.facts)
 
 

@@ -9,7 +9,7 @@ from typing import Dict, Generic, List, NamedTuple, Optional, Sequence, Tuple, T
 Item = TypeVar('Item')
 
 
-class Outcome(Enum):
+class Ending(Enum):
     """How a frame ended that was taken out."""
 
     SEGMENTED = 'segmented'
@@ -66,13 +66,13 @@ class Inbox(Generic[Item]):
             self._waiting.clear()
             return taken
 
-    def settle(self, sender: str, outcome: Outcome) -> None:
+    def settle(self, sender: str, ending: Ending) -> None:
         """Say how a frame ended that was taken."""
         with self._changed:
             tally = self._tallies[sender]
-            count = getattr(tally, outcome.value)
+            count = getattr(tally, ending.value)
             self._tallies[sender] = tally._replace(
-                pending=tally.pending - 1, **{outcome.value: count + 1}
+                pending=tally.pending - 1, **{ending.value: count + 1}
             )
 
     def tally(self, sender: str) -> Tally:

@@ -8,11 +8,11 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from segformer_ros.engines import EngineError, Wanted
+from segformer_ros.engines import EngineError, Outcome, Wanted
 from segformer_ros.frame import Frame, FrameError
 from segformer_ros.node.camera_stream import CameraStream, Demand, ImageMessage
-from segformer_ros.node.engine_keeper import EngineKeeper, Result
-from segformer_ros.node.inbox import Inbox, Outcome, Tally
+from segformer_ros.node.engine_keeper import EngineKeeper
+from segformer_ros.node.inbox import Ending, Inbox, Tally
 from segformer_ros.node.parameters import Settings
 
 _POLL = 0.2  # seconds; longest time before the thread sees that it is to end
@@ -33,7 +33,7 @@ class Started(NamedTuple):
     """Frames that the engine has together, and what to call for their results."""
 
     jobs: List[Job]
-    finish: Callable[[], List[Result]]
+    finish: Callable[[], List[Outcome]]
 
 
 class Worker:
@@ -142,19 +142,19 @@ class Worker:
         stream = self._streams[camera]
         demand = stream.demand
         if not (settings.enabled and demand.anything):
-            self._inbox.settle(camera, Outcome.UNWANTED)
+            self._inbox.settle(camera, Ending.UNWANTED)
             return None
         try:
             return Job(stream, message, stream.frame(message), demand)
         except FrameError as error:
-            self._problem(stream, Outcome.REJECTED, str(error))
+            self._problem(stream, Ending.REJECTED, str(error))
         except Exception as error:  # a library's own kind must not end the thread
-            self._problem(stream, Outcome.REJECTED, f'{type(error).__name__}: {error}')
+            self._problem(stream, Ending.REJECTED, f'{type(error).__name__}: {error}')
         return None
 
-    def _finish(self, job: Job, result: Result) -> None:
+    def _finish(self, job: Job, result: Outcome) -> None:
         if isinstance(result, EngineError):
-            self._problem(job.stream, Outcome.FAILED, str(result))
+            self._problem(job.stream, Ending.FAILED, str(result))
             return
         try:
             job.stream.publish(job.demand, job.message, job.frame, result)
@@ -162,18 +162,18 @@ class Worker:
             where = traceback.extract_tb(error.__traceback__)[-1]
             self._problem(
                 job.stream,
-                Outcome.FAILED,
+                Ending.FAILED,
                 f'cannot publish: {type(error).__name__}: {error} ({where.name}, '
                 f'{where.filename}:{where.lineno})',
             )
             return
-        self._inbox.settle(job.stream.name, Outcome.SEGMENTED)
+        self._inbox.settle(job.stream.name, Ending.SEGMENTED)
 
-    def _problem(self, stream: CameraStream, outcome: Outcome, reason: str) -> None:
+    def _problem(self, stream: CameraStream, ending: Ending, reason: str) -> None:
         stream.statistics.problem(monotonic(), reason)
-        self._inbox.settle(stream.name, outcome)
+        self._inbox.settle(stream.name, ending)
         camera = f' of camera {stream.name}' if stream.name else ''
-        self._report(f'frame{camera} {outcome.value}: {reason}')
+        self._report(f'frame{camera} {ending.value}: {reason}')
 
 
 def _batches(jobs: Sequence[Job], settings: Settings) -> List[Tuple[Wanted, List[Job]]]:

@@ -2,15 +2,15 @@
 
 from segformer_ros.quantization.gate import Gate, Judge, Verdict
 from segformer_ros.quantization.qdq import QuantizationError
-from segformer_ros.quantization.quantizer import RANGES, Outcome, Settings, quantize
+from segformer_ros.quantization.quantizer import RANGES, Quantized, Settings, quantize
 from segformer_ros.quantization.samples import Sample, Samples, collect_samples
 
 __all__ = [
     'RANGES',
     'Gate',
     'Judge',
-    'Outcome',
     'QuantizationError',
+    'Quantized',
     'Sample',
     'Samples',
     'Settings',

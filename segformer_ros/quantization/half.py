@@ -13,7 +13,7 @@ LARGEST = 65504.0
 """The greatest number of IEEE 754 binary16; what is beyond becomes infinite."""
 
 
-class HalfOutcome(NamedTuple):
+class HalfPrecision(NamedTuple):
     """What FP16 makes of a model.
 
     failures: why the gate is not passed; empty where it is. overflowing: layers whose values FP16

@@ -17,7 +17,7 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.model.files import model_hash
 from segformer_ros.quantization.gate import Gate, Judge, Verdict
 from segformer_ros.quantization.half import (
-    HalfOutcome,
+    HalfPrecision,
     beyond_half,
     round_to_half,
     with_peaks,
@@ -62,7 +62,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Quantized:
     """An INT8 model and what is known of it.
 
     model: the ModelProto. costs: each layer's own cost, the dearest first, where it was measured.
@@ -77,7 +77,7 @@ class Outcome:
     verdict: Verdict
     first_verdict: Verdict
     failures: Tuple[str, ...]
-    half: HalfOutcome
+    half: HalfPrecision
 
 
 class Told(Protocol):
@@ -89,10 +89,10 @@ class Told(Protocol):
 
 def quantize(
     spec: ModelSpec, samples: Samples, settings: Settings, told: Optional[Told] = None
-) -> Outcome:
+) -> Quantized:
     """Make the INT8 model of a model; raises QuantizationError where that cannot be done.
 
-    Whether it passed the gate is in the outcome; the caller refuses what did not.
+    Whether it passed the gate is in the result; the caller refuses what did not.
     """
     tell = told or _untold
     source = load_model(spec)
@@ -150,7 +150,7 @@ class _Search:
         with SimulatedEngine(spec, None, settings.threads) as reference:
             self._judge = Judge(reference, samples.held_out)
 
-    def run(self) -> Outcome:
+    def run(self) -> Quantized:
         """Quantise all, and where that does not pass, leave out the dearest layers."""
         gate = self._settings.gate
         first = best = self._attempt(())
@@ -163,7 +163,7 @@ class _Search:
         failures = tuple(best.verdict.failures(gate))
         half = self._half()
         self._mark(best.model, {GATE: not failures, HALF_GATE: not half.failures})
-        return Outcome(
+        return Quantized(
             best.model,
             self._selection,
             best.excluded,
@@ -174,7 +174,7 @@ class _Search:
             half,
         )
 
-    def _half(self) -> HalfOutcome:
+    def _half(self) -> HalfPrecision:
         """Judge the model in FP16, and where it does not pass, find what FP16 cannot hold."""
         told = self._tell('accuracy in FP16', 1)
         model = round_to_half(self._model)
@@ -183,7 +183,7 @@ class _Search:
         failures = tuple(verdict.failures(self._settings.gate))
         overflowing = self._overflowing() if failures else ()
         told()
-        return HalfOutcome(verdict, failures, overflowing)
+        return HalfPrecision(verdict, failures, overflowing)
 
     def _overflowing(self) -> Tuple[str, ...]:
         model, layers = with_peaks(self._model)

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Sequence
 from segformer_ros.engines.precision import HALF, PASSED, SOURCE
 from segformer_ros.quantization.gate import Gate, Verdict
 from segformer_ros.quantization.half import LARGEST
-from segformer_ros.quantization.quantizer import Outcome, Settings
+from segformer_ros.quantization.quantizer import Quantized, Settings
 from segformer_ros.quantization.sensitivity import LayerCost
 from segformer_ros.terminal.table import markdown_table
 
@@ -15,77 +15,77 @@ MOST_LAYERS = 20
 """Layers that the Markdown lists; the JSON has all."""
 
 
-def as_json(outcome: Outcome, settings: Settings, source: str) -> Dict[str, Any]:
+def as_json(result: Quantized, settings: Settings, source: str) -> Dict[str, Any]:
     """The report's numbers; source: hash of the model that was judged."""
     return {
         SOURCE: source,
-        'passed': not outcome.failures,
-        'failures': list(outcome.failures),
+        'passed': not result.failures,
+        'failures': list(result.failures),
         'ranges': settings.ranges,
         'percent': settings.percent,
         'gate': {'agreement': settings.gate.agreement, 'loss': settings.gate.loss},
-        'layers': len(outcome.selection.layers),
-        'chained': list(outcome.selection.chained),
-        'excluded': list(outcome.excluded),
-        'all_layers': _verdict(outcome.first_verdict, 'int8'),
-        'result': _verdict(outcome.verdict, 'int8'),
+        'layers': len(result.selection.layers),
+        'chained': list(result.selection.chained),
+        'excluded': list(result.excluded),
+        'all_layers': _verdict(result.first_verdict, 'int8'),
+        'result': _verdict(result.verdict, 'int8'),
         HALF: {
-            PASSED: not outcome.half.failures,
-            'failures': list(outcome.half.failures),
-            'overflowing': list(outcome.half.overflowing),
-            **_verdict(outcome.half.verdict, 'fp16'),
+            PASSED: not result.half.failures,
+            'failures': list(result.half.failures),
+            'overflowing': list(result.half.overflowing),
+            **_verdict(result.half.verdict, 'fp16'),
         },
-        'cost': [{'layer': cost.name, 'error': cost.error} for cost in outcome.costs],
+        'cost': [{'layer': cost.name, 'error': cost.error} for cost in result.costs],
     }
 
 
-def as_markdown(outcome: Outcome, settings: Settings, title: str) -> str:
+def as_markdown(result: Quantized, settings: Settings, title: str) -> str:
     """The report for people."""
-    verdict = outcome.verdict
+    verdict = result.verdict
     lines = [
         f'# INT8 of {title}',
         '',
-        f'{"**Refused**: " + "; ".join(outcome.failures) if outcome.failures else "**Passed**"} '
+        f'{"**Refused**: " + "; ".join(result.failures) if result.failures else "**Passed**"} '
         f'({_gate_words(settings.gate, verdict)}), on {verdict.frames} frames that were not used '
         'for calibration.',
         '',
-        f'{len(outcome.selection.layers)} layers with weights, {len(outcome.selection.chained)} '
+        f'{len(result.selection.layers)} layers with weights, {len(result.selection.chained)} '
         f'additions and resizes between them, ranges by {settings.ranges}'
         + (f' ({settings.percent:g} %)' if settings.ranges == 'percentile' else '')
-        + f'; {len(outcome.excluded)} layers stay in floating point.',
+        + f'; {len(result.excluded)} layers stay in floating point.',
         '',
-        _summary_table(outcome.first_verdict, verdict),
+        _summary_table(result.first_verdict, verdict),
         '',
         _class_table(verdict),
     ]
-    if outcome.excluded:
-        lines += ['', 'In floating point:', '', *(f'- `{name}`' for name in outcome.excluded)]
-    if outcome.costs:
-        lines += ['', _cost_table(outcome.costs)]
-    lines += ['', *_half_section(outcome, settings)]
+    if result.excluded:
+        lines += ['', 'In floating point:', '', *(f'- `{name}`' for name in result.excluded)]
+    if result.costs:
+        lines += ['', _cost_table(result.costs)]
+    lines += ['', *_half_section(result, settings)]
     return '\n'.join(lines) + '\n'
 
 
-def half_advice(outcome: Outcome) -> str:
+def half_advice(result: Quantized) -> str:
     """What to do about a model that FP16 does not pass, naming the layers that overflow."""
-    failures = '; '.join(outcome.half.failures)
-    if not outcome.half.overflowing:
+    failures = '; '.join(result.half.failures)
+    if not result.half.overflowing:
         return (
             f'{failures} in FP16, though no layer overflows; use fp32, or accept the '
             'loss with --agreement or --loss'
         )
-    layers = ', '.join(outcome.half.overflowing[:3])
+    layers = ', '.join(result.half.overflowing[:3])
     return f'{failures} in FP16, whose numbers end at {LARGEST:g}: beyond are {layers}; use fp32'
 
 
-def advice(outcome: Outcome) -> str:
+def advice(result: Quantized) -> str:
     """What to do about an INT8 model that did not pass, naming the layers that cost most."""
-    dearest = ', '.join(cost.name for cost in outcome.costs[:3])
+    dearest = ', '.join(cost.name for cost in result.costs[:3])
     return (
-        f'{"; ".join(outcome.failures)}, with {len(outcome.excluded)} layers left in floating '
+        f'{"; ".join(result.failures)}, with {len(result.excluded)} layers left in floating '
         f'point; the layers that cost most are {dearest}. Calibrate with more and more typical '
         'frames, try --ranges entropy, accept the loss with --agreement or --loss, or stay with '
-        f'{"fp32" if outcome.half.failures else "fp16"}'
+        f'{"fp32" if result.half.failures else "fp16"}'
     )
 
 
@@ -138,8 +138,8 @@ def _class_table(verdict: Verdict) -> str:
     return markdown_table(('class', 'agreement', 'IoU FP32', 'IoU INT8'), rows)
 
 
-def _half_section(outcome: Outcome, settings: Settings) -> List[str]:
-    half = outcome.half
+def _half_section(result: Quantized, settings: Settings) -> List[str]:
+    half = result.half
     verdict = half.verdict
     rows = [
         ('agreement with FP32, mean IoU', f'{verdict.agreement:.4f}'),
@@ -153,7 +153,7 @@ def _half_section(outcome: Outcome, settings: Settings) -> List[str]:
     return [
         '## FP16 of the same model',
         '',
-        f'{"**Refused**: " + half_advice(outcome) if half.failures else "**Passed**"} '
+        f'{"**Refused**: " + half_advice(result) if half.failures else "**Passed**"} '
         f'({_gate_words(settings.gate, verdict)}). Each value is rounded to FP16 and summed in '
         'FP32.',
         '',

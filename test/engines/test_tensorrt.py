@@ -13,6 +13,7 @@ from fake_gpu.cuda import LaunchError
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines import tensorrt as engine_module
+from segformer_ros.engines.backoff import Backoff
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from tiny_models import HUGGINGFACE, TAO5, TAO6, Export, save_network
 
@@ -59,7 +60,7 @@ def test_a_lost_context_is_made_anew_after_a_pause(
 ) -> None:
     cuda = make_machine().cuda
     now = [100.0]
-    monkeypatch.setattr(engine_module, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(engine_module, 'Backoff', lambda: Backoff(lambda: now[0]))
     with create_engine(spec, 'tensorrt') as engine:
         cuda.faults.append(LaunchError('cuEventSynchronize failed: an illegal memory access'))
         with pytest.raises(EngineError, match='context is lost and is made anew in 1 s'):

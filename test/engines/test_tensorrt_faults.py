@@ -15,6 +15,7 @@ from fake_gpu.cuda import LaunchError, OutOfMemory
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines import tensorrt as engine_module
+from segformer_ros.engines.backoff import Backoff
 from segformer_ros.engines.cuda.device import CudaDevice
 from segformer_ros.engines.trt import pipeline, runner
 from segformer_ros.engines.trt.inspector import Layers
@@ -38,7 +39,7 @@ def test_a_lost_context_ends_once_its_results_are_forgotten(
     """PyCUDA frees page-locked memory in the thread of its context alone: the engine's."""
     cuda = make_machine().cuda
     now = [100.0]
-    monkeypatch.setattr(engine_module, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(engine_module, 'Backoff', lambda: Backoff(lambda: now[0]))
     with create_engine(spec, 'tensorrt') as engine:
         kept = engine.segment([frame(1)])
         labels = kept[0].labels.copy()
@@ -185,7 +186,7 @@ def test_a_stream_waits_for_a_lost_context(
         pauses.append(round(seconds, 3))
         now[0] += seconds
 
-    monkeypatch.setattr(engine_module, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(engine_module, 'Backoff', lambda: Backoff(lambda: now[0]))
     monkeypatch.setattr('segformer_ros.engines.base.sleep', sleep)
     with create_engine(spec, 'tensorrt', EngineOptions(max_batch=1)) as engine:
 
@@ -214,7 +215,7 @@ def test_a_stream_does_not_wait_for_ever(
     def gone(index: int) -> None:
         raise EngineError('no GPU')
 
-    monkeypatch.setattr(engine_module, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(engine_module, 'Backoff', lambda: Backoff(lambda: now[0]))
     monkeypatch.setattr('segformer_ros.engines.base.sleep', sleep)
     with create_engine(spec, 'tensorrt', EngineOptions(max_batch=1)) as engine:
         cuda.faults.append(LaunchError('cuEventSynchronize failed: illegal address'))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from threading import Event, Thread
 
-from segformer_ros.node.inbox import Inbox, Outcome, Tally
+from segformer_ros.node.inbox import Ending, Inbox, Tally
 
 
 def test_newer_item_takes_the_place_of_a_waiting_one() -> None:
@@ -14,7 +14,7 @@ def test_newer_item_takes_the_place_of_a_waiting_one() -> None:
         inbox.put('front', item)
     assert inbox.take(0) == [('front', 4)]
     assert inbox.tally('front') == Tally(received=5, overtaken=4, pending=1)
-    inbox.settle('front', Outcome.SEGMENTED)
+    inbox.settle('front', Ending.SEGMENTED)
     assert inbox.tally('front') == Tally(received=5, overtaken=4, segmented=1)
 
 
@@ -54,7 +54,7 @@ def test_sum_holds_at_every_moment() -> None:
     def work() -> None:
         while not done.is_set():
             for sender, _ in inbox.take(0.01):
-                inbox.settle(sender, chance.choice(list(Outcome)))
+                inbox.settle(sender, chance.choice(list(Ending)))
 
     threads = [Thread(target=put), Thread(target=work)]
     for thread in threads:

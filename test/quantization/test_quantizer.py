@@ -37,9 +37,9 @@ def unlabelled(samples: Samples) -> Samples:
 
 def test_an_easy_model_passes_whole(tmp_path: Path, samples: Samples) -> None:
     spec = load_model_spec(save_tiny(tmp_path / 'tiny.onnx'))
-    outcome = quantize(spec, samples, EASY)
-    assert not outcome.failures and not outcome.excluded and not outcome.costs
-    verdict = outcome.verdict
+    quantized = quantize(spec, samples, EASY)
+    assert not quantized.failures and not quantized.excluded and not quantized.costs
+    verdict = quantized.verdict
     assert verdict.frames == 4
     assert verdict.miou_fp32 is not None and verdict.miou_fp32 > 0.4
     assert verdict.loss is not None and abs(verdict.loss) < 0.02
@@ -48,13 +48,13 @@ def test_an_easy_model_passes_whole(tmp_path: Path, samples: Samples) -> None:
 
 def test_the_layer_that_costs_is_found_and_left_out(tmp_path: Path, samples: Samples) -> None:
     spec = load_model_spec(save_tiny(tmp_path / 'fragile.onnx', spoil=300.0))
-    outcome = quantize(spec, unlabelled(samples), EASY)
-    assert outcome.first_verdict.agreement < 0.5
-    assert outcome.costs[0].name == 'fragile'
-    assert outcome.costs[0].error > 3 * outcome.costs[1].error
-    assert outcome.excluded == ('fragile',)
-    assert not outcome.failures and outcome.verdict.agreement > 0.9
-    text = as_markdown(outcome, EASY, 'fragile.onnx')
+    quantized = quantize(spec, unlabelled(samples), EASY)
+    assert quantized.first_verdict.agreement < 0.5
+    assert quantized.costs[0].name == 'fragile'
+    assert quantized.costs[0].error > 3 * quantized.costs[1].error
+    assert quantized.excluded == ('fragile',)
+    assert not quantized.failures and quantized.verdict.agreement > 0.9
+    text = as_markdown(quantized, EASY, 'fragile.onnx')
     assert '**Passed** (gate: agreement of at least 0.9)' in text
     assert 'In floating point:\n\n- `fragile`' in text
 
@@ -62,10 +62,10 @@ def test_the_layer_that_costs_is_found_and_left_out(tmp_path: Path, samples: Sam
 def test_a_gate_that_nothing_passes_refuses_with_reasons(tmp_path: Path, samples: Samples) -> None:
     spec = load_model_spec(save_tiny(tmp_path / 'fragile.onnx', spoil=300.0))
     strict = Settings(ranges='max', gate=Gate(agreement=1.0))
-    outcome = quantize(spec, unlabelled(samples), strict)
-    assert outcome.failures[0].startswith('agreement with FP32 is 0.')
-    assert 'fragile' in advice(outcome) and '--ranges entropy' in advice(outcome)
-    gate = [entry.value for entry in outcome.model.metadata_props if entry.key == GATE]
+    quantized = quantize(spec, unlabelled(samples), strict)
+    assert quantized.failures[0].startswith('agreement with FP32 is 0.')
+    assert 'fragile' in advice(quantized) and '--ranges entropy' in advice(quantized)
+    gate = [entry.value for entry in quantized.model.metadata_props if entry.key == GATE]
     assert gate == ['failed']
 
 
