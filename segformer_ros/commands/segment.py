@@ -37,6 +37,9 @@ _OUT_HELP = (
     'not the images themselves, which are in INPUT (default: out/segment)'
 )
 
+_FAULTS_TOLD = 20
+"""Frames whose fault is told one by one; of a long recording there may be thousands."""
+
 _CURES = {
     'calibration': 'record camera_info or give --hfov',
     'mount': 'record /tf_static or give --height and --pitch',
@@ -92,14 +95,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _segment_all(segmenting: SegmentRun, source: Source) -> None:
+    faults = 0
     with tqdm(total=len(source), unit='frame', desc='segment') as bar:
 
         def advance(fault: str) -> None:
-            if fault:
+            nonlocal faults
+            faults += bool(fault)
+            if fault and faults <= _FAULTS_TOLD:
                 bar.write(fault, file=sys.stderr)
             bar.update()
 
         segmenting.run(advance)
+    if faults > _FAULTS_TOLD:
+        print(f'{faults - _FAULTS_TOLD} more frames had such a fault', file=sys.stderr)
 
 
 def _camera(arguments: argparse.Namespace, source: Source) -> Camera:

@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(arguments.input, options)
     parameters = node_parameters(arguments)
     model, class_map = chosen_model(parameters)
+    score = RunScore(class_map, merged_classes(arguments), source.class_map)
     folder: Path = arguments.out
     keep_input(source.path, [folder / name for name in ('frames', *_FILES)])
     recording = _empty(folder)
@@ -73,7 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
             or 'nothing was recorded: no frame came through the nodes; `segformer segment '
             f'{arguments.input}` tells what is wrong with each'
         )
-    score = RunScore(class_map, merged_classes(arguments), source.class_map)
     summary = make_results(recording, folder, class_map, score, source.name, model)
     summary.write(folder / 'summary.json')
     print(summary.as_table())
@@ -117,10 +117,7 @@ def make_results(
             fps=masks / report.seconds if report.seconds else float('nan'),
             model=model,
             engine=drive.engine_facts(),
-            miou=score.miou,
-            note=score.note,
-            foreign=score.foreign,
-            iou=score.iou,
+            score=score.result(),
         )
 
 

@@ -158,7 +158,10 @@ class Run:
                 tables.add(result)
         first = f'; the first: {summary.tally.notes[0].note}' if summary.tally.notes else ''
         if not scored:
-            raise EvaluationError(f'none of {summary.tally.frames} frames can be scored{first}')
+            raise EvaluationError(
+                f'none of {summary.tally.frames} frames can be scored{first}; '
+                'mend the labels and start again'
+            )
         if not pixels:
             raise EvaluationError(
                 f'no pixel of {scored} frames is labelled with a class of the class map{first}; '

@@ -98,6 +98,11 @@ def _members(class_map: ClassMap, merged: Sequence[Sequence[str]]) -> Tuple[Tupl
     }
     taken = set()
     for names in merged:
+        if len(set(names)) < 2:
+            raise MetricError(
+                f'merging {", ".join(names)!r} joins nothing; name two classes or more, as in '
+                "'rider,bicycle'"
+            )
         group = tuple(sorted(class_map.ids(*names)))
         for train_id in group:
             if train_id in taken:

@@ -63,6 +63,8 @@ def load_model_spec(
     and two contracts fit, none is guessed.
     """
     file = Path(path) if path else bundled_model()
+    if file.is_dir():
+        raise ModelError(f'{file} is a folder; name the model file in it')
     if not file.is_file():
         raise ModelError(f'no model file {file}; give the path of an ONNX file')
     declarations: List[Declared] = []

@@ -144,10 +144,7 @@ class SegmentRun:
             fps=segmented / (perf_counter() - self._began),
             model=self._engine.spec.path.name,
             engine=self._engine.facts(),
-            miou=self._score.miou,
-            note=self._score.note,
-            foreign=self._score.foreign,
-            iou=self._score.iou,
+            score=self._score.result(),
         )
 
     def _finish(

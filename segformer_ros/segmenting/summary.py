@@ -7,7 +7,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,15 +22,28 @@ FEW_FRAMES = 500
 """Below so many frames, rare classes are a handful of objects: their IoU is left to chance."""
 
 
+class Score(NamedTuple):
+    """How right the masks of a run were.
+
+    frames: that were scored. miou, iou: of the classes that their labels have; None where nothing
+    was scored. note: what is odd about the labels, '' for nothing. foreign: they have other
+    classes than the model, so that there is nothing to score.
+    """
+
+    frames: int = 0
+    miou: Optional[float] = None
+    iou: Mapping[str, float] = MappingProxyType({})
+    note: str = ''
+    foreign: bool = False
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """Figures of one run, written as summary.json.
 
     frames_in: frames of the source, those left out that could not be read (frames_broken).
     frames_dropped: frames without a mask. latency_ms: milliseconds per frame, p50 and p99.
-    engine: facts of the engine (engine, device, precision, ...). miou, iou: where labels are
-    known, of the classes that the labels have. note: what is odd about the labels, '' for nothing;
-    foreign: they have other classes than the model, so that there is nothing to score.
+    engine: facts of the engine (engine, device, precision, ...).
     """
 
     source: str
@@ -40,10 +54,7 @@ class RunSummary:
     fps: float
     model: str
     engine: Mapping[str, str] = field(default_factory=dict)
-    miou: Optional[float] = None
-    iou: Mapping[str, float] = field(default_factory=dict)
-    note: str = ''
-    foreign: bool = False
+    score: Score = field(default_factory=Score)
 
     @property
     def frames_dropped(self) -> int:
@@ -64,11 +75,13 @@ class RunSummary:
             'engine_facts': dict(self.engine),
             'model': self.model,
         }
-        if self.miou is not None:
-            result['miou'] = _known(self.miou)
-            result['iou'] = {name: _known(value) for name, value in self.iou.items()}
-        if self.note:
-            result['note'] = self.note
+        score = self.score
+        if score.miou is not None:
+            result['frames_scored'] = score.frames
+            result['miou'] = _known(score.miou)
+            result['iou'] = {name: _known(value) for name, value in score.iou.items()}
+        if score.note:
+            result['note'] = score.note
         return result
 
     def fault(self, labelled: bool) -> str:
@@ -78,7 +91,7 @@ class RunSummary:
         """
         if not self.frames_segmented:
             return 'no frame was segmented; what was wrong stands above'
-        if labelled and self.miou is None and not self.foreign:
+        if labelled and self.score.miou is None and not self.score.foreign:
             return 'there are labels, and not one of them could be scored; why stands above'
         return ''
 
@@ -94,21 +107,21 @@ class RunSummary:
             ('model', self.model),
             ('engine', engine.strip(', ')),
             ('frames', self._frames()),
-            ('latency', ', '.join(f'{k} {v:.1f} ms' for k, v in self.latency_ms.items())),
-            ('frames per second', f'{self.fps:.1f}'),
         ]
-        text = format_table(('', ''), lines)
-        note = f'\n{self.note}' if self.note else ''
-        if self.miou is None:
+        if self.frames_segmented:
+            latency = ', '.join(f'{name} {ms:.1f} ms' for name, ms in self.latency_ms.items())
+            lines += [('latency', latency), ('frames per second', f'{self.fps:.1f}')]
+        text, score = format_table(('', ''), lines), self.score
+        note = f'\n{score.note}' if score.note else ''
+        if score.miou is None:
             return f'{text}\n{note}' if note else text
-        rows = [(name, value) for name, value in self.iou.items()]
-        table = format_table(('class', 'IoU'), [*rows, ('mean', self.miou)])
-        return f'{text}\n\n{table}{self._caution()}{note}'
+        rows = [(name, value) for name, value in score.iou.items()]
+        table = format_table(('class', 'IoU'), [*rows, ('mean', score.miou)])
+        return f'{text}\n\n{table}\n{self._scored()}{note}'
 
-    def _caution(self) -> str:
-        if self.frames_segmented >= FEW_FRAMES:
-            return ''
-        return f'\n{self.frames_segmented} frames: the IoU of rare classes says little'
+    def _scored(self) -> str:
+        few = ': the IoU of rare classes says little' if self.score.frames < FEW_FRAMES else ''
+        return f'{self.score.frames} frames scored{few}'
 
     def _frames(self) -> str:
         broken = f', {self.frames_broken} broken' if self.frames_broken else ''
@@ -122,7 +135,7 @@ class RunScore:
     """IoU over all labelled frames of a run. merged: groups of classes that are scored as one.
 
     truth: preset or file of the labels' classes, '' for those of the model. With others than the
-    model's nothing is scored, and `note` says so.
+    model's nothing is scored, and the result's note says so.
     """
 
     def __init__(
@@ -138,41 +151,30 @@ class RunScore:
         self._classes = ScoredClasses(class_map, merged)
         self._matrix = ConfusionMatrix(len(self._classes))
         self._unknown: Counter[int] = Counter()
+        self._frames = 0
 
     def update(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Count one frame, (H, W) uint8 train ids each; raises MetricError."""
-        if self.foreign:
+        if self._refusal:
             return
         if self._table is not None:
             truth = self._table[truth]
         prepared = self._classes.prepare(truth, predicted)
         self._matrix.update(prepared.truth, prepared.predicted)
         self._unknown.update(dict(prepared.unknown.tolist()))
+        self._frames += 1
 
-    @property
-    def foreign(self) -> bool:
-        """Whether the labels have other classes than the model."""
-        return bool(self._refusal)
-
-    @property
-    def note(self) -> str:
-        """What the labels have that the class map has not; '' for nothing."""
-        return self._refusal or unknown_note(np.array(sorted(self._unknown.items())))
-
-    @property
-    def miou(self) -> Optional[float]:
-        """Mean IoU of the classes that the labels have; None where there were no labels."""
-        return self._matrix.compute().miou if self._matrix.counts.any() else None
-
-    @property
-    def iou(self) -> Dict[str, float]:
-        """IoU of each class that the labels have."""
+    def result(self) -> Score:
+        """What the frames so far come to."""
         scores = self._matrix.compute()
-        return {
-            name: float(iou)
-            for name, iou, pixels in zip(self._classes.names, scores.iou, scores.pixels)
+        iou = {
+            name: float(value)
+            for name, value, pixels in zip(self._classes.names, scores.iou, scores.pixels)
             if pixels
         }
+        note = self._refusal or unknown_note(np.array(sorted(self._unknown.items())))
+        miou = scores.miou if self._matrix.counts.any() else None
+        return Score(self._frames, miou, iou, note, foreign=bool(self._refusal))
 
 
 def _known(value: float) -> Optional[float]:

@@ -143,3 +143,15 @@ def test_what_is_wrong_is_said_in_one_line(
     error = capsys.readouterr().err
     assert words in error
     assert error.count('\n') == 1
+
+
+def test_of_many_faults_some_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 26)
+    for number in range(25):
+        (clip / f'frame{number}.png').write_bytes(b'no picture')
+    out = str(tmp_path / 'out')
+    assert cli.main(['segment', str(clip), '--out', out, '--engine', 'fake']) == 0
+    captured = capsys.readouterr()
+    assert '1 in, 1 segmented, 0 dropped, 25 broken' in captured.out
+    assert len([line for line in captured.err.splitlines() if '.png' in line]) == 20
+    assert captured.err.endswith('5 more frames had such a fault\n')

@@ -64,9 +64,9 @@ def test_masks_are_written_and_scored(tmp_path: Path) -> None:
     summary = segment(source, tmp_path / 'out')
     assert (summary.frames_in, summary.frames_segmented, summary.frames_broken) == (2, 2, 1)
     # The fake network's cells are 4 pixels wide: borders are upsampled between them.
-    assert summary.miou is not None
-    assert summary.miou > 0.95
-    assert set(summary.iou) == {'road', 'sky', 'car'}
+    assert summary.score.miou is not None
+    assert summary.score.miou > 0.95
+    assert set(summary.score.iou) == {'road', 'sky', 'car'}
     mask = cv2.imread(str(tmp_path / 'out/masks/1.png'), cv2.IMREAD_UNCHANGED)
     assert mask is not None
     assert (mask[40, 100], mask[60, 10], mask[5, 5]) == (CAR, ROAD, SKY)
