@@ -113,8 +113,7 @@ def _pixels(message: Any) -> Optional[np.ndarray]:
 
 
 def _area(message: Any) -> Optional[DrivableArea]:
-    """The drivable area; None where it is not in metres."""
-    if message is None or not message.calibrated:
+    if message is None:
         return None
     stamp = message.header.stamp
     return DrivableArea(
@@ -123,7 +122,7 @@ def _area(message: Any) -> Optional[DrivableArea]:
         message.image_width,
         valid=message.valid,
         reason=message.reason,
-        calibrated=True,
+        calibrated=message.calibrated,
         road_fraction=message.road_fraction,
         sidewalk_fraction=message.sidewalk_fraction,
         column=message.column,

@@ -69,7 +69,7 @@ class BirdsEye:
         self._draw_rings(panel, frame, grid)
         self._draw_corridor(panel, frame, area)
         self._draw_blockers(panel, frame, area)
-        _write(panel, (8, 20), self._caption(area))
+        _write(panel, (8, 20), self._caption(area, _depth(grid)))
         return panel
 
     def _frame(self, grid: GridNumbers) -> _Frame:
@@ -93,7 +93,7 @@ class BirdsEye:
         panel[inside & (cells == FREE)] = _FREE
 
     def _draw_rings(self, panel: np.ndarray, frame: _Frame, grid: GridNumbers) -> None:
-        farthest = grid.origin_x + grid.cells.shape[1] * grid.resolution
+        farthest = _depth(grid)
         step = next((ring for ring in _RINGS if farthest / ring <= _MOST_RINGS), _RINGS[-1])
         center = tuple(frame.pixels(np.zeros((1, 2)))[0].tolist())
         for distance in np.arange(step, farthest + 1e-6, step):
@@ -125,14 +125,21 @@ class BirdsEye:
             cv2.line(panel, start.tolist(), end.tolist(), faint, 1, cv2.LINE_AA)
             cv2.circle(panel, place.tolist(), 2, color, -1, cv2.LINE_AA)
 
-    def _caption(self, area: DrivableArea) -> str:
+    def _caption(self, area: DrivableArea, shown: float) -> str:
         _, reach, sigma, blocker = area.corridor
         if math.isinf(reach):
             return 'corridor: nothing seen'
+        if reach > shown:
+            return f'corridor: beyond {shown:.0f} m, {self._class_map.name_of(blocker)}'
         return f'corridor: {reach:.1f} +- {sigma:.1f} m, {self._class_map.name_of(blocker)}'
 
     def _color(self, class_id: int) -> Tuple[int, int, int]:
         return class_color(self._class_map, class_id)
+
+
+def _depth(grid: GridNumbers) -> float:
+    """How far ahead a grid goes, in metres."""
+    return grid.origin_x + grid.cells.shape[1] * grid.resolution
 
 
 def class_color(class_map: ClassMap, class_id: int) -> Tuple[int, int, int]:

@@ -12,6 +12,7 @@ from segformer_ros.classes import ClassMap
 from segformer_ros.destination import output_folder
 from segformer_ros.drawing.birdseye import BirdsEye
 from segformer_ros.drawing.boundary_overlay import draw_boundary
+from segformer_ros.drawing.legend import draw_legend
 from segformer_ros.drawing.overlay import blend, colorize
 from segformer_ros.drawing.pictures import Panel, side_by_side
 from segformer_ros.drivable import DrivableArea, GridNumbers
@@ -36,7 +37,7 @@ class SegmentedView(NamedTuple):
 
     image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids, of any size. overlay: as drawn
     elsewhere, or None to have it drawn. truth: (H, W) uint8 train ids. area, grid: what may be
-    driven on, where it is known in metres.
+    driven on, as far as it is known.
     """
 
     key: str
@@ -97,8 +98,11 @@ class ResultFolder:
         panels = [Panel('camera', view.image), Panel('segmentation', overlay)]
         if view.truth is not None:
             panels.append(Panel('labels', colorize(view.truth, self._palette)))
-        if view.area is not None and view.grid is not None:
+        if view.area is not None and view.area.calibrated and view.grid is not None:
             panels.append(Panel('from above', self._birds_eye.draw(view.area, view.grid)))
+        picture = side_by_side(panels, _PANEL_HEIGHT)
+        shown = np.flatnonzero(np.bincount(view.labels.ravel()))
+        legend = draw_legend(self._class_map, shown.tolist(), picture.shape[1])
         path = self._pictures / f'{view.key}.png'
-        if not cv2.imwrite(str(path), side_by_side(panels, _PANEL_HEIGHT)):
+        if not cv2.imwrite(str(path), np.vstack([picture, legend])):
             raise RecordingError(f'cannot write {path}; is the disk full?')

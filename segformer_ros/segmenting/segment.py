@@ -179,7 +179,7 @@ class SegmentRun:
             image=frame.bgr(),
             labels=result.labels,
             truth=entry.labels,
-            area=area if area.calibrated else None,
+            area=area,
             grid=self._estimator.grid(area),
         )
         view = view._replace(overlay=draw_overlay(view, self._class_map))

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.drawing import birdseye
 from segformer_ros.drawing.birdseye import BirdsEye, class_color
 from segformer_ros.drivable import (
     DrivableArea,
@@ -12,6 +16,7 @@ from segformer_ros.drivable import (
     DrivableConfig,
     GridNumbers,
 )
+from segformer_ros.drivable.corridor import Corridor
 from segformer_ros.frame import Stamp
 
 CAR = 13
@@ -90,3 +95,22 @@ def test_panel_without_metres_says_so(class_map: ClassMap, area: DrivableArea) -
 def test_unknown_classes_have_a_name_and_a_colour(class_map: ClassMap) -> None:
     assert max(class_color(class_map, 255)) > 200
     assert max(class_color(class_map, 14)) >= 110  # truck is nearly black on the road
+
+
+@pytest.mark.parametrize(
+    ('distance', 'words'),
+    [
+        (7.0, 'corridor: 7.0 +- 0.5 m, car'),
+        (80.0, 'corridor: beyond 24 m, car'),
+        (math.inf, 'corridor: nothing seen'),
+    ],
+)
+def test_the_caption_is_of_what_the_panel_shows(
+    class_map: ClassMap, monkeypatch: pytest.MonkeyPatch, distance: float, words: str
+) -> None:
+    written = []
+    monkeypatch.setattr(birdseye, 'write', lambda panel, text, *rest: written.append(text))
+    area = replace(DrivableArea(Stamp(0, 0)), corridor=Corridor(2.0, distance, 0.5, CAR))
+    grid = GridNumbers(0.2, 0.0, -12.0, np.full((120, 120), -1, np.int8))
+    BirdsEye(360, 360, class_map).draw(area, grid)
+    assert words in written
