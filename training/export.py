@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import warnings
 from pathlib import Path
 
 import onnx
@@ -25,12 +26,10 @@ from training.model import MEAN, STD, Decoder, SegFormer, create_model
 from training.recipe import RecipeError
 
 OPSET = 17
-LARGEST = 16 * 1024 * 1024
 METADATA = {
     'segformer_ros.contract': 'uint8_bgr_nhwc',
     'segformer_ros.classes': 'cityscapes',
     'segformer_ros.fit': 'letterbox',
-    'license': 'CC-BY-NC-SA-4.0',
 }
 
 
@@ -91,7 +90,11 @@ def load_average(checkpoint: Path) -> SegFormer:
 
 
 def export(
-    model: SegFormer, path: Path, input_size: tuple[int, int] = INPUT_SIZE, dynamic: bool = True
+    model: SegFormer,
+    path: Path,
+    input_size: tuple[int, int] = INPUT_SIZE,
+    dynamic: bool = True,
+    terms: str = '',
 ) -> None:
     """Writes the deployed graph.
 
@@ -100,12 +103,14 @@ def export(
         path: the .onnx to write.
         input_size: (height, width) that the metadata recommends; fixed where not dynamic.
         dynamic: batch, height and width are free (height and width in multiples of 32).
+        terms: the licence that the metadata names, '' for none.
     """
     deployed = DeployedSegFormer(model).eval()
     example = torch.zeros((1, *input_size, 3), dtype=torch.uint8)
     axes = {0: 'batch', 1: 'height', 2: 'width'}
     buffer = io.BytesIO()
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore', DeprecationWarning)  # torch's own, of this exporter
         torch.onnx.export(
             deployed,
             (example,),
@@ -123,12 +128,11 @@ def export(
         )
     graph = onnx.load_from_string(buffer.getvalue())
     metadata = {**METADATA, 'segformer_ros.input_size': f'{input_size[0]}x{input_size[1]}'}
+    if terms:
+        metadata['license'] = terms
     onnx.helper.set_model_props(graph, metadata)
     onnx.checker.check_model(graph)
-    data = graph.SerializeToString()
-    if len(data) > LARGEST:
-        raise ValueError(f'{path}: {len(data)} bytes, more than the {LARGEST} that may be shipped')
-    path.write_bytes(data)
+    path.write_bytes(graph.SerializeToString())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,14 +143,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--height', type=whole(32), default=INPUT_SIZE[0])
     parser.add_argument('--width', type=whole(32), default=INPUT_SIZE[1])
     parser.add_argument('--static', action='store_true', help='fix the batch at 1 and the size')
+    parser.add_argument(
+        '--license',
+        default='',
+        metavar='NAME',
+        help="what the weights may be used for, as their frames' own licences allow",
+    )
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     size = (options.height, options.width)
     try:
         model = output_file(options.model, ('.onnx',))
-        export(load_average(options.checkpoint), model, size, not options.static)
+        export(load_average(options.checkpoint), model, size, not options.static, options.license)
     except (CheckpointError, DestinationError, RecipeError) as error:
         print(f'export: {error}', file=sys.stderr)
         return EXIT_REFUSED
+    print(f'{model}: {model.stat().st_size / 1e6:.1f} MB; `segformer inspect {model}` tells of it')
     return 0
 
 

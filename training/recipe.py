@@ -15,6 +15,7 @@ import yaml
 
 from segformer_ros.errors import reason
 from training.augment import AugmentConfig
+from training.taxonomy import CLASS_COUNT
 
 T = TypeVar('T')
 
@@ -186,6 +187,11 @@ def _check_values(recipe: Recipe, where: str) -> None:
     for key, low, high in _ranges(recipe):
         if low > high:
             raise RecipeError(f'{where}: {key}: {low} is above {high}; give the lower one first')
+    for key, label in _rare_labels(recipe):
+        if not 0 <= label < CLASS_COUNT:
+            raise RecipeError(
+                f'{where}: {key}: {label} is no train id; give 0 to {CLASS_COUNT - 1}'
+            )
     steps = [step for step, _ in recipe.rates]
     if not steps or steps != sorted(set(steps)) or min(rate for _, rate in recipe.rates) < 0:
         raise RecipeError(f'{where}: rates: give (step, rate), with rising steps and rates from 0')
@@ -208,6 +214,14 @@ def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, float]]:
         yield f'streets.{name}.drives', street.drives, 1
         yield f'streets.{name}.frames_per_drive', street.frames_per_drive, 1
         yield f'streets.{name}.size', min(street.size), 32
+
+
+def _rare_labels(recipe: Recipe) -> Iterator[tuple[str, int]]:
+    """Key and label of everything that is called rare."""
+    for kind, sources in (('folders', recipe.folders), ('streets', recipe.streets)):
+        for name, source in sources.items():
+            for label in source.rare:
+                yield f'{kind}.{name}.rare', label
 
 
 def _ranges(recipe: Recipe) -> Iterator[tuple[str, float, float]]:

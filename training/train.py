@@ -303,7 +303,17 @@ def work(options: argparse.Namespace, recipe: Recipe, group: Group) -> None:
     schedule = Schedule(
         options.stop_after, options.checkpoint_every, options.validate, options.validate_every
     )
-    run(recipe, options.out, options.device, schedule, group, options.loaders)
+    trainer = run(recipe, options.out, options.device, schedule, group, options.loaders)
+    if group.rank == 0:
+        print(next_step(options.out / 'checkpoint.pt', trainer.step, recipe.steps))
+
+
+def next_step(checkpoint: Path, step: int, steps: int) -> str:
+    """What a run left, and the command that goes on from there."""
+    left = f'{checkpoint}: step {step} of {steps}; '
+    if step < steps:
+        return left + 'the same command, without --stop-after, goes on from there'
+    return left + f'`./run python -m training.export {checkpoint} MODEL.onnx` makes a model of it'
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 
 from training.export import export, main
 from training.model import SegFormer, create_model, normalise
+from training.recipe import Recipe
 from training.taxonomy import CLASS_COUNT
+from training.train import Trainer, load_sources
 
 
 @pytest.fixture
@@ -52,14 +55,26 @@ def test_onnx_equals_torch_at_every_size(model: SegFormer, tmp_path: Path) -> No
 @pytest.mark.filterwarnings('ignore')
 def test_the_file_says_what_it_is(model: SegFormer, tmp_path: Path) -> None:
     path = tmp_path / 'model.onnx'
-    export(model, path, (64, 96), dynamic=False)
+    export(model, path, (64, 96), dynamic=False, terms='CC0-1.0')
     graph = onnx.load(path)
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     assert metadata['segformer_ros.contract'] == 'uint8_bgr_nhwc'
     assert metadata['segformer_ros.input_size'] == '64x96'
-    assert metadata['license'] == 'CC-BY-NC-SA-4.0'
+    assert metadata['license'] == 'CC0-1.0'
     assert graph.opset_import[0].version == 17
     assert not {node.op_type for node in graph.graph.node} & {'BatchNormalization', 'Concat'}
+
+
+def test_a_checkpoint_becomes_a_model_that_names_no_licence(
+    recipe: Recipe, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, path = tmp_path / 'checkpoint.pt', tmp_path / 'model.onnx'
+    Trainer(recipe, load_sources(recipe, tmp_path), torch.device('cpu')).save(checkpoint)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', DeprecationWarning)
+        assert main([str(checkpoint), str(path), '--height', '64', '--width', '96']) == 0
+    assert capsys.readouterr().out.startswith(f'{path}: ')
+    assert 'license' not in {entry.key for entry in onnx.load(path).metadata_props}
 
 
 def test_export_of_what_is_no_checkpoint_is_one_line(

@@ -54,6 +54,10 @@ def test_shipped_recipes_can_be_read(path: Path) -> None:
             f'{WHOLE}streets: {{s: {{drives: 0, frames_per_drive: 1, first_seed: 1}}}}',
             's.drives: 0',
         ),
+        (
+            WHOLE.replace('{path: x}', '{path: x, rare: [5, 44]}'),
+            r'folders.a.rare: 44 is no train id; give 0 to 18',
+        ),
         (WHOLE.replace('steps: 1', 'steps: -5'), r'stages\[0\].steps: -5 is too small'),
         (WHOLE.replace('a: 2', 'a: 0'), r'stages\[0\].batch: 0 is too small'),
         (WHOLE.replace('[64, 64]', '[64]'), r'stages\[0\]: crop: expected 2 values, found \[64\]'),

@@ -12,7 +12,7 @@ import torch
 from training.data import Loader, load_folder
 from training.parallel import ALONE
 from training.recipe import Recipe, RecipeError
-from training.train import Schedule, Trainer, main, run
+from training.train import Schedule, Trainer, main, next_step, run
 
 CPU = torch.device('cpu')
 
@@ -128,3 +128,11 @@ def test_a_folder_named_on_the_command_line_is_the_one_read(
     out = tmp_path / 'o'
     assert main(['--recipe', str(path), '--out', str(out), '--folder', f'a={folder}']) == 0
     assert (out / 'checkpoint.pt').exists()
+    assert (
+        'checkpoint.pt: step 1 of 1; `./run python -m training.export' in capsys.readouterr().out
+    )
+
+
+def test_a_run_that_stops_early_says_how_it_goes_on() -> None:
+    told = next_step(Path('out/checkpoint.pt'), 5, 9)
+    assert told.startswith('out/checkpoint.pt: step 5 of 9; the same command')
