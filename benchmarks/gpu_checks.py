@@ -100,7 +100,8 @@ def _check_postprocess(device: Device, size: tuple[int, int], kind: np.dtype) ->
     tensor = jobs.Tensor(device.put(scores), scores.shape, 'NCHW', kind)
     cells = np.zeros((32, 48), np.float32)
     best = device.put(cells)
-    device.launch(jobs.best_job(tensor, 1, device.put(cells.astype(np.uint8)), best))
+    rivals = device.put(cells.astype(np.uint32))
+    device.launch(jobs.cells_job(tensor, 1, best=best, rivals=rivals))
     labels, overlay = np.zeros(size, np.uint8), np.zeros((*size, 3), np.uint8)
     rows = np.full(size[1], -1, np.int32)
     output = jobs.Output(
@@ -114,7 +115,7 @@ def _check_postprocess(device: Device, size: tuple[int, int], kind: np.dtype) ->
     )
     palette = fake_spec().class_map.palette_bgr
     coloring = jobs.Coloring(device.put(palette), OPACITY, DRIVABLE)
-    device.launch(jobs.postprocess_job([output], tensor, None, best, 0.0, coloring))
+    device.launch(jobs.postprocess_job([output], tensor, None, rivals, best, 0.0, coloring))
     labels, confidence, overlay, rows = (
         device.get(getattr(output, name), like)
         for name, like in (
@@ -127,7 +128,7 @@ def _check_postprocess(device: Device, size: tuple[int, int], kind: np.dtype) ->
     yield Finding('postprocess', f'labels {size}, {kind}', float(wrong.mean()))
     certain = confidence_map(scores[0].astype(np.float32), size)
     wrong = np.abs(confidence.astype(int) - certain) > 1
-    yield Finding('best', f'confidence {size}, {kind}', float(wrong.mean()))
+    yield Finding('cells', f'confidence {size}, {kind}', float(wrong.mean()))
     wrong = np.abs(overlay.astype(int) - blend(frame.bgr(), labels, palette, OPACITY)) > 1
     yield Finding('postprocess', f'overlay {size}, {kind}', float(wrong.mean()))
     starts = np.full(size[1], size[0] - 1, np.int32)

@@ -17,7 +17,7 @@ import ctypes
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -31,6 +31,7 @@ from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda import jobs
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.driver import check, load_driver, select_gpu
+from segformer_ros.engines.cuda.structs import KERNEL_NAMES
 from segformer_ros.engines.fake import fake_spec
 from segformer_ros.engines.fit import Fit
 from segformer_ros.engines.reference import resize_bilinear
@@ -57,11 +58,10 @@ class Gpu:
         self._call('cuCtxCreate_v2', ctypes.byref(self._context), 0, device)
         module = load_kernels(self.facts.sm, None, self._load)
         self._functions: dict[str, ctypes.c_void_p] = {}
-        for name in ('preprocess', 'best', 'mosaic', 'postprocess'):
+        for name in KERNEL_NAMES:
             function = ctypes.c_void_p()
-            kernel = f'segformer_{name}'
-            self._call('cuModuleGetFunction', ctypes.byref(function), module, kernel.encode())
-            self._functions[kernel] = function
+            self._call('cuModuleGetFunction', ctypes.byref(function), module, name.encode())
+            self._functions[name] = function
 
     def _load(self, code: bytes) -> ctypes.c_void_p:
         module = ctypes.c_void_p()
@@ -105,6 +105,10 @@ class Gpu:
             'cuLaunchKernel', self._functions[job.kernel], *job.grid, jobs.BLOCK, 1, 1, 0, None,
             parameters, None,
         )  # fmt: skip
+
+    def launch_all(self, several: Sequence[jobs.Job]) -> None:
+        for job in several:
+            self.launch(job)
 
     def time(self, work: Callable[[], None], runs: int = 200) -> float:
         """Microseconds of a piece of work, the mean of `runs` that follow each other."""
@@ -180,20 +184,25 @@ def _timings_in(gpu: Gpu, kind: np.dtype) -> Iterator[Timing]:
     mask = FRAME[0] * FRAME[1]
     labels, confidence, overlay = (gpu.allocate(size) for size in (mask, mask, 3 * mask))
     count = cells[0] * cells[1]
-    best, blocked = gpu.allocate(4 * count), gpu.put(np.full(FRAME[1], -1, np.int32))
-    job = jobs.best_job(logits, 1, gpu.allocate(count), best)
-    yield Timing(f'best, {kind}', gpu.time(partial(gpu.launch, job)), scores.nbytes + 5 * count)
+    best, rivals = gpu.allocate(4 * count), gpu.allocate(4 * count)
+    blocked = gpu.put(np.full(FRAME[1], -1, np.int32))
+    before = jobs.cells_job(logits, 1, rivals=rivals)
+    yield Timing(
+        f'cells, {kind}', gpu.time(partial(gpu.launch, before)), scores.nbytes + 4 * count
+    )
 
     coloring = jobs.Coloring(gpu.put(spec.class_map.palette_bgr), 0.5, DRIVABLE)
     plain = jobs.Output(*FRAME, fit, labels)
+    sure = jobs.cells_job(logits, 1, best=best, rivals=rivals)
     for name, output, moved in (
         ('post', plain, mask),
         ('post with confidence', plain._replace(confidence=confidence), 2 * mask + 4 * count),
         ('post with overlay', plain._replace(overlay=overlay, image=image), 7 * mask),
         ('post with blocked rows', plain._replace(blocked=blocked), mask),
     ):
-        job = jobs.postprocess_job([output], logits, None, best, 0.0, coloring)
-        time = gpu.time(partial(gpu.launch, job))
+        first = sure if output.confidence else before
+        job = jobs.postprocess_job([output], logits, None, rivals, best, 0.0, coloring)
+        time = gpu.time(partial(gpu.launch_all, (first, job)))
         yield Timing(f'{name}, {kind}', time, scores.nbytes + moved)
 
 

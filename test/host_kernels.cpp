@@ -8,8 +8,6 @@
 #define SHARED static
 #define EACH_THREAD for (int thread = 0; thread < BLOCK; ++thread)
 #define BARRIER
-#define PER_THREAD(type, name) type name##_of[BLOCK]
-#define MINE(name) name##_of[thread]
 
 static struct { int x, y, z; } blockIdx;
 
@@ -66,7 +64,7 @@ static void run(void (*kernel)(Job), const Job *job, int width, int height, int 
     extern "C" int sizeof_##kernel() { return (int)sizeof(Job); }
 
 EXPORT(segformer_preprocess, PreprocessJob)
-EXPORT(segformer_best, BestJob)
+EXPORT(segformer_cells, CellsJob)
 EXPORT(segformer_mosaic, MosaicJob)
 EXPORT(segformer_postprocess, PostprocessJob)
 

@@ -53,7 +53,7 @@ def test_right_kernels_pass_every_check() -> None:
     assert check_all(Host()) == []
 
 
-@pytest.mark.parametrize('kernel', ['preprocess', 'best', 'mosaic', 'postprocess'])
+@pytest.mark.parametrize('kernel', ['preprocess', 'cells', 'mosaic', 'postprocess'])
 def test_a_wrong_kernel_is_found(kernel: str) -> None:
     wrong = check_all(Host(spoil=f'_{kernel}'))
     assert any(line.startswith(f'{kernel} of ') for line in wrong)

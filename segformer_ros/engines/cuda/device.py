@@ -11,6 +11,7 @@ import numpy as np
 from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cuda.driver import Gpu
 from segformer_ros.engines.cuda.jobs import BLOCK, Job
+from segformer_ros.engines.cuda.structs import KERNEL_NAMES
 
 # After these the context answers every call with an error: it has to be made anew.
 _LOST = (
@@ -106,8 +107,8 @@ class CudaDevice:
             raise EngineError(
                 f'the driver ({self.gpu.driver}) refuses the kernels: {error}'
             ) from error
-        for name in ('preprocess', 'best', 'mosaic', 'postprocess'):
-            self._functions[f'segformer_{name}'] = module.get_function(f'segformer_{name}')
+        for name in KERNEL_NAMES:
+            self._functions[name] = module.get_function(name)
 
     def launch(self, job: Job, stream: Any) -> None:
         """Start a kernel on a stream."""

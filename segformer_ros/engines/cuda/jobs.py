@@ -13,7 +13,7 @@ from segformer_ros.model import STRIDE, ModelSpec
 
 BLOCK = CONSTANTS['BLOCK']
 MAX_BATCH = CONSTANTS['MAX_BATCH']
-CELLS = CONSTANTS['CELLS']
+ROWS = CONSTANTS['ROWS']
 
 # Colours of a pixel in the order of its bytes; the one byte of mono8 is all three.
 BYTE_ORDER: Dict[str, str] = {
@@ -135,15 +135,20 @@ def preprocess_job(
     _set_strides(job, tensor, 'frame channel row pixel')
     job['mean'] = spec.mean
     job['scale'] = 1.0 / np.asarray(spec.std)
-    return Job('segformer_preprocess', job[()], _rows_of(tensor, len(images)))
+    grid = _grid(tensor.side('W'), tensor.side('H'), len(images), ROWS)
+    return Job('segformer_preprocess', job[()], grid)
 
 
-def best_job(scores: Tensor, count: int, labels: int, best: int) -> Job:
-    """Best class and its probability for each cell of the first `count` frames of the scores."""
-    job = np.zeros((), STRUCTS['BestJob'])
-    job['labels'], job['best'] = labels, best
+def cells_job(scores: Tensor, count: int, labels: int = 0, best: int = 0, rivals: int = 0) -> Job:
+    """What is known of each cell of the first `count` frames of the scores.
+
+    Addresses, 0 for what is not wanted: labels: uint8, the best class. best: float32, its
+    probability. rivals: uint32, the classes that compete between the cell and the next ones.
+    """
+    job = np.zeros((), STRUCTS['CellsJob'])
+    job['labels'], job['best'], job['rivals'] = labels, best, rivals
     _set_scores(job['scores'], scores)
-    return Job('segformer_best', job[()], _rows_of(scores, count))
+    return Job('segformer_cells', job[()], _grid(scores.side('W'), scores.side('H'), count))
 
 
 def mosaic_job(
@@ -158,19 +163,22 @@ def mosaic_job(
     job['row'][: len(windows)] = [window.row // STRIDE for window in windows]
     job['column'][: len(windows)] = [window.column // STRIDE for window in windows]
     job['first'], job['last'] = first, last
-    return Job('segformer_mosaic', job[()], _rows_of(mosaic.tensor, 1))
+    grid = _grid(mosaic.tensor.side('W'), mosaic.tensor.side('H'))
+    return Job('segformer_mosaic', job[()], grid)
 
 
 def postprocess_job(
     outputs: Sequence[Output],
     scores: Tensor,
     labels: Optional[Tensor] = None,
+    rivals: int = 0,
     best: int = 0,
     threshold: float = 0.0,
     coloring: Coloring = Coloring(),
 ) -> Job:
     """Scores, or the labels given instead of them, to what each frame's Output names.
 
+    rivals: address of the cells' rivals, see `cells_job`; for scores.
     best: address of the cells' probabilities, where there is a threshold (pixels below this
     probability carry no class) or an Output wants its confidence.
     """
@@ -182,15 +190,14 @@ def postprocess_job(
         job['label_bytes'] = labels.dtype.itemsize
     for target, output in zip(job['targets'], outputs):
         _set_target(target, output, labels or scores)
-    job['best'] = best
+    job['rivals'], job['best'] = rivals, best
     job['threshold'] = round(255 * threshold)
     job['palette'], job['opacity'] = coloring.palette, coloring.opacity
     for train_id in coloring.drivable:
         job['drivable'][train_id // 32] |= np.uint32(1 << train_id % 32)
-    job['run'] = run = min(map(_run, job['targets'][: len(outputs)]))
     widest = max(output.width for output in outputs)
     highest = max(output.height for output in outputs)
-    return Job('segformer_postprocess', job[()], (_blocks(widest, run), highest, len(outputs)))
+    return Job('segformer_postprocess', job[()], _grid(widest, highest, len(outputs), ROWS))
 
 
 def _describe(source: np.void, image: Image, colors: str) -> None:
@@ -227,16 +234,9 @@ def _set_target(target: np.void, output: Output, cells: Tensor) -> None:
         _describe(target['image'], output.image, 'bgr')
 
 
-def _run(target: np.void) -> int:
-    """So many pixels of a row that the cells they lie between fit into a block's memory."""
-    pixels = float(target['span_width']) / target['columns']  # for each cell
-    scale = float(target['width']) / target['frame_width']
-    return min(BLOCK, max(1, int((CELLS - 2) * pixels * scale)))
-
-
-def _rows_of(tensor: Tensor, frames: int) -> Tuple[int, int, int]:
-    """The grid of a thread for each pixel or cell."""
-    return _blocks(tensor.side('W'), BLOCK), tensor.side('H'), frames
+def _grid(width: int, height: int, frames: int = 1, rows: int = 1) -> Tuple[int, int, int]:
+    """The blocks that cover so many columns and rows; a block makes `rows` rows."""
+    return _blocks(width, BLOCK), _blocks(height, rows), frames
 
 
 def _blocks(items: int, per_block: int) -> int:

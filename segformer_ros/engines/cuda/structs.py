@@ -1,4 +1,4 @@
-"""The structs and constants of `kernels.cu`, read from its text: they are written once, there."""
+"""What `kernels.cu` declares, read from its text: structs, constants and kernels' names."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ KERNELS = Path(__file__).with_name('kernels.cu')
 
 _COMMENT = re.compile(r'//.*')
 _CONSTANT = re.compile(r'^ +([A-Z_]+) = (\d+),', re.MULTILINE)
+_KERNEL = re.compile(r'^KERNEL (\w+)\(', re.MULTILINE)
 _STRUCT = re.compile(r'^struct (\w+) \{([^{}]*)\};', re.MULTILINE)
 _DECLARATION = re.compile(r'\s*(?:const )?(\w+) (.+)', re.DOTALL)
 _FIELD = re.compile(r'(\*?)(\w+)(?:\[(\w+)\])?')
@@ -21,6 +22,11 @@ _TYPES = {'int': np.int32, 'unsigned': np.uint32, 'float': np.float32}
 def read_constants(source: str) -> Dict[str, int]:
     """The enumerated constants of a kernel source."""
     return {name: int(value) for name, value in _CONSTANT.findall(source)}
+
+
+def read_kernels(source: str) -> Tuple[str, ...]:
+    """The names of the kernels in a kernel source."""
+    return tuple(_KERNEL.findall(source))
 
 
 def read_structs(source: str) -> Dict[str, np.dtype]:
@@ -53,4 +59,5 @@ def _fields(
 
 _SOURCE = KERNELS.read_text(encoding='utf-8')
 CONSTANTS = read_constants(_SOURCE)
+KERNEL_NAMES = read_kernels(_SOURCE)
 STRUCTS = read_structs(_SOURCE)

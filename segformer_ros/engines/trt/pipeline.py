@@ -23,7 +23,7 @@ from segformer_ros.engines.cuda.jobs import (
     Mosaic,
     Output,
     Tensor,
-    best_job,
+    cells_job,
     mosaic_job,
     postprocess_job,
 )
@@ -76,12 +76,22 @@ class Run(NamedTuple):
 class _Scored(NamedTuple):
     """The scores of a batch, and room for what is made of each of their cells.
 
-    best: (frames, height, width) float32. labels: the same in uint8.
+    best: (frames, height, width) float32. rivals, labels: the same in uint32 and uint8.
     """
 
     scores: Tensor
     best: int
+    rivals: int
     labels: int
+
+
+_CELL = 9
+"""Bytes of what is made of a cell."""
+
+
+def _scored(scores: Tensor, address: int, count: int) -> _Scored:
+    """Room for `count` cells at an address."""
+    return _Scored(scores, address, address + 4 * count, address + 8 * count)
 
 
 class Pipeline:
@@ -234,8 +244,7 @@ class Pipeline:
         self._runner.infer()
         scores = self._runner.scores
         count = len(images) * scores.side('H') * scores.side('W')
-        best = slot.cells.reserve(5 * count)
-        return _Scored(scores, best, best + 4 * count)
+        return _scored(scores, slot.cells.reserve(_CELL * count), count)
 
     def _slide(self, slot: _Slot, image: Image) -> _Scored:
         """Start the network on each window of an image at its own scale; their mean scores.
@@ -266,27 +275,34 @@ class Pipeline:
         """Room for the merged logits of a frame of this (height, width)."""
         rows, columns = (side // STRIDE for side in covered(size))
         classes, count = self._runner.scores.side('C'), rows * columns
-        logits = slot.cells.reserve((4 * classes + 4 + 4 + 1) * count)
+        logits = slot.cells.reserve((4 * classes + 4 + _CELL) * count)
         seen = logits + 4 * classes * count
-        best = seen + 4 * count
         tensor = Tensor(logits, (1, classes, rows, columns), 'NCHW', np.dtype(np.float32))
-        return Mosaic(tensor, seen), _Scored(tensor, best, best + 4 * count)
+        return Mosaic(tensor, seen), _scored(tensor, seen + 4 * count, count)
 
     def _postprocess(self, outputs: Sequence[Output], scored: _Scored, wanted: Wanted) -> None:
         """Start the kernels from the scores to the results."""
         spec, scores, count = self._spec, scored.scores, len(outputs)
         coloring = Coloring(int(self._palette), wanted.overlay or 0.0, wanted.drivable)
-        labels = None
+        labels, threshold = None, 0.0
         if spec.output_kind == 'labels':
             labels = scores
-        elif wanted.upsampling == 'fast' or wanted.confidence or spec.threshold:
-            job = best_job(scores, count, scored.labels, scored.best)
+        else:
+            threshold, fast = spec.threshold, wanted.upsampling == 'fast'
+            job = cells_job(
+                scores,
+                count,
+                scored.labels if fast else 0,
+                scored.best if wanted.confidence or threshold else 0,
+                0 if fast else scored.rivals,
+            )
             self._device.launch(job, self._compute)
-            if wanted.upsampling == 'fast':
+            if fast:
                 shape = (count, scores.side('H'), scores.side('W'))
                 labels = Tensor(scored.labels, shape, 'NHW', np.dtype(np.uint8))
-        threshold = 0.0 if spec.output_kind == 'labels' else spec.threshold
-        job = postprocess_job(outputs, scores, labels, scored.best, threshold, coloring)
+        job = postprocess_job(
+            outputs, scores, labels, scored.rivals, scored.best, threshold, coloring
+        )
         self._device.launch(job, self._compute)
 
     def _fetch(self, slot: _Slot, address: int, used: int) -> None:

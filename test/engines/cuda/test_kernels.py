@@ -12,7 +12,7 @@ from kernel_rig import address
 from segformer_ros.engines.cuda.structs import STRUCTS
 
 
-@pytest.mark.parametrize('name', ['Preprocess', 'Best', 'Mosaic', 'Postprocess'])
+@pytest.mark.parametrize('name', ['Preprocess', 'Cells', 'Mosaic', 'Postprocess'])
 def test_structs_are_laid_out_as_the_compiler_does(name: str) -> None:
     size = getattr(host_kernels.library(), f'sizeof_segformer_{name.lower()}')()
     assert STRUCTS[f'{name}Job'].itemsize == size

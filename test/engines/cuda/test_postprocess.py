@@ -65,11 +65,22 @@ class Post:
             )
             for i, (size, fit) in enumerate(zip(sizes, fits, strict=True))
         ]
-        host_kernels.run(jobs.best_job(tensor, count, address(cell_labels), address(best)))
+        self.rivals = np.zeros((count, *cells), np.uint32)
+        host_kernels.run(
+            jobs.cells_job(
+                tensor, count, address(cell_labels), address(best), address(self.rivals)
+            )
+        )
         repeated = jobs.Tensor(address(cell_labels), cell_labels.shape, 'NHW', cell_labels.dtype)
         host_kernels.run(
             jobs.postprocess_job(
-                outputs, tensor, repeated if fast else None, address(best), threshold, coloring
+                outputs,
+                tensor,
+                repeated if fast else None,
+                address(self.rivals),
+                address(best),
+                threshold,
+                coloring,
             )
         )
 
@@ -96,6 +107,41 @@ def test_labels_are_the_golden_ones(size: tuple[int, int], dtype: type, layout: 
 def test_any_number_of_classes(classes: int) -> None:
     scores = random_scores(1, classes, (8, 12))
     assert_golden_labels(Post(scores, [(50, 70)], [Fit(NETWORK, NETWORK)]).labels[0], scores[0])
+
+
+def smooth_scores(classes: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """Scores as streets have them: large areas in which one class is ahead."""
+    coarse = np.random.default_rng(seed).normal(0, 6, (classes, 4, 5))
+    return np.ascontiguousarray(resize_bilinear(coarse, size)[None], np.float32)
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float16])
+@pytest.mark.parametrize('scale', [1.0, 1e-3, 1e3])
+def test_where_few_classes_compete_the_labels_are_the_same(dtype: type, scale: float) -> None:
+    scores: np.ndarray = (scale * smooth_scores(19, (32, 48))).astype(dtype)
+    post = Post(scores, [(241, 335)], [Fit(NETWORK, NETWORK)])
+    alone, at_most_four = post.rivals >= 0xFFFFFF00, post.rivals < 0xFFFFFFFF
+    assert 0.5 < (alone & at_most_four).mean() < 0.95, 'both ways are taken'
+    assert at_most_four.mean() > 0.95
+    assert_golden_labels(post.labels[0], scores[0].astype(np.float32), TIE * scale)
+
+
+@pytest.mark.parametrize(
+    ('corners', 'rivals'),
+    [
+        ([[9, 9, 9, 9], [1, 2, 3, 4], [0, 0, 8.9, 0]], [0]),
+        ([[1, 2, 3, 4], [9, 9, 9, 9], [9, 9, 9, 9]], [1, 2]),
+        ([[9, 9, 9, 0], [-5, 0, 0, 9], [-1, -1, -1, -1]], [0, 1]),
+        ([[0, 9, 0, 0], [9, 0, 0, 0], [0, 0, 0, 9], [0, 0, 9, 0], [-1, -1, -1, -1]], [0, 1, 2, 3]),
+        ([[1, 2, 3, 4]] * 5, []),
+    ],
+)
+def test_rivals_are_the_classes_that_can_be_best_between_cells(
+    corners: list[list[float]], rivals: list[int]
+) -> None:
+    scores = np.array(corners, np.float32).reshape(1, -1, 2, 2)
+    found = Post(scores, [(8, 8)], [Fit((8, 8), (8, 8))]).rivals[0, 0, 0]
+    assert found.tobytes() == bytes([*rivals, *[255] * (4 - len(rivals))])
 
 
 def test_scores_finer_than_the_mask() -> None:
@@ -200,7 +246,11 @@ def test_a_mosaic_spans_whole_cells_beyond_its_frame(size: tuple[int, int], fast
     tensor = jobs.Tensor(address(scores), scores.shape, 'NCHW', scores.dtype)
     cells = scores[0].argmax(axis=0).astype(np.uint8)
     repeated = jobs.Tensor(address(cells), (1, *cells.shape), 'NHW', cells.dtype)
-    host_kernels.run(jobs.postprocess_job([output], tensor, repeated if fast else None))
+    rivals = np.zeros((1, *cells.shape), np.uint32)
+    host_kernels.run(jobs.cells_job(tensor, 1, rivals=address(rivals)))
+    host_kernels.run(
+        jobs.postprocess_job([output], tensor, repeated if fast else None, address(rivals))
+    )
     wanted = label_map(scores[0], cover, 'fast' if fast else 'exact')
     wanted = resize_labels(wanted[: frame[0], : frame[1]], size)
     assert (labels == wanted).mean() > (0.999 if not fast else 0.9999)

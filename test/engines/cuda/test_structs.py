@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segformer_ros.engines.cuda.structs import read_constants, read_structs
+from segformer_ros.engines.cuda.structs import read_constants, read_kernels, read_structs
 
 SOURCE = """
 enum {
@@ -24,11 +24,18 @@ struct Outer {
 };
 
 void function(int a) { int b; }
+
+KERNEL package_first(const Outer job) {
+}
 """
 
 
 def test_constants_are_read() -> None:
     assert read_constants(SOURCE) == {'MANY': 3}
+
+
+def test_kernels_are_found_by_their_name() -> None:
+    assert read_kernels(SOURCE) == ('package_first',)
 
 
 def test_structs_are_laid_out_with_their_padding() -> None:
