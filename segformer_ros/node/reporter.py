@@ -1,4 +1,4 @@
-"""Reporter: publishes the diagnostics of all cameras and of the engine."""
+"""Reporter: publishes the diagnostics of all cameras and of the engine, and logs what is wrong."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from segformer_ros.node.diagnostics import (
     loss_cure,
 )
 from segformer_ros.node.parameters import Settings
+from segformer_ros.node.status_log import StatusLog
 from segformer_ros.node.worker import Worker
 
 
@@ -39,6 +40,7 @@ class Reporter:
         self._settings = settings
         self._idle = idle
         self._cure = loss_cure(rclpy.get_rmw_implementation_identifier())
+        self._log = StatusLog(node.get_logger())
         self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 1)
         # By the steady clock: that simulated time stands still is what they may have to say.
         self._timer = node.create_timer(
@@ -66,6 +68,10 @@ class Reporter:
             ),
         ]
         self._publisher.publish(array)
+        if self._idle():
+            self._log.forget()  # nobody expects frames
+        else:
+            self._log.note(array.status)
 
     def _state(self, stream: CameraStream, now: Now) -> CameraState:
         demand = stream.demand
