@@ -42,7 +42,7 @@ _FAULTS_TOLD = 20
 
 _CURES = {
     'calibration': 'record camera_info or give --hfov',
-    'mount': 'record /tf_static or give --height and --pitch',
+    'mount': 'record a /tf_static that leads to it, or give --height and --pitch',
 }
 """What gives each part that a camera may lack."""
 
@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not location:
         raise SourceError('no recording is given; name a bag, a video or a folder of images')
     source = open_source(location, source_options(arguments))
+    source.note_unused(arguments.hfov)
     for note in source.notes:
         print(note, file=sys.stderr)
     keep_input(source.path, [arguments.out / name for name in RESULTS])

@@ -27,6 +27,8 @@ _METRES = tuple(
     f'drivable.metres.{name}' for name in ('margin', 'reach', 'bias', 'mean_error', 'p50', 'p95')
 )
 
+_FREE_SPACE = ('false_free', 'false_blocked')
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -125,7 +127,14 @@ def check_gates(
 
 
 def baseline_notes(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> List[str]:
-    """What makes a baseline's scores others than the run's: one line each."""
+    """What makes a baseline's scores others than the run's: one line each.
+
+    metrics: those of no frame will do.
+    """
+    return [*_class_notes(metrics, baseline), *_input_notes(metrics, baseline)]
+
+
+def _class_notes(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> List[str]:
     own, others = metrics['classes'], baseline.get('classes') or []
     if own == others:
         return []
@@ -138,6 +147,19 @@ def baseline_notes(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> L
             else 'in another order'
         )
         + '): differences of the means are not those of the model'
+    ]
+
+
+def _input_notes(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> List[str]:
+    own, others = (
+        sorted({str(item['name']) for item in each.get('inputs') or []})
+        for each in (metrics, baseline)
+    )
+    if own == others or not others:
+        return []
+    return [
+        f'the baseline is of other recordings ({", ".join(others[:3])}; here {", ".join(own[:3])})'
+        ': differences are not those of the model alone'
     ]
 
 
@@ -171,6 +193,12 @@ def _broken_drop(metrics: Mapping[str, Any], baseline: Mapping[str, Any], drop: 
     score, before = find_score(metrics, drop.name), find_score(baseline, drop.name)
     if score is None or before is None:
         return f'{drop.name} was not measured in both runs; it may drop by {drop.value:g}'
+    units = _free_space_unit(metrics), _free_space_unit(baseline)
+    if drop.name in _FREE_SPACE and units[0] != units[1]:
+        return (
+            f'{drop.name} is measured in {units[0]}, and in {units[1]} in the baseline: give both '
+            'runs the same camera (--height, --pitch, --hfov), or neither'
+        )
     lost = _cost(drop.name, score) - _cost(drop.name, before)
     if lost <= drop.value:
         return ''
@@ -178,6 +206,12 @@ def _broken_drop(metrics: Mapping[str, Any], baseline: Mapping[str, Any], drop: 
         f'{drop.name} went from {before:.4f} to {score:.4f}, worse by {lost:.4f}; '
         f'at most {drop.value:g} is allowed'
     )
+
+
+def _free_space_unit(metrics: Mapping[str, Any]) -> str:
+    """What the free-space scores of the first level are measured in."""
+    drivable = metrics.get('drivable') or {}
+    return 'metres' if drivable.get('metres') else "shares of the image's height"
 
 
 def _check_share(limit: Limit, never: bool) -> None:

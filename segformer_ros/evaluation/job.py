@@ -129,6 +129,7 @@ class EvaluationJob:
 
     def _scorable(self, path: str) -> Source:
         source = open_source(path, self.sources)
+        source.note_unused(self.hfov)
         if not len(source):
             raise EvaluationError(f'{path} holds no frame; there is nothing to score')
         if not source.labelled and not self.reference:

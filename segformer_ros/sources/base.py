@@ -135,6 +135,12 @@ class Source(ABC):
     def __iter__(self) -> Iterator[SourceFrame]:
         return self.frames()
 
+    def note_unused(self, hfov: Optional[float]) -> None:
+        """Note that a given field of view is not used, where the recording knows its camera."""
+        if hfov is not None and self.calibration is not None:
+            unused = f'--hfov {hfov:g} is not used: the recording has its own calibration'
+            self.notes = (*self.notes, unused)
+
     def calibrated(self, hfov: Optional[float]) -> Optional[Calibration]:
         """The camera; where it is not known a pinhole of `hfov` degrees, None without that too."""
         if self.calibration is not None or hfov is None:

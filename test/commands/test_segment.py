@@ -107,11 +107,14 @@ def test_a_described_camera_gives_the_drivable_area(tmp_path: Path) -> None:
     assert calibrated(out) == [True, True]
 
 
-def test_a_calibration_of_the_bag_goes_before_what_is_described(tmp_path: Path) -> None:
+def test_a_calibration_of_the_bag_goes_before_what_is_described(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bag = write_bag(tmp_path / 'bag')
     outs = [tmp_path / 'own', tmp_path / 'described']
     for out, more in zip(outs, ([], ['--hfov', '20']), strict=True):
         assert cli.main(['segment', str(bag), '--out', str(out), '--engine', 'fake', *more]) == 0
+    assert '--hfov 20 is not used: the recording has its own' in capsys.readouterr().err
     own, described = ((out / 'drivable.jsonl').read_text() for out in outs)
     assert own == described
 

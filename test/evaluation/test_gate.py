@@ -155,6 +155,23 @@ def test_a_baseline_of_other_classes_is_noted() -> None:
     assert 'in another order' in note
 
 
+def test_a_baseline_of_other_recordings_is_noted() -> None:
+    own = {**METRICS, 'inputs': [{'name': 'drive', 'frames': 3}]}
+    assert baseline_notes(own, own) == []
+    (note,) = baseline_notes(own, {**METRICS, 'inputs': [{'name': 'street_3', 'frames': 3}]})
+    assert 'of other recordings (street_3; here drive)' in note
+
+
+def test_metres_are_not_compared_with_shares_of_the_height() -> None:
+    metres = {**METRICS, 'drivable': {'metres': {'false_free': 0.02}, 'rows': {}}}
+    rows = {**METRICS, 'drivable': {'metres': None, 'rows': {'false_free': 0.02}}}
+    drops = parse_limits('false_free=0.5')
+    (line,) = broken_drops(metres, rows, drops)
+    assert line.startswith("false_free is measured in metres, and in shares of the image's height")
+    assert broken_drops(rows, metres, drops)
+    assert broken_drops(metres, metres, drops) == broken_drops(rows, rows, drops) == []
+
+
 def test_drops_against_a_baseline() -> None:
     baseline = {**METRICS, 'miou': 0.52, 'false_free': 0.01}
     drops = parse_limits('miou=0.03,false_free=0.005,iou.road=0')
