@@ -10,7 +10,7 @@ if __name__ == '__main__':
 import argparse
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Mapping, Optional
 
 from tqdm import tqdm
 
@@ -20,9 +20,11 @@ from segformer_ros.demo.node_commands import (
     DemoError,
     check_ros,
     chosen_model,
+    mount_parameters,
     node_parameters,
 )
 from segformer_ros.demo.play import DemoPlan, play
+from segformer_ros.demo.processes import Value
 from segformer_ros.demo.start import add_drive_arguments, run_explained
 from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines.labelling import resize_labels
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     keep_input(source.path, [folder / name for name in ('frames', *_FILES)])
     recording = _empty(folder)
     plan = DemoPlan(arguments.input, options, parameters, arguments.rate, not arguments.headless)
-    for note in (*source.notes, _without_metres(source)):
+    for note in (*source.notes, _without_metres(source, parameters)):
         if note:
             print(note, file=sys.stderr)
     print(f'{source.name}: {len(source)} frames through the segmentation node, into {folder}')
@@ -84,15 +86,18 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _without_metres(source: Source) -> str:
+def _without_metres(source: Source, parameters: Mapping[str, Value]) -> str:
     """What the drivable area lacks, and what to do about it; '' where it lacks nothing."""
-    lacks = Camera(source.calibration, source.pose).lacks
+    lacks = list(Camera(source.calibration, source.pose).lacks)
+    if 'mount' in lacks and mount_parameters(source, parameters):
+        lacks.remove('mount')
     if not lacks:
         return ''
     return (
         f'the drivable area is without metres: no {" and no ".join(lacks)} of the camera is '
-        'known; record camera_info and /tf_static, or describe the camera to `segformer segment` '
-        '(--hfov, --height, --pitch)'
+        'known; record camera_info and /tf_static (or give --param mount.height:=METRES and '
+        'mount.pitch:=RADIANS), or describe all of it to `segformer segment` (--hfov, --height, '
+        '--pitch)'
     )
 
 

@@ -148,7 +148,7 @@ def _evaluator(arguments: argparse.Namespace, source: Source, class_map: ClassMa
         'merge': ';'.join(','.join(group) for group in merged_classes(arguments)),
         'class_map': str(classes),
         'quiet': 0.0,
-        **mount_parameters(source),
+        **mount_parameters(source, node_parameters(arguments)),
     }
     return NodeCommand('evaluator_node', parameters)
 

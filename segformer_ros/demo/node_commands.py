@@ -121,9 +121,10 @@ def replay_command(
     return NodeCommand('replay_node', parameters)
 
 
-def mount_parameters(source: Source) -> Dict[str, Value]:
-    """Parameters of the camera's mount, where the source knows it."""
-    if source.pose is None:
-        return {}
-    names = ('height', 'pitch', 'roll', 'yaw', 'x', 'y')
-    return {f'mount.{name}': float(getattr(source.pose, name)) for name in names}
+def mount_parameters(source: Source, given: Mapping[str, Value]) -> Dict[str, Value]:
+    """Parameters of the camera's mount: the given ones, before those that the source knows."""
+    known: Dict[str, Value] = {}
+    if source.pose is not None:
+        names = ('height', 'pitch', 'roll', 'yaw', 'x', 'y')
+        known = {f'mount.{name}': float(getattr(source.pose, name)) for name in names}
+    return {**known, **{name: given[name] for name in given if name.startswith('mount.')}}

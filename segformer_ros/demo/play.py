@@ -65,15 +65,16 @@ def _wait(nodes: Nodes) -> str:
 
 def _segmentation(plan: DemoPlan, source: Source) -> NodeCommand:
     # The drive's own time counts, so that ages and the recording are as on the road.
+    mount = mount_parameters(source, plan.parameters)
     parameters: Dict[str, Value] = {
         'use_sim_time': True,
         'drivable.vehicle_frame': plan.options.vehicle_frame,
-        **mount_parameters(source),
+        **mount,
     }
     if plan.rate == 0:
         # The drive waits for the node: that no image comes meanwhile is no fault of the camera.
         parameters['drivable.max_age'] = _MAX_AGE
-    if source.pose is not None:
+    if mount:
         parameters.update({'drivable.use_tf': False, 'overlay_boundary': True})
     parameters.update(plan.parameters)
     return segmentation_command(parameters)
@@ -87,7 +88,7 @@ def _recorder(plan: DemoPlan, source: Source, recording: Path) -> NodeCommand:
             'frames': len(source),
             'page': plan.page,
             'vehicle_frame': plan.options.vehicle_frame,
-            **mount_parameters(source),
+            **mount_parameters(source, plan.parameters),
         },
     )
 

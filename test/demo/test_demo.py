@@ -88,6 +88,19 @@ def test_labels_and_broken_frames_of_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_mount_that_the_recording_lacks_can_be_given(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'bag', 3)
+    mount = ['--param', 'mount.height:=1.5', '--param', 'mount.pitch:=0.1']
+    code, _, err = finish(start(tmp_path / 'out', '--input', str(bag), *mount))
+    assert code == 0, err
+    assert 'without metres' not in err
+    recorded = open_source(tmp_path / 'out/drive.mcap')
+    assert recorded.pose is not None
+    assert recorded.pose.height == pytest.approx(1.5)
+    assert recorded.pose.pitch == pytest.approx(0.1)
+
+
+@pytest.mark.slow
 def test_an_interrupted_demo_leaves_whole_files(tmp_path: Path) -> None:
     demo = start(tmp_path / 'out', '--input', 'street::500', '--param', 'fake_delay:=0.05')
     assert demo.stderr is not None
