@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         (folder / name).unlink(missing_ok=True)
     with Nodes() as nodes:
         nodes.start(SEGMENTATION, segmentation_command(parameters))
-        nodes.start(EVALUATOR, _evaluator(arguments, source, class_map))
+        nodes.start(EVALUATOR, _evaluator(arguments, source, class_map, parameters))
         nodes.start(REPLAY, replay_command(arguments.input, options, arguments.rate))
         _wait(nodes)
     metrics, live = (
@@ -137,8 +137,16 @@ def _check_truth(source: Source, class_map: ClassMap) -> None:
         )
 
 
-def _evaluator(arguments: argparse.Namespace, source: Source, class_map: ClassMap) -> NodeCommand:
-    """The evaluator; it is given the model's classes as a file in the folder of the results."""
+def _evaluator(
+    arguments: argparse.Namespace,
+    source: Source,
+    class_map: ClassMap,
+    given: Mapping[str, Value],
+) -> NodeCommand:
+    """The evaluator; it is given the model's classes as a file in the folder of the results.
+
+    given: parameters of the segmentation node.
+    """
     classes = arguments.out / CLASS_MAP
     classes.write_text(class_map.as_yaml(), encoding='utf-8')
     parameters: Dict[str, Value] = {
@@ -148,7 +156,7 @@ def _evaluator(arguments: argparse.Namespace, source: Source, class_map: ClassMa
         'merge': ';'.join(','.join(group) for group in merged_classes(arguments)),
         'class_map': str(classes),
         'quiet': 0.0,
-        **mount_parameters(source, node_parameters(arguments)),
+        **mount_parameters(source, given),
     }
     return NodeCommand('evaluator_node', parameters)
 

@@ -119,7 +119,10 @@ def compare_runs(
         )
     paired = [frame for frame in one.frames if frame in other.frames]
     if not paired:
-        raise EvaluationError(f'{before} and {after} have no scored frame in common')
+        raise EvaluationError(
+            f'{before} and {after} have no scored frame in common (a frame of each: '
+            f'{_any_name(one)}, {_any_name(other)}); compare runs on the same recordings'
+        )
     counts = [_counts(run, paired) for run in (one, other)]
     same = (counts[0].true == counts[1].true).all(axis=1)
     if not same.any():
@@ -197,6 +200,10 @@ def _check_confusion(path: Path, metrics: Mapping[str, Any], matrices: np.ndarra
             f'{file} and {CONFUSION_NPY} beside it are of different runs; keep each run in a '
             'folder of its own, or evaluate again'
         )
+
+
+def _any_name(run: _Finished) -> str:
+    return '/'.join(next(iter(run.frames), ('none',)))
 
 
 def _counts(run: _Finished, frames: Sequence[FrameName]) -> _Counts:

@@ -76,6 +76,13 @@ def test_frames_of_one_run_alone(tmp_path: Path) -> None:
     assert (comparison.frames, comparison.only_before, comparison.only_after) == (5, 0, 2)
 
 
+def test_recordings_that_share_no_frame_are_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    painted.write_bag(tmp_path / 'drive', 3)
+    Run(painted.bag_job(tmp_path / 'drive'), tmp_path / 'other').execute()
+    with pytest.raises(EvaluationError, match=r'no scored frame in common \(a frame of each: im'):
+        compare_runs(runs[0], tmp_path / 'other')
+
+
 def write_labels(root: Path, numbers: range) -> None:
     """Other labels for some of the frames."""
     for index in numbers:
