@@ -8,6 +8,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from segformer_ros.engines import Engine, EngineError, Outcome, Pending, Wanted
 from segformer_ros.engines.backoff import Backoff
+from segformer_ros.engines.base import GivenUpError
 from segformer_ros.frame import Frame
 from segformer_ros.segmentation import Segmentation
 
@@ -96,20 +97,32 @@ class EngineKeeper:
         try:
             results = pending()
         except Exception as error:
-            if len(frames) > 1:  # one bad frame must not cost the others
-                return [self.start([frame], wanted)()[0] for frame in frames]
-            self._count(error)
-            return [error if isinstance(error, EngineError) else EngineError(_words(error))]
+            # One bad frame must not cost the others: of its own call, or under way with it.
+            if len(frames) > 1 or isinstance(error, GivenUpError):
+                return [self._alone(frame, wanted) for frame in frames]
+            return [self._failed(error)]
+        self._succeeded()
+        return list(results)
+
+    def _alone(self, frame: Frame, wanted: Wanted) -> Outcome:
+        try:
+            (result,) = self._engine.segment([frame], wanted)
+        except Exception as error:
+            return self._failed(error)
+        self._succeeded()
+        return result
+
+    def _succeeded(self) -> None:
         if self._state.failure:
             self._state = self._state._replace(failure='')
         self._failures = 0
         self._backoff.reset()
-        return list(results)
 
-    def _count(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> EngineError:
         self._failures += 1
         if self._failures >= FAILURES and not self._broken:
             self._break(f'{self._failures} frames failed in a row: {_words(error)}')
+        return error if isinstance(error, EngineError) else EngineError(_words(error))
 
     def _break(self, failure: str) -> None:
         self._broken = True

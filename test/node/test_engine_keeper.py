@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from segformer_ros.engines import EngineError, Wanted, fake_spec
+from segformer_ros.engines import EngineError, Pending, Wanted, fake_spec
+from segformer_ros.engines.base import GivenUpError
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
 from segformer_ros.node.engine_keeper import FAILURES, EngineKeeper
@@ -31,6 +32,26 @@ class Brittle(FakeEngine):
         if any(frame.frame_id == 'bad' for frame in frames):
             raise EngineError('cannot take this frame')
         return super().segment(frames, wanted)
+
+
+class Overlapping(Brittle):
+    """Gives up what else was started with frames that fail, as a GPU's memory makes it."""
+
+    era = 0
+
+    def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
+        era = self.era
+
+        def finish() -> list[Segmentation]:
+            if era != self.era:
+                raise GivenUpError('ended with another')
+            try:
+                return self.segment(frames, wanted)
+            except EngineError:
+                self.era += 1
+                raise
+
+        return finish
 
 
 class Clock:
@@ -65,6 +86,16 @@ def test_one_bad_frame_does_not_cost_the_others_of_its_batch(keeper: EngineKeepe
     results = keeper.start([frame(), frame('bad'), frame()], Wanted())()
     assert [type(result) for result in results] == [Segmentation, EngineError, Segmentation]
     assert keeper.retry_in is None
+
+
+def test_one_bad_frame_does_not_cost_those_that_ended_with_it() -> None:
+    keeper = EngineKeeper(Overlapping(fake_spec()))
+    keeper.open()
+    for _ in range(FAILURES):
+        pending = [keeper.start([frame(name)], Wanted()) for name in ('bad', 'good')]
+        results = [finish()[0] for finish in pending]
+        assert [type(result) for result in results] == [EngineError, Segmentation]
+    assert keeper.state.failure == ''
 
 
 def test_failures_between_good_frames_break_nothing(keeper: EngineKeeper) -> None:
