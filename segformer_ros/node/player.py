@@ -118,10 +118,10 @@ class Player:
                     first = stamp if first is None else min(first, stamp)
                     last = max(last, stamp)
                 yield entry, offset
-            if not self._settings.loop:
+            if not self._settings.loop or first is None:  # nothing to play again
                 return
             # The next round begins one usual step after the last frame.
-            length = 0 if first is None else last - first
+            length = last - first
             offset += length + max(length // max(count - 1, 1), 1)
 
     def _take(self, entry: SourceFrame, offset: int) -> None:

@@ -113,6 +113,15 @@ def test_a_broken_entry_is_counted_and_named(tmp_path: Path) -> None:
     assert 'frame1.png' in report.problems[0]
 
 
+def test_a_source_of_broken_entries_is_not_looped(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 2)
+    for image in clip.iterdir():
+        image.write_bytes(b'')
+    consumer = Consumer(clip, replace(FAST, loop=True), lambda place, time: True)
+    consumer.player.play()
+    assert len(consumer.said) == consumer.player.report(finished=True).broken == 2
+
+
 def test_stamps_may_be_the_time_of_publishing(tmp_path: Path) -> None:
     clip = rec.write_folder(tmp_path / 'clip', 2)
     consumer = Consumer(clip, replace(FAST, stamps='now'), lambda place, time: True)
