@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from segformer_ros.node.engine_keeper import EngineState
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.statistics import RECENT, CameraFigures
-from segformer_ros.node.transport import profile_variable, shipped_profile
+from segformer_ros.node.transport import has_shipped_profile, profile_variable, shipped_profile
 
 TOLERATED_LOSS = 0.005
 """Share of lost frames from which a camera gets a warning."""
@@ -25,8 +25,8 @@ OK, WARN, ERROR, STALE = (
 )
 
 _CURES: Dict[str, str] = {
-    'rmw_fastrtps_cpp': 'give the camera driver and this node {profile}',
-    'rmw_fastrtps_dynamic_cpp': 'give the camera driver and this node {profile}',
+    'rmw_fastrtps_cpp': 'give {whom} {profile}',
+    'rmw_fastrtps_dynamic_cpp': 'give {whom} {profile}',
     'rmw_cyclonedds_cpp': (
         "raise net.core.rmem_max and CycloneDDS' SocketReceiveBufferSize "
         '(doc/transport.md has the lines)'
@@ -115,7 +115,12 @@ def engine_status(node: str, state: EngineState, alive: bool) -> DiagnosticStatu
 def loss_cure(middleware: str) -> str:
     """What to do about frames that are lost on the way, for this middleware."""
     cure = _CURES.get(middleware, f'see doc/transport.md for {middleware}')
-    return cure.format(profile=f'{profile_variable()}={shipped_profile()}')
+    whom = (
+        'the camera driver, as this node,'
+        if has_shipped_profile()
+        else 'the camera driver and this node'
+    )
+    return cure.format(whom=whom, profile=f'{profile_variable()}={shipped_profile()}')
 
 
 def _silence(camera: CameraState) -> str:

@@ -22,3 +22,9 @@ def shipped_profile() -> str:
         return str(share_path('config/fastdds.xml'))
     except FileNotFoundError:
         return '.../segformer_ros/config/fastdds.xml'
+
+
+def has_shipped_profile() -> bool:
+    """Whether this process runs with the profile that comes along."""
+    given = os.environ.get(profile_variable(), '')
+    return os.path.realpath(given) == os.path.realpath(shipped_profile())

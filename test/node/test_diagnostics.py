@@ -139,3 +139,19 @@ def test_cure_fits_the_middleware(
     monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', '/own/profile.xml')
     monkeypatch.setenv('ROS_DISTRO', 'jazzy')
     assert words in loss_cure(middleware)
+
+
+@pytest.mark.parametrize(
+    ('profile', 'words'),
+    [
+        ('', 'give the camera driver and this node FAST'),
+        ('/own/profile.xml', 'give the camera driver and this node FAST'),
+        (shipped_profile(), 'give the camera driver, as this node, FAST'),
+    ],
+)
+def test_a_profile_that_the_node_has_is_for_the_driver(
+    monkeypatch: pytest.MonkeyPatch, profile: str, words: str
+) -> None:
+    monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', profile)
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    assert loss_cure('rmw_fastrtps_cpp').startswith(words)
