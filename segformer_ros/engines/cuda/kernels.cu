@@ -477,7 +477,6 @@ DEVICE void write_between(const PostprocessJob &job, int frame, int x, int lowes
 KERNEL segformer_postprocess(const PostprocessJob job) {
     SHARED Place rows[ROWS];
     const Target &target = job.targets[blockIdx.z];
-    const Scores &scores = job.scores;
     int frame = blockIdx.z, lowest = target.height - 1 - (int)blockIdx.y * ROWS;
     if (lowest < 0)
         return;
