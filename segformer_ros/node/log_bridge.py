@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Tuple
+from typing import Any
 
 from segformer_ros.resources import PACKAGE
-
-_METHODS: Tuple[Tuple[int, str], ...] = (
-    (logging.CRITICAL, 'fatal'),
-    (logging.ERROR, 'error'),
-    (logging.WARNING, 'warning'),
-    (logging.INFO, 'info'),
-    (logging.DEBUG, 'debug'),
-)
 
 
 class LogBridge(logging.Handler):
@@ -24,11 +16,24 @@ class LogBridge(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record at its own level."""
-        for level, method in _METHODS:
-            if record.levelno >= level:
-                getattr(self._logger, method)(self.format(record))
-                return
+        """Log one record at its own level; what goes wrong with that costs the line alone."""
+        try:
+            self._log(record.levelno, self.format(record))
+        except Exception:
+            self.handleError(record)
+
+    def _log(self, level: int, text: str) -> None:
+        # A call for each level: rclpy lets none log at one level now and at another then.
+        if level >= logging.CRITICAL:
+            self._logger.fatal(text)
+        elif level >= logging.ERROR:
+            self._logger.error(text)
+        elif level >= logging.WARNING:
+            self._logger.warning(text)
+        elif level >= logging.INFO:
+            self._logger.info(text)
+        else:
+            self._logger.debug(text)
 
 
 def bridge_logs(logger: Any) -> None:

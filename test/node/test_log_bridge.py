@@ -40,3 +40,21 @@ def test_levels_are_kept_and_the_last_bridge_counts(package: logging.Logger) -> 
     log.debug('not shown')
     assert first.lines == []
     assert second.lines == [('info', 'engine openvino is used'), ('warning', 'cache is read-only')]
+
+
+@pytest.mark.ros
+def test_levels_follow_each_other_in_a_real_logger(
+    package: logging.Logger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from rclpy.logging import get_logger
+
+    bridge_logs(get_logger('bridged'))
+    log = logging.getLogger('segformer_ros.engines.auto')
+    for line, level in enumerate(
+        (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL, logging.INFO)
+    ):
+        log.log(level, 'line %d', line)
+    printed = capfd.readouterr()
+    lines = [line for line in (printed.out + printed.err).splitlines() if '[bridged]' in line]
+    assert sorted(line.split(']: ')[-1] for line in lines) == [f'line {n}' for n in range(5)]
+    assert 'Traceback' not in printed.err
