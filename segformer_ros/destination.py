@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Optional, Sequence
 
@@ -57,16 +58,49 @@ def keep_input(recording: Optional[Path], results: Sequence[Path]) -> None:
     if recording is None:
         return
     kept = recording.resolve()
-    for place in (result.resolve() for result in results):
-        if place == kept or (place.parent == kept and place.suffix == '.mcap' and place.exists()):
-            raise DestinationError(
-                f'{recording} would be written over by its own results; give another --out'
-            )
+    bags = [place for place in results if place.suffix == '.mcap' and place.exists()]
+    if any(place.resolve().parent == kept for place in bags):
+        raise _written_over(recording)
+    keep_files([recording], results)
     if recording.is_dir() and any(result.resolve().parent == kept for result in results):
         raise DestinationError(
             f'results among the frames of {recording} would be taken for a part of it; give '
             'another --out'
         )
+
+
+def keep_files(files: Sequence[Path], results: Sequence[Path]) -> None:
+    """Raises DestinationError where a result would take the place of one of the files."""
+    places = [result.resolve() for result in results]
+    for file in files:
+        if file.resolve() in places:
+            raise _written_over(file)
+
+
+def _written_over(file: Path) -> DestinationError:
+    return DestinationError(
+        f'{file} would be written over by its own results; name another place for them'
+    )
+
+
+def write_file(file: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file that is there whole or not at all; raises DestinationError.
+
+    mode: its permissions, as far as the user's mask leaves them.
+    """
+    part = file.with_name(f'.{file.name}.{os.getpid()}')
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), 'wb') as target:
+            target.write(data)
+        os.replace(part, file)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink()
+        if not isinstance(error, OSError):
+            raise
+        raise DestinationError(
+            f'cannot write {file} ({len(data)} bytes): {_why(error)}; name another place'
+        ) from error
 
 
 def _try(file: Path) -> None:

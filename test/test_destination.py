@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from segformer_ros.destination import DestinationError, keep_input, output_file, output_folder
+from segformer_ros.destination import (
+    DestinationError,
+    keep_files,
+    keep_input,
+    output_file,
+    output_folder,
+    write_file,
+)
 
 NOBODY = 65534
 
@@ -89,7 +97,7 @@ def test_results_do_not_take_the_place_of_what_they_are_of(
     if not refused:
         keep_input(tmp_path / recording, results)
         return
-    with pytest.raises(DestinationError, match='written over by its own results; give another'):
+    with pytest.raises(DestinationError, match='written over by its own results; name another'):
         keep_input(tmp_path / recording, results)
 
 
@@ -101,3 +109,30 @@ def test_results_are_not_put_among_the_frames(tmp_path: Path) -> None:
 
 def test_what_is_generated_cannot_be_written_over(tmp_path: Path) -> None:
     keep_input(None, [tmp_path])
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / 'model.onnx'
+    write_file(file, b'first')
+    write_file(file, b'second', 0o600)
+    assert file.read_bytes() == b'second' and file.stat().st_mode & 0o777 == 0o600
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'replace', full)
+    with pytest.raises(DestinationError, match=r'cannot write .*model.onnx \(5 bytes\): the disk'):
+        write_file(file, b'third')
+    assert file.read_bytes() == b'second'
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_results_are_made_from_is_kept(tmp_path: Path) -> None:
+    model, link = tmp_path / 'model.onnx', tmp_path / 'link.onnx'
+    model.touch()
+    link.symlink_to(model)
+    keep_files([model], [tmp_path / 'model.int8.onnx'])
+    with pytest.raises(DestinationError, match='written over by its own results'):
+        keep_files([model], [tmp_path / 'x.json', link])

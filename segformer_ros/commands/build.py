@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Dict, Optional
 
 from tqdm import tqdm
 
-from segformer_ros.destination import output_file
+from segformer_ros.destination import keep_files, output_file, write_file
 from segformer_ros.engines import EngineError, EngineOptions, Progress, create_engine
 from segformer_ros.engines.cuda.driver import Gpu, current_gpu, select_gpu
+from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.engines.precision import PRECISIONS, choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB, BuiltEngine
 from segformer_ros.engines.trt.network import save_network
 from segformer_ros.engines.trt.provision import build_apart, parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model.files import model_files
 from segformer_ros.model.sidecar import write_sidecar
 from segformer_ros.terminal.argument_types import whole
 from segformer_ros.terminal.table import format_table
+
+_REDRAW = 0.5
+"""Seconds between two pictures of the progress bar."""
 
 SUMMARY = 'build the TensorRT engine of a model for this GPU, or for another'
 
@@ -34,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--precision', choices=PRECISIONS, default='auto')
     parser.add_argument(
-        '--max-batch', type=whole(1), default=1,
+        '--max-batch', type=whole(1, MAX_BATCH), default=1,
         help='most frames (or windows) in one call: the number of cameras of the node that it is '
         f'for (default: 1); `segment` and `evaluate` look for {EngineOptions().max_batch}',
     )  # fmt: skip
@@ -78,6 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.onnx:
         facts = _write_onnx(spec, arguments)
+    elif spec.batch and arguments.max_batch > spec.batch:
+        raise EngineError(
+            f'{spec.path} takes {spec.batch} frames at once, not {arguments.max_batch}; export it '
+            'with a free batch, or leave --max-batch out'
+        )
     elif arguments.build_only or arguments.out or arguments.sm:
         facts = _build_file(spec, options, arguments)
     else:
@@ -101,7 +110,12 @@ def _build_file(
     out: Optional[Path] = arguments.out
     if out is None:
         raise EngineError('--build-only and --sm need --out FILE, where the engine goes')
-    output_file(out)
+    if options.precision == 'fastest':
+        raise EngineError(
+            'precision fastest is found by timing engines in the cache of the GPU that they are '
+            'for; with --out or --sm, name one'
+        )
+    keep_files(model_files(spec.path), [output_file(out)])
     gpu: Optional[Gpu] = None
     if arguments.sm:
         library = load_tensorrt(('tensorrt_rtx',))
@@ -113,8 +127,7 @@ def _build_file(
     candidate = choose_precision(options.precision, spec, sm)[0]
     with current_gpu(gpu) if gpu else nullcontext():
         built, made = build_apart(library, spec, options, candidate, arguments.sm, _Bar())
-    out.write_bytes(built.plan)
-    out.chmod(0o600)
+    write_file(out, built.plan, 0o600)
     sidecar = write_sidecar(made, out)
     return {
         'engine file': f'{out} ({len(built.plan) / MIB:.1f} MiB)',
@@ -122,14 +135,14 @@ def _build_file(
         'for': gpu.label if gpu else f'sm_{sm}',
         'precision': f'{candidate.precision} ({candidate.reason})',
         'layers': built.layers.summary(),
-        'batches': f'{built.batches[0]} to {built.batches[2]}',
+        'batches': _range(built.batches[0], built.batches[2]),
         'tensorrt': library.version,
         'build': _words(built),
     }
 
 
 def _write_onnx(spec: ModelSpec, arguments: argparse.Namespace) -> Dict[str, str]:
-    output_file(arguments.onnx)
+    keep_files(model_files(spec.path), [output_file(arguments.onnx)])
     # Which GPU it is for does not matter: 'auto' is INT8 where there is an INT8 model.
     candidate = choose_precision(arguments.precision, spec, sm=87)[0]
     network = parsed_network(spec, candidate, arguments.typed, keep_io=True)
@@ -141,6 +154,10 @@ def _write_onnx(spec: ModelSpec, arguments: argparse.Namespace) -> Dict[str, str
         'input': f'{network.spec.input_name} {network.spec.input_layout} of '
         f'{network.spec.size_in_words}',
     }
+
+
+def _range(least: int, most: int) -> str:
+    return f'{least} to {most}' if least < most else str(least)
 
 
 def _words(built: BuiltEngine) -> str:
@@ -157,9 +174,11 @@ class _Bar(Progress):
     def __call__(self, phase: str, step: int, steps: int) -> None:
         if self._bar is None:
             self._phase = phase
-            self._bar = tqdm(total=steps, desc='build', file=sys.stderr)
+            # Of thousands of inner steps few are drawn, also where they go into a file.
+            self._bar = tqdm(total=steps, desc='build', miniters=0, mininterval=_REDRAW)
         if phase != self._phase:
-            self._bar.set_postfix_str(phase[:40])
+            self._bar.set_postfix_str(phase[:40], refresh=False)
+            self._bar.update(0)
             return
         self._bar.update(step - self._bar.n)
         if step >= steps:

@@ -6,20 +6,21 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Callable
+from typing import Callable, List, NamedTuple, Tuple
 
 from tqdm import tqdm
 
-from segformer_ros.destination import output_file
+from segformer_ros.destination import keep_files, output_file, write_file
 from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.network import save_network
 from segformer_ros.engines.trt.provision import parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.model.files import model_hash
+from segformer_ros.model.files import model_files, model_hash
 from segformer_ros.quantization import (
     RANGES,
     Gate,
     QuantizationError,
+    Quantized,
     Settings,
     collect_samples,
     quantize,
@@ -29,6 +30,9 @@ from segformer_ros.quantization.samples import too_few, too_few_labels
 from segformer_ros.sources import SourceOptions, open_source
 from segformer_ros.terminal.argument_types import number, whole
 from segformer_ros.terminal.arguments import MAX_THREADS
+
+_LOOSE = 0.05
+"""Mean IoU: who allows more to be lost mostly means points."""
 
 SUMMARY = 'make the INT8 (and FP16) version of a model, calibrated and judged on real frames'
 
@@ -78,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--loss',
         type=number(0, 1),
         default=Gate().loss,
-        help='with --labels: mean IoU that may be lost',
+        help='with --labels: mean IoU that may be lost (0.005 is half a point)',
     )
     parser.add_argument(
         '--sensitivity',
@@ -95,6 +99,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _Places(NamedTuple):
+    """Where the results go: the INT8 model and its report; with --half, FP16 and INT8 with it."""
+
+    model: Path
+    report: Tuple[Path, Path]
+    half: Tuple[Path, ...]
+
+    @classmethod
+    def beside(cls, model: Path, half: bool) -> _Places:
+        """Those of an INT8 model."""
+        report = model.with_suffix('.json'), model.with_suffix('.md')
+        suffixes = ('.fp16.onnx', '.int8.fp16.onnx') if half else ()
+        return cls(model, report, tuple(_beside(model, suffix) for suffix in suffixes))
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Quantise, judge, write model and report; exit code 1 where the gate is not passed."""
     spec = load_model_spec(arguments.model)
@@ -103,11 +122,14 @@ def run(arguments: argparse.Namespace) -> int:
         [open_source(location, options) for location in locations]
         for locations in (arguments.calibrate, arguments.judge)
     )
-    out = output_file(arguments.out or quantized_path(spec.path))
+    out = output_file(arguments.out or quantized_path(spec.path), ('.onnx',))
+    places = _Places.beside(out, arguments.half)
+    keep_files(model_files(spec.path), [places.model, *places.report, *places.half])
     samples = collect_samples(sources, arguments.frames, arguments.held_out, judged)
     warnings = [too_few(samples)]
     if arguments.labels:
         warnings.append(too_few_labels(samples.held_out, len(spec.class_map)))
+        warnings.append(_too_loose(arguments.loss))
     for warning in filter(None, warnings):
         print(f'warning: {warning}', file=sys.stderr)
     settings = Settings(
@@ -120,25 +142,42 @@ def run(arguments: argparse.Namespace) -> int:
     quantized = quantize(spec, samples, settings, _progress)
     numbers = json.dumps(as_json(quantized, settings, model_hash(spec.path)), indent=2)
     text = as_markdown(quantized, settings, spec.path.name)
-    _write(out.with_name(f'{out.stem}.json'), numbers.encode())
-    _write(out.with_name(f'{out.stem}.md'), text.encode())
+    for file, content in zip(places.report, (numbers, text)):
+        _write(file, content.encode())
     print(text)
-    refused = []
-    if quantized.failures:
-        refused.append(f'{out}: {advice(quantized)}')
-        _remove(out)  # an earlier one, made under a looser gate or on other frames
-    else:
-        _write(out, quantized.model.SerializeToString())
-    if arguments.half and quantized.half.failures:
-        refused.append(f'{_beside(out, ".fp16.onnx")}: {half_advice(quantized)}')
-    elif arguments.half:
-        _write_half(spec, Candidate('fp16', spec.path, 'as asked'), _beside(out, '.fp16.onnx'))
-        if not quantized.failures:
-            int8 = Candidate('int8', out, 'as asked')
-            _write_half(spec, int8, _beside(out, '.int8.fp16.onnx'))
+    refused = _write_models(spec, quantized, places)
     if refused:
         raise QuantizationError(f'refused and not written: {"; ".join(refused)}')
     return 0
+
+
+def _write_models(spec: ModelSpec, quantized: Quantized, places: _Places) -> List[str]:
+    """Write what passed its gate, remove what an earlier run left of the rest; why it is refused.
+
+    That was made under a looser gate, or judged on other frames.
+    """
+    refused = []
+    if quantized.failures:
+        refused.append(f'{places.model}: {advice(quantized)}')
+        _remove(places.model)
+    else:
+        _write(places.model, quantized.model.SerializeToString())
+    if places.half and quantized.half.failures:
+        refused.append(f'{places.half[0]}: {half_advice(quantized)}')
+    made = Candidate('fp16', spec.path, 'as asked'), Candidate('int8', places.model, 'as asked')
+    failures = quantized.half.failures, quantized.half.failures + quantized.failures
+    for path, candidate, failed in zip(places.half, made, failures):
+        if failed:
+            _remove(path)
+        else:
+            _write_half(spec, candidate, path)
+    return refused
+
+
+def _too_loose(loss: float) -> str:
+    if loss <= _LOOSE:
+        return ''
+    return f'--loss {loss:g} lets {100 * loss:g} points of mean IoU be lost; 0.005 is half one'
 
 
 def _beside(out: Path, suffix: str) -> Path:
@@ -156,7 +195,7 @@ def _write_half(spec: ModelSpec, candidate: Candidate, path: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    write_file(path, data)
     print(f'written: {path}', file=sys.stderr)
 
 

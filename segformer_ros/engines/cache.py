@@ -72,7 +72,7 @@ class EngineCache:
             return None
         data = read_if_own(path)
         if data is None:
-            _log.warning("%s is not this user's own file; it is not loaded", path)
+            _log.warning("%s is not this user's own file alone; it is not loaded", path)
             return None
         fault, entry = _unpack(data, key)
         if entry is None:
@@ -132,7 +132,7 @@ class EngineCache:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                _log.info('another process is building this engine; waiting for it')
+                _log.warning('another process is building this engine; waiting for it')
                 fcntl.flock(file, fcntl.LOCK_EX)
             except OSError as error:  # a file system without locks
                 _log.warning('%s cannot be locked: %s', path, error)

@@ -73,10 +73,10 @@ def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, 
         return (Candidate(wanted, own, 'as asked'),)
     if wanted == 'int8':
         return (_int8(require_quantized(own), 'as asked'),)
-    if quantized is None:
-        return (floating._replace(reason=f'{floating.reason}; no INT8, since {lack}'),)
     if not has_fast_int8(sm):
         return (floating._replace(reason=f'{floating.reason}; it has no fast INT8'),)
+    if quantized is None:
+        return (floating._replace(reason=f'{floating.reason}; no INT8, since {lack}'),)
     int8 = _int8(quantized, f'sm_{sm} has fast INT8, and the model passed its gate')
     return (int8, floating) if wanted == 'fastest' else (int8,)
 

@@ -6,8 +6,8 @@ from typing import Any, Dict, Mapping, Sequence
 
 import numpy as np
 
-from segformer_ros.evaluation.environment import environment
 from segformer_ros.evaluation.tables import LATENCY
+from segformer_ros.measuring.environment import environment
 from segformer_ros.metrics import percentiles
 
 

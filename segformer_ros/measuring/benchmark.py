@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from dataclasses import asdict, dataclass
+from datetime import date
 from itertools import cycle, islice
 from time import perf_counter
 from typing import Any, Callable, Dict, List, Optional, Sequence
@@ -14,6 +15,7 @@ from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.engines.trt.runner import SETTLED
 from segformer_ros.frame import Frame
+from segformer_ros.measuring.environment import environment
 from segformer_ros.measuring.power import PowerMeter
 from segformer_ros.terminal.table import format_table, markdown_table
 
@@ -23,9 +25,15 @@ _WARM_UP = SETTLED + 2
 STAGES = ('preprocess', 'inference', 'postprocess')
 
 _HEADER = (
-    'batch', 'FPS', 'call p50', 'call p99', 'pre p50', 'pre p99', 'net p50', 'net p99',
+    'batch', 'calls', 'FPS', 'call p50', 'call p99', 'pre p50', 'pre p99', 'net p50', 'net p99',
     'post p50', 'post p99', 'KB copied', 'KB up', 'KB down', 'MiB', 'W',
 )  # fmt: skip
+
+
+_UNITS = (
+    'Milliseconds: a call is one batch; pre, net and post are per frame. KB per frame; MiB of '
+    'memory in use.'
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +54,14 @@ class Percentiles:
 class BatchResult:
     """One batch size.
 
-    fps: frames of the whole run over its seconds. call: one `segment` of the batch. stages: per
-    frame. traffic: bytes moved per frame. memory: bytes, of the GPU where the engine has one, else
-    of this process at its greatest. watts: mean, None where it cannot be read; meter: whose.
+    calls: that were timed. fps: frames of the whole run over its seconds. call: one `segment` of
+    the batch. stages: per frame. traffic: bytes moved per frame. memory: bytes, of the GPU where
+    the engine has one, else of this process at its greatest. watts: mean, None where it cannot be
+    read; meter: whose.
     """
 
     batch: int
+    calls: int
     frames: int
     fps: float
     call: Percentiles
@@ -102,7 +112,10 @@ def benchmark(
     for batch in batches:
         results.append(_time_batch(engine, frames, batch, seconds, wanted))
         told()
-    facts = engine.facts()
+    sizes = sorted({f'{frame.width}x{frame.height}' for frame in frames})
+    facts = {**engine.facts(), 'frames': ', '.join(sizes), 'input': engine.spec.size_in_words}
+    facts.update(environment())
+    facts['date'] = date.today().isoformat()
     if results[-1].meter:
         facts['power of'] = results[-1].meter
     return BenchmarkResult(engine.spec.path.stem, facts, results)
@@ -132,6 +145,7 @@ def _time_batch(
     moved = engine.traffic
     return BatchResult(
         batch=batch,
+        calls=len(calls),
         frames=batch * len(calls),
         fps=batch * len(calls) / elapsed,
         call=Percentiles.of(calls),
@@ -156,13 +170,13 @@ def as_json(result: BenchmarkResult) -> Dict[str, Any]:
 def as_text(result: BenchmarkResult) -> str:
     """A table for a terminal; milliseconds, per frame but for `call`."""
     facts = '\n'.join(f'{name}: {value}' for name, value in result.facts.items())
-    return f'{facts}\n\n{format_table(_HEADER, _rows(result))}\n'
+    return f'{facts}\n\n{format_table(_HEADER, _rows(result))}\n\n{_UNITS}\n'
 
 
 def as_markdown(result: BenchmarkResult) -> str:
     """A table for a document; milliseconds, per frame but for `call`."""
     lines = [f'- {name}: {value}' for name, value in result.facts.items()]
-    return '\n'.join([*lines, '', markdown_table(_HEADER, _rows(result))]) + '\n'
+    return '\n'.join([*lines, '', markdown_table(_HEADER, _rows(result)), '', _UNITS]) + '\n'
 
 
 def _rows(result: BenchmarkResult) -> List[List[Any]]:
@@ -172,11 +186,12 @@ def _rows(result: BenchmarkResult) -> List[List[Any]]:
         rows.append(
             [
                 entry.batch,
-                round(entry.fps, 1),
-                *(round(value, 2) for one in times for value in (one.p50, one.p99)),
+                entry.calls,
+                f'{entry.fps:.1f}',
+                *(f'{value:.2f}' for one in times for value in (one.p50, one.p99)),
                 *(round(count / 1e3) for count in entry.traffic),
                 round(entry.memory / 2**20),
-                '-' if entry.watts is None else round(entry.watts, 1),
+                '-' if entry.watts is None else f'{entry.watts:.1f}',
             ]
         )
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -75,8 +75,8 @@ class Judge:
         self._names = reference.spec.class_map.names
         self._labels = [reference.segment([sample.frame])[0].labels for sample in samples]
 
-    def judge(self, engine: Engine) -> Verdict:
-        """Compare an engine that is active."""
+    def judge(self, engine: Engine, told: Callable[[], object] = lambda: None) -> Verdict:
+        """Compare an engine that is active. told: called after each frame."""
         agreement = ConfusionMatrix(len(self._names))
         truth_fp32 = ConfusionMatrix(len(self._names))
         truth = ConfusionMatrix(len(self._names))
@@ -86,6 +86,7 @@ class Judge:
             if sample.labels is not None:
                 truth_fp32.update(sample.labels, reference)
                 truth.update(sample.labels, labels)
+            told()
         scores = agreement.compute()
         verdict = Verdict(
             frames=len(self._samples),

@@ -97,11 +97,16 @@ def quantize(
     tell = told or _untold
     source = load_model(spec)
     if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
-        raise QuantizationError(f'{spec.path} is quantised already')
+        raise QuantizationError(
+            f'{spec.path} is quantised already; give the FP32 model that it is of'
+        )
     prepared = prepare(source)
     selection = select_nodes(prepared)
     if not selection.layers:
-        raise QuantizationError(f'{spec.path} has no layer with weights that INT8 could run')
+        raise QuantizationError(
+            f'{spec.path} has no layer with weights that INT8 could run; give the FP32 model that '
+            'was exported'
+        )
     inputs = _Inputs(spec, tell('ranges', len(samples.calibration)))
     histograms = measure_ranges(
         prepared, activation_names(prepared, selection.all), inputs.of(samples.calibration)
@@ -176,13 +181,9 @@ class _Search:
 
     def _half(self) -> HalfPrecision:
         """Judge the model in FP16, and where it does not pass, find what FP16 cannot hold."""
-        told = self._tell('accuracy in FP16', 1)
-        model = round_to_half(self._model)
-        with SimulatedEngine(self._spec, model, self._settings.threads) as engine:
-            verdict = self._judge.judge(engine)
+        verdict = self._judged('accuracy in FP16', round_to_half(self._model))
         failures = tuple(verdict.failures(self._settings.gate))
         overflowing = self._overflowing() if failures else ()
-        told()
         return HalfPrecision(verdict, failures, overflowing)
 
     def _overflowing(self) -> Tuple[str, ...]:
@@ -201,13 +202,15 @@ class _Search:
         return list(_Inputs(self._spec).of(samples[:SENSITIVITY_FRAMES]))
 
     def _attempt(self, excluded: Tuple[str, ...]) -> Attempt:
-        told = self._tell(f'accuracy, {len(excluded)} layers left out', 1)
         nodes = [name for name in self._selection.all if name not in excluded]
         model = quantize_nodes(self._model, nodes, self._limits)
-        with SimulatedEngine(self._spec, model, self._settings.threads) as engine:
-            verdict = self._judge.judge(engine)
-        told()
+        verdict = self._judged(f'accuracy, {len(excluded)} layers left out', model)
         return Attempt(excluded, model, verdict)
+
+    def _judged(self, stage: str, model: Any) -> Verdict:
+        told = self._tell(stage, len(self._samples.held_out))
+        with SimulatedEngine(self._spec, model, self._settings.threads) as engine:
+            return self._judge.judge(engine, told)
 
     def _costs(self) -> List[LayerCost]:
         inputs = self._few_inputs()

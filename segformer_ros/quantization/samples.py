@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -35,13 +36,15 @@ def collect_samples(
 ) -> Samples:
     """Take frames evenly spread over the sources; raises QuantizationError where they lack.
 
-    The frames to judge by are held out from the sources, unless others are given for it. With
+    The frames to judge by are held out from the sources, unless others are given for it, which
+    none of the sources may be. With
     fewer frames than asked for, they are shared out in the same proportion.
     """
     needed = 1 if judged else 2
     _check_count(sources, 'calibration source', needed)
     if judged:
         _check_count(judged, 'source to judge by', 1)
+        _check_apart(sources, judged)
         taken = _spread(_length(sources), calibration)
         samples = Samples(_read(sources, taken), _read(judged, _spread(_length(judged), held_out)))
     else:
@@ -101,6 +104,20 @@ def _check_count(sources: Sequence[Source], purpose: str, needed: int) -> None:
             f'the {purpose} {_names(sources)} has {_length(sources)} images; give one with at '
             f'least {needed}, and better some hundred from where the robot drives'
         )
+
+
+def _check_apart(sources: Sequence[Source], judged: Sequence[Source]) -> None:
+    calibrating = [_place(source) for source in sources]
+    for source in judged:
+        if _place(source) in calibrating:
+            raise QuantizationError(
+                f'{source.name} is to calibrate with and to judge by: the verdict would flatter; '
+                'judge by another one, or by frames of it that are held out (without --judge)'
+            )
+
+
+def _place(source: Source) -> Path:
+    return source.path.resolve() if source.path else Path(source.name)
 
 
 def _names(sources: Sequence[Source]) -> str:

@@ -39,7 +39,15 @@ def _text(value: object) -> str:
 
 
 def _is_numeric(values: Iterable[object]) -> bool:
-    return all(isinstance(value, (int, float)) or value in ('', '-') for value in values)
+    return all(value in ('', '-') or _is_number(value) for value in values)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _line(cells: List[str], widths: Sequence[int], right: Sequence[bool]) -> str:

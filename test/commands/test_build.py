@@ -54,6 +54,7 @@ def test_without_a_gpu_it_is_said(
     ('options', 'words'),
     [
         (['--build-only'], '--build-only and --sm need --out FILE'),
+        (['--sm', '86', '--out', 'x', '--precision', 'fastest'], 'fastest is found by timing'),
         (['--onnx', 'x.onnx', '--precision', 'int8'], 'precision int8 needs an INT8 model, and'),
     ],
 )
@@ -63,6 +64,17 @@ def test_what_cannot_be_asked_is_one_line(
     assert main(['build', str(model), *options]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count('\n') == 1
+
+
+def test_a_batch_above_that_of_the_model_is_refused(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = onnx.load(str(model))
+    for value in (*network.graph.input, *network.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 2
+    onnx.save(network, str(model))
+    assert main(['build', str(model), '--max-batch', '4']) == 2
+    assert f'{model} takes 2 frames at once, not 4; export it' in capsys.readouterr().err
 
 
 def test_a_model_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import recordings as rec
 
 from segformer_ros import cli
 from segformer_ros.model import bundled_model
+from tiny_models import save_network
 
 FAKE = ('--engine', 'fake')
 
@@ -92,6 +93,7 @@ def places(tmp_path: Path) -> dict[str, str]:
         'frames': str(frames),
         'image': str(next(frames.glob('*.png'))),
         'model': str(bundled_model()),
+        'own': str(save_network(tmp_path / 'own.onnx')),
         'here': str(tmp_path),
     }
 
@@ -139,8 +141,12 @@ MAKE = 'cannot make the folder'
         ('inspect --image {image} --out /proc/x.png', '/proc/x.png: nothing can be made there'),
         ('quantize {here}/none.onnx --calibrate {frames}', 'no model file'),
         ('quantize {model} --calibrate {here}/none', 'no such recording'),
-        ('quantize {model} --calibrate {frames} --out {here}/file/x', 'it is a file; name'),
-        ('quantize {model} --calibrate {frames} --out {here}/folder', 'it is a folder; name a'),
+        ('quantize {model} --calibrate {frames} --out {here}/file/x.onnx', 'it is a file; name'),
+        ('quantize {model} --calibrate {frames} --out {here}/x', 'give a name that ends in .onnx'),
+        ('quantize {own} --calibrate {frames} --out {own}', 'written over by its own results'),
+        ('quantize {model} --calibrate {frames} --judge {frames}', 'the verdict would flatter'),
+        ('build {own} --sm 86 --out {own}', 'written over by its own results; name another'),
+        ('build {own} --onnx {own}', 'written over by its own results; name another place'),
         ('build {here}/none.onnx', 'no model file'),
         ('build --onnx {here}/file/x.onnx', 'it is a file; name another'),
         ('build --onnx {here}/folder', 'it is a folder; name a file'),

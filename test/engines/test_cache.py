@@ -85,7 +85,7 @@ def test_a_file_that_others_can_write_is_not_loaded(
     cache.load_or_build(KEY, build)
     (cache.folder / KEY.file_name).chmod(0o666)
     assert cache.load(KEY) is None
-    assert "is not this user's own file; it is not loaded" in caplog.text
+    assert "is not this user's own file alone; it is not loaded" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_survived(

@@ -69,9 +69,12 @@ def test_three_forms_of_the_same_numbers(frames: list[Frame]) -> None:
     assert data['batches'][0]['traffic'] == {'host': 0, 'upload': 0, 'download': 0}
     text, markdown = as_text(result), as_markdown(result)
     assert 'engine: fake' in text and '- engine: fake' in markdown
-    head, rule, row = markdown.splitlines()[-3:]
+    head, rule, row = markdown.splitlines()[-5:-2]
     assert head.count('|') == rule.count('|') == row.count('|')
-    assert str(round(result.batches[0].fps, 1)) in row
+    assert f'| {result.batches[0].fps:.1f} |' in row
+    assert result.batches[0].calls == result.batches[0].frames >= 3
+    assert {'cpu', 'frames', 'input', 'date'} <= set(data['facts'])
+    assert 'Milliseconds' in text and 'Milliseconds' in markdown
 
 
 def test_a_batch_that_the_model_does_not_take_is_refused(frames: list[Frame]) -> None:

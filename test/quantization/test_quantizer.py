@@ -122,6 +122,7 @@ def test_the_command_writes_model_and_report(
     assert main([*asked, '--agreement', '0.9', '--frames', '8', '--held-out', '4', '--half']) == 0
     printed = capsys.readouterr()
     assert '**Passed**' in printed.out
+    assert '4/4' in printed.err, 'a step of the bar for each frame that is judged by'
     assert printed.err.startswith('warning: only 8 frames to calibrate with and 4 to judge by')
     report = json.loads((tmp_path / 'tiny.int8.json').read_text())
     assert report['passed'] and report['result']['frames'] == 4
@@ -174,9 +175,10 @@ def test_each_is_refused_by_itself(
 ) -> None:
     asked = ['--calibrate', str(pictures / 'images'), '--ranges', 'max', '--half', '--agreement']
     fragile = save_tiny(tmp_path / 'fragile.onnx', spoil=300.0)
+    (tmp_path / 'fragile.int8.fp16.onnx').write_bytes(b'of an earlier run')
     assert main(['quantize', str(fragile), *asked, '0.99']) == 2
     assert 'fragile.int8.onnx: agreement' in capsys.readouterr().err
-    assert not (tmp_path / 'fragile.int8.onnx').exists()
+    assert not list(tmp_path.glob('fragile.int8*.onnx'))
     assert load_model_spec(tmp_path / 'fragile.fp16.onnx').input_dtype == 'float32'
 
     large = save_tiny(tmp_path / 'large.onnx', spoil=3000.0)

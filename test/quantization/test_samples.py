@@ -34,6 +34,15 @@ def test_few_frames_are_shared_out(pictures: Path) -> None:
     assert min(calibration) < min(held_out) and max(calibration) > max(held_out)
 
 
+def test_frames_to_calibrate_with_are_not_to_judge_by(pictures: Path) -> None:
+    frames, street = open_source(pictures / 'images'), open_source('street:1:3')
+    for both in (frames, street):
+        with pytest.raises(QuantizationError, match='is to calibrate with and to judge by'):
+            collect_samples([frames, street], 2, 2, [both])
+    calibration, judged = collect_samples([frames], 2, 2, [street])
+    assert (len(calibration), len(judged)) == (2, 2)
+
+
 @pytest.mark.parametrize('kind', ['missing', 'of another size', 'of no class'])
 def test_frames_to_judge_by_without_labels_are_told_of(pictures: Path, kind: str) -> None:
     files = sorted((pictures / 'labels').iterdir())
@@ -49,9 +58,11 @@ def test_frames_to_judge_by_without_labels_are_told_of(pictures: Path, kind: str
         if kind != 'missing':
             cv2.imwrite(str(file), np.full(size, 200, np.uint8))
 
+    other = open_source('street::1')
+
     def held_out() -> list[Sample]:
         source = open_source(pictures / 'images', SourceOptions(labels=pictures / 'labels'))
-        return collect_samples([source], 1, 12, [source]).held_out
+        return collect_samples([other], 1, 12, [source]).held_out
 
     assert too_few_labels(held_out(), 19) == ''
     for file in files[:5]:
@@ -81,11 +92,12 @@ def test_frames_are_spread_over_all_sources(pictures: Path) -> None:
 
 
 def test_other_frames_can_judge(pictures: Path) -> None:
-    source = open_source(pictures / 'images')
+    street = open_source('street:1:12')
     judged = open_source(pictures / 'images', SourceOptions(labels=pictures / 'labels'))
-    samples = collect_samples([source], 64, 5, [judged])
+    samples = collect_samples([street], 64, 5, [judged])
     assert (len(samples.calibration), len(samples.held_out)) == (12, 5)
-    assert samples.calibration[0].labels is None
+    heights = [{sample.frame.height for sample in part} for part in samples]
+    assert heights[0] != heights[1] == {64}
     assert all(sample.labels is not None for sample in samples.held_out)
 
 

@@ -117,7 +117,10 @@ class TensorRt:
             return parser
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         reason = '; '.join(map(_in_words, errors)) or self.last_error('unknown')
-        raise EngineError(f'{self.version} cannot read the ONNX: {reason}')
+        raise EngineError(
+            f'{self.version} cannot read the ONNX: {reason}; export it with operators that this '
+            'version knows (those of a lower opset, say), or run it on the CPU (engine openvino)'
+        )
 
     def normalizes(self, network: Any) -> bool:
         """Whether there is a layer for LayerNormalization, which the parser then adds."""

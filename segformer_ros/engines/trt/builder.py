@@ -25,7 +25,11 @@ LEAST_WORKSPACE = 64 * MIB
 _OUT_OF_MEMORY = ('out of memory', 'outofmemory', 'insufficient memory')
 
 # 8.2 says no more than this where a layer needs more workspace, later versions add so.
-_TOO_LITTLE = ('could not find any implementation', 'insufficient workspace')
+_TOO_LITTLE = (
+    'could not find any implementation',
+    'insufficient workspace',
+    'within workspace limit',
+)
 
 _log = logging.getLogger(__name__)
 
@@ -92,14 +96,16 @@ def build_engine(
 def _smaller(library: TensorRt, options: BuildOptions, workspace: int) -> int:
     """The workspace to try after a failure with this one; raises EngineError where none helps."""
     mib, reason = workspace // MIB, library.last_error('stopped, or no reason given')
-    if _says(library, _OUT_OF_MEMORY):
+    # For a GPU that is not here the limit is all the memory there is.
+    apart = options.target_sm is not None
+    if _says(library, _OUT_OF_MEMORY) and not apart:
         if workspace > LEAST_WORKSPACE:
             return max(LEAST_WORKSPACE, workspace // 2)
         raise EngineError(
             f'the build ran out of memory even with a workspace of {mib} MiB ({reason}); '
             f'{_what_would_fit(options)}'
         )
-    if not _says(library, _TOO_LITTLE):
+    if not _says(library, _TOO_LITTLE + (_OUT_OF_MEMORY if apart else ())):
         raise EngineError(f'{library.version} could not build the engine: {reason}')
     if workspace < options.workspace:
         raise EngineError(

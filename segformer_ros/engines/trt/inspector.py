@@ -37,6 +37,8 @@ _LEAST_SHARE = {'fp16': 0.5, 'int8': 0.25}
 Of INT8 less: quantisation leaves out up to half of them, and the products of attention.
 """
 
+_NARROW = ('int8', 'fp16', 'bf16', 'fp8')
+
 _BUILD_LAYER = re.compile(r'Name: (?P<name>[^,]*), LayerType: (?P<type>[^,]*), (?P<rest>[^\n]*)')
 _BUILD_INPUTS = re.compile(r'Inputs: (.*?)\], (?:Constants|Outputs): ')
 _BUILD_TACTIC = re.compile(r'TacticName: ([^,]*)')
@@ -72,7 +74,7 @@ class Layers(NamedTuple):
     def check(self, precision: str, exactly: bool = False) -> None:
         """Raise EngineError where the engine silently computes in a wider type than was asked.
 
-        exactly: or in a narrower one than FP32, as a file from elsewhere may.
+        exactly: or partly in a narrower one than FP32, as a file from elsewhere may.
 
         Where a version folds the network into one node ("foreign node"), that node's own inputs
         and outputs are all that can be seen.
@@ -83,13 +85,17 @@ class Layers(NamedTuple):
             raise EngineError(f'the engine computes in TF32, unasked: {self.summary()}')
         judged = [layer for layer in self.layers if layer.weighted] or self.layers
         found = sum(layer.precision == precision for layer in judged)
-        wider = precision == 'fp32' and not exactly
-        if wider or found >= max(1, _LEAST_SHARE.get(precision, 0.5) * len(judged)):
+        mixed = precision == 'fp32' and not exactly  # narrow layers beside wide ones will do
+        narrow = sum(layer.precision in _NARROW for layer in judged)
+        if mixed and (found or not narrow):
+            return
+        if not mixed and found >= max(1, _LEAST_SHARE.get(precision, 0.5) * len(judged)):
             return
         raise EngineError(
             f'{precision} was asked for, but the engine built has '
             f'{"no such layer" if not found else f"{found} such layers of {len(judged)}"} '
-            f'({self.summary()}); this GPU or TensorRT does not support it, use another precision'
+            f'({self.summary()}); use another precision: this GPU or TensorRT lacks it, or '
+            'the graph has types of its own'
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Callable, List, NamedTuple, Set
 
 import numpy as np
 
+from segformer_ros.destination import write_file
 from segformer_ros.engines.trt.pruning import drop_unused, keep_output
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.sidecar import write_sidecar
@@ -196,5 +197,5 @@ def _fix_size(model: Any, spec: ModelSpec) -> None:
 
 def save_network(network: Network, path: Path) -> Path:
     """Write the ONNX, and beside it the sidecar that says what its file cannot; its path."""
-    path.write_bytes(network.model)
+    write_file(path, network.model)
     return write_sidecar(network.spec, path)

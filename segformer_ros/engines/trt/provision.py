@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from segformer_ros.engines.base import EngineError, EngineOptions, Progress
-from segformer_ros.engines.cache import Built, EngineCache, EngineKey, read_plan
+from segformer_ros.engines.cache import Built, EngineCache, EngineKey, Entry, read_plan
 from segformer_ros.engines.cuda.driver import Gpu
 from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import Candidate, choose_precision
@@ -96,12 +96,13 @@ def build_options(
     options: EngineOptions, spec: ModelSpec, candidate: Candidate, sm: Optional[int] = None
 ) -> BuildOptions:
     """What the builder is told; sm names a GPU that is not here."""
-    most = spec.batch or spec.max_batch or options.max_batch
+    most = spec.max_batch or options.max_batch
+    batches = (spec.batch,) * 3 if spec.batch else (1, 1, most)
     timings = cache_folder(options.cache_dir) / TIMING_CACHE
     return BuildOptions(
         precision=candidate.precision,
         half=candidate.half,
-        batches=(1, 1, most),
+        batches=batches,
         workspace=options.workspace_mib * MIB,
         target_sm=sm,
         timing_cache=timings if sm is None else None,
@@ -124,7 +125,7 @@ def build_apart(
     network = parsed_network(spec, candidate, library.strongly_typed)
     settings = build_options(options, spec, candidate, sm)
     made = replace(network.spec, precision=candidate.precision, max_batch=settings.batches[2])
-    built = build_engine(library, network.model, settings, progress)
+    built = _build(library, candidate, network, settings, progress)
     layers = built.layers
     if not layers.layers:  # a version that tells by its inspector alone, on its own GPU
         layers = read_inspector(library.describe(library.load(built.plan)))
@@ -169,7 +170,7 @@ def _provide(
             candidate.reason,
         )
         typed = _typed(network, candidate, library.strongly_typed)
-        built = build_engine(library, typed.model, settings, progress)
+        built = _build(library, candidate, typed, settings, progress)
         return built.plan, {
             'build': f'{built.seconds:.0f} s, workspace {built.workspace // MIB} MiB'
         }
@@ -186,20 +187,39 @@ def _provide(
     return Provided(engine, network.spec, facts, cache.folder / f'{key.file_name}.kernels')
 
 
+def _build(
+    library: TensorRt,
+    candidate: Candidate,
+    network: Network,
+    settings: BuildOptions,
+    progress: Optional[Progress],
+) -> BuiltEngine:
+    try:
+        return build_engine(library, network.model, settings, progress)
+    except EngineError as error:
+        raise EngineError(f'{candidate.model}: {error}') from error
+
+
 def _load_cached(
     library: TensorRt, cache: EngineCache, key: EngineKey, build: Callable[[], Built]
 ) -> Tuple[Any, Dict[str, str]]:
     """The engine of a key and its facts; one that does not load is built again once."""
     entry = cache.load_or_build(key, build)
     try:
-        return library.load(entry.plan), entry.facts
+        return library.load(entry.plan), _entry_facts(cache, key, entry)
     except EngineError as error:
         if entry.built:
             raise
         _log.warning('%s; the cached engine is built again', error)
     cache.discard(key)
     entry = cache.load_or_build(key, build)
-    return library.load(entry.plan), entry.facts
+    return library.load(entry.plan), _entry_facts(cache, key, entry)
+
+
+def _entry_facts(cache: EngineCache, key: EngineKey, entry: Entry) -> Dict[str, str]:
+    path = cache.folder / key.file_name
+    whence = 'built now' if entry.built else 'from the cache'
+    return {**entry.facts, 'kept in': f'{path}, {whence}' if path.is_file() else 'nowhere'}
 
 
 def _typed(

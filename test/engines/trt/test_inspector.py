@@ -114,6 +114,12 @@ def test_silent_fp32_is_an_error(precision: str) -> None:
         layers.check(precision)
 
 
+def test_fp32_of_a_graph_that_is_narrower_itself_is_an_error() -> None:
+    typed = read_inspector(inspected(layer('gemm', 'Half', 'Half'), layer('conv', 'Half', 'Half')))
+    with pytest.raises(EngineError, match='fp32 was asked for.*the graph has types of its own'):
+        typed.check('fp32')
+
+
 def test_silent_tf32_is_an_error() -> None:
     layers = read_inspector(inspected(layer('gemm', 'TF32', 'FP32'), layer('gemm', 'Half')))
     with pytest.raises(EngineError, match='computes in TF32, unasked'):

@@ -32,9 +32,10 @@ def test_a_build_is_kept_and_loaded_the_next_time(
     make_machine: MakeMachine, spec: ModelSpec
 ) -> None:
     tensorrt = make_machine().tensorrt
-    for _ in range(2):
+    for whence in ('built now', 'from the cache'):
         with create_engine(spec, 'tensorrt') as engine:
             engine.segment([frame()])
+            assert engine.facts()['kept in'].endswith(f'.engine, {whence}')
     assert len(tensorrt.called('build')) == 1
     assert len(tensorrt.called('Runtime')) == 2
 

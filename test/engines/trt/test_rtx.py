@@ -112,6 +112,21 @@ def test_what_rtx_says_of_an_operator_it_lacks(library: TensorRt) -> None:
         build_engine(library, model.SerializeToString(), BuildOptions(target_sm=ADA))
 
 
+@pytest.mark.parametrize('mib', [1, 8])
+def test_a_workspace_that_is_too_small_for_a_gpu_that_is_not_here(
+    mib: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'street.engine'
+    asked = ['build', '--sm', '86', '--out', str(out), '--precision', 'fp16']
+    assert main([*asked, '--workspace', str(mib)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f'a layer needs more scratch memory than {mib} MiB' in error
+    assert error.endswith(
+        f'build it with a larger workspace: segformer build --workspace {2 * mib}'
+    )
+    assert not out.exists()
+
+
 def test_a_gpu_that_rtx_does_not_build_for_is_named(library: TensorRt, tmp_path: Path) -> None:
     spec = load_model_spec(save_network(tmp_path / 'palette.onnx'))
     network = parsed_network(spec, Candidate('fp32', spec.path, ''), True)
