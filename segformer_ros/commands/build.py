@@ -17,7 +17,7 @@ from segformer_ros.engines.precision import PRECISIONS, choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB, BuiltEngine
 from segformer_ros.engines.trt.network import save_network
-from segformer_ros.engines.trt.provision import build_apart, parsed_network
+from segformer_ros.engines.trt.provision import NOWHERE, build_apart, parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.files import model_files
 from segformer_ros.model.sidecar import write_sidecar
@@ -80,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         max_batch=arguments.max_batch,
         workspace_mib=arguments.workspace,
     )
+    if spec.built:
+        raise EngineError(f'{spec.path} is built already; give the ONNX that it was built from')
     if arguments.onnx:
         facts = _write_onnx(spec, arguments)
     elif spec.batch and arguments.max_batch > spec.batch:
@@ -100,7 +102,10 @@ def _build_cached(spec: ModelSpec, options: EngineOptions) -> Dict[str, str]:
     engine = create_engine(spec, 'tensorrt', options)
     engine.progress = _Bar()
     with engine:
-        return engine.facts()
+        facts = engine.facts()
+    if facts.get('kept in') == NOWHERE:
+        raise EngineError('the engine could not be kept; name another folder with --cache-dir')
+    return facts
 
 
 def _build_file(

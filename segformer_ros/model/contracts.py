@@ -154,7 +154,8 @@ def _ends(
     if len(signature.inputs) != 1:
         raise ModelError(
             f'{where} has {len(signature.inputs)} inputs '
-            f'({"; ".join(map(str, signature.inputs))}); a segmenter of images has one'
+            f'({"; ".join(map(str, signature.inputs))}); a segmenter of images has one: '
+            'export it with the image as its only input'
         )
     outputs = signature.outputs
     if output_name is not None:
@@ -178,7 +179,8 @@ def _input_layout(source: TensorSignature, where: object) -> str:
         if len(layouts) == 1:
             return layouts[0]
     raise ModelError(
-        f'{where}: input {source} is no batch of 3-channel images, [N, 3, H, W] or [N, H, W, 3]'
+        f'{where}: input {source} is no batch of 3-channel images; export it with [N, 3, H, W] or '
+        '[N, H, W, 3]'
     )
 
 

@@ -25,7 +25,8 @@ class QuantizationError(RuntimeError):
 def prepare(model: Any) -> Any:
     """The model with its constants folded and every node named, ready to be quantised.
 
-    Raises QuantizationError for one of an old opset that cannot be raised.
+    Raises QuantizationError for one of an old opset that cannot be raised, and for operators that
+    nobody knows.
     """
     onnxruntime = _onnxruntime()
     model = _at_least(PER_CHANNEL_OPSET, model)
@@ -36,9 +37,16 @@ def prepare(model: Any) -> Any:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folded)
         options.log_severity_level = 3
-        onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=['CPUExecutionProvider']
-        )
+        try:
+            onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=['CPUExecutionProvider']
+            )
+        except Exception as error:  # it has kinds of its own
+            raise QuantizationError(
+                'ONNX Runtime, which measures the ranges, cannot run the model '
+                f'({str(error).strip().splitlines()[-1]}); export it with the operators of the '
+                'ONNX standard'
+            ) from error
         import onnx
 
         result = onnx.load(str(folded))

@@ -131,10 +131,11 @@ def _class_table(verdict: Verdict) -> str:
     agreement = {name: f'{iou:.4f}' for name, iou in verdict.class_agreement.items()}
     if not verdict.class_iou:
         return markdown_table(('class', 'agreement'), agreement.items())
-    rows = [
-        (name, agreement.get(name, '-'), f'{before:.4f}', f'{after:.4f}')
-        for name, (before, after) in verdict.class_iou.items()
-    ]
+    rows = []
+    for name in dict.fromkeys((*verdict.class_iou, *agreement)):
+        pair = verdict.class_iou.get(name)
+        iou = [f'{value:.4f}' for value in pair] if pair else ['-', '-']
+        rows.append((name, agreement.get(name, '-'), *iou))
     return markdown_table(('class', 'agreement', 'IoU FP32', 'IoU INT8'), rows)
 
 

@@ -12,6 +12,7 @@ from segformer_ros.cli import main
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda import driver
 from segformer_ros.model import load_model_spec
+from segformer_ros.model.sidecar import write_sidecar
 from tiny_models import save_network
 
 
@@ -64,6 +65,16 @@ def test_what_cannot_be_asked_is_one_line(
     assert main(['build', str(model), *options]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count('\n') == 1
+
+
+def test_an_engine_is_not_built_again(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = tmp_path / 'palette.engine'
+    engine.write_bytes(b'x' * 1000)
+    write_sidecar(load_model_spec(model), engine)
+    assert main(['build', str(engine), '--sm', '86', '--out', str(tmp_path / 'x.engine')]) == 2
+    assert f'{engine} is built already; give the ONNX' in capsys.readouterr().err
 
 
 def test_a_batch_above_that_of_the_model_is_refused(

@@ -56,6 +56,26 @@ def test_layers_with_weights_and_what_lies_between_are_chosen(model: Any) -> Non
     assert set(selection.chained) == {'resize', 'join'}
 
 
+def test_a_concat_between_layers_is_chosen(model: Any) -> None:
+    """As SegFormer's own decoder joins its four scales."""
+    named = {node.name: node for node in model.graph.node}
+    join, classify = named['join'], named['classify']
+    join.op_type = 'Concat'
+    join.attribute.append(onnx.helper.make_attribute('axis', 1))
+    halves = np.concatenate([np.eye(19, dtype=np.float32)] * 2, axis=1).reshape(19, 38, 1, 1)
+    model.graph.initializer.append(numpy_helper.from_array(halves, 'halves'))
+    classify.input[1] = 'halves'
+    onnx.checker.check_model(model)
+    assert set(select_nodes(model).chained) == {'resize', 'join'}
+    quantized = quantize_nodes(model, select_nodes(model).all, limits_of(model))
+    makers = {name: node.op_type for node in quantized.graph.node for name in node.output}
+    (join,) = (node for node in quantized.graph.node if node.op_type == 'Concat')
+    assert [makers[name] for name in join.input] == ['DequantizeLinear'] * 2
+    for pixels in images():
+        plain, rounded = run(model, pixels), run(quantized, pixels)
+        assert np.mean(plain.argmax(1) == rounded.argmax(1)) > 0.9
+
+
 def test_a_chain_that_leaves_int8_is_not_chosen(model: Any) -> None:
     (join,) = (node for node in model.graph.node if node.name == 'join')
     value = onnx.helper.make_tensor_value_info(join.output[0], TensorProto.FLOAT, None)
@@ -151,3 +171,10 @@ def test_a_layer_without_finite_values_is_named(tmp_path: Path) -> None:
     gain.CopyFrom(numpy_helper.from_array(np.full((1, 19, 1, 1), np.inf, np.float32), 'up'))
     with pytest.raises(QuantizationError, match=r"layer 'stem' \(Conv\): infinite or.*1 of those"):
         limits_of(prepare(model))
+
+
+def test_an_operator_that_nobody_knows_is_named(model: Any) -> None:
+    (join,) = (node for node in model.graph.node if node.name == 'join')
+    join.op_type = 'Frobnicate'
+    with pytest.raises(QuantizationError, match='cannot run the model .*Frobnicate.*; export it'):
+        prepare(model)

@@ -271,9 +271,7 @@ class TensorRt:
             known = self.module.EngineInvalidityDiagnostics.__members__
             reasons = [name for name, bit in known.items() if int(bit) & int(bits)]
             reason = ', '.join(reasons) or self.last_error('not valid on this GPU')
-            raise EngineError(
-                f'{self.version} cannot load the engine: {reason}; build it again on this machine'
-            )
+            raise EngineError(f'{self.version} cannot load the engine: {reason}')
 
     def tensor_type(self, dtype: Any) -> np.dtype:
         """numpy's type of a DataType; raises EngineError for one that has none."""

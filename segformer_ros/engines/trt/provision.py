@@ -26,6 +26,9 @@ from segformer_ros.model.files import model_hash
 REVISION = 3
 """Raised whenever the same ONNX would become another network here; part of every cache key."""
 
+NOWHERE = 'nowhere'
+"""Where an engine is kept that could not be written."""
+
 TIMING_CACHE = 'timings.cache'
 
 _log = logging.getLogger(__name__)
@@ -219,7 +222,7 @@ def _load_cached(
 def _entry_facts(cache: EngineCache, key: EngineKey, entry: Entry) -> Dict[str, str]:
     path = cache.folder / key.file_name
     whence = 'built now' if entry.built else 'from the cache'
-    return {**entry.facts, 'kept in': f'{path}, {whence}' if path.is_file() else 'nowhere'}
+    return {**entry.facts, 'kept in': f'{path}, {whence}' if path.is_file() else NOWHERE}
 
 
 def _typed(
@@ -240,7 +243,11 @@ def _load_file(library: TensorRt, spec: ModelSpec, options: EngineOptions) -> Pr
     asked = spec.precision if wanted in ('auto', 'fastest') else wanted
     assert spec.engine_file is not None
     plan = read_plan(spec.engine_file)
-    engine = library.load(plan)
+    try:
+        engine = library.load(plan)
+    except EngineError as error:
+        cure = '; build it from its ONNX on this machine: segformer build' if spec.built else ''
+        raise EngineError(f'{spec.engine_file}: {error}{cure}') from error
     layers = read_inspector(library.describe(engine))
     facts = {
         'precision': asked or 'as built',

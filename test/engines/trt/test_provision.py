@@ -169,7 +169,10 @@ def test_an_engine_without_its_onnx_runs_as_its_sidecar_says(
         assert (engine.segment([frame()])[0].labels == expected).all()
     assert len(tensorrt.called('build')) == 1
     plan.write_bytes(bytes(1000))
-    with pytest.raises(EngineError, match='magicTagRead failed'):
+    with pytest.raises(
+        EngineError,
+        match=rf'{plan}: .*magicTagRead failed.*; build it from its ONNX on this machine',
+    ):
         create_engine(alone, 'tensorrt').activate()
     with pytest.raises(EngineError, match='is a built engine, which runs on a GPU alone; give'):
         create_engine(alone, 'openvino')

@@ -135,7 +135,7 @@ def test_a_gpu_that_rtx_does_not_build_for_is_named(library: TensorRt, tmp_path:
 
 
 def test_an_engine_that_is_none_is_refused(library: TensorRt) -> None:
-    with pytest.raises(EngineError, match='cannot load the engine: MALFORMED_ENGINE; build it'):
+    with pytest.raises(EngineError, match='cannot load the engine: MALFORMED_ENGINE'):
         library.load(b'x' * 1000)
 
 
