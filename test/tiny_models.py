@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -32,6 +33,7 @@ __all__ = [
     'painting',
     'save_external_network',
     'save_network',
+    'save_paintings',
 ]
 
 PALETTE_BGR = load_class_map('cityscapes').palette_bgr[:19]
@@ -46,6 +48,17 @@ def painting(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.nda
     labels = coarse[rows][:, columns].astype(np.uint8)
     noise = rng.integers(-8, 9, (height, width, 3))
     return np.clip(PALETTE_BGR[labels] + noise, 0, 255).astype(np.uint8), labels
+
+
+def save_paintings(folder: Path) -> Path:
+    """Fill `images` and `labels` in a folder with twelve paintings of 128x64; the folder."""
+    for kind in ('images', 'labels'):
+        (folder / kind).mkdir()
+    for seed in range(12):
+        image, labels = painting(64, 128, seed)
+        cv2.imwrite(str(folder / 'images' / f'{seed:02}.png'), image)
+        cv2.imwrite(str(folder / 'labels' / f'{seed:02}.png'), labels)
+    return folder
 
 
 def export_network(size: tuple[int, int], export: Export = OWN) -> onnx.ModelProto:

@@ -80,8 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_batch=arguments.max_batch,
         workspace_mib=arguments.workspace,
     )
-    if spec.built:
-        raise EngineError(f'{spec.path} is built already; give the ONNX that it was built from')
+    spec.require_graph()
     if arguments.onnx:
         facts = _write_onnx(spec, arguments)
     elif spec.batch and arguments.max_batch > spec.batch:
@@ -127,7 +126,7 @@ def _build_file(
         sm = arguments.sm
     else:
         # Before TensorRT, which may crash where there is no driver.
-        gpu = select_gpu(options.device)
+        gpu = _gpu(options.device)
         library, sm = load_tensorrt(), gpu.sm
     candidate = choose_precision(options.precision, spec, sm)[0]
     with current_gpu(gpu) if gpu else nullcontext():
@@ -144,6 +143,13 @@ def _build_file(
         'tensorrt': library.version,
         'build': _words(built),
     }
+
+
+def _gpu(index: int) -> Gpu:
+    try:
+        return select_gpu(index)
+    except EngineError as error:
+        raise EngineError(f'{error}; --sm NN builds for a GPU that is elsewhere') from error
 
 
 def _write_onnx(spec: ModelSpec, arguments: argparse.Namespace) -> Dict[str, str]:

@@ -117,6 +117,7 @@ class _Places(NamedTuple):
 def run(arguments: argparse.Namespace) -> int:
     """Quantise, judge, write model and report; exit code 1 where the gate is not passed."""
     spec = load_model_spec(arguments.model)
+    spec.require_graph()
     options = SourceOptions(topic=arguments.topic, labels=arguments.labels)
     sources, judged = (
         [open_source(location, options) for location in locations]

@@ -62,21 +62,9 @@ class EngineCache:
 
     def load(self, key: EngineKey) -> Optional[Entry]:
         """The engine of a key; None where there is none, or one that cannot be trusted."""
-        path = self.folder / key.file_name
-        try:
-            path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:  # a folder that this user may not enter
-            _log.warning('the engine cache cannot be read: %s', error)
-            return None
-        data = read_if_own(path)
-        if data is None:
-            _log.warning("%s is not this user's own file alone; it is not loaded", path)
-            return None
-        fault, entry = _unpack(data, key)
-        if entry is None:
-            _log.warning('%s is %s; the engine is built again', path, fault)
+        fault, entry = self._read(key)
+        if fault:
+            _log.warning('%s', fault)
         return entry
 
     def load_or_build(self, key: EngineKey, build: Callable[[], Built]) -> Entry:
@@ -88,7 +76,7 @@ class EngineCache:
         if entry:
             return entry
         with self._locked(key):
-            entry = self.load(key)  # another process may have built it meanwhile
+            _, entry = self._read(key)  # another process may have built it meanwhile
             if entry:
                 return entry
             plan, facts = build()
@@ -101,6 +89,21 @@ class EngineCache:
             (self.folder / key.file_name).unlink()
         except OSError as error:
             _log.warning('the unusable engine stays in the cache: %s', error)
+
+    def _read(self, key: EngineKey) -> Tuple[str, Optional[Entry]]:
+        """What is wrong with the file of a key, or its engine; neither where there is no file."""
+        path = self.folder / key.file_name
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return '', None
+        except OSError as error:  # a folder that this user may not enter
+            return f'the engine cache cannot be read: {error}', None
+        data = read_if_own(path)
+        if data is None:
+            return f"{path} is not this user's own file alone; it is not loaded", None
+        fault, entry = _unpack(data, key)
+        return fault and f'{path} is {fault}; the engine is built again', entry
 
     def _store(self, key: EngineKey, plan: bytes, facts: Dict[str, str]) -> None:
         path = self.folder / key.file_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -57,7 +58,7 @@ class OpenVinoEngine(CpuEngine):
             quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
             self._compiled = core.compile_model(self._adapted(openvino, model), 'CPU', settings)
         except RuntimeError as error:
-            raise EngineError(f'OpenVINO cannot run {path}: {error}') from error
+            raise EngineError(f'OpenVINO cannot run {path}: {_cause(error)}') from error
         self._model, self._quantized = path, quantized
         self._request = self._compiled.create_infer_request()
         self._request.set_input_tensor(openvino.Tensor(self._input, shared_memory=True))
@@ -102,3 +103,14 @@ class OpenVinoEngine(CpuEngine):
         self._request.infer()
         output = self._compiled.output(self.spec.output_name)
         return self._arranged(self._request.get_tensor(output).data[0])
+
+
+def _cause(error: RuntimeError) -> str:
+    """What is wrong with the network; all else in OpenVINO's text are places in its own source."""
+    detail, _, summary = str(error).partition('Summary:')
+    unknown = re.search('No conversion rule found for operations: (.+)', summary)
+    if unknown is not None:
+        cause = f'it does not know {unknown.group(1).strip()}'
+        return f'{cause}; export the model with operators of the ONNX standard'
+    lines = detail.strip().splitlines() or [type(error).__name__]
+    return f'{lines[-1].strip(" .")}; export the model again'

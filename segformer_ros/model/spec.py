@@ -77,6 +77,11 @@ class ModelSpec:
         """Whether `path` is a built engine, without the ONNX that it was made from."""
         return self.path == self.engine_file
 
+    def require_graph(self) -> None:
+        """Raise ModelError for a built engine, of which nothing else can be made."""
+        if self.built:
+            raise ModelError(f'{self.path} is built already; give the ONNX that it was built from')
+
     @property
     def size_in_words(self) -> str:
         """The input's size as users read it everywhere: '512x384 (width x height)'."""

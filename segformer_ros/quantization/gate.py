@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from segformer_ros.engines import Engine
+from segformer_ros.metrics.base import mean_of
 from segformer_ros.metrics.confusion import ConfusionMatrix, ConfusionScores
 from segformer_ros.quantization.samples import Sample
+
+LEAST_SHARE = 1e-4
+"""Share of the FP32 labels from which on a class counts in the agreement: the IoU of a rarer one,
+which is the edge of an object or two, is chance."""
+
+_NAMED = 3
+"""Classes that a failure names."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,10 @@ class Gate:
 class Verdict:
     """How a rounded model compares with its FP32 one, on frames that it was not calibrated with.
 
-    agreement, pixel_agreement: mean IoU and share of pixels with the FP32 labels as truth.
-    class_agreement: IoU by class name, of those that occur. miou_fp32, miou: against the truth;
-    class_iou: (FP32, rounded) IoU by class name; None and empty where there is no truth.
+    agreement, pixel_agreement: mean IoU, of the classes that count, and share of pixels with the
+    FP32 labels as truth. class_agreement: IoU by class name, of those that occur; rare: pixels of
+    those among them that do not count. miou_fp32, miou: against the truth; class_iou: (FP32,
+    rounded) IoU by class name; None and empty where there is no truth.
     """
 
     frames: int
@@ -40,6 +49,7 @@ class Verdict:
     miou_fp32: Optional[float] = None
     miou: Optional[float] = None
     class_iou: Optional[Dict[str, Tuple[float, float]]] = None
+    rare: Dict[str, int] = field(default_factory=dict)
 
     @property
     def loss(self) -> Optional[float]:
@@ -54,17 +64,35 @@ class Verdict:
             if self.loss <= gate.loss:
                 return []
             return [
-                f'mean IoU falls by {100 * self.loss:.2f} points ({100 * gate.loss:g} may be lost)'
+                f'mean IoU falls by {100 * self.loss:.2f} points ({100 * gate.loss:g} may be '
+                f'lost){self._most_lost()}'
             ]
         if self.agreement >= gate.agreement:
             return []
-        return [f'agreement with FP32 is {self.agreement:.4f} (at least {gate.agreement:g} asked)']
+        return [
+            f'agreement with FP32 is {self.agreement:.4f} (at least {gate.agreement:g} '
+            f'asked){self._least_agreed()}'
+        ]
 
     def shortfall(self, gate: Gate) -> float:
         """How far from passing; 0 or less where the gate is passed."""
         if self.loss is not None:
             return self.loss - gate.loss
         return gate.agreement - self.agreement
+
+    def _most_lost(self) -> str:
+        lost = {name: before - after for name, (before, after) in (self.class_iou or {}).items()}
+        dearest = sorted(lost, key=lost.__getitem__, reverse=True)[:_NAMED]
+        return _listed('most of it in', [f'{name} ({100 * lost[name]:.1f})' for name in dearest])
+
+    def _least_agreed(self) -> str:
+        counted = {n: iou for n, iou in self.class_agreement.items() if n not in self.rare}
+        least = sorted(counted, key=counted.__getitem__)[:_NAMED]
+        return _listed('least for', [f'{name} ({counted[name]:.3f})' for name in least])
+
+
+def _listed(words: str, items: Sequence[str]) -> str:
+    return f', {words} {", ".join(items)}' if items else ''
 
 
 class Judge:
@@ -88,24 +116,24 @@ class Judge:
                 truth.update(sample.labels, labels)
             told()
         scores = agreement.compute()
+        counts = scores.pixels >= LEAST_SHARE * scores.pixels.sum()
+        rare = zip(self._names, scores.pixels, counts)
         verdict = Verdict(
             frames=len(self._samples),
-            agreement=scores.miou,
+            agreement=mean_of(scores.iou[counts]),
             pixel_agreement=scores.pixel_accuracy,
             class_agreement=dict(self._present(scores)),
+            rare={name: int(pixels) for name, pixels, counted in rare if pixels and not counted},
         )
         if not truth.counts.any():
             return verdict
         before, after = truth_fp32.compute(), truth.compute()
         quantized = dict(self._present(after))
-        return Verdict(
-            verdict.frames,
-            verdict.agreement,
-            verdict.pixel_agreement,
-            verdict.class_agreement,
-            before.miou,
-            after.miou,
-            {name: (iou, quantized[name]) for name, iou in self._present(before)},
+        return replace(
+            verdict,
+            miou_fp32=before.miou,
+            miou=after.miou,
+            class_iou={name: (iou, quantized[name]) for name, iou in self._present(before)},
         )
 
     def _present(self, scores: ConfusionScores) -> Iterable[Tuple[str, float]]:

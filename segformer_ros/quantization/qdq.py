@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Collection, Dict, Iterator, List, Sequence
@@ -25,8 +26,8 @@ class QuantizationError(RuntimeError):
 def prepare(model: Any) -> Any:
     """The model with its constants folded and every node named, ready to be quantised.
 
-    Raises QuantizationError for one of an old opset that cannot be raised, and for operators that
-    nobody knows.
+    Raises QuantizationError for one of an old opset that cannot be raised, or of one too new, and
+    for operators that nobody knows.
     """
     onnxruntime = _onnxruntime()
     model = _at_least(PER_CHANNEL_OPSET, model)
@@ -43,9 +44,7 @@ def prepare(model: Any) -> Any:
             )
         except Exception as error:  # it has kinds of its own
             raise QuantizationError(
-                'ONNX Runtime, which measures the ranges, cannot run the model '
-                f'({str(error).strip().splitlines()[-1]}); export it with the operators of the '
-                'ONNX standard'
+                f'ONNX Runtime, which measures the ranges, cannot run the model: {_cause(error)}'
             ) from error
         import onnx
 
@@ -59,6 +58,16 @@ def prepare(model: Any) -> Any:
     result.opset_import.extend(standard[:1])
     _copy_metadata(model, result)
     return result
+
+
+def _cause(error: Exception) -> str:
+    """What is wrong with a model and what to do, without the places in ONNX Runtime's source."""
+    text = str(error).strip().splitlines()[-1]
+    text = re.sub(r'^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from.*failed:)?', '', text)
+    newest = re.search(r'till opset (\d+)', text)
+    if newest is not None:
+        return f'its opset is newer than {newest.group(1)}; export it with that one'
+    return f'{text.rstrip(".")}; export it with the operators of the ONNX standard'
 
 
 def _at_least(opset: int, model: Any) -> Any:

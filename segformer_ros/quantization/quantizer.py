@@ -100,7 +100,10 @@ def quantize(
         raise QuantizationError(
             f'{spec.path} is quantised already; give the FP32 model that it is of'
         )
-    prepared = prepare(source)
+    try:
+        prepared = prepare(source)
+    except QuantizationError as error:
+        raise QuantizationError(f'{spec.path}: {error}') from error
     selection = select_nodes(prepared)
     if not selection.layers:
         raise QuantizationError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
 from segformer_ros.engines.precision import HALF, PASSED, SOURCE
-from segformer_ros.quantization.gate import Gate, Verdict
+from segformer_ros.quantization.gate import LEAST_SHARE, Gate, Verdict
 from segformer_ros.quantization.half import LARGEST
 from segformer_ros.quantization.quantizer import Quantized, Settings
 from segformer_ros.quantization.sensitivity import LayerCost
@@ -57,6 +57,7 @@ def as_markdown(result: Quantized, settings: Settings, title: str) -> str:
         _summary_table(result.first_verdict, verdict),
         '',
         _class_table(verdict),
+        *_rare_note(verdict),
     ]
     if result.excluded:
         lines += ['', 'In floating point:', '', *(f'- `{name}`' for name in result.excluded)]
@@ -95,6 +96,7 @@ def _verdict(verdict: Verdict, precision: str) -> Dict[str, Any]:
         'agreement_miou': verdict.agreement,
         'pixel_agreement': verdict.pixel_agreement,
         'class_agreement': verdict.class_agreement,
+        'rare_classes': verdict.rare,
         'miou_fp32': verdict.miou_fp32,
         f'miou_{precision}': verdict.miou,
         'class_iou': {
@@ -137,6 +139,17 @@ def _class_table(verdict: Verdict) -> str:
         iou = [f'{value:.4f}' for value in pair] if pair else ['-', '-']
         rows.append((name, agreement.get(name, '-'), *iou))
     return markdown_table(('class', 'agreement', 'IoU FP32', 'IoU INT8'), rows)
+
+
+def _rare_note(verdict: Verdict) -> List[str]:
+    if not verdict.rare:
+        return []
+    names = ', '.join(f'{name} ({pixels})' for name, pixels in verdict.rare.items())
+    return [
+        '',
+        f'Not in the mean of the agreement, with less than {100 * LEAST_SHARE:g} % of the pixels: '
+        f'{names}.',
+    ]
 
 
 def _half_section(result: Quantized, settings: Settings) -> List[str]:

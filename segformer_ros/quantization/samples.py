@@ -37,32 +37,25 @@ def collect_samples(
     """Take frames evenly spread over the sources; raises QuantizationError where they lack.
 
     The frames to judge by are held out from the sources, unless others are given for it, which
-    none of the sources may be. With
-    fewer frames than asked for, they are shared out in the same proportion.
+    none of the sources may be. With fewer frames than asked for, they are shared out in the same
+    proportion.
     """
     needed = 1 if judged else 2
     _check_count(sources, 'calibration source', needed)
     if judged:
         _check_count(judged, 'source to judge by', 1)
         _check_apart(sources, judged)
-        taken = _spread(_length(sources), calibration)
-        samples = Samples(_read(sources, taken), _read(judged, _spread(_length(judged), held_out)))
+        chosen, apart = _spread(_length(sources), calibration), _spread(_length(judged), held_out)
     else:
         taken = _spread(_length(sources), calibration + held_out)
         kept = max(1, round(len(taken) * held_out / (calibration + held_out)))
         # Every so many-th is held out, so that both sets see the whole recording.
         apart = [taken[place] for place in _spread(len(taken), kept + 2)[1:-1]] or taken[-1:]
-        rest = [number for number in taken if number not in set(apart)]
-        samples = Samples(_read(sources, rest), _read(sources, apart))
-    if not samples.calibration:
-        raise QuantizationError(
-            f'too few of the images of {_names(sources)} can be read to calibrate with'
-        )
-    if not samples.held_out:
-        raise QuantizationError(
-            f'too few of the images of {_names(judged or sources)} can be read to judge by'
-        )
-    return samples
+        chosen = [number for number in taken if number not in set(apart)]
+    return Samples(
+        _read(sources, chosen, 'to calibrate with'),
+        _read(judged or sources, apart, 'to judge by'),
+    )
 
 
 def too_few(samples: Samples) -> str:
@@ -134,15 +127,23 @@ def _spread(total: int, count: int) -> List[int]:
     return [int(place) for place in np.unique(places.astype(int))]
 
 
-def _read(sources: Sequence[Source], numbers: Sequence[int]) -> List[Sample]:
-    """The samples of these numbers, counted over all sources, that can be read."""
+def _read(sources: Sequence[Source], numbers: Sequence[int], purpose: str) -> List[Sample]:
+    """The samples of these numbers, counted over all sources, that can be read; one at least."""
     samples: List[Sample] = []
+    faults: List[str] = []
     first = 0
     for source in sources:
         for number in numbers:
             if first <= number < first + len(source):
                 for entry in source.frames(number - first, number - first + 1):
-                    if entry.frame is not None:
+                    if entry.frame is None:
+                        faults.append(f'{entry.key}: {entry.error}')
+                    else:
                         samples.append(Sample(entry.frame, entry.labels, entry.error or ''))
         first += len(source)
+    if not samples:
+        raise QuantizationError(
+            f'none of the {len(numbers)} images of {_names(sources)} {purpose} can be read; the '
+            f'first: {"; ".join(faults[:1])}'
+        )
     return samples

@@ -69,6 +69,35 @@ def test_int8_without_such_a_model_is_refused(spec: ModelSpec) -> None:
         create_engine(spec, 'openvino', INT8).activate()
 
 
+def save_with_node(spec: ModelSpec, node: onnx.NodeProto, second: np.ndarray) -> ModelSpec:
+    """The model with its scores passed through a node of the inputs (scores, second)."""
+    model = onnx.load(str(spec.path))
+    nodes, last = model.graph.node, model.graph.node[-1]
+    node.input[:] = [last.input[0], 'second']
+    last.input[0] = node.output[0]
+    nodes.insert(len(nodes) - 1, node)
+    model.graph.initializer.append(numpy_helper.from_array(second, 'second'))
+    onnx.save(model, str(spec.path))
+    return load_model_spec(spec.path)
+
+
+@pytest.mark.parametrize(
+    ('operator', 'cause'),
+    [
+        ('Sorcery', r'it does not know Sorcery-\d+; export the model with operators of the ONNX'),
+        ('Add', r'Argument shapes are inconsistent; export the model again'),
+    ],
+)
+def test_a_network_that_it_cannot_run_is_an_error_of_one_line(
+    spec: ModelSpec, operator: str, cause: str
+) -> None:
+    node = helper.make_node(operator, [], ['odd'])
+    broken = save_with_node(spec, node, np.ones(5, np.float32))
+    with pytest.raises(EngineError, match=rf'OpenVINO cannot run .*\.onnx: {cause}') as raised:
+        create_engine(broken, 'openvino').activate()
+    assert '\n' not in str(raised.value)
+
+
 def test_inference_is_not_bound_to_certain_cores(spec: ModelSpec) -> None:
     """Two processes of one thread each would otherwise run on the same core, one left idle."""
     allowed = os.sched_getaffinity(0)

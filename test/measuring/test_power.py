@@ -1,4 +1,4 @@
-"""Power: read of the GPU that runs, not of the first one."""
+"""Power: read of what runs, or not told."""
 
 from __future__ import annotations
 
@@ -68,3 +68,22 @@ def test_the_gpu_is_not_asked_for_what_the_cpu_does(
         result = benchmark(engine, frames, [1], seconds=0.01)
     assert result.batches[0].watts is None and not calls
     assert 'power of' not in result.facts
+
+
+def test_power_is_read_or_not_told() -> None:
+    with PowerMeter() as meter:
+        sum(range(200_000))
+    assert meter.watts is None or 0 < meter.watts < 2000
+
+
+def test_a_jetson_s_board_power(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / '1-0040' / 'hwmon' / 'hwmon3'
+    folder.mkdir(parents=True)
+    (folder / 'in1_input').write_text('5000\n')
+    (folder / 'curr1_input').write_text('2400\n')
+    monkeypatch.setattr(power, '_JETSON', f'{tmp_path}/*/hwmon/hwmon*')
+    monkeypatch.setattr(power, '_PERIOD', 0.001)
+    with PowerMeter() as meter:
+        while not meter._samples:
+            pass
+    assert meter.watts == pytest.approx(12.0) and meter.source == 'board (INA3221)'

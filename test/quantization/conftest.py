@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import pytest
 
 from segformer_ros.frame import Frame
 from segformer_ros.quantization import Sample, Samples
-from tiny_models import painting
+from tiny_models import painting, save_paintings
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """A folder `images` of painted frames, and `labels` beside it."""
-    for kind in ('images', 'labels'):
-        (tmp_path / kind).mkdir()
-    for seed in range(12):
-        image, labels = painting(64, 128, seed)
-        cv2.imwrite(str(tmp_path / 'images' / f'{seed:02}.png'), image)
-        cv2.imwrite(str(tmp_path / 'labels' / f'{seed:02}.png'), labels)
-    return tmp_path
+    return save_paintings(tmp_path)
 
 
 @pytest.fixture

@@ -176,5 +176,11 @@ def test_a_layer_without_finite_values_is_named(tmp_path: Path) -> None:
 def test_an_operator_that_nobody_knows_is_named(model: Any) -> None:
     (join,) = (node for node in model.graph.node if node.name == 'join')
     join.op_type = 'Frobnicate'
-    with pytest.raises(QuantizationError, match='cannot run the model .*Frobnicate.*; export it'):
+    with pytest.raises(QuantizationError, match='cannot run the model: .*Frobnicate.*; export it'):
+        prepare(model)
+
+
+def test_an_opset_that_is_too_new_is_named_with_the_newest(model: Any) -> None:
+    model.opset_import[0].version = 99
+    with pytest.raises(QuantizationError, match=r'its opset is newer than \d+; export it with'):
         prepare(model)

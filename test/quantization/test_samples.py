@@ -111,5 +111,8 @@ def test_a_source_without_images_is_refused(pictures: Path) -> None:
 def test_images_that_cannot_be_read_are_said(pictures: Path) -> None:
     for file in (pictures / 'images').iterdir():
         file.write_bytes(b'no image')
-    with pytest.raises(QuantizationError, match='can be read to calibrate with'):
+    with pytest.raises(
+        QuantizationError,
+        match='none of the 8 images .* can be read; the first: 00: ',
+    ):
         collect_samples([open_source(pictures / 'images')], 8, 4)

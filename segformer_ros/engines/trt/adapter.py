@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
-import signal
 from collections import deque
 from typing import Any, Collection, Deque, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
 from segformer_ros.engines.base import EngineError, Progress
+from segformer_ros.engines.trt.interrupts import Interrupts
 
 MODULES = ('tensorrt', 'tensorrt_rtx')
 
@@ -38,19 +37,25 @@ class TensorRt:
     module: `tensorrt` or `tensorrt_rtx`. errors: what the library complained of, newest last; its
     calls return None instead of raising, and the reason stands here alone. layers: the layers of
     the engine built last, as TensorRT-RTX logs them (it cannot be asked for them without a GPU).
+    interrupts: Ctrl-C that came while the library worked.
     """
 
     def __init__(self, module: Any) -> None:
         self.module = module
         self.errors: Deque[str] = deque(maxlen=20)
         self.layers = ''
-        self.interrupted = False
+        self.interrupts = Interrupts()
         self.logger = _make_logger(self)
 
     @property
     def version(self) -> str:
         """Library and version, as it stands in cache keys."""
         return f'{self.module.__name__} {self.module.__version__}'
+
+    @property
+    def monitored(self) -> bool:
+        """Whether a build tells how far it is, and can be ended between two steps (since 10)."""
+        return hasattr(self.module, 'IProgressMonitor')
 
     @property
     def strongly_typed(self) -> bool:
@@ -69,20 +74,6 @@ class TensorRt:
             self.layers = message
         # What matters of it is said by the exception that follows.
         _log.debug('TensorRT: %s', message)
-
-    def interrupt(self) -> None:
-        """Note Ctrl-C, which arrives while the library calls back and would be lost there.
-
-        A build stops at its next step. Before TensorRT 10 nothing stops one, so this process ends.
-        """
-        self.interrupted = True
-        if not hasattr(self.module, 'IProgressMonitor'):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def _raise_interrupt(self) -> None:
-        interrupted, self.interrupted = self.interrupted, False
-        if interrupted:
-            raise KeyboardInterrupt
 
     # --- building ---
 
@@ -215,11 +206,11 @@ class TensorRt:
         return bytes(cache.serialize()) if cache is not None else b''
 
     def set_progress(self, config: Any, progress: Optional[Progress]) -> Any:
-        """Report a build's progress (TensorRT 10 and later); keep what it returns till its end.
+        """Report a build's progress where it is monitored; keep what it returns till its end.
 
         Also of no use to anybody it is what lets Ctrl-C end the build.
         """
-        if not hasattr(self.module, 'IProgressMonitor'):
+        if not self.monitored:
             return None
         monitor = _make_monitor(self, progress)
         config.progress_monitor = monitor
@@ -243,9 +234,8 @@ class TensorRt:
             config.add_optimization_profile(profile)
 
     def build(self, builder: Any, network: Any, config: Any) -> Optional[bytes]:
-        """The serialised engine, None where the build failed; raises KeyboardInterrupt."""
+        """The serialised engine, None where the build failed or was interrupted."""
         result = builder.build_serialized_network(network, config)
-        self._raise_interrupt()
         return None if result is None else bytes(result)
 
     # --- running ---
@@ -255,8 +245,8 @@ class TensorRt:
         self.errors.clear()
         runtime = self._made('Runtime')
         self._check_validity(runtime, plan)
-        engine = runtime.deserialize_cuda_engine(plan)
-        self._raise_interrupt()
+        with self.interrupts.held():
+            engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             reason = self.last_error('damaged, or of another version or GPU')
             raise EngineError(f'{self.version} cannot load the engine: {reason}')
@@ -327,10 +317,7 @@ def _make_logger(library: TensorRt) -> Any:
             library.module.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            try:
-                library.note(severity, message)
-            except KeyboardInterrupt:
-                library.interrupt()
+            library.note(severity, message)
 
     return Log()
 
@@ -347,16 +334,13 @@ def _make_monitor(library: TensorRt, progress: Optional[Progress]) -> Any:
 
         def step_complete(self, name: str, step: int) -> bool:
             self._tell(name, step + 1)
-            return not library.interrupted  # False ends the build, which then gives None
+            return not library.interrupts.noted  # False ends the build, which then gives None
 
         def phase_finish(self, name: str) -> None:
             self._tell(name, self._steps[name])
 
         def _tell(self, name: str, step: int) -> None:
-            try:
-                if progress:
-                    progress(name, step, self._steps[name])
-            except KeyboardInterrupt:
-                library.interrupt()
+            if progress:
+                progress(name, step, self._steps[name])
 
     return Monitor()

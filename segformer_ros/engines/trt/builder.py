@@ -75,7 +75,7 @@ def build_engine(
     options: BuildOptions = BuildOptions(),
     progress: Optional[Progress] = None,
 ) -> BuiltEngine:
-    """Build an engine; raises EngineError with the library's reason.
+    """Build an engine; raises EngineError with the library's reason, and KeyboardInterrupt.
 
     Out of memory is answered by half the workspace, down to 64 MiB. Unless a target is named, the
     driver must have been asked before (`cuda.driver`): a Builder may crash without one.
@@ -84,7 +84,8 @@ def build_engine(
     workspace = options.workspace
     while True:
         library.errors.clear()
-        plan = _build_once(library, model, options, workspace, progress)
+        with library.interrupts.held(stops=library.monitored):
+            plan = _build_once(library, model, options, workspace, progress)
         if plan is not None:
             seconds = perf_counter() - start
             layers = read_build_log(library.layers)

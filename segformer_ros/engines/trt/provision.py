@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from segformer_ros.engines.base import EngineError, EngineOptions, Progress
 from segformer_ros.engines.cache import Built, EngineCache, EngineKey, Entry, read_plan
 from segformer_ros.engines.cuda.driver import Gpu
+from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import Candidate, choose_precision
 from segformer_ros.engines.trt.adapter import TensorRt
@@ -99,7 +100,7 @@ def build_options(
     options: EngineOptions, spec: ModelSpec, candidate: Candidate, sm: Optional[int] = None
 ) -> BuildOptions:
     """What the builder is told; sm names a GPU that is not here."""
-    most = spec.max_batch or options.max_batch
+    most = spec.max_batch or min(options.max_batch, MAX_BATCH)
     batches = (spec.batch,) * 3 if spec.batch else (1, 1, most)
     timings = cache_folder(options.cache_dir) / TIMING_CACHE
     return BuildOptions(

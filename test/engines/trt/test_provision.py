@@ -13,6 +13,7 @@ from fake_gpu import MAGIC, MakeMachine
 
 from segformer_ros.cli import main
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt import provision
 from segformer_ros.engines.trt.adapter import TensorRt
@@ -75,13 +76,15 @@ def test_an_engine_of_the_cache_that_does_not_load_is_built_again(
     assert 'the cached engine is built again' in caplog.text
 
 
-@pytest.mark.parametrize('cameras', [1, 3])
+@pytest.mark.parametrize(
+    ('cameras', 'asked'),
+    [(1, []), (3, ['--max-batch', '3']), (MAX_BATCH + 4, ['--max-batch', str(MAX_BATCH)])],
+)
 def test_a_node_finds_what_was_built_for_its_cameras(
-    make_machine: MakeMachine, spec: ModelSpec, cameras: int
+    make_machine: MakeMachine, spec: ModelSpec, cameras: int, asked: list[str]
 ) -> None:
     tensorrt = make_machine().tensorrt
-    asked = ['build', str(spec.path)] + ['--max-batch', str(cameras)] * (cameras > 1)
-    assert main(asked) == 0
+    assert main(['build', str(spec.path), *asked]) == 0
     with create_engine(spec, 'auto', EngineOptions(max_batch=cameras)) as engine:
         assert engine.facts()['engine'] == 'tensorrt'
     assert len(tensorrt.called('build')) == 1

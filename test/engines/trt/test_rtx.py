@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +153,20 @@ def test_the_command_builds_for_a_named_gpu(
     assert out.stat().st_size > 10_000 and out.stat().st_mode & 0o777 == 0o600
     printed = capsys.readouterr().out
     assert 'sm_86' in printed and 'fp16 (as asked)' in printed and ' fp16\n' in printed
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_build_whenever_it_comes(library: TensorRt) -> None:
+    network = parsed_network(load_model_spec(), Candidate('fp32', bundled_model(), ''), True)
+    began = threading.Event()
+
+    def interrupt() -> None:
+        began.wait()
+        time.sleep(0.3)  # amid the native code, which logs all the time
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(library, network.model, BuildOptions(target_sm=ADA), lambda *_: began.set())
+    interrupter.join()

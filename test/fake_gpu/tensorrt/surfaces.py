@@ -1,4 +1,9 @@
-"""What each version of tensorrt has."""
+"""What each version of tensorrt has of the members, flags and types that are used here.
+
+Checked against the bindings that TensorRT publishes (NVIDIA/TensorRT, python/src/infer) at the
+tags 8.2.1, 8.5.2, 23.08 (8.6.1), v10.3.0 and v10.13.2; 11.4 against 11.1, the newest published
+when this was written.
+"""
 
 from __future__ import annotations
 
