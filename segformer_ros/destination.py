@@ -40,6 +40,8 @@ def output_file(file: Path, suffixes: Sequence[str] = ()) -> Path:
         raise DestinationError(f'cannot write {file}; give a name that ends in {_or(suffixes)}')
     if file.is_dir():
         raise DestinationError(f'cannot write {file}: it is a folder; name a file')
+    if file.exists() and not file.is_file():
+        raise DestinationError(f'cannot write {file}: it is a device or a pipe; name a file')
     output_folder(file.parent)
     try:
         _try(file)
@@ -86,13 +88,14 @@ def _written_over(file: Path) -> DestinationError:
 def write_file(file: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file that is there whole or not at all; raises DestinationError.
 
-    mode: its permissions, as far as the user's mask leaves them.
+    mode: its permissions, as far as the user's mask leaves them. A link stays one.
     """
-    part = file.with_name(f'.{file.name}.{os.getpid()}')
+    target = file.resolve()
+    part = target.with_name(f'.{target.name}.{os.getpid()}')
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), 'wb') as target:
-            target.write(data)
-        os.replace(part, file)
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), 'wb') as opened:
+            opened.write(data)
+        os.replace(part, target)
     except BaseException as error:
         with suppress(OSError):
             part.unlink()
@@ -105,6 +108,7 @@ def write_file(file: Path, data: bytes, mode: int = 0o644) -> None:
 
 def _try(file: Path) -> None:
     """Open the file to write, and leave it as it was; raises OSError."""
+    file = file.resolve()  # of a link to nowhere the target is tried
     new = not file.exists()
     with file.open('ab'):
         pass

@@ -54,6 +54,8 @@ def test_folders_that_cannot_be_made(tmp_path: Path) -> None:
 def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DestinationError, match='it is a folder; name a file'):
         output_file(tmp_path)
+    with pytest.raises(DestinationError, match='it is a device or a pipe; name a file'):
+        output_file(Path('/dev/null'))
     with pytest.raises(DestinationError, match=r'a.txt; give a name that ends in .png or .jpg'):
         output_file(tmp_path / 'a.txt', ('.png', '.jpg'))
     with pytest.raises(DestinationError, match='/proc/x.png: nothing can be made there'):
@@ -127,6 +129,15 @@ def test_a_file_is_written_whole_or_not_at_all(
         write_file(file, b'third')
     assert file.read_bytes() == b'second'
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    link, target = tmp_path / 'link', tmp_path / 'target'
+    link.symlink_to(target)
+    assert output_file(link) == link
+    assert link.is_symlink() and not target.exists()
+    write_file(link, b'data')
+    assert link.is_symlink() and target.read_bytes() == b'data'
 
 
 def test_what_results_are_made_from_is_kept(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from segformer_ros.destination import output_file
+from segformer_ros.destination import DestinationError, keep_files, output_file, write_file
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
+from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.family import FAMILY, FamilyModel, family_model
 from segformer_ros.frame import Frame
 from segformer_ros.measuring.benchmark import (
@@ -24,6 +25,7 @@ from segformer_ros.measuring.benchmark import (
     benchmark,
 )
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
+from segformer_ros.model.files import model_files
 from segformer_ros.sources import SourceError, open_source
 from segformer_ros.terminal.argument_types import number, size, whole, wholes
 from segformer_ros.terminal.arguments import (
@@ -53,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='WxH',
         help='frames are scaled to this first (default: 1920x1080)',
     )
-    parser.add_argument('--batch', type=wholes, default='1', help='batch sizes, as in 1,2,4')
+    parser.add_argument(
+        '--batch', type=wholes(MAX_BATCH), default='1', help='batch sizes, as in 1,2,4'
+    )
     parser.add_argument(
         '--seconds', type=number(0), default=5.0,
         help='seconds per batch size; 0 with --family: only parameters and multiplications',
@@ -67,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         '--sizes',
-        type=wholes,
+        type=wholes(),
         default=','.join(map(str, FAMILY_SIZES)),
         help='sides of the input, with --family',
     )
@@ -82,12 +86,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.family:
         text = _family(arguments)
     else:
-        result = _time(model_spec(arguments), arguments, _frames(arguments))
-        text = FORMATS[arguments.format](result)
-    if arguments.out:
-        arguments.out.write_text(text, encoding='utf-8')
-    else:
+        spec = model_spec(arguments)
+        if arguments.out:
+            keep_files(model_files(spec.path), [arguments.out])
+        text = FORMATS[arguments.format](_time(spec, arguments, _frames(arguments)))
+    if not arguments.out:
         print(text)
+        return 0
+    try:
+        write_file(arguments.out, text.encode())
+    except DestinationError:
+        print(text)  # it took long to measure
+        raise
     return 0
 
 

@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         workspace_mib=arguments.workspace,
     )
     spec.require_graph()
+    _check_combination(arguments)
     if arguments.onnx:
         facts = _write_onnx(spec, arguments)
     elif spec.batch and arguments.max_batch > spec.batch:
@@ -94,6 +95,17 @@ def run(arguments: argparse.Namespace) -> int:
         facts = _build_cached(spec, options)
     print(format_table(('', ''), list(facts.items())))
     return 0
+
+
+def _check_combination(arguments: argparse.Namespace) -> None:
+    """Refuse what would have no effect."""
+    if arguments.typed and not arguments.onnx:
+        raise EngineError('--typed is for --onnx FILE; engines get the types that they need')
+    if arguments.onnx and (arguments.out or arguments.build_only or arguments.sm):
+        raise EngineError(
+            '--onnx builds nothing, so that --out, --build-only and --sm have no effect with it; '
+            'give either'
+        )
 
 
 def _build_cached(spec: ModelSpec, options: EngineOptions) -> Dict[str, str]:

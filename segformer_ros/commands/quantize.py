@@ -15,7 +15,9 @@ from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.network import save_network
 from segformer_ros.engines.trt.provision import parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model.contracts import OWN
 from segformer_ros.model.files import model_files, model_hash
+from segformer_ros.model.sidecar import sidecar_path, write_sidecar
 from segformer_ros.quantization import (
     RANGES,
     Gate,
@@ -146,23 +148,27 @@ def run(arguments: argparse.Namespace) -> int:
     for file, content in zip(places.report, (numbers, text)):
         _write(file, content.encode())
     print(text)
-    refused = _write_models(spec, quantized, places)
+    refused = _write_models(spec, quantized, places, settings.ranges)
     if refused:
         raise QuantizationError(f'refused and not written: {"; ".join(refused)}')
     return 0
 
 
-def _write_models(spec: ModelSpec, quantized: Quantized, places: _Places) -> List[str]:
+def _write_models(
+    spec: ModelSpec, quantized: Quantized, places: _Places, ranges: str
+) -> List[str]:
     """Write what passed its gate, remove what an earlier run left of the rest; why it is refused.
 
     That was made under a looser gate, or judged on other frames.
     """
     refused = []
     if quantized.failures:
-        refused.append(f'{places.model}: {advice(quantized)}')
+        refused.append(f'{places.model}: {advice(quantized, ranges)}')
         _remove(places.model)
     else:
         _write(places.model, quantized.model.SerializeToString())
+        if spec.contract != OWN:  # what its file does not tell, perhaps
+            write_sidecar(spec, places.model)
     if places.half and quantized.half.failures:
         refused.append(f'{places.half[0]}: {half_advice(quantized)}')
     made = Candidate('fp16', spec.path, 'as asked'), Candidate('int8', places.model, 'as asked')
@@ -200,10 +206,11 @@ def _write(path: Path, data: bytes) -> None:
     print(f'written: {path}', file=sys.stderr)
 
 
-def _remove(path: Path) -> None:
-    if path.exists():
-        path.unlink()
-        print(f'removed: {path}, of an earlier run', file=sys.stderr)
+def _remove(model: Path) -> None:
+    for path in (model, sidecar_path(model)):
+        if path.exists():
+            path.unlink()
+            print(f'removed: {path}, of an earlier run', file=sys.stderr)
 
 
 def _progress(stage: str, steps: int) -> Callable[[], object]:

@@ -52,7 +52,7 @@ def _tensorrt(wanted: bool) -> Iterator[Finding]:
     if importlib.util.find_spec('pycuda') is None:
         yield Finding(
             _PART, 'PyCUDA', lacking, 'not installed',
-            "pip install 'segformer_ros[tensorrt]'" if wanted else '',
+            "pip install pycuda, with the CUDA toolkit's bin folder in PATH" if wanted else '',
         )  # fmt: skip
     else:
         yield Finding(_PART, 'PyCUDA', Verdict.OK, installed_version('pycuda') or 'installed')

@@ -17,6 +17,9 @@ from segformer_ros.engines.precision import require_quantized
 # INT8 is in the graph (Q/DQ) and runs under either hint.
 PRECISION_HINT: Dict[str, str] = {'auto': 'f32', 'fp32': 'f32', 'bf16': 'bf16', 'int8': 'f32'}
 
+_PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
+"""OpenVINO's names of what it computes in, and those that are used here."""
+
 
 class OpenVinoEngine(CpuEngine):
     """Runs an ONNX on the CPU; conversion and normalisation are folded into its graph."""
@@ -73,7 +76,9 @@ class OpenVinoEngine(CpuEngine):
         if self._compiled is not None:
             hint = self._compiled.get_property('INFERENCE_PRECISION_HINT')
             facts['device'] = str(self._compiled.get_property('EXECUTION_DEVICES')[0])
-            facts['precision'] = 'int8' if self._quantized else str(hint.get_type_name())
+            facts['precision'] = 'int8' if self._quantized else _PRECISIONS[hint.get_type_name()]
+            if self.options.precision == 'bf16' != facts['precision']:
+                facts['precision reason'] = 'bf16 was asked for, which this CPU does not have'
             facts['threads'] = str(self._compiled.get_property('INFERENCE_NUM_THREADS'))
             facts['openvino'] = str(import_openvino().__version__)
         return facts

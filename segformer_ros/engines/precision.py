@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from segformer_ros.engines.base import EngineError
-from segformer_ros.model import ModelSpec
-from segformer_ros.model.files import model_hash
+from segformer_ros.model import ModelError, ModelSpec
+from segformer_ros.model.contracts import METADATA
+from segformer_ros.model.files import model_hash, read_onnx
 
 PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
 
-METADATA = 'segformer_ros.'
 GATE = f'{METADATA}gate'
 HALF_GATE = f'{METADATA}fp16_gate'
 """Of the INT8 model: what came of the model that it was made from, in FP16."""
@@ -102,8 +103,10 @@ def _floating(own: Path, sm: int) -> Candidate:
 def _half_refusal(own: Path) -> Optional[Path]:
     """What says that FP16 costs this model too much: its INT8 model, or the report beside it."""
     quantized = quantized_path(own)
-    if quantized.is_file():
+    judged: Dict[str, str] = {}
+    with suppress(ModelError):  # where it is damaged its report tells
         judged = _metadata(quantized)
+    if judged:
         failed = judged.get(HALF_GATE) == FAILED
         return quantized if failed and judged.get(SOURCE_HASH) == model_hash(own) else None
     report = quantized.with_suffix('.json')  # written where INT8 was refused, too
@@ -123,7 +126,10 @@ def find_quantized(model: Path) -> Tuple[Optional[Path], str]:
     path = quantized_path(model)
     if not path.is_file():
         return None, f'{path} does not exist; {how}'
-    metadata = _metadata(path)
+    try:
+        metadata = _metadata(path)
+    except ModelError as error:
+        return None, f'{error}; {how}'
     if metadata.get(SOURCE_HASH) != model_hash(model):
         return None, f'{path} was not made from this model; {how}'
     if metadata.get(GATE) != PASSED:
@@ -141,14 +147,8 @@ def require_quantized(model: Path) -> Path:
 
 def is_quantized(model: Path) -> bool:
     """Whether an ONNX has explicit quantisation (Q/DQ) in it."""
-    import onnx
-
-    graph = onnx.load(str(model), load_external_data=False).graph
-    return any(node.op_type == 'QuantizeLinear' for node in graph.node)
+    return any(node.op_type == 'QuantizeLinear' for node in read_onnx(model).graph.node)
 
 
 def _metadata(model: Path) -> Dict[str, str]:
-    import onnx
-
-    entries = onnx.load(str(model), load_external_data=False).metadata_props
-    return {entry.key: entry.value for entry in entries}
+    return {entry.key: entry.value for entry in read_onnx(model).metadata_props}

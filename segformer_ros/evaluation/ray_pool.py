@@ -89,9 +89,7 @@ def _connect(address: str, cpus: int) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise EvaluationError(
-            f"--ray needs Ray ({error}): pip install 'segformer_ros[ray]'"
-        ) from error
+        raise EvaluationError(f"--ray needs Ray ({error}): pip install 'ray>=2.9'") from error
     try:
         if address == LOCAL:
             ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False)

@@ -113,8 +113,15 @@ def benchmark(
         results.append(_time_batch(engine, frames, batch, seconds, wanted))
         told()
     sizes = sorted({f'{frame.width}x{frame.height}' for frame in frames})
-    facts = {**engine.facts(), 'frames': ', '.join(sizes), 'input': engine.spec.size_in_words}
-    facts.update(environment())
+    facts = {
+        **engine.facts(),
+        'frames': ', '.join(sizes),
+        'input': engine.spec.size_in_words,
+        'inference': engine.options.inference,
+        'upsampling': wanted.upsampling,
+        'confidence': 'made too' if wanted.confidence else 'not made',
+        **environment(),
+    }
     facts['date'] = date.today().isoformat()
     if results[-1].meter:
         facts['power of'] = results[-1].meter

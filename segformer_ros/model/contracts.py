@@ -20,6 +20,9 @@ OWN = 'uint8_bgr_nhwc'
 METADATA = 'segformer_ros.'
 """Prefix of the ONNX metadata in which this project's models describe themselves."""
 
+CONTRACT = f'{METADATA}contract'
+"""Metadata of a graph that is of this contract."""
+
 INPUT_SIZE = f'{METADATA}input_size'
 """Metadata of the network's input size, HEIGHTxWIDTH, for graphs that take any."""
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from segformer_ros.errors import reason
-from segformer_ros.model.files import external_data
+from segformer_ros.model.files import external_data, read_onnx
 from segformer_ros.model.spec import ModelError
 
-_LFS_POINTER = b'version https://git-lfs'
 _KEEP_CLASSES = (
     'ArgMax',
     'Cast',
@@ -56,7 +54,7 @@ class Signature:
 
 def read_signature(path: Path) -> Signature:
     """Read an ONNX file's signature; raises ModelError for a file that is not a whole ONNX."""
-    model = _load(path)
+    model = read_onnx(path)
     graph = model.graph
     _check_external_data(path, graph)
     makers: Dict[str, Any] = {name: node for node in graph.node for name in node.output}
@@ -76,33 +74,6 @@ def read_signature(path: Path) -> Signature:
         producer=f'{model.producer_name} {model.producer_version}'.strip(),
         metadata={entry.key: entry.value for entry in model.metadata_props},
     )
-
-
-def _load(path: Path) -> Any:
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError
-    except ImportError as error:
-        raise ModelError(
-            f'reading {path.name} needs the package onnx ({error}): pip install onnx'
-        ) from error
-    try:
-        with path.open('rb') as file:
-            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                raise ModelError(
-                    f'{path} is a Git LFS pointer, not the file itself; fetch it with '
-                    '`git lfs pull`'
-                )
-        model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f'{path} is not an ONNX file, or cut short: {error}; export or copy it again'
-        ) from error
-    except OSError as error:
-        raise ModelError(f'cannot read {path}: {reason(error)}; check the file') from error
-    if not model.graph.node or not model.graph.output:
-        raise ModelError(f'{path} is not an ONNX file: it holds no network; give another')
-    return model
 
 
 def _check_external_data(path: Path, graph: Any) -> None:

@@ -8,6 +8,7 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 from segformer_ros.classes import ClassMap, SegClass, load_class_map, spread_color
 from segformer_ros.model.contracts import (
+    CONTRACT,
     CONTRACTS,
     INPUT_SIZE,
     METADATA,
@@ -87,7 +88,7 @@ def recognise(
     signature: Signature, declared: Declared = Declared(), class_map: Optional[ClassMap] = None
 ) -> ModelSpec:
     """ModelSpec of a signature and of what is declared beside it; raises ModelError."""
-    own = signature.metadata.get(f'{METADATA}contract')
+    own = signature.metadata.get(CONTRACT)
     if own == OWN:
         declared = combine([_own_declaration(signature), declared])
     shape = read_shape(signature, declared.output_name, declared.output_kind)

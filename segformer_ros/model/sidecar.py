@@ -23,10 +23,15 @@ from segformer_ros.model.spec import (
 
 def find_sidecar(model: Path) -> Optional[Path]:
     """The yaml beside a model: `model.onnx.yaml` or `model.yaml`."""
-    for candidate in (model.with_name(model.name + '.yaml'), model.with_suffix('.yaml')):
+    for candidate in (sidecar_path(model), model.with_suffix('.yaml')):
         if candidate.is_file():
             return candidate
     return None
+
+
+def sidecar_path(model: Path) -> Path:
+    """Where `write_sidecar` puts it."""
+    return model.with_name(f'{model.name}.yaml')
 
 
 def read_sidecar(path: Path) -> Declared:
@@ -53,7 +58,7 @@ def read_sidecar(path: Path) -> Declared:
 def write_sidecar(spec: ModelSpec, model: Path) -> Path:
     """Write beside a model's file what it cannot say of its spec itself; the sidecar's path.
 
-    Of an engine that is everything, the class map too where it is no preset's.
+    Of an engine that is everything. A class map that is no preset's has a file of its own.
     """
     says: Dict[str, Any] = {
         'color': spec.color,
@@ -62,6 +67,7 @@ def write_sidecar(spec: ModelSpec, model: Path) -> Path:
         'fit': spec.fit,
         'size': list(spec.size),
         'output_kind': spec.output_kind,
+        'classes': _name_classes(spec.class_map, model),
     }
     if spec.threshold:
         says['threshold'] = spec.threshold
@@ -70,11 +76,10 @@ def write_sidecar(spec: ModelSpec, model: Path) -> Path:
             input_layout=spec.input_layout,
             output_layout=spec.output_layout,
             output_name=spec.output_name,
-            classes=_name_classes(spec.class_map, model),
             precision=spec.precision,
             max_batch=spec.max_batch,
         )
-    sidecar = model.with_name(f'{model.name}.yaml')
+    sidecar = sidecar_path(model)
     known = {key: value for key, value in says.items() if value is not None}
     sidecar.write_text(yaml.safe_dump(known, sort_keys=False), encoding='utf-8')
     return sidecar

@@ -79,13 +79,17 @@ def half_advice(result: Quantized) -> str:
     return f'{failures} in FP16, whose numbers end at {LARGEST:g}: beyond are {layers}; use fp32'
 
 
-def advice(result: Quantized) -> str:
-    """What to do about an INT8 model that did not pass, naming the layers that cost most."""
+def advice(result: Quantized, ranges: str) -> str:
+    """What to do about an INT8 model that did not pass, naming the layers that cost most.
+
+    ranges: how they were chosen this time.
+    """
     dearest = ', '.join(cost.name for cost in result.costs[:3])
+    other = 'percentile' if ranges == 'entropy' else 'entropy'
     return (
         f'{"; ".join(result.failures)}, with {len(result.excluded)} layers left in floating '
         f'point; the layers that cost most are {dearest}. Calibrate with more and more typical '
-        'frames, try --ranges entropy, accept the loss with --agreement or --loss, or stay with '
+        f'frames, try --ranges {other}, accept the loss with --agreement or --loss, or stay with '
         f'{"fp32" if result.half.failures else "fp16"}'
     )
 

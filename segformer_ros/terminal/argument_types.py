@@ -38,12 +38,18 @@ def number(
     return read
 
 
-def wholes(text: str) -> List[int]:
-    """Type of an argument: positive whole numbers, as in 1,2,4."""
-    parts = [part.strip() for part in text.split(',')]
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise _refusal(text, 'a list of positive whole numbers, as in 1,2,4')
-    return [int(part) for part in parts]
+def wholes(high: Optional[int] = None) -> Callable[[str], List[int]]:
+    """Type of an argument: positive whole numbers, at most `high`, as in 1,2,4."""
+    words = 'positive whole numbers' if high is None else f'whole numbers from 1 to {high}'
+
+    def read(text: str) -> List[int]:
+        parts = [part.strip() for part in text.split(',')]
+        values = [int(part) if part.isdecimal() else 0 for part in parts]
+        if min(values) < 1 or (high is not None and max(values) > high):
+            raise _refusal(text, f'a list of {words}, as in 1,2,4')
+        return values
+
+    return read
 
 
 def size(text: str) -> Tuple[int, int]:

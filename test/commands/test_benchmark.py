@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -28,6 +30,23 @@ def test_the_command_writes_a_table(asked: list[str], tmp_path: Path) -> None:
     asked += ['--batch', '1,2', '--format', 'markdown']
     assert main([*asked, '--out', str(out)]) == 0
     assert out.read_text().count('\n| ') == 3  # a header and two batch sizes
+
+
+def test_the_table_is_printed_where_it_cannot_be_written(
+    asked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    out = tmp_path / 'table.txt'
+    monkeypatch.setattr(os, 'replace', full)
+    assert main([*asked, '--engine', 'fake', '--out', str(out)]) == 2
+    printed = capsys.readouterr()
+    assert 'engine: fake' in printed.out and not out.exists()
+    assert f'cannot write {out}' in printed.err and 'the disk is full' in printed.err
 
 
 def test_the_family_is_timed_with_its_size_and_work(

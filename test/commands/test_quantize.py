@@ -10,12 +10,12 @@ import pytest
 from tiny_segformer import save_tiny
 
 from segformer_ros.cli import main
-from segformer_ros.engines.precision import choose_precision
+from segformer_ros.engines.precision import choose_precision, quantized_path
 from segformer_ros.model import load_model_spec
-from segformer_ros.model.sidecar import write_sidecar
+from segformer_ros.model.sidecar import sidecar_path, write_sidecar
 from segformer_ros.quantization.simulation import SimulatedEngine
 from segformer_ros.sources import open_source
-from tiny_models import save_paintings
+from tiny_models import TAO6, save_network, save_paintings
 
 
 @pytest.fixture
@@ -102,6 +102,18 @@ def test_each_is_refused_by_itself(
     assert report['fp16']['overflowing'] == ['stem']
     (choice,) = choose_precision('auto', load_model_spec(large), 53)
     assert choice.precision == 'fp32' and 'in FP16 the model failed its gate' in choice.reason
+
+
+def test_what_a_sidecar_says_of_the_model_holds_for_its_int8_model(
+    pictures: Path, tmp_path: Path
+) -> None:
+    model = save_network(tmp_path / 'theirs.onnx', export=TAO6)
+    sidecar_path(model).write_text('mean: [1, 2, 3]\nstd: [4, 5, 6]\ncolor: rgb\n')
+    spec = load_model_spec(model)
+    asked = ['quantize', str(model), '--calibrate', str(pictures / 'images')]
+    assert main([*asked, '--agreement', '0']) == 0
+    made = load_model_spec(quantized_path(model))
+    assert (made.mean, made.std, made.color) == (spec.mean, spec.std, 'rgb')
 
 
 def test_a_calibration_source_without_images_is_one_line(

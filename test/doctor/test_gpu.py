@@ -33,4 +33,4 @@ def test_with_a_gpu_tensorrt_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found['GPU 0'].detail == 'Orin (sm_87), 8.0 GiB, CUDA 12.6'
     assert found['TensorRT'].verdict is Verdict.WARNING
     assert 'JetPack' in found['TensorRT'].cure
-    assert 'segformer_ros[tensorrt]' in found['PyCUDA'].cure
+    assert 'pip install pycuda' in found['PyCUDA'].cure

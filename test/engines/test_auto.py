@@ -119,7 +119,7 @@ def test_a_precision_of_gpus_alone_does_not_keep_the_cpu_away(
     monkeypatch.setattr(driver, 'load_driver', no_driver)
     with create_engine(spec, 'auto', EngineOptions(precision=precision)) as engine:
         facts = engine.facts()
-        assert facts['engine'] == 'openvino' and facts['precision'] == 'f32'
+        assert facts['engine'] == 'openvino' and facts['precision'] == 'fp32'
         words = f'{precision} was asked for, which openvino does not have'
         assert facts['precision reason'] == words
         engine.segment([frame])

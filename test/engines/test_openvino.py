@@ -53,7 +53,7 @@ def test_int8_takes_the_model_that_quantize_left_beside_it(spec: ModelSpec) -> N
         coarse = engine.segment([frame])[0].labels
     with create_engine(spec, 'openvino') as engine:
         assert engine.facts()['model'] == str(spec.path)
-        assert engine.facts()['precision'] == 'f32'
+        assert engine.facts()['precision'] == 'fp32'
         exact = engine.segment([frame])[0].labels
     assert 0.5 < (coarse == exact).mean() < 1
 
@@ -67,6 +67,15 @@ def test_a_quantised_model_that_is_named_itself_is_int8(spec: ModelSpec) -> None
 def test_int8_without_such_a_model_is_refused(spec: ModelSpec) -> None:
     with pytest.raises(EngineError, match=r'needs an INT8 model, and .*int8\.onnx does not exist'):
         create_engine(spec, 'openvino', INT8).activate()
+
+
+def test_bfloat16_that_the_cpu_does_not_have_is_said(spec: ModelSpec) -> None:
+    with create_engine(spec, 'openvino', EngineOptions(precision='bf16')) as engine:
+        facts = engine.facts()
+    lacking = 'bf16 was asked for, which this CPU does not have'
+    assert (facts['precision'], facts.get('precision reason')) in (
+        ('bf16', None), ('fp32', lacking),
+    )  # fmt: skip
 
 
 def save_with_node(spec: ModelSpec, node: onnx.NodeProto, second: np.ndarray) -> ModelSpec:

@@ -45,6 +45,17 @@ def add_int8(
     return path
 
 
+def test_a_damaged_int8_model_is_left_out_and_said(spec: ModelSpec) -> None:
+    path = add_int8(spec)
+    path.write_bytes(path.read_bytes()[:200])
+    (chosen,) = choose_precision('auto', spec, ORIN)
+    assert chosen.precision == 'fp16'
+    assert f'no INT8, since {path} is not an ONNX file, or cut short' in chosen.reason
+    assert 'make one with: segformer quantize' in chosen.reason
+    with pytest.raises(EngineError, match='int8 needs an INT8 model, and .* cut short'):
+        choose_precision('int8', spec, ORIN)
+
+
 def test_what_each_gpu_is_fast_at() -> None:
     assert [has_fast_int8(sm) for sm in (NANO, TX2, 60, 70, GTX1080, XAVIER, 75, ORIN)] == [
         False, False, False, False, True, True, True, True

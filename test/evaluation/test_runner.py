@@ -133,7 +133,7 @@ def test_a_shard_that_kills_every_worker_ends_the_run(job: EvaluationJob, tmp_pa
 def test_ray_gives_the_same_bytes(
     job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    pytest.importorskip('ray', reason="Ray is not installed: pip install 'segformer_ros[ray]'")
+    pytest.importorskip('ray', reason="Ray is not installed: pip install 'ray>=2.9'")
     Run(job, tmp_path).execute(Execution(workers=2, ray='local'))
     assert contents(tmp_path) == expected
 
@@ -142,7 +142,7 @@ def test_ray_gives_the_same_bytes(
 def test_a_killed_ray_actor_costs_nothing_but_time(
     job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    pytest.importorskip('ray', reason="Ray is not installed: pip install 'segformer_ros[ray]'")
+    pytest.importorskip('ray', reason="Ray is not installed: pip install 'ray>=2.9'")
     killed: list[int] = []
     finished = threading.Event()
 

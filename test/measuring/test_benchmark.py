@@ -68,6 +68,7 @@ def test_three_forms_of_the_same_numbers(frames: list[Frame]) -> None:
     assert f'| {result.batches[0].fps:.1f} |' in row
     assert result.batches[0].calls == result.batches[0].frames >= 3
     assert {'cpu', 'frames', 'input', 'date'} <= set(data['facts'])
+    assert data['facts']['inference'] == 'whole' and data['facts']['upsampling'] == 'exact'
     assert 'Milliseconds' in text and 'Milliseconds' in markdown
 
 

@@ -59,7 +59,9 @@ def test_a_gate_that_nothing_passes_refuses_with_reasons(tmp_path: Path, samples
     strict = Settings(ranges='max', gate=Gate(agreement=1.0))
     quantized = quantize(spec, unlabelled(samples), strict)
     assert quantized.failures[0].startswith('agreement with FP32 is 0.')
-    assert 'fragile' in advice(quantized) and '--ranges entropy' in advice(quantized)
+    assert 'fragile' in advice(quantized, 'max')
+    assert '--ranges entropy' in advice(quantized, 'max')
+    assert '--ranges percentile' in advice(quantized, 'entropy')
     gate = [entry.value for entry in quantized.model.metadata_props if entry.key == GATE]
     assert gate == ['failed']
 

@@ -61,8 +61,8 @@ class CudaDevice:
             import pycuda.driver as cuda
         except ImportError as error:
             raise EngineError(
-                f'the TensorRT engine needs PyCUDA ({error}): pip install '
-                "'segformer_ros[tensorrt]' with the CUDA toolkit's bin folder in PATH"
+                f'the TensorRT engine needs PyCUDA ({error}): pip install pycuda, with the CUDA '
+                "toolkit's bin folder in PATH"
             ) from error
         self.gpu = gpu
         self.mapped = gpu.integrated

@@ -107,7 +107,10 @@ def _smaller(library: TensorRt, options: BuildOptions, workspace: int) -> int:
             f'{_what_would_fit(options)}'
         )
     if not _says(library, _TOO_LITTLE + (_OUT_OF_MEMORY if apart else ())):
-        raise EngineError(f'{library.version} could not build the engine: {reason}')
+        raise EngineError(
+            f'{library.version} could not build the engine: {reason}; try another precision, or '
+            'run it on the CPU (engine openvino)'
+        )
     if workspace < options.workspace:
         raise EngineError(
             f'the build ran out of memory, and with a workspace of {mib} MiB a layer has too '

@@ -16,6 +16,7 @@ import numpy as np
 from segformer_ros.destination import write_file
 from segformer_ros.engines.trt.pruning import drop_unused, keep_output
 from segformer_ros.model import ModelError, ModelSpec
+from segformer_ros.model.contracts import CONTRACT
 from segformer_ros.model.sidecar import write_sidecar
 
 HEAD_OPERATORS = frozenset(
@@ -76,7 +77,15 @@ def _without_head(model: Any, spec: ModelSpec) -> ModelSpec:
             if name == boundary:
                 node.input[place] = INPUT
     drop_unused(model.graph)
+    _forget_contract(model)
     return result
+
+
+def _forget_contract(model: Any) -> None:
+    """The graph no longer takes the pixels that its metadata says it does."""
+    kept = [entry for entry in model.metadata_props if entry.key != CONTRACT]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
 
 
 def _head_nodes(graph: Any, name: str) -> List[Any]:

@@ -11,12 +11,14 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from segformer_ros.engines import create_engine
 from segformer_ros.engines.trt.half import to_half
 from segformer_ros.engines.trt.network import Network, save_network, tensorrt_network
 from segformer_ros.engines.trt.pruning import drop_unused
+from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec, load_model_spec
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
-from tiny_models import OWN, TAO6
+from tiny_models import OWN, TAO6, painting
 from tiny_models import save_network as save_palette
 
 SIZE = (32, 64)
@@ -187,6 +189,25 @@ def test_a_written_network_is_recognised_with_its_sidecar(tmp_path: Path, bgr: n
     np.testing.assert_allclose(
         run(written, prepared(network, bgr)), run(spec.path.read_bytes(), bgr), atol=1e-3
     )
+
+
+def test_the_bundled_model_is_recognised_without_its_head(tmp_path: Path) -> None:
+    """Its metadata says that it takes pixels, which is true no longer."""
+    spec = load_model_spec()
+    network = tensorrt_network(spec)
+    save_network(network, tmp_path / 'cut.onnx')
+    found = load_model_spec(tmp_path / 'cut.onnx')
+    assert (found.color, found.mean, found.std) == (
+        network.spec.color, network.spec.mean, network.spec.std,
+    )  # fmt: skip
+    assert found.mean != spec.mean
+    assert (found.fit, found.size, found.class_map) == (spec.fit, spec.size, spec.class_map)
+    picture = Frame.from_array(painting(*spec.size)[0])
+    labels = []
+    for each in (spec, found):
+        with create_engine(each, 'openvino') as engine:
+            labels.append(engine.segment([picture])[0].labels)
+    assert (labels[0] == labels[1]).mean() > 0.999
 
 
 @pytest.mark.parametrize('keep_io', [False, True])
