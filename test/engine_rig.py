@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segformer_ros.engines import Engine, create_engine
+from segformer_ros.engines import Engine, EngineOptions, create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from tiny_models import painting
@@ -18,14 +18,14 @@ def frame(seed: int = 0, size: tuple[int, int] = (90, 160)) -> Frame:
     return Frame.from_array(painting(*size, seed=seed)[0])
 
 
-def _on_cpu(spec: ModelSpec, frames: list[Frame]) -> list[np.ndarray]:
-    with create_engine(spec, 'openvino') as engine:
+def _on_cpu(spec: ModelSpec, inference: str, frames: list[Frame]) -> list[np.ndarray]:
+    with create_engine(spec, 'openvino', EngineOptions(inference=inference)) as engine:
         return [result.labels for result in engine.segment(frames)]
 
 
 def agreement(engine: Engine, frames: list[Frame]) -> float:
     """Share of equal labels, the least of all frames, between the engine and the CPU's."""
-    wanted = _on_cpu(engine.spec, frames)
+    wanted = _on_cpu(engine.spec, engine.options.inference, frames)
     results = engine.segment(frames)
     return min(
         float((result.labels == labels).mean())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import host_kernels
 import numpy as np
 import pytest
+from host_cuda.library import COMPLAINT, build_driver, environment
 
 from benchmarks import gpu_kernels
 from benchmarks.gpu_checks import check_all
@@ -80,3 +83,15 @@ def test_without_a_gpu_it_says_so(
     with pytest.raises(SystemExit):
         gpu_kernels.main()
     assert 'error: no NVIDIA driver on this machine' in capsys.readouterr().err
+
+
+def test_the_driver_is_called_as_it_is_declared(tmp_path: Path, repo: Path) -> None:
+    """On a libcuda of the host: ctypes says nothing of arguments that are wrong."""
+    driver = build_driver(tmp_path)
+    command = [sys.executable, '-m', 'benchmarks.gpu_kernels', '--check-only']
+    done = subprocess.run(
+        command, env=environment(driver), cwd=repo, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and COMPLAINT not in done.stderr, done.stderr
+    assert 'Test GPU (sm_87), CUDA 13.0' in done.stdout
+    assert 'Every kernel equals the golden reference.' in done.stdout

@@ -33,13 +33,16 @@ _LOST = (
 )
 
 
+def _is_lost(error: Exception) -> bool:
+    return any(words in str(error).lower() for words in _LOST)
+
+
 class GpuFault(EngineError):
     """An error of the GPU in a frame. lost: whether the context must be made anew."""
 
     def __init__(self, error: Exception) -> None:
-        text = str(error)
-        self.lost = any(words in text.lower() for words in _LOST)
-        super().__init__(f'GPU error: {text}')
+        self.lost = _is_lost(error)
+        super().__init__(f'GPU error: {error}')
 
 
 class HostBlock(NamedTuple):
@@ -74,7 +77,9 @@ class CudaDevice:
                 cuda.ctx_flags.SCHED_AUTO | cuda.ctx_flags.MAP_HOST
             )
         except cuda.Error as error:
-            raise EngineError(f'no CUDA context on {gpu.label}: {error}') from error
+            # CUDA may serve the process no more after such an error (CUresult in its manual).
+            cure = '; restart this process' if _is_lost(error) else ''
+            raise EngineError(f'no CUDA context on {gpu.label}: {error}{cure}') from error
         cuda.Context.pop()
 
     @contextmanager

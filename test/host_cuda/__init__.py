@@ -1,0 +1,1 @@
+"""The real PyCUDA on a machine without a GPU, by a driver that runs on the host."""

@@ -1,0 +1,112 @@
+"""A session of the TensorRT engine through the real PyCUDA; run with the host's driver preloaded.
+
+Frames of several sizes, results that other threads forget, and a context that is lost amid it.
+Prints what came of it as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import queue
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine_rig import SIZE, agreement, frame
+from fake_gpu import SURFACES, FakeTensorRt
+
+from host_cuda.library import HostCuda
+from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
+from segformer_ros.engines import tensorrt as engine_module
+from segformer_ros.engines.backoff import Backoff
+from segformer_ros.engines.trt import adapter
+from segformer_ros.frame import Frame
+from segformer_ros.model import load_model_spec
+from segformer_ros.segmentation import Segmentation
+from tiny_models import save_network
+
+ILLEGAL_ADDRESS = 700
+SIZES = [(90, 160), (64, 128), (37, 53), (240, 320)]
+CALLS = 60
+COUNTED = ('cuCtxCreate', 'cuCtxDetach', 'cuGraphLaunch', 'cuMemcpyHtoDAsync')
+EVERYTHING = Wanted(confidence=True, overlay=0.5, drivable=(0, 1))
+
+
+def main() -> None:
+    """Run the session."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--inference', default='whole')
+    asked = parser.parse_args()
+    cuda = HostCuda()
+    tensorrt: Any = FakeTensorRt(SURFACES['10.3.0'], cuda)  # type: ignore[arg-type]
+    sys.modules['tensorrt'] = tensorrt.module
+    loader: Any = adapter
+    loader.MODULES = ('tensorrt',)
+    module: Any = engine_module
+    module.load_kernels = lambda sm, cache, load: load(b'those of the host')
+    module.Backoff = lambda: Backoff(lambda: 1e3 * time.monotonic())
+    options = EngineOptions(max_batch=3, inference=asked.inference)
+    with tempfile.TemporaryDirectory() as folder:
+        spec = load_model_spec(save_network(Path(folder, 'palette.onnx'), SIZE))
+        engine = create_engine(spec, 'tensorrt', options)
+        with engine:
+            agreed = agreement(engine, [frame(0, size) for size in SIZES])
+            lost = _segment_and_lose(engine, cuda)
+    engine.deactivate()
+    gc.collect()
+    outcome = {
+        'agreement': agreed,
+        'lost': lost,
+        'blocks': cuda.blocks,
+        'calls': {name: cuda.count(name) for name in COUNTED},
+    }
+    print(json.dumps(outcome))
+
+
+def _segment_and_lose(engine: Engine, cuda: HostCuda) -> int:
+    """Segment many frames, one context lost amid them; the number of calls that failed."""
+    results: queue.Queue[Segmentation | None] = queue.Queue()
+    keeper = threading.Thread(target=_keep_some, args=(results,))
+    keeper.start()
+    lost = 0
+    for number in range(CALLS):
+        if number == CALLS // 2:
+            cuda.fail(ILLEGAL_ADDRESS)
+        try:
+            for result in engine.segment(list(_frames(number)), EVERYTHING):
+                results.put(result)
+                del result
+        except EngineError:
+            lost += 1
+            time.sleep(0.01)
+    results.put(None)
+    keeper.join()
+    return lost
+
+
+def _frames(number: int) -> Iterator[Frame]:
+    """Two frames of one size, and the size of ten calls at a time: a graph is made of these."""
+    for seed in (number, number + 1):
+        yield frame(seed, SIZES[number // 10 % len(SIZES)])
+
+
+def _keep_some(results: queue.Queue[Segmentation | None]) -> None:
+    """Hold results for a while, as a slow reader does, and forget them in this thread."""
+    kept: list[Segmentation] = []
+    while True:
+        result = results.get()
+        if result is None:
+            return
+        kept.append(result)
+        if len(kept) > 20:
+            del kept[::2]
+
+
+if __name__ == '__main__':
+    main()
