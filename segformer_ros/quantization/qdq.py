@@ -174,6 +174,9 @@ def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float])
         name: (np.float32(-_usable(limits[name])), np.float32(_usable(limits[name])))
         for name in names
     }
+    # ONNX Runtime 1.19 corrects them, whether they are quantised or not.
+    probabilities = [node.output[0] for node in copy.graph.node if node.op_type == 'Softmax']
+    ranges.update({name: (np.float32(0), np.float32(1)) for name in probabilities})
     kinds = sorted({node.op_type for node in copy.graph.node if node.name in nodes})
     quantizer = QDQQuantizer(
         copy,
