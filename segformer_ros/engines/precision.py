@@ -125,6 +125,8 @@ def find_quantized(model: Path) -> Tuple[Optional[Path], str]:
         return model, ''
     path = quantized_path(model)
     if not path.is_file():
+        if _has_half_types(model):
+            return None, f'{model} is FP16 itself, and an INT8 model is made of the FP32 one'
         return None, f'{path} does not exist; {how}'
     try:
         metadata = _metadata(path)
@@ -148,6 +150,13 @@ def require_quantized(model: Path) -> Path:
 def is_quantized(model: Path) -> bool:
     """Whether an ONNX has explicit quantisation (Q/DQ) in it."""
     return any(node.op_type == 'QuantizeLinear' for node in read_onnx(model).graph.node)
+
+
+def _has_half_types(model: Path) -> bool:
+    from onnx import TensorProto
+
+    weights = read_onnx(model).graph.initializer
+    return any(tensor.data_type == TensorProto.FLOAT16 for tensor in weights)
 
 
 def _metadata(model: Path) -> Dict[str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.precision import (
@@ -54,6 +55,18 @@ def test_a_damaged_int8_model_is_left_out_and_said(spec: ModelSpec) -> None:
     assert 'make one with: segformer quantize' in chosen.reason
     with pytest.raises(EngineError, match='int8 needs an INT8 model, and .* cut short'):
         choose_precision('int8', spec, ORIN)
+
+
+def test_of_an_fp16_graph_no_int8_model_is_asked_for(spec: ModelSpec) -> None:
+    model = onnx.load(str(spec.path))
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            half = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
+    onnx.save(model, str(spec.path))
+    (chosen,) = choose_precision('auto', spec, ORIN)
+    assert chosen.precision == 'fp16'
+    assert chosen.reason.endswith('is FP16 itself, and an INT8 model is made of the FP32 one')
 
 
 def test_what_each_gpu_is_fast_at() -> None:
