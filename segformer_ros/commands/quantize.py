@@ -168,7 +168,7 @@ def _write_models(
     else:
         _write(places.model, quantized.model.SerializeToString())
         if spec.contract != OWN:  # what its file does not tell, perhaps
-            write_sidecar(spec, places.model)
+            print(f'written: {write_sidecar(spec, places.model)}', file=sys.stderr)
     if places.half and quantized.half.failures:
         refused.append(f'{places.half[0]}: {half_advice(quantized)}')
     made = Candidate('fp16', spec.path, 'as asked'), Candidate('int8', places.model, 'as asked')
