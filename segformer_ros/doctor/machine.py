@@ -6,13 +6,13 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import Iterator, NamedTuple, Set
+from typing import AbstractSet, Iterator, NamedTuple
 
 from segformer_ros.doctor.finding import Finding, Verdict
+from segformer_ros.engines.instruction_sets import AMX, CPU_INFO, VNNI, cpu_flags
 
 _PART = 'machine'
 
-CPU_INFO = Path('/proc/cpuinfo')
 MEMORY_INFO = Path('/proc/meminfo')
 
 
@@ -20,7 +20,7 @@ class _Feature(NamedTuple):
     """An instruction set: the kernel's flags for it (any of them), and what it is good for."""
 
     name: str
-    flags: Set[str]
+    flags: AbstractSet[str]
     use: str
 
 
@@ -28,8 +28,8 @@ _FEATURES = {
     'x86_64': (
         _Feature('AVX2', {'avx2'}, 'fast fp32'),
         _Feature('AVX-512', {'avx512f'}, 'faster fp32'),
-        _Feature('VNNI', {'avx512_vnni', 'avx_vnni'}, 'int8 pays'),
-        _Feature('AMX', {'amx_int8'}, 'int8 and bf16 pay most'),
+        _Feature('VNNI', VNNI, 'int8 pays'),
+        _Feature('AMX', AMX, 'int8 and bf16 pay most'),
     ),
     'aarch64': (
         _Feature('NEON', {'asimd'}, 'fast fp32'),
@@ -46,7 +46,7 @@ def examine_machine(cpu_info: Path = CPU_INFO) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     name = model.group(1).strip() if model else 'unknown processor'
     yield Finding(_PART, 'CPU', Verdict.OK, f'{name}, {cores} usable cores, {platform.machine()}')
-    yield _instruction_sets(text)
+    yield _instruction_sets(cpu_flags(cpu_info))
     memory = re.search(r'^MemAvailable:\s*(\d+) kB', _read(MEMORY_INFO), re.MULTILINE)
     if memory:
         yield Finding(
@@ -54,9 +54,7 @@ def examine_machine(cpu_info: Path = CPU_INFO) -> Iterator[Finding]:
         )
 
 
-def _instruction_sets(cpu_info: str) -> Finding:
-    found = re.search(r'^(?:flags|Features)\s*:\s*(.+)$', cpu_info, re.MULTILINE)
-    flags = set(found.group(1).split()) if found else set()
+def _instruction_sets(flags: AbstractSet[str]) -> Finding:
     features = _FEATURES.get(platform.machine(), ())
     here = [f'{feature.name} ({feature.use})' for feature in features if feature.flags & flags]
     if not here:

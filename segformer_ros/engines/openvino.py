@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -10,6 +11,7 @@ import numpy as np
 
 from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cpu import CpuEngine
+from segformer_ros.engines.instruction_sets import saturates_int8
 from segformer_ros.engines.openvino_library import import_openvino
 from segformer_ros.engines.precision import require_quantized
 
@@ -19,6 +21,13 @@ PRECISION_HINT: Dict[str, str] = {'auto': 'f32', 'fp32': 'f32', 'bf16': 'bf16', 
 
 _PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
 """OpenVINO's names of what it computes in, and those that are used here."""
+
+_SATURATION = (
+    'this CPU has no VNNI, without which the greatest products of INT8 are clipped: masks are '
+    'worse than the report of segformer quantize says; use fp32 here'
+)
+
+_log = logging.getLogger(__name__)
 
 
 class OpenVinoEngine(CpuEngine):
@@ -63,6 +72,8 @@ class OpenVinoEngine(CpuEngine):
         except RuntimeError as error:
             raise EngineError(f'OpenVINO cannot run {path}: {_cause(error)}') from error
         self._model, self._quantized = path, quantized
+        if quantized and saturates_int8():
+            _log.warning('%s', _SATURATION)
         self._request = self._compiled.create_infer_request()
         self._request.set_input_tensor(openvino.Tensor(self._input, shared_memory=True))
 
@@ -79,6 +90,8 @@ class OpenVinoEngine(CpuEngine):
             facts['precision'] = 'int8' if self._quantized else _PRECISIONS[hint.get_type_name()]
             if self.options.precision == 'bf16' != facts['precision']:
                 facts['precision reason'] = 'bf16 was asked for, which this CPU does not have'
+            if self._quantized and saturates_int8():
+                facts['precision reason'] = _SATURATION
             facts['threads'] = str(self._compiled.get_property('INFERENCE_NUM_THREADS'))
             facts['openvino'] = str(import_openvino().__version__)
         return facts

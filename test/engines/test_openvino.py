@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from segformer_ros.engines import EngineError, EngineOptions, create_engine
+from segformer_ros.engines import EngineError, EngineOptions, create_engine, openvino
 from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
@@ -62,6 +62,22 @@ def test_a_quantised_model_that_is_named_itself_is_int8(spec: ModelSpec) -> None
     path = save_int8(spec)
     with create_engine(load_model_spec(path), 'openvino') as engine:
         assert engine.facts()['precision'] == 'int8'
+
+
+@pytest.mark.parametrize('saturates', [False, True])
+def test_int8_that_saturates_is_warned_of(
+    spec: ModelSpec,
+    saturates: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    save_int8(spec)
+    monkeypatch.setattr(openvino, 'saturates_int8', lambda: saturates)
+    with create_engine(spec, 'openvino', INT8) as engine:
+        assert ('precision reason' in engine.facts()) == saturates
+    with create_engine(spec, 'openvino') as engine:
+        assert 'precision reason' not in engine.facts()
+    assert caplog.text.count('this CPU has no VNNI') == saturates
 
 
 def test_int8_without_such_a_model_is_refused(spec: ModelSpec) -> None:
