@@ -275,3 +275,14 @@ def test_wheel_carries_what_the_command_needs(source: Path) -> None:
         'segformer = segformer_ros.cli:main'
         in (source / 'segformer_ros.egg-info/entry_points.txt').read_text()
     )
+
+
+def test_what_a_robot_runs_runs_on_python_3_8(repo: Path) -> None:
+    """JetPack 5's; ruff knows only its syntax, and not what its library lacks."""
+    vermin = shutil.which('vermin')
+    assert vermin is not None, 'pip install vermin (requirements/dev.txt)'
+    command = [vermin, '--target=3.8-', '--violations', '--no-tips']
+    done = subprocess.run(
+        [*command, 'segformer_ros', 'launch', 'setup.py'], cwd=repo, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
