@@ -13,6 +13,9 @@ from segformer_ros.recording.errors import RecordingError
 
 _CODECS = ('libx264', 'libopenh264', 'mpeg4')
 """Encoders to take, best first; a build of FFmpeg may lack any."""
+_LEAST = 16
+"""Pixels of a side; encoders refuse smaller ones."""
+
 _TICKS = 90_000
 """Units of time in a second, as MPEG counts."""
 
@@ -43,19 +46,20 @@ class VideoWriter:
     def write(self, pixels: np.ndarray, stamp_ns: int) -> None:
         """Append (H, W, 3) uint8 BGR pixels; the first frame fixes the size.
 
-        One of another size is shrunk or enlarged to fit, with black beside it. A stamp that does
-        not grow follows the one before by the least step.
+        One of another size is shrunk or enlarged to fit, with black beside it, and so is one that
+        is too small for a video. A stamp that does not grow follows the one before by the least
+        step.
         """
         import av
 
+        # H.264 with colours at half resolution takes even sizes only.
+        even = tuple(side // 2 * 2 for side in pixels.shape[:2])
         if self._container is None:
             self._first_ns = stamp_ns
-            self._open(pixels.shape[0], pixels.shape[1])
-            self._size = pixels.shape[:2]
-        if pixels.shape[:2] != self._size:
-            pixels = _fitted(pixels, self._size)
-        even = pixels[: self._stream.height, : self._stream.width]
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format='bgr24')
+            self._size = tuple(max(side, _LEAST) for side in even)
+            self._open(*self._size)
+        fitting = pixels[: even[0], : even[1]] if even == self._size else self._fitted(pixels)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(fitting), format='bgr24')
         tick = (stamp_ns - self._first_ns) * _TICKS // 1_000_000_000
         self._last_tick = picture.pts = max(tick, self._last_tick + 1)
         self._container.mux(self._stream.encode(picture))
@@ -80,19 +84,17 @@ class VideoWriter:
             str(self._part), 'w', format='mp4', options={'movflags': 'faststart'}
         )
         stream = self._container.add_stream(codec, rate=30)
-        # H.264 with colours at half resolution takes even sizes only.
-        stream.height, stream.width = height // 2 * 2, width // 2 * 2
+        stream.height, stream.width = height, width
         stream.pix_fmt = 'yuv420p'
         stream.codec_context.time_base = Fraction(1, _TICKS)
         stream.options = {'crf': '20', 'preset': 'veryfast'}
         self._stream = stream
 
-
-def _fitted(pixels: np.ndarray, size: Tuple[int, ...]) -> np.ndarray:
-    """The picture in one of this (height, width): as large as fits, centred on black."""
-    scale = min(size[0] / pixels.shape[0], size[1] / pixels.shape[1])
-    height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    fitted = np.zeros((*size, 3), np.uint8)
-    fitted[top : top + height, left : left + width] = cv2.resize(pixels, (width, height))
-    return fitted
+    def _fitted(self, pixels: np.ndarray) -> np.ndarray:
+        """A picture of the video's size: the pixels as large as fits, centred on black."""
+        scale = min(most / side for most, side in zip(self._size, pixels.shape))
+        height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
+        top, left = (self._size[0] - height) // 2, (self._size[1] - width) // 2
+        fitted = np.zeros((*self._size, 3), np.uint8)
+        fitted[top : top + height, left : left + width] = cv2.resize(pixels, (width, height))
+        return fitted

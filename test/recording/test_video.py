@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import recordings as rec
@@ -74,3 +75,17 @@ def test_a_frame_of_another_size_is_fitted_in(tmp_path: Path, size: tuple[int, i
     assert pixels.shape == first.bgr().shape == (48, 64, 3)
     assert pixels[24, 32].min() > 180
     assert pixels[0, 0].max() < 30  # none of these has the first one's shape
+
+
+@pytest.mark.parametrize('size', [(1, 1), (8, 300), (301, 3)])
+def test_a_picture_too_small_for_a_video_is_fitted_into_one(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    with VideoWriter(tmp_path / 'small.mp4') as writer:
+        writer.write(np.full((*size, 3), 200, np.uint8), 0)
+        writer.write(np.full((64, 64, 3), 100, np.uint8), 10**8)
+    capture = cv2.VideoCapture(str(tmp_path / 'small.mp4'))
+    read, picture = capture.read()
+    assert read and picture.shape[:2] == tuple(max(16, side // 2 * 2) for side in size)
+    assert picture.max() > 150
+    assert capture.read()[0]
