@@ -19,6 +19,10 @@ from segformer_ros.engines.cuda.structs import KERNELS
 
 SHIM = Path(__file__).with_name('host_kernels.cpp')
 
+SANITIZED = 'HOST_KERNELS_SANITIZED'
+"""Environment variable with which they look at every access to memory (test_sanitized.py)."""
+SANITIZERS = ('-fsanitize=address,undefined', '-fno-sanitize-recover=all')
+
 
 @functools.lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
@@ -26,14 +30,16 @@ def library() -> ctypes.CDLL:
     compiler = shutil.which('g++') or shutil.which('c++')
     if compiler is None:
         pytest.skip('no C++ compiler (g++) to compile the kernels for the CPU')
-    key = hashlib.sha256(KERNELS.read_bytes() + SHIM.read_bytes()).hexdigest()[:16]
+    flags = ['-O1', '-g', *SANITIZERS] if os.environ.get(SANITIZED) else ['-O2']
+    sources = KERNELS.read_bytes() + SHIM.read_bytes() + ' '.join(flags).encode()
+    key = hashlib.sha256(sources).hexdigest()[:16]
     target = Path(tempfile.gettempdir(), f'segformer-host-kernels-{os.getuid()}-{key}.so')
     if not target.exists():
         made = target.with_suffix(f'.{os.getpid()}')
         # -ffp-contract=off: the golden cases are compared with plain IEEE arithmetic.
         subprocess.run(
             [
-                *(compiler, '-O2', '-shared', '-fPIC', '-ffp-contract=off', '-w', '-x', 'c++'),
+                *(compiler, *flags, '-shared', '-fPIC', '-ffp-contract=off', '-w', '-x', 'c++'),
                 *(f'-DKERNELS="{KERNELS}"', '-o', str(made), str(SHIM)),
             ],
             check=True,
