@@ -38,9 +38,10 @@ def build_driver(folder: Path, user: Path | None = None) -> Path:
 
 def environment(driver: Path, integrated: bool = False) -> dict[str, str]:
     """The environment of a process that is to use a driver for the host."""
+    folders = [str(driver.parent), os.environ.get('LD_LIBRARY_PATH', '')]
     return {
         **os.environ,
-        'LD_LIBRARY_PATH': str(driver.parent),
+        'LD_LIBRARY_PATH': os.pathsep.join(filter(None, folders)),
         'HOST_KERNELS': str(host_kernels.library()._name),
         'HOST_INTEGRATED': str(int(integrated)),
     }
