@@ -55,10 +55,10 @@ class BirdsEye:
     def draw(self, area: DrivableArea, grid: Optional[GridNumbers]) -> np.ndarray:
         """Panel of one frame: (height, width, 3) uint8 BGR.
 
-        Free cells green, what is not known dark; blockers in their class's colour, with a line
-        along the view as long as one standard deviation to both sides; rings of distance; the
-        corridor up to what ends it, from an arrow at the vehicle's origin. Without a grid the
-        panel says why.
+        Free cells green, what is not known dark; blockers that lie in the panel in their class's
+        colour, with a line along the view as long as one standard deviation to both sides; rings
+        of distance; the corridor up to what ends it, from an arrow at the vehicle's origin.
+        Without a grid the panel says why.
         """
         panel = np.full((self.height, self.width, 3), _BACKGROUND, np.uint8)
         if grid is None:
@@ -118,8 +118,11 @@ class BirdsEye:
         along = np.stack([np.cos(bearing), np.sin(bearing)], axis=1)
         near = frame.pixels(along * (distance - sigma)[:, None])
         far = frame.pixels(along * np.minimum(distance + sigma, 1e4)[:, None])
-        at = frame.pixels(along * distance[:, None])
-        for start, end, place, class_id in zip(near, far, at, area.blocking_class[seen]):
+        at = frame.pixels(along * np.minimum(distance, 1e4)[:, None])
+        # Of one beyond the panel only the line would be seen, as if it blocked what is nearer.
+        shown = ((at >= 0) & (at < (self.width, self.height))).all(axis=1)
+        classes = area.blocking_class[seen]
+        for start, end, place, class_id in zip(near[shown], far[shown], at[shown], classes[shown]):
             color = self._color(int(class_id))
             faint = tuple(int(0.45 * c + 0.55 * b) for c, b in zip(color, _BACKGROUND))
             cv2.line(panel, start.tolist(), end.tolist(), faint, 1, cv2.LINE_AA)

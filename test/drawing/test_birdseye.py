@@ -62,6 +62,21 @@ def test_panel_shows_free_ground_ahead_and_the_blocker_left(
     assert columns.max() < 150  # y points left
 
 
+def test_a_blocker_beyond_the_panel_leaves_no_line_in_it(
+    class_map: ClassMap, seen: tuple[DrivableArea, GridNumbers]
+) -> None:
+    area, grid = seen
+    columns = len(area.bearing)
+    far = replace(
+        area,
+        free_distance=np.full(columns, 150.0, np.float32),
+        distance_sigma=np.full(columns, 140.0, np.float32),
+    )
+    empty = replace(far, free_distance=np.full(columns, np.inf, np.float32))
+    panel, without = (BirdsEye(400, 300, class_map).draw(one, grid) for one in (far, empty))
+    np.testing.assert_array_equal(panel, without)
+
+
 def test_panel_scales_a_grid_to_its_size(
     class_map: ClassMap, seen: tuple[DrivableArea, GridNumbers]
 ) -> None:
