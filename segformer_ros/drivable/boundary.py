@@ -25,6 +25,7 @@ from segformer_ros.segmentation import BlockedRows
 
 _BAND = 128  # rows that stay in the cache
 _FRACTION_ROWS = 270
+_NOTHING = 254  # what is drivable where a group is empty: a value that no class has
 _CONFIDENCE_DEPTH = 4  # pixels into the blocker: its very first one lies between two classes
 
 
@@ -109,7 +110,7 @@ class BoundaryExtractor:
 
     def __init__(self, config: BoundaryConfig, class_map: ClassMap) -> None:
         self.config = config
-        self._free = IdSet(class_map.drivable_ids(config.drivable))
+        self._free = IdSet(class_map.drivable_ids(config.drivable) or (_NOTHING,))
         kept = tuple(
             entry.train_id
             for entry in class_map.classes

@@ -51,7 +51,7 @@ def straight_corridor(
         return Corridor(width, 0.0, 0.0, CLASS_NONE)
     inside = (np.abs(contacts.points[:, 1]) <= half) & (contacts.points[:, 0] > 0)
     hidden_from, hidden_by = _shadows(half, ground, contacts)
-    blind = np.flatnonzero(_blind(half, profile, ranges))
+    blind = np.flatnonzero(_blind(half, ranges))
     ends = np.concatenate([contacts.points[inside, 0], hidden_from, np.zeros(len(blind))])
     strips = np.concatenate([contacts.strips[inside], contacts.strips[hidden_by], blind])
     if len(ends) == 0:
@@ -75,7 +75,7 @@ def _shadows(
     return enters[ahead], np.flatnonzero(beside)[ahead]
 
 
-def _blind(half: float, profile: ColumnProfile, ranges: ColumnRanges) -> np.ndarray:
+def _blind(half: float, ranges: ColumnRanges) -> np.ndarray:
     """Strips (M,) bool that are blocked from their first visible row on, within the corridor."""
     points = ranges.points
     with np.errstate(invalid='ignore'):

@@ -72,7 +72,7 @@ def laser_scan(
     inside = (bins >= 0) & (bins < config.count)
     nearest = np.full(config.count, np.inf)
     np.minimum.at(nearest, bins[inside], distance[inside])
-    hit = nearest <= config.range_max
+    hit = np.isfinite(nearest) & (nearest <= config.range_max)
     # A blocker closer than range_min would be thrown away by the reader: keep it at the limit.
     scan[hit] = np.maximum(nearest[hit], config.range_min)
     last = config.angle_min + (config.count - 1) * config.angle_increment

@@ -7,7 +7,7 @@ from typing import Tuple
 
 import numpy as np
 
-_FAR = 1e9  # stands for inf where distances are compared
+_FAR = 1e6  # stands for inf where distances are compared, which 1e-8 still tells apart
 
 
 def nearest_in_spans(distances: np.ndarray, spans: int) -> np.ndarray:

@@ -89,7 +89,9 @@ class InstanceIou(Metric[InstanceScores]):
     def compute(self) -> InstanceScores:
         """Scores of all frames."""
         count, pixels, shares, false = self.counts.T
-        sizes = ratios(pixels, count) if self._sizes is None else self._sizes
+        sizes = ratios(pixels, count)
+        if self._sizes is not None:  # of merged classes nothing is published
+            sizes = np.where(np.isnan(self._sizes), sizes, self._sizes)
         found = shares / _UNIT * sizes
         missed = (count - shares / _UNIT) * sizes
         scored = self._countable & (count > 0)

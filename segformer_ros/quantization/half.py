@@ -34,8 +34,9 @@ def round_to_half(model: Any) -> Any:
     from onnx import ModelProto, TensorProto, helper, numpy_helper
 
     model = ModelProto.FromString(model.SerializeToString())
+    scales = _resize_parameters(model.graph)
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in scales:
             with np.errstate(over='ignore'):
                 half = numpy_helper.to_array(tensor).astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(half.astype(np.float32), tensor.name))
@@ -103,8 +104,12 @@ def _layer_outputs(model: Any) -> Set[str]:
         if value.type.tensor_type.elem_type == TensorProto.FLOAT
     }
     made = {name for node in graph.node for name in node.output}
-    scales = {
+    wide = {name for node in squaring_nodes(model.graph) for name in node.output}
+    return (floats & made) - _resize_parameters(graph) - wide
+
+
+def _resize_parameters(graph: Any) -> Set[str]:
+    """What each Resize takes besides its image."""
+    return {
         name for node in graph.node if node.op_type == 'Resize' for name in node.input[1:] if name
     }
-    wide = {name for node in squaring_nodes(model.graph) for name in node.output}
-    return (floats & made) - scales - wide

@@ -18,6 +18,9 @@ from segformer_ros.quantization.selection import constant_names
 PER_CHANNEL_OPSET = 13
 """From this opset on Q/DQ may have a scale for each channel; TAO exports older ones."""
 
+_STANDARD = ('', 'ai.onnx')
+"""Both names of the domain of ONNX's own operators."""
+
 
 class QuantizationError(RuntimeError):
     """A model that cannot be quantised, or not well enough: says why and what to do."""
@@ -53,7 +56,7 @@ def prepare(model: Any) -> Any:
         node.name = node.name or f'{node.op_type}_{number}'
     # ONNX Runtime notes the domains of its own operators, though none is used, and a graph that
     # was merged of two has the standard one twice.
-    standard = [entry for entry in result.opset_import if entry.domain in ('', 'ai.onnx')]
+    standard = [entry for entry in result.opset_import if entry.domain in _STANDARD]
     del result.opset_import[:]
     result.opset_import.extend(standard[:1])
     _copy_metadata(model, result)
@@ -74,7 +77,8 @@ def _at_least(opset: int, model: Any) -> Any:
     """The model, converted where its opset is below; raises QuantizationError."""
     from onnx import shape_inference, version_converter
 
-    found = max((entry.version for entry in model.opset_import if not entry.domain), default=1)
+    versions = [one.version for one in model.opset_import if one.domain in _STANDARD]
+    found = max(versions, default=1)
     if found >= opset:
         return model
     try:

@@ -7,6 +7,8 @@ from typing import Dict
 import numpy as np
 
 BINS = 2048
+_NOTHING = 1e-30
+"""Magnitude up to which a value is 0: bins of a smaller limit cannot be counted in float32."""
 LEVELS = 128
 """Magnitudes that symmetric INT8 can tell apart."""
 
@@ -28,7 +30,7 @@ class Histogram:
         greatest = float(magnitudes.max(initial=0.0))
         if not np.isfinite(greatest):
             raise ValueError('infinite or undefined values on a frame')
-        if self.limit == 0.0:
+        if self.limit == 0.0 and greatest > _NOTHING:
             self.limit = greatest
         if self.limit == 0.0:
             self.counts[0] += magnitudes.size

@@ -19,6 +19,7 @@ from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
     CLASS_NONE,
     ROW_NONE,
+    BoundaryConfig,
     DrivableArea,
     DrivableAreaEstimator,
     DrivableConfig,
@@ -75,6 +76,18 @@ class Camera:
         return ''
 
 
+def _estimator(class_map: ClassMap) -> DrivableAreaEstimator:
+    """For roads, or what else the class map calls drivable; with nothing of it, all is blocked."""
+    groups = [*class_map.drivable]
+    if 'road' in (*groups, *class_map.names):
+        return DrivableAreaEstimator(DrivableConfig(), class_map)
+    if not groups:
+        _log.warning('class map %r has nothing drivable: all of it is blocked', class_map.name)
+        groups, class_map = ['nothing'], replace(class_map, drivable={'nothing': ()})
+    config = DrivableConfig(boundary=BoundaryConfig(drivable=groups[0]))
+    return DrivableAreaEstimator(config, class_map)
+
+
 class SegmentRun:
     """One pass over a source with an active engine; a context manager.
 
@@ -97,7 +110,7 @@ class SegmentRun:
         self._camera = camera
         self._wanted = Wanted(confidence=True, upsampling=upsampling)
         self._class_map = engine.spec.class_map
-        self._estimator = DrivableAreaEstimator(DrivableConfig(), self._class_map)
+        self._estimator = _estimator(self._class_map)
         self._score = RunScore(self._class_map, merged, source.class_map)
         self._milliseconds: List[float] = []
         self._began = perf_counter()
@@ -167,14 +180,15 @@ class SegmentRun:
         self._milliseconds.append(result.times.total)
         if entry.labels is not None:
             self._score.update(entry.labels, result.labels)
-        path = self._masks / f'{self._name(entry)}.png'
+        name = self._name(entry)
+        path = self._masks / f'{name}.png'
         if not cv2.imwrite(str(path), result.labels):
             raise RecordingError(f'cannot write {path}; is the disk full?')
         area = self._drivable_area(frame, result)
-        line = area_line(entry.key, area, self._class_map)
+        line = area_line(name, area, self._class_map)
         self._lines.write(json.dumps(line) + '\n')
         view = SegmentedView(
-            key=entry.key,
+            key=name,
             stamp_ns=frame.stamp.ns,
             image=frame.bgr(),
             labels=result.labels,

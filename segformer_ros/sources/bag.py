@@ -171,7 +171,7 @@ class BagSource(Source):
 
     def _calibration(self, info: Any, first: Optional[Frame]) -> Calibration:
         """Calibration of a CameraInfo, for images as the first is; raises CameraError."""
-        rectified = 'rect' in base_topic(self.topic).rpartition('/')[2]
+        rectified = base_topic(self.topic).rpartition('/')[2].startswith('image_rect')
         calibration = calibration_from_camera_info(info, rectified)
         if first is not None:
             check_image_size(calibration, first.height, first.width)

@@ -108,7 +108,7 @@ def natural_key(path: Path) -> Tuple[List[Union[str, int]], str]:
     """Sorting key by which frame2 comes before frame10."""
     # Splitting by digits gives text and number in turns, so equal places compare equal types.
     parts = re.split(r'([0-9]+)', path.stem)
-    return [int(part) if part.isdigit() else part for part in parts], path.name
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
 
 
 def read_image(file: Path, index: int, fps: float) -> Union[Frame, str]:

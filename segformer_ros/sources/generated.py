@@ -30,7 +30,7 @@ class GeneratedSource(Source):
         from segformer_ros.street import demo_drive
 
         match = _NAME.fullmatch(name)
-        if match is None or match['frames'] == '0':
+        if match is None or (match['frames'] and int(match['frames']) == 0):
             raise SourceError(
                 f'no such drive: {name!r}; a generated one is named {PREFIX}[SEED][:FRAMES], '
                 f'as in {PREFIX}7:50'

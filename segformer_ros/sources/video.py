@@ -43,7 +43,7 @@ class VideoSource(Source):
         self.path = path
         self._labels = LabelFolder(options.labels) if options.labels else None
         self.labelled = self._labels is not None
-        self._times, self._keys = _presentation_times(path)
+        self._times, self._keys, self._begin = _presentation_times(path)
 
     def __len__(self) -> int:
         return len(self._times)
@@ -97,10 +97,14 @@ class VideoSource(Source):
                 return
 
     def _seek_times(self, start: int) -> List[int]:
-        """Times to seek for frame `start`: its own, those of key frames ever further before it."""
+        """Times to seek for frame `start`: its own, those of key frames ever further before it.
+
+        At last that of the first packet: some containers seek by the times of decoding (MPEG-TS),
+        which are before those of showing.
+        """
         before = bisect_left(self._keys, self._times[start])
         steps = [2**power for power in range(before.bit_length()) if 2**power <= before]
-        return [self._times[start], *(self._keys[before - step] for step in steps), self._times[0]]
+        return [self._times[start], *(self._keys[before - step] for step in steps), self._begin]
 
     def _decode(self, container: Any) -> Iterator[_Decoded]:
         """Pictures from where the container stands on, and the faults between them."""
@@ -135,10 +139,11 @@ class VideoSource(Source):
         return SourceFrame(index, key, frame, labels=labels)
 
 
-def _presentation_times(path: Path) -> Tuple[List[int], List[int]]:
-    """Times of all frames and of the key frames, in the stream's units and the order of showing.
+def _presentation_times(path: Path) -> Tuple[List[int], List[int], int]:
+    """Times of all frames and of the key frames, in the order of showing, and of the first packet.
 
-    Raises SourceError.
+    All in the stream's units. What the file says is not to be shown (the lead of a cut video) is
+    no frame, but its key frames count. Raises SourceError.
     """
     import av
 
@@ -147,16 +152,21 @@ def _presentation_times(path: Path) -> Tuple[List[int], List[int]]:
             if not container.streams.video:
                 raise SourceError(f'{path} has no video stream')
             stream = container.streams.video[0]
-            packets = (packet for packet in container.demux(stream) if packet.pts is not None)
-            times = {packet.pts: packet.is_keyframe for packet in packets}
+            packets = [
+                (packet.pts, packet.dts, packet.is_keyframe, getattr(packet, 'is_discard', False))
+                for packet in container.demux(stream)
+                if packet.pts is not None
+            ]
     except av.error.FFmpegError as error:
         raise SourceError(
             f'{path} is neither a bag (.mcap, .db3) nor a video that FFmpeg reads: '
             f'{reason(error)}; give another file'
         ) from error
+    times = sorted({pts for pts, _, _, hidden in packets if not hidden})
     if not times:
         raise SourceError(f'video {path} has no frame with a time')
-    return sorted(times), sorted(time for time, is_key in times.items() if is_key)
+    keys = sorted({pts for pts, _, is_key, _ in packets if is_key})
+    return times, keys, min(pts if dts is None else min(pts, dts) for pts, dts, _, _ in packets)
 
 
 def _pixels(picture: Any) -> np.ndarray:

@@ -17,3 +17,8 @@ def test_nearest_in_spans_of_uneven_spans_covers_all_columns() -> None:
         distances[low] = 0.5
         assert low in nearest_in_spans(distances, columns).tolist()
     assert len(nearest_in_spans(np.ones(5), 128)) == 5
+
+
+def test_of_columns_that_see_nothing_the_middle_one_stands_for_a_span() -> None:
+    far, equal = (nearest_in_spans(np.full(1280, value), 128) for value in (np.inf, 5.0))
+    assert far.tolist() == equal.tolist()

@@ -68,3 +68,7 @@ def test_the_scales_of_a_resize_stay(tmp_path: Path) -> None:
     kept = next(node for node in rounded.graph.node if 'scale' in node.output)
     assert kept.op_type == 'Constant'
     onnx.checker.check_model(rounded)
+    del model.graph.node[0]
+    model.graph.initializer.append(numpy_helper.from_array(scale, 'scale'))
+    kept = next(one for one in round_to_half(model).graph.initializer if one.name == 'scale')
+    np.testing.assert_array_equal(numpy_helper.to_array(kept), scale)

@@ -66,3 +66,11 @@ def test_zeros_have_no_range() -> None:
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match='infinite or undefined'):
         histogram(np.array([1.0, np.inf], np.float32))
+
+
+def test_values_next_to_nothing_are_nothing() -> None:
+    histogram = Histogram()
+    histogram.add(np.full(10, 1e-40, np.float32))
+    assert histogram.greatest() == 0.0
+    histogram.add(np.full(10, 2.0, np.float32))
+    assert histogram.greatest() == pytest.approx(2.0, rel=0.01)

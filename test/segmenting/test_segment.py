@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import rosbags.rosbag2
 from rosbags.highlevel import AnyReader
 
 from segformer_ros.camera import Calibration, CameraPose
-from segformer_ros.classes import load_class_map
+from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.demo.moments import Recording
 from segformer_ros.engines import EngineError, create_engine, fake_spec
 from segformer_ros.engines.fake import FakeEngine
@@ -264,3 +265,37 @@ def test_where_no_bag_can_be_written_the_rest_is(
     assert summary.frames_segmented == len(lines_of(out)) > 0
     assert not (out / 'drive.mcap').exists()
     assert 'the installed rosbags writes no drive.mcap' in caplog.text
+
+
+def test_frames_of_stamps_that_come_again_have_one_name_in_all_results(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera = bag.topic('/image', rec.IMAGE)
+        for index, stamp in enumerate((7, 8, 7, 8)):
+            bag.write(camera, rec.image(rec.picture(index), 'bgr8', stamp), 100 + index)
+    out = tmp_path / 'out'
+    segment(open_source(tmp_path / 'drive'), out)
+    masks = {path.stem for path in (out / 'masks').iterdir()}
+    assert len(masks) == 4
+    assert {line['key'] for line in lines_of(out)} == masks
+    assert {path.stem for path in (out / 'frames').iterdir()} == masks
+
+
+@pytest.mark.parametrize('drivable', [{}, {'floor': ('floor',)}])
+def test_a_class_map_without_roads_is_segmented_too(
+    tmp_path: Path, drivable: dict[str, tuple[str, ...]]
+) -> None:
+    classes = [
+        replace(entry, name='floor' if entry.name == 'road' else f'thing {entry.train_id}')
+        for entry in CITYSCAPES.classes
+    ]
+    indoors = ClassMap('indoors', tuple(classes), drivable)
+    out = tmp_path / 'out'
+    with (
+        create_engine(replace(fake_spec(SIZE), class_map=indoors), 'fake') as engine,
+        SegmentRun(painted_drive(tmp_path), engine, out) as segmenting,
+    ):
+        segmenting.run(len)
+        assert segmenting.summary().frames_segmented == 2
+    assert len(list((out / 'masks').iterdir())) == 2
+    assert len(lines_of(out)) == 2

@@ -83,6 +83,24 @@ def test_calibration_comes_from_the_info_beside_the_image(tmp_path: Path) -> Non
     assert (calibration.width, calibration.height, calibration.fx) == (64, 48, 80.0)
 
 
+@pytest.mark.parametrize(
+    ('topic', 'rectified'),
+    [('image_rect', True), ('image_rect_color', True), ('image_direct', False), ('image', False)],
+)
+def test_only_topics_named_so_are_rectified(tmp_path: Path, topic: str, rectified: bool) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        camera, info = (
+            bag.topic(f'/cam/{topic}', rec.IMAGE),
+            bag.topic('/cam/camera_info', rec.INFO),
+        )
+        bag.write(info, replace(rec.camera_info(), d=np.array([-0.3, 0, 0, 0, 0])), 1)
+        bag.write(camera, rec.image(rec.picture(0), 'bgr8', 1), 1)
+    calibration = open_source(tmp_path / 'drive').calibration
+    assert calibration is not None
+    assert (calibration.model == 'none') == rectified
+
+
 def test_an_unusable_calibration_is_noted_and_left_out(tmp_path: Path) -> None:
     with rec.open_bag(tmp_path / 'drive') as writer:
         bag = rec.BagRecorder(writer)

@@ -111,3 +111,8 @@ def test_names_need_not_be_utf8(tmp_path: Path) -> None:
     (entry,) = open_source(tmp_path / 'clip', SourceOptions(labels=tmp_path / 'labels'))
     assert entry.key == 'stra\ufffde'
     rec.assert_labels(entry.labels, 3)
+
+
+def test_digits_of_other_scripts_are_letters() -> None:
+    names = ['٣.png', '²5.png', 'a.png', '4.png']
+    assert sorted(names, key=lambda name: natural_key(Path(name)))[0] == '4.png'

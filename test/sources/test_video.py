@@ -37,6 +37,40 @@ def test_any_part_can_be_read_alone(tmp_path: Path, start: int, stop: int | None
     assert found == list(range(start, COUNT if stop is None else stop))
 
 
+@pytest.mark.parametrize(
+    ('name', 'codec'),
+    [('drive.ts', 'libx264'), ('drive.mpg', 'mpeg2video'), ('drive.avi', 'mpeg4')],
+)
+def test_containers_that_seek_by_the_times_of_decoding_lose_no_frame(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    source = open_source(rec.write_video(tmp_path / name, COUNT, 25, codec))
+    assert len(source) == COUNT
+    for start in range(COUNT):
+        entry = next(source.frames(start, start + 1))
+        assert entry.frame is not None, f'{start}: {entry.error}'
+    assert all(entry.frame is not None for entry in source)
+
+
+def test_the_lead_of_a_cut_video_is_no_frame(tmp_path: Path) -> None:
+    """Copied without decoding it begins at a key frame, and says what is not to be shown."""
+    whole = rec.write_video(tmp_path / 'whole.mp4', COUNT)
+    with av.open(str(whole)) as read, av.open(str(tmp_path / 'cut.mp4'), 'w') as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        for packet in read.demux(video=0):
+            if packet.dts is None:
+                continue
+            step = packet.duration or 0
+            packet.pts, packet.dts = packet.pts - 3 * step, packet.dts - 3 * step
+            packet.stream = stream
+            written.mux(packet)
+    source = open_source(tmp_path / 'cut.mp4')
+    entries = list(source)
+    assert len(source) == COUNT - 3
+    assert all(entry.frame is not None for entry in entries)
+    assert entries[0].frame is not None and rec.index_of(entries[0].frame.pixels) == 3
+
+
 def test_pictures_before_a_key_frame_of_an_open_gop_are_read_alone_too(tmp_path: Path) -> None:
     """HEVC's leading pictures need what stands before their key frame."""
     params = 'log-level=none:keyint=7:min-keyint=7:scenecut=0:open-gop=1:bframes=3'
