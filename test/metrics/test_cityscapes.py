@@ -89,3 +89,14 @@ def test_instance_iou_equals(run: tuple[Scorer, dict[str, Any]]) -> None:
     theirs = [expected['classInstScores'][name] for name in scorer.classes.names]
     np.testing.assert_allclose(scores.iiou, theirs, rtol=0, atol=1e-9)
     assert abs(scores.mean - expected['averageScoreInstClasses']) <= 1e-9
+
+
+def test_merged_classes_are_scored_by_their_own_mean_size() -> None:
+    classes = ScoredClasses(load_class_map('cityscapes'), [('rider', 'bicycle')])
+    scorer = Scorer(classes, instance_sizes=CITYSCAPES_SIZES)
+    truth = np.zeros((40, 60), np.uint8)
+    truth[10:30, 10:20], truth[10:30, 30:40] = 12, 18
+    instances = np.where(truth > 0, truth, 0).astype(np.uint16)
+    scorer.update(truth, Segmentation(truth.copy(), StageTimes(0, 0, 0)), instances)
+    scores = scorer.compute().instances
+    assert scores is not None and scores.iiou[classes.names.index('rider+bicycle')] == 1

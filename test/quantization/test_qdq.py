@@ -184,3 +184,8 @@ def test_an_opset_that_is_too_new_is_named_with_the_newest(model: Any) -> None:
     model.opset_import[0].version = 99
     with pytest.raises(QuantizationError, match=r'its opset is newer than \d+; export it with'):
         prepare(model)
+
+
+def test_the_standard_domain_may_be_named(model: Any) -> None:
+    model.opset_import[0].domain = 'ai.onnx'
+    assert prepare(model).opset_import[0].version >= 13

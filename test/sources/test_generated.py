@@ -34,7 +34,7 @@ def test_a_frame_is_the_same_whatever_was_read_before() -> None:
     assert np.array_equal(whole.frame.pixels, alone.frame.pixels)
 
 
-@pytest.mark.parametrize('name', ['street:x', 'street:1:0', 'street:1:2:3'])
+@pytest.mark.parametrize('name', ['street:x', 'street:1:0', 'street:1:00', 'street:1:2:3'])
 def test_a_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(SourceError, match=r'is named street:\[SEED\]\[:FRAMES\]'):
         open_source(name)
