@@ -48,8 +48,10 @@ class NodeProcess:
             if address_space is not None:
                 resource.setrlimit(resource.RLIMIT_AS, (address_space * MIB,) * 2)
 
+        # Each warning is shown, not the first of its kind alone.
+        environment = {**os.environ, 'PYTHONWARNINGS': 'always::RuntimeWarning'}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stderr=stderr, preexec_fn=limit
+            command, stdin=subprocess.DEVNULL, stderr=stderr, env=environment, preexec_fn=limit
         )
 
     def __enter__(self) -> NodeProcess:

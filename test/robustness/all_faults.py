@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from robustness import compressed_faults, image_faults, other_faults
-from robustness.faults import FAULTS, Camera, Fault, Leg, Outcome, Pause, Publish, Request, Step
+from robustness.faults import (
+    FAULTS,
+    Await,
+    Camera,
+    Fault,
+    Leg,
+    Outcome,
+    Pause,
+    Publish,
+    Request,
+    Step,
+)
 
-__all__ = ['FAULTS', 'Camera', 'Fault', 'Leg', 'Outcome', 'Pause', 'Publish', 'Request', 'Step']
+__all__ = [
+    'FAULTS',
+    'Await',
+    'Camera',
+    'Fault',
+    'Leg',
+    'Outcome',
+    'Pause',
+    'Publish',
+    'Request',
+    'Step',
+]
 
 MODULES = (image_faults, compressed_faults, other_faults)
 

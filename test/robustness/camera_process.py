@@ -1,6 +1,7 @@
 """The camera as a process of its own: sends faults and whole images as it is told.
 
-A line on stdin is a `Task` as JSON; a line on stdout says what was sent for it. What a task sends
+A line on stdin is a `Task` as JSON; a line on stdout is what was `Sent` for it. Where that is only
+a part, for an image must be answered first, an empty line asks for the rest. What a task sends
 depends on its numbers alone.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from copy import copy
 from time import monotonic, sleep
 from typing import Any, NamedTuple
@@ -19,7 +21,7 @@ from builtin_interfaces.msg import Time
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from robustness.all_faults import FAULTS, Camera, Pause, Publish, Request, Step
+from robustness.all_faults import FAULTS, Await, Camera, Pause, Publish, Request, Step
 from robustness.scenes import CLOSED, WALL_ROWS, Scene, camera_info, scene_message
 
 NODE = 'segmentation_node'
@@ -30,27 +32,27 @@ _ANSWER = 30.0  # seconds that the node has for an answer to a request
 
 
 class Task(NamedTuple):
-    """Faults to send, by name and seed, and a whole image after them."""
+    """A fault to send, by its name and the seed of its random numbers.
 
-    faults: list[tuple[str, list[int]]]
-    scene: list[int]
+    Without a name: a whole image with its calibration.
+    """
 
-
-class SentFault(NamedTuple):
-    """What was sent of one fault: messages, the stamps (ns) of its images, and the answers."""
-
-    name: str
-    messages: int
-    stamps: list[int]
-    answers: list[str]
+    fault: str
+    seed: list[int]
 
 
 class Sent(NamedTuple):
-    """What was sent for a task; the whole image's stamp, and the row of its wall's foot."""
+    """What was sent: the stamps (ns) of the images, the node's answers to requests.
 
-    faults: list[SentFault]
-    stamp: int
+    messages: how many, of all types. foot: of a whole image, the row of the wall's. more: this is
+    not yet all.
+    """
+
+    messages: int
+    stamps: list[int]
+    answers: list[str]
     foot: int
+    more: bool
 
 
 class CameraNode:
@@ -67,34 +69,38 @@ class CameraNode:
         self._clients: dict[str, Any] = {}
         self._last = 0
 
-    def carry_out(self, task: Task) -> Sent:
-        """Send all of a task."""
-        faults = [self._send(name, seed) for name, seed in task.faults]
+    def carry_out(self, task: Task) -> Iterator[Sent]:
+        """Send all of a task, part by part."""
+        rng = np.random.default_rng(task.seed)
+        if task.fault:
+            yield from self._send(FAULTS[task.fault].make(rng, self._camera))
+            return
         self._await_node()
-        rng = np.random.default_rng(task.scene)
         scene = Scene(int(rng.choice([*WALL_ROWS, CLOSED])))
-        self._info.publish(camera_info())
-        sleep(GAP.seconds)
-        message = scene_message(scene, self._camera.compressed, lossless=bool(rng.integers(2)))
-        return Sent(faults, self._publish(Publish(message)), scene.foot)
+        image = scene_message(scene, self._camera.compressed, lossless=bool(rng.integers(2)))
+        for sent in self._send([Publish(camera_info()), GAP, Publish(image)]):
+            yield sent._replace(foot=scene.foot)
 
-    def _send(self, name: str, seed: list[int]) -> SentFault:
-        steps = FAULTS[name].make(np.random.default_rng(seed), self._camera)
-        stamps: list[int] = []
-        answers: list[str] = []
-        messages = 0
-        for step in [*steps, GAP]:
+    def _send(self, steps: list[Step]) -> Iterator[Sent]:
+        sent = nothing = Sent(0, [], [], 0, False)
+        for step in steps:
             if isinstance(step, Pause):
                 sleep(step.seconds)
-                continue
-            messages += 1
-            if isinstance(step, Request):
-                answers.append(self._ask(step))
+            elif isinstance(step, Await):
+                yield sent._replace(more=True)
+                sent = nothing
+            elif isinstance(step, Request):
+                sent = sent._replace(
+                    messages=sent.messages + 1, answers=[*sent.answers, self._ask(step)]
+                )
             elif isinstance(step.message, CameraInfo):
                 self._info.publish(step.message)
+                sent = sent._replace(messages=sent.messages + 1)
             else:
-                stamps.append(self._publish(step))
-        return SentFault(name, messages, stamps, answers)
+                sent = sent._replace(
+                    messages=sent.messages + 1, stamps=[*sent.stamps, self._publish(step)]
+                )
+        yield sent
 
     def _publish(self, step: Publish) -> int:
         """Publish an image; returns its stamp in nanoseconds, which no other image has."""
@@ -142,7 +148,10 @@ def main() -> int:
     rclpy.init()
     node = CameraNode(parser.parse_args().compressed)
     for line in sys.stdin:
-        print(json.dumps(node.carry_out(Task(*json.loads(line)))), flush=True)
+        for sent in node.carry_out(Task(*json.loads(line))):
+            print(json.dumps(sent), flush=True)
+            if sent.more:
+                sys.stdin.readline()
     rclpy.try_shutdown()
     return 0
 

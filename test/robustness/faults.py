@@ -58,6 +58,10 @@ class Pause(NamedTuple):
     seconds: float
 
 
+class Await(NamedTuple):
+    """Until the image sent last is answered, where it is: what comes next would change that."""
+
+
 class Request(NamedTuple):
     """A request to a service of the node, under the node's name; it must be answered."""
 
@@ -66,7 +70,7 @@ class Request(NamedTuple):
     request: Any
 
 
-Step = Union[Publish, Pause, Request]
+Step = Union[Publish, Pause, Await, Request]
 
 
 class Camera(NamedTuple):

@@ -18,11 +18,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
 
+import numpy as np
 import rclpy
 
 from robustness.all_faults import FAULTS, Leg
 from robustness.message_fuzz import MessageFuzz
 from robustness.report import Findings
+from robustness.signal_fuzz import try_signal
 from segformer_ros.terminal.argument_types import number, whole
 from segformer_ros.terminal.table import format_table
 
@@ -67,6 +69,30 @@ def fuzz_messages(
             print(f'{leg.value}: peak {peak}', flush=True)
 
 
+def fuzz_signals(result: Result, seed: int, seconds: float) -> None:
+    """Interrupt starts for a time."""
+    counts = result.counts.setdefault('signals', Counter())
+    end = monotonic() + seconds
+    for number in itertools.count():
+        try_signal(np.random.default_rng([seed, number]), counts, result.findings)
+        if monotonic() > end:
+            return
+
+
+def fuzz_files(result: Result, seed: int, seconds: float) -> None:
+    """Try hostile files for a time."""
+    try:
+        from robustness import file_fuzz
+    except ImportError:  # their generator comes with the readers that withstand them
+        return
+    counts = result.counts.setdefault('files', Counter())
+    end = monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in file_fuzz.fuzz_files(seed, Path(folder), counts, result.findings):
+            if monotonic() > end:
+                return
+
+
 def run(
     minutes: float,
     seed: int,
@@ -76,15 +102,22 @@ def run(
 ) -> Result:
     """Fuzz for a time; or, messages, until so many whole images were sent."""
     result = Result()
-    share = 60 * minutes / sum(PARTS[part] for part in parts)
     os.environ.setdefault('ROS_LOG_DIR', tempfile.gettempdir())
-    rclpy.init()
-    try:
-        for leg in (Leg.RAW, Leg.COMPRESSED) if 'messages' in parts else ():
-            groups = None if wholes is None else wholes // 2
-            fuzz_messages(result, leg, seed, share * PARTS['messages'] / 2, groups, only)
-    finally:
-        rclpy.try_shutdown()
+    seconds = {
+        part: 60 * minutes * PARTS[part] / sum(PARTS[other] for other in parts) for part in parts
+    }
+    if 'messages' in parts:
+        groups = None if wholes is None else wholes // 2
+        rclpy.init()
+        try:
+            for leg in (Leg.RAW, Leg.COMPRESSED):
+                fuzz_messages(result, leg, seed, seconds['messages'] / 2, groups, only)
+        finally:
+            rclpy.try_shutdown()
+    if 'files' in parts:
+        fuzz_files(result, seed, seconds['files'])
+    if 'signals' in parts:
+        fuzz_signals(result, seed, seconds['signals'])
     return result
 
 

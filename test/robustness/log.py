@@ -8,7 +8,11 @@ from pathlib import Path
 
 from robustness.watch import Violation, judge_text
 
-_ALARMS = re.compile(r'Traceback \(most recent call last\)|\w*Warning: .*|MemoryError|Segmentation')
+ALARMS = re.compile(
+    r'Traceback \(most recent call last\)|\w*Warning: .*|MemoryError|Segmentation fault|Exception ignored'
+)
+"""What no log may have."""
+
 _LEAD = re.compile(r'\[(DEBUG|INFO|WARN|ERROR|FATAL)\] \[[\d.]+\] \[')
 _AT_ONCE = 64 * 1024
 """Bytes of the log that one group may give: more is not read, but is too much."""
@@ -41,7 +45,7 @@ class Log:
             self.lines += bool(line)
             self.foreign += bool(line) and not _LEAD.match(line)
             yield from judge_text('log', line)
-            alarm = _ALARMS.search(line)
+            alarm = ALARMS.search(line)
             if alarm:
                 yield Violation('alarm', alarm.group()[:200])
 

@@ -14,18 +14,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
 from benchmarks.node_process import NodeProcess, Usage
 
-from robustness.all_faults import FAULTS, Leg, faults_of
-from robustness.camera_process import Sent, SentFault, Task
+from robustness.all_faults import FAULTS, Leg, Outcome, faults_of
+from robustness.camera_process import GAP, Sent, Task
 from robustness.log import Log
 from robustness.report import Findings
 from robustness.scenes import CAMERA_HEIGHT, Scene
 from robustness.watch import Violation, Watcher, judge_outcome, judge_whole
+from segformer_ros import topics
 from segformer_ros.node.inbox import Tally
 
 TOGETHER = 4
@@ -43,7 +44,14 @@ ADDRESS_SPACE = 10 * 1024
 _GROWTH = 8  # threads or descriptors that may be left behind
 _FOREIGN = 0.1  # lines of libraries for each message
 _PATIENCE = 60.0  # seconds for an answer
-_RESEND = 5.0  # seconds after which a whole image is taken for lost, and sent again
+_RESEND = 10.0  # seconds after which a whole image is taken for lost, and sent again
+_MOST_RESENT = 100  # whole images in all
+_HOSTILE_PATIENCE = 2.0  # seconds for an answer to a hostile image, which may be overtaken
+_FIRST = 8  # whole images before the first fault
+_ANSWERED = (Outcome.ANSWERED, Outcome.NO_METRES, Outcome.NOT_VALID)
+
+WHOLE = 'a whole image'
+""""By whom" a rule is broken, where it takes no fault."""
 
 PARAMETERS: dict[str, Any] = {
     'engine': 'fake',
@@ -67,16 +75,25 @@ class CameraProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def carry_out(self, task: Task) -> Sent:
-        """Have a task done; what was sent for it."""
+    def carry_out(self, task: Task) -> Iterator[Sent]:
+        """Have a task done; gives what was sent for it, part by part."""
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(task) + '\n')
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f'the camera ended with exit code {self._process.wait()}')
-        faults, *rest = json.loads(line)
-        return Sent([SentFault(*fault) for fault in faults], *rest)
+        request = json.dumps(task)
+        while True:
+            self._process.stdin.write(request + '\n')
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+            if not line:
+                raise RuntimeError(f'the camera ended with exit code {self._process.wait()}')
+            sent = Sent(*json.loads(line))
+            yield sent
+            if not sent.more:
+                return
+            request = ''
+
+    def send_whole(self, seed: list[int]) -> Sent:
+        """Have a whole image sent."""
+        return next(iter(self.carry_out(Task('', seed))))
 
     def close(self) -> None:
         """End it."""
@@ -141,28 +158,37 @@ class MessageFuzz:
         return bool(self._names)
 
     def run(self, group: int) -> None:
-        """Send a group of faults and a whole image, and judge what comes of them."""
-        names = self._chosen(group)
-        faults = [(name, [self._seed, group, place]) for place, name in enumerate(names)]
-        broken = self.try_task(Task(faults, [self._seed, group]))
-        for violation in broken:
-            self._blame(violation, faults, group)
+        """Send a group of faults and a whole image, and judge what comes of them.
 
-    def try_task(self, task: Task) -> list[Violation]:
-        """Carry out a task; gives the broken rules that no single image can be blamed for.
+        The first group is whole images alone: a rule that those break is no fault's doing.
+        """
+        if group == 0:
+            for place in range(_FIRST):
+                for violation in self.try_faults([], [self._seed, 0, place]):
+                    self._findings.add(violation, WHOLE, self._leg.value)
+            return
+        tasks = [
+            Task(name, [self._seed, group, place])
+            for place, name in enumerate(self._chosen(group))
+        ]
+        for violation in self.try_faults(tasks, [self._seed, group]):
+            self._blame(violation, tasks, group)
+
+    def try_faults(self, tasks: Sequence[Task], seed: list[int]) -> list[Violation]:
+        """Send faults and a whole image; gives the broken rules that no image can be blamed for.
 
         Those of an image are entered in the findings.
         """
         node = self._running()
         node.process.forget_peak()
         cpu = node.process.usage().cpu
-        sent = self._camera.carry_out(task)
-        self._count(sent, node)
-        broken = list(self._answered(sent, node, task))
+        for task in tasks:
+            self._try_fault(node, task)
+        broken = list(self._try_whole(node, seed))
         if node.process.code is None:
-            broken += self._judge_usage(node, node.process.usage(), cpu, task)
+            names = ', '.join(task.fault for task in tasks)
+            broken += self._judge_usage(node, node.process.usage(), cpu, names)
         broken += self._watcher.judge_texts() + list(node.log.judge())
-        self._judge_images(sent)
         if node.process.code is not None:
             broken = [Violation('ended', f'exit code {node.process.code}: {node.log.tail}')]
         if any(violation.rule in ('ended', 'unanswered') for violation in broken):
@@ -178,44 +204,54 @@ class MessageFuzz:
 
     # --- Judging ------------------------------------------------------------------------------
 
-    def _answered(self, sent: Sent, node: Node, task: Task) -> Iterator[Violation]:
-        """Wait for the whole image's answer, sending it again where it was lost."""
-        end, resent = monotonic() + _PATIENCE, False
-        answered = self._watcher.wait_for(sent.stamp, _RESEND)
-        while not answered and node.process.code is None and monotonic() < end:
-            if not resent and node.process.usage().cpu > 0:
-                self.counts['whole images sent again'] += 1
-                resent = True
-                sent = self._camera.carry_out(Task([], task.scene))
-                node.images += 1
-                self.counts['whole images'] += 1
-            answered = self._watcher.wait_for(sent.stamp, _RESEND)
-        if answered:
-            self.counts['whole images answered'] += 1
-            yield from judge_whole(self._watcher, Scene(sent.foot), sent.stamp)
-        elif node.process.code is None:
-            yield Violation('unanswered', f'no answer in {_PATIENCE:g} s')
+    def _try_fault(self, node: Node, task: Task) -> None:
+        """Send a fault, and judge what came of its images."""
+        outcome = FAULTS[task.fault].outcome
+        stamps: list[int] = []
+        for sent in self._camera.carry_out(task):
+            self.counts['messages'] += sent.messages
+            self.counts['hostile images'] += len(sent.stamps)
+            node.images += len(sent.stamps)
+            stamps += sent.stamps
+            if stamps and outcome in _ANSWERED and node.process.code is None:
+                self._watcher.wait_for(stamps[-1], _HOSTILE_PATIENCE)
+            elif not sent.more:
+                sleep(GAP.seconds)
+            if not all(sent.answers) and node.process.code is None:
+                self._enter(Violation('request unanswered', ''), task.fault)
+        for stamp in dict.fromkeys(stamps):
+            self.counts['hostile images answered'] += bool(self._watcher.came(stamp, topics.MASK))
+            for violation in judge_outcome(self._watcher, outcome, stamp):
+                self._enter(violation, task.fault)
 
-    def _judge_images(self, sent: Sent) -> None:
-        for fault in sent.faults:
-            outcome = FAULTS[fault.name].outcome
-            for stamp in dict.fromkeys(fault.stamps):
-                if self._watcher.came(stamp, 'segmentation/mask'):
-                    self.counts['hostile images answered'] += 1
-                for violation in judge_outcome(self._watcher, outcome, stamp):
-                    self._findings.add(violation, fault.name, self._leg.value)
-            if not all(fault.answers):
-                self._findings.add(
-                    Violation('request unanswered', ''), fault.name, self._leg.value
-                )
+    def _try_whole(self, node: Node, seed: list[int]) -> Iterator[Violation]:
+        """Send a whole image and wait for its answer, sending it again where it was lost."""
+        end = monotonic() + _PATIENCE
+        sent = self._send_whole(node, seed)
+        while not self._watcher.wait_for(sent.stamps[0], _RESEND):
+            if node.process.code is not None:
+                return
+            if monotonic() > end:
+                yield Violation('unanswered', f'no answer in {_PATIENCE:g} s')
+                return
+            if self.counts['whole images sent again'] < _MOST_RESENT:
+                self.counts['whole images sent again'] += 1
+                sent = self._send_whole(node, seed)
+        self.counts['whole images answered'] += 1
+        yield from judge_whole(self._watcher, Scene(sent.foot), sent.stamps[0])
+
+    def _send_whole(self, node: Node, seed: list[int]) -> Sent:
+        self.counts['whole images'] += 1
+        node.images += 1
+        return self._camera.send_whole(seed)
 
     def _judge_usage(
-        self, node: Node, usage: Usage, cpu: float, task: Task
+        self, node: Node, usage: Usage, cpu: float, names: str
     ) -> Iterator[Violation]:
         assert node.idle
         above = usage.peak - node.idle.memory
         if above > self.peak:
-            self.peak, self.peak_of = above, ', '.join(name for name, _ in task.faults)
+            self.peak, self.peak_of = above, names
         if above > PEAK_MIB:
             yield Violation('memory', f'{above:.0f} MiB above idle')
         if usage.cpu - cpu > CPU_SECONDS:
@@ -252,22 +288,25 @@ class MessageFuzz:
                 yield Violation(name, f'{grown} more than at the start')
         self.counts['MiB more than at the start'] = round(usage.memory - idle.memory)
 
-    def _blame(
-        self, violation: Violation, faults: list[tuple[str, list[int]]], group: int
-    ) -> None:
+    def _enter(self, violation: Violation, by: str) -> None:
+        """Enter a broken rule, under whole images where those break it, too."""
+        whole = self._findings.has(violation.rule, WHOLE, self._leg.value)
+        self._findings.add(violation, WHOLE if whole else by, self._leg.value)
+
+    def _blame(self, violation: Violation, tasks: Sequence[Task], group: int) -> None:
         """Enter a broken rule under the fault that breaks it alone, or under all of the group."""
-        known = [n for n, _ in faults if self._findings.has(violation.rule, n, self._leg.value)]
-        if known:
-            self._findings.add(violation, known[0], self._leg.value)
-            return
-        for name, seed in faults if len(faults) > 1 else ():
-            again = self.try_task(Task([(name, seed)], [self._seed, group]))
+        names = [task.fault for task in tasks]
+        for name in (WHOLE, *names):
+            if self._findings.has(violation.rule, name, self._leg.value):
+                self._findings.add(violation, name, self._leg.value)
+                return
+        for task in tasks:
+            again = self.try_faults([task], [self._seed, group])
             for found in again:
-                if found.rule == violation.rule:
-                    self._findings.add(found, name, self._leg.value)
-                    return
-        names = ' | '.join(name for name, _ in faults)
-        self._findings.add(violation, names, self._leg.value)
+                self._enter(found, task.fault)
+            if any(found.rule == violation.rule for found in again):
+                return
+        self._enter(violation, ' | '.join(names))
 
     # --- Counting and living ------------------------------------------------------------------
 
@@ -279,13 +318,6 @@ class MessageFuzz:
             order = np.random.default_rng([self._seed, turn]).permutation(len(self._names))
             chosen.append(self._names[order[at]])
         return chosen
-
-    def _count(self, sent: Sent, node: Node) -> None:
-        images = sum(len(fault.stamps) for fault in sent.faults)
-        self.counts['messages'] += sum(fault.messages for fault in sent.faults)
-        self.counts['hostile images'] += images
-        self.counts['whole images'] += 1
-        node.images += images + 1
 
     def _running(self) -> Node:
         if self._node is None:
@@ -308,7 +340,7 @@ class MessageFuzz:
         self.counts['starts'] += 1
         node = self._node = Node(self._leg, self._folder, self.counts['starts'])
         end = monotonic() + _PATIENCE
-        while not self._watcher.wait_for(self._camera.carry_out(Task([], [0])).stamp, 1.0):
+        while not self._watcher.wait_for(self._camera.send_whole([0]).stamps[0], 1.0):
             if node.process.code is not None or monotonic() > end:
                 raise RuntimeError(f'the node does not start: {node.log.tail}')
         node.before = self._watcher.tally()

@@ -11,7 +11,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import CameraInfo
 
-from robustness.faults import Camera, Outcome, Pause, Publish, Request, Step, fault
+from robustness.faults import Await, Camera, Outcome, Pause, Publish, Request, Step, fault
 from robustness.image_faults import MEGABYTES
 from robustness.scenes import HEIGHT, WIDTH, camera_info
 
@@ -47,19 +47,18 @@ def _equal(rng: np.random.Generator, camera: Camera) -> list[Step]:
     message = camera.closed()
     message.header.stamp.sec = int(rng.integers(1, 1000))
     message.header.stamp.nanosec = int(rng.integers(0, 10**9))
-    return [Publish(message, keeps_stamp=True), Pause(0.02), Publish(message, keeps_stamp=True)]
+    return [Publish(message, keeps_stamp=True), Await(), Publish(message, keeps_stamp=True)]
 
 
 @fault('stamps a nanosecond apart', Outcome.NOT_VALID)
 def _nanoseconds(rng: np.random.Generator, camera: Camera) -> list[Step]:
-    """A dozen that are, then one a second later: a thousand million periods are missing."""
+    """A dozen and a half that are, then some that lack a thousand million such periods."""
     steps: list[Step] = []
-    first, second = int(rng.integers(0, 10**8)), int(rng.integers(1000, 10**6))
-    for place in range(22):
+    stamp = int(rng.integers(10**12, 10**15))
+    for apart in [1] * 18 + [3 * 10**8, 15 * 10**8, 7 * 10**8, 19 * 10**8]:
+        stamp += apart
         message = camera.closed()
-        late = place if place < 18 else 500_000_000 * (place - 17) + 37 * place**3
-        message.header.stamp.sec = second + (first + late) // 10**9
-        message.header.stamp.nanosec = (first + late) % 10**9
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
         steps += [Publish(message, keeps_stamp=True), Pause(0.01)]
     return steps
 
@@ -219,7 +218,7 @@ def _mounted(name: str, roll: tuple[float, float], pitch: float = 0.0, yaw: floa
     def make(rng: np.random.Generator, camera: Camera) -> list[Step]:
         angle = math.radians(float(rng.uniform(*roll)) * float(rng.choice([-1, 1])))
         mount = _set(mount__roll=angle, mount__pitch=pitch, mount__yaw=yaw)
-        return [mount, Publish(camera.closed()), Pause(0.1), _MOUNT]
+        return [mount, Publish(camera.closed()), Await(), _MOUNT]
 
 
 _mounted('a camera upside down', (120.0, 180.0))
@@ -253,8 +252,8 @@ def _unknown_parameter(rng: np.random.Generator, camera: Camera) -> list[Step]:
 def _old(rng: np.random.Generator, camera: Camera) -> list[Step]:
     steps: list[Step] = [_set(drivable__max_age=0.05)]
     for _ in range(3):
-        steps += [Publish(camera.closed(), early=float(rng.uniform(0.3, 1.0))), Pause(0.2)]
-    return [*steps, Pause(0.3), _set(drivable__max_age=60.0)]
+        steps += [Publish(camera.closed(), early=float(rng.uniform(0.3, 1.0))), Await()]
+    return [*steps, Pause(0.5), _set(drivable__max_age=60.0)]
 
 
 # --- Lifecycle --------------------------------------------------------------------------------
