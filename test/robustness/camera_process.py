@@ -28,7 +28,7 @@ NODE = 'segmentation_node'
 GAP = Pause(0.02)
 """After each fault, so that the node takes it before the next comes."""
 
-_ANSWER = 30.0  # seconds that the node has for an answer to a request
+_ANSWER = 10.0  # seconds that the node has for an answer to a request
 
 
 class Task(NamedTuple):

@@ -18,7 +18,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
-from benchmarks.node_process import NodeProcess, Usage
+from robustness.node_process import NodeProcess, Usage
 
 from robustness.all_faults import FAULTS, Leg, Outcome, faults_of
 from robustness.camera_process import GAP, Sent, Task
@@ -38,7 +38,7 @@ PEAK_MIB = 600.0
 CPU_SECONDS = 5.0
 """CPU time that a message may take."""
 
-ADDRESS_SPACE = 10 * 1024
+ADDRESS_SPACE = 8 * 1024
 """MiB; where the memory of the node ends, for the sake of the machine."""
 
 _GROWTH = 8  # threads or descriptors that may be left behind
@@ -188,7 +188,7 @@ class MessageFuzz:
         if node.process.code is None:
             names = ', '.join(task.fault for task in tasks)
             broken += self._judge_usage(node, node.process.usage(), cpu, names)
-        broken += self._watcher.judge_texts() + list(node.log.judge())
+        broken += self._watcher.judge_any() + list(node.log.judge())
         if node.process.code is not None:
             broken = [Violation('ended', f'exit code {node.process.code}: {node.log.tail}')]
         if any(violation.rule in ('ended', 'unanswered') for violation in broken):
@@ -347,5 +347,5 @@ class MessageFuzz:
         node.masks, node.images = self._watcher.masks, 0
         node.idle = node.process.usage()
         list(node.log.judge())
-        self._watcher.judge_texts()
+        self._watcher.judge_any()
         self._watcher.forget()

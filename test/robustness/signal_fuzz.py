@@ -11,7 +11,7 @@ from collections import Counter
 from time import sleep
 
 import numpy as np
-from benchmarks.node_process import ROOT
+from robustness.node_process import ROOT
 
 from robustness.log import ALARMS
 from robustness.report import Findings

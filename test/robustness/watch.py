@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from threading import Condition, Thread
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import rclpy
@@ -48,25 +49,22 @@ class Violation(NamedTuple):
     detail: str
 
 
-class Watcher:
-    """Subscribes to all outputs in a thread; a context manager."""
+W = TypeVar('W', bound='StatusWatcher')
 
-    def __init__(self) -> None:
+
+class StatusWatcher:
+    """Subscribes to /diagnostics, in a thread of its own; a context manager."""
+
+    def __init__(self, name: str) -> None:
         self._changed = Condition()
-        self._came: dict[int, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-        self._texts: list[Violation] = []
-        self._statuses: list[DiagnosticStatus] = []
-        self.masks = 0
-        """Masks that came, since the watcher was made."""
-        self._node = rclpy.create_node('hostile_watcher')
-        for topic, kind in TOPICS.items():
-            self._node.create_subscription(kind, topic, self._taker(topic), 50)
-        self._node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_status, 10)
+        self._node = rclpy.create_node(name)
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
         self._thread = Thread(target=self._spin, daemon=True)
+        self._status: DiagnosticStatus | None = None
+        self._node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_status, 10)
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self: W) -> W:
+        self._executor.add_node(self._node)
         self._thread.start()
         return self
 
@@ -75,26 +73,15 @@ class Watcher:
         self._thread.join()
         self._node.destroy_node()
 
-    def wait_for(self, stamp: int, patience: float) -> bool:
-        """Wait until an image is answered on all topics; tell whether it is."""
+    def status(self, patience: float = 30.0) -> dict[str, str]:
+        """Values of the camera's next status, and its message; empty where none comes."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: all(self._came[stamp][topic] for topic in AWAITED), patience
-            )
-
-    def status(self, newer_than: float = 0.0, patience: float = 30.0) -> dict[str, str]:
-        """Values of the camera's next status; empty where none comes."""
-        del newer_than
-        with self._changed:
-            self._statuses.clear()
-            found = self._changed.wait_for(lambda: bool(self._statuses), patience)
-            return (
-                {pair.key: pair.value for pair in self._statuses[-1].values} | {
-                    'message': self._statuses[-1].message
-                }
-                if found
-                else {}
-            )
+            self._status = None
+            self._changed.wait_for(lambda: self._status is not None, patience)
+            status: DiagnosticStatus | None = self._status
+        if status is None:
+            return {}
+        return {'message': status.message, **{pair.key: pair.value for pair in status.values}}
 
     def tally(self, patience: float = 30.0) -> Tally | None:
         """The node's counts once nothing is pending and nothing changes; None without them."""
@@ -105,31 +92,56 @@ class Watcher:
                 return None
             tally = Tally(*(int(values[name]) for name in Tally._fields))
             if tally == last and tally.pending == 0:
-                return tally
+                break
             last = tally
         return last
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def _on_status(self, array: DiagnosticArray) -> None:
+        with self._changed:
+            for status in array.status:
+                if status.name.endswith(': camera'):
+                    self._status = status
+            self._changed.notify_all()
+
+
+class Watcher(StatusWatcher):
+    """Subscribes to all outputs and keeps what came by the stamps of the images."""
+
+    def __init__(self) -> None:
+        super().__init__('hostile_watcher')
+        self._came: dict[int, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        self._broken: list[Violation] = []
+        self.masks = 0
+        """Masks that came, since the watcher was made."""
+        for topic, kind in TOPICS.items():
+            self._node.create_subscription(kind, topic, self._taker(topic), 50)
+
+    def wait_for(self, stamp: int, patience: float) -> bool:
+        """Wait until an image is answered on all topics; tell whether it is."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: all(self._came[stamp][topic] for topic in AWAITED), patience
+            )
 
     def came(self, stamp: int, topic: str) -> list[Any]:
         """Messages of a stamp on a topic."""
         with self._changed:
             return list(self._came[stamp][topic])
 
-    def judge_texts(self) -> list[Violation]:
-        """What was wrong with texts and scans since the last call, whatever image they are of."""
+    def judge_any(self) -> list[Violation]:
+        """Rules that were broken since the last call and hold for any image."""
         with self._changed:
-            texts, self._texts = self._texts, []
-            return texts
+            broken, self._broken = self._broken, []
+            return broken
 
     def forget(self) -> None:
         """Forget the messages that came."""
         with self._changed:
             self._came.clear()
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def _taker(self, topic: str) -> Any:
         def take(message: Any) -> None:
@@ -137,19 +149,16 @@ class Watcher:
             with self._changed:
                 self._came[stamp][topic].append(message)
                 self.masks += topic == topics.MASK
-                self._texts += _of_any_image(message)
+                self._broken += _of_any_image(message)
                 self._changed.notify_all()
 
         return take
 
     def _on_status(self, array: DiagnosticArray) -> None:
-        with self._changed:
-            for status in array.status:
-                texts = [status.message, *(pair.value for pair in status.values)]
-                self._texts += [v for text in texts for v in judge_text('/diagnostics', text)]
-                if status.name.endswith(': camera'):
-                    self._statuses.append(status)
-            self._changed.notify_all()
+        super()._on_status(array)
+        for status in array.status:
+            for text in (status.message, *(pair.value for pair in status.values)):
+                self._broken += judge_text('/diagnostics', text)
 
 
 def judge_text(where: str, text: str) -> Iterator[Violation]:
