@@ -19,10 +19,9 @@ import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-
 from robustness.all_faults import FAULTS, Await, Camera, Pause, Publish, Request, Step
 from robustness.scenes import CLOSED, WALL_ROWS, Scene, camera_info, scene_message
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 NODE = 'segmentation_node'
 GAP = Pause(0.02)

@@ -1,4 +1,4 @@
-"""Faults of sensor_msgs/CompressedImage: JPEG and PNG files that are damaged, or claim too much."""
+"""Faults of sensor_msgs/CompressedImage: damaged JPEG and PNG files, and huge claims."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-
 from robustness.faults import Camera, Leg, Outcome, Publish, Step, fault
 from robustness.scenes import CLOSED, Scene, compressed_image, jpeg, png
 

@@ -11,9 +11,8 @@ from enum import Enum
 from typing import Any, NamedTuple, Union
 
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image
-
 from robustness.scenes import CLOSED, Scene, scene_message
+from sensor_msgs.msg import CompressedImage, Image
 
 
 class Outcome(Enum):

@@ -13,7 +13,9 @@ from robustness.watch import Violation
 FINE = ('accepted', 'refused')
 
 
-def fuzz_files(seed: int, folder: Path, counts: Counter[str], findings: Findings) -> Iterator[None]:
+def fuzz_files(
+    seed: int, folder: Path, counts: Counter[str], findings: Findings
+) -> Iterator[None]:
     """Try file after file; yields after each."""
     try:
         for kind, path in hostile_files(seed, folder):

@@ -1,8 +1,8 @@
 """./run fuzz: hostile messages, files and signals, for as long as one likes.
 
-    ./run fuzz --minutes 10
-    ./run fuzz --parts messages --whole 5000          20,000 faults among 5,000 whole images
-    ./run fuzz --parts messages --only 'a JPEG cut short' --seed 7
+./run fuzz --minutes 10
+./run fuzz --parts messages --whole 5000          20,000 faults among 5,000 whole images
+./run fuzz --parts messages --only 'a JPEG cut short' --seed 7
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from time import monotonic
 
 import numpy as np
 import rclpy
-
 from robustness.all_faults import FAULTS, Leg
 from robustness.message_fuzz import MessageFuzz
 from robustness.report import Findings
 from robustness.signal_fuzz import try_signal
+
 from segformer_ros.terminal.argument_types import number, whole
 from segformer_ros.terminal.table import format_table
 
@@ -73,8 +73,8 @@ def fuzz_signals(result: Result, seed: int, seconds: float) -> None:
     """Interrupt starts for a time."""
     counts = result.counts.setdefault('signals', Counter())
     end = monotonic() + seconds
-    for number in itertools.count():
-        try_signal(np.random.default_rng([seed, number]), counts, result.findings)
+    for start in itertools.count():
+        try_signal(np.random.default_rng([seed, start]), counts, result.findings)
         if monotonic() > end:
             return
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import Image
-
 from robustness.faults import Camera, Leg, Outcome, Publish, Step, fault
 from robustness.scenes import CLOSED, FRAME, HEIGHT, WIDTH, Scene, raw_image
+from sensor_msgs.msg import Image
 
 MEGABYTES = 3_000_000
 

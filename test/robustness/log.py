@@ -9,7 +9,8 @@ from pathlib import Path
 from robustness.watch import Violation, judge_text
 
 ALARMS = re.compile(
-    r'Traceback \(most recent call last\)|\w*Warning: .*|MemoryError|Segmentation fault|Exception ignored'
+    r'Traceback \(most recent call last\)|\w*Warning: .*|MemoryError|Segmentation fault'
+    r'|Exception ignored'
 )
 """What no log may have."""
 

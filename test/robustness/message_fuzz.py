@@ -15,17 +15,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from robustness.node_process import NodeProcess, Usage
-
 from robustness.all_faults import FAULTS, Leg, Outcome, faults_of
 from robustness.camera_process import GAP, Sent, Task
 from robustness.log import Log
+from robustness.node_process import NodeProcess, Usage, with_tests
 from robustness.report import Findings
 from robustness.scenes import CAMERA_HEIGHT, Scene
 from robustness.watch import Violation, Watcher, judge_outcome, judge_whole
+
 from segformer_ros import topics
 from segformer_ros.node.inbox import Tally
 
@@ -72,7 +72,7 @@ class CameraProcess:
         if leg is Leg.COMPRESSED:
             command.append('--compressed')
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=with_tests()
         )
 
     def carry_out(self, task: Task) -> Iterator[Sent]:
@@ -122,6 +122,14 @@ class Node:
         self.log.close()
 
 
+class Observed(NamedTuple):
+    """What came of one fault: its outcome, None where it has none; the camera's status; rules."""
+
+    outcome: Outcome | None
+    status: str
+    broken: list[Violation]
+
+
 class MessageFuzz:
     """Fuzz of one leg; a context manager. Needs rclpy to be initialised."""
 
@@ -138,15 +146,16 @@ class MessageFuzz:
         """MiB above idle, and the faults that it came with."""
         self._leg, self._seed, self._folder, self._findings = leg, seed, folder, findings
         self._names = [f.name for f in faults_of(leg) if not only or f.name in only]
-        self._stack = ExitStack()
         self._node: Node | None = None
 
     def __enter__(self) -> MessageFuzz:
-        self._watcher = self._stack.enter_context(Watcher())
-        self._camera = CameraProcess(self._leg)
-        self._stack.callback(self._camera.close)
-        self._stack.callback(lambda: self._node and self._node.close())
-        self._start()
+        with ExitStack() as stack:
+            self._watcher = stack.enter_context(Watcher())
+            self._camera = CameraProcess(self._leg)
+            stack.callback(self._camera.close)
+            stack.callback(self._end)
+            self._start()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -204,8 +213,44 @@ class MessageFuzz:
 
     # --- Judging ------------------------------------------------------------------------------
 
-    def _try_fault(self, node: Node, task: Task) -> None:
-        """Send a fault, and judge what came of its images."""
+    def observe(self, name: str, seed: int) -> Observed:
+        """Send one fault and a whole image; what came of it, and the rules that it broke."""
+        found = self._findings = Findings()
+        node, before = self._running(), self._watcher.tally()
+        stamps = self._try_fault(node, Task(name, [seed]))
+        broken = list(self._try_whole(node, [seed]))
+        ended = node.process.code is not None
+        after = None if ended else self._watcher.tally()
+        broken += self._watcher.judge_any() + ([] if ended else list(node.log.judge()))
+        outcome = None if ended else self._outcome(stamps, before, after)
+        status = {} if ended else self._watcher.status()
+        self._watcher.forget()
+        if ended:
+            broken.append(Violation('ended', f'exit code {node.process.code}: {node.log.tail}'))
+            self._restart()
+        rules = [*broken, *(Violation(finding.rule, finding.detail) for finding in found)]
+        return Observed(outcome, status.get('message', ''), sorted(set(rules)))
+
+    def _outcome(
+        self, stamps: Sequence[int], before: Tally | None, after: Tally | None
+    ) -> Outcome | None:
+        """What became of images; None where that was not one and the same, or is none."""
+        if not stamps:
+            return Outcome.KEPT
+        if before is None or after is None:
+            return None
+        masks = sum(len(self._watcher.came(stamp, topics.MASK)) for stamp in set(stamps))
+        if after.rejected - before.rejected == len(stamps) and not masks:
+            return Outcome.REFUSED
+        areas = [area for s in set(stamps) for area in self._watcher.came(s, topics.AREA)]
+        if after.segmented - before.segmented != len(stamps) + 1 or masks != len(stamps):
+            return None
+        if not any(area.valid for area in areas):
+            return Outcome.NOT_VALID
+        return Outcome.ANSWERED if any(a.calibrated for a in areas) else Outcome.NO_METRES
+
+    def _try_fault(self, node: Node, task: Task) -> list[int]:
+        """Send a fault, and judge what came of its images; gives their stamps."""
         outcome = FAULTS[task.fault].outcome
         stamps: list[int] = []
         for sent in self._camera.carry_out(task):
@@ -223,6 +268,7 @@ class MessageFuzz:
             self.counts['hostile images answered'] += bool(self._watcher.came(stamp, topics.MASK))
             for violation in judge_outcome(self._watcher, outcome, stamp):
                 self._enter(violation, task.fault)
+        return stamps
 
     def _try_whole(self, node: Node, seed: list[int]) -> Iterator[Violation]:
         """Send a whole image and wait for its answer, sending it again where it was lost."""
@@ -330,10 +376,13 @@ class MessageFuzz:
         return self._node
 
     def _restart(self) -> None:
-        assert self._node
         self.counts['starts after an end'] += 1
-        self._node.close()
+        self._end()
         self._start()
+
+    def _end(self) -> None:
+        if self._node:
+            self._node.close()
 
     def _start(self) -> None:
         """Start the node and wait until it answers."""

@@ -9,11 +9,10 @@ import numpy as np
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from sensor_msgs.msg import CameraInfo
-
 from robustness.faults import Await, Camera, Outcome, Pause, Publish, Request, Step, fault
 from robustness.image_faults import MEGABYTES
 from robustness.scenes import HEIGHT, WIDTH, camera_info
+from sensor_msgs.msg import CameraInfo
 
 TAKE_UP = Pause(0.03)
 """For the executor to take up a message before the next."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from robustness.watch import Violation
+
 from segformer_ros.terminal.table import format_table
 
 
@@ -28,7 +31,7 @@ class Findings:
     def __len__(self) -> int:
         return len(self._all)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Finding]:
         return iter(self._all.values())
 
     def add(self, violation: Violation, by: str, leg: str) -> None:
@@ -38,6 +41,7 @@ class Findings:
             self._all[key].times += 1
         else:
             self._all[key] = Finding(violation.rule, by, leg, violation.detail)
+            print(f'{leg} {violation.rule}: {by}: {violation.detail}', file=sys.stderr, flush=True)
 
     def has(self, rule: str, by: str, leg: str) -> bool:
         """Whether this was found before."""

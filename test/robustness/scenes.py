@@ -88,7 +88,9 @@ def png(pixels: np.ndarray) -> bytes:
     return cv2.imencode('.png', pixels)[1].tobytes()
 
 
-def scene_message(scene: Scene, compressed: bool, lossless: bool = True) -> Image | CompressedImage:
+def scene_message(
+    scene: Scene, compressed: bool, lossless: bool = True
+) -> Image | CompressedImage:
     """A whole, plain message of a scene, as the node subscribes to it."""
     if not compressed:
         return raw_image(scene.pixels)

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
+from robustness.node_process import NodeProcess, Usage, with_tests
+from robustness.watch import StatusWatcher
 from sensor_msgs.msg import CompressedImage, Image
 from tqdm import tqdm
 
-from robustness.node_process import ROOT, NodeProcess, Usage
-from robustness.watch import StatusWatcher
 from segformer_ros import topics
 from segformer_ros.metrics.live import LivePath
 from segformer_ros.metrics.speed import Percentiles
@@ -173,7 +173,7 @@ class _Part(subprocess.Popen[str]):
     def __init__(self, *arguments: str) -> None:
         super().__init__(
             [sys.executable, '-m', 'robustness.soak', *arguments],
-            stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            stdout=subprocess.PIPE, text=True, env=with_tests(),
         )  # fmt: skip
 
     def __exit__(self, *error: Any) -> None:
@@ -297,9 +297,7 @@ def main() -> int:
     print(f'memory flat: {"yes" if flat else "NO"}')
     if options.json:
         values = figures._asdict()
-        values.update(
-            age_early=figures.age_early._asdict(), age_late=figures.age_late._asdict()
-        )
+        values.update(age_early=figures.age_early._asdict(), age_late=figures.age_late._asdict())
         options.json.write_text(json.dumps(values, indent=2) + '\n')
     return 0 if figures.accounted and flat else 1
 

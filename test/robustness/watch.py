@@ -15,10 +15,10 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import OccupancyGrid
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from sensor_msgs.msg import CompressedImage, Image, LaserScan
-
 from robustness.faults import Outcome
 from robustness.scenes import CLOSED, Scene
+from sensor_msgs.msg import CompressedImage, Image, LaserScan
+
 from segformer_ros import topics
 from segformer_ros.msg import DrivableArea
 from segformer_ros.node.inbox import Tally
@@ -165,7 +165,7 @@ def judge_text(where: str, text: str) -> Iterator[Violation]:
     """Texts that the node shows are short and drive no terminal."""
     if len(text) > LONGEST_TEXT:
         yield Violation(f'text too long: {where}', f'{len(text)} characters')
-    if any(ord(letter) < 32 and letter not in '\n\t' or ord(letter) == 127 for letter in text):
+    if any((ord(letter) < 32 and letter not in '\n\t') or ord(letter) == 127 for letter in text):
         yield Violation(f'control characters: {where}', repr(text[:100]))
 
 
@@ -231,7 +231,9 @@ def _margin(area: DrivableArea) -> float:
 def _judge_area(area: DrivableArea, scene: Scene) -> Iterator[Violation]:
     limit = scene.distance + _margin(area) if scene.distance else 0.0
     if area.corridor_distance > limit:
-        yield Violation('free corridor', f'{area.corridor_distance:.2f} m for {scene.distance:.2f}')
+        yield Violation(
+            'free corridor', f'{area.corridor_distance:.2f} m for {scene.distance:.2f}'
+        )
     if not scene.distance and np.any(np.asarray(area.free_distance) > 0):
         yield Violation('free columns', f'{np.nanmax(area.free_distance):.2f} m for 0')
 
