@@ -24,6 +24,7 @@ from robustness.all_faults import FAULTS, Leg
 from robustness.message_fuzz import MessageFuzz
 from robustness.report import Findings
 from robustness.signal_fuzz import try_signal
+from tqdm import tqdm
 
 from segformer_ros.terminal.argument_types import number, whole
 from segformer_ros.terminal.table import format_table
@@ -58,7 +59,8 @@ def fuzz_messages(
             return
         with fuzz:
             end = monotonic() + seconds
-            for group in itertools.count() if groups is None else range(groups):
+            turns = itertools.count() if groups is None else range(groups)
+            for group in tqdm(turns, leg.value, unit='group', leave=False, disable=None):
                 fuzz.run(group)
                 if groups is None and monotonic() > end:
                     break
