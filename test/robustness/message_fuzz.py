@@ -140,10 +140,13 @@ class Node:
 
 
 class Observed(NamedTuple):
-    """What came of one fault: its outcome, None where it has none; the camera's status; rules."""
+    """What came of one fault: its outcome, None where it has none; broken rules.
+
+    statuses: what /diagnostics said of the camera meanwhile.
+    """
 
     outcome: Outcome | None
-    status: str
+    statuses: list[str]
     broken: list[Violation]
 
 
@@ -206,11 +209,14 @@ class MessageFuzz:
         node = self._running()
         node.process.forget_peak()
         cpu = node.process.usage().cpu
-        broken = []
+        broken: list[Violation] = []
+        sent: list[tuple[Task, list[int]]] = []
         with suppress(NodeEndedError):
             for task in tasks:
-                self._try_fault(node, task)
+                sent.append((task, self._try_fault(node, task)))
             broken = list(self._try_whole(node, seed))
+        for task, stamps in sent:
+            self._judge_images(task, stamps)
         if node.process.code is None:
             names = ', '.join(task.fault for task in tasks)
             broken += self._judge_usage(node, node.process.usage(), cpu, names)
@@ -237,19 +243,21 @@ class MessageFuzz:
         stamps: list[int] = []
         broken: list[Violation] = []
         with suppress(NodeEndedError):
-            stamps = self._try_fault(node, Task(name, [seed]))
+            task = Task(name, [seed])
+            stamps = self._try_fault(node, task)
             broken = list(self._try_whole(node, [seed]))
+            self._judge_images(task, stamps)
         ended = node.process.code is not None
         after = None if ended else self._watcher.tally()
         broken += self._watcher.judge_any() + ([] if ended else list(node.log.judge()))
         outcome = None if ended else self._outcome(stamps, before, after)
-        status = {} if ended else self._watcher.status()
+        statuses = self._watcher.statuses
         self._watcher.forget()
         if ended:
             broken.append(Violation('ended', f'exit code {node.process.code}: {node.log.tail}'))
             self._restart()
         rules = [*broken, *(Violation(finding.rule, finding.detail) for finding in found)]
-        return Observed(outcome, status.get('message', ''), sorted(set(rules)))
+        return Observed(outcome, statuses, sorted(set(rules)))
 
     def _outcome(
         self, stamps: Sequence[int], before: Tally | None, after: Tally | None
@@ -284,11 +292,15 @@ class MessageFuzz:
                 sleep(GAP.seconds)
             if not all(sent.answers) and node.process.code is None:
                 self._enter(Violation('request unanswered', ''), task.fault)
+        return stamps
+
+    def _judge_images(self, task: Task, stamps: Sequence[int]) -> None:
+        """Judge what came of a fault's images, once a later one is answered."""
         for stamp in dict.fromkeys(stamps):
             self.counts['hostile images answered'] += bool(self._watcher.came(stamp, topics.MASK))
+            outcome = FAULTS[task.fault].outcome
             for violation in judge_outcome(self._watcher, outcome, stamp):
                 self._enter(violation, task.fault)
-        return stamps
 
     def _try_whole(self, node: Node, seed: list[int]) -> Iterator[Violation]:
         """Send a whole image and wait for its answer, sending it again where it was lost."""
