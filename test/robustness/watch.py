@@ -195,7 +195,7 @@ def judge_outcome(watcher: Watcher, outcome: Outcome, stamp: int) -> Iterator[Vi
         if masks:
             yield Violation('taken', f'a mask of {masks[0].width}x{masks[0].height}')
         if any(area.valid for area in areas):
-            yield Violation('taken', 'a valid drivable_area')
+            yield Violation('valid area of a refused image', f'of {stamp * 1e-9:.3f} s')
     elif outcome is Outcome.NO_METRES and any(area.valid and area.calibrated for area in areas):
         yield Violation('calibrated', f'corridor {areas[0].corridor_distance}')
     elif outcome is Outcome.NOT_VALID and any(area.valid for area in areas):
