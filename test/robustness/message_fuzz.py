@@ -267,11 +267,13 @@ class MessageFuzz:
             return Outcome.KEPT
         if before is None or after is None:
             return None
+        of = {name: getattr(after, name) - getattr(before, name) for name in Tally._fields}
+        taken = of['received'] - of['overtaken'] - 1  # by the worker, but for the whole image
         masks = sum(len(self._watcher.came(stamp, topics.MASK)) for stamp in set(stamps))
-        if after.rejected - before.rejected == len(stamps) and not masks:
-            return Outcome.REFUSED
         areas = [area for s in set(stamps) for area in self._watcher.came(s, topics.AREA)]
-        if after.segmented - before.segmented != len(stamps) + 1 or masks != len(stamps):
+        if of['rejected'] == taken > masks == 0:
+            return Outcome.REFUSED
+        if not of['segmented'] - 1 == masks == taken > 0:
             return None
         if not any(area.valid for area in areas):
             return Outcome.NOT_VALID
