@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from benchmarks.exports import (
+from segformer_ros.classes import load_class_map
+from tools.benchmarks.exports import (
     HUGGINGFACE,
     OWN,
     TAO5,
@@ -20,7 +21,6 @@ from benchmarks.exports import (
     output_info,
     output_nodes,
 )
-from segformer_ros.classes import load_class_map
 
 __all__ = [
     'HUGGINGFACE',
