@@ -12,6 +12,9 @@ from segformer_ros.resources import PACKAGE, TOOLS
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
+LONGEST = 1000
+"""Characters of a line at most that is shown to people."""
+
 _ELSEWHERE = 'change its permissions, or name another place'
 
 _SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
@@ -28,12 +31,36 @@ _SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
 """By errno: the reason, and what to do next."""
 
 
+def shown(text: str, longest: int = LONGEST) -> str:
+    """Foreign text as it is fit to be shown: in one line, printable, and not long.
+
+    What comes from messages and files may be megabytes, or control a terminal. Long text is cut
+    in its middle: what stands at its end often says the most.
+    """
+    if len(text) <= longest:
+        safe = _printable(text)
+        if len(safe) <= longest:
+            return safe
+    note = f' ({len(text)} characters)'
+    tail = max(1, longest // 3 - len(note))
+    head = longest - len(note) - len('...') - tail
+    start, end = _printable(text[:head])[:head], _printable(text[-tail:])[-tail:]
+    return f'{start}...{end}{note}'
+
+
+def _printable(text: str) -> str:
+    return ''.join(
+        character if character.isprintable() else character.encode('unicode_escape').decode()
+        for character in text
+    )
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """Refuses a command line in one line: a page of usage before it hides what is wrong."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit code EXIT_REFUSED."""
-        self.exit(EXIT_REFUSED, f'{self.prog}: error: {message}; see {self.prog} --help\n')
+        self.exit(EXIT_REFUSED, f'{self.prog}: error: {shown(message)}; see {self.prog} --help\n')
 
 
 def explained(command: str, action: Callable[[], int]) -> int:
@@ -67,7 +94,7 @@ def in_words(error: Exception) -> str:
     """An expected error as one line; of the operating system's: path, reason, what to do."""
     if isinstance(error, OSError) and error.filename is not None:
         advice = _SYSTEM_ERRORS.get(error.errno or 0, ('', 'see whether it can be used'))[1]
-        return f'{error.filename}: {reason(error)}; {advice}'
+        return f'{shown(str(error.filename))}: {reason(error)}; {advice}'
     return reason(error)
 
 
@@ -76,5 +103,5 @@ def reason(error: Exception) -> str:
     words = getattr(error, 'strerror', None)  # PyAV's errors have it too
     if words:
         known = _SYSTEM_ERRORS.get(getattr(error, 'errno', None) or 0)
-        return known[0] if known else str(words)
-    return ' '.join(str(error).split())  # some libraries explain themselves in many lines
+        return known[0] if known else shown(str(words))
+    return shown(' '.join(str(error).split()))  # some libraries explain themselves in many lines

@@ -75,6 +75,7 @@ class Reporter:
 
     def _state(self, stream: CameraStream, now: Now) -> CameraState:
         demand = stream.demand
+        stream.settle()
         return CameraState(
             name=stream.name,
             topic=stream.topic,

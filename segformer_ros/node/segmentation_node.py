@@ -171,7 +171,7 @@ class SegmentationNode(Node):  # type: ignore[misc]
     def _activate(self) -> None:
         assert self._worker
         for stream in self._streams:
-            stream.start(self._worker.deliver)
+            stream.start(self._worker.deliver, self._worker.overtaken)
         self._active = True
 
     def _deactivate(self, reason: str) -> None:

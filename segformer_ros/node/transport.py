@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 from segformer_ros.resources import share_path
+
+SHARED_MEMORY = Path('/dev/shm')
+
+_PROCESSES = 2
+"""That use the profile at least: the camera driver and the node."""
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 """Name of the variable in Fast DDS 2 (up to ROS 2 Jazzy) and in Fast DDS 3."""
@@ -28,3 +36,33 @@ def has_shipped_profile() -> bool:
     """Whether this process runs with the profile that comes along."""
     given = os.environ.get(profile_variable(), '')
     return os.path.realpath(given) == os.path.realpath(shipped_profile())
+
+
+def segment_size(profile: Path) -> int:
+    """Largest shared-memory segment that a profile gives, bytes; 0 where it gives none.
+
+    Raises OSError, ElementTree.ParseError and ValueError for what is no profile.
+    """
+    tree = ElementTree.parse(profile)
+    sizes = [int(e.text or 0) for e in tree.iter() if e.tag.rpartition('}')[2] == 'segment_size']
+    return max(sizes, default=0)
+
+
+def shared_memory_fault() -> str:
+    """Why this process's profile cannot work here, and what to do about it; '' where it can.
+
+    Containers have 64 MB of shared memory, or 16: where a segment does not fit, Fast DDS sends
+    images by UDP instead. Without a profile it is asked of the one that comes along.
+    """
+    profile = os.environ.get(profile_variable()) or shipped_profile()
+    try:
+        segment = segment_size(Path(profile))
+        total = shutil.disk_usage(SHARED_MEMORY).total
+    except (OSError, ElementTree.ParseError, ValueError):
+        return ''
+    if total >= _PROCESSES * segment:
+        return ''
+    return (
+        f'{SHARED_MEMORY} has {total / 1e6:.0f} MB, and {profile} takes {segment / 1e6:.0f} MB '
+        'in each process: start the container with --shm-size=1g (or --ipc=host)'
+    )

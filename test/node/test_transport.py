@@ -1,0 +1,38 @@
+"""Whether the profile can work on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from segformer_ros.node.transport import profile_variable, shared_memory_fault, shipped_profile
+
+Usage = namedtuple('Usage', ['total', 'used', 'free'])
+
+
+@pytest.mark.parametrize('megabytes', [16, 64, 128])
+def test_shared_memory_of_a_container(monkeypatch: pytest.MonkeyPatch, megabytes: int) -> None:
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: Usage(megabytes * 2**20, 0, 0))
+    monkeypatch.setenv(profile_variable(), shipped_profile())
+    fault = shared_memory_fault()
+    if megabytes == 128:
+        assert fault == ''
+    else:
+        assert fault.startswith(f'/dev/shm has {megabytes * 2**20 / 1e6:.0f} MB, and ')
+        assert 'takes 67 MB in each process' in fault
+        assert '--shm-size=1g (or --ipc=host)' in fault
+
+
+def test_a_profile_without_shared_memory_needs_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: Usage(16 * 2**20, 0, 0))
+    profile = tmp_path / 'own.xml'
+    profile.write_text('<profiles></profiles>')
+    monkeypatch.setenv(profile_variable(), str(profile))
+    assert shared_memory_fault() == ''
+    monkeypatch.setenv(profile_variable(), str(tmp_path / 'missing.xml'))
+    assert shared_memory_fault() == ''
