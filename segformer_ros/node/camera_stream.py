@@ -112,7 +112,7 @@ class CameraStream:
             missed = self.statistics.arrived(
                 now.steady,
                 stamp.sec * 1_000_000_000 + stamp.nanosec,
-                info.get('publication_sequence_number'),
+                info.get('publication_sequence_number') or None,
                 lambda: self.publishers_found,
             )
             if missed:
