@@ -13,7 +13,7 @@ from std_srvs.srv import SetBool
 
 from segformer_ros.drivable import DrivableAreaEstimator
 from segformer_ros.engines import Engine
-from segformer_ros.errors import is_expected
+from segformer_ros.errors import in_words, is_expected
 from segformer_ros.node.camera_stream import CameraStream, Shared
 from segformer_ros.node.declaration import NodeParameters
 from segformer_ros.node.drivable_settings import drivable_config, mount_pose
@@ -139,7 +139,7 @@ class SegmentationNode(Node):  # type: ignore[misc]
             action()
         except Exception as error:
             if is_expected(error):
-                self.get_logger().error(f'cannot {name}: {error}')
+                self.get_logger().error(f'cannot {name}: {in_words(error)}')
                 self.release()
                 return FAILURE
             self.get_logger().fatal(f'error in {name}:\n{traceback.format_exc()}')
