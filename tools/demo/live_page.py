@@ -130,6 +130,7 @@ class _Server(ThreadingHTTPServer):
     """Has so many connections at most, and no word for those that break."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
