@@ -21,6 +21,7 @@ from segformer_ros.node.engine_keeper import EngineKeeper
 from segformer_ros.node.engine_setup import make_engine
 from segformer_ros.node.label_info import vision_messages
 from segformer_ros.node.log_bridge import bridge_logs
+from segformer_ros.node.native_stderr import sieved_stderr
 from segformer_ros.node.parameters import MountSettings, Settings, node_parameters
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
@@ -263,10 +264,11 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 def _segment(node: SegmentationNode) -> bool:
     bridge_logs(node.get_logger())
-    if not node.autostart():
-        return False
-    spin(node)
-    return True
+    with sieved_stderr():
+        if not node.autostart():
+            return False
+        spin(node)
+        return True
 
 
 if __name__ == '__main__':
