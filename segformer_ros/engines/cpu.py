@@ -13,8 +13,8 @@ import numpy as np
 from segformer_ros.classes import IGNORE_ID
 from segformer_ros.engines.base import Engine, EngineError, EngineOptions, Outcome, Wanted
 from segformer_ros.engines.fit import Fit, fit_frame, place
-from segformer_ros.engines.labelling import confidence_map, label_map, resize_labels
 from segformer_ros.engines.slide import LogitMosaic, check_scale, covered, windows
+from segformer_ros.engines.upsampling import confidence_map, label_map, resize_labels
 from segformer_ros.frame import TO_BGR, Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.segmentation import Segmentation, StageTimes

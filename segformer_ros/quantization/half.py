@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.trt.normalization import squaring_nodes
+from segformer_ros.model.normalization import squaring_nodes
 from segformer_ros.quantization.gate import Verdict
 
 LARGEST = 65504.0

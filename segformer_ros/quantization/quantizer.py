@@ -12,9 +12,9 @@ import numpy as np
 
 from segformer_ros.engines.fit import fit_frame, place
 from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
-from segformer_ros.engines.trt.network import load_model
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.files import model_hash
+from segformer_ros.model.onnx_network import load_model
 from segformer_ros.quantization.gate import Gate, Judge, Verdict
 from segformer_ros.quantization.half import (
     HalfPrecision,

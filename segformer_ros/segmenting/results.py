@@ -16,7 +16,7 @@ from segformer_ros.drawing.legend import draw_legend
 from segformer_ros.drawing.overlay import blend, colorize
 from segformer_ros.drawing.pictures import Panel, side_by_side
 from segformer_ros.drivable import DrivableArea, GridNumbers
-from segformer_ros.engines.labelling import resize_labels
+from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.recording import RecordingError, VideoWriter
 
 PICTURES = 6

@@ -12,8 +12,8 @@ from fake_gpu import MakeMachine
 
 from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.engines.fake import color_logits
-from segformer_ros.engines.labelling import label_map
 from segformer_ros.engines.slide import LogitMosaic, Window, windows
+from segformer_ros.engines.upsampling import label_map
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, load_model_spec
 from tiny_models import PALETTE_BGR, TAO5, TAO6, painting, save_network

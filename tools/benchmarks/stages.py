@@ -33,7 +33,7 @@ from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
 from segformer_ros.engines import UPSAMPLING, Engine, EngineOptions, Wanted, create_engine
-from segformer_ros.engines.openvino_library import import_openvino
+from segformer_ros.engines.openvino import import_openvino
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage

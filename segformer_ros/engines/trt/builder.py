@@ -12,7 +12,7 @@ from segformer_ros.engines.base import EngineError, Progress
 from segformer_ros.engines.files import read_if_own, write_atomically
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.inspector import Layers, read_build_log
-from segformer_ros.engines.trt.normalization import (
+from segformer_ros.model.normalization import (
     check_reductions,
     squares,
     write_out_layer_norms,

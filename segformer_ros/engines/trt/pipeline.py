@@ -36,7 +36,7 @@ from segformer_ros.engines.cuda.memory import (
 )
 from segformer_ros.engines.fit import Fit, fit_frame
 from segformer_ros.engines.slide import check_scale, covered, windows
-from segformer_ros.engines.trt.results import Place, lay_out
+from segformer_ros.engines.trt.result_layout import Place, lay_out
 from segformer_ros.engines.trt.runner import NetworkRunner
 from segformer_ros.engines.trt.session import Session
 from segformer_ros.frame import Frame

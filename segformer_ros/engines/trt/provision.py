@@ -16,13 +16,13 @@ from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import Candidate, choose_precision
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.builder import MIB, BuildOptions, BuiltEngine, build_engine
-from segformer_ros.engines.trt.half import to_half
 from segformer_ros.engines.trt.inspector import read_inspector
-from segformer_ros.engines.trt.network import Network, tensorrt_network
 from segformer_ros.engines.trt.runner import check_engine
 from segformer_ros.engines.trt.session import open_session
-from segformer_ros.model import ModelSpec
+from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.files import model_hash
+from segformer_ros.model.normalization import to_half
+from segformer_ros.model.onnx_network import Network, tensorrt_network
 
 REVISION = 3
 """Raised whenever the same ONNX would become another network here; part of every cache key."""
@@ -200,7 +200,7 @@ def _build(
 ) -> BuiltEngine:
     try:
         return build_engine(library, network.model, settings, progress)
-    except EngineError as error:
+    except (EngineError, ModelError) as error:
         raise EngineError(f'{candidate.model}: {error}') from error
 
 

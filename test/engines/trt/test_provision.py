@@ -17,8 +17,8 @@ from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt import provision
 from segformer_ros.engines.trt.adapter import TensorRt
-from segformer_ros.engines.trt.network import tensorrt_network
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
+from segformer_ros.model.onnx_network import tensorrt_network
 from tiny_models import TAO5, TAO6, save_network
 
 

@@ -1,10 +1,4 @@
-"""Labels of a frame from logits of fewer cells: upsampled bilinearly, then the argmax.
-
-Four neighbouring logits span a cell, and an interpolated logit lies between the least and the
-greatest of its cell's corners. A class whose greatest corner is below another's least can nowhere
-win there: in most cells of a street one class alone is left, and only the pixels of the others are
-interpolated.
-"""
+"""From logits to the label map and the confidence of a frame, on the CPU."""
 
 from __future__ import annotations
 
@@ -135,3 +129,33 @@ def _rounds(possible: np.ndarray) -> Iterator[np.ndarray]:
     firsts = np.cumsum(counts) - counts
     for rank in range(counts[0]):
         yield classes[firsts[: np.count_nonzero(counts > rank)] + rank]
+
+
+def label_map(logits: np.ndarray, size: Tuple[int, int], upsampling: str) -> np.ndarray:
+    """Label of each pixel: (H, W) uint8 from (C, h, w) float32 logits.
+
+    'exact' equals the argmax over bilinearly upsampled logits; the lower class wins a tie.
+    'fast' takes the argmax first and repeats it to the size.
+    """
+    if upsampling == 'fast':
+        return resize_labels(np.argmax(logits, axis=0).astype(np.uint8), size)
+    return exact_labels(logits, size)
+
+
+def resize_labels(labels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Labels (h, w) at another (height, width): each pixel takes the label nearest to it."""
+    if labels.shape == size:
+        return labels
+    # INTER_NEAREST_EXACT has its sample points at pixel centres, as the bilinear resize has.
+    return np.asarray(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def confidence_map(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Probability of the best class: (H, W) uint8, 0..255 for 0..1, from (C, h, w) logits.
+
+    The softmax is taken at the logits' size and its maximum upsampled: a 1080p frame would need
+    40 million exponentials otherwise.
+    """
+    best = 1.0 / np.exp(logits - logits.max(axis=0)).sum(axis=0)
+    upsampled = cv2.resize(best, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.convertScaleAbs(upsampled, alpha=255.0))

@@ -14,7 +14,6 @@ from typing import Any, Callable, List, NamedTuple, Set
 import numpy as np
 
 from segformer_ros.destination import write_file
-from segformer_ros.engines.trt.pruning import drop_unused, keep_output
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.contracts import CONTRACT
 from segformer_ros.model.sidecar import write_sidecar
@@ -208,3 +207,41 @@ def save_network(network: Network, path: Path) -> Path:
     """Write the ONNX, and beside it the sidecar that says what its file cannot; its path."""
     write_file(path, network.model)
     return write_sidecar(network.spec, path)
+
+
+def keep_output(graph: Any, name: str) -> None:
+    """Leave an ONNX graph this output alone, and the nodes and constants that it is made from.
+
+    A graph without an output of this name stays as it is.
+    """
+    kept = [value for value in graph.output if value.name == name]
+    if not kept:
+        return
+    del graph.output[:]
+    graph.output.extend(kept)
+    drop_unused(graph)
+
+
+def drop_unused(graph: Any) -> None:
+    """Remove the nodes and constants that no output of an ONNX graph is made from."""
+    needed = {value.name for value in graph.output}
+    nodes: List[Any] = []
+    for node in reversed(graph.node):  # they are in the order of their use
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed |= _read_by(node)
+    del graph.node[:]
+    graph.node.extend(reversed(nodes))
+    for tensor in [one for one in graph.initializer if one.name not in needed]:
+        graph.initializer.remove(tensor)
+
+
+def _read_by(node: Any) -> Set[str]:
+    """Tensors that a node reads, those that the graphs inside it take from outside among them."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in [*attribute.graphs, attribute.g]:
+            names |= {value.name for value in inner.output}
+            for part in inner.node:
+                names |= _read_by(part)
+    return names

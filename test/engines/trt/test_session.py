@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segformer_ros.engines.trt.runtime_cache import RuntimeCache
+from segformer_ros.engines.trt.session import RuntimeCache
 
 
 class FakeCache:

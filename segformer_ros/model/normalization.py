@@ -6,11 +6,11 @@ steps, as older exporters write it too, squares values that need not exceed 256 
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Set
+from typing import Any, Dict, Iterable, List, Sequence, Set
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError
+from segformer_ros.model.spec import ModelError
 
 LAST_OPSET = 17
 """From the next on ReduceMean has its axes as an input, which these parsers pass over unsaid."""
@@ -21,7 +21,7 @@ _FLOATS = {1: np.float32, 10: np.float16}  # by ONNX's number of the type
 def write_out_layer_norms(model: bytes) -> bytes:
     """The same ONNX with each LayerNormalization as means, differences and a square root.
 
-    Raises EngineError for a graph that cannot be written for these parsers.
+    Raises ModelError for a graph that cannot be written for these parsers.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -35,7 +35,7 @@ def write_out_layer_norms(model: bytes) -> bytes:
         return model
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ('', 'ai.onnx'))
     if opset > LAST_OPSET:
-        raise EngineError(
+        raise ModelError(
             f'this TensorRT reads normalisations up to opset {LAST_OPSET} only, and the model has '
             f'opset {opset}; export it with an opset from 13 to {LAST_OPSET}'
         )
@@ -59,7 +59,7 @@ def write_out_layer_norms(model: bytes) -> bytes:
 def check_reductions(model: bytes) -> None:
     """For a parser that reads axes as an attribute only: it would reduce over all others unsaid.
 
-    Raises EngineError for a graph with axes as an input, as they are from opset 18 on.
+    Raises ModelError for a graph with axes as an input, as they are from opset 18 on.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -72,7 +72,7 @@ def check_reductions(model: bytes) -> None:
         # ReduceSum has had its axes as an input since opset 13, and is read so.
         other = node.op_type.startswith('Reduce') and node.op_type != 'ReduceSum'
         if other and len(node.input) > 1 and node.input[1]:
-            raise EngineError(
+            raise ModelError(
                 f'this TensorRT passes over the axes of {node.op_type} ({node.name}) as of opset '
                 f'{LAST_OPSET + 1}; export the model with an opset from 13 to {LAST_OPSET}'
             )
@@ -156,17 +156,71 @@ def _written_out(node: Any, graph: Any, constants: Dict[str, Any]) -> List[Any]:
 
 
 def _axes(node: Any, axis: int, constants: Dict[str, Any]) -> List[int]:
-    """The axes that are normalised over, counted from the last; raises EngineError."""
+    """The axes that are normalised over, counted from the last; raises ModelError."""
     if len([name for name in node.output if name]) > 1:
-        raise EngineError(
+        raise ModelError(
             f'the LayerNormalization {node.output[0]!r} gives its mean or deviation too, which '
             'this TensorRT does not read; export the model without, or at opset 13 to 16'
         )
     if axis < 0:
         return list(range(axis, 0))
     if node.input[1] not in constants:
-        raise EngineError(
+        raise ModelError(
             f'the axes of the LayerNormalization {node.output[0]!r} are not in the file; export '
             'the model at opset 13 to 16'
         )
     return list(range(-len(constants[node.input[1]].dims), 0))
+
+
+QUANTIZED_OPSET = 19
+"""From this opset on Q/DQ may have FP16 scales."""
+
+
+def to_half(model: bytes, keep_io: bool = False) -> bytes:
+    """The same ONNX computing in FP16, Q/DQ included, but for squares; raises ModelError.
+
+    keep_io: leave input and output FP32, with a cast beside each.
+    """
+    try:
+        import onnx
+        from onnx import version_converter
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+        from onnxruntime.transformers.onnx_model import OnnxModel
+    except ImportError as error:
+        raise ModelError(
+            'this TensorRT takes the precision from the graph, and making it FP16 needs '
+            f'ONNX Runtime ({error}): pip install onnxruntime'
+        ) from error
+    proto = onnx.load_from_string(model)
+    quantized = any(node.op_type == 'QuantizeLinear' for node in proto.graph.node)
+    opset = next(entry.version for entry in proto.opset_import if entry.domain in ('', 'ai.onnx'))
+    if quantized and opset < QUANTIZED_OPSET:
+        proto = version_converter.convert_version(proto, QUANTIZED_OPSET)
+    single = _named(squaring_nodes(proto.graph))
+    half = convert_float_to_float16(proto, keep_io_types=keep_io, node_block_list=single)
+    _join(half.graph, single)
+    OnnxModel(half).topological_sort()  # the converter leaves its casts at the end
+    return bytes(half.SerializeToString())
+
+
+def _named(nodes: Iterable[Any]) -> List[str]:
+    """Names of the nodes, each given one of its own."""
+    names = []
+    for node in nodes:
+        node.name = f'{node.output[0]}/single'
+        names.append(node.name)
+    return names
+
+
+def _join(graph: Any, single: Sequence[str]) -> None:
+    """Let what goes from one FP32 node to the next stay FP32: the converter casts it both ways."""
+    outputs = {name for node in graph.node if node.name in single for name in node.output}
+    exact = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == 'Cast' and node.input[0] in outputs
+    }
+    for node in graph.node:
+        if node.op_type == 'Cast' and node.input[0] in exact:
+            node.op_type, node.input[0] = 'Identity', exact[node.input[0]]
+            del node.attribute[:]

@@ -12,11 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from segformer_ros.engines import create_engine
-from segformer_ros.engines.trt.half import to_half
-from segformer_ros.engines.trt.network import Network, save_network, tensorrt_network
-from segformer_ros.engines.trt.pruning import drop_unused
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec, load_model_spec
+from segformer_ros.model.normalization import to_half
+from segformer_ros.model.onnx_network import Network, drop_unused, save_network, tensorrt_network
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
 from tiny_models import OWN, TAO6, painting
 from tiny_models import save_network as save_palette
