@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from time import sleep
 from typing import (
     Callable,
-    Deque,
     Dict,
-    Iterable,
-    Iterator,
     List,
     NamedTuple,
     Optional,
@@ -41,16 +34,12 @@ class GivenUpError(EngineError):
     """Frames that ended with the error of others; nothing is known against them."""
 
 
-class NotReadyError(EngineError):
-    """An engine that is to be made anew, and when that is tried. seconds: until then."""
-
-    def __init__(self, message: str, seconds: float) -> None:
-        super().__init__(message)
-        self.seconds = seconds
+class BrokenError(EngineError):
+    """An engine whose device is lost: it has to be deactivated and activated again."""
 
 
 Outcome = Union[Segmentation, EngineError]
-"""What a frame of a stream gave."""
+"""What a frame gave."""
 
 Pending = Callable[[], List[Segmentation]]
 """Frames under way: to be called once, for one Segmentation each. Raises EngineError."""
@@ -128,32 +117,12 @@ class EngineOptions:
     fake_delay: float = 0.0
 
 
-class _Patience:
-    """How often frames are tried again without one that is segmented."""
-
-    MOST = 6
-
-    def __init__(self) -> None:
-        self._left = self.MOST
-
-    def renew(self) -> None:
-        """Note a frame that was segmented."""
-        self._left = self.MOST
-
-    def wait(self, seconds: float) -> bool:
-        """Wait before the next attempt; False where there is to be none."""
-        if self._left == 0:
-            return False
-        self._left -= 1
-        sleep(seconds)
-        return True
-
-
 class Engine(ABC):
     """A network on one device, with the pre- and post-processing that belong to it.
 
     An engine is used by one thread at a time: `activate`, any number of `segment`, `deactivate`;
-    or as a context manager. Heavy libraries are imported by `activate`.
+    or as a context manager. Heavy libraries are imported by `activate`. It does not mend itself:
+    `Supervisor` says what becomes of the frames of an engine that fails.
     """
 
     name = ''
@@ -205,58 +174,6 @@ class Engine(ABC):
         engine that does not overlap does the work when it is asked.
         """
         return partial(self.segment, frames, wanted)
-
-    def stream(self, frames: Iterable[Frame], wanted: Wanted = Wanted()) -> Iterator[Outcome]:
-        """Segment frames that are read on the way; one Outcome each, in order, somewhat behind.
-
-        They go in groups of `max_batch`, each started before the one ahead of it is asked for. A
-        frame that cannot be segmented gives its EngineError and costs no other frame: those that
-        ended with it are tried again, and an engine that is to be made anew is waited for.
-        """
-        left = iter(frames)
-        patience = _Patience()
-        under_way: Deque[Tuple[Sequence[Frame], Pending]] = deque()
-        try:
-            while True:
-                group = list(islice(left, self.max_batch or 1))
-                if group:
-                    under_way.append((group, self._begun(group, wanted)))
-                if not under_way:
-                    return
-                if len(under_way) > 1 or not group:
-                    yield from self._outcomes(*under_way.popleft(), wanted, patience)
-        finally:
-            for _, pending in under_way:  # nobody listens any more; the engine is to be free
-                with suppress(EngineError):
-                    pending()
-
-    def _begun(self, frames: Sequence[Frame], wanted: Wanted) -> Pending:
-        try:
-            return self.start(frames, wanted)
-        except EngineError:
-            return partial(self.segment, frames, wanted)
-
-    def _outcomes(
-        self, frames: Sequence[Frame], pending: Pending, wanted: Wanted, patience: _Patience
-    ) -> Sequence[Outcome]:
-        try:
-            results = pending()
-        except NotReadyError as error:
-            if not patience.wait(error.seconds):
-                return [error] * len(frames)
-        except GivenUpError as error:
-            if not patience.wait(0.0):
-                return [error] * len(frames)
-        except EngineError as error:
-            if len(frames) == 1:
-                return [error]
-            # One of them is at fault; the others go on.
-            alone = [([frame], partial(self.segment, [frame], wanted)) for frame in frames]
-            return [outcome for one in alone for outcome in self._outcomes(*one, wanted, patience)]
-        else:
-            patience.renew()
-            return results
-        return self._outcomes(frames, partial(self.segment, frames, wanted), wanted, patience)
 
     @abstractmethod
     def deactivate(self) -> None:

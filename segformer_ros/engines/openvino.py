@@ -117,6 +117,7 @@ class OpenVinoEngine(CpuEngine):
 
     def deactivate(self) -> None:
         """Free the network."""
+        super().deactivate()
         self._request = self._compiled = None
 
     def facts(self) -> Dict[str, str]:
