@@ -21,8 +21,8 @@ from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.files import model_files
 from segformer_ros.model.onnx_network import save_network
 from segformer_ros.model.sidecar import write_sidecar
-from segformer_ros.terminal.argument_types import whole
-from segformer_ros.terminal.table import format_table
+from segformer_ros.terminal.arguments import whole
+from segformer_ros.text_table import format_table
 
 _REDRAW = 0.5
 """Seconds between two pictures of the progress bar."""

@@ -21,7 +21,7 @@ from segformer_ros.model.contracts import CONTRACTS, INPUT_SIZE
 from segformer_ros.model.graph import read_signature
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.terminal.arguments import add_model_arguments, engine_of, model_spec
-from segformer_ros.terminal.table import format_table
+from segformer_ros.text_table import format_table
 
 SUMMARY = 'say what a model file takes and gives, with a picture of one segmented frame'
 

@@ -30,8 +30,7 @@ from segformer_ros.quantization import (
 from segformer_ros.quantization.report import advice, as_json, as_markdown, half_advice
 from segformer_ros.quantization.samples import too_few, too_few_labels
 from segformer_ros.sources import SourceOptions, open_source
-from segformer_ros.terminal.argument_types import number, whole
-from segformer_ros.terminal.arguments import MAX_THREADS
+from segformer_ros.terminal.arguments import MAX_THREADS, number, whole
 
 _LOOSE = 0.05
 """Mean IoU: who allows more to be lost mostly means points."""

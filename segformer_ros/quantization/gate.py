@@ -8,8 +8,8 @@ from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 import numpy as np
 
 from segformer_ros.engines import Engine
-from segformer_ros.metrics.base import mean_of
-from segformer_ros.metrics.confusion import ConfusionMatrix, ConfusionScores
+from segformer_ros.metrics.metric import mean_of
+from segformer_ros.metrics.pixel_metrics import ConfusionMatrix, ConfusionScores
 from segformer_ros.quantization.samples import Sample
 
 LEAST_SHARE = 1e-4

@@ -9,7 +9,7 @@ from segformer_ros.quantization.gate import LEAST_SHARE, Gate, Verdict
 from segformer_ros.quantization.half import LARGEST
 from segformer_ros.quantization.quantizer import Quantized, Settings
 from segformer_ros.quantization.sensitivity import LayerCost
-from segformer_ros.terminal.table import markdown_table
+from segformer_ros.text_table import markdown_table
 
 MOST_LAYERS = 20
 """Layers that the Markdown lists; the JSON has all."""

@@ -29,7 +29,7 @@ from segformer_ros.drivable import (
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.argument_types import number, whole
+from segformer_ros.terminal.arguments import number, whole
 
 PANEL_WIDTH = 270
 COLUMNS = 2

@@ -27,7 +27,7 @@ from segformer_ros.engines import create_engine
 from segformer_ros.engines.fit import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.argument_types import whole
+from segformer_ros.terminal.arguments import whole
 from tools.benchmarks.drivable_report import (
     ScoredDrive,
     by_condition,

@@ -35,7 +35,7 @@ from segformer_ros.engines.fake import fake_spec
 from segformer_ros.engines.fit import Fit
 from segformer_ros.engines.reference import resize_bilinear
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
-from segformer_ros.terminal.argument_types import whole
+from segformer_ros.terminal.arguments import whole
 from tools.benchmarks.gpu_checks import check_all
 
 NETWORK = (1024, 1024)

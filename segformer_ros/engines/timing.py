@@ -9,15 +9,14 @@ from itertools import cycle, islice
 from time import perf_counter
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-import numpy as np
-
 from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.power import PowerMeter
 from segformer_ros.engines.trt.runner import SETTLED
+from segformer_ros.environment import environment
 from segformer_ros.frame import Frame
-from segformer_ros.measuring.environment import environment
-from segformer_ros.measuring.power import PowerMeter
-from segformer_ros.terminal.table import format_table, markdown_table
+from segformer_ros.percentiles import Percentiles, percentiles
+from segformer_ros.text_table import format_table, markdown_table
 
 _WARM_UP = SETTLED + 2
 """Calls before the timing: set-up, and the runs before and of the capture of a CUDA graph."""
@@ -34,20 +33,6 @@ _UNITS = (
     'Milliseconds: a call is one batch; pre, net and post are per frame. KB per frame; MiB of '
     'memory in use.'
 )
-
-
-@dataclass(frozen=True)
-class Percentiles:
-    """Milliseconds."""
-
-    p50: float
-    p99: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Percentiles:
-        """The median and the 99th percentile of milliseconds."""
-        p50, p99 = np.percentile(values, (50, 99))
-        return cls(float(p50), float(p99))
 
 
 @dataclass(frozen=True)
@@ -155,8 +140,8 @@ def _time_batch(
         calls=len(calls),
         frames=batch * len(calls),
         fps=batch * len(calls) / elapsed,
-        call=Percentiles.of(calls),
-        stages={stage: Percentiles.of(times) for stage, times in stages.items()},
+        call=percentiles(calls),
+        stages={stage: percentiles(times) for stage, times in stages.items()},
         traffic=Traffic(*(count // batch for count in moved)),
         memory=engine.memory or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         watts=meter.watts,
@@ -170,6 +155,8 @@ def as_json(result: BenchmarkResult) -> Dict[str, Any]:
     for entry in result.batches:
         values = asdict(entry)
         values['traffic'] = entry.traffic._asdict()
+        values['call'] = entry.call._asdict()
+        values['stages'] = {name: times._asdict() for name, times in entry.stages.items()}
         batches.append(values)
     return {'model': result.name, 'facts': result.facts, 'batches': batches}
 

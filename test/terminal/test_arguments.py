@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 import pytest
 
-from segformer_ros.terminal.argument_types import number, size, whole, wholes
+from segformer_ros.terminal.arguments import number, size, whole, wholes
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
 """Scored classes: merging, and truth values that the class map does not have."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from segformer_ros.classes import ClassMapError, load_class_map
+from segformer_ros.classes import ClassMap, ClassMapError, SegClass, load_class_map
 from segformer_ros.metrics import MetricError, ScoredClasses
+from segformer_ros.metrics.scored_classes import truth_table
 
 CITYSCAPES = load_class_map('cityscapes')
 
@@ -48,3 +53,28 @@ def test_refusals() -> None:
         classes.prepare(np.zeros((3, 4), np.uint8), np.zeros((3, 5), np.uint8))
     with pytest.raises(MetricError, match=r'truth of shape \(3, 4\) and type int64'):
         classes.prepare(np.zeros((3, 4), np.int64), np.zeros((3, 4), np.uint8))
+
+
+CITYSCAPES = load_class_map('cityscapes')
+
+
+@pytest.fixture
+def backwards(tmp_path: Path) -> Path:
+    """A class map with the names of Cityscapes from last to first."""
+    path = tmp_path / 'backwards.txt'
+    path.write_text('\n'.join(reversed(CITYSCAPES.names)))
+    return path
+
+
+def test_classes_are_matched_by_name(backwards: Path) -> None:
+    assert truth_table(CITYSCAPES, CITYSCAPES, 'the truth') is None
+    table = truth_table(CITYSCAPES, load_class_map(backwards), 'the truth')
+    assert table is not None
+    np.testing.assert_array_equal(table[:19], np.arange(18, -1, -1))
+    np.testing.assert_array_equal(table[19:], np.arange(19, 256))
+
+
+def test_a_reference_without_names_is_taken_as_of_the_models(backwards: Path) -> None:
+    entries = tuple(SegClass(index, f'class {index}', (0, 0, 0)) for index in range(19))
+    nameless = ClassMap('19 classes', entries)
+    assert truth_table(nameless, load_class_map(backwards), 'the reference') is None

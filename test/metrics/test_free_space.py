@@ -7,7 +7,7 @@ import pytest
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMapError, load_class_map
-from segformer_ros.metrics.drivable import METRES, ROWS, Camera, FreeSpace, FreeSpaceReader
+from segformer_ros.metrics.free_space import METRES, ROWS, Camera, FreeSpace, FreeSpaceReader
 
 CITYSCAPES = load_class_map('cityscapes')
 ROAD, CAR, SKY = CITYSCAPES.ids('road', 'car', 'sky')

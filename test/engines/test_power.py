@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from fake_gpu import FakeCuda, FakeDriver
 
-from segformer_ros.engines import EngineError, create_engine, fake_spec
+from segformer_ros.engines import EngineError, create_engine, fake_spec, power
 from segformer_ros.engines.cuda import driver
+from segformer_ros.engines.power import PowerMeter
+from segformer_ros.engines.timing import benchmark
 from segformer_ros.frame import Frame
-from segformer_ros.measuring import power
-from segformer_ros.measuring.benchmark import benchmark
-from segformer_ros.measuring.power import PowerMeter
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segformer_ros.terminal.table import format_table, markdown_table
+from segformer_ros.text_table import format_table, markdown_table
 
 
 def test_columns_line_up_and_numbers_stand_to_the_right() -> None:

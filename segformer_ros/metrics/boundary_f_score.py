@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID
-from segformer_ros.metrics.base import Metric, mean_of, ratios
+from segformer_ros.metrics.metric import Metric, mean_of, ratios
 
 TOLERANCE = 0.005
 """Distance within which a contour counts as met, as a share of the image's diagonal.

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from segformer_ros.metrics import histogram as module
-from segformer_ros.metrics.histogram import histogram, joint_histogram
+from segformer_ros.metrics import metric as module
+from segformer_ros.metrics.metric import histogram, joint_histogram
 
 
 @pytest.mark.parametrize('pixels', [1 << 24, 100, 7])

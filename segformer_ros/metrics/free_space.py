@@ -16,7 +16,7 @@ from segformer_ros.drivable import (
     DrivableConfig,
 )
 from segformer_ros.drivable.spans import nearest_in_spans
-from segformer_ros.metrics.base import Metric, ratio, ratios
+from segformer_ros.metrics.metric import Metric, ratio, ratios
 
 
 @dataclass(frozen=True)
