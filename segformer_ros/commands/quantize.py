@@ -22,8 +22,8 @@ from segformer_ros.quantization import (
     RANGES,
     Gate,
     QuantizationError,
+    QuantizationSettings,
     Quantized,
-    Settings,
     collect_samples,
     quantize,
 )
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         warnings.append(_too_loose(arguments.loss))
     for warning in filter(None, warnings):
         print(f'warning: {warning}', file=sys.stderr)
-    settings = Settings(
+    settings = QuantizationSettings(
         arguments.ranges,
         arguments.percent,
         Gate(arguments.agreement, arguments.loss),

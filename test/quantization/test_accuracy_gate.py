@@ -10,7 +10,7 @@ import pytest
 
 from segformer_ros.engines import fake_spec
 from segformer_ros.frame import Frame
-from segformer_ros.quantization.gate import LEAST_SHARE, Gate, Judge, Verdict
+from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult, Judge
 from segformer_ros.quantization.samples import Sample
 
 SIDE = 200
@@ -18,22 +18,22 @@ ROAD, POLE, TERRAIN, SKY = 0, 5, 9, 10
 
 
 def test_where_truth_is_known_it_decides() -> None:
-    verdict = Verdict(8, 0.97, 0.99, {}, miou_fp32=0.70, miou=0.697)
+    verdict = GateResult(8, 0.97, 0.99, {}, miou_fp32=0.70, miou=0.697)
     assert verdict.failures(Gate()) == []
     assert verdict.failures(Gate(loss=0.002)) == [
         'mean IoU falls by 0.30 points (0.2 may be lost)'
     ]
-    unknown = Verdict(8, 0.97, 0.99, {})
+    unknown = GateResult(8, 0.97, 0.99, {})
     assert unknown.failures(Gate()) == ['agreement with FP32 is 0.9700 (at least 0.99 asked)']
 
 
 def test_the_classes_that_cost_most_are_named() -> None:
     ious = {'road': (0.95, 0.94), 'pole': (0.5, 0.3), 'sky': (0.9, 0.9), 'car': (0.8, 0.7)}
-    lost = Verdict(8, 0.9, 0.99, {}, miou_fp32=0.79, miou=0.71, class_iou=ious)
+    lost = GateResult(8, 0.9, 0.99, {}, miou_fp32=0.79, miou=0.71, class_iou=ious)
     (failure,) = lost.failures(Gate())
     assert failure.endswith(', most of it in pole (20.0), car (10.0), road (1.0)')
     agreement = {'road': 0.99, 'pole': 0.8, 'terrain': 0.2, 'sky': 1.0, 'car': 0.9}
-    differing = Verdict(8, 0.9, 0.99, agreement, rare={'terrain': 3})
+    differing = GateResult(8, 0.9, 0.99, agreement, rare={'terrain': 3})
     (failure,) = differing.failures(Gate())
     assert failure.endswith(' asked), least for pole (0.800), car (0.900), road (0.990)')
 
@@ -55,7 +55,7 @@ def painted(labels: np.ndarray) -> Any:
     return SimpleNamespace(spec=fake_spec(), segment=lambda frames: answer)
 
 
-def judge(labels: np.ndarray, other: np.ndarray, truth: np.ndarray | None = None) -> Verdict:
+def judge(labels: np.ndarray, other: np.ndarray, truth: np.ndarray | None = None) -> GateResult:
     sample = Sample(Frame.from_array(np.zeros((SIDE, SIDE, 3), np.uint8)), truth)
     return Judge(painted(labels), [sample]).judge(painted(other))
 

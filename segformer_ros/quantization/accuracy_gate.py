@@ -33,7 +33,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateResult:
     """How a rounded model compares with its FP32 one, on frames that it was not calibrated with.
 
     agreement, pixel_agreement: mean IoU, of the classes that count, and share of pixels with the
@@ -103,7 +103,7 @@ class Judge:
         self._names = reference.spec.class_map.names
         self._labels = [reference.segment([sample.frame])[0].labels for sample in samples]
 
-    def judge(self, engine: Engine, told: Callable[[], object] = lambda: None) -> Verdict:
+    def judge(self, engine: Engine, told: Callable[[], object] = lambda: None) -> GateResult:
         """Compare an engine that is active. told: called after each frame."""
         agreement = ConfusionMatrix(len(self._names))
         truth_fp32 = ConfusionMatrix(len(self._names))
@@ -118,7 +118,7 @@ class Judge:
         scores = agreement.compute()
         counts = scores.pixels >= LEAST_SHARE * scores.pixels.sum()
         rare = zip(self._names, scores.pixels, counts)
-        verdict = Verdict(
+        verdict = GateResult(
             frames=len(self._samples),
             agreement=mean_of(scores.iou[counts]),
             pixel_agreement=scores.pixel_accuracy,

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 import numpy as np
 
 from segformer_ros.model.normalization import squaring_nodes
-from segformer_ros.quantization.gate import Verdict
+from segformer_ros.quantization.accuracy_gate import GateResult
 
 LARGEST = 65504.0
 """The greatest number of IEEE 754 binary16; what is beyond becomes infinite."""
@@ -20,7 +20,7 @@ class HalfPrecision(NamedTuple):
     cannot hold on the frames that were looked at, by name, where it is not passed.
     """
 
-    verdict: Verdict
+    verdict: GateResult
     failures: Tuple[str, ...]
     overflowing: Tuple[str, ...]
 
