@@ -12,7 +12,7 @@ import numpy as np
 
 from segformer_ros.destination import DestinationError, output_file
 from segformer_ros.drawing.overlay import blend
-from segformer_ros.drawing.pictures import Panel, side_by_side
+from segformer_ros.drawing.panels import Panel, side_by_side
 from segformer_ros.engines import Wanted
 from segformer_ros.engines.self_check import as_rows, self_check
 from segformer_ros.frame import Frame, FrameError, decode

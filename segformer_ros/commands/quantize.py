@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from segformer_ros.destination import keep_files, output_file, write_file
 from segformer_ros.engines.precision import Candidate, quantized_path
-from segformer_ros.engines.trt.provision import parsed_network
+from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.contracts import OWN
 from segformer_ros.model.files import model_files, model_hash

@@ -6,7 +6,8 @@ import logging
 from dataclasses import replace
 from typing import Dict, List, Optional, Sequence, Tuple, Type
 
-from segformer_ros.engines.base import (
+from segformer_ros.engines.cuda.driver import find_gpus
+from segformer_ros.engines.engine import (
     Engine,
     EngineError,
     EngineOptions,
@@ -14,7 +15,6 @@ from segformer_ros.engines.base import (
     Traffic,
     Wanted,
 )
-from segformer_ros.engines.cuda.driver import find_gpus
 from segformer_ros.engines.openvino import OpenVinoEngine
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.frame import Frame

@@ -11,9 +11,16 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID
-from segformer_ros.engines.base import Engine, EngineError, EngineOptions, Pending, Wanted
-from segformer_ros.engines.fit import Fit, fit_frame, place
-from segformer_ros.engines.slide import LogitMosaic, check_scale, covered, windows
+from segformer_ros.engines.engine import Engine, EngineError, EngineOptions, Pending, Wanted
+from segformer_ros.engines.placement import (
+    Fit,
+    LogitMosaic,
+    check_scale,
+    covered,
+    fit_frame,
+    place,
+    windows,
+)
 from segformer_ros.engines.upsampling import confidence_map, label_map, resize_labels
 from segformer_ros.frame import TO_BGR, Frame
 from segformer_ros.model import ModelSpec

@@ -11,8 +11,8 @@ from typing import Any, Dict, Optional, Set, cast
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cpu import CpuEngine
+from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
 
 CPU_INFO = Path('/proc/cpuinfo')

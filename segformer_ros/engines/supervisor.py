@@ -19,7 +19,7 @@ from typing import (
     Tuple,
 )
 
-from segformer_ros.engines.base import (
+from segformer_ros.engines.engine import (
     BrokenError,
     Engine,
     EngineError,

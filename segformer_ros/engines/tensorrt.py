@@ -11,7 +11,11 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from segformer_ros.engines.base import (
+from segformer_ros.engines.cuda.compile import load_kernels
+from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
+from segformer_ros.engines.cuda.driver import Gpu, select_gpu
+from segformer_ros.engines.cuda.memory import ResultPool
+from segformer_ros.engines.engine import (
     BrokenError,
     Engine,
     EngineError,
@@ -21,15 +25,11 @@ from segformer_ros.engines.base import (
     Traffic,
     Wanted,
 )
-from segformer_ros.engines.cuda.compile import load_kernels
-from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
-from segformer_ros.engines.cuda.driver import Gpu, select_gpu
-from segformer_ros.engines.cuda.memory import ResultPool
 from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import PRECISIONS
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
+from segformer_ros.engines.trt.engine_loading import Provided, provide_engine
 from segformer_ros.engines.trt.pipeline import Pipeline, Run
-from segformer_ros.engines.trt.provision import Provided, provide_engine
 from segformer_ros.engines.trt.session import open_session
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec

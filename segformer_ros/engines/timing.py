@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.engines.power import PowerMeter
-from segformer_ros.engines.trt.runner import SETTLED
+from segformer_ros.engines.trt.network_runner import SETTLED
 from segformer_ros.environment import environment
 from segformer_ros.frame import Frame
 from segformer_ros.percentiles import Percentiles, percentiles

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequ
 
 import numpy as np
 
-from segformer_ros.engines.fit import fit_frame, place
+from segformer_ros.engines.placement import fit_frame, place
 from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.files import model_hash

@@ -17,7 +17,7 @@ from segformer_ros.engines import (
     create_engine,
     fake_spec,
 )
-from segformer_ros.engines.base import INFERENCE
+from segformer_ros.engines.engine import INFERENCE
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.sources import SourceOptions
 

@@ -14,11 +14,11 @@ import pytest
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
 from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.fake import color_logits, fake_spec
-from segformer_ros.engines.reference import reference_scores
 from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
 from tiny_models import PALETTE_BGR, painting, save_network
+from tools.benchmarks.reference import reference_scores
 
 NETWORK = (64, 128)
 TIE = 0.25

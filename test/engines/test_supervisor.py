@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segformer_ros.engines import EngineError, Pending, Wanted, fake_spec
-from segformer_ros.engines.base import BrokenError, GivenUpError
+from segformer_ros.engines.engine import BrokenError, GivenUpError
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.engines.supervisor import FAILURES, Supervisor
 from segformer_ros.frame import Frame

@@ -13,7 +13,7 @@ from fake_gpu.cuda import LaunchError
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines import tensorrt as engine_module
-from segformer_ros.engines.base import BrokenError
+from segformer_ros.engines.engine import BrokenError
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from tiny_models import HUGGINGFACE, TAO5, TAO6, Export, save_network
 

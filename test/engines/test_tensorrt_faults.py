@@ -17,7 +17,7 @@ from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines import tensorrt as engine_module
 from segformer_ros.engines.cuda.device import CudaDevice
 from segformer_ros.engines.supervisor import Supervisor
-from segformer_ros.engines.trt import pipeline, runner
+from segformer_ros.engines.trt import network_runner, pipeline
 from segformer_ros.engines.trt.inspector import Layers
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
@@ -122,9 +122,9 @@ def test_a_failed_batch_leaves_nothing_in_flight(
     """The next frames must not be written where copies of the last ones still read."""
     machine = make_machine(integrated=integrated)
     submitted: list[int] = []
-    prepare = runner.NetworkRunner.prepare
+    prepare = network_runner.NetworkRunner.prepare
 
-    def second_fails(self: runner.NetworkRunner, images: object, fits: object) -> None:
+    def second_fails(self: network_runner.NetworkRunner, images: object, fits: object) -> None:
         submitted.append(1)
         if len(submitted) == 2:
             raise OutOfMemory('cuMemAlloc failed: out of memory')
@@ -132,7 +132,7 @@ def test_a_failed_batch_leaves_nothing_in_flight(
 
     with create_engine(spec, 'tensorrt', EngineOptions(max_batch=1)) as engine:
         right = engine.segment([frame(3)])[0].labels.copy()
-        monkeypatch.setattr(runner.NetworkRunner, 'prepare', second_fails)
+        monkeypatch.setattr(network_runner.NetworkRunner, 'prepare', second_fails)
         with pytest.raises(EngineError, match='out of memory; the frame is dropped'):
             engine.segment([frame(1), frame(2)])
         assert all(not stream.queue for stream in machine.cuda.streams.values())

@@ -11,7 +11,7 @@ import pytest
 
 from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.engines.timing import STAGES, as_json, as_markdown, as_text, benchmark
-from segformer_ros.engines.trt.runner import SETTLED
+from segformer_ros.engines.trt.network_runner import SETTLED
 from segformer_ros.frame import Frame
 from segformer_ros.segmentation import Segmentation
 from tiny_models import painting

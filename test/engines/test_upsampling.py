@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from segformer_ros.engines.reference import resize_bilinear
 from segformer_ros.engines.upsampling import confidence_map, exact_labels, label_map, resize_labels
+from tools.benchmarks.reference import resize_bilinear
 
 LOGITS = np.random.default_rng(0).normal(size=(19, 16, 24)).astype(np.float32)
 

@@ -55,9 +55,6 @@ def test_refusals() -> None:
         classes.prepare(np.zeros((3, 4), np.int64), np.zeros((3, 4), np.uint8))
 
 
-CITYSCAPES = load_class_map('cityscapes')
-
-
 @pytest.fixture
 def backwards(tmp_path: Path) -> Path:
     """A class map with the names of Cityscapes from last to first."""

@@ -17,8 +17,7 @@ import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.drawing.birdseye import BirdsEye
-from segformer_ros.drawing.boundary_overlay import draw_boundary
-from segformer_ros.drawing.overlay import blend
+from segformer_ros.drawing.overlay import blend, draw_boundary
 from segformer_ros.drivable import (
     BoundaryConfig,
     DrivableAreaEstimator,

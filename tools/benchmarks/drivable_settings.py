@@ -26,7 +26,7 @@ from segformer_ros.drivable import (
     GroundConfig,
 )
 from segformer_ros.engines import Wanted, create_engine
-from segformer_ros.engines.fit import cell_rows
+from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
 from segformer_ros.terminal.arguments import number

@@ -6,10 +6,10 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.base import Wanted
 from segformer_ros.engines.cuda.jobs import Image, Output
 from segformer_ros.engines.cuda.memory import Lease, aligned
-from segformer_ros.engines.fit import Fit
+from segformer_ros.engines.engine import Wanted
+from segformer_ros.engines.placement import Fit
 from segformer_ros.frame import Frame
 from segformer_ros.segmentation import BlockedRows, Segmentation, StageTimes
 

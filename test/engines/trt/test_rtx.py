@@ -20,7 +20,7 @@ from segformer_ros.engines import EngineError
 from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.builder import BuildOptions, BuiltEngine, build_engine
-from segformer_ros.engines.trt.provision import parsed_network
+from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import Declared, ModelSpec, bundled_model, load_model_spec
 from segformer_ros.quantization.layer_selection import select_nodes
 from segformer_ros.quantization.qdq import (

@@ -6,7 +6,7 @@ from typing import Callable, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.fit import Fit, fit_frame
+from segformer_ros.engines.placement import Fit, fit_frame
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 

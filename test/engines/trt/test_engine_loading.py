@@ -15,7 +15,7 @@ from segformer_ros.cli import main
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.engines.precision import Candidate
-from segformer_ros.engines.trt import provision
+from segformer_ros.engines.trt import engine_loading as provision
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from segformer_ros.model.onnx_network import tensorrt_network

@@ -12,7 +12,7 @@ from fake_gpu import SURFACES, Machine, MakeMachine
 from fake_gpu.tensorrt.running import Engine as FakeEngine
 
 from segformer_ros.engines import Engine, create_engine
-from segformer_ros.engines.trt.runner import SETTLED
+from segformer_ros.engines.trt.network_runner import SETTLED
 from segformer_ros.model import ModelSpec
 
 

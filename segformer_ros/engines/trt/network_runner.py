@@ -7,12 +7,12 @@ from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cuda.device import CapturedWork, CudaDevice
 from segformer_ros.engines.cuda.driver import load_driver
 from segformer_ros.engines.cuda.jobs import MAX_BATCH, Image, Tensor, preprocess_job
 from segformer_ros.engines.cuda.memory import DeviceBuffer
-from segformer_ros.engines.fit import Fit
+from segformer_ros.engines.engine import EngineError
+from segformer_ros.engines.placement import Fit
 from segformer_ros.engines.trt.session import Session, TensorInfo
 from segformer_ros.model import ModelSpec
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segformer_ros.drawing.pictures import Panel, side_by_side
+from segformer_ros.drawing.panels import Panel, side_by_side
 
 
 def panel(value: int, height: int, width: int) -> Panel:
