@@ -15,26 +15,29 @@ from tqdm import tqdm
 from segformer_ros.destination import DestinationError, keep_files, output_file, write_file
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
-from segformer_ros.frame import Frame
-from segformer_ros.measuring.benchmark import (
+from segformer_ros.engines.timing import (
     BenchmarkResult,
     as_json,
     as_markdown,
     as_text,
     benchmark,
 )
+from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from segformer_ros.model.files import model_files
 from segformer_ros.resources import tool
 from segformer_ros.sources import SourceError, open_source
-from segformer_ros.terminal.argument_types import number, size, whole, wholes
 from segformer_ros.terminal.arguments import (
     LOCATION_HELP,
     add_model_arguments,
     add_upsampling_argument,
     model_spec,
+    number,
+    size,
+    whole,
+    wholes,
 )
-from segformer_ros.terminal.table import format_table, markdown_table
+from segformer_ros.text_table import format_table, markdown_table
 
 SUMMARY = "time a model on this machine: the model card's table of frames per second by batch size"
 

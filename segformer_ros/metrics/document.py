@@ -11,7 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from segformer_ros.metrics import ScoredClasses, Scores
-from segformer_ros.metrics.drivable import FreeSpaceScores
+from segformer_ros.metrics.free_space import FreeSpaceScores
 from segformer_ros.metrics.scorer import DrivableScores
 
 SCHEMA = 1

@@ -11,7 +11,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from segformer_ros import topics
-from segformer_ros.engines.fit import cell_rows
+from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.node.camera_geometry import CameraGeometry

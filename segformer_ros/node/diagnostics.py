@@ -7,8 +7,8 @@ from typing import Dict, List, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from segformer_ros.engines.supervisor import EngineState
 from segformer_ros.errors import shown
-from segformer_ros.node.engine_keeper import EngineState
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.losses import RECENT
 from segformer_ros.node.statistics import CameraFigures

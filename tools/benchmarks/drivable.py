@@ -27,8 +27,8 @@ from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, Drivable
 from segformer_ros.engines import Engine, Wanted, create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.argument_types import whole
-from segformer_ros.terminal.table import markdown_row, markdown_table
+from segformer_ros.terminal.arguments import whole
+from segformer_ros.text_table import markdown_row, markdown_table
 from tools.street import Drive
 
 SIZES = ((1280, 720), (1920, 1080))

@@ -17,8 +17,7 @@ import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.drawing.birdseye import BirdsEye
-from segformer_ros.drawing.boundary_overlay import draw_boundary
-from segformer_ros.drawing.overlay import blend
+from segformer_ros.drawing.overlay import blend, draw_boundary
 from segformer_ros.drivable import (
     BoundaryConfig,
     DrivableAreaEstimator,
@@ -29,7 +28,7 @@ from segformer_ros.drivable import (
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.argument_types import number, whole
+from segformer_ros.terminal.arguments import number, whole
 
 PANEL_WIDTH = 270
 COLUMNS = 2

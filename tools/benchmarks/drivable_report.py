@@ -12,7 +12,7 @@ import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
-from segformer_ros.terminal.table import markdown_table
+from segformer_ros.text_table import markdown_table
 from tools.benchmarks.drivable_score import ColumnScores, FrameScores
 
 BANDS = (0.0, 5.0, 10.0, 20.0, 40.0, math.inf)  # metres of true free distance

@@ -26,11 +26,11 @@ from segformer_ros.drivable import (
     GroundConfig,
 )
 from segformer_ros.engines import Wanted, create_engine
-from segformer_ros.engines.fit import cell_rows
+from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.argument_types import number
-from segformer_ros.terminal.table import markdown_table
+from segformer_ros.terminal.arguments import number
+from segformer_ros.text_table import markdown_table
 
 REACH, MARGIN = 40.0, 2.0
 PLAIN = BoundaryConfig(speckle_size=0.0)

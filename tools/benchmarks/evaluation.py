@@ -34,7 +34,7 @@ from segformer_ros.evaluation import EvaluationJob, ModelChoice, Run
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model
 from segformer_ros.sources import SourceOptions, open_source
-from segformer_ros.terminal.argument_types import size, whole
+from segformer_ros.terminal.arguments import size, whole
 from tools.street import Drive
 
 START_NS = 1_700_000_000_000_000_000

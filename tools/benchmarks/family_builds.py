@@ -17,10 +17,10 @@ from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB
-from segformer_ros.engines.trt.provision import build_apart
+from segformer_ros.engines.trt.engine_loading import build_apart
 from segformer_ros.model import load_model_spec
-from segformer_ros.terminal.argument_types import whole
-from segformer_ros.terminal.table import format_table
+from segformer_ros.terminal.arguments import whole
+from segformer_ros.text_table import format_table
 from tools.family import FAMILY, family_model
 
 SIZES = (512,)

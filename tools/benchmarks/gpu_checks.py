@@ -13,13 +13,12 @@ from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
 from segformer_ros.engines.cuda import jobs
 from segformer_ros.engines.fake import fake_spec
-from segformer_ros.engines.fit import Fit, fit_frame
-from segformer_ros.engines.labelling import confidence_map
-from segformer_ros.engines.reference import resize_bilinear
-from segformer_ros.engines.slide import LogitMosaic, covered, windows
+from segformer_ros.engines.placement import Fit, LogitMosaic, covered, fit_frame, windows
+from segformer_ros.engines.upsampling import confidence_map
 from segformer_ros.frame import Frame
 from segformer_ros.model import STRIDE
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
+from tools.benchmarks.reference import resize_bilinear
 
 TIE = 1e-3
 """Scores closer than this may fall either way in FP32."""

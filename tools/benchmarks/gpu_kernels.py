@@ -30,13 +30,13 @@ from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda import jobs
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.driver import check, load_driver, select_gpu
-from segformer_ros.engines.cuda.structs import KERNEL_NAMES
+from segformer_ros.engines.cuda.jobs import KERNEL_NAMES
 from segformer_ros.engines.fake import fake_spec
-from segformer_ros.engines.fit import Fit
-from segformer_ros.engines.reference import resize_bilinear
+from segformer_ros.engines.placement import Fit
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
-from segformer_ros.terminal.argument_types import whole
+from segformer_ros.terminal.arguments import whole
 from tools.benchmarks.gpu_checks import check_all
+from tools.benchmarks.reference import resize_bilinear
 
 NETWORK = (1024, 1024)
 FRAME = (1080, 1920)

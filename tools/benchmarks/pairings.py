@@ -29,7 +29,7 @@ from segformer_ros.engines.self_check import Evidence, examine, findings, rival_
 from segformer_ros.errors import EXIT_REFUSED
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.terminal.argument_types import whole
+from segformer_ros.terminal.arguments import whole
 from tools.benchmarks.contracts import (
     DEEPSTREAM,
     HALF_SCALE,

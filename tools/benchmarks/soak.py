@@ -31,8 +31,8 @@ from sensor_msgs.msg import Image
 from tqdm import tqdm
 
 from segformer_ros.node.transport import PROFILE_VARIABLES
-from segformer_ros.terminal.argument_types import number, size
-from segformer_ros.terminal.table import format_table
+from segformer_ros.terminal.arguments import number, size
+from segformer_ros.text_table import format_table
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_PROFILE = """<?xml version="1.0" encoding="UTF-8"?>

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from segformer_ros.classes import ClassMap
 from segformer_ros.destination import keep_input, output_folder
-from segformer_ros.engines.labelling import resize_labels
+from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.errors import EXIT_INTERRUPTED, ArgumentParser
 from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.segmenting.results import ResultFolder

@@ -14,7 +14,7 @@ from segformer_ros.engines import ENGINES
 from segformer_ros.model import load_model_spec
 from segformer_ros.resources import share_path
 from segformer_ros.sources import Source, SourceOptions
-from segformer_ros.terminal.argument_types import number
+from segformer_ros.terminal.arguments import number
 from tools.demo.processes import NodeCommand, Value
 
 

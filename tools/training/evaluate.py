@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segformer_ros.metrics.confusion import ConfusionMatrix, ConfusionScores
+from segformer_ros.metrics.pixel_metrics import ConfusionMatrix, ConfusionScores
 from tools.training.data import pairs, read_picture
 from tools.training.taxonomy import CLASS_COUNT
 
