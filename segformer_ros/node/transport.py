@@ -11,6 +11,9 @@ from segformer_ros.resources import share_path
 
 SHARED_MEMORY = Path('/dev/shm')
 
+_FULL = 4 * 2**20
+"""Bytes of it that are left where it is full: no 1080p frame fits."""
+
 _PROCESSES = 2
 """That use the profile at least: the camera driver and the node."""
 
@@ -57,11 +60,16 @@ def shared_memory_fault() -> str:
     profile = os.environ.get(profile_variable()) or shipped_profile()
     try:
         segment = segment_size(Path(profile))
-        total = shutil.disk_usage(SHARED_MEMORY).total
+        total, _, free = shutil.disk_usage(SHARED_MEMORY)
     except (OSError, ElementTree.ParseError, ValueError):
         return ''
     if total >= _PROCESSES * segment:
-        return ''
+        if free > _FULL or not segment:
+            return ''
+        return (
+            f'{SHARED_MEMORY} is full ({free / 1e6:.1f} of {total / 1e6:.0f} MB are free): remove '
+            'what killed processes have left there with `fastdds shm clean`'
+        )
     return (
         f'{SHARED_MEMORY} has {total / 1e6:.0f} MB, and {profile} takes {segment / 1e6:.0f} MB '
         'in each process: start the container with --shm-size=1g (or --ipc=host)'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from functools import partial
 from typing import Any
 
 import pytest
+from builtin_interfaces.msg import Time
 from node_rig import MASK, MakeRig, Rig, street_image
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
@@ -81,6 +83,24 @@ def test_two_publishers_count_each_for_itself(rig: Rig) -> None:
     rig.spin(0.3)
     assert rig.tally().received == 10
     assert values(rig)['lost'] == '0'
+
+
+@pytest.mark.parametrize('gives_info', [True, False])
+def test_stamps_a_nanosecond_apart_take_no_memory(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, gives_info: bool
+) -> None:
+    """And then 1.9 s: two billion lost frames, were the stamps believed."""
+    monkeypatch.setattr(camera_stream, '_GIVES_INFO', gives_info)
+    rig = make_rig()
+    rig.start(MASK, '/diagnostics')
+    tracemalloc.start()
+    for tick in range(22):
+        stamp = Time(sec=100, nanosec=tick) if tick < 21 else Time(sec=101, nanosec=900_000_000)
+        rig.deliver(street_image(stamp))
+    assert values(rig)['lost'] == '0'
+    assert 'did not send' not in rig.status().message
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
 
 
 def test_humble_gives_no_numbers(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ Usage = namedtuple('Usage', ['total', 'used', 'free'])
 
 @pytest.mark.parametrize('megabytes', [16, 64, 128])
 def test_shared_memory_of_a_container(monkeypatch: pytest.MonkeyPatch, megabytes: int) -> None:
-    monkeypatch.setattr(shutil, 'disk_usage', lambda _: Usage(megabytes * 2**20, 0, 0))
+    usage = Usage(megabytes * 2**20, 0, megabytes * 2**19)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
     monkeypatch.setenv(profile_variable(), shipped_profile())
     fault = shared_memory_fault()
     if megabytes == 128:
@@ -24,6 +25,13 @@ def test_shared_memory_of_a_container(monkeypatch: pytest.MonkeyPatch, megabytes
         assert fault.startswith(f'/dev/shm has {megabytes * 2**20 / 1e6:.0f} MB, and ')
         assert 'takes 67 MB in each process' in fault
         assert '--shm-size=1g (or --ipc=host)' in fault
+
+
+def test_shared_memory_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: Usage(2**30, 2**30, 2**20))
+    monkeypatch.setenv(profile_variable(), shipped_profile())
+    assert shared_memory_fault().startswith('/dev/shm is full (1.0 of 1074 MB are free)')
+    assert 'fastdds shm clean' in shared_memory_fault()
 
 
 def test_a_profile_without_shared_memory_needs_none(
