@@ -23,6 +23,7 @@ _ALIKE = 1.25  # the longest interval over the shortest, in a camera that keeps 
 _SHORTEST = 1_000_000  # ns; frames that are stamped closer together were stamped in a burst
 _PAUSE = 2_000_000_000  # ns; a longer gap is a camera that paused, not lost frames
 _BURSTS = 1.5  # see StampGaps
+_UNEVEN, _EVEN = 0.25, 0.9  # so near to whole periods are so many of a camera's intervals
 _RUNS = 6  # gaps that are compared for a pattern
 
 
@@ -87,6 +88,8 @@ class StampGaps:
     - Where chance loses frames, the periods in a mean interval are the inverse of the share of
       unbroken intervals; in an outage they are near one. Many unbroken intervals *and* many
       missing frames (a product above _BURSTS) are frames that were stamped in bursts.
+    - Intervals that are no whole numbers of periods are a camera without a rate: one that is
+      triggered by what it sees.
     """
 
     def __init__(self) -> None:
@@ -128,9 +131,11 @@ class StampGaps:
         return period if period >= _SHORTEST else None
 
     def _trusted(self, period: float) -> bool:
-        count = len(self._intervals)
-        unbroken = sum(1 for interval in self._intervals if interval < 1.5 * period)
-        return sum(self._intervals) / period / count * unbroken / count <= _BURSTS
+        count, periods = len(self._intervals), [interval / period for interval in self._intervals]
+        even = sum(1 for ratio in periods if abs(ratio - max(1, round(ratio))) <= _UNEVEN)
+        unbroken = sum(1 for ratio in periods if ratio < 1.5)
+        bursts = sum(periods) / count * unbroken / count
+        return even >= _EVEN * count and bursts <= _BURSTS
 
     def _gap(self, interval: float, missing: int) -> int:
         if not self._long:

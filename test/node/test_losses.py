@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from functools import partial
 
 import pytest
 
@@ -209,3 +210,16 @@ def test_bursts_of_any_length_say_nothing_of_losses(seed: int) -> None:
         frames += size
         stamp += size * 30 * MS
     assert lost < 0.01 * frames
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_a_camera_without_a_rate_says_nothing_of_losses(seed: int) -> None:
+    """One that is triggered by what passes it, evenly or by chance."""
+    chance = random.Random(seed)
+    for draw in (partial(chance.uniform, 0.1, 1.0), partial(chance.expovariate, 5.0)):
+        gaps = StampGaps()
+        stamp = lost = 0
+        for _ in range(1000):
+            stamp += round(draw() * 1e9)
+            lost += gaps.add(stamp)
+        assert lost < 10
