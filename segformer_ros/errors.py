@@ -31,28 +31,27 @@ _SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
 """By errno: the reason, and what to do next."""
 
 
-def shown(text: str, longest: int = LONGEST) -> str:
-    """Foreign text as it is fit to be shown: in one line, printable, and not long.
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """Text of any origin as it is fit to be shown: one line, printable, and not long.
 
-    What comes from messages and files may be megabytes, or control a terminal. Long text is cut
-    in its middle: what stands at its end often says the most.
+    What comes from messages and files may be megabytes, or control a terminal; some libraries
+    explain themselves in many lines. Long text is cut in its middle: its end often says the most.
     """
-    if len(text) <= longest:
-        safe = _printable(text)
-        if len(safe) <= longest:
-            return safe
+    near = text
+    if len(text) > 4 * longest:
+        near = f'{text[: 2 * longest]}{text[-2 * longest :]}'
+    line = ' '.join(near.split())
+    if not line.isprintable():
+        line = ''.join(
+            character if character.isprintable() else character.encode('unicode_escape').decode()
+            for character in line
+        )
+    if len(line) <= longest and near is text:
+        return line
     note = f' ({len(text)} characters)'
     tail = max(1, longest // 3 - len(note))
     head = longest - len(note) - len('...') - tail
-    start, end = _printable(text[:head])[:head], _printable(text[-tail:])[-tail:]
-    return f'{start}...{end}{note}'
-
-
-def _printable(text: str) -> str:
-    return ''.join(
-        character if character.isprintable() else character.encode('unicode_escape').decode()
-        for character in text
-    )
+    return f'{line[:head]}...{line[-tail:]}{note}'
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -60,7 +59,9 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit code EXIT_REFUSED."""
-        self.exit(EXIT_REFUSED, f'{self.prog}: error: {shown(message)}; see {self.prog} --help\n')
+        self.exit(
+            EXIT_REFUSED, f'{self.prog}: error: {one_line(message)}; see {self.prog} --help\n'
+        )
 
 
 def explained(command: str, action: Callable[[], int]) -> int:
@@ -94,7 +95,7 @@ def in_words(error: Exception) -> str:
     """An expected error as one line; of the operating system's: path, reason, what to do."""
     if isinstance(error, OSError) and error.filename is not None:
         advice = _SYSTEM_ERRORS.get(error.errno or 0, ('', 'see whether it can be used'))[1]
-        return f'{shown(str(error.filename))}: {reason(error)}; {advice}'
+        return f'{one_line(str(error.filename))}: {reason(error)}; {advice}'
     return reason(error)
 
 
@@ -103,5 +104,5 @@ def reason(error: Exception) -> str:
     words = getattr(error, 'strerror', None)  # PyAV's errors have it too
     if words:
         known = _SYSTEM_ERRORS.get(getattr(error, 'errno', None) or 0)
-        return known[0] if known else shown(str(words))
-    return shown(' '.join(str(error).split()))  # some libraries explain themselves in many lines
+        return known[0] if known else one_line(str(words))
+    return one_line(str(error))

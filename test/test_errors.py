@@ -14,8 +14,8 @@ from segformer_ros.errors import (
     LONGEST,
     ArgumentParser,
     explained,
+    one_line,
     reason,
-    shown,
 )
 from segformer_ros.sources import SourceError
 
@@ -77,13 +77,13 @@ def test_the_code_of_the_command_is_passed_on() -> None:
 
 @pytest.mark.parametrize('text', ['', 'bgr8', 'Straße 7', 'a b', "it's \\n as it is written"])
 def test_text_of_one_line_stays_as_it_is(text: str) -> None:
-    assert shown(text) == text
+    assert one_line(text) == text
 
 
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('a\nb\tc\r', r'a\nb\tc\r'),
+        ('a\nb\tc\r\n', 'a b c'),
         ('\x1b[2J\x07', r'\x1b[2J\x07'),
         ('name\u202egnp.exe', r'name\u202egnp.exe'),
         ('zero\u200bwidth\x00', r'zero\u200bwidth\x00'),
@@ -91,20 +91,20 @@ def test_text_of_one_line_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_what_controls_a_terminal_is_escaped(text: str, words: str) -> None:
-    assert shown(text) == words
-    assert shown(words) == words
+    assert one_line(text) == words
+    assert one_line(words) == words
 
 
-@pytest.mark.parametrize('character', ['x', '\n', '\x1b', '\u202e', '\U000e0001', 'ü'])
+@pytest.mark.parametrize('character', ['x', '\x1b', '\u202e', '\U000e0001', 'ü'])
 @pytest.mark.parametrize('longest', [80, LONGEST])
 def test_long_text_is_cut_in_its_middle(character: str, longest: int) -> None:
     text = f'begin{character * 3_000_000}end'
-    line = shown(text, longest)
+    line = one_line(text, longest)
     assert len(line) <= longest
     assert line.isprintable()
     assert line.startswith('begin')
     assert line.endswith('end (3000008 characters)')
-    assert shown(line, longest) == line
+    assert one_line(line, longest) == line
 
 
 def test_errors_show_foreign_text_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:

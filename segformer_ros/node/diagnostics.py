@@ -8,7 +8,7 @@ from typing import Dict, List, NamedTuple
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from segformer_ros.engines.supervisor import EngineState
-from segformer_ros.errors import shown
+from segformer_ros.errors import one_line
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.losses import RECENT
 from segformer_ros.node.statistics import CameraFigures
@@ -207,12 +207,12 @@ def _status(
     name: str, hardware: str, verdict: Verdict, values: Dict[str, str]
 ) -> DiagnosticStatus:
     pairs: List[KeyValue] = [
-        KeyValue(key=key, value=shown(value)) for key, value in values.items()
+        KeyValue(key=key, value=one_line(value)) for key, value in values.items()
     ]
     return DiagnosticStatus(
         level=verdict.level,
         name=name,
-        message=shown(verdict.message, _LONGEST_MESSAGE),
+        message=one_line(verdict.message, _LONGEST_MESSAGE),
         hardware_id=hardware,
         values=pairs,
     )

@@ -20,7 +20,7 @@ from segformer_ros.drivable import (
     DrivableAreaEstimator,
     age_fault,
 )
-from segformer_ros.errors import shown
+from segformer_ros.errors import one_line
 from segformer_ros.frame import Stamp
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
 from segformer_ros.node.camera_geometry import CameraGeometry
@@ -126,7 +126,7 @@ class DrivableOutput:
         """Make the drivable area of a segmented image, in metres where they are known."""
         settings, mount = self._refresh()
         geometry = self._geometry.at(settings, mount, image.size, image.frame_id, image.stamp)
-        self.uncalibrated = shown(geometry.reason)
+        self.uncalibrated = one_line(geometry.reason)
         area = self._estimator.update(
             image.labels,
             image.confidence,

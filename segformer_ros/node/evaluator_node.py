@@ -22,7 +22,7 @@ from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
 from segformer_ros.drivable import calibration_from_camera_info
-from segformer_ros.errors import in_words, shown
+from segformer_ros.errors import in_words, one_line
 from segformer_ros.formats.cdr import header_stamp
 from segformer_ros.frame import Frame, FrameError, Stamp, decode_labels
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
@@ -187,7 +187,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name.endswith(': engine'):
-                self._engine = {pair.key: shown(pair.value) for pair in status.values}
+                self._engine = {pair.key: one_line(pair.value) for pair in status.values}
 
     def _frame(self, message: Image) -> Optional[Frame]:
         try:
@@ -225,7 +225,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         tally.scored += 1
 
     def _note(self, problem: str) -> None:
-        problem = shown(problem)
+        problem = one_line(problem)
         if problem not in self._problems and len(self._problems) < NAMED_NOTES:
             self._problems.append(problem)
             self.get_logger().warning(problem)

@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from segformer_ros import topics
-from segformer_ros.errors import in_words, shown
+from segformer_ros.errors import in_words, one_line
 from segformer_ros.formats.cdr import header_stamp
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.player import Player, ReplayError
@@ -69,10 +69,12 @@ class ReplayNode(Node):  # type: ignore[misc]
     def play(self) -> bool:
         """Play to the end; tell whether nothing failed."""
         for note in self.source.notes:
-            self.get_logger().warning(shown(note))
+            self.get_logger().warning(one_line(note))
         failure = self._wait_for_subscribers()
         if not failure:
-            self.get_logger().info(f'playing {shown(self.source.name)}: {len(self.source)} frames')
+            self.get_logger().info(
+                f'playing {one_line(self.source.name)}: {len(self.source)} frames'
+            )
             try:
                 self._player.play()
             except (ReplayError, SourceError) as error:

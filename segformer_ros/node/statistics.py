@@ -8,7 +8,7 @@ from typing import Callable, Deque, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from segformer_ros.errors import shown
+from segformer_ros.errors import one_line
 from segformer_ros.node.losses import RECENT, Losses, LossFigures, RecentCount
 
 RATE_WINDOW = 5.0
@@ -148,7 +148,7 @@ class CameraStatistics:
     def problem(self, now: float, reason: str) -> None:
         """Remember why a frame gave no mask."""
         with self._lock:
-            self._problem, self._problem_time = shown(reason), now
+            self._problem, self._problem_time = one_line(reason), now
 
     def snapshot(self, now: float) -> CameraFigures:
         """All figures as of now."""

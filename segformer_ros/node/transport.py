@@ -57,20 +57,19 @@ def shared_memory_fault() -> str:
     Containers have 64 MB of shared memory, or 16: where a segment does not fit, Fast DDS sends
     images by UDP instead. Without a profile it is asked of the one that comes along.
     """
-    profile = os.environ.get(profile_variable()) or shipped_profile()
+    given, shipped = os.environ.get(profile_variable(), ''), shipped_profile()
+    ours = not given or Path(given).parent == Path(shipped).parent
+    profile = shipped if ours else given
     try:
         segment = segment_size(Path(profile))
         total, _, free = shutil.disk_usage(SHARED_MEMORY)
     except (OSError, ElementTree.ParseError, ValueError):
         return ''
-    if total >= _PROCESSES * segment:
-        if free > _FULL or not segment:
-            return ''
-        return (
-            f'{SHARED_MEMORY} is full ({free / 1e6:.1f} of {total / 1e6:.0f} MB are free): remove '
-            'what killed processes have left there with `fastdds shm clean`'
-        )
+    without = ours and given and not has_shipped_profile()  # the one for machines without room
+    if not (segment and (without or free < _FULL or total < _PROCESSES * segment)):
+        return ''
     return (
-        f'{SHARED_MEMORY} has {total / 1e6:.0f} MB, and {profile} takes {segment / 1e6:.0f} MB '
-        'in each process: start the container with --shm-size=1g (or --ipc=host)'
+        f'{SHARED_MEMORY} has {free / 1e6:.0f} of {total / 1e6:.0f} MB free, and {profile} takes '
+        f'{segment / 1e6:.0f} MB in each process: free some (fastdds shm clean), or start the '
+        'container with --shm-size=1g (or --ipc=host)'
     )

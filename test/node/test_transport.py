@@ -22,7 +22,8 @@ def test_shared_memory_of_a_container(monkeypatch: pytest.MonkeyPatch, megabytes
     if megabytes == 128:
         assert fault == ''
     else:
-        assert fault.startswith(f'/dev/shm has {megabytes * 2**20 / 1e6:.0f} MB, and ')
+        total = megabytes * 2**20 / 1e6
+        assert fault.startswith(f'/dev/shm has {total / 2:.0f} of {total:.0f} MB free, and ')
         assert 'takes 67 MB in each process' in fault
         assert '--shm-size=1g (or --ipc=host)' in fault
 
@@ -30,8 +31,16 @@ def test_shared_memory_of_a_container(monkeypatch: pytest.MonkeyPatch, megabytes
 def test_shared_memory_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, 'disk_usage', lambda _: Usage(2**30, 2**30, 2**20))
     monkeypatch.setenv(profile_variable(), shipped_profile())
-    assert shared_memory_fault().startswith('/dev/shm is full (1.0 of 1074 MB are free)')
+    assert shared_memory_fault().startswith('/dev/shm has 1 of 1074 MB free')
     assert 'fastdds shm clean' in shared_memory_fault()
+
+
+def test_a_process_that_had_to_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a profile that lies beside the shipped one, for machines without room."""
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: Usage(2**30, 0, 2**30))
+    other = Path(shipped_profile()).with_name('fastdds_udp.xml')
+    monkeypatch.setenv(profile_variable(), str(other))
+    assert 'takes 67 MB in each process' in shared_memory_fault()
 
 
 def test_a_profile_without_shared_memory_needs_none(
