@@ -84,7 +84,10 @@ def sieved_stderr() -> Iterator[None]:
     try:
         # In a session of its own: Ctrl-C is for the node, whose last words are still to come.
         child = subprocess.Popen(
-            [sys.executable, '-I', '-S', __file__], stdin=read, start_new_session=True
+            [sys.executable, '-I', '-S', __file__],
+            stdin=read,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.dup2(write, 2)
     except OSError:  # no further process may be started here
