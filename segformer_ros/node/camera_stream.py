@@ -17,6 +17,7 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.node.camera_geometry import CameraGeometry
 from segformer_ros.node.clocks import Now
 from segformer_ros.node.drivable_output import DrivableOutput, SegmentedImage
+from segformer_ros.node.guard import guarded
 from segformer_ros.node.label_info import VisionMessages
 from segformer_ros.node.mask_output import MaskDemand, MaskOutput
 from segformer_ros.node.parameters import DrivableSettings, MountSettings, Settings
@@ -127,7 +128,7 @@ class CameraStream:
             self._node.create_subscription(
                 CameraInfo,
                 f'{self._prefix}{topics.CAMERA_INFO}',
-                self._on_camera_info,
+                guarded(self._node, topics.CAMERA_INFO, self._on_camera_info),
                 qos_profile_sensor_data,
             ),
             self._subscribe_images(on_image),
@@ -211,7 +212,8 @@ class CameraStream:
     ) -> Any:
         message_type = CompressedImage if self._settings().compressed else Image
         given = callback if _GIVES_INFO else lambda message: callback(message, {})
-        arguments = (message_type, f'{self._prefix}image', given, qos_profile_sensor_data)
+        guard = guarded(self._node, self.topic, given)
+        arguments = (message_type, f'{self._prefix}image', guard, qos_profile_sensor_data)
         try:
             events = SubscriptionEventCallbacks(message_lost=self._on_lost)
             subscription = self._node.create_subscription(*arguments, event_callbacks=events)

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Deque, Dict, List, Optional
+from typing import Any, Callable, Deque, Dict, List, Optional
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -37,6 +37,7 @@ from segformer_ros.metrics.document import (
 from segformer_ros.metrics.live import LivePath, Pair, PairSpool
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.evaluator_parameters import EvaluatorSettings
+from segformer_ros.node.guard import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
@@ -131,17 +132,20 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         if self.settings.compressed:
             topic, kind = topics.COMPRESSED_IMAGE, CompressedImage
         # Only stamps are read of images, so they are left as the bytes that came.
-        self.create_subscription(kind, topic, self._on_image, sensor, raw=True)
-        self.create_subscription(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
-        self.create_subscription(Image, topics.LABELS, self._on_labels, reliable)
-        self.create_subscription(
+        self._listen(kind, topic, self._on_image, sensor, raw=True)
+        self._listen(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
+        self._listen(Image, topics.LABELS, self._on_labels, reliable)
+        self._listen(
             CompressedImage, topics.COMPRESSED_LABELS, self._on_compressed_labels, reliable
         )
-        self.create_subscription(Image, topics.MASK, self._on_mask, reliable)
-        self.create_subscription(String, topics.REPORT, self._on_report, LATCHED)
-        self.create_subscription(
-            DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, reliable
-        )
+        self._listen(Image, topics.MASK, self._on_mask, reliable)
+        self._listen(String, topics.REPORT, self._on_report, LATCHED)
+        self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, reliable)
+
+    def _listen(
+        self, kind: Any, topic: str, callback: Callable[[Any], None], qos: Any, raw: bool = False
+    ) -> None:
+        self.create_subscription(kind, topic, guarded(self, topic, callback), qos, raw=raw)
 
     def _on_image(self, data: bytes) -> None:
         self._path.image(header_stamp(data).ns, monotonic())

@@ -16,6 +16,7 @@ from std_msgs.msg import String
 from segformer_ros import topics
 from segformer_ros.errors import in_words, one_line
 from segformer_ros.formats.cdr import header_stamp
+from segformer_ros.node.guard import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.player import Player, ReplayError
 from segformer_ros.node.process import run_node, spin
@@ -62,8 +63,9 @@ class ReplayNode(Node):  # type: ignore[misc]
             lambda: int(clock.now().nanoseconds),
         )
         # Only the stamp is read, so the mask is left as the bytes that came.
+        answered = guarded(self, ANSWER_TOPIC, self._on_answer)
         self.create_subscription(
-            Image, ANSWER_TOPIC, self._on_answer, QoSProfile(depth=ANSWER_QUEUE), raw=True
+            Image, ANSWER_TOPIC, answered, QoSProfile(depth=ANSWER_QUEUE), raw=True
         )
 
     def play(self) -> bool:
