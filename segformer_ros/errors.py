@@ -12,6 +12,9 @@ from segformer_ros.resources import PACKAGE
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
+LONGEST = 1000
+"""Characters of a line about an error."""
+
 _ELSEWHERE = 'change its permissions, or name another place'
 
 _SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
@@ -67,7 +70,7 @@ def in_words(error: Exception) -> str:
     """An expected error as one line; of the operating system's: path, reason, what to do."""
     if isinstance(error, OSError) and error.filename is not None:
         advice = _SYSTEM_ERRORS.get(error.errno or 0, ('', 'see whether it can be used'))[1]
-        return f'{error.filename}: {reason(error)}; {advice}'
+        return one_line(f'{error.filename}: {reason(error)}; {advice}')
     return reason(error)
 
 
@@ -77,4 +80,21 @@ def reason(error: Exception) -> str:
     if words:
         known = _SYSTEM_ERRORS.get(getattr(error, 'errno', None) or 0)
         return known[0] if known else str(words)
-    return ' '.join(str(error).split())  # some libraries explain themselves in many lines
+    return one_line(str(error))
+
+
+def one_line(text: str) -> str:
+    """A text of any origin as one line for people: cut in its middle, without control characters.
+
+    Some libraries explain themselves in many lines, and files are quoted that hold anything.
+    """
+    if len(text) > 4 * LONGEST:
+        text = f'{text[: 2 * LONGEST]} {text[-2 * LONGEST :]}'
+    line = ' '.join(text.split())
+    if not line.isprintable():
+        line = ''.join(
+            letter if letter.isprintable() else letter.encode('unicode_escape').decode()
+            for letter in line
+        )
+    half = LONGEST // 2
+    return line if len(line) <= LONGEST else f'{line[:half]} ... {line[-half:]}'
