@@ -13,6 +13,8 @@ LARGEST_SIDE = 16384
 MOST_PIXELS = 1 << 25
 """Of a network's input: a little more than 8K has."""
 
+MOST_FRAMES = 1024
+"""Of a batch."""
 _FURTHEST = 1e6
 _sides = items(whole(1, LARGEST_SIDE), 2, 2)
 offset = number(-_FURTHEST, _FURTHEST)
@@ -20,7 +22,7 @@ offset = number(-_FURTHEST, _FURTHEST)
 mean_values: Check[Tuple[float, ...]] = items(offset, 3, 3)
 """Checks of what is declared, from whatever file: documents.FieldError where it cannot be."""
 class_count = whole(1, 1 << 20)
-batch_size = whole(1, 1024)
+batch_size = whole(1, MOST_FRAMES)
 share = number(0, 1)
 
 

@@ -18,7 +18,7 @@ from segformer_ros.model.contracts import (
     Shape,
     read_shape,
 )
-from segformer_ros.model.declared import Declared, combine, input_size
+from segformer_ros.model.declared import MOST_FRAMES, Declared, combine, input_size
 from segformer_ros.model.deepstream import is_deepstream_config, read_deepstream_config
 from segformer_ros.model.engine_file import described_signature
 from segformer_ros.model.graph import Signature, read_signature
@@ -97,6 +97,11 @@ def recognise(
     contract = _contract(signature, shape, declared)
     notes = list(declared.notes)
     size = _size(signature, shape, declared, contract.default_size, notes)
+    if shape.batch is not None and shape.batch > MOST_FRAMES:
+        raise ModelError(
+            f'{signature.path} takes {shape.batch} frames at once; export it with a free batch, '
+            f'or one of {MOST_FRAMES} at most'
+        )
     color = declared.color or contract.color
     order = 1 if color == contract.color else -1
     return ModelSpec(

@@ -12,7 +12,7 @@ import numpy as np
 
 from segformer_ros.engines.fit import fit_frame, place
 from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
-from segformer_ros.engines.trt.network import load_model
+from segformer_ros.model.files import read_whole_onnx
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.files import model_hash
 from segformer_ros.quantization.gate import Gate, Judge, Verdict
@@ -95,7 +95,7 @@ def quantize(
     Whether it passed the gate is in the result; the caller refuses what did not.
     """
     tell = told or _untold
-    source = load_model(spec)
+    source = read_whole_onnx(spec.path)
     if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
         raise QuantizationError(
             f'{spec.path} is quantised already; give the FP32 model that it is of'
