@@ -1,7 +1,7 @@
 """Documents: yaml and JSON that users give, read within bounds and by the types that are wanted.
 
-No file is believed: nothing waits for a pipe, no reader is given more bytes, levels or aliases than
-it can bear, and each value is looked at before it is used.
+No file is believed: nothing waits for a pipe, no reader is given more bytes, levels or aliases
+than it can bear, and each value is looked at before it is used.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def parse_json(text: str) -> Any:
 def _check_size(text: str) -> None:
     """Refuse a yaml of too many values or levels, or one that holds itself, before it is built."""
     nodes = 0
-    sizes: Dict[str, int] = {}  # values below each anchor
+    sizes: Dict[Optional[str], int] = {}  # values below each anchor
     opened: List[Tuple[Optional[str], int]] = []  # anchor of each open collection, nodes before it
     for event in yaml.parse(text, _Loader):
         if isinstance(event, yaml.AliasEvent):

@@ -66,7 +66,10 @@ def test_yaml_of_ones_own(tmp_path: Path) -> None:
         ('nonsense', 'is not a class map'),
         ('classes: []', 'has 0 classes'),
         ('classes: [{train_id: 0, color: [0, 0, 0]}]', r'classes\[0\]: .* lacks name'),
-        ('classes: [{train_id: 0, name: a, color: [0, 0, 300]}]', r'color\[2\]: 300 is no whole number from 0 to 255'),
+        (
+            'classes: [{train_id: 0, name: a, color: [0, 0, 300]}]',
+            r'color\[2\]: 300 is no whole number from 0 to 255',
+        ),
         (
             'classes: [{train_id: 0, name: a, color: [0, 0, 0]},'
             ' {train_id: 2, name: b, color: [0, 0, 0]}]',

@@ -232,7 +232,9 @@ def _size(
     try:
         height, width = input_size(size)
     except FieldError as error:
-        raise ModelError(f'{signature.path}: the size {size} of its input {error.words}') from error
+        raise ModelError(
+            f'{signature.path}: the size {size} of its input {error.words}'
+        ) from error
     if None in shape.size:
         check_size((height, width))
     return height, width

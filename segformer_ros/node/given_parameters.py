@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Iterator, List, Mapping, Sequence, Tuple
 
-import yaml
-
+from segformer_ros.documents import DocumentError, parse_yaml, read_yaml
 from segformer_ros.node.parameter import Parameter
 
 Given = Tuple[str, Any]
@@ -40,10 +39,8 @@ def given_parameters(arguments: Sequence[str], node: str) -> Iterator[Given]:
             if option in ('-p', '--param'):
                 yield from _from_words(value, node)
             elif option == '--params-file':
-                yield from _from_file(
-                    yaml.safe_load(Path(value).read_text(encoding='utf-8')), node
-                )
-        except (OSError, ValueError, yaml.YAMLError):
+                yield from _from_file(read_yaml(Path(value)), node)
+        except (OSError, DocumentError):
             continue
 
 
@@ -52,7 +49,7 @@ def _from_words(text: str, node: str) -> Iterator[Given]:
     name, given, value = text.partition(':=')
     to, _, name = name.rpartition(':')
     if given and (not to or _is_meant(to, node)):
-        yield name, yaml.safe_load(value)
+        yield name, parse_yaml(value)
 
 
 def _from_file(tree: Any, node: str) -> Iterator[Given]:

@@ -12,9 +12,8 @@ import numpy as np
 
 from segformer_ros.engines.fit import fit_frame, place
 from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
-from segformer_ros.model.files import read_whole_onnx
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.files import model_hash
+from segformer_ros.model.files import model_hash, read_whole_onnx
 from segformer_ros.quantization.gate import Gate, Judge, Verdict
 from segformer_ros.quantization.half import (
     HalfPrecision,

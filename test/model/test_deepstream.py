@@ -143,7 +143,11 @@ def test_other_files_are_no_configuration(folder: Path) -> None:
         ('network-type=2', 'network-type=0', 'network-type=0 is no segmentation model'),
         ('network-mode=2', 'network-mode=7', r'network-mode=7 is not one of 0 \(fp32\)'),
         ('color-format=0', 'color-format=2', r'model-color-format=2 is not one of 0 \(rgb\)'),
-        ('net-scale-factor=0.01735207357', 'net-scale-factor=fast', 'net-scale-factor=fast is no number'),
+        (
+            'net-scale-factor=0.01735207357',
+            'net-scale-factor=fast',
+            'net-scale-factor=fast is no number',
+        ),
         ('net-scale-factor=0.01735207357', 'net-scale-factor=0', 'cannot be divided by'),
         ('offsets=123.675;116.28;103.53', 'offsets=123', r'must hold 3 number\(s\)'),
         ('infer-dims=3;64;128', 'infer-dims=1;64;128', 'must begin with 3 channels'),

@@ -13,14 +13,16 @@ import shutil
 import struct
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
 import yaml
 from onnx import TensorProto, helper
-
 from recordings import labels, picture, write_bag, write_png, write_video
+from tiny_segformer import save_tiny
+
 from segformer_ros.classes import load_class_map
 from segformer_ros.cli import main as segformer
 from segformer_ros.engines.cache import EngineCache, EngineKey
@@ -30,7 +32,6 @@ from segformer_ros.model import load_model_spec
 from segformer_ros.node.given_parameters import check_given
 from segformer_ros.node.parameters import node_parameters
 from tiny_models import HUGGINGFACE, OWN, TAO5, TAO6, export_network, save_external_network
-from tiny_segformer import save_tiny
 
 SIZE = (32, 64)
 KEY = EngineKey('abc', 'tensorrt 10.3.0', 'Orin', 87, 'fp16', '64x32')
@@ -140,7 +141,7 @@ YAML_BOMBS = (
     'a: &a [x,x,x,x,x,x,x,x,x]\n'
     + '\n'.join(
         f'{name}: &{name} [{",".join(f"*{before}" for _ in range(9))}]'
-        for before, name in zip('abcdefghi', 'bcdefghij')
+        for before, name in pairwise('abcdefghij')
     ),
     'a: &a [*a]',
     'a: &a {<<: *a}',
@@ -506,7 +507,8 @@ GRAPH_FAULTS: tuple[Callable[[random.Random, Any], None], ...] = (
 
 
 def _messages(message: Any) -> list[Any]:
-    found, queue = [], [message]
+    found: list[Any] = []
+    queue = [message]
     while queue and len(found) < 2000:
         current = queue.pop()
         found.append(current)
@@ -598,7 +600,7 @@ def _spoil_deepstream(rng: random.Random, valid: Path, folder: Path) -> Path:
     if rng.random() < 0.7:
         return write(rng, folder / 'nvinfer.txt', spoil_lines(rng, text))
     lines = (line.split('=') for line in text.splitlines() if '=' in line)
-    tree = {'property': {key: value for key, value in lines}}
+    tree = {'property': dict(lines)}
     return write(rng, folder / 'nvinfer.yaml', spoil_yaml(rng, yaml.safe_dump(tree)))
 
 
