@@ -13,6 +13,8 @@ from typing import Iterator, NamedTuple, Tuple
 import cv2
 import numpy as np
 
+from segformer_ros.classes import IGNORE_ID
+
 _CELLS_AT_ONCE = 1024
 """So many contested cells stay in a processor's cache."""
 
@@ -21,12 +23,12 @@ def exact_labels(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Label of each pixel: (H, W) uint8 for `size` from (C, h, w) float32 logits.
 
     The argmax over logits upsampled as `engines.reference.resize_bilinear` does it; the lower
-    class wins a tie.
+    class wins a tie. Where logits are no numbers (NaN) there is no class (255).
     """
     rows, columns = _Axis.of(logits.shape[1], size[0]), _Axis.of(logits.shape[2], size[1])
     corners = _with_border(logits)
     possible = _possible_classes(corners)
-    owners = np.zeros(possible.shape[1:], np.uint8)
+    owners = np.full(possible.shape[1:], IGNORE_ID, np.uint8)  # of scores that are no numbers
     for index, cells in enumerate(possible):
         np.copyto(owners, index, where=cells)
     labels = owners.take(columns.cells, axis=1).take(rows.cells, axis=0)

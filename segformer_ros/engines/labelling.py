@@ -7,6 +7,7 @@ from typing import Tuple
 import cv2
 import numpy as np
 
+from segformer_ros.classes import IGNORE_ID
 from segformer_ros.engines.exact_labels import exact_labels
 
 
@@ -14,11 +15,21 @@ def label_map(logits: np.ndarray, size: Tuple[int, int], upsampling: str) -> np.
     """Label of each pixel: (H, W) uint8 from (C, h, w) float32 logits.
 
     'exact' equals the argmax over bilinearly upsampled logits; the lower class wins a tie.
-    'fast' takes the argmax first and repeats it to the size.
+    'fast' takes the argmax first and repeats it to the size. Where logits are no numbers (NaN, as
+    of damaged weights or a precision too low) there is no class (255), and never the first one.
     """
     if upsampling == 'fast':
-        return resize_labels(np.argmax(logits, axis=0).astype(np.uint8), size)
+        best = np.argmax(logits, axis=0)
+        unknown = np.isnan(np.take_along_axis(logits, best[None], axis=0)[0])
+        return resize_labels(np.where(unknown, IGNORE_ID, best).astype(np.uint8), size)
     return exact_labels(logits, size)
+
+
+def as_labels(values: np.ndarray) -> np.ndarray:
+    """Labels (h, w) uint8 of a network's own integers; 255 for those that uint8 does not hold."""
+    if values.dtype == np.uint8:
+        return values.copy()
+    return np.where((values < 0) | (values > IGNORE_ID), IGNORE_ID, values).astype(np.uint8)
 
 
 def resize_labels(labels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
@@ -35,6 +46,7 @@ def confidence_map(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     The softmax is taken at the logits' size and its maximum upsampled: a 1080p frame would need
     40 million exponentials otherwise.
     """
-    best = 1.0 / np.exp(logits - logits.max(axis=0)).sum(axis=0)
+    with np.errstate(invalid='ignore', over='ignore'):
+        best = np.nan_to_num(1.0 / np.exp(logits - logits.max(axis=0)).sum(axis=0), copy=False)
     upsampled = cv2.resize(best, size[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.convertScaleAbs(upsampled, alpha=255.0))

@@ -69,6 +69,9 @@ class OpenVinoEngine(CpuEngine):
             model = core.read_model(str(path))
             quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
             self._compiled = core.compile_model(self._adapted(openvino, model), 'CPU', settings)
+            output = self._compiled.output(self.spec.output_name).partial_shape
+            if output.is_static:
+                self._check_shape(tuple(output.to_shape())[1:])
         except RuntimeError as error:
             raise EngineError(f'OpenVINO cannot run {path}: {_cause(error)}') from error
         self._model, self._quantized = path, quantized
