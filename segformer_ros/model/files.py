@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Tuple
 
-from segformer_ros.documents import open_file
+from segformer_ros.documents import DocumentError, open_file
 from segformer_ros.errors import reason
 from segformer_ros.model.checksum import file_hash
 from segformer_ros.model.spec import ModelError
 from segformer_ros.model.structure import check_structure, fill, is_outside, outside_files, tensors
+from segformer_ros.model.wire import check_wire
 
 ONNX_SUFFIX = '.onnx'
 
-MOST_BYTES = (1 << 31) - 1
-"""Of a protobuf."""
+MOST_BYTES = 1 << 30
+"""Of an ONNX; that of a SegFormer-B5 has a third of it. Greater ones keep their weights beside."""
 
 _LFS_POINTER = b'version https://git-lfs'
 
@@ -37,16 +39,15 @@ def read_onnx(path: Path) -> Any:
                     '`git lfs pull`'
                 )
             size = os.fstat(file.fileno()).st_size
-            if size > MOST_BYTES:
-                raise ModelError(
-                    f'{path} is not an ONNX file: it has {size} bytes, and protobuf ends at '
-                    f'{MOST_BYTES}; give another'
-                )
+            if not 0 < size <= MOST_BYTES:
+                raise DocumentError(f'it has {size} bytes, of 1 to {MOST_BYTES}')
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                check_wire(data, onnx.ModelProto.DESCRIPTOR)
             file.seek(0)
             model = onnx.load_from_string(file.read())
-    except (DecodeError, UnicodeDecodeError) as error:
+    except (DecodeError, UnicodeDecodeError, DocumentError) as error:
         raise ModelError(
-            f'{path} is not an ONNX file, or cut short: {error}; export or copy it again'
+            f'{path} is not an ONNX file, or cut short: {reason(error)}; export or copy it again'
         ) from error
     except OSError as error:
         raise ModelError(f'cannot read {path}: {reason(error)}; check the file') from error

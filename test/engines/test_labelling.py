@@ -57,5 +57,5 @@ def test_one_class_without_a_number_is_not_the_best() -> None:
 
 @pytest.mark.parametrize('dtype', [np.int16, np.int64])
 def test_labels_beyond_a_byte_are_no_class(dtype: type) -> None:
-    values = np.array([[0, 18, 255], [256, -1, 300]], dtype)
+    values: np.ndarray = np.array([[0, 18, 255], [256, -1, 300]], dtype)
     assert as_labels(values).tolist() == [[0, 18, 255], [255, 255, 255]]

@@ -197,7 +197,7 @@ def test_where_scores_are_no_numbers_there_is_no_class(fast: bool, probabilities
 
 @pytest.mark.parametrize('dtype', [np.int16, np.int64])
 def test_labels_beyond_a_byte_are_no_class(dtype: type) -> None:
-    cells = np.array([[[0, 18, 255], [256, -1, 300]]], dtype)
+    cells: np.ndarray = np.array([[[0, 18, 255], [256, -1, 300]]], dtype)
     tensor = jobs.Tensor(address(cells), cells.shape, 'NHW', cells.dtype)
     labels = np.zeros((2, 3), np.uint8)
     output = jobs.Output(2, 3, Fit(NETWORK, NETWORK), address(labels))
