@@ -41,8 +41,12 @@ def check_wire(data: Any, descriptor: Any) -> None:
         message = known.get(kind.full_name) or known.setdefault(kind.full_name, _fields(kind))
         while place < end:
             fields += 1
+            if fields > MOST_FIELDS:
+                raise DocumentError(f'it has more than {MOST_FIELDS} parts')
             tag, place = _varint(data, place, end)
             number, wire = tag >> 3, tag & 7
+            if not number:
+                raise DocumentError(f'it is damaged at byte {place}')
             if wire == _VARINT:
                 _, place = _varint(data, place, end)
                 continue
@@ -56,10 +60,8 @@ def check_wire(data: Any, descriptor: Any) -> None:
             else:
                 raise DocumentError(f'it is damaged at byte {place}')
             place += length
-            if not number or place > end:
+            if place > end:
                 raise DocumentError(f'it is damaged or cut short at byte {place - length}')
-            if fields > MOST_FIELDS:
-                raise DocumentError(f'it has more than {MOST_FIELDS} parts')
         if unfolded > MOST_UNFOLDED:
             raise DocumentError(f'its numbers take more than {MOST_UNFOLDED} bytes')
 
