@@ -14,6 +14,7 @@ from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 from segformer_ros.documents import LONGEST_PATH, mapping, open_file, parse_json, record, text
 from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.files import (
+    MOST_BYTES,
     folder_fault,
     make_own_folder,
     open_lock,
@@ -189,13 +190,14 @@ def read_plan(path: Path) -> bytes:
     """A serialised engine that the user names; raises EngineError for what cannot be one."""
     try:
         with open_file(path) as file:
-            data = file.read()
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise EngineError(
             f'the engine file {path} cannot be read: {reason(error)}; check the path'
         ) from error
-    if len(data) < 64:
+    if not 64 <= len(data) <= MOST_BYTES:
+        size = path.stat().st_size
         raise EngineError(
-            f'{path} is no engine: it has {len(data)} bytes; build it again with segformer build'
+            f'{path} is no engine: it has {size} bytes; build it again with segformer build'
         )
     return data

@@ -11,6 +11,9 @@ from typing import IO, Optional
 
 from segformer_ros.documents import open_file
 
+MOST_BYTES = 768 << 20
+"""Of a built engine or what goes with it; a SegFormer-B5 in FP32 has half of it."""
+
 
 def cache_folder(chosen: Optional[Path] = None) -> Path:
     """Where built engines and kernels are kept: as chosen, else $SEGFORMER_CACHE, else XDG's."""
@@ -90,7 +93,7 @@ def read_if_own(path: Path) -> Optional[bytes]:
         with open_file(path, os.O_NOFOLLOW) as file:
             state = os.fstat(file.fileno())
             others = state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if state.st_uid != os.getuid() or others:
+            if state.st_uid != os.getuid() or others or state.st_size > MOST_BYTES:
                 return None
             return file.read()
     except OSError:
