@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from segformer_ros.documents import LONGEST_PATH, mapping, open_file, parse_json, record, text
-from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.files import (
     MOST_BYTES,
     folder_fault,

@@ -26,7 +26,7 @@ from segformer_ros.documents import (
 from segformer_ros.errors import reason
 from segformer_ros.evaluation.shards import FrameRecord, ShardResult
 from segformer_ros.metrics import confusion_scores
-from segformer_ros.metrics.base import ratio
+from segformer_ros.metrics.metric import ratio
 
 FRAMES_CSV = 'frames.csv'
 TIMINGS_CSV = 'timings.csv'

@@ -22,7 +22,7 @@ from segformer_ros.documents import (
     whole,
 )
 from segformer_ros.metrics import ScoredClasses, Scores
-from segformer_ros.metrics.drivable import FreeSpaceScores
+from segformer_ros.metrics.free_space import FreeSpaceScores
 from segformer_ros.metrics.scorer import DrivableScores
 
 SCHEMA = 1
