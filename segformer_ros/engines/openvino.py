@@ -7,13 +7,16 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional, Set, cast
+from typing import Any, Dict, Optional, Set, Union, cast
 
 import numpy as np
 
 from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
+from segformer_ros.model import ModelError
+from segformer_ros.model.files import read_onnx, read_whole_onnx
+from segformer_ros.model.structure import outside_files
 
 CPU_INFO = Path('/proc/cpuinfo')
 
@@ -104,9 +107,12 @@ class OpenVinoEngine(CpuEngine):
         if self.options.precision == 'int8':
             path = require_quantized(path)
         try:
-            model = core.read_model(str(path))
+            model = core.read_model(_source(path))
             quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
             self._compiled = core.compile_model(self._adapted(openvino, model), 'CPU', settings)
+            output = self._compiled.output(self.spec.output_name).partial_shape
+            if output.is_static:
+                self._check_shape(tuple(output.to_shape())[1:])
         except RuntimeError as error:
             raise EngineError(f'OpenVINO cannot run {path}: {_cause(error)}') from error
         self._model, self._quantized = path, quantized
@@ -160,6 +166,19 @@ class OpenVinoEngine(CpuEngine):
         self._request.infer()
         output = self._compiled.output(self.spec.output_name)
         return self._arranged(self._request.get_tensor(output).data[0])
+
+
+def _source(path: Path) -> Union[str, bytes]:
+    """What OpenVINO is given of an ONNX, which is looked at again; raises EngineError.
+
+    Where its weights lie outside, the whole of it as bytes: OpenVINO does not follow the links
+    that Hugging Face's cache is made of.
+    """
+    try:
+        outside = outside_files(path, read_onnx(path))
+        return bytes(read_whole_onnx(path).SerializeToString()) if outside else str(path)
+    except (ModelError, ValueError) as error:  # beyond protobuf's 2 GB
+        raise EngineError(str(error)) from error
 
 
 def _cause(error: RuntimeError) -> str:
