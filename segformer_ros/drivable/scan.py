@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 import numpy as np
 
-from segformer_ros.drivable.contacts import Contacts
-from segformer_ros.drivable.errors import DrivableError
+from segformer_ros.drivable.contacts import sides
 from segformer_ros.drivable.ground import ColumnRanges, GroundProjection
+from segformer_ros.drivable.profile import DrivableError
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class ScanConfig:
 class ScanNumbers(NamedTuple):
     """What sensor_msgs/LaserScan holds (REP-117).
 
-    ranges: (count,) float32: metres to the nearest blocker; +inf: seen, and nothing within
-    range_max; NaN: not seen by this camera.
+    ranges: (count,) float32: metres to the nearest blocker; +inf: seen as far as range_max, and
+    nothing within it; NaN: not seen by this camera, or not that far.
     """
 
     angle_min: float
@@ -61,20 +61,36 @@ class ScanNumbers(NamedTuple):
     ranges: np.ndarray
 
 
-def laser_scan(
-    config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges, contacts: Contacts
-) -> ScanNumbers:
-    """Scan of one frame: the nearest contact in each angle's bin."""
+class _Arcs(NamedTuple):
+    """Arcs about the vehicle's origin.
+
+    low, high: (n,) float64 bearings, rad, low <= high, up to a turn beyond -pi..pi. ranges: (n,)
+    float64 m, what blocks there.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    ranges: np.ndarray
+
+
+def laser_scan(config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges) -> ScanNumbers:
+    """Scan of one frame: each beam takes the nearest blocker of the angle that it covers.
+
+    A strip is as wide as it is in the image, and between two blocked neighbours no beam is clear,
+    however much finer the beams are than the mask's columns.
+    """
     scan = np.full(config.count, np.nan)
-    scan[_seen_bins(config, ground, ranges)] = np.inf
-    distance = np.sqrt(np.square(contacts.points).sum(axis=1))
-    bins = _bins(config, np.arctan2(contacts.points[:, 1], contacts.points[:, 0]))
-    inside = (bins >= 0) & (bins < config.count)
-    nearest = np.full(config.count, np.inf)
-    np.minimum.at(nearest, bins[inside], distance[inside])
-    hit = np.isfinite(nearest) & (nearest <= config.range_max)
-    # A blocker closer than range_min would be thrown away by the reader: keep it at the limit.
-    scan[hit] = np.maximum(nearest[hit], config.range_min)
+    strips = np.flatnonzero(~np.isnan(ranges.distance))
+    if len(strips) > 0:
+        blocked, clear = _strip_arcs(config, ground, ranges, strips)
+        beam, _ = _beams(config, clear, 0.0)
+        scan[beam] = np.inf
+        beam, distance = _beams(config, blocked, config.angle_increment / 2)
+        nearest = np.full(config.count, np.inf)
+        np.minimum.at(nearest, beam, distance)
+        hit = nearest <= config.range_max
+        # A blocker closer than range_min would be thrown away by the reader: keep it at the limit.
+        scan[hit] = np.maximum(nearest[hit], config.range_min)
     last = config.angle_min + (config.count - 1) * config.angle_increment
     return ScanNumbers(
         config.angle_min,
@@ -86,27 +102,76 @@ def laser_scan(
     )
 
 
-def _bins(config: ScanConfig, bearing: np.ndarray) -> np.ndarray:
-    bins: np.ndarray = np.round((bearing - config.angle_min) / config.angle_increment)
-    return bins.astype(np.intp)
+def _strip_arcs(
+    config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges, strips: np.ndarray
+) -> Tuple[_Arcs, _Arcs]:
+    """Arcs that strips (n,), ascending, block, and arcs that they see free up to range_max."""
+    points = ranges.points[strips]  # (n, 2)
+    distance = np.where(
+        np.isfinite(ranges.distance[strips]), np.sqrt(np.square(points).sum(axis=1)), np.inf
+    )
+    hits = ranges.blocked[strips]
+    clear = np.where(hits, distance > config.range_max, distance >= config.range_max)
+    target, left, right = points, *sides(ground, ranges, strips)  # (n, 2) each
+    # What is endless, or whose neighbour is above the horizon, has only a direction.
+    for places, columns in ((target, 0), (left, -1), (right, 1)):
+        vague = np.flatnonzero(np.isinf(distance) | np.isnan(places[:, 0]))
+        at = strips[vague]
+        beside = np.clip(at + columns, 0, len(ranges.columns) - 1)
+        places[vague] = ground.directions(ranges.edges[at], ranges.columns[beside])[:, :2]
+    middle, to_left, to_right = (
+        np.arctan2(each[:, 1], each[:, 0]) for each in (target, left, right)
+    )
+    to_left, to_right = (_turned(each - middle) / 2 for each in (to_left, to_right))
+    own = _arcs(middle, to_left, to_right, distance)
+    # From one strip to the next, where both block or both are clear. There may be a gap, seen from
+    # the vehicle's origin, since the camera stands elsewhere.
+    gap_from = middle[:-1] + to_right[:-1]
+    gap_to = _turned(middle[1:] + to_left[1:] - gap_from)
+    none = np.zeros(len(gap_to))
+    gaps = _arcs(gap_from, none, gap_to, np.maximum(distance[:-1], distance[1:]))
+    next_to = np.diff(strips) == 1
+    both_hit = next_to & hits[:-1] & hits[1:]
+    both_clear = next_to & clear[:-1] & clear[1:]
+    return (
+        _joined(_chosen(own, hits), _chosen(gaps, both_hit)),
+        _joined(_chosen(own, clear), _chosen(gaps, both_clear)),
+    )
 
 
-def _seen_bins(config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges) -> np.ndarray:
-    """Tell which bins (count,) the columns look over that see the ground."""
-    angles = config.angle_min + np.arange(config.count) * config.angle_increment
-    seen: np.ndarray = np.zeros(config.count, bool)
-    strips = np.flatnonzero(~np.isnan(ranges.distance))
-    for group in np.split(strips, np.flatnonzero(np.diff(strips) > 1) + 1):
-        if len(group) == 0:
-            continue
-        ends = group[[0, -1]]
-        far = np.where(
-            np.isfinite(ranges.distance[ends])[:, None],
-            ranges.points[ends],
-            ground.directions(ranges.edges[ends], ranges.columns[ends])[:, :2],
-        )
-        bearings = np.arctan2(far[:, 1], far[:, 0])
-        # From left to right in the image bearings fall, perhaps through -pi to pi.
-        span = (bearings[0] - bearings[1]) % (2 * math.pi)
-        seen |= (bearings[0] - angles) % (2 * math.pi) <= span
-    return seen
+def _arcs(middle: np.ndarray, one: np.ndarray, other: np.ndarray, ranges: np.ndarray) -> _Arcs:
+    """Arcs that reach from middle (n,) to two sides, rad relative to it."""
+    low = np.minimum(np.minimum(one, other), 0.0)
+    high = np.maximum(np.maximum(one, other), 0.0)
+    return _Arcs(middle + low, middle + high, ranges)
+
+
+def _beams(config: ScanConfig, arcs: _Arcs, reach: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Beams (n,) int whose angle is within `reach` rad of an arc, and the range of each there."""
+    first_angle = config.angle_min
+    found = []
+    for shift in (-2 * math.pi, 0.0, 2 * math.pi):
+        low = (arcs.low + (shift - reach - first_angle)) / config.angle_increment
+        high = (arcs.high + (shift + reach - first_angle)) / config.angle_increment
+        first = np.clip(np.ceil(low), 0, config.count).astype(np.intp)
+        count = np.clip(np.floor(high), -1, config.count - 1).astype(np.intp) + 1 - first
+        some = np.flatnonzero(count > 0)
+        first, count = first[some], count[some]
+        place = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        found.append((np.repeat(first, count) + place, np.repeat(arcs.ranges[some], count)))
+    beams, ranges = zip(*found)
+    return np.concatenate(beams), np.concatenate(ranges)
+
+
+def _turned(angle: np.ndarray) -> np.ndarray:
+    """Angles (n,) brought to -pi..pi, rad."""
+    result: np.ndarray = (angle + math.pi) % (2 * math.pi) - math.pi
+    return result
+
+
+def _chosen(arcs: _Arcs, which: np.ndarray) -> _Arcs:
+    return _Arcs(*(values[which] for values in arcs))
+
+
+def _joined(first: _Arcs, second: _Arcs) -> _Arcs:
+    return _Arcs(*(np.concatenate(pair) for pair in zip(first, second)))

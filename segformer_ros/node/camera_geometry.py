@@ -6,8 +6,13 @@ from typing import NamedTuple, Optional, Tuple
 
 from sensor_msgs.msg import CameraInfo
 
-from segformer_ros.camera import Calibration, CameraError, CameraPose
-from segformer_ros.drivable import calibration_from_camera_info, check_image_size
+from segformer_ros.camera import (
+    Calibration,
+    CameraError,
+    CameraPose,
+    calibration_from_camera_info,
+    check_image_size,
+)
 from segformer_ros.frame import Stamp
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.parameters import DrivableSettings, MountSettings

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, Optional, Tuple, Type
 from rclpy.node import Node
 from rclpy.time import Time
 
-from segformer_ros.camera import CameraPose
-from segformer_ros.drivable import pose_from_transform
+from segformer_ros.camera import CameraPose, pose_from_transform
 from segformer_ros.frame import Stamp
 
 _POLL = 0.005  # seconds between two looks for a transform that has not come yet

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 import cv2
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraError, CameraPose
+from segformer_ros.camera import Calibration, CameraError, CameraPose, check_image_size
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
     CLASS_NONE,
@@ -23,7 +23,6 @@ from segformer_ros.drivable import (
     DrivableArea,
     DrivableAreaEstimator,
     DrivableConfig,
-    check_image_size,
 )
 from segformer_ros.engines import Engine, EngineError, Outcome, Wanted
 from segformer_ros.engines.fit import cell_rows

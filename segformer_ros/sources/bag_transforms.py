@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from segformer_ros.camera import CameraError, CameraPose
-from segformer_ros.drivable.camera_info import pose_from_transform
+from segformer_ros.camera import CameraError, CameraPose, pose_from_transform
 from segformer_ros.sources.bag_reader import BagReader, Lost, Topic
 from segformer_ros.sources.base import SourceError
 from segformer_ros.sources.transform_tree import TransformError, TransformTree
