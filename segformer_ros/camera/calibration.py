@@ -112,7 +112,8 @@ class Calibration:
         least, most = _FOCAL_LENGTHS
         for axis, side in (('x', self.width), ('y', self.height)):
             focal, centre = getattr(self, f'f{axis}'), getattr(self, f'c{axis}')
-            if not least <= focal / side <= most:
+            # A mask of a few rows, or a line that is cut out, may be much wider than high.
+            if not least <= focal / side <= most * max(self.width, self.height) / side:
                 raise CameraError(
                     f'focal length f{axis}={focal:g} of an image of {self.width}x{self.height} '
                     f'pixels is that of no lens: it is outside {least:g}..{most:g} times the '

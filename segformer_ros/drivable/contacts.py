@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import List, NamedTuple, Tuple
+from typing import NamedTuple, Tuple
 
 import numpy as np
 
@@ -36,31 +37,27 @@ def blocker_contacts(
     between them; but where they see different blockers nothing is put between the two.
     """
     strips = np.flatnonzero(ranges.blocked & np.isfinite(ranges.points[:, 0]))  # (K,)
-    points = ranges.points[strips]  # (K, 2)
-    apart = np.diff(points, axis=0)  # (K - 1, 2)
-    distance = np.sqrt(np.square(points).sum(axis=1))  # (K,)
-    linked = np.diff(strips) == 1
-    linked &= np.sqrt(np.square(apart).sum(axis=1)) < _SAME_EDGE * distance[1:]
-    edge = np.flatnonzero(linked)
-    pieces: List[Tuple[np.ndarray, np.ndarray, np.ndarray]] = [
-        (strips[edge], points[edge], points[edge + 1])
-    ]
-    # Columns are wider than a step in small masks and far away.
-    away = points - ground.foot
-    across = np.sqrt(np.square(away).sum(axis=1)) * (profile.width / len(profile.columns))
-    wide = np.flatnonzero(across > step * ground.rays.focal_across)
+    points, distance = ranges.points[strips], ranges.distance[strips]  # (K, 2), (K,)
+    way = np.diff(points, axis=0)  # (K - 1, 2)
+    apart = np.sqrt(np.square(way).sum(axis=1))
+    linked = (np.diff(strips) == 1) & (apart < _SAME_EDGE * distance[1:])
+    edge = np.flatnonzero(linked & (apart > step))
+    between, whose = _steps(points[edge], way[edge], apart[edge], step)
+    found, by = [points, between], [strips, strips[edge][whose]]
+    # In small masks, and far away, one column is wider than a step.
+    spread = profile.width / len(profile.columns) / ground.rays.focal_across  # rad
+    foot = math.hypot(*ground.foot)
+    wide = np.flatnonzero((distance + foot) * spread > step)
     if len(wide) > 0:
         for side in sides(ground, ranges, strips[wide]):
             known = np.flatnonzero(np.isfinite(side[:, 0]))
             at = wide[known]
-            pieces.append((strips[at], points[at], points[at] + (side[known] - points[at]) / 2))
-    whose, start, end = (np.concatenate(parts) for parts in zip(*pieces))
-    between, whose = _steps(whose, start, end, step)
-    return Contacts(
-        np.concatenate([points, between]),
-        profile.classes[np.concatenate([strips, whose])],
-        np.concatenate([strips, whose]),
-    )
+            way = (side[known] - points[at]) / 2
+            between, whose = _steps(points[at], way, np.sqrt(np.square(way).sum(axis=1)), step)
+            found.append(between)
+            by.append(strips[at][whose])
+    shown_by = np.concatenate(by)
+    return Contacts(np.concatenate(found), profile.classes[shown_by], shown_by)
 
 
 def sides(
@@ -82,18 +79,18 @@ def sides(
 
 
 def _steps(
-    strips: np.ndarray, starts: np.ndarray, ends: np.ndarray, step: float
+    start: np.ndarray, way: np.ndarray, length: np.ndarray, step: float
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Points (n, 2) every `step` m from starts (K, 2) to before ends (K, 2), and their strips."""
-    way = ends - starts
-    length = np.sqrt(np.square(way).sum(axis=1))  # (K,)
-    long = np.flatnonzero(length > step)
-    count = np.minimum(np.ceil(length[long] / step), _MAX_STEPS).astype(np.intp)  # of steps
-    extra = count - 1
-    piece = np.repeat(long, extra)  # (n,)
-    place = np.arange(1, len(piece) + 1) - np.repeat(np.cumsum(extra) - extra, extra)
-    share = place / np.repeat(count, extra)
-    return starts[piece] + way[piece] * share[:, None], strips[piece]
+    """Points (n, 2) between start (K, 2) and start + way (K, 2), at most `step` m apart.
+
+    length: (K,) of the ways, m. Also which of the K ways each point is on, (n,) int.
+    """
+    extra = np.minimum(np.ceil(length / step), _MAX_STEPS).astype(np.intp) - 1
+    extra = np.maximum(extra, 0)
+    whose = np.repeat(np.arange(len(extra)), extra)  # (n,)
+    place = np.arange(1, len(whose) + 1) - np.repeat(np.cumsum(extra) - extra, extra)
+    share = place / np.repeat(extra + 1, extra)
+    return start[whose] + way[whose] * share[:, None], whose
 
 
 def close_gaps(
@@ -123,7 +120,7 @@ def close_gaps(
     index = np.flatnonzero(closed)
     edges = ground.edges_within(limits[span[index]], profile.columns[index])
     rows, classes = profile.rows.copy(), profile.classes.copy()
-    rows[index] = np.clip(edges - 1, 0, profile.start)
+    rows[index] = np.maximum(rows[index], np.minimum(edges - 1, profile.start))
     classes[index] = profile.classes[nearest][donors[span[index]]]
     return replace(profile, rows=rows, classes=classes)
 

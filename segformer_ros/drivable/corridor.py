@@ -91,10 +91,12 @@ class CorridorView:
             return 0.0
         gaps = np.flatnonzero(np.diff(shown) > 1)
         last = int(shown[gaps[0]] if len(gaps) else shown[-1])
+        if last == len(x) - 1:
+            return math.inf
         away = math.hypot(x[last] - self._ground.foot[0], self._ground.foot[1])
         sink = math.atan2(self._ground.pose.height, away)
-        endless = last == len(x) - 1 or sink < self._ground.horizon_margin
-        return math.inf if endless else float(x[last])
+        at_horizon = sink < self._ground.horizon_margin and self._ground.is_above(x[last + 1], 0.0)
+        return math.inf if at_horizon else float(x[last])
 
     def _blocked(
         self,
@@ -131,12 +133,12 @@ class CorridorView:
             self._strips = profile.strips_of(self._columns)
         # Edge (M,) above which a strip is not free: at the horizon where nothing ends the view.
         limits = np.where(np.isinf(ranges.distance), 0.0, ranges.edges)
-        limits[ranges.distance == 0] = np.inf
+        limits[(ranges.distance == 0) | np.isnan(ranges.distance)] = np.inf
         taken = np.flatnonzero(visible & (self._edges < limits[self._strips]))
         taken = taken[self._x[taken].argmin()][None] if len(taken) else taken
         strips = self._strips[taken]
         before = self._x[taken] / _STEP
-        return np.where(ranges.distance[strips] == 0, 0.0, before), strips
+        return np.where(ranges.distance[strips] > 0, before, 0.0), strips
 
 
 def _shadows(

@@ -18,7 +18,8 @@ FREE, OCCUPIED, UNKNOWN = 0, 100, -1
 
 _MAX_CELLS = 4_000_000
 _CONTOUR_ROWS = 8  # rows between two points of the contour along a column
-_CONTOUR_STRIPS = 4  # strips between two points of the contour along the bottom
+_CONTOUR_STRIPS = 4  # strips between two points of the contour along the bottom,
+_FINE_STRIPS = 256  # where there are more than this
 _SHIFT = 6  # bits of sub-cell precision in drawing
 _FARTHEST_CELL = 1 << 20  # what is drawn further away would not fit in its 32 bits
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -140,7 +141,8 @@ def _contours(
     contact = np.maximum(np.maximum(sides[:-2], sides[2:]), contact)
     farthest = ground.reach(farthest_free(config, ground))[profile.columns]
     top = np.clip(contact, farthest, bottom)
-    strips = np.flatnonzero(farthest <= bottom)
+    # Nothing is free in a column that is blocked from its bottom on.
+    strips = np.flatnonzero((farthest <= bottom) & (top < bottom))
     groups = np.split(strips, np.flatnonzero(np.diff(strips) > 1) + 1)
     return [
         _contour(ground, profile.columns[group], top[group], bottom[group])
@@ -164,7 +166,8 @@ def _contour(
     place = np.arange(len(start)) - np.repeat(np.cumsum(steps) - steps, steps)
     edges = tops[start] + np.round(jump[start] * place / steps[start]).astype(np.intp)
     walk = np.where(jump[start] < 0, at[1:][start], at[:-1][start])
-    back = np.append(np.arange(len(columns) - 1, 0, -_CONTOUR_STRIPS), 0)
+    stride = _CONTOUR_STRIPS if len(columns) > _FINE_STRIPS else 1
+    back = np.append(np.arange(len(columns) - 1, 0, -stride), 0)
     return ground.points(
         np.concatenate([edges, bottom[back]]), np.concatenate([walk, columns[back]])
     )

@@ -158,13 +158,21 @@ class GroundProjection:
 
         Edges are NaN, columns 0, where the image does not show them.
         """
-        calibration = self.rays.calibration
-        optical = (points - self.pose.position) @ self._rotation
-        u, v = self.rays.turn.to_turned(*calibration.project(optical).T)
+        u, v = self._pixels(points)
         width, height = self.rays.turn.turned_size
         shown = (u >= -0.5) & (u < width - 0.5) & (v >= -0.5) & (v < height - 0.5)
         columns = np.clip(np.round(np.where(shown, u, 0.0)), 0, width - 1).astype(np.intp)
         return np.where(shown, v + 0.5, np.nan), columns
+
+    def is_above(self, x: float, y: float) -> bool:
+        """Tell whether ground at x, y, m, would be in the image if that went on at its top."""
+        u, v = self._pixels(np.array([[x, y, 0.0]]))
+        return bool(-0.5 <= u[0] < self.rays.width - 0.5 and v[0] < -0.5)
+
+    def _pixels(self, points: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Pixels u, v (n,) of the turned image, or beyond it, of points (n, 3); NaN for none."""
+        optical = (points - self.pose.position) @ self._rotation  # (n, 3)
+        return self.rays.turn.to_turned(*self.rays.calibration.project(optical).T)
 
     def reach(self, distance: float) -> np.ndarray:
         """Highest edge of each column whose ground point is nearer than `distance`: (W,) int.
@@ -199,7 +207,8 @@ class GroundProjection:
     def pixel_scale(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Pixels across that one metre spans where pixels (n,) see the ground: (n,) float.
 
-        0 at and above the horizon, and without a ray. (Ignores how the lens stretches the image off its axis.)
+        0 at and above the horizon, and without a ray. (Ignores how the lens stretches the image
+        off its axis.)
         """
         sinking = -self.directions(rows, columns)[:, 2]  # the ground's depth is height / sinking
         scale: np.ndarray = self.rays.focal_across * np.fmax(sinking, 0) / self.pose.height
@@ -236,7 +245,10 @@ class GroundProjection:
         at_start = contact >= first
         blocked |= at_start
         distance[at_start] = 0.0
-        distance[horizon > first] = np.nan
+        # Nothing is known where the lowest edge is above the horizon, as that of a view straight
+        # down may be.
+        unseen = (horizon > first) | np.isnan(points[:, 0])
+        distance[unseen], blocked[unseen] = np.nan, False
         return ColumnRanges(columns, edges, points, distance, blocked)
 
     def project(self, ranges: ColumnRanges, columns: int, cell: float = 1.0) -> FreeSpace:
@@ -250,6 +262,10 @@ class GroundProjection:
         endless = ~np.isfinite(distance) | np.isnan(target[:, 0])
         target = np.where(endless[:, None], directions[:, :2], target)
         bearing = np.arctan2(target[:, 1], target[:, 0])
+        known = np.flatnonzero(np.isfinite(bearing))
+        if 0 < len(known) < len(bearing):  # a lens may have no ray in a column: as its neighbour
+            bearing = np.interp(np.arange(len(bearing)), known, np.unwrap(bearing[known]))
+            bearing = (bearing + math.pi) % (2 * math.pi) - math.pi
         return FreeSpace(
             strips,
             bearing.astype(np.float32),

@@ -12,6 +12,8 @@ from segformer_ros.drivable.contacts import sides
 from segformer_ros.drivable.ground import ColumnRanges, GroundProjection
 from segformer_ros.drivable.profile import DrivableError
 
+_MUCH_FINER = 0.5  # of a beam's width
+
 
 @dataclass(frozen=True)
 class ScanConfig:
@@ -64,8 +66,7 @@ class ScanNumbers(NamedTuple):
 class _Arcs(NamedTuple):
     """Arcs about the vehicle's origin.
 
-    low, high: (n,) float64 bearings, rad, low <= high, up to a turn beyond -pi..pi. ranges: (n,)
-    float64 m, what blocks there.
+    low, high: (n,) float64 bearings, rad, low <= high. ranges: (n,) float64 m, what blocks there.
     """
 
     low: np.ndarray
@@ -79,22 +80,20 @@ def laser_scan(config: ScanConfig, ground: GroundProjection, ranges: ColumnRange
     A strip is as wide as it is in the image, and between two blocked neighbours no beam is clear,
     however much finer the beams are than the mask's columns.
     """
-    scan = np.full(config.count, np.nan)
+    count = config.count
+    scan = np.full(count, np.nan)
     strips = np.flatnonzero(~np.isnan(ranges.distance))
     if len(strips) > 0:
-        blocked, clear = _strip_arcs(config, ground, ranges, strips)
-        beam, _ = _beams(config, clear, 0.0)
-        scan[beam] = np.inf
-        beam, distance = _beams(config, blocked, config.angle_increment / 2)
-        nearest = np.full(config.count, np.inf)
-        np.minimum.at(nearest, beam, distance)
+        beams, distance = _beams(config, _strip_arcs(config, ground, ranges, strips))
+        scan[beams[distance == np.inf]] = np.inf
+        nearest = np.full(count, np.inf)
+        np.minimum.at(nearest, beams, distance)
         hit = nearest <= config.range_max
         # A blocker closer than range_min would be thrown away by the reader: keep it at the limit.
         scan[hit] = np.maximum(nearest[hit], config.range_min)
-    last = config.angle_min + (config.count - 1) * config.angle_increment
     return ScanNumbers(
         config.angle_min,
-        last,
+        config.angle_min + (count - 1) * config.angle_increment,
         config.angle_increment,
         config.range_min,
         config.range_max,
@@ -104,74 +103,98 @@ def laser_scan(config: ScanConfig, ground: GroundProjection, ranges: ColumnRange
 
 def _strip_arcs(
     config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges, strips: np.ndarray
-) -> Tuple[_Arcs, _Arcs]:
-    """Arcs that strips (n,), ascending, block, and arcs that they see free up to range_max."""
-    points = ranges.points[strips]  # (n, 2)
-    distance = np.where(
-        np.isfinite(ranges.distance[strips]), np.sqrt(np.square(points).sum(axis=1)), np.inf
-    )
+) -> _Arcs:
+    """Arcs that strips (n,), ascending, block, and with inf those that they see free to range_max.
+
+    A beam counts as touched within half of its own width; free arcs are smaller by so much.
+    """
+    points, distance = ranges.points[strips], ranges.distance[strips]  # (n, 2), (n,)
+    away = np.sqrt(np.square(points).sum(axis=1))  # also of what is nearer than the image shows
+    away[distance == np.inf] = np.inf
     hits = ranges.blocked[strips]
-    clear = np.where(hits, distance > config.range_max, distance >= config.range_max)
-    target, left, right = points, *sides(ground, ranges, strips)  # (n, 2) each
-    # What is endless, or whose neighbour is above the horizon, has only a direction.
-    for places, columns in ((target, 0), (left, -1), (right, 1)):
-        vague = np.flatnonzero(np.isinf(distance) | np.isnan(places[:, 0]))
-        at = strips[vague]
-        beside = np.clip(at + columns, 0, len(ranges.columns) - 1)
-        places[vague] = ground.directions(ranges.edges[at], ranges.columns[beside])[:, :2]
-    middle, to_left, to_right = (
-        np.arctan2(each[:, 1], each[:, 0]) for each in (target, left, right)
+    beyond = np.where(hits, away > config.range_max, away >= config.range_max)
+    # What is blocked from the first visible row on is not known to be free before it.
+    clear = beyond & (distance > 0)
+    endless = np.flatnonzero(np.isinf(away))
+    at = strips[endless]
+    points[endless] = ground.directions(ranges.edges[at], ranges.columns[at])[:, :2]
+    middle = np.arctan2(points[:, 1], points[:, 0])  # (n,)
+    if middle.max() - middle.min() > math.pi:
+        middle = np.unwrap(middle)
+    low, high = _widened(config, ground, ranges, strips, middle, endless)
+    # What neighbours see of one blocker or of two: the farther one counts between them, since the
+    # nearer one is as wide as its own column shows. Less than a beam apart there is no between.
+    apart = np.abs(np.diff(middle)) > 0.9 * config.angle_increment
+    edge = np.flatnonzero(apart & (np.diff(strips) == 1) & hits[:-1] & hits[1:])
+    between = _Arcs(
+        np.minimum(middle[edge], middle[edge + 1]),
+        np.maximum(middle[edge], middle[edge + 1]),
+        np.maximum(away[edge], away[edge + 1]),
     )
-    to_left, to_right = (_turned(each - middle) / 2 for each in (to_left, to_right))
-    own = _arcs(middle, to_left, to_right, distance)
-    # From one strip to the next, where both block or both are clear. There may be a gap, seen from
-    # the vehicle's origin, since the camera stands elsewhere.
-    gap_from = middle[:-1] + to_right[:-1]
-    gap_to = _turned(middle[1:] + to_left[1:] - gap_from)
-    none = np.zeros(len(gap_to))
-    gaps = _arcs(gap_from, none, gap_to, np.maximum(distance[:-1], distance[1:]))
-    next_to = np.diff(strips) == 1
-    both_hit = next_to & hits[:-1] & hits[1:]
-    both_clear = next_to & clear[:-1] & clear[1:]
-    return (
-        _joined(_chosen(own, hits), _chosen(gaps, both_hit)),
-        _joined(_chosen(own, clear), _chosen(gaps, both_clear)),
-    )
+    own = _Arcs(low[hits], high[hits], away[hits])
+    free = _runs(strips, clear, low, high)
+    half = config.angle_increment / 2
+    free = free._replace(low=free.low + half, high=free.high - half)
+    return _Arcs(*(np.concatenate(parts) for parts in zip(own, between, free)))
 
 
-def _arcs(middle: np.ndarray, one: np.ndarray, other: np.ndarray, ranges: np.ndarray) -> _Arcs:
-    """Arcs that reach from middle (n,) to two sides, rad relative to it."""
-    low = np.minimum(np.minimum(one, other), 0.0)
-    high = np.maximum(np.maximum(one, other), 0.0)
-    return _Arcs(middle + low, middle + high, ranges)
+def _widened(
+    config: ScanConfig,
+    ground: GroundProjection,
+    ranges: ColumnRanges,
+    strips: np.ndarray,
+    middle: np.ndarray,
+    endless: np.ndarray,
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Bearings (n,) at which strips (n,) end to both sides: halfway to what is beside them.
+
+    middle: (n,) bearings of the strips. endless: (k,) int, which of them have only a direction.
+    The same as `middle` where the beams are so much wider that it makes no difference.
+    """
+    spacing = ranges.columns[-1] / max(len(ranges.columns) - 1, 1) / ground.rays.focal_across
+    if spacing < _MUCH_FINER * config.angle_increment:
+        return middle, middle
+    low, high = middle.copy(), middle.copy()
+    last = len(ranges.columns) - 1
+    for places, step in zip(sides(ground, ranges, strips), (-1, 1)):  # (n, 2) each
+        # A neighbour above the horizon has only a direction, too.
+        vague = np.append(endless, np.flatnonzero(np.isnan(places[:, 0])))
+        beside = ranges.columns[np.clip(strips[vague] + step, 0, last)]
+        places[vague] = ground.directions(ranges.edges[strips[vague]], beside)[:, :2]
+        turn = np.arctan2(places[:, 1], places[:, 0]) - middle
+        half = ((turn + math.pi) % (2 * math.pi) - math.pi) / 2
+        end = middle + np.nan_to_num(half)  # a lens may have no ray there
+        low, high = np.minimum(low, end), np.maximum(high, end)
+    return low, high
 
 
-def _beams(config: ScanConfig, arcs: _Arcs, reach: float) -> Tuple[np.ndarray, np.ndarray]:
-    """Beams (n,) int whose angle is within `reach` rad of an arc, and the range of each there."""
-    first_angle = config.angle_min
-    found = []
-    for shift in (-2 * math.pi, 0.0, 2 * math.pi):
-        low = (arcs.low + (shift - reach - first_angle)) / config.angle_increment
-        high = (arcs.high + (shift + reach - first_angle)) / config.angle_increment
-        first = np.clip(np.ceil(low), 0, config.count).astype(np.intp)
-        count = np.clip(np.floor(high), -1, config.count - 1).astype(np.intp) + 1 - first
-        some = np.flatnonzero(count > 0)
-        first, count = first[some], count[some]
-        place = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        found.append((np.repeat(first, count) + place, np.repeat(arcs.ranges[some], count)))
-    beams, ranges = zip(*found)
-    return np.concatenate(beams), np.concatenate(ranges)
+def _runs(strips: np.ndarray, which: np.ndarray, low: np.ndarray, high: np.ndarray) -> _Arcs:
+    """Arcs of all strips side by side of which `which` (n,) bool is true."""
+    index = np.flatnonzero(which)
+    if len(index) == 0:
+        return _Arcs(low[:0], high[:0], high[:0])
+    first = np.append(0, np.flatnonzero(np.diff(strips[index]) > 1) + 1)
+    ends = np.maximum.reduceat(high[index], first)
+    return _Arcs(np.minimum.reduceat(low[index], first), ends, np.full(len(ends), np.inf))
 
 
-def _turned(angle: np.ndarray) -> np.ndarray:
-    """Angles (n,) brought to -pi..pi, rad."""
-    result: np.ndarray = (angle + math.pi) % (2 * math.pi) - math.pi
-    return result
-
-
-def _chosen(arcs: _Arcs, which: np.ndarray) -> _Arcs:
-    return _Arcs(*(values[which] for values in arcs))
-
-
-def _joined(first: _Arcs, second: _Arcs) -> _Arcs:
-    return _Arcs(*(np.concatenate(pair) for pair in zip(first, second)))
+def _beams(config: ScanConfig, arcs: _Arcs) -> Tuple[np.ndarray, np.ndarray]:
+    """Beams (n,) int that are within half their width of an arc, and the range of each there."""
+    reach = config.angle_increment / 2
+    # Whole turns are taken off, so that only what crosses -pi or pi has beams at both ends.
+    back = np.floor((arcs.low + math.pi) / (2 * math.pi)) * (2 * math.pi)
+    low = (arcs.low - back - (reach + config.angle_min)) / config.angle_increment
+    high = (arcs.high - back + (reach - config.angle_min)) / config.angle_increment
+    ranges, turn = arcs.ranges, 2 * math.pi / config.angle_increment
+    around = np.flatnonzero((high > turn) | (low < 0))
+    if len(around) > 0:
+        low = np.concatenate([low, low[around] - turn, low[around] + turn])
+        high = np.concatenate([high, high[around] - turn, high[around] + turn])
+        ranges = np.concatenate([ranges, ranges[around], ranges[around]])
+    last = config.count - 1
+    first = np.minimum(np.maximum(np.ceil(low), 0), last + 1).astype(np.intp)
+    count = np.minimum(np.maximum(np.floor(high), -1), last).astype(np.intp) + 1 - first
+    some = np.flatnonzero(count > 0)
+    first, count = first[some], count[some]
+    place = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    return np.repeat(first, count) + place, np.repeat(ranges[some], count)
