@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from drivable_world import BUILDING, CAR, ROAD, SKY
+from drivable_world import BUILDING, CAR, ROAD, SKY, World
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap
@@ -53,7 +53,14 @@ def random_lens(rng: np.random.Generator) -> Calibration:
     centre = rng.normal(0.5, 0.1, 2) * (width, height)
     distortion = np.array(_LENSES[model]) * rng.choice([0.0, 1.0, rng.normal(0, 30)])
     return Calibration(
-        width, height, focal, max(focal * aspect, height * 0.01), *centre, model, tuple(distortion)
+        width,
+        height,
+        focal,
+        max(focal * aspect, height * 0.01),
+        centre[0],
+        centre[1],
+        model,
+        tuple(distortion),
     )
 
 
@@ -215,3 +222,130 @@ def beams_between(scan: ScanNumbers, left: float, right: float) -> list[tuple[fl
     off = (angles - left + math.pi) % (2 * math.pi) - math.pi
     inside = (off * np.sign(span) > 1e-9) & (np.abs(off) < abs(span) - 1e-9)
     return list(zip(angles[inside].tolist(), scan.ranges[inside].tolist(), strict=True))
+
+
+def turned(world: World, roll: float) -> World:
+    """The world seen by the same camera turned by `roll` about its optical axis."""
+    c, s = math.cos(roll), math.sin(roll)
+    rotation = world.pose.rotation() @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    return replace(world, pose=pose_of(rotation, world.pose))
+
+
+def pose_of(rotation: np.ndarray, pose: CameraPose) -> CameraPose:
+    """`pose` with the rotation (3, 3) vehicle_from_optical."""
+    body = rotation @ CameraPose(1.0).rotation().T
+    return replace(
+        pose,
+        pitch=math.asin(max(-1.0, min(1.0, -body[2, 0]))),
+        roll=math.atan2(body[2, 1], body[2, 2]),
+        yaw=math.atan2(body[1, 0], body[0, 0]),
+    )
+
+
+def quarter(lens: Calibration, quarters: int) -> Calibration:
+    """The lens of images that are turned counterclockwise; for lenses without skewed parts."""
+    for _ in range(quarters):
+        lens = replace(
+            lens,
+            width=lens.height,
+            height=lens.width,
+            fx=lens.fy,
+            fy=lens.fx,
+            cx=lens.cy,
+            cy=lens.width - 1 - lens.cx,
+        )
+    return lens
+
+
+@pytest.mark.parametrize('quarters', [1, 2, 3])
+@pytest.mark.parametrize('seed', SEEDS[: len(SEEDS) // 3])
+def test_image_and_camera_turned_together_give_the_same_metres(
+    class_map: ClassMap, seed: int, quarters: int
+) -> None:
+    rng = np.random.default_rng(seed + 30_000)
+    lens, config = random_lens(rng), random_config(rng)
+    radial = tuple(k if i not in (2, 3) else 0.0 for i, k in enumerate(lens.distortion))
+    if lens.model != 'equidistant':
+        lens = replace(lens, distortion=radial)
+    # Away from rolls where either of two sides may be the bottom.
+    pose = replace(random_pose(rng), pitch=rng.uniform(-0.3, 1.2), roll=rng.uniform(-0.7, 0.7))
+    mask = random_mask(rng, lens.height, lens.width)
+    c, s = math.cos(quarters * math.pi / 2), math.sin(quarters * math.pi / 2)
+    other_pose = pose_of(pose.rotation() @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]), pose)
+    other_lens = quarter(lens, quarters)
+    other_mask = np.ascontiguousarray(np.rot90(mask, quarters))
+    area, grid, scan = outcome_of(class_map, mask, lens, pose, config)
+    other, other_grid, other_scan = outcome_of(
+        class_map, other_mask, other_lens, other_pose, config
+    )
+    assert other.calibrated == area.calibrated
+    if not area.calibrated:
+        return
+    assert grid and scan and other_grid and other_scan
+    for name in ('bearing', 'free_distance', 'distance_sigma'):
+        np.testing.assert_allclose(
+            getattr(other, name), getattr(area, name), 1e-3, 1e-4, err_msg=name
+        )
+    np.testing.assert_allclose(other.corridor, area.corridor, 1e-3)
+    assert (other_grid.cells != grid.cells).mean() < 0.002
+    same = np.isclose(other_scan.ranges, scan.ranges, 1e-3, equal_nan=True)
+    assert (~same).sum() <= 2  # beams at the very edge of a column
+    # The points are those of the other image.
+    blocked = area.boundary_row >= 0
+    assert ((other.boundary_row >= 0) == blocked).all()
+    labels = other_mask[other.boundary_row[blocked], other.column[blocked].astype(int)]
+    assert (labels == mask[area.boundary_row[blocked], area.column[blocked].astype(int)]).all()
+
+
+@pytest.mark.parametrize('roll', range(-180, 180, 15))
+@pytest.mark.parametrize('pitch', [0.05, 0.4])
+def test_any_roll_measures_the_same_street(
+    world: World, class_map: ClassMap, roll: int, pitch: float
+) -> None:
+    world.pose = replace(world.pose, pitch=pitch)
+    world.panels = [(6.0, -20.0, 20.0, 30.0, CAR)]
+    rolled = turned(world, math.radians(roll))
+    area, grid, scan = outcome_of(class_map, rolled.labels(), rolled.calibration, rolled.pose)
+    assert area.calibrated and grid and scan
+    assert area.corridor.distance == pytest.approx(6.0, rel=0.06)
+    assert area.corridor.blocking_class == CAR
+    ahead = len(scan.ranges) // 2
+    assert scan.ranges[ahead - 2 : ahead + 3] == pytest.approx([6.0] * 5, rel=0.06)
+    x = grid.origin_x + (np.nonzero(grid.cells == FREE)[1] + 1) * grid.resolution
+    assert len(x) > 100
+    assert x.max() <= 6.1
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_nothing_is_free_that_is_not_free_in_the_world(class_map: ClassMap, seed: int) -> None:
+    """Streets with walls, seen from any mount: cells, corridor and beams against the truth."""
+    rng = np.random.default_rng(seed + 40_000)
+    model = str(rng.choice(list(_LENSES)))
+    width = int(rng.integers(60, 400))
+    height = int(width * rng.uniform(0.4, 1.2))
+    focal = width / 2 / math.tan(math.radians(rng.uniform(40, 110)) / 2)
+    lens = Calibration(width, height, focal, focal, width / 2, height / 2, model, _LENSES[model])
+    pose = CameraPose(
+        rng.uniform(0.3, 3.0),
+        pitch=rng.uniform(-0.1, 1.4),
+        roll=rng.uniform(-3.2, 3.2),
+        yaw=rng.normal(0, 0.4),
+        x=rng.uniform(0, 2),
+        y=rng.normal(0, 0.4),
+    )
+    walls = [(float(x), -40.0, 40.0, 60.0, CAR) for x in [rng.uniform(4, 12)]]
+    world = World(lens, pose, 7.0, walls)
+    area, grid, scan = outcome_of(class_map, world.labels(), lens, pose)
+    if not area.calibrated:
+        return
+    assert grid and scan
+    wall = walls[0][0]
+    iy, ix = np.nonzero(grid.cells == FREE)
+    assert (grid.origin_x + ix * grid.resolution < wall).all()
+    left = grid.origin_y + (iy + 0.5) * grid.resolution
+    assert (np.abs(left) < 3.5 + grid.resolution).all()
+    row = 3 * wall**2 / pose.height / focal  # m that three rows of the mask span there
+    assert area.corridor.distance <= wall + row
+    angles = scan.angle_min + np.arange(len(scan.ranges)) * scan.angle_increment
+    ahead = np.abs(angles) < math.atan2(3.5, wall)
+    assert not np.isposinf(scan.ranges[ahead]).any()
