@@ -56,7 +56,10 @@ class CorridorView:
         places[..., 1] = np.array(_LINES)[:, None] * (width / 2)
         edges, columns = ground.edges_of(places.reshape(-1, 3))  # (lines * P,) each
         seen = np.flatnonzero(np.isfinite(edges))
-        #: Of the S places in the image: x, whether on the middle line, edge and column.
+        #: Of the S places in the image: whether the one before it is there, too, x, whether on the
+        #: middle line, edge and column.
+        self._follows = np.diff(seen, prepend=-2) == 1
+        self._follows[np.flatnonzero(seen % count == 0)] = False
         self._x = np.tile(x, len(_LINES))[seen]
         self._middle = seen < count
         self._edges, self._columns = edges[seen], columns[seen]
@@ -137,8 +140,9 @@ class CorridorView:
         taken = np.flatnonzero(visible & (self._edges < limits[self._strips]))
         taken = taken[self._x[taken].argmin()][None] if len(taken) else taken
         strips = self._strips[taken]
-        before = self._x[taken] / _STEP
-        return np.where(ranges.distance[strips] > 0, before, 0.0), strips
+        # It was free up to the place before, if that is seen.
+        known = (ranges.distance[strips] > 0) & self._follows[taken] & visible[taken - 1]
+        return np.where(known, self._x[taken] / _STEP, 0.0), strips
 
 
 def _shadows(

@@ -151,11 +151,14 @@ class BagSource(Source):
                 camera_frame = info.header.frame_id or camera_frame
                 self.calibration = self._calibration(info, first)
             except (SourceError, CameraError, StopIteration) as error:
-                self.notes += (f'camera info of {info_topic} is not used: {error}',)
+                self.camera_fault = f'camera info of {info_topic} is not used: {error}'
+                self.notes += (self.camera_fault,)
         if tf_topics:
             frame = self._options.vehicle_frame
             self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame, deserialize)
             self.notes += notes
+            if self.pose is None:
+                self.camera_fault = '; '.join(filter(None, (self.camera_fault, notes[-1])))
 
     def _check_belongs(self, info_topic: str, info_frame: str, image_frame: str) -> None:
         """Raises CameraError where the camera info may be that of another camera."""
