@@ -113,7 +113,7 @@ class Source(ABC):
     pose: Optional[CameraPose] = None
     """The camera's place over the ground, where the recording knows it."""
     camera_fault: str = ''
-    """Why what the recording says of its camera cannot be used; '' where it can or says nothing."""
+    """Why what the recording says of its camera is not used; '' where it is, or is not there."""
     labelled: bool = False
     """Whether entries may carry labels."""
     class_map: str = ''
