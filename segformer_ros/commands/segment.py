@@ -114,7 +114,8 @@ def _segment_all(segmenting: SegmentRun, source: Source) -> None:
 def _camera(arguments: argparse.Namespace, source: Source) -> Camera:
     """The camera that the recording knows, or that the arguments describe."""
     pose = camera_pose(arguments) or source.pose
-    return Camera(source.calibrated(arguments.hfov), pose, arguments.vehicle_frame)
+    calibration = source.calibrated(arguments.hfov)
+    return Camera(calibration, pose, arguments.vehicle_frame, source.camera_fault)
 
 
 def _without_metres(camera: Camera) -> str:

@@ -89,7 +89,7 @@ class CameraStream:
         self._prefix = f'{name}/' if name else ''
         self._settings = settings
         self._spec = shared.spec
-        self._geometry = CameraGeometry(shared.transforms)
+        self._geometry = CameraGeometry(shared.transforms, self.topic, node.get_logger().warning)
         class_map = shared.spec.class_map
         self._masks = MaskOutput(node, self._prefix, class_map, shared.vision)
         self.drivable = DrivableOutput(

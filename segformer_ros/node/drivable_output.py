@@ -126,7 +126,6 @@ class DrivableOutput:
         """Make the drivable area of a segmented image, in metres where they are known."""
         settings, mount = self._refresh()
         geometry = self._geometry.at(settings, mount, image.size, image.frame_id, image.stamp)
-        self.uncalibrated = one_line(geometry.reason)
         area = self._estimator.update(
             image.labels,
             image.confidence,
@@ -136,7 +135,10 @@ class DrivableOutput:
             image.cell,
             image.blocked,
         )
-        return replace(area, reason=self.uncalibrated) if self.uncalibrated else area
+        if geometry.reason:
+            area = replace(area, reason=one_line(geometry.reason))
+        self.uncalibrated = area.reason
+        return area
 
     def publish(self, header: Header, area: DrivableArea) -> None:
         """Publish a drivable area under its image's header; as not valid if it is too old."""

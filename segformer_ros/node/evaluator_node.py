@@ -18,10 +18,9 @@ from std_msgs.msg import String
 from tqdm import tqdm
 
 from segformer_ros import topics
-from segformer_ros.camera import Calibration, CameraError
+from segformer_ros.camera import Calibration, CameraError, calibration_from_camera_info
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
-from segformer_ros.drivable import calibration_from_camera_info
 from segformer_ros.errors import in_words, one_line
 from segformer_ros.formats.cdr import header_stamp
 from segformer_ros.frame import Frame, FrameError, Stamp, decode_labels

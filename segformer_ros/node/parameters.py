@@ -221,7 +221,7 @@ class MountSettings:
     x: float = parameter(0.0, 'forward of the vehicle frame, m', low=-100.0, high=100.0)
     y: float = parameter(0.0, 'left of the vehicle frame, m', low=-100.0, high=100.0)
     hood: float = parameter(
-        _DRIVABLE.boundary.hood.rows,
+        _DRIVABLE.boundary.hood,
         "share of the image's height at the bottom that shows the vehicle's own hood",
         low=0.0,
         high=0.9,
