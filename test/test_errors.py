@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from segformer_ros.errors import EXIT_INTERRUPTED, EXIT_REFUSED, explained, reason
+from segformer_ros.errors import EXIT_REFUSED, explained, reason
+from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.sources import SourceError
 
 

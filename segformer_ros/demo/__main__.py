@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from segformer_ros.demo.loading import end_quietly_while_loading
+from segformer_ros.interrupts import EXIT_INTERRUPTED, run_program
 
 if __name__ == '__main__':
-    end_quietly_while_loading()
+    run_program('segformer_ros.demo.__main__')
 
 import argparse
 import sys
@@ -28,7 +28,7 @@ from segformer_ros.demo.processes import Value
 from segformer_ros.demo.start import add_drive_arguments, run_explained
 from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines.labelling import resize_labels
-from segformer_ros.errors import EXIT_INTERRUPTED, ArgumentParser
+from segformer_ros.errors import ArgumentParser
 from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.segmenting.results import ResultFolder
 from segformer_ros.segmenting.segment import Camera
@@ -145,7 +145,3 @@ def _empty(folder: Path) -> Path:
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
     return folder / 'drive.mcap'
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -10,6 +10,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Union
 
 import numpy as np
 
+from segformer_ros.interrupts import shielded
+
 _PR_SET_PDEATHSIG = 1
 """The option of prctl(2) that asks for a signal when the parent ends."""
 
@@ -34,11 +36,10 @@ class NodeCommand(NamedTuple):
     @property
     def arguments(self) -> List[str]:
         """The command line."""
-        # Interrupted before it is at work, a node ends without a traceback.
         code = (
-            'import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); '
             f'from {end_with_parent.__module__} import end_with_parent; end_with_parent(); '
-            f'from segformer_ros.node.{self.module} import main; main()'
+            'from segformer_ros.interrupts import run_program; '
+            f'run_program("segformer_ros.node.{self.module}", 0)'
         )
         arguments = [sys.executable, '-c', code, '--ros-args', '--log-level', self.log_level]
         for file in self.files:
@@ -72,9 +73,10 @@ class Nodes:
 
     def start(self, name: str, command: NodeCommand) -> None:
         """Start a node under a name."""
-        self._running[name] = subprocess.Popen(
-            command.arguments, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        with shielded():
+            self._running[name] = subprocess.Popen(
+                command.arguments, stdin=subprocess.DEVNULL, start_new_session=True
+            )
 
     def code(self, name: str) -> Union[int, None]:
         """Exit code of a node; None while it runs."""

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from time import monotonic
-from typing import Any, Callable, List, Optional, TypeVar
+from typing import Callable, List, Optional, TypeVar
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from segformer_ros.errors import EXIT_INTERRUPTED, in_words, is_expected
+from segformer_ros.errors import in_words, is_expected
+from segformer_ros.interrupts import Interrupts, interruptible
 from segformer_ros.node.program import Program
 
 N = TypeVar('N', bound=Node)
 
 _POLL = 0.1
 """Seconds at most until an interrupt is noticed."""
-
-_REPEATED = 2.0
-"""Seconds in which a further interrupt is the first one, repeated."""
 
 
 def run_node(
@@ -43,54 +38,56 @@ def run_node(
     code = program.answer(arguments)
     if code is not None:
         sys.exit(code)
-    rclpy.init(args=[program.name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    node: Optional[N] = None
-    succeeded = True
-    try:
+    nodes: List[N] = []
+
+    def live() -> bool:
         program.check(arguments)
-        node = create()
-        succeeded = work(node)
+        rclpy.init(args=[program.name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
+        nodes.append(create())
+        return work(nodes[0])
+
+    try:
+        succeeded = _explained(program.name, lambda: interruptible(live))
     except KeyboardInterrupt:
-        pass
-    except Exception as error:
-        if node is not None or not is_expected(error):
-            raise
-        print(f'{program.name}: {in_words(error)}', file=sys.stderr)
-        succeeded = False
+        succeeded = True
     finally:
-        if node is not None:
-            close(node)
-            node.destroy_node()
-        rclpy.try_shutdown()
-    if not succeeded:
+        closed = _explained(program.name, lambda: _take_down(nodes, close))
+    if not (succeeded and closed):
         sys.exit(1)
 
 
 def spin(node: Node, done: Callable[[], bool] = lambda: False) -> None:
-    """Serve a node until it is done; an interrupt is noticed without a message, too."""
+    """Serve a node until it is done; an interrupt is noticed without a message, too.
+
+    It is raised between two callbacks, never inside of one or of rclpy.
+    """
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    interrupts = Interrupts()
     try:
-        while not done():
-            executor.spin_once(timeout_sec=_POLL)
+        with interrupts.held():
+            while not (interrupts.noted or done()):
+                executor.spin_once(timeout_sec=_POLL)
     finally:
         executor.remove_node(node)
 
 
-def _interrupt(number: int, _: Any) -> None:
-    """Interrupt the program once, and end it at once where Ctrl-C comes again later.
+def _take_down(nodes: List[N], close: Callable[[N], None]) -> bool:
+    try:
+        for node in nodes:
+            close(node)
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    return True
 
-    `ros2 launch` repeats the Ctrl-C that a terminal has sent: what comes soon is no second one.
-    What is waited for may take minutes, as the build of an engine does.
-    """
-    began = monotonic()
 
-    def again(number: int, _: Any) -> None:
-        if monotonic() - began > _REPEATED:
-            os._exit(EXIT_INTERRUPTED)
-
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, again)
-    raise KeyboardInterrupt
+def _explained(name: str, action: Callable[[], bool]) -> bool:
+    """Do `action`; an error that the user can mend is one line, and False."""
+    try:
+        return action()
+    except Exception as error:
+        if not is_expected(error):
+            raise
+        print(f'{name}: {in_words(error)}', file=sys.stderr)
+        return False

@@ -164,7 +164,3 @@ def _play(node: ReplayNode) -> bool:
         over.set()
         spinner.join()
     return succeeded
-
-
-if __name__ == '__main__':
-    main()

@@ -267,7 +267,3 @@ def _segment(node: SegmentationNode) -> bool:
         return False
     spin(node)
     return True
-
-
-if __name__ == '__main__':
-    main()

@@ -21,6 +21,7 @@ def note(number, frame):
     pathlib.Path(sys.argv[1]).open('a').write(sys.argv[2])
     sys.exit(0)
 signal.signal(signal.SIGINT, note)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 pathlib.Path(sys.argv[1] + sys.argv[2]).touch()
 time.sleep(60)
 """
@@ -172,4 +173,4 @@ def test_a_node_that_is_interrupted_while_it_starts_says_nothing() -> None:
         assert time.monotonic() < end
     node.send_signal(signal.SIGINT)
     _, errors = node.communicate(timeout=100)
-    assert errors == ''
+    assert (node.returncode, errors) == (0, '')
