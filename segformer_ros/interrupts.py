@@ -21,6 +21,9 @@ from typing import Any, Callable, Iterator, NoReturn, Optional, TypeVar
 
 T = TypeVar('T')
 
+_PR_SET_PDEATHSIG = 1
+"""The option of prctl(2) that asks for a signal when the parent ends."""
+
 EXIT_INTERRUPTED = 130
 """Exit code of a tool that was interrupted. A node that is told to end has done well: 0."""
 
@@ -150,6 +153,13 @@ def shielded() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent() -> None:
+    """Have this process interrupted when the one that started it is gone, however that ended."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _handle(handler: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import subprocess
 import sys
@@ -11,9 +10,6 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Union
 import numpy as np
 
 from segformer_ros.interrupts import shielded
-
-_PR_SET_PDEATHSIG = 1
-"""The option of prctl(2) that asks for a signal when the parent ends."""
 
 Value = Union[bool, int, float, str]
 
@@ -37,9 +33,8 @@ class NodeCommand(NamedTuple):
     def arguments(self) -> List[str]:
         """The command line."""
         code = (
-            f'from {end_with_parent.__module__} import end_with_parent; end_with_parent(); '
-            'from segformer_ros.interrupts import run_program; '
-            f'run_program("segformer_ros.node.{self.module}", 0)'
+            'from segformer_ros.interrupts import end_with_parent, run_program; '
+            f'end_with_parent(); run_program("segformer_ros.node.{self.module}", 0)'
         )
         arguments = [sys.executable, '-c', code, '--ros-args', '--log-level', self.log_level]
         for file in self.files:
@@ -97,11 +92,6 @@ class Nodes:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 continue
-
-
-def end_with_parent() -> None:
-    """Have this process interrupted when the one that started it is gone, however that ended."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _yaml(value: Value) -> str:

@@ -13,15 +13,16 @@ import yaml
 
 from segformer_ros.demo import processes
 from segformer_ros.demo.processes import NodeCommand, Nodes, Value
+from segformer_ros.interrupts import shielded
 
 ENDS = 'import sys; sys.exit(3)'
+UNBLOCK = 'import signal; signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])\n'
 WAITS = """
 import pathlib, signal, sys, time
 def note(number, frame):
     pathlib.Path(sys.argv[1]).open('a').write(sys.argv[2])
     sys.exit(0)
 signal.signal(signal.SIGINT, note)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 pathlib.Path(sys.argv[1] + sys.argv[2]).touch()
 time.sleep(60)
 """
@@ -37,7 +38,7 @@ STARTS_ONE = """
 import subprocess, sys, time
 code = (
     'import pathlib, sys, time\\n'
-    'from segformer_ros.demo.processes import end_with_parent\\n'
+    'from segformer_ros.interrupts import end_with_parent\\n'
     'end_with_parent()\\n'
     'pathlib.Path(sys.argv[1]).touch()\\n'
     'try:\\n    time.sleep(60)\\n'
@@ -54,7 +55,7 @@ class Script(NodeCommand):
     @property
     def arguments(self) -> list[str]:
         """Module is the code, parameters its arguments."""
-        return [sys.executable, '-c', self.module, *map(str, self.parameters.values())]
+        return [sys.executable, '-c', UNBLOCK + self.module, *map(str, self.parameters.values())]
 
 
 def wait_for_code(nodes: Nodes, name: str) -> int | None:
@@ -163,11 +164,12 @@ def test_nodes_of_the_demo_end_with_it() -> None:
 
 @pytest.mark.ros
 def test_a_node_that_is_interrupted_while_it_starts_says_nothing() -> None:
-    node = subprocess.Popen(
-        NodeCommand('segmentation_node', {'engine': 'fake'}).arguments,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with shielded():
+        node = subprocess.Popen(
+            NodeCommand('segmentation_node', {'engine': 'fake'}).arguments,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     end = time.monotonic() + 60
     while 'numpy' not in Path(f'/proc/{node.pid}/maps').read_text():  # amid its imports
         assert time.monotonic() < end
