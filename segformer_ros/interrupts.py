@@ -57,10 +57,13 @@ _work: Optional[_Interrupted] = None
 """The handler of this process's program; None in a process that is somebody else's."""
 
 
-def run_program(module: str, code: int = EXIT_INTERRUPTED) -> NoReturn:
+def run_program(
+    module: str, code: int = EXIT_INTERRUPTED, check: Callable[[], None] = lambda: None
+) -> NoReturn:
     """Import a module, run its `main` as the program of this process, and exit as it says.
 
-    code: exit code where the program is interrupted while it loads.
+    code: exit code where the program is interrupted while it loads. check: comes before the
+    import; an error that the user can mend is one line and exit code 1.
     """
     global _work
     _work = _Interrupted()
@@ -70,9 +73,16 @@ def run_program(module: str, code: int = EXIT_INTERRUPTED) -> NoReturn:
     sys.unraisablehook = _unraisable
     result: Any = EXIT_INTERRUPTED
     try:
+        check()
         result = import_module(module).main()
     except KeyboardInterrupt:
         pass
+    except Exception as error:
+        from segformer_ros.errors import in_words, is_expected
+
+        if not is_expected(error):
+            raise
+        result = f'{module.rpartition(".")[2]}: {in_words(error)}'  # `exit` says it
     finally:
         _handle(signal.SIG_IGN)  # Python's own end takes a moment
     sys.exit(result)
@@ -81,6 +91,14 @@ def run_program(module: str, code: int = EXIT_INTERRUPTED) -> NoReturn:
 def segformer() -> NoReturn:
     """Run the command line."""
     run_program('segformer_ros.cli')
+
+
+def node(name: str) -> NoReturn:
+    """Run a node, where there is enough shared memory for ROS to be loaded."""
+    transport = 'segformer_ros.node.transport'
+    run_program(
+        f'segformer_ros.node.{name}', 0, lambda: import_module(transport).check_shared_memory()
+    )
 
 
 def interruptible(action: Callable[[], T]) -> T:

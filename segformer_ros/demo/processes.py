@@ -33,8 +33,8 @@ class NodeCommand(NamedTuple):
     def arguments(self) -> List[str]:
         """The command line."""
         code = (
-            'from segformer_ros.interrupts import end_with_parent, run_program; '
-            f'end_with_parent(); run_program("segformer_ros.node.{self.module}", 0)'
+            'from segformer_ros.interrupts import end_with_parent, node; '
+            f'end_with_parent(); node({self.module!r})'
         )
         arguments = [sys.executable, '-c', code, '--ros-args', '--log-level', self.log_level]
         for file in self.files:

@@ -12,7 +12,12 @@ from typing import Iterator, Optional
 
 from segformer_ros.doctor.finding import Finding, Verdict
 from segformer_ros.errors import reason
-from segformer_ros.node.transport import profile_variable, shipped_profile
+from segformer_ros.node.transport import (
+    TransportError,
+    check_shared_memory,
+    profile_variable,
+    shipped_profile,
+)
 
 _PART = 'ROS 2'
 
@@ -56,6 +61,11 @@ def examine_ros() -> Iterator[Finding]:
             yield missing_neighbour(module, loss, instead, wheels)
         else:
             yield Finding(_PART, module, Verdict.OK, 'installed')
+    try:
+        check_shared_memory()
+    except TransportError:  # rclpy would crash, which knows the middleware
+        yield _shared_memory()
+        return
     middleware = _middleware()
     yield Finding(_PART, 'middleware', Verdict.OK, middleware)
     if 'fastrtps' in middleware:

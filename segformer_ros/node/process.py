@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Callable, List, Optional, TypeVar
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator, List, Optional, TypeVar
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from segformer_ros.errors import in_words, is_expected
+from segformer_ros.errors import in_words, is_expected, reason
 from segformer_ros.interrupts import Interrupts, interruptible
-from segformer_ros.node.program import Program
+from segformer_ros.node.program import Program, without_source_places
+from segformer_ros.node.transport import prepare_transport
 
 N = TypeVar('N', bound=Node)
 
 _POLL = 0.1
 """Seconds at most until an interrupt is noticed."""
+
+
+class StartError(RuntimeError):
+    """ROS itself does not start; in its own words."""
 
 
 def run_node(
@@ -34,16 +43,17 @@ def run_node(
     it in any case, while the node can still publish: that is why signals are left to Python, for
     rclpy's own handlers would shut ROS down under the feet of the node's threads.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    code = program.answer(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    code = program.answer(given)
     if code is not None:
         sys.exit(code)
     nodes: List[N] = []
 
     def live() -> bool:
-        program.check(arguments)
-        rclpy.init(args=[program.name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
-        nodes.append(create())
+        program.check(given)
+        _start_ros(program.name, given)
+        with _ros_errors():
+            nodes.append(create())
         return work(nodes[0])
 
     try:
@@ -72,6 +82,38 @@ def spin(node: Node, done: Callable[[], bool] = lambda: False) -> None:
         executor.remove_node(node)
 
 
+def _start_ros(name: str, arguments: List[str]) -> None:
+    """Start ROS without what this machine lacks, which is said; raises StartError."""
+    more = []
+    fault = _log_fault()
+    if fault:
+        _say(name, f'{fault}: no log file is written; ROS_LOG_DIR names another place')
+        more = ['--ros-args', '--disable-external-lib-logs']
+    for note in prepare_transport():
+        _say(name, note)
+    with _ros_errors():
+        rclpy.init(args=[name, *arguments, *more], signal_handler_options=SignalHandlerOptions.NO)
+
+
+def _log_fault() -> str:
+    """Why ROS cannot write into its folder of log files, for which it would not start, or ''."""
+    home = os.environ.get('ROS_HOME') or '~/.ros'
+    folder = Path(os.environ.get('ROS_LOG_DIR') or f'{home}/log').expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f'{folder}: {reason(error)}'
+    return '' if os.access(folder, os.W_OK) else f'{folder}: permission denied'
+
+
+@contextmanager
+def _ros_errors() -> Iterator[None]:
+    try:
+        yield
+    except rclpy_implementation.RCLError as error:
+        raise StartError(f'ROS does not start: {without_source_places(error)}') from error
+
+
 def _take_down(nodes: List[N], close: Callable[[N], None]) -> bool:
     try:
         for node in nodes:
@@ -89,5 +131,9 @@ def _explained(name: str, action: Callable[[], bool]) -> bool:
     except Exception as error:
         if not is_expected(error):
             raise
-        print(f'{name}: {in_words(error)}', file=sys.stderr)
+        _say(name, in_words(error))
         return False
+
+
+def _say(name: str, line: str) -> None:
+    print(f'{name}: {line}', file=sys.stderr)

@@ -87,7 +87,7 @@ def test_parameters_reach_ros_with_their_types() -> None:
     }
     arguments = NodeCommand('replay_node', values, files=('a.yaml',)).arguments
     assert arguments[:2] == [sys.executable, '-c']
-    assert 'segformer_ros.node.replay_node' in arguments[2]
+    assert "node('replay_node')" in arguments[2]
     assert arguments[arguments.index('--params-file') + 1] == 'a.yaml'
     given = [text.partition(':=') for text in arguments if ':=' in text]
     parsed = {name: yaml.safe_load(value) for name, _, value in given}
