@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Callable, Iterator, List, Optional, TypeVar
 
 import rclpy
@@ -101,9 +102,10 @@ def _log_fault() -> str:
     folder = Path(os.environ.get('ROS_LOG_DIR') or f'{home}/log').expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return ''
     except OSError as error:
         return f'{folder}: {reason(error)}'
-    return '' if os.access(folder, os.W_OK) else f'{folder}: permission denied'
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ if __name__ == '__main__':
 """
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, '-c', PROGRAM, 'as', *arguments],
         stdin=subprocess.PIPE,
@@ -66,6 +67,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
+        env={**os.environ, **environment},
     )
 
 
@@ -111,6 +113,33 @@ def test_a_full_disk_at_the_end_is_one_line() -> None:
     assert program.returncode == 1
     assert errors.startswith('talker: drive.mcap: the disk is full; ')
     assert errors.count('\n') == 1
+
+
+@pytest.mark.parametrize('variable', ['HOME', 'ROS_HOME', 'ROS_LOG_DIR'])
+def test_a_folder_for_logs_that_cannot_be_written_to_is_one_line(variable: str) -> None:
+    program = start(**{'ROS_LOG_DIR': '', 'ROS_HOME': '', variable: '/proc/1'})
+    assert program.stdout is not None
+    assert program.stdout.readline() == 'working\n'
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate('\n', timeout=100)
+    assert program.returncode == 0
+    assert errors.startswith('talker: /proc/1')
+    assert errors.endswith(': no log file is written; ROS_LOG_DIR names another place\n')
+    assert errors.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    ('variable', 'value', 'words'),
+    [
+        ('ROS_DOMAIN_ID', '300', "ROS_DOMAIN_ID is '300'; give a whole number from 0 to 232"),
+        ('RMW_IMPLEMENTATION', 'rmw_none', 'rmw_none'),
+    ],
+)
+def test_ros_that_does_not_start_is_told(variable: str, value: str, words: str) -> None:
+    program = start(**{variable: value})
+    _, errors = program.communicate('\n', timeout=100)
+    assert words in errors
+    assert 'Traceback' not in errors
 
 
 def test_a_bug_keeps_its_traceback() -> None:
