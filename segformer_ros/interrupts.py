@@ -3,7 +3,8 @@
 While it loads nothing has begun, and it leaves at once. At work it is interrupted by
 KeyboardInterrupt, once. While it ends nothing is raised any more, and its exit code stands.
 Further interrupts within two seconds are the first one, repeated: `ros2 launch` passes on the
-Ctrl-C that the terminal has sent already. A later one ends the program as it is.
+Ctrl-C that the terminal has sent already. A later Ctrl-C ends the program as it is; SIGTERM, which
+launch sends to what does not end within five seconds, does not.
 
 This module is imported first of all, so it imports little.
 """
@@ -49,7 +50,7 @@ class _Interrupted:
             self.since = now
             if self.raises:
                 raise KeyboardInterrupt
-        elif now - self.since > _REPEATED:
+        elif number == signal.SIGINT and now - self.since > _REPEATED:
             os._exit(EXIT_INTERRUPTED)
 
 

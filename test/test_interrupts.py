@@ -117,8 +117,14 @@ def test_one_that_is_lost_in_a_finaliser_is_raised_again(tmp_path: Path, repo: P
     assert outcome(program(tmp_path, text), repo) == expected
 
 
-def test_a_late_second_one_ends_what_does_not_come_to_an_end(tmp_path: Path, repo: Path) -> None:
-    text = """
+@pytest.mark.parametrize(
+    ('number', 'said'),
+    [(signal.SIGINT, ''), (signal.SIGTERM, 'ended\n'), (signal.SIGHUP, 'ended\n')],
+)
+def test_a_late_second_ctrl_c_ends_what_does_not_come_to_an_end(
+    tmp_path: Path, repo: Path, number: signal.Signals, said: str
+) -> None:
+    text = f"""
     import time
     from segformer_ros import interrupts
     interrupts._REPEATED = 0.0
@@ -126,12 +132,12 @@ def test_a_late_second_one_ends_what_does_not_come_to_an_end(tmp_path: Path, rep
         try:
             cut()
         finally:
-            cut()
-            print('never', flush=True)
+            cut({number.value})
+            print('ended')
     def main():
         interrupts.interruptible(work)
     """
-    assert outcome(program(tmp_path, text), repo) == (EXIT_INTERRUPTED, '', '')
+    assert outcome(program(tmp_path, text), repo) == (EXIT_INTERRUPTED, said, '')
 
 
 def test_it_changes_nothing_once_the_work_is_done(tmp_path: Path, repo: Path) -> None:
