@@ -9,7 +9,6 @@ from functools import partial
 import pytest
 
 from segformer_ros.errors import (
-    EXIT_INTERRUPTED,
     EXIT_REFUSED,
     LONGEST,
     ArgumentParser,
@@ -17,6 +16,7 @@ from segformer_ros.errors import (
     one_line,
     reason,
 )
+from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.sources import SourceError
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from segformer_ros.destination import keep_input, output_folder
-from segformer_ros.errors import EXIT_INTERRUPTED, one_line
+from segformer_ros.errors import one_line
+from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.segmenting.segment import RESULTS, Camera, SegmentRun
 from segformer_ros.sources import Source, SourceError, open_source
 from segformer_ros.terminal.arguments import (

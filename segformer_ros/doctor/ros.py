@@ -14,6 +14,8 @@ from segformer_ros.doctor.finding import Finding, Verdict
 from segformer_ros.errors import reason
 from segformer_ros.node.transport import (
     SHARED_MEMORY,
+    TransportError,
+    check_shared_memory,
     profile_variable,
     segment_size,
     shipped_profile,
@@ -60,6 +62,11 @@ def examine_ros() -> Iterator[Finding]:
             yield missing_neighbour(module, loss, instead, wheels)
         else:
             yield Finding(_PART, module, Verdict.OK, 'installed')
+    try:
+        check_shared_memory()
+    except TransportError:  # rclpy would crash, which knows the middleware
+        yield _shared_memory()
+        return
     middleware = _middleware()
     yield Finding(_PART, 'middleware', Verdict.OK, middleware)
     if 'fastrtps' in middleware:

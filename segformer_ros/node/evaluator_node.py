@@ -260,7 +260,3 @@ def _evaluate(node: EvaluatorNode) -> bool:
         spin(node, lambda: node.done)
     node.finish()
     return True
-
-
-if __name__ == '__main__':
-    main()

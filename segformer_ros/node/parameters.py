@@ -301,6 +301,14 @@ class Settings:
     autostart: bool = parameter(
         True, 'configure and activate at start, without being told to', change=Change.START
     )
+    bond_heartbeat_period: float = parameter(
+        0.25,
+        "seconds between two heartbeats of an active node for Nav2's lifecycle manager, where "
+        'bond is installed; 0: none',
+        low=0.0,
+        high=2.0,
+        change=Change.CONFIGURE,
+    )
     cameras: Tuple[str, ...] = parameter(
         ('',),
         "names of the cameras, each with its topics under its name ('front/image'); one empty "

@@ -169,7 +169,3 @@ def _play(node: ReplayNode) -> bool:
         over.set()
         spinner.join()
     return succeeded
-
-
-if __name__ == '__main__':
-    main()

@@ -140,7 +140,3 @@ def main(arguments: Optional[List[str]] = None) -> None:
 def _record(node: RecorderNode) -> bool:
     spin(node, lambda: node.done)
     return True
-
-
-if __name__ == '__main__':
-    main()
