@@ -90,6 +90,8 @@ def shared_memory_fault() -> str:
         f'{segment / 1e6:.0f} MB in each process: free some (fastdds shm clean), or start the '
         'container with --shm-size=1g (or --ipc=host)'
     )
+
+
 def check_shared_memory() -> None:
     """Raises TransportError where rclpy must not be imported: LTTng, below it, would crash."""
     usage = _shared_memory()

@@ -25,8 +25,8 @@ from robustness.message_fuzz import MessageFuzz
 from robustness.report import Findings
 from robustness.signal_fuzz import try_signal
 
-from segformer_ros.terminal.argument_types import number, whole
-from segformer_ros.terminal.table import format_table
+from segformer_ros.terminal.arguments import number, whole
+from segformer_ros.text_table import format_table
 
 PARTS = {'messages': 0.6, 'files': 0.2, 'signals': 0.2}
 """What is fuzzed, and its share of the time."""
