@@ -7,7 +7,7 @@ from threading import Condition
 from time import monotonic
 from typing import Callable, Deque, Dict, Optional
 
-from segformer_ros.metrics.speed import Percentiles, percentiles
+from segformer_ros.percentiles import Percentiles, percentiles
 
 KEPT_IN_FLIGHT = 1000
 KEPT_LATENCIES = 100_000

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+from robustness.hostile_files import close, hostile_files, try_file
 from robustness.report import Findings
 from robustness.watch import Violation
-
-FILES: Any = import_module('robustness.hostile_files')
-"""What makes the files, and gives them to who reads them."""
 
 FINE = ('accepted', 'refused')
 
@@ -22,8 +18,8 @@ def fuzz_files(
 ) -> Iterator[None]:
     """Try file after file; yields after each."""
     try:
-        for kind, path in FILES.hostile_files(seed, folder):
-            outcome = FILES.try_file(kind, path)
+        for kind, path in hostile_files(seed, folder):
+            outcome = try_file(kind, path)
             counts['files'] += 1
             counts[outcome.verdict] += 1
             counts['peak MiB'] = max(counts['peak MiB'], round(outcome.peak))
@@ -31,4 +27,4 @@ def fuzz_files(
                 findings.add(Violation(outcome.verdict, outcome.detail[-160:]), kind, '')
             yield
     finally:
-        FILES.close()
+        close()

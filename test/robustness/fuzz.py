@@ -20,14 +20,15 @@ from time import monotonic
 
 import numpy as np
 import rclpy
+from robustness import file_fuzz
 from robustness.all_faults import FAULTS, Leg
 from robustness.message_fuzz import MessageFuzz
 from robustness.report import Findings
 from robustness.signal_fuzz import try_signal
 from tqdm import tqdm
 
-from segformer_ros.terminal.argument_types import number, whole
-from segformer_ros.terminal.table import format_table
+from segformer_ros.terminal.arguments import number, whole
+from segformer_ros.text_table import format_table
 
 PARTS = {'messages': 0.6, 'files': 0.2, 'signals': 0.2}
 """What is fuzzed, and its share of the time."""
@@ -83,10 +84,6 @@ def fuzz_signals(result: Result, seed: int, seconds: float) -> None:
 
 def fuzz_files(result: Result, seed: int, seconds: float) -> None:
     """Try hostile files for a time."""
-    try:
-        from robustness import file_fuzz
-    except ImportError:  # their generator comes with the readers that withstand them
-        return
     counts = result.counts.setdefault('files', Counter())
     end = monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:

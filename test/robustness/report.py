@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from robustness.watch import Violation
 
-from segformer_ros.terminal.table import format_table
+from segformer_ros.text_table import format_table
 
 
 @dataclass
