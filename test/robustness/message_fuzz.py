@@ -113,10 +113,8 @@ class CameraProcess:
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
+        with self._process:
+            self._process.kill()
 
 
 class Node:
