@@ -82,8 +82,9 @@ class FreeSpace:
 
     strips: (N,) int, index of the profile's strip that each was measured in, the nearest.
     bearing: (N,) float32, rad, from the vehicle's origin to the boundary point (or along the view
-        where nothing blocks). free_distance, distance_sigma: (N,) float32, m; see ColumnRanges;
-        sigma is inf where the distance is, and 0 where it is 0.
+        where nothing blocks; of a column without a ray, that of its neighbours).
+    free_distance, distance_sigma: (N,) float32, m; see ColumnRanges; sigma is inf where the
+        distance is, and 0 where it is 0.
     """
 
     strips: np.ndarray
