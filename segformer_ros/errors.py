@@ -13,7 +13,7 @@ EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
 LONGEST = 1000
-"""Characters of a line about an error."""
+"""Characters of a line at most that is shown to people."""
 
 _ELSEWHERE = 'change its permissions, or name another place'
 
@@ -31,12 +31,37 @@ _SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
 """By errno: the reason, and what to do next."""
 
 
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """Text of any origin as it is fit to be shown: one line, printable, and not long.
+
+    What comes from messages and files may be megabytes, or control a terminal; some libraries
+    explain themselves in many lines. Long text is cut in its middle: its end often says the most.
+    """
+    near = text
+    if len(text) > 4 * longest:
+        near = f'{text[: 2 * longest]}{text[-2 * longest :]}'
+    line = ' '.join(near.split())
+    if not line.isprintable():
+        line = ''.join(
+            character if character.isprintable() else character.encode('unicode_escape').decode()
+            for character in line
+        )
+    if len(line) <= longest and near is text:
+        return line
+    note = f' ({len(text)} characters)'
+    tail = max(1, longest // 3 - len(note))
+    head = longest - len(note) - len('...') - tail
+    return f'{line[:head]}...{line[-tail:]}{note}'
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """Refuses a command line in one line: a page of usage before it hides what is wrong."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit code EXIT_REFUSED."""
-        self.exit(EXIT_REFUSED, f'{self.prog}: error: {message}; see {self.prog} --help\n')
+        self.exit(
+            EXIT_REFUSED, f'{self.prog}: error: {one_line(message)}; see {self.prog} --help\n'
+        )
 
 
 def explained(command: str, action: Callable[[], int]) -> int:
@@ -70,7 +95,7 @@ def in_words(error: Exception) -> str:
     """An expected error as one line; of the operating system's: path, reason, what to do."""
     if isinstance(error, OSError) and error.filename is not None:
         advice = _SYSTEM_ERRORS.get(error.errno or 0, ('', 'see whether it can be used'))[1]
-        return one_line(f'{error.filename}: {reason(error)}; {advice}')
+        return f'{one_line(str(error.filename))}: {reason(error)}; {advice}'
     return reason(error)
 
 
@@ -79,22 +104,5 @@ def reason(error: Exception) -> str:
     words = getattr(error, 'strerror', None)  # PyAV's errors have it too
     if words:
         known = _SYSTEM_ERRORS.get(getattr(error, 'errno', None) or 0)
-        return known[0] if known else str(words)
+        return known[0] if known else one_line(str(words))
     return one_line(str(error))
-
-
-def one_line(text: str) -> str:
-    """A text of any origin as one line for people: cut in its middle, without control characters.
-
-    Some libraries explain themselves in many lines, and files are quoted that hold anything.
-    """
-    if len(text) > 4 * LONGEST:
-        text = f'{text[: 2 * LONGEST]} {text[-2 * LONGEST :]}'
-    line = ' '.join(text.split())
-    if not line.isprintable():
-        line = ''.join(
-            letter if letter.isprintable() else letter.encode('unicode_escape').decode()
-            for letter in line
-        )
-    half = LONGEST // 2
-    return line if len(line) <= LONGEST else f'{line[:half]} ... {line[-half:]}'
