@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from segformer_ros import topics
-from segformer_ros.formats.cdr import header_stamp
+from segformer_ros.frame import Stamp
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.player import Player, ReplayError
 from segformer_ros.node.process import run_node, spin
@@ -116,7 +116,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         return self.settings.rate > 0 or self.count_publishers(topic) > 0
 
     def _on_answer(self, data: bytes) -> None:
-        self._player.answer(header_stamp(data).ns)
+        self._player.answer(Stamp.of_message(data).ns)
 
 
 def open_settings(settings: ReplaySettings) -> Source:
