@@ -176,7 +176,7 @@ class BagReader:
         if not part.by_message:
             return RawMessage(time, data)
         try:
-            return RawMessage(time, decompress(data))
+            return RawMessage(time, decompress(data, MAX_MESSAGE_BYTES))
         except Exception as error:  # as above
             where = f'the message recorded at {time} ns'
             return Lost(f'{self.path} is damaged: {where}: {error}', time)

@@ -99,6 +99,8 @@ class VideoSource(Source):
             return
         following, reason = span.start, 'missing'
         with av.open(str(self.path)) as container:
+            # What the decoder complains of is then known with the packet.
+            container.streams.video[0].thread_count = 1
             for index, picture, fault in self._decoded_from(span.start, container):
                 if picture is None:
                     reason = fault
@@ -151,7 +153,6 @@ class VideoSource(Source):
     def _decode(self, container: Any) -> Iterator[_Decoded]:
         """Pictures from where the container stands on, and the faults between them."""
         stream = container.streams.video[0]
-        stream.thread_count = 1  # what is complained of is then known with the packet
         trust = _Trust()
         for packet in container.demux(stream):
             pictures, fault = _decode_packet(packet, stream.codec_context.name)
