@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-MAX_MEGAPIXELS = 64.0
-"""Largest image that is taken where no other limit is given."""
+MAX_MEGAPIXELS = 36.0
+"""Largest image that is taken where no other limit is given: 8K (7680x4320), and the node needs
+less than 600 MB for one with all of its outputs."""
 
 MAX_SIDE = 32768
 """Longest side taken for real, in pixels; a longer one is a broken header."""
@@ -12,7 +13,7 @@ MAX_RATIO = 1100
 """Most bytes that one compressed byte is believed to hold: deflate holds at most 1032."""
 
 MAX_MESSAGE_BYTES = 256 << 20
-"""Largest message that is unpacked: an image of MAX_MEGAPIXELS with four bytes for each pixel."""
+"""Largest message, or chunk of messages, that is unpacked: seven bytes for each such pixel."""
 
 
 class FrameError(ValueError):

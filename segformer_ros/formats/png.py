@@ -76,18 +76,20 @@ def plain_png(data: bytes, max_megapixels: float) -> bytes:
     check_ratio(size, len(packed), 'PNG image')
     scanlines = _unpack(packed, size)
     _check_filters(scanlines, header)
-    parts = [HEAD, _chunk(b'IHDR', chunks[b'IHDR'])]
+    parts = [HEAD, *_chunk(b'IHDR', chunks[b'IHDR'])]
     palette, transparency = chunks[b'PLTE'], chunks[b'tRNS']
     if header.colour == _PALETTE:
         if not palette or len(palette) % 3 or len(palette) > 3 << 8:
             raise FrameError(f'damaged PNG image: a palette of {len(palette)} bytes')
-        parts.append(_chunk(b'PLTE', palette.ljust(3 << header.depth, b'\0')[: 3 << header.depth]))
+        parts += _chunk(b'PLTE', palette.ljust(3 << header.depth, b'\0')[: 3 << header.depth])
         transparency = transparency[: 1 << header.depth]
     elif len(transparency) != {0: 2, 2: 6}.get(header.colour):
         transparency = b''
     if transparency:
-        parts.append(_chunk(b'tRNS', transparency))
-    parts += [_chunk(b'IDAT', zlib.compress(scanlines, 0)), _chunk(b'IEND', b'')]
+        parts += _chunk(b'tRNS', transparency)
+    parts += _chunk(b'IDAT', zlib.compress(scanlines, 0))
+    del scanlines  # large
+    parts += _chunk(b'IEND', b'')
     return b''.join(parts)
 
 
@@ -157,6 +159,7 @@ def _check_filters(scanlines: bytes, header: _Header) -> None:
         at += rows * row_bytes
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def _chunk(name: bytes, content: bytes) -> Tuple[bytes, ...]:
+    """A chunk in its parts."""
     checksum = zlib.crc32(content, zlib.crc32(name))
-    return struct.pack('>I', len(content)) + name + content + struct.pack('>I', checksum)
+    return struct.pack('>I', len(content)), name, content, struct.pack('>I', checksum)
