@@ -315,7 +315,8 @@ def test_scripts_have_interrupts_wait_while_python_starts(
 ) -> None:
     """Python is replaced by what waits for the interrupt, and only then runs the real one."""
     (tmp_path / 'python3').write_text(
-        f'#!{sys.executable}\nimport os, sys, time\nopen({str(tmp_path / "here")!r}, "w").close()\n'
+        f'#!{sys.executable}\nimport os, sys, time\n'
+        f'open({str(tmp_path / "here")!r}, "w").close()\n'
         f'time.sleep(0.5)\nos.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])\n'
     )
     (tmp_path / 'python3').chmod(0o755)
