@@ -7,10 +7,10 @@ import errno
 import sys
 from typing import Callable, Dict, NoReturn, Tuple
 
+from segformer_ros.interrupts import EXIT_INTERRUPTED, interruptible
 from segformer_ros.resources import PACKAGE, TOOLS
 
 EXIT_REFUSED = 2
-EXIT_INTERRUPTED = 130
 
 LONGEST = 1000
 """Characters of a line at most that is shown to people."""
@@ -71,7 +71,7 @@ def explained(command: str, action: Callable[[], int]) -> int:
     keep their traceback.
     """
     try:
-        return action()
+        return interruptible(action)
     except KeyboardInterrupt:
         print(f'{command}: interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -221,7 +221,7 @@ class MountSettings:
     x: float = parameter(0.0, 'forward of the vehicle frame, m', low=-100.0, high=100.0)
     y: float = parameter(0.0, 'left of the vehicle frame, m', low=-100.0, high=100.0)
     hood: float = parameter(
-        _DRIVABLE.boundary.hood.rows,
+        _DRIVABLE.boundary.hood,
         "share of the image's height at the bottom that shows the vehicle's own hood",
         low=0.0,
         high=0.9,
@@ -300,6 +300,14 @@ class Settings:
     )
     autostart: bool = parameter(
         True, 'configure and activate at start, without being told to', change=Change.START
+    )
+    bond_heartbeat_period: float = parameter(
+        0.25,
+        "seconds between two heartbeats of an active node for Nav2's lifecycle manager, where "
+        'bond is installed; 0: none',
+        low=0.0,
+        high=2.0,
+        change=Change.CONFIGURE,
     )
     cameras: Tuple[str, ...] = parameter(
         ('',),

@@ -9,15 +9,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Sequence
 
-from segformer_ros.camera import Calibration, CameraError
-from segformer_ros.drivable.camera_info import calibration_from_camera_info, check_image_size
+from segformer_ros.camera import (
+    Calibration,
+    CameraError,
+    calibration_from_camera_info,
+    check_image_size,
+    is_rectified,
+)
 from segformer_ros.formats.ros_types import field_names, ros_types
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.sources.bag_labels import BagLabels, entry_stamp
 from segformer_ros.sources.bag_reader import BagReader, Entry, Lost
 from segformer_ros.sources.bag_topics import (
     INFO_TYPE,
-    base_topic,
     check_label_topic,
     choose_image_topic,
     find_info_topic,
@@ -147,11 +151,14 @@ class BagSource(Source):
                 camera_frame = info.header.frame_id or camera_frame
                 self.calibration = self._calibration(info, first)
             except (SourceError, CameraError, StopIteration) as error:
-                self.notes += (f'camera info of {info_topic} is not used: {error}',)
+                self.camera_fault = f'camera info of {info_topic} is not used: {error}'
+                self.notes += (self.camera_fault,)
         if tf_topics:
             frame = self._options.vehicle_frame
             self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame, deserialize)
             self.notes += notes
+            if self.pose is None:
+                self.camera_fault = '; '.join(filter(None, (self.camera_fault, notes[-1])))
 
     def _check_belongs(self, info_topic: str, info_frame: str, image_frame: str) -> None:
         """Raises CameraError where the camera info may be that of another camera."""
@@ -171,8 +178,7 @@ class BagSource(Source):
 
     def _calibration(self, info: Any, first: Optional[Frame]) -> Calibration:
         """Calibration of a CameraInfo, for images as the first is; raises CameraError."""
-        rectified = base_topic(self.topic).rpartition('/')[2].startswith('image_rect')
-        calibration = calibration_from_camera_info(info, rectified)
+        calibration = calibration_from_camera_info(info, is_rectified(self.topic))
         if first is not None:
             check_image_size(calibration, first.height, first.width)
         return calibration

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from segformer_ros.camera import CameraError, CameraPose
-from segformer_ros.drivable.camera_info import pose_from_transform
+from segformer_ros.camera import (
+    CameraError,
+    CameraPose,
+    footprint_note,
+    footprint_of,
+    pose_from_transform,
+)
 from segformer_ros.sources.bag_reader import BagReader, Lost, Topic
 from segformer_ros.sources.base import SourceError
 from segformer_ros.sources.transform_tree import TransformError, TransformTree
@@ -52,14 +57,30 @@ def read_mount(
         if not camera_frame:
             raise TransformError('the images have no frame_id')
         found = tree.look_up(vehicle_frame, camera_frame)
-        pose = pose_from_transform(found.translation.tolist(), found.quaternion.tolist())
+        pose = pose_from_transform(
+            found.translation.tolist(), found.quaternion.tolist(), camera_frame
+        )
     except (TransformError, CameraError) as error:
         notes.append(
             f"{topics[-1]} does not give the camera's mount: {error}; give another frame on the "
             'ground (--vehicle-frame) or the mount itself (--height, --pitch)'
         )
         return Mount(None, tuple(notes))
+    notes += _ground_notes(tree, vehicle_frame)
     return Mount(pose, tuple(notes))
+
+
+def _ground_notes(tree: TransformTree, vehicle_frame: str) -> List[str]:
+    """What is wrong with the height of the vehicle frame, if anything is known of it."""
+    footprint = footprint_of(vehicle_frame)
+    if not footprint or footprint not in tree.frames:
+        return []
+    try:
+        height = float(tree.look_up(footprint, vehicle_frame).translation[2])
+    except TransformError:
+        return []
+    note = footprint_note(vehicle_frame, footprint, height)
+    return [f'{note} (--vehicle-frame)'] if note else []
 
 
 def _read(

@@ -112,6 +112,8 @@ class Source(ABC):
     """The camera, where the recording knows it."""
     pose: Optional[CameraPose] = None
     """The camera's place over the ground, where the recording knows it."""
+    camera_fault: str = ''
+    """Why what the recording says of its camera is not used; '' where it is, or is not there."""
     labelled: bool = False
     """Whether entries may carry labels."""
     class_map: str = ''

@@ -81,6 +81,18 @@ def test_no_metre_without_calibration_or_pose(
     assert maker.scan(area) is None
 
 
+def test_camera_that_sees_no_ground_gives_no_metres(world: World, class_map: ClassMap) -> None:
+    maker = estimator(class_map)
+    labels = np.zeros((180, 320), np.uint8)
+    area = maker.update(labels, None, world.calibration, CameraPose(1.4, pitch=-1.2))
+    assert area.valid and not area.calibrated
+    assert 'sees no ground: by its mount it looks 69 degrees up' in area.reason
+    assert len(area.boundary_row) == 128 and len(area.free_distance) == 0
+    assert math.isnan(area.corridor.distance)
+    assert maker.grid(area) is None and maker.scan(area) is None
+    assert maker.update(labels, None, world.calibration, world.pose).calibrated
+
+
 def test_pure_road_is_free_without_end(world: World, class_map: ClassMap) -> None:
     area = estimator(class_map).update(
         np.zeros((180, 320), np.uint8), None, world.calibration, world.pose

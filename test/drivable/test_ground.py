@@ -14,7 +14,7 @@ from segformer_ros.drivable import (
     GroundConfig,
     GroundProjection,
 )
-from segformer_ros.drivable.raytable import RayTable
+from segformer_ros.drivable.ground import RayTable
 
 LENSES = {
     'none': (),
@@ -40,7 +40,7 @@ def profile(rows: np.ndarray, height: int = 120, class_id: int = CAR) -> ColumnP
         count,
         np.arange(count, dtype=np.int32),
         rows.astype(np.int32),
-        np.full(count, height - 1, np.int32),
+        height - 1,
         np.full(count, class_id, np.uint8),
         np.full(count, np.nan, np.float32),
     )

@@ -93,11 +93,6 @@ def test_rear_camera_fills_the_bins_behind(world: World, class_map: ClassMap) ->
     assert math.isnan(at(scan, 0.0))
 
 
-def test_camera_that_sees_no_ground_knows_nothing(world: World, class_map: ClassMap) -> None:
-    world.pose = CameraPose(1.4, pitch=-1.2)
-    assert np.isnan(scan_of(world, class_map, np.zeros((180, 320), np.uint8)).ranges).all()
-
-
 def test_last_angle_is_that_of_the_last_range() -> None:
     config = ScanConfig(angle_min=-1.0, angle_max=1.0, angle_increment=0.3)
     assert config.count == 7

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from segformer_ros.camera import CameraPose
-from segformer_ros.drivable.camera_info import pose_from_transform
+from segformer_ros.camera import CameraPose, pose_from_transform
 from segformer_ros.recording.mount import mount_message, quaternion
 
 POSES = [

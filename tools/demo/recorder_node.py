@@ -18,6 +18,7 @@ from tqdm import tqdm
 from segformer_ros import topics
 from segformer_ros.formats.cdr import header_stamp
 from segformer_ros.node.drivable_settings import mount_pose
+from segformer_ros.node.guard import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
@@ -62,9 +63,8 @@ class RecorderNode(Node):  # type: ignore[misc]
         self._report: Optional[ReplayReport] = None
         self._reported = self._last = 0.0
         for topic in recorded_topics():
-            self.create_subscription(
-                topic.type, topic.name, partial(self._on_message, topic), topic.qos, raw=True
-            )
+            taken = guarded(self, topic.name, partial(self._on_message, topic))
+            self.create_subscription(topic.type, topic.name, taken, topic.qos, raw=True)
 
     @property
     def done(self) -> bool:
@@ -140,7 +140,3 @@ def main(arguments: Optional[List[str]] = None) -> None:
 def _record(node: RecorderNode) -> bool:
     spin(node, lambda: node.done)
     return True
-
-
-if __name__ == '__main__':
-    main()

@@ -1,9 +1,4 @@
-"""A calibrated camera over flat ground, as plain data.
-
-Two frames of reference are used throughout the package:
-
-* *optical* (REP-103): x right, y down, z forward, origin in the camera's centre;
-* *vehicle* (REP-103 base frame, on the ground): x forward, y left, z up, metres.
+"""Calibration: the rays that a camera's pixels look along.
 
 Pixel ``(u, v)`` with integer coordinates is the *centre* of a pixel, as in ROS and OpenCV:
 an image covers ``-0.5 .. width - 0.5``.
@@ -13,7 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Dict, Tuple
+from functools import cached_property
+from typing import Dict, NamedTuple, Tuple
 
 import cv2
 import numpy as np
@@ -26,13 +22,25 @@ DISTORTION_MODELS: Dict[str, Tuple[int, ...]] = {
     'equidistant': (4,),
 }
 
-_REPROJECTION_TOLERANCE = 0.01  # pixels: a ray that does not project back to its pixel is none
+_REPROJECTION_TOLERANCE = 0.01  # pixels by which a ray may miss the pixel that it was found for
 _MAX_FOV = math.radians(179.0)
+_FOCAL_LENGTHS = (1e-3, 1e3)  # in sides of the image: fields of view from 0.06 to 179.8 degrees
+_MAX_OFF_AXIS = 100.0  # focal lengths from the image's middle to the principal point
+_MAX_COEFFICIENT = 1e6  # rational models of narrow views have thousands
+_ROTATIONS = {
+    1: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    2: cv2.ROTATE_180,
+    3: cv2.ROTATE_90_CLOCKWISE,
+}
 _REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-12)
 
 
 class CameraError(ValueError):
     """A calibration or pose that no camera can have."""
+
+
+class CalibrationError(CameraError):
+    """A CameraInfo or transform that cannot serve this image."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ class Calibration:
                     f'principal point {name}={value} is not a number of pixels: '
                     'the camera is not calibrated'
                 )
+        self._check_view()
         counts = DISTORTION_MODELS.get(self.model)
         if counts is None:
             raise CameraError(
@@ -89,6 +98,32 @@ class Calibration:
             )
         if not all(map(math.isfinite, self.distortion)):
             raise CameraError(f'distortion coefficients {self.distortion} are not all finite')
+        if any(abs(k) > _MAX_COEFFICIENT for k in self.distortion):
+            raise CameraError(
+                f'distortion coefficients {self.distortion} are those of no lens: above '
+                f'{_MAX_COEFFICIENT:g}; calibrate the camera anew'
+            )
+
+    def _check_view(self) -> None:
+        """Raise CameraError where focal length and principal point are those of no lens.
+
+        They come from files and messages. What follows from 1e300 pixels is no longer a number.
+        """
+        least, most = _FOCAL_LENGTHS
+        for axis, side in (('x', self.width), ('y', self.height)):
+            focal, centre = getattr(self, f'f{axis}'), getattr(self, f'c{axis}')
+            # A mask of a few rows, or a line that is cut out, may be much wider than high.
+            if not least <= focal / side <= most * max(self.width, self.height) / side:
+                raise CameraError(
+                    f'focal length f{axis}={focal:g} of an image of {self.width}x{self.height} '
+                    f'pixels is that of no lens: it is outside {least:g}..{most:g} times the '
+                    "image's side; calibrate the camera anew"
+                )
+            if abs(centre - side / 2) / focal > _MAX_OFF_AXIS:
+                raise CameraError(
+                    f'principal point c{axis}={centre:g} is far from the image of '
+                    f'{self.width}x{self.height} pixels: calibrate the camera anew'
+                )
 
     @classmethod
     def pinhole(cls, width: int, height: int, hfov_deg: float) -> Calibration:
@@ -155,7 +190,7 @@ class Calibration:
         pixels: np.ndarray = np.full((len(flat), 2), np.nan)
         with np.errstate(invalid='ignore', divide='ignore'):
             radius = np.hypot(flat[:, 0], flat[:, 1]) / flat[:, 2]
-            seen = (flat[:, 2] > 0) & (radius <= self._fold_radius())
+            seen = (flat[:, 2] > 0) & (radius <= self._fold_radius)
         if seen.any():
             pixels[seen] = self._distorted(np.ascontiguousarray(flat[seen]))
         return pixels.reshape(xyz.shape[:-1] + (2,))
@@ -192,6 +227,7 @@ class Calibration:
         )
         return np.asarray(rays).reshape(-1, 2)
 
+    @cached_property
     def _fold_radius(self) -> float:
         """Tangent of the angle off the axis up to which the image radius still grows."""
         if self.is_pinhole:
@@ -199,7 +235,8 @@ class Calibration:
         angle = np.linspace(0, _MAX_FOV / 2, 2000)
         xyz = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=1)
         radial = replace(self, cx=0.0, cy=0.0, distortion=self._radial_coefficients())
-        grows = np.diff(radial._distorted(xyz)[:, 0]) > 0
+        with np.errstate(invalid='ignore', over='ignore'):  # far off the axis
+            grows = np.diff(radial._distorted(xyz)[:, 0]) > 0
         last = len(grows) if grows.all() else int(np.argmin(grows))
         return math.tan(angle[last])
 
@@ -208,48 +245,35 @@ class Calibration:
         return k if self.model == 'equidistant' else k[:2] + (0.0, 0.0) + k[4:8]
 
 
-@dataclass(frozen=True)
-class CameraPose:
-    """Where the camera stands over flat ground: metres and radians in the vehicle frame.
+class Turn(NamedTuple):
+    """An image turned by quarter turns, and where its pixels were.
 
-    Positive pitch looks down (about +y), positive roll tilts the right side down (about +x),
-    positive yaw turns left (about +z); vehicle_from_camera = Rz(yaw) Ry(pitch) Rx(roll).
-
-    Raises CameraError unless the height is positive and all values are finite.
+    quarters: counterclockwise quarter turns, 0..3. width, height: of the image before it is
+    turned, pixels.
     """
 
-    height: float
-    pitch: float = 0.0
-    roll: float = 0.0
-    yaw: float = 0.0
-    x: float = 0.0
-    y: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ('height', 'pitch', 'roll', 'yaw', 'x', 'y'):
-            value = getattr(self, name)
-            if not math.isfinite(value):
-                raise CameraError(f'camera pose {name}={value} is not a finite number')
-        if self.height <= 0:
-            raise CameraError(
-                f'camera height {self.height} m is not above the ground: '
-                'give the height of the lens in metres'
-            )
-
-    def rotation(self) -> np.ndarray:
-        """Rotation vehicle_from_optical, (3, 3) float64: ``ray_vehicle = R @ ray_optical``."""
-        cr, sr = math.cos(self.roll), math.sin(self.roll)
-        cp, sp = math.cos(self.pitch), math.sin(self.pitch)
-        cy, sy = math.cos(self.yaw), math.sin(self.yaw)
-        rot_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-        rot_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-        rot_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-        # Columns: the optical axes (right, down, forward) in a level forward-left-up frame.
-        body_from_optical = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-        rotation: np.ndarray = rot_z @ rot_y @ rot_x @ body_from_optical
-        return rotation
+    quarters: int
+    width: int
+    height: int
 
     @property
-    def position(self) -> np.ndarray:
-        """The camera's centre in the vehicle frame, (3,) float64."""
-        return np.array([self.x, self.y, self.height])
+    def turned_size(self) -> Tuple[int, int]:
+        """Width and height of the turned image, pixels."""
+        size = (self.width, self.height)
+        return size[::-1] if self.quarters % 2 else size
+
+    def turn(self, image: np.ndarray) -> np.ndarray:
+        """Turned copy of an image (H, W) uint8, the image itself where nothing is to be done."""
+        if self.quarters == 0:
+            return image
+        return np.asarray(cv2.rotate(image, _ROTATIONS[self.quarters]))
+
+    def to_turned(self, u: np.ndarray, v: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Where points (u, v) of the image are in the turned one, pixels, any shape."""
+        right, bottom = self.width - 1, self.height - 1
+        return ((u, v), (v, right - u), (right - u, bottom - v), (bottom - v, u))[self.quarters]
+
+    def to_image(self, u: np.ndarray, v: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Where points (u, v) of the turned image are in the image, pixels, any shape."""
+        right, bottom = self.width - 1, self.height - 1
+        return ((u, v), (right - v, u), (right - u, bottom - v), (v, bottom - u))[self.quarters]

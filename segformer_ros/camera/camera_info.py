@@ -1,13 +1,13 @@
-"""Calibration and pose from ROS messages, duck-typed: no ROS is needed to read them."""
+"""Calibration from sensor_msgs/CameraInfo, duck-typed: no ROS is needed to read it."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, Dict, Sequence, Tuple
+import re
+from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraError, CameraPose
+from segformer_ros.camera.calibration import Calibration, CalibrationError, CameraError
 
 #: Names that drivers use for the distortion models of Calibration.
 _MODEL_NAMES: Dict[str, str] = {
@@ -18,13 +18,21 @@ _MODEL_NAMES: Dict[str, str] = {
     'none': 'none',
     '': 'none',
 }
+# As a word of a name: image_rect, image_rect_color, image_color_rect, rect/image, rectified.
+_RECTIFIED = re.compile(r'(^|_)rect(ified)?(_|$)')
+_TRANSPORTS = ('compressed', 'theora', 'ffmpeg', 'zstd', 'draco', 'cloudini')
 
-# Body axes (forward, left, up) of the optical axes (right, down, forward), as in CameraPose.
-_BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
+def is_rectified(image_topic: str) -> bool:
+    """Tell by the name of an image topic whether its images are rectified.
 
-class CalibrationError(CameraError):
-    """A CameraInfo or transform that cannot serve this image."""
+    image_proc, stereo_image_proc and the drivers that rectify by themselves call it so. The
+    camera_info beside them is often that of the raw image, whose distortion no longer holds.
+    """
+    parts = image_topic.strip('/').split('/')
+    if parts[-1] in _TRANSPORTS:
+        parts.pop()
+    return any(_RECTIFIED.search(part) for part in parts[-2:])
 
 
 def calibration_from_camera_info(info: Any, rectified: bool = False) -> Calibration:
@@ -36,26 +44,46 @@ def calibration_from_camera_info(info: Any, rectified: bool = False) -> Calibrat
     distortion does not.
 
     Raises CalibrationError for an uncalibrated camera (K all zero), for NaN, for an unknown
-    distortion model and for an ROI outside the sensor.
+    distortion model, for an ROI outside the sensor, and for numbers that no lens has.
     """
-    matrix = _matrix(info, rectified)
-    fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
     model, distortion = ('none', ()) if rectified else _distortion(info)
-    left, top, width, height = _region(info)
-    bin_x, bin_y = max(int(info.binning_x), 1), max(int(info.binning_y), 1)
+    width, height = image_size(info)
+    change = _to_image(info)
+    matrix = _matrix(info, rectified)
     try:
         return Calibration(
-            width // bin_x,
-            height // bin_y,
-            fx / bin_x,
-            fy / bin_y,
-            (cx - left + 0.5) / bin_x - 0.5,
-            (cy - top + 0.5) / bin_y - 0.5,
+            width,
+            height,
+            float(matrix[0, 0] * change[0, 0]),
+            float(matrix[1, 1] * change[1, 1]),
+            float(matrix[0, 2] * change[0, 0] + change[0, 2]),
+            float(matrix[1, 2] * change[1, 1] + change[1, 2]),
             model,
             distortion,
         )
     except CameraError as error:
         raise CalibrationError(f'camera info: {error}') from error
+
+
+def image_size(info: Any) -> Tuple[int, int]:
+    """Width and height of the images that a CameraInfo belongs to, pixels."""
+    _, _, width, height = _region(info)
+    bin_x, bin_y = _binning(info)
+    return width // bin_x, height // bin_y
+
+
+def resized_matrices(info: Any, width: int, height: int) -> Tuple[np.ndarray, np.ndarray]:
+    """K (3, 3) and P (3, 4) float64 of a CameraInfo's images once they are resized.
+
+    ROI and binning are worked into them. Image borders are kept, so pixel centres move:
+    u' + 0.5 = (u + 0.5) * scale.
+    """
+    wide, high = image_size(info)
+    scale = _scaling(width / wide, height / high)
+    change = scale @ _to_image(info)
+    k = np.asarray(info.k, np.float64).reshape(3, 3)
+    p = np.asarray(info.p, np.float64).reshape(3, 4)
+    return change @ k, change @ p
 
 
 def camera_info_fields(calibration: Calibration) -> Dict[str, Any]:
@@ -92,35 +120,31 @@ def check_image_size(calibration: Calibration, height: int, width: int) -> None:
         )
 
 
-def pose_from_transform(translation: Sequence[float], quaternion: Sequence[float]) -> CameraPose:
-    """Camera pose from the transform of its optical frame in the vehicle's base frame.
+def _to_image(info: Any) -> np.ndarray:
+    """Map (3, 3) from pixels of the sensor to those of the image: cut out, then binned."""
+    left, top, _, _ = _region(info)
+    bin_x, bin_y = _binning(info)
+    cut = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
+    change: np.ndarray = _scaling(1 / bin_x, 1 / bin_y) @ cut
+    return change
 
-    translation: x, y, z in metres; quaternion: x, y, z, w (as geometry_msgs/Transform). The base
-    frame stands on the ground with x forward, y left, z up (REP-103); z is the camera's height.
 
-    Raises CalibrationError for values that are no transform or a camera that is not above ground.
-    """
-    x, y, height = (float(value) for value in translation)
-    rotation = _rotation(quaternion) @ _BODY_FROM_OPTICAL.T
-    try:
-        return CameraPose(
-            height=height,
-            pitch=math.asin(max(-1.0, min(1.0, -rotation[2, 0]))),
-            roll=math.atan2(rotation[2, 1], rotation[2, 2]),
-            yaw=math.atan2(rotation[1, 0], rotation[0, 0]),
-            x=x,
-            y=y,
-        )
-    except CameraError as error:
-        raise CalibrationError(f'transform of the camera: {error}') from error
+def _scaling(x: float, y: float) -> np.ndarray:
+    """Map (3, 3) of pixel centres when an image is resized by x and y and keeps its borders."""
+    return np.array([[x, 0.0, 0.5 * x - 0.5], [0.0, y, 0.5 * y - 0.5], [0.0, 0.0, 1.0]])
+
+
+def _binning(info: Any) -> Tuple[int, int]:
+    return max(int(info.binning_x), 1), max(int(info.binning_y), 1)
 
 
 def _matrix(info: Any, rectified: bool) -> np.ndarray:
-    name, values = (
-        ('P', np.asarray(info.p, np.float64).reshape(3, 4)[:, :3])
-        if rectified
-        else ('K', np.asarray(info.k, np.float64).reshape(3, 3))
-    )
+    """K, or the left part of P, (3, 3) float64, checked."""
+    name, values = 'K', np.asarray(info.k, np.float64).reshape(3, 3)
+    projection = np.asarray(info.p, np.float64).reshape(3, 4)[:, :3]
+    # The camera_info of a camera that rectifies by itself may have no P: it would be K.
+    if rectified and (projection.any() or any(info.d)):
+        name, values = 'P', projection
     if not values.any():
         raise CalibrationError(
             f'camera info has {name} all zero: the camera is not calibrated; '
@@ -130,6 +154,11 @@ def _matrix(info: Any, rectified: bool) -> np.ndarray:
         raise CalibrationError(
             f'camera info has {name} = {values.ravel().tolist()}, '
             'which is not finite: the calibration file is broken'
+        )
+    if values[2].tolist() not in ([0, 0, 1], [0, 0, 0]) or values[1, 0] != 0:
+        raise CalibrationError(
+            f'camera info has {name} = {values.ravel().tolist()}, which is no camera matrix: '
+            f'its last row is 0 0 1; the calibration file is broken'
         )
     if values[0, 1] != 0:
         raise CalibrationError(
@@ -143,10 +172,11 @@ def _distortion(info: Any) -> Tuple[str, Tuple[float, ...]]:
     coefficients = tuple(float(value) for value in info.d)
     named = str(info.distortion_model)
     model = _MODEL_NAMES.get(named)
-    if model is None or (named == '' and any(coefficients)):
+    if model is None or (model == 'none' and any(coefficients)):
         raise CalibrationError(
-            f"camera info has distortion model '{named}', which is not known: use "
-            'plumb_bob, rational_polynomial, equidistant or none'
+            f"camera info has distortion model '{named}', which is not known"
+            + (f' to have coefficients ({len(coefficients)} are given)' if model else '')
+            + ': use plumb_bob, rational_polynomial, equidistant or none'
         )
     if model == 'none' or not (coefficients or model == 'equidistant'):
         return 'none', ()
@@ -164,22 +194,3 @@ def _region(info: Any) -> Tuple[int, int, int, int]:
             f'{roi.y_offset}), outside its sensor of {info.width}x{info.height}'
         )
     return int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height)
-
-
-def _rotation(quaternion: Sequence[float]) -> np.ndarray:
-    """Rotation matrix (3, 3) of a quaternion x, y, z, w of about unit length."""
-    x, y, z, w = (float(value) for value in quaternion)
-    norm = math.sqrt(x * x + y * y + z * z + w * w)
-    if not abs(norm - 1) < 0.01:
-        raise CalibrationError(
-            f'transform of the camera has the quaternion {(x, y, z, w)}, whose '
-            f'length is {norm:.3g} and not 1'
-        )
-    x, y, z, w = x / norm, y / norm, z / norm, w / norm
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )

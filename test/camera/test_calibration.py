@@ -6,7 +6,7 @@ from typing import Any, Dict, Tuple
 import numpy as np
 import pytest
 
-from segformer_ros.camera import Calibration, CameraError, CameraPose
+from segformer_ros.camera import Calibration, CameraError, Turn
 
 LENSES: Dict[str, Tuple[str, Tuple[float, ...]]] = {
     'none': ('none', ()),
@@ -93,6 +93,10 @@ def test_scaled_keeps_the_view() -> None:
         ({'model': 'thin_prism'}, "distortion model 'thin_prism' is not known"),
         ({'model': 'equidistant'}, "'equidistant' takes 4 coefficients, not 0"),
         ({'model': 'plumb_bob', 'distortion': (0, 0, 0, math.nan)}, 'are not all finite'),
+        ({'model': 'plumb_bob', 'distortion': (0, 0, 0, 1e300)}, 'are those of no lens'),
+        ({'fx': 1e300}, 'focal length fx=1e.300 of an image of 96x54 pixels is that of no lens'),
+        ({'fy': 5e-324}, 'focal length fy=.* is that of no lens'),
+        ({'cx': -1e5}, 'principal point cx=-100000 is far from the image'),
     ],
 )
 def test_impossible_calibrations_are_refused(change: Dict[str, Any], words: str) -> None:
@@ -114,32 +118,14 @@ def test_impossible_field_of_view_is_refused() -> None:
         Calibration.pinhole(640, 360, 180)
 
 
-def test_pose_signs() -> None:
-    forward, right = np.array([0, 0, 1.0]), np.array([1.0, 0, 0])
-    np.testing.assert_allclose(CameraPose(1).rotation() @ forward, [1, 0, 0], atol=1e-12)
-    np.testing.assert_allclose(CameraPose(1).rotation() @ right, [0, -1, 0], atol=1e-12)
-    assert (CameraPose(1, pitch=0.1).rotation() @ forward)[2] == pytest.approx(-math.sin(0.1))
-    assert (CameraPose(1, roll=0.1).rotation() @ right)[2] == pytest.approx(-math.sin(0.1))
-    assert (CameraPose(1, yaw=0.1).rotation() @ forward)[1] == pytest.approx(math.sin(0.1))
-
-
-def test_pose_turns_yaw_then_pitch_then_roll() -> None:
-    pose = CameraPose(1.5, pitch=0.3, roll=0.2, yaw=0.4, x=2, y=-1)
-    rotation = pose.rotation()
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
-    forward = rotation @ [0, 0, 1]
-    assert math.atan2(forward[1], forward[0]) == pytest.approx(0.4)  # roll leaves it alone
-    assert math.asin(-forward[2]) == pytest.approx(0.3)
-    np.testing.assert_array_equal(pose.position, [2, -1, 1.5])
-
-
-@pytest.mark.parametrize(
-    ('values', 'words'),
-    [
-        ({'height': 0.0}, 'camera height 0.0 m is not above the ground'),
-        ({'height': 1.5, 'pitch': math.nan}, 'camera pose pitch=nan'),
-    ],
-)
-def test_impossible_poses_are_refused(values: Dict[str, float], words: str) -> None:
-    with pytest.raises(CameraError, match=words):
-        CameraPose(**values)
+@pytest.mark.parametrize('quarters', range(4))
+def test_turned_image_and_the_way_back(quarters: int) -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    turn = Turn(quarters, 4, 3)
+    turned = turn.turn(image)
+    assert np.array_equal(turned, np.rot90(image, quarters))
+    assert turn.turned_size == turned.shape[::-1]
+    v, u = np.indices(image.shape)
+    there = turn.to_turned(u, v)
+    assert np.array_equal(turned[there[1], there[0]], image)
+    assert np.array_equal(np.stack(turn.to_image(*there)), np.stack([u, v]))

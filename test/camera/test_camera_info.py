@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from segformer_ros.camera import Calibration, CameraPose
-from segformer_ros.drivable import (
+from segformer_ros.camera import (
+    Calibration,
     CalibrationError,
     calibration_from_camera_info,
     camera_info_fields,
     check_image_size,
-    pose_from_transform,
+    is_rectified,
 )
 
 
@@ -104,7 +104,10 @@ def test_binned_pixel_looks_between_the_pixels_it_is_made_of() -> None:
         ({'k': [math.nan] + [1.0] * 8}, 'which is not finite'),
         ({'k': [0.0, 0, 320, 0, 510, 240, 0, 0, 1]}, 'focal length fx=0.0'),
         ({'k': [500.0, 3, 320, 0, 510, 240, 0, 0, 1]}, 'skew of 3.0'),
+        ({'k': [500.0, 0, 320, 0, 510, 240, 0, 0, 2]}, 'no camera matrix: its last row is 0 0 1'),
+        ({'k': [1e300, 0, 320, 0, 510, 240, 0, 0, 1]}, 'fx=1e.300 .* is that of no lens'),
         ({'d': [math.nan] * 5}, 'not all finite'),
+        ({'distortion_model': 'none'}, "'none', which is not known to have coefficients"),
         ({'d': [0.1] * 3}, 'not 3'),
         ({'distortion_model': 'thin_prism'}, "'thin_prism', which is not known: use plumb_bob"),
         ({'distortion_model': ''}, "distortion model '', which is not known"),
@@ -117,6 +120,38 @@ def test_what_is_no_calibration_is_refused(changes: dict[str, object], words: st
         calibration_from_camera_info(camera_info(**changes))
 
 
+def test_rectified_images_without_a_projection_matrix_have_that_of_a_lens_without_distortion() -> (
+    None
+):
+    """Drivers that rectify by themselves, and simulators, may leave P empty."""
+    info = camera_info(p=[0.0] * 12, d=[0.0] * 5)
+    calibration = calibration_from_camera_info(info, rectified=True)
+    assert (calibration.fx, calibration.fy, calibration.cx, calibration.cy) == (500, 510, 320, 240)
+
+
+@pytest.mark.parametrize(
+    ('topic', 'rectified'),
+    [
+        ('/cam/image_rect', True),
+        ('/cam/image_rect/compressed', True),
+        ('image_rect_color', True),
+        ('/cam/image_rect_color/compressed', True),
+        ('/camera/infra1/image_rect_raw', True),
+        ('/kinect2/qhd/image_color_rect', True),
+        ('/zed/zed_node/rgb/color/rect/image', True),
+        ('/zed/zed_node/rgb/color/rect/image/compressed', True),
+        ('/cam/image_rectified', True),
+        ('/rect/front/cam/image_raw', False),
+        ('/cam/image_raw', False),
+        ('/cam/image_direct', False),
+        ('/rectory/cam/image', False),
+        ('', False),
+    ],
+)
+def test_rectified_topics_are_known_by_their_names(topic: str, rectified: bool) -> None:
+    assert is_rectified(topic) == rectified
+
+
 def test_uncalibrated_projection_matrix_is_refused() -> None:
     with pytest.raises(CalibrationError, match='P all zero'):
         calibration_from_camera_info(camera_info(p=[0.0] * 12), rectified=True)
@@ -127,54 +162,3 @@ def test_calibration_of_another_size_is_refused() -> None:
     check_image_size(calibration, height=480, width=640)
     with pytest.raises(CalibrationError, match='640x480 images, but the image is 1280x720'):
         check_image_size(calibration, height=720, width=1280)
-
-
-@pytest.mark.parametrize(
-    'pose',
-    [
-        CameraPose(1.2),
-        CameraPose(0.3, pitch=0.4, roll=-0.1, yaw=2.8, x=1.0, y=-0.5),
-        CameraPose(2.5, pitch=-0.2, roll=0.3, yaw=-1.0),
-    ],
-)
-def test_pose_from_transform_inverts_the_rotation(pose: CameraPose) -> None:
-    found = pose_from_transform(tuple(pose.position), quaternion_of(pose.rotation()))
-    for name in ('height', 'pitch', 'roll', 'yaw', 'x', 'y'):
-        assert getattr(found, name) == pytest.approx(getattr(pose, name), abs=1e-9)
-
-
-def test_transform_of_a_level_optical_frame() -> None:
-    """The usual rotation from a base frame to an optical frame: x right, y down, z forward."""
-    pose = pose_from_transform((1.5, 0.0, 1.2), (-0.5, 0.5, -0.5, 0.5))
-    assert (pose.x, pose.height) == (1.5, 1.2)
-    assert (pose.pitch, pose.roll, pose.yaw) == pytest.approx((0, 0, 0), abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ('translation', 'quaternion', 'words'),
-    [
-        ((0, 0, 1), (0, 0, 0, 0), 'whose length is 0 and not 1'),
-        ((0, 0, 1), (math.nan, 0, 0, 1), 'whose length is nan'),
-        ((0, 0, -0.2), (-0.5, 0.5, -0.5, 0.5), 'camera height -0.2 m is not above the ground'),
-        ((math.nan, 0, 1), (-0.5, 0.5, -0.5, 0.5), 'x=nan is not a finite number'),
-    ],
-)
-def test_what_is_no_mount_is_refused(
-    translation: tuple[float, ...], quaternion: tuple[float, ...], words: str
-) -> None:
-    with pytest.raises(CalibrationError, match=words):
-        pose_from_transform(translation, quaternion)
-
-
-def quaternion_of(matrix: np.ndarray) -> tuple[float, ...]:
-    """x, y, z, w of a rotation matrix, from its eigenvector of eigenvalue 1 of 4x4 form."""
-    m = matrix
-    k = np.array(
-        [
-            [m[0, 0] - m[1, 1] - m[2, 2], m[1, 0] + m[0, 1], m[2, 0] + m[0, 2], m[2, 1] - m[1, 2]],
-            [m[1, 0] + m[0, 1], m[1, 1] - m[0, 0] - m[2, 2], m[2, 1] + m[1, 2], m[0, 2] - m[2, 0]],
-            [m[2, 0] + m[0, 2], m[2, 1] + m[1, 2], m[2, 2] - m[0, 0] - m[1, 1], m[1, 0] - m[0, 1]],
-            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], np.trace(m)],
-        ]
-    )
-    return tuple(np.linalg.eigh(k / 3)[1][:, -1])
