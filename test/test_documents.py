@@ -129,7 +129,7 @@ def test_values_come_in_their_type(check: Any, value: Any, found: Any) -> None:
 @pytest.mark.parametrize(
     ('check', 'value', 'words'),
     [
-        (text(), None, 'None is no text'),
+        (text(), None, 'it is empty'),
         (text(), [1], r'\[1\] is no text'),
         (text(), '', 'no text of 1 to 200 printable'),
         (text(), 'a\x1b[31m', 'printable'),
