@@ -25,7 +25,7 @@ from robustness.log import Log
 from robustness.node_process import NodeProcess, Usage, with_tests
 from robustness.report import Findings
 from robustness.scenes import CAMERA_HEIGHT, Scene
-from robustness.watch import Violation, Watcher, judge_outcome, judge_whole
+from robustness.watch import ANY, Violation, Watcher, judge_outcome, judge_whole
 
 from segformer_ros import topics
 from segformer_ros.node.inbox import Tally
@@ -289,7 +289,7 @@ class MessageFuzz:
             node.images += len(sent.stamps)
             stamps += sent.stamps
             if stamps and outcome in _ANSWERED and node.process.code is None:
-                self._watcher.wait_for(stamps[-1], _HOSTILE_PATIENCE)
+                self._watcher.wait_for(stamps[-1], _HOSTILE_PATIENCE, ANY)
             elif not sent.more:
                 sleep(GAP.seconds)
             if not all(sent.answers) and node.process.code is None:
