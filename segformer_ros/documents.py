@@ -59,7 +59,7 @@ class FieldError(DocumentError):
 
     def __init__(self, value: Any, words: str, where: str = '') -> None:
         self.value, self.words, self.where = value, words, where
-        text = f'{reprlib.repr(value)} {words}'
+        text = 'it is empty' if value is None and not where else f'{reprlib.repr(value)} {words}'
         super().__init__(f'{where}: {text}' if where else text)
 
     def inside(self, key: str) -> FieldError:
@@ -268,7 +268,7 @@ def mapping(check: Check[T]) -> Check[Dict[str, T]]:
 
     def read(value: Any) -> Dict[str, T]:
         if not isinstance(value, dict):
-            raise FieldError(value, 'is no mapping')
+            raise FieldError(value, 'is not a mapping')
         return {name(key): _inside(check, entry, key) for key, entry in value.items()}
 
     return read
@@ -285,7 +285,7 @@ def record(
 
     def read(value: Any) -> Dict[str, Any]:
         if not isinstance(value, dict):
-            raise FieldError(value, f'is no mapping; it holds {known}')
+            raise FieldError(value, f'is not a mapping; it holds {known}')
         for key in sorted(needed):
             if key not in value:
                 raise FieldError(list(value), f'lacks {key}')
