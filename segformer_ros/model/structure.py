@@ -15,7 +15,7 @@ from segformer_ros.documents import LONGEST_PATH, FieldError, open_file, text, w
 from segformer_ros.model.spec import ModelError
 
 MOST_NODES = 20_000
-"""Of a graph, those of its functions counted as often as they are called; the bundled one has 783."""
+"""Of a graph, those of its functions counted at each call; the bundled one has 783."""
 
 MOST_SPARSE = 1 << 26
 """Values of a sparse tensor, most of which are not in the file."""
