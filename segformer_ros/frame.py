@@ -8,6 +8,8 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 import cv2
 import numpy as np
 
+from segformer_ros.errors import one_line
+
 MAX_SIDE = 32768
 """Longest side taken for real, in pixels; a longer one is a broken header."""
 
@@ -153,7 +155,7 @@ class Frame:
             pixels, encoding = _convert(message, _CONVERTED[encoding]), 'bgr8'
         else:
             raise FrameError(
-                f'unknown image encoding {message.encoding!r}; known are '
+                f"unknown image encoding '{one_line(message.encoding, 80)}'; known are "
                 f'{", ".join([*PACKED_CHANNELS, *ALIASES, *_CONVERTED])}'
             )
         return cls(pixels, encoding, _stamp(message), message.header.frame_id)

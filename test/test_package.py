@@ -272,7 +272,7 @@ def test_wheel_carries_what_the_command_needs(source: Path) -> None:
     assert 'share/segformer_ros/config/classes/cityscapes.yaml' in listing
     assert 'share/segformer_ros/msg/DrivableArea.msg' in listing  # for the bags of results
     assert (
-        'segformer = segformer_ros.cli:main'
+        'segformer = segformer_ros.interrupts:segformer'
         in (source / 'segformer_ros.egg-info/entry_points.txt').read_text()
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Dict, Optional, Tuple
 from tqdm import tqdm
 
 from segformer_ros.engines import EngineOptions
+from segformer_ros.errors import one_line
 from segformer_ros.evaluation import (
     EvaluationError,
     EvaluationJob,
@@ -30,7 +31,6 @@ from segformer_ros.evaluation.gate import (
 from segformer_ros.evaluation.outputs import annotate_run, report_run
 from segformer_ros.evaluation.pool import spare_threads
 from segformer_ros.metrics.text import scores_text
-from segformer_ros.terminal.argument_types import whole
 from segformer_ros.terminal.arguments import (
     LOCATION_HELP,
     add_camera_arguments,
@@ -41,6 +41,7 @@ from segformer_ros.terminal.arguments import (
     camera_pose,
     merged_classes,
     source_options,
+    whole,
 )
 
 SUMMARY = 'score a model on bags, videos or image folders with known labels'
@@ -133,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
     blank = evaluation_run.blank()
     check_gates(blank, limits, drops, baseline)  # wrong ones end here, not after hours
     for note in (*evaluation_run.notes, *(baseline_notes(blank, baseline) if baseline else ())):
-        print(f'segformer evaluate: {note}', file=sys.stderr)
+        print(f'segformer evaluate: {one_line(note)}', file=sys.stderr)
     try:
         return _finish(evaluation_run, arguments, limits, drops, baseline)
     except KeyboardInterrupt:

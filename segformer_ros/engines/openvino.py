@@ -3,17 +3,58 @@
 from __future__ import annotations
 
 import logging
+import platform
 import re
+import sys
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Set, Union, cast
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cpu import CpuEngine
-from segformer_ros.engines.instruction_sets import saturates_int8
-from segformer_ros.engines.openvino_library import import_openvino
+from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
+from segformer_ros.model import ModelError
+from segformer_ros.model.files import read_onnx, read_whole_onnx
+from segformer_ros.model.structure import outside_files
+
+CPU_INFO = Path('/proc/cpuinfo')
+
+VNNI = frozenset(('avx512_vnni', 'avx_vnni'))
+AMX = frozenset(('amx_int8',))
+
+
+def cpu_flags(cpu_info: Path = CPU_INFO) -> Set[str]:
+    """The kernel's names of the instruction sets; empty where it names none."""
+    try:
+        text = cpu_info.read_text(encoding='utf-8', errors='replace')
+    except OSError:
+        return set()
+    found = re.search(r'^(?:flags|Features)\s*:\s*(.+)$', text, re.MULTILINE)
+    return set(found.group(1).split()) if found else set()
+
+
+def saturates_int8(cpu_info: Path = CPU_INFO) -> bool:
+    """Whether INT8 products are summed in 16 bits on this CPU, which clips the greatest of them.
+
+    Without VNNI x86 has `pmaddubsw` for it (oneDNN's manual, "Nuances of int8 computations").
+    """
+    flags = cpu_flags(cpu_info)
+    return platform.machine() == 'x86_64' and bool(flags) and not flags & (VNNI | AMX)
+
+
+def import_openvino() -> Any:
+    """The module `openvino`; raises ImportError where it is not installed.
+
+    Each import of it reports to Google Analytics through the package openvino_telemetry, which it
+    does without where that is missing. Nobody has asked for the reports, and a robot has no use
+    for the process that sends them: so it is missing.
+    """
+    cast(Dict[str, Any], sys.modules).setdefault('openvino_telemetry', None)
+    import openvino
+
+    return openvino
+
 
 # OpenVINO takes bfloat16 unasked on CPUs that have it, so the precision is always named.
 # INT8 is in the graph (Q/DQ) and runs under either hint.
@@ -66,9 +107,12 @@ class OpenVinoEngine(CpuEngine):
         if self.options.precision == 'int8':
             path = require_quantized(path)
         try:
-            model = core.read_model(str(path))
+            model = core.read_model(_source(path))
             quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
             self._compiled = core.compile_model(self._adapted(openvino, model), 'CPU', settings)
+            output = self._compiled.output(self.spec.output_name).partial_shape
+            if output.is_static:
+                self._check_shape(tuple(output.to_shape())[1:])
         except RuntimeError as error:
             raise EngineError(f'OpenVINO cannot run {path}: {_cause(error)}') from error
         self._model, self._quantized = path, quantized
@@ -79,6 +123,7 @@ class OpenVinoEngine(CpuEngine):
 
     def deactivate(self) -> None:
         """Free the network."""
+        super().deactivate()
         self._request = self._compiled = None
 
     def facts(self) -> Dict[str, str]:
@@ -121,6 +166,19 @@ class OpenVinoEngine(CpuEngine):
         self._request.infer()
         output = self._compiled.output(self.spec.output_name)
         return self._arranged(self._request.get_tensor(output).data[0])
+
+
+def _source(path: Path) -> Union[str, bytes]:
+    """What OpenVINO is given of an ONNX, which is looked at again; raises EngineError.
+
+    Where its weights lie outside, the whole of it as bytes: OpenVINO does not follow the links
+    that Hugging Face's cache is made of.
+    """
+    try:
+        outside = outside_files(path, read_onnx(path))
+        return bytes(read_whole_onnx(path).SerializeToString()) if outside else str(path)
+    except (ModelError, ValueError) as error:  # beyond protobuf's 2 GB
+        raise EngineError(str(error)) from error
 
 
 def _cause(error: RuntimeError) -> str:

@@ -13,7 +13,7 @@ from typing import Optional, Tuple
 
 from segformer_ros.drivable import DrivableConfig
 from segformer_ros.engines import ENGINES, UPSAMPLING
-from segformer_ros.engines.base import INFERENCE
+from segformer_ros.engines.engine import INFERENCE
 from segformer_ros.model.spec import COLORS, FITS
 from segformer_ros.node.parameter import (
     Change,
@@ -302,6 +302,14 @@ class Settings:
     )
     autostart: bool = parameter(
         True, 'configure and activate at start, without being told to', change=Change.START
+    )
+    bond_heartbeat_period: float = parameter(
+        0.25,
+        "seconds between two heartbeats of an active node for Nav2's lifecycle manager, where "
+        'bond is installed; 0: none',
+        low=0.0,
+        high=2.0,
+        change=Change.CONFIGURE,
     )
     cameras: Tuple[str, ...] = parameter(
         ('',),

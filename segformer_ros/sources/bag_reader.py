@@ -19,11 +19,14 @@ from typing import (
     Union,
 )
 
+from segformer_ros.documents import DocumentError
+from segformer_ros.errors import reason
 from segformer_ros.formats.zstd import decompress, write_whole
 from segformer_ros.sources.bag_files import (
     METADATA,
     PACKED,
     read_layout,
+    read_metadata,
 )
 from segformer_ros.sources.base import SourceError
 from segformer_ros.sources.cut_database import CutDatabase, is_cut_database
@@ -83,6 +86,7 @@ class BagReader:
         self._readers: List[Reader] = []
         self._parts: List[_Part] = []
         self._stack = ExitStack()
+        self._bytes = 0
 
     def __enter__(self) -> BagReader:
         try:
@@ -104,9 +108,9 @@ class BagReader:
         for reader in self._readers:
             for connection in reader.connections:
                 known = topics.get(connection.topic, Topic(connection.msgtype, 0))
-                topics[connection.topic] = known._replace(
-                    messages=known.messages + connection.msgcount
-                )
+                # A count that is only claimed: no bag has more messages than bytes.
+                counted = known.messages + max(connection.msgcount, 0)
+                topics[connection.topic] = known._replace(messages=min(counted, self._bytes))
         return dict(sorted(topics.items()))
 
     def definition(self, topic: str) -> str:
@@ -224,13 +228,18 @@ class BagReader:
                     yield reader, connection
 
     def _open_all(self) -> None:
+        files = self.path.iterdir() if self.path.is_dir() else [self.path]
+        self._bytes = sum(file.stat().st_size for file in files if file.is_file())
         if self.path.is_file():
             self._open(self.path)
         elif (self.path / METADATA).exists():
             try:
+                read_metadata(self.path)  # before rosbags, which believes it
                 self._open(self.path)
             except SourceError as error:
                 self._open_each(error)
+            except (OSError, DocumentError) as error:
+                self._open_each(SourceError(f'{self.path / METADATA}: {reason(error)}'))
         else:
             self._open_each(None)
 

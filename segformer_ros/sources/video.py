@@ -55,13 +55,11 @@ class VideoSource(Source):
 
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
         """Frames `start` to `stop`; what the decoder cannot give comes as an error."""
-        import av
-
         span = self.span(start, stop)
         if not span:
             return
         following, reason = span.start, 'missing'
-        with av.open(str(self.path)) as container:
+        with _opened(self.path) as container:
             for index, picture, fault in self._decoded_from(span.start, container):
                 reason = fault or reason
                 if picture is None or index < following:
@@ -139,6 +137,13 @@ class VideoSource(Source):
         return SourceFrame(index, key, frame, labels=labels)
 
 
+def _opened(path: Path) -> Any:
+    """The file's container; raises FFmpeg's errors. Titles and the like are in any encoding."""
+    import av
+
+    return av.open(str(path), metadata_errors='replace')
+
+
 def _presentation_times(path: Path) -> Tuple[List[int], List[int], int]:
     """Times of all frames and of the key frames, in the order of showing, and of the first packet.
 
@@ -148,7 +153,7 @@ def _presentation_times(path: Path) -> Tuple[List[int], List[int], int]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             if not container.streams.video:
                 raise SourceError(f'{path} has no video stream')
             stream = container.streams.video[0]
