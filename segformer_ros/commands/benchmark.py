@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from segformer_ros.destination import DestinationError, keep_files, output_file, write_file
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.timing import (
     BenchmarkResult,
     as_json,

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from segformer_ros.destination import keep_files, output_file, write_file
 from segformer_ros.engines import EngineError, EngineOptions, Progress, create_engine
 from segformer_ros.engines.cuda.driver import Gpu, current_gpu, select_gpu
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.precision import PRECISIONS, choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB, BuiltEngine
