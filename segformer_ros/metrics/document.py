@@ -10,6 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from segformer_ros.destination import write_file
 from segformer_ros.metrics import ScoredClasses, Scores
 from segformer_ros.metrics.drivable import FreeSpaceScores
 from segformer_ros.metrics.scorer import DrivableScores
@@ -121,7 +122,7 @@ def metrics_document(
 
 def write_json(path: Path, document: Any) -> None:
     """Write plain data as JSON that a person can read: short lists stay on one line."""
-    path.write_text(_compact(document) + '\n', encoding='utf-8')
+    write_file(path, f'{_compact(document)}\n'.encode())
 
 
 def _rare(names: Sequence[str], pixels: np.ndarray) -> Dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import webbrowser
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +17,7 @@ from std_msgs.msg import String
 from tqdm import tqdm
 
 from segformer_ros import topics
+from segformer_ros.destination import DestinationError
 from segformer_ros.formats.cdr import header_stamp
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.live_page import LivePage
@@ -48,6 +50,7 @@ class RecorderNode(Node):  # type: ignore[misc]
         self.settings = start_settings(self, RecorderSettings)
         if not self.settings.output:
             raise ParameterError('output is empty; give the mcap file to write')
+        self.failed = False
         self._open = ExitStack()
         self._bag = self._open.enter_context(BagWriter(Path(self.settings.output)))
         self._page: Optional[LivePage] = None
@@ -77,8 +80,16 @@ class RecorderNode(Node):  # type: ignore[misc]
         return settled or now - self._reported > LATEST_END
 
     def close(self) -> None:
-        """Finish the file."""
-        self._open.close()
+        """Finish the file, or say why there is none."""
+        try:
+            self._open.close()
+        except DestinationError as error:
+            self.fail(error)
+
+    def fail(self, error: DestinationError) -> None:
+        """Say what ends the recording."""
+        self.failed = True
+        print(f'{NODE_NAME}: {error}', file=sys.stderr)
 
     def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
         if topic.headed:
@@ -138,8 +149,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 def _record(node: RecorderNode) -> bool:
-    spin(node, lambda: node.done)
-    return True
+    try:
+        spin(node, lambda: node.done)
+    except DestinationError as error:
+        node.fail(error)
+    node.close()
+    return not node.failed
 
 
 if __name__ == '__main__':
