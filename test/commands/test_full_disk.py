@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -145,3 +146,18 @@ def test_the_old_model_stays_where_the_new_one_finds_no_room(tmp_path: Path) -> 
         assert cli.main([*asked, str(out)]) == 2
         (disk / 'filler').unlink()
         assert {path.name: path.read_bytes() for path in disk.iterdir()} == before
+
+
+def test_a_full_disk_of_temporary_files_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = save_paintings(tmp_path)
+    model = save_tiny(tmp_path / 'tiny.onnx')
+    with small_disk(tmp_path / 'disk', 8192) as disk:
+        monkeypatch.setattr(tempfile, 'tempdir', str(disk))
+        asked = ['quantize', str(model), '--calibrate', str(pictures / 'images')]
+        assert cli.main([*asked, '--frames', '4', '--held-out', '2']) == 2
+        assert f'is full (that of {disk})' in refusal(
+            capsys.readouterr().err, 'segformer quantize'
+        )
+    assert sorted(path.name for path in tmp_path.glob('*.onnx*')) == ['tiny.onnx']
