@@ -1,55 +1,69 @@
-"""Zstandard by the library that rosbags brings: another one by Python's and its own version."""
+"""Zstandard, by the library that mcap brings; never more comes out than was allowed."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Iterator
+from typing import IO, Iterator, Union
 
-_MODULES = ('compression.zstd', 'backports.zstd', 'zstandard')
+from segformer_ros.destination import WholeFile
+
 _BLOCK_BYTES = 1 << 20
+_LEAST_BOUND = 512 << 20
+_RATIO = 1000
+
+MAGIC = b'\x28\xb5\x2f\xfd'
+"""First bytes of a frame."""
 
 
-def decompress(data: bytes) -> bytes:
-    """The content of one frame; raises the library's own error where that is damaged."""
-    zstd = _library()
-    if hasattr(zstd, 'decompress'):
-        return bytes(zstd.decompress(data))
-    return bytes(zstd.ZstdDecompressor().decompress(data))
+def bound(packed: int) -> int:
+    """Bytes that so many packed ones may become: what is beyond was made to fill the memory.
+
+    An image or a chunk of one colour shrinks far more than a thousandfold, but is not that large.
+    """
+    return max(_LEAST_BOUND, packed * _RATIO)
 
 
-def compress_checked(data: bytes) -> bytes:
-    """One frame with a checksum of its content, by which every decoder sees damage."""
-    zstd = _library()
-    if hasattr(zstd, 'CompressionParameter'):
-        return bytes(zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1}))
-    return bytes(zstd.ZstdCompressor(write_checksum=True).compress(data))
+def decompress(data: Union[bytes, memoryview], most: int = 0) -> bytes:
+    """The content of one frame; raises ValueError where it is damaged or too large.
+
+    most: bytes that it may have; 0 for `bound`.
+    """
+    import zstandard
+
+    most = most or bound(len(data))
+    try:
+        size = zstandard.frame_content_size(data)
+        if size > most:
+            raise ValueError(f'{len(data)} bytes would become {size}, and may become {most}')
+        return bytes(zstandard.ZstdDecompressor().decompress(data, max_output_size=most))
+    except zstandard.ZstdError as error:
+        raise ValueError(f'no whole zstd frame ({error})') from error
 
 
 def whole_blocks(file: IO[bytes]) -> Iterator[bytes]:
     """The content of a compressed file, as far as that is whole."""
-    stream = _library().open(file, 'rb')
-    try:
-        while True:
-            block = stream.read1(_BLOCK_BYTES)  # `read` would lose what precedes a cut
-            if not block:
-                return
-            yield block
-    except Exception:  # cut or damaged (each library raises its own kinds): this was all
-        return
+    import zstandard
+
+    stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    while True:
+        try:
+            block = stream.read1(_BLOCK_BYTES)  # `read` would lose what precedes damage
+        except zstandard.ZstdError:
+            return
+        if not block:
+            return
+        yield block
 
 
 def write_whole(packed: Path, target: Path) -> None:
-    """Decompress a file into another, as far as it is whole."""
-    with packed.open('rb') as file, target.open('wb') as out:
+    """Decompress a file into another, as far as it is whole; raises ValueError, DestinationError.
+
+    It may become a thousand times as large, or 512 MiB.
+    """
+    left = bound(packed.stat().st_size)
+    with packed.open('rb') as file, WholeFile(target) as out:
         for block in whole_blocks(file):
+            left -= len(block)
+            if left < 0:
+                raise ValueError(f'it would become more than {bound(packed.stat().st_size)} bytes')
             out.write(block)
-
-
-def _library() -> Any:
-    for name in _MODULES:
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    raise ImportError(f'none of {", ".join(_MODULES)} is installed, of which rosbags brings one')

@@ -11,10 +11,12 @@ from typing import Any, Iterator, List, Optional, Sequence
 
 from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.drivable.camera_info import calibration_from_camera_info, check_image_size
+from segformer_ros.formats.cdr import Bytes
 from segformer_ros.formats.ros_types import field_names, ros_types
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.sources.bag_labels import BagLabels, entry_stamp
-from segformer_ros.sources.bag_reader import BagReader, Entry, Lost
+from segformer_ros.sources.bag_reader import BagReader
+from segformer_ros.sources.bag_storage import Entry, Lost
 from segformer_ros.sources.bag_topics import (
     INFO_TYPE,
     base_topic,
@@ -55,8 +57,6 @@ class BagSource(Source):
             _check_definition(bag, self.topic)
             self._read_camera(bag)
             self.notes = bag.notes + self.notes
-        # Times of the first messages, as far as they were read: by them later parts are found.
-        self._times = array('q')
         self._stamps: Optional[Sequence[int]] = None
         self._label_folder = LabelFolder(options.labels) if options.labels else None
         self.labelled = bool(options.label_topic or options.labels)
@@ -78,11 +78,9 @@ class BagSource(Source):
             labels = self._open_labels(stack)
             before: Optional[int] = None
             # One earlier, to know whether its stamp is repeated.
-            for index, entry in bag.entries(self.topic, max(span.start - 1, 0), self._times):
+            for index, entry in bag.entries(self.topic, max(span.start - 1, 0)):
                 if index >= span.stop:
                     return
-                if index == len(self._times) and entry.time is not None:
-                    self._times.append(entry.time)
                 stamp = entry_stamp(entry)
                 if index >= span.start:
                     repeats = stamp is not None and stamp == before
@@ -183,7 +181,7 @@ def _typestore() -> Any:
     return ros_types()
 
 
-def deserialize(data: bytes, msgtype: str) -> Any:
+def deserialize(data: Bytes, msgtype: str) -> Any:
     """Message of CDR bytes, its arrays being views of them; raises SourceError."""
     try:
         return _typestore().deserialize_cdr(data, msgtype)
@@ -197,8 +195,8 @@ def _check_definition(bag: BagReader, topic: str) -> None:
     """Raises SourceError where the bag's own definition of the image is not ROS 2's."""
     from rosbags.typesys import TypesysError, get_types_from_msg
 
-    msgtype, text = bag.topics[topic].msgtype, bag.definition(topic)
-    if not text or text.startswith('='):  # none, or in IDL
+    msgtype, text = bag.topics[topic].msgtype, bag.topics[topic].definition
+    if not text:
         return
     try:
         fields = get_types_from_msg(text, msgtype)[msgtype][1]

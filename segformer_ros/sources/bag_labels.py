@@ -8,20 +8,20 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from segformer_ros.formats.cdr import HEADER_BYTES, header_stamp
+from segformer_ros.formats.cdr import HEADER_BYTES, Bytes, header_stamp
 from segformer_ros.frame import Frame, Stamp, decode_labels
-from segformer_ros.sources.bag_reader import BagReader, Entry, Lost, RawMessage
+from segformer_ros.sources.bag_reader import BagReader
+from segformer_ros.sources.bag_storage import Entry, Lost, RawMessage
 from segformer_ros.sources.labels import LabelError, check_labels
 
 _COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
 class _Place(NamedTuple):
-    """Where a label message lies: its stamp (ns), its place in the topic, its time in the bag."""
+    """Where a label message lies: its stamp (ns) and its place in the topic."""
 
     stamp: int
     order: int
-    time: int
 
 
 class BagLabels:
@@ -40,7 +40,7 @@ class BagLabels:
         topic: str,
         tolerance: float,
         images: Sequence[int],
-        deserialize: Callable[[bytes, str], Any],
+        deserialize: Callable[[Bytes, str], Any],
     ) -> None:
         self._reader = BagReader(path)
         self._topic = topic
@@ -49,7 +49,7 @@ class BagLabels:
         self._images = images
         self._places: Dict[int, _Place] = {}  # by the stamp of the image
         self._lost: List[str] = []
-        self._cursor: Iterator[RawMessage] = iter(())
+        self._cursor: Iterator[Tuple[int, Entry]] = iter(())
         self._next_order = -1
 
     def __enter__(self) -> BagLabels:
@@ -60,7 +60,7 @@ class BagLabels:
                 continue
             stamp = entry_stamp(entry)
             if stamp is not None:
-                self._assign(_Place(stamp, order, entry.time))
+                self._assign(_Place(stamp, order))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -103,12 +103,12 @@ class BagLabels:
 
     def _fetch(self, place: _Place) -> RawMessage:
         if place.order != self._next_order:
-            self._cursor = self._reader.messages(self._topic, start=place.time)
+            self._cursor = self._reader.entries(self._topic, place.order)
         self._next_order = place.order + 1
-        for message in self._cursor:
-            if entry_stamp(message) == place.stamp:
-                return message
-        raise LabelError(f'{self._topic} lost the label at {place.time} ns')
+        _, message = next(self._cursor)
+        if isinstance(message, Lost):
+            raise LabelError(message.reason)
+        return message
 
 
 def entry_stamp(entry: Entry) -> Optional[int]:

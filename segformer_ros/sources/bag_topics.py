@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List
 
-from segformer_ros.sources.bag_reader import Topic
+from segformer_ros.sources.bag_storage import Topic
 from segformer_ros.sources.base import SourceError
 from segformer_ros.topics import CAMERA_INFO, CONFIDENCE, LABELS, MASK, OVERLAY
 

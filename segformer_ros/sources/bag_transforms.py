@@ -6,7 +6,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from segformer_ros.camera import CameraError, CameraPose
 from segformer_ros.drivable.camera_info import pose_from_transform
-from segformer_ros.sources.bag_reader import BagReader, Lost, Topic
+from segformer_ros.formats.cdr import Bytes
+from segformer_ros.sources.bag_reader import BagReader
+from segformer_ros.sources.bag_storage import Lost, Topic
 from segformer_ros.sources.base import SourceError
 from segformer_ros.sources.transform_tree import TransformError, TransformTree
 
@@ -41,7 +43,7 @@ def read_mount(
     topics: List[str],
     vehicle_frame: str,
     camera_frame: str,
-    deserialize: Callable[[bytes, str], Any],
+    deserialize: Callable[[Bytes, str], Any],
 ) -> Mount:
     """The camera's optical frame in the vehicle frame, by the transforms of an open bag."""
     tree, notes = TransformTree(), []
@@ -63,7 +65,7 @@ def read_mount(
 
 
 def _read(
-    bag: BagReader, topic: str, tree: TransformTree, deserialize: Callable[[bytes, str], Any]
+    bag: BagReader, topic: str, tree: TransformTree, deserialize: Callable[[Bytes, str], Any]
 ) -> str:
     """Take all transforms of a topic into a tree; the first thing that cannot be read, or ''."""
     broken = ''
