@@ -176,6 +176,8 @@ class SqliteFile:
             )
             try:
                 for row in self._database.execute(query, (last,)):
+                    if row[1] <= last:  # of a page that is no longer one
+                        raise sqlite3.DatabaseError('its ids are out of order')
                     rows.append(row)
                     last = row[1]
                 break
@@ -183,8 +185,9 @@ class SqliteFile:
                 following = self._behind(last)
                 if following is None:
                     break
-                gaps += following - last - 1
-                last = following - 1
+                skipped = max(following - last - 1, 1)
+                gaps += skipped
+                last += skipped
         # The rows of some messages stand before the cut and their content behind it.
         while rows and not self._is_readable(rows[-1][1]):
             rows.pop()
@@ -228,7 +231,7 @@ class SqliteFile:
             row = self._database.execute(query, (number,)).fetchone()
         except sqlite3.DatabaseError:
             return None
-        return None if row is None else int(row[0])
+        return int(row[0]) if row is not None and row[0] > number else None
 
     def _is_readable(self, number: int) -> bool:
         try:
