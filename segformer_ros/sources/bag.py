@@ -6,6 +6,7 @@ from array import array
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Sequence
 
@@ -25,7 +26,7 @@ from segformer_ros.sources.bag_topics import (
     find_info_topic,
     info_topic_beside,
 )
-from segformer_ros.sources.bag_transforms import read_mount, transform_topics
+from segformer_ros.sources.bag_transforms import TransformTopics, read_mount, transform_topics
 from segformer_ros.sources.base import Source, SourceError, SourceFrame, SourceOptions
 from segformer_ros.sources.labels import LabelError, LabelFolder
 
@@ -33,6 +34,9 @@ _FRAME_READERS = {
     'sensor_msgs/msg/Image': Frame.from_image,
     'sensor_msgs/msg/CompressedImage': Frame.from_compressed,
 }
+
+_MOST_INFOS = 10_000
+"""Camera infos that are tried: some minutes of them."""
 
 
 class BagSource(Source):
@@ -49,14 +53,16 @@ class BagSource(Source):
         self.path = path
         self._options = options
         with BagReader(path) as bag:
-            self.topic = choose_image_topic(bag.topics, options.topic, str(path))
+            self.topic, choice = choose_image_topic(
+                bag.topics, options.topic, str(path), options.label_topic
+            )
             if options.label_topic:
                 check_label_topic(bag.topics, options.label_topic, str(path))
             self._msgtype = bag.topics[self.topic].msgtype
             self._count = bag.topics[self.topic].messages
             _check_definition(bag, self.topic)
             self._read_camera(bag)
-            self.notes = bag.notes + self.notes
+            self.notes = (*bag.notes, *filter(None, (choice,)), *self.notes)
         self._stamps: Optional[Sequence[int]] = None
         self._label_folder = LabelFolder(options.labels) if options.labels else None
         self.labelled = bool(options.label_topic or options.labels)
@@ -135,21 +141,40 @@ class BagSource(Source):
     def _read_camera(self, bag: BagReader) -> None:
         """Read calibration and mount, as far as the bag has them."""
         info_topic = find_info_topic(bag.topics, self.topic)
-        tf_topics = transform_topics(bag.topics, self.topic) if self._options.vehicle_frame else []
-        first = self._first_frame(bag) if info_topic or tf_topics else None
+        tf_topics = transform_topics(bag.topics, self.topic)
+        if not self._options.vehicle_frame:
+            tf_topics = TransformTopics((), ())
+        first = self._first_frame(bag) if info_topic or any(tf_topics) else None
         camera_frame = first.frame_id if first else ''
         if info_topic:
-            try:
-                info = deserialize(next(bag.messages(info_topic)).data, INFO_TYPE)
-                self._check_belongs(info_topic, info.header.frame_id, camera_frame)
-                camera_frame = info.header.frame_id or camera_frame
-                self.calibration = self._calibration(info, first)
-            except (SourceError, CameraError, StopIteration) as error:
-                self.notes += (f'camera info of {info_topic} is not used: {error}',)
-        if tf_topics:
+            camera_frame = self._read_info(bag, info_topic, first) or camera_frame
+        if any(tf_topics):
             frame = self._options.vehicle_frame
             self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame, deserialize)
             self.notes += notes
+
+    def _read_info(self, bag: BagReader, topic: str, first: Optional[Frame]) -> str:
+        """Take the calibration from the first camera info that has one; its frame of reference.
+
+        Drivers send zeros until their calibration is loaded.
+        """
+        frame, fault, unused = '', '', 0
+        image_frame = first.frame_id if first else ''
+        for message in islice(bag.messages(topic), _MOST_INFOS):
+            try:
+                info = deserialize(message.data, INFO_TYPE)
+                self._check_belongs(topic, info.header.frame_id, image_frame)
+                frame = info.header.frame_id
+                self.calibration = self._calibration(info, first)
+                break
+            except (SourceError, CameraError) as error:
+                unused += 1
+                fault = fault or str(error)
+        if self.calibration is None:
+            self.notes += (f'camera info of {topic} is not used: {fault or "none can be read"}',)
+        elif unused:
+            self.notes += (f'the first {unused} camera infos of {topic} are not used: {fault}',)
+        return frame
 
     def _check_belongs(self, info_topic: str, info_frame: str, image_frame: str) -> None:
         """Raises CameraError where the camera info may be that of another camera."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import recordings as rec
 import yaml
+import zstandard
 
 from segformer_ros.sources import SourceError, SourceOptions, open_source
 
@@ -206,3 +209,91 @@ def test_a_missing_part_of_a_split_bag_is_refused(tmp_path: Path) -> None:
     (bag / 'drive.mcap').unlink()
     with pytest.raises(SourceError, match=r'drive.mcap is missing; copy'):
         open_source(bag)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize('compression', ['file', 'message'])
+@pytest.mark.parametrize('whole', [True, False])
+def test_compressed_bags_without_metadata(
+    tmp_path: Path, storage: str, compression: str, whole: bool
+) -> None:
+    """As a killed recorder leaves them; or one of their files alone."""
+    bag = rec.write_bag(tmp_path / 'drive', 4, storage, compression)
+    (bag / 'metadata.yaml').unlink()
+    (file,) = bag.iterdir()
+    source = open_source(bag if whole else file)
+    assert [rec.index_of(entry.frame.pixels) for entry in source if entry.frame] == [0, 1, 2, 3]
+    words = ('has no metadata.yaml: its files are read in name order',) if whole else ()
+    assert tuple(note[len(str(bag)) + 1 :] for note in source.notes) == words
+
+
+def test_a_file_that_was_being_compressed_is_read_once(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4)
+    packed = rec.write_bag(tmp_path / 'packed', 4, compression='file') / 'packed.mcap.zstd'
+    (bag / 'drive.mcap.zstd').write_bytes(packed.read_bytes()[:100])
+    for metadata in (True, False):
+        if not metadata:
+            (bag / 'metadata.yaml').unlink()
+        assert len(list(open_source(bag))) == 4
+
+
+@pytest.mark.parametrize(('listed', 'lies'), [('none', 'file'), ('file', 'none')])
+def test_a_listed_file_may_lie_there_compressed_or_not(
+    tmp_path: Path, listed: str, lies: str
+) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4, compression=listed)
+    other = rec.write_bag(tmp_path / 'other/drive', 4, compression=lies)
+    next(bag.glob('drive*')).unlink()
+    shutil.copy(next(other.glob('drive*')), bag)
+    source = open_source(bag)
+    assert len(list(source)) == 4 and source.notes == ()
+
+
+def test_a_file_that_metadata_does_not_have_is_named(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4)
+    shutil.copy(bag / 'drive.mcap', bag / 'drive_1.mcap')
+    source = open_source(bag)
+    assert len(source) == 4
+    assert source.notes[1] == 'drive_1.mcap is left out: metadata.yaml does not have it'
+
+
+@pytest.mark.parametrize('text', ['', 'rosbag2_bagfile_information:', '- 1', '\0'])
+def test_metadata_that_cannot_be_read_are_done_without(tmp_path: Path, text: str) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4)
+    (bag / 'metadata.yaml').write_text(text)
+    source = open_source(bag)
+    assert len(list(source)) == 4
+    assert 'has a metadata.yaml that cannot be read: its files' in source.notes[0]
+
+
+def test_what_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / 'drive'
+    folder.mkdir()
+    stream = zstandard.ZstdCompressor(level=3).compressobj()
+    with (folder / 'drive.mcap.zstd').open('wb') as file:
+        for _ in range(600):
+            file.write(stream.compress(bytes(1 << 20)))
+        file.write(stream.flush())
+    with pytest.raises(SourceError, match='cannot read bag .*would become more than'):
+        open_source(folder)
+
+
+def test_the_log_of_a_killed_recorder_is_read_with_its_bag(tmp_path: Path) -> None:
+    """Frames that only drive.db3-wal has."""
+    bag = rec.write_bag(tmp_path / 'drive', 5, 'sqlite3')
+    (bag / 'metadata.yaml').unlink()
+    file = bag / 'drive.db3'
+    with closing(sqlite3.connect(file)) as database:
+        database.execute('PRAGMA journal_mode=WAL')
+        database.execute('PRAGMA wal_autocheckpoint=0')
+        rows = database.execute('SELECT topic_id, timestamp, data FROM messages').fetchall()
+        copies = [(topic, time + 10**9, data) for topic, time, data in rows]
+        insert = 'INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)'
+        database.executemany(insert, copies)
+        database.commit()
+        log = (bag / 'drive.db3-wal').read_bytes()
+        main = file.read_bytes()
+    file.write_bytes(main)
+    (bag / 'drive.db3-wal').write_bytes(log)
+    assert len(list(open_source(bag))) == 10
+    assert (bag / 'drive.db3-wal').read_bytes() == log and file.read_bytes() == main
