@@ -7,7 +7,7 @@ import errno
 import sys
 from typing import Callable, Dict, NoReturn, Tuple
 
-from segformer_ros.resources import PACKAGE
+from segformer_ros.resources import PACKAGE, TOOLS
 
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
@@ -62,7 +62,7 @@ def explained(command: str, action: Callable[[], int]) -> int:
 
 def is_expected(error: Exception) -> bool:
     """Whether an error is one that the user can mend."""
-    return isinstance(error, OSError) or type(error).__module__.split('.')[0] == PACKAGE
+    return isinstance(error, OSError) or type(error).__module__.split('.')[0] in (PACKAGE, TOOLS)
 
 
 def in_words(error: Exception) -> str:

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segformer_ros.engines.cuda.jobs import Job
-from segformer_ros.engines.cuda.structs import KERNELS
+from segformer_ros.engines.cuda.jobs import KERNELS, Job
 
 SHIM = Path(__file__).with_name('host_kernels.cpp')
 

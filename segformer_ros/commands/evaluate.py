@@ -31,7 +31,6 @@ from segformer_ros.evaluation.gate import (
 from segformer_ros.evaluation.outputs import annotate_run, report_run
 from segformer_ros.evaluation.pool import spare_threads
 from segformer_ros.metrics.text import scores_text
-from segformer_ros.terminal.argument_types import whole
 from segformer_ros.terminal.arguments import (
     LOCATION_HELP,
     add_camera_arguments,
@@ -42,6 +41,7 @@ from segformer_ros.terminal.arguments import (
     camera_pose,
     merged_classes,
     source_options,
+    whole,
 )
 
 SUMMARY = 'score a model on bags, videos or image folders with known labels'

@@ -12,7 +12,7 @@ import numpy as np
 
 from segformer_ros.destination import output_file, write_image
 from segformer_ros.drawing.overlay import blend
-from segformer_ros.drawing.pictures import Panel, side_by_side
+from segformer_ros.drawing.panels import Panel, side_by_side
 from segformer_ros.engines import Wanted
 from segformer_ros.engines.self_check import as_rows, self_check
 from segformer_ros.frame import Frame, FrameError, decode
@@ -21,7 +21,7 @@ from segformer_ros.model.contracts import CONTRACTS, INPUT_SIZE
 from segformer_ros.model.graph import read_signature
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.terminal.arguments import add_model_arguments, engine_of, model_spec
-from segformer_ros.terminal.table import format_table
+from segformer_ros.text_table import format_table
 
 SUMMARY = 'say what a model file takes and gives, with a picture of one segmented frame'
 

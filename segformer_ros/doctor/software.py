@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Iterator, Optional, Tuple
 
 from segformer_ros.doctor.finding import Finding, Verdict
-from segformer_ros.engines.openvino_library import import_openvino
+from segformer_ros.engines.openvino import import_openvino
 from segformer_ros.model import ModelError, load_model_spec
 
 _PART = 'software'

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
-from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.files import make_own_folder, read_if_own, write_atomically
 from segformer_ros.errors import reason
 

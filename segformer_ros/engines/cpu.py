@@ -5,16 +5,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID
-from segformer_ros.engines.base import Engine, EngineError, EngineOptions, Outcome, Wanted
-from segformer_ros.engines.fit import Fit, fit_frame, place
-from segformer_ros.engines.labelling import confidence_map, label_map, resize_labels
-from segformer_ros.engines.slide import LogitMosaic, check_scale, covered, windows
+from segformer_ros.engines.engine import Engine, EngineError, EngineOptions, Pending, Wanted
+from segformer_ros.engines.placement import (
+    Fit,
+    LogitMosaic,
+    check_scale,
+    covered,
+    fit_frame,
+    place,
+    windows,
+)
+from segformer_ros.engines.upsampling import confidence_map, label_map, resize_labels
 from segformer_ros.frame import TO_BGR, Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.segmentation import Segmentation, StageTimes
@@ -51,6 +58,7 @@ class CpuEngine(Engine):
                 'that it was built from'
             )
         self._input = np.zeros((1, *spec.size, 3), np.uint8)
+        self._finisher: Optional[ThreadPoolExecutor] = None
 
     @abstractmethod
     def _infer(self, pixels: np.ndarray) -> np.ndarray:
@@ -72,40 +80,28 @@ class CpuEngine(Engine):
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames of any sizes, one after another; a frame is finished beside the next."""
+        if len(frames) != 1:
+            return self.start(frames, wanted)()
         self._check_active()
-        if len(frames) == 1:
-            return [self._finish(frames[0], self._run(frames[0]), wanted)]
-        results = []
-        for outcome in self.stream(frames, wanted):
-            if isinstance(outcome, EngineError):
-                raise outcome
-            results.append(outcome)
-        return results
+        return [self._finish(frames[0], self._run(frames[0]), wanted)]
 
-    def stream(self, frames: Iterable[Frame], wanted: Wanted = Wanted()) -> Iterator[Outcome]:
-        """Segment frames that are read on the way; each is finished beside the next."""
+    def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
+        """Run the network on frames of any sizes; they are finished in a thread of its own."""
         self._check_active()
-        with ThreadPoolExecutor(1, thread_name_prefix='postprocess') as finisher:
-            last: Optional[Callable[[], Outcome]] = None
-            for frame in frames:
-                following = self._begin(frame, wanted, finisher)
-                if last:
-                    yield last()
-                last = following
-            if last:
-                yield last()
-
-    def _begin(
-        self, frame: Frame, wanted: Wanted, finisher: ThreadPoolExecutor
-    ) -> Callable[[], Outcome]:
-        """Run the network on a frame and have it finished; what to call for the outcome."""
-        try:
+        if self._finisher is None:
+            self._finisher = ThreadPoolExecutor(1, thread_name_prefix='postprocess')
+        finishing = []
+        for frame in frames:
             # A copy, since the network writes its next output into the same memory.
             output = self._run(frame).kept()
-        except EngineError as error:
-            failure = error
-            return lambda: failure
-        return finisher.submit(self._finish, frame, output, wanted).result
+            finishing.append(self._finisher.submit(self._finish, frame, output, wanted))
+        return lambda: [future.result() for future in finishing]
+
+    def deactivate(self) -> None:
+        """Finish what was started, and end the thread that does so."""
+        if self._finisher is not None:
+            self._finisher.shutdown()
+        self._finisher = None
 
     def _check_active(self) -> None:
         if not self.active:

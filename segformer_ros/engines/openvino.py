@@ -3,17 +3,55 @@
 from __future__ import annotations
 
 import logging
+import platform
 import re
+import sys
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Set, cast
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cpu import CpuEngine
-from segformer_ros.engines.instruction_sets import saturates_int8
-from segformer_ros.engines.openvino_library import import_openvino
+from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
+
+CPU_INFO = Path('/proc/cpuinfo')
+
+VNNI = frozenset(('avx512_vnni', 'avx_vnni'))
+AMX = frozenset(('amx_int8',))
+
+
+def cpu_flags(cpu_info: Path = CPU_INFO) -> Set[str]:
+    """The kernel's names of the instruction sets; empty where it names none."""
+    try:
+        text = cpu_info.read_text(encoding='utf-8', errors='replace')
+    except OSError:
+        return set()
+    found = re.search(r'^(?:flags|Features)\s*:\s*(.+)$', text, re.MULTILINE)
+    return set(found.group(1).split()) if found else set()
+
+
+def saturates_int8(cpu_info: Path = CPU_INFO) -> bool:
+    """Whether INT8 products are summed in 16 bits on this CPU, which clips the greatest of them.
+
+    Without VNNI x86 has `pmaddubsw` for it (oneDNN's manual, "Nuances of int8 computations").
+    """
+    flags = cpu_flags(cpu_info)
+    return platform.machine() == 'x86_64' and bool(flags) and not flags & (VNNI | AMX)
+
+
+def import_openvino() -> Any:
+    """The module `openvino`; raises ImportError where it is not installed.
+
+    Each import of it reports to Google Analytics through the package openvino_telemetry, which it
+    does without where that is missing. Nobody has asked for the reports, and a robot has no use
+    for the process that sends them: so it is missing.
+    """
+    cast(Dict[str, Any], sys.modules).setdefault('openvino_telemetry', None)
+    import openvino
+
+    return openvino
+
 
 # OpenVINO takes bfloat16 unasked on CPUs that have it, so the precision is always named.
 # INT8 is in the graph (Q/DQ) and runs under either hint.
@@ -79,6 +117,7 @@ class OpenVinoEngine(CpuEngine):
 
     def deactivate(self) -> None:
         """Free the network."""
+        super().deactivate()
         self._request = self._compiled = None
 
     def facts(self) -> Dict[str, str]:

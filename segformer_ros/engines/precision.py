@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple
 
-from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.engine import EngineError
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.contracts import METADATA
 from segformer_ros.model.files import model_hash, read_onnx

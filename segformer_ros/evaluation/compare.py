@@ -14,7 +14,7 @@ from segformer_ros.errors import reason
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.gate import read_metrics
 from segformer_ros.evaluation.tables import CONFUSION_NPY, read_frames
-from segformer_ros.metrics.base import ratios
+from segformer_ros.metrics.metric import ratios
 
 _BATCH = 64  # resamples that are drawn together
 _PART = 4096  # frames whose matrices are read together

@@ -13,7 +13,7 @@ import numpy as np
 from segformer_ros.destination import WholeFile
 from segformer_ros.evaluation.shards import FrameRecord, ShardResult
 from segformer_ros.metrics import confusion_scores
-from segformer_ros.metrics.base import ratio
+from segformer_ros.metrics.metric import ratio
 
 FRAMES_CSV = 'frames.csv'
 TIMINGS_CSV = 'timings.csv'

@@ -12,7 +12,7 @@ import numpy as np
 
 from segformer_ros.destination import write_file
 from segformer_ros.metrics import ScoredClasses, Scores
-from segformer_ros.metrics.drivable import FreeSpaceScores
+from segformer_ros.metrics.free_space import FreeSpaceScores
 from segformer_ros.metrics.scorer import DrivableScores
 
 SCHEMA = 1

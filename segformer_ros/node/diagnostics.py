@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from segformer_ros.node.engine_keeper import EngineState
+from segformer_ros.engines.supervisor import EngineState
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.statistics import RECENT, CameraFigures
 from segformer_ros.node.transport import has_shipped_profile, profile_variable, shipped_profile

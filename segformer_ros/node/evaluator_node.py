@@ -34,8 +34,7 @@ from segformer_ros.metrics.document import (
     metrics_document,
     write_json,
 )
-from segformer_ros.metrics.live import LivePath, Pair
-from segformer_ros.metrics.spool import PairSpool
+from segformer_ros.metrics.live import LivePath, Pair, PairSpool
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.evaluator_parameters import EvaluatorSettings
 from segformer_ros.node.parameter import ParameterError, parameters_of

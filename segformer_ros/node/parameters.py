@@ -13,7 +13,7 @@ from typing import Optional, Tuple
 
 from segformer_ros.drivable import DrivableConfig
 from segformer_ros.engines import ENGINES, UPSAMPLING
-from segformer_ros.engines.base import INFERENCE
+from segformer_ros.engines.engine import INFERENCE
 from segformer_ros.model.spec import COLORS, FITS
 from segformer_ros.node.parameter import (
     Change,

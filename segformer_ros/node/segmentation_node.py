@@ -13,11 +13,11 @@ from std_srvs.srv import SetBool
 
 from segformer_ros.drivable import DrivableAreaEstimator
 from segformer_ros.engines import Engine
+from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.errors import is_expected
 from segformer_ros.node.camera_stream import CameraStream, Shared
 from segformer_ros.node.declaration import NodeParameters
 from segformer_ros.node.drivable_settings import drivable_config, mount_pose
-from segformer_ros.node.engine_keeper import EngineKeeper
 from segformer_ros.node.engine_setup import make_engine
 from segformer_ros.node.label_info import vision_messages
 from segformer_ros.node.log_bridge import bridge_logs
@@ -155,7 +155,7 @@ class SegmentationNode(Node):  # type: ignore[misc]
             for name in self.settings.camera_names
         ]
         self._worker = Worker(
-            EngineKeeper(engine), self._streams, self._get_settings, self._on_problem
+            Supervisor(engine), self._streams, self._get_settings, self._on_problem
         )
         self._worker.start()
         self._reporter = Reporter(

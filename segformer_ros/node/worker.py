@@ -9,9 +9,9 @@ from time import monotonic
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from segformer_ros.engines import EngineError, Outcome, Wanted
+from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.frame import Frame, FrameError
 from segformer_ros.node.camera_stream import CameraStream, Demand, ImageMessage
-from segformer_ros.node.engine_keeper import EngineKeeper
 from segformer_ros.node.inbox import Ending, Inbox, Tally
 from segformer_ros.node.parameters import Settings
 
@@ -46,7 +46,7 @@ class Worker:
 
     def __init__(
         self,
-        keeper: EngineKeeper,
+        keeper: Supervisor,
         streams: Sequence[CameraStream],
         settings: Callable[[], Settings],
         report: Report,

@@ -13,8 +13,8 @@ from typing import Any, Collection, Dict, Iterator, List, Sequence
 import numpy as np
 
 from segformer_ros.destination import write_file
+from segformer_ros.quantization.layer_selection import constant_names
 from segformer_ros.quantization.ranges import Histogram
-from segformer_ros.quantization.selection import constant_names
 
 PER_CHANNEL_OPSET = 13
 """From this opset on Q/DQ may have a scale for each channel; TAO exports older ones."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
 from segformer_ros.engines.precision import HALF, PASSED, SOURCE
-from segformer_ros.quantization.gate import LEAST_SHARE, Gate, Verdict
-from segformer_ros.quantization.half import LARGEST
-from segformer_ros.quantization.quantizer import Quantized, Settings
+from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult
+from segformer_ros.quantization.fp16_simulation import LARGEST
+from segformer_ros.quantization.quantizer import QuantizationSettings, Quantized
 from segformer_ros.quantization.sensitivity import LayerCost
-from segformer_ros.terminal.table import markdown_table
+from segformer_ros.text_table import markdown_table
 
 MOST_LAYERS = 20
 """Layers that the Markdown lists; the JSON has all."""
 
 
-def as_json(result: Quantized, settings: Settings, source: str) -> Dict[str, Any]:
+def as_json(result: Quantized, settings: QuantizationSettings, source: str) -> Dict[str, Any]:
     """The report's numbers; source: hash of the model that was judged."""
     return {
         SOURCE: source,
@@ -39,7 +39,7 @@ def as_json(result: Quantized, settings: Settings, source: str) -> Dict[str, Any
     }
 
 
-def as_markdown(result: Quantized, settings: Settings, title: str) -> str:
+def as_markdown(result: Quantized, settings: QuantizationSettings, title: str) -> str:
     """The report for people."""
     verdict = result.verdict
     lines = [
@@ -94,7 +94,7 @@ def advice(result: Quantized, ranges: str) -> str:
     )
 
 
-def _verdict(verdict: Verdict, precision: str) -> Dict[str, Any]:
+def _verdict(verdict: GateResult, precision: str) -> Dict[str, Any]:
     return {
         'frames': verdict.frames,
         'agreement_miou': verdict.agreement,
@@ -110,13 +110,13 @@ def _verdict(verdict: Verdict, precision: str) -> Dict[str, Any]:
     }
 
 
-def _gate_words(gate: Gate, verdict: Verdict) -> str:
+def _gate_words(gate: Gate, verdict: GateResult) -> str:
     if verdict.loss is None:
         return f'gate: agreement of at least {gate.agreement:g}'
     return f'gate: at most {100 * gate.loss:g} points of mean IoU lost'
 
 
-def _summary_table(first: Verdict, last: Verdict) -> str:
+def _summary_table(first: GateResult, last: GateResult) -> str:
     rows = [
         ('agreement with FP32, mean IoU', f'{first.agreement:.4f}', f'{last.agreement:.4f}'),
         (
@@ -133,7 +133,7 @@ def _summary_table(first: Verdict, last: Verdict) -> str:
     return markdown_table(('', 'all layers INT8', 'result'), rows)
 
 
-def _class_table(verdict: Verdict) -> str:
+def _class_table(verdict: GateResult) -> str:
     agreement = {name: f'{iou:.4f}' for name, iou in verdict.class_agreement.items()}
     if not verdict.class_iou:
         return markdown_table(('class', 'agreement'), agreement.items())
@@ -145,7 +145,7 @@ def _class_table(verdict: Verdict) -> str:
     return markdown_table(('class', 'agreement', 'IoU FP32', 'IoU INT8'), rows)
 
 
-def _rare_note(verdict: Verdict) -> List[str]:
+def _rare_note(verdict: GateResult) -> List[str]:
     if not verdict.rare:
         return []
     names = ', '.join(f'{name} ({pixels})' for name, pixels in verdict.rare.items())
@@ -156,7 +156,7 @@ def _rare_note(verdict: Verdict) -> List[str]:
     ]
 
 
-def _half_section(result: Quantized, settings: Settings) -> List[str]:
+def _half_section(result: Quantized, settings: QuantizationSettings) -> List[str]:
     half = result.half
     verdict = half.verdict
     rows = [

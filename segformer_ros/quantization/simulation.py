@@ -8,8 +8,8 @@ import numpy as np
 
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.cpu import CpuEngine
-from segformer_ros.engines.trt.network import load_model
 from segformer_ros.model import ModelSpec
+from segformer_ros.model.onnx_network import load_model
 
 
 class SimulatedEngine(CpuEngine):

@@ -10,12 +10,10 @@ import numpy as np
 from segformer_ros.classes import ClassMap
 from segformer_ros.destination import output_folder, write_image
 from segformer_ros.drawing.birdseye import BirdsEye
-from segformer_ros.drawing.boundary_overlay import draw_boundary
-from segformer_ros.drawing.legend import draw_legend
-from segformer_ros.drawing.overlay import blend, colorize
-from segformer_ros.drawing.pictures import Panel, side_by_side
+from segformer_ros.drawing.overlay import blend, colorize, draw_boundary, draw_legend
+from segformer_ros.drawing.panels import Panel, side_by_side
 from segformer_ros.drivable import DrivableArea, GridNumbers
-from segformer_ros.engines.labelling import resize_labels
+from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.recording import VideoWriter
 
 PICTURES = 6

@@ -26,9 +26,9 @@ from segformer_ros.drivable import (
     check_image_size,
 )
 from segformer_ros.engines import Engine, EngineError, Outcome, Wanted
-from segformer_ros.engines.fit import cell_rows
+from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
-from segformer_ros.metrics import percentiles
+from segformer_ros.percentiles import percentiles
 from segformer_ros.recording import RecordingError
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenting.background import Background

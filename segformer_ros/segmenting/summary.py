@@ -15,9 +15,8 @@ import numpy as np
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.destination import write_file
 from segformer_ros.metrics import ConfusionMatrix, MetricError, ScoredClasses
-from segformer_ros.metrics.scoring import unknown_note
-from segformer_ros.metrics.truth import truth_table
-from segformer_ros.terminal.table import format_table
+from segformer_ros.metrics.scored_classes import truth_table, unknown_note
+from segformer_ros.text_table import format_table
 
 FEW_FRAMES = 500
 """Below so many frames, rare classes are a handful of objects: their IoU is left to chance."""

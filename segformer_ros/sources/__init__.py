@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Callable, Dict, Tuple, Union
 from urllib.parse import unquote
 
+from segformer_ros.resources import NotInstalledError, tool
 from segformer_ros.sources.bag import BagSource
 from segformer_ros.sources.bag_files import is_storage, storage_files
 from segformer_ros.sources.base import (
@@ -18,8 +19,6 @@ from segformer_ros.sources.base import (
 )
 from segformer_ros.sources.cityscapes import CityscapesSource, is_cityscapes
 from segformer_ros.sources.folder import FolderSource, is_image
-from segformer_ros.sources.generated import PREFIX as STREET
-from segformer_ros.sources.generated import GeneratedSource
 from segformer_ros.sources.video import VideoSource
 
 
@@ -38,6 +37,9 @@ _KINDS: Tuple[Tuple[Callable[[Path], bool], Callable[[Path, SourceOptions], Sour
 )
 """Kinds of recordings, tried in this order: how each is recognised, what reads it."""
 
+STREET = 'street:'
+"""Prefix of a generated drive's name."""
+
 _FILE_URL = 'file://'
 
 _REFUSED: Dict[str, str] = {
@@ -52,6 +54,15 @@ def local_path(location: Union[str, Path]) -> Path:
     return Path(location)
 
 
+def _generated(name: str, options: SourceOptions) -> Source:
+    """A drive of the street generator, which stands beside the package."""
+    try:
+        source: Source = tool('street.source', 'generated drives').StreetSource(name, options)
+    except NotInstalledError as error:
+        raise SourceError(f'{name}: {error}') from None
+    return source
+
+
 def open_source(location: Union[str, Path], options: SourceOptions = SourceOptions()) -> Source:
     """Open a recording by its path or name; raises SourceError.
 
@@ -60,7 +71,7 @@ def open_source(location: Union[str, Path], options: SourceOptions = SourceOptio
     file may be given as `file://PATH` too.
     """
     if str(location).startswith(STREET):
-        return GeneratedSource(str(location), options)
+        return _generated(str(location), options)
     path = local_path(location)
     if not path.exists():
         raise SourceError(f'no such recording: {path}; check the path')

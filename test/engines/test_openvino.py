@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine, openvino
+from segformer_ros.engines.openvino import cpu_flags, saturates_int8
 from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
@@ -138,3 +142,43 @@ def test_inference_is_not_bound_to_certain_cores(spec: ModelSpec) -> None:
         running.join()
     assert len(seen) > 100
     assert all(cores == allowed for cores in seen)
+
+
+IMPORT = 'from segformer_ros.engines.openvino import import_openvino; import_openvino().Core()'
+
+
+@pytest.mark.parametrize('code', [IMPORT, 'from segformer_ros.cli import main; main(["doctor"])'])
+def test_nothing_is_left_in_the_users_folder(code: str, tmp_path: Path) -> None:
+    """Its telemetry keeps the user's id there."""
+    subprocess.run(
+        [sys.executable, '-c', code],
+        check=True,
+        env={**os.environ, 'HOME': str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
+    )
+    assert not (tmp_path / 'intel').exists()
+
+
+@pytest.mark.parametrize(
+    ('machine', 'line', 'saturates'),
+    [
+        ('x86_64', 'flags : fpu avx2', True),
+        ('x86_64', 'flags : fpu avx2 avx_vnni', False),
+        ('x86_64', 'flags : fpu avx512f avx512_vnni', False),
+        ('x86_64', 'flags : avx512f amx_int8', False),
+        ('aarch64', 'Features : fp asimd', False),
+        ('x86_64', 'nothing that is known', False),
+    ],
+)
+def test_int8_saturates_without_vnni(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, line: str, saturates: bool
+) -> None:
+    monkeypatch.setattr(platform, 'machine', lambda: machine)
+    file = tmp_path / 'cpuinfo'
+    file.write_text(f'processor : 0\n{line}\n')
+    assert saturates_int8(file) == saturates
+
+
+def test_where_nothing_can_be_read_there_are_no_flags(tmp_path: Path) -> None:
+    assert cpu_flags(tmp_path / 'cpuinfo') == set()

@@ -22,8 +22,8 @@ from segformer_ros.camera import CameraPose
 from segformer_ros.engines import EngineOptions
 from segformer_ros.evaluation import EvaluationError, EvaluationJob, Execution, Run
 from segformer_ros.metrics import confusion_scores
-from segformer_ros.metrics.confusion import confusion_counts
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
+from segformer_ros.metrics.pixel_metrics import confusion_counts
 from segformer_ros.sources import SourceOptions
 
 SHARD_FRAMES = 16

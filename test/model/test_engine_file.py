@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from segformer_ros.classes import ClassMap
-from segformer_ros.engines.trt.network import tensorrt_network
 from segformer_ros.model import Declared, ModelError, ModelSpec, load_model_spec
+from segformer_ros.model.onnx_network import tensorrt_network
 from segformer_ros.model.sidecar import write_sidecar
 from tiny_models import OWN, TAO5, TAO6, Export, save_network
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from segformer_ros.engines.supervisor import EngineState
 from segformer_ros.node.diagnostics import (
     ERROR,
     OK,
@@ -17,7 +18,6 @@ from segformer_ros.node.diagnostics import (
     engine_status,
     loss_cure,
 )
-from segformer_ros.node.engine_keeper import EngineState
 from segformer_ros.node.inbox import Tally
 from segformer_ros.node.statistics import CameraFigures, Percentiles
 from segformer_ros.node.transport import shipped_profile

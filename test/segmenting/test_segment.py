@@ -17,13 +17,13 @@ from rosbags.highlevel import AnyReader
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap, load_class_map
-from segformer_ros.demo.moments import Recording
 from segformer_ros.engines import EngineError, create_engine, fake_spec
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
 from segformer_ros.segmenting.segment import Camera, SegmentRun
 from segformer_ros.segmenting.summary import RunSummary
 from segformer_ros.sources import Source, SourceOptions, open_source
+from tools.demo.moments import Recording
 
 CITYSCAPES = load_class_map('cityscapes')
 SIZE = (64, 128)

@@ -8,10 +8,9 @@ from typing import Any, Dict, Iterator, NamedTuple
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cuda.driver import Gpu
-from segformer_ros.engines.cuda.jobs import BLOCK, Job
-from segformer_ros.engines.cuda.structs import KERNEL_NAMES
+from segformer_ros.engines.cuda.jobs import BLOCK, KERNEL_NAMES, Job
+from segformer_ros.engines.engine import EngineError
 
 # After these the context answers every call with an error: it has to be made anew.
 _LOST = (

@@ -9,13 +9,6 @@ from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.base import (
-    EngineError,
-    EngineOptions,
-    GivenUpError,
-    Traffic,
-    Wanted,
-)
 from segformer_ros.engines.cuda.device import CudaDevice
 from segformer_ros.engines.cuda.jobs import (
     Coloring,
@@ -34,10 +27,16 @@ from segformer_ros.engines.cuda.memory import (
     Uploads,
     aligned,
 )
-from segformer_ros.engines.fit import Fit, fit_frame
-from segformer_ros.engines.slide import check_scale, covered, windows
-from segformer_ros.engines.trt.results import Place, lay_out
-from segformer_ros.engines.trt.runner import NetworkRunner
+from segformer_ros.engines.engine import (
+    EngineError,
+    EngineOptions,
+    GivenUpError,
+    Traffic,
+    Wanted,
+)
+from segformer_ros.engines.placement import Fit, check_scale, covered, fit_frame, windows
+from segformer_ros.engines.trt.network_runner import NetworkRunner
+from segformer_ros.engines.trt.result_layout import Place, lay_out
 from segformer_ros.engines.trt.session import Session
 from segformer_ros.frame import Frame
 from segformer_ros.model import STRIDE, ModelSpec

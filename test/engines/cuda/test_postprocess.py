@@ -10,11 +10,10 @@ from kernel_rig import ENCODINGS, NETWORK, address, frame_of, image_of
 from segformer_ros.classes import load_class_map
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.engines.cuda import jobs
-from segformer_ros.engines.fit import Fit, fit_frame
-from segformer_ros.engines.labelling import confidence_map, label_map, resize_labels
-from segformer_ros.engines.reference import resize_bilinear
-from segformer_ros.engines.slide import LogitMosaic, windows
+from segformer_ros.engines.placement import Fit, LogitMosaic, fit_frame, windows
+from segformer_ros.engines.upsampling import confidence_map, label_map, resize_labels
 from segformer_ros.frame import Frame
+from tools.benchmarks.reference import resize_bilinear
 
 TIE = 1e-4
 """Scores closer than this may fall either way in FP32; they lie within +-10 here."""
