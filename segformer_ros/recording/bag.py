@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Type
 
 from segformer_ros.destination import WholeFile
-from segformer_ros.formats.ros_types import ros_types
+from segformer_ros.formats.ros_types import definitions, ros_types
 from segformer_ros.recording.errors import RecordingError
 from segformer_ros.resources import PACKAGE, share_path
 
@@ -63,7 +63,7 @@ class BagWriter:
 
     def add_topic(self, topic: str, msgtype: str, latched: bool = False) -> None:
         """Add a topic of a type such as 'sensor_msgs/msg/Image'; raises RecordingError."""
-        if msgtype not in self._typestore.fielddefs:
+        if msgtype not in definitions(self._typestore):
             raise RecordingError(f'topic {topic} has type {msgtype}, which has no definition here')
         if msgtype not in self._schemas:
             text, _ = self._typestore.generate_msgdef(msgtype, ros_version=2)
@@ -123,7 +123,7 @@ def recording_types() -> Any:
 def _made(typestore: Any, msgtype: str, fields: Mapping[str, Any]) -> Any:
     """A message of a typestore's type made of its fields."""
     values = dict(fields)
-    for name, (_, inner) in typestore.fielddefs[msgtype][1]:
+    for name, (_, inner) in definitions(typestore)[msgtype][1]:
         if isinstance(values[name], dict):
             values[name] = _made(typestore, inner, values[name])
     return typestore.types[msgtype](**values)
