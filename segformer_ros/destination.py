@@ -210,11 +210,11 @@ def cannot_write(file: Path, error: OSError, size: int = 0) -> DestinationError:
     return DestinationError(f'cannot write {file}{told}: {_why(error, file)}; {advice}')
 
 
-def lock_folder(folder: Path) -> Optional[int]:
-    """Lock a folder against other processes until the descriptor that is returned is closed.
+def lock_folder(folder: Path) -> int:
+    """Lock a folder against other runs until the descriptor that is returned is closed.
 
-    The system lets go of it however a process ends, and no file is left. None where another one
-    holds it. Raises DestinationError where the folder cannot be opened.
+    The system lets go of it however a process ends, and no file is left. Raises DestinationError
+    where another run holds it.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -224,7 +224,9 @@ def lock_folder(folder: Path) -> Optional[int]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        return None
+        raise DestinationError(
+            f'another run writes into {folder}; wait for it, or name another folder'
+        ) from None
     except OSError:  # a file system without locks: as safe as it can be
         pass
     return descriptor

@@ -26,18 +26,13 @@ class Partials:
 
     One process at a time has them: another is refused until `close`. Those of another fingerprint
     are removed: they belong to other settings or other files. What else lies there is left, and
-    links are not followed. Raises EvaluationError.
+    links are not followed. Raises EvaluationError, and DestinationError of another run.
     """
 
     def __init__(self, out: Path, fingerprint: str) -> None:
         self._root = out / FOLDER
         self._folder = self._root / fingerprint
-        lock = lock_folder(output_folder(out))
-        if lock is None:
-            raise EvaluationError(
-                f'another evaluation writes into {out}; wait for it, or give another --out'
-            )
-        self._unlock = finalize(self, os.close, lock)
+        self._unlock = finalize(self, os.close, lock_folder(output_folder(out)))
         try:
             for folder in (self._root, self._folder):
                 if folder.is_symlink() or (folder.exists() and not folder.is_dir()):

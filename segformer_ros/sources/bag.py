@@ -73,7 +73,10 @@ class BagSource(Source):
     @property
     def files(self) -> List[Path]:
         """Storage files and metadata, and the label images."""
-        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        log = self.path.with_name(f'{self.path.name}-wal')
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path, log]
+        # What SQLite makes to read a log is no part of the recording.
+        files = [file for file in files if not file.name.endswith('-shm') and file.exists()]
         return files + (self._label_folder.files if self._label_folder else [])
 
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:

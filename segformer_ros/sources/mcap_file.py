@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
@@ -44,8 +45,12 @@ _ALONE = 0xFFFFFFFFFFFFFFFF
 """In place of an offset in a chunk: the message is a record of the file itself."""
 _CHUNKS_KEPT = 4
 """Unpacked chunks that are kept, for messages of neighbouring ones that take turns."""
+_BYTES_KEPT = 1 << 26
+_LAST_KNOWN = 0x0F
+_MOST_UNKNOWN = 10_000
+"""Records of kinds that this version of the format does not have: more of them are none."""
 _BATCH = 1 << 12
-_ROS1 = 'ros1'
+_ROS1, _ROS2 = 'ros1', ('ros2msg', 'ros2idl')
 
 
 class McapFile:
@@ -134,7 +139,7 @@ class McapFile:
             return False
         self._counts = dict(statistics.channel_message_counts)
         self._index_places = {c.chunk_start_offset: c.message_index_offsets for c in chunks}
-        behind = self._bytes.size - self._bytes.behind_last_byte()
+        behind = self._bytes.zeros_behind
         if behind:
             self._note(f'{self._name} has {behind} zeros behind its end, as after a power cut')
         return True
@@ -158,9 +163,10 @@ class McapFile:
         position, whole = start, False
         chunk: Optional[int] = None  # the one whose indexes are being read
         indexes: List[memoryview] = []
+        alone: Dict[int, array[int]] = {}
+        unknown = 0
         while position + HEAD.size <= self._bytes.size:
-            length = min(HEAD.size + MESSAGE_HEAD.size, self._bytes.size - position)
-            head = self._bytes.read(position, length)
+            head = self._bytes.peek(position, HEAD.size + MESSAGE_HEAD.size)
             opcode, length = HEAD.unpack_from(head)
             following = position + HEAD.size + length
             if not opcode or following > self._bytes.size:
@@ -174,13 +180,19 @@ class McapFile:
                 chunk, indexes = position, []
             elif opcode == MESSAGE and length >= MESSAGE_HEAD.size:
                 channel, _, time, _ = MESSAGE_HEAD.unpack_from(head, HEAD.size)
-                self._add_rows(channel, [(time, position, _ALONE)])
+                alone.setdefault(channel, array('Q')).extend((time, position, _ALONE))
             elif opcode in (SCHEMA, CHANNEL):
                 self._learn(opcode, self._bytes.record(position, opcode))
             elif opcode in (DATA_END, FOOTER):
                 whole = True
                 break
+            elif opcode > _LAST_KNOWN:
+                unknown += 1
+                if unknown > _MOST_UNKNOWN:
+                    break
             position = following
+        for channel, rows in alone.items():
+            self._add_rows(channel, np.frombuffer(rows, np.uint64).reshape(-1, 3))
         if chunk is not None:  # an index of it may be missing
             self._add_chunk(chunk, [])
         if not whole:
@@ -238,11 +250,13 @@ class McapFile:
         types: Dict[str, Dict[str, Tuple[Topic, List[int]]]] = {}
         for number, channel in sorted(self._channels.items()):
             schema = self._schemas.get(channel.schema_id)
-            msgtype = type_name(schema.name if schema else '', channel.message_encoding)
-            count = self._counts.get(number, 0)
-            text = ''
-            if schema is not None and schema.encoding == 'ros2msg':
+            encoding, text = channel.message_encoding, ''
+            if schema is not None and schema.encoding in _ROS2:
+                encoding = encoding or 'cdr'  # which some writers leave out
+            if schema is not None and schema.encoding == _ROS2[0]:
                 text = schema.data.decode(errors='replace')
+            msgtype = type_name(schema.name if schema else '', encoding)
+            count = self._counts.get(number, 0)
             known = types.setdefault(channel.topic, {})
             topic, channels = known.get(msgtype, (Topic(msgtype, 0, text), []))
             topic = topic._replace(messages=topic.messages + count)
@@ -304,7 +318,8 @@ class McapFile:
             except DamageError as error:
                 found = error
         self._unpacked[start] = found
-        if len(self._unpacked) > _CHUNKS_KEPT:
+        sizes = [0 if isinstance(c, DamageError) else len(c) for c in self._unpacked.values()]
+        if len(sizes) > _CHUNKS_KEPT or (len(sizes) > 1 and sum(sizes) > _BYTES_KEPT):
             self._unpacked.popitem(last=False)
         if isinstance(found, DamageError):
             raise found

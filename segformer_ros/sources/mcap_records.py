@@ -26,6 +26,10 @@ HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, CHUNK_INDEX = ra
 STATISTICS, DATA_END = 0x0B, 0x0F
 
 _BLOCK = 1 << 20
+_MOST_ZEROS = 1 << 30
+_WINDOW = 1 << 16
+_LARGEST = 1 << 30
+"""Bytes of the largest record: messages and chunks are far smaller."""
 
 
 class DamageError(ValueError):
@@ -46,6 +50,8 @@ class McapBytes:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.size = os.fstat(self._file).st_size
+        self.zeros_behind = 0  # as far as `summary` has found them
+        self._window, self._window_start = b'', 0
 
     def close(self) -> None:
         """Close the file."""
@@ -55,16 +61,23 @@ class McapBytes:
         """So many bytes from a position on."""
         if not 0 <= position <= position + length <= self.size:
             raise DamageError(f'there are no {length} bytes at {position}')
+        if length > _LARGEST:
+            raise DamageError(f'{length} bytes at {position} are too many to be read at once')
         try:
             data = os.pread(self._file, length, position)
-            while len(data) < length:  # no more than 2 GiB come at once
-                more = os.pread(self._file, length - len(data), position + len(data))
-                if not more:
-                    raise DamageError(f'there are no {length} bytes at {position}')
-                data += more
         except OSError as error:
             raise DamageError(f'at byte {position}: {error.strerror}') from error
+        if len(data) != length:
+            raise DamageError(f'there are no {length} bytes at {position}')
         return data
+
+    def peek(self, position: int, length: int) -> memoryview:
+        """The next few bytes, or those that are left; cheap where positions follow each other."""
+        start = position - self._window_start
+        if not 0 <= start <= len(self._window) - length:
+            self._window_start, start = position, 0
+            self._window = self.read(position, max(0, min(_WINDOW, self.size - position)))
+        return memoryview(self._window)[start : start + length]
 
     def record(self, position: int, opcode: int) -> memoryview:
         """Content of the record at a position, which is of this kind."""
@@ -82,7 +95,8 @@ class McapBytes:
 
     def summary(self) -> memoryview:
         """The summary at the file's end, zeros behind which do not count; empty without one."""
-        end = self.behind_last_byte()
+        end = self._behind_last_byte()
+        self.zeros_behind = self.size - end
         start = end - len(MAGIC) - _FOOTER.size - HEAD.size
         tail = self.read(start, end - start)
         if not tail.endswith(MAGIC) or HEAD.unpack_from(tail) != (FOOTER, _FOOTER.size):
@@ -97,16 +111,16 @@ class McapBytes:
             raise DamageError('the checksum of its summary is wrong')
         return memoryview(content)
 
-    def behind_last_byte(self) -> int:
+    def _behind_last_byte(self) -> int:
         """Where the last byte ends that is not zero: a power cut leaves zeros behind it."""
-        end = self.size
-        while end:
+        end, zeros = self.size, bytes(_BLOCK)
+        while end > max(0, self.size - _MOST_ZEROS):
             start = max(0, end - _BLOCK)
-            left = len(self.read(start, end - start).rstrip(b'\0'))
-            if left:
-                return start + left
+            block = self.read(start, end - start)
+            if block != zeros[: len(block)]:
+                return start + len(block.rstrip(b'\0'))
             end = start
-        return 0
+        return end
 
 
 def records(data: memoryview) -> Iterator[Record]:

@@ -114,7 +114,8 @@ class SqliteFile:
             shutil.copyfile(path, copy)
             shutil.copyfile(log, copy.with_name(f'{copy.name}-wal'))
             if not copy.stat().st_size:  # SQLite would remove the log of a file without a page
-                copy.write_bytes(bytes(_page_bytes(log.read_bytes()[8:12])))
+                with log.open('rb') as file:
+                    copy.write_bytes(bytes(_page_bytes(file.read(12)[8:])))
         except OSError as error:
             raise cannot_write(copy, error) from error
         return self._connected(copy, 'mode=rw')
@@ -129,6 +130,7 @@ class SqliteFile:
         return database
 
     def _read_topics(self) -> Tuple[Dict[str, int], Dict[str, Topic]]:
+        self._check_tables()
         query = 'SELECT topic_id, count(*) FROM messages NOT INDEXED GROUP BY topic_id'
         try:
             if self._is_cut:
@@ -150,6 +152,13 @@ class SqliteFile:
             if name not in topics or topic.messages > topics[name].messages:
                 ids[name], topics[name] = number, topic
         return ids, topics
+
+    def _check_tables(self) -> None:
+        """Refuse views and the like, whose making may take for ever; raises StorageError."""
+        query = "SELECT name, sql FROM sqlite_master WHERE name IN ('topics', 'messages')"
+        for name, made_by in self._database.execute(query):
+            if not str(made_by).upper().startswith('CREATE TABLE'):
+                raise StorageError(f'{name} is no table: {str(made_by)[:40]!r}')
 
     def _definitions(self) -> Dict[str, str]:
         query = (

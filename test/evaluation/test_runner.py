@@ -19,6 +19,7 @@ import pytest
 import recordings
 
 from segformer_ros.camera import CameraPose
+from segformer_ros.destination import DestinationError
 from segformer_ros.engines import EngineOptions
 from segformer_ros.evaluation import EvaluationError, EvaluationJob, Execution, Run
 from segformer_ros.metrics import confusion_scores
@@ -284,7 +285,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
 
 
 def test_a_second_run_into_a_folder_is_refused(job: EvaluationJob, tmp_path: Path) -> None:
-    with Run(job, tmp_path), pytest.raises(EvaluationError, match='another evaluation writes int'):
+    with Run(job, tmp_path), pytest.raises(DestinationError, match='another run writes into'):
         Run(dataclasses.replace(job, upsampling='fast'), tmp_path)
     with Run(job, tmp_path) as run:
         run.execute()
@@ -301,7 +302,7 @@ def test_a_run_of_another_process_is_refused(job: EvaluationJob, tmp_path: Path)
         stdout=subprocess.PIPE,
     ) as other:
         assert other.stdout is not None and other.stdout.readline()
-        with pytest.raises(EvaluationError, match='another evaluation writes into .* --out'):
+        with pytest.raises(DestinationError, match='another run writes into'):
             Run(job, tmp_path)
         other.kill()
     with Run(job, tmp_path) as run:

@@ -289,3 +289,42 @@ def test_what_is_no_mcap_file(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / 'x.mcap').write_bytes(data)
     with pytest.raises(StorageError, match=words):
         McapFile(tmp_path / 'x.mcap', tmp_path)
+
+
+def test_many_records_of_no_known_kind_end_the_file(tmp_path: Path) -> None:
+    path = tmp_path / 'x.mcap'
+    write(path, [1, 2], use_chunking=False)
+    data = path.read_bytes()
+    end = data.index(b'\x0f\4\0\0\0\0\0\0\0')  # of the data
+    few, many = (struct.pack('<BQ', 0x77, 0) * count for count in (100, 2_000_000))
+    path.write_bytes(data[:end] + few + data[end : end + 13])
+    assert read(path) == expected([1, 2])
+    path.write_bytes(data[:end] + many)
+    file = McapFile(path, path)
+    assert len(list(file.entries('example'))) == 2
+    assert 'was cut off' in file.notes[0]
+
+
+def test_a_record_that_is_larger_than_the_memory_is_not_read(tmp_path: Path) -> None:
+    """In a file that takes no room on the disk."""
+    path = tmp_path / 'x.mcap'
+    write(path, [1, 2], use_chunking=False, index_types=IndexType.NONE)
+    data = path.read_bytes()
+    end = data.index(b'\x0f\4\0\0\0\0\0\0\0')
+    path.write_bytes(data[:end] + struct.pack('<BQHIQQ', 5, 1 << 36, 1, 0, 3, 3))
+    zeros_behind(path, 1 << 36)
+    file = McapFile(path, path)
+    first, second, third = file.entries('example')
+    assert isinstance(first, RawMessage) and isinstance(second, RawMessage)
+    assert isinstance(third, Lost) and 'too many to be read at once' in third.reason
+
+
+def test_messages_of_ros_2_whose_encoding_was_left_out(tmp_path: Path) -> None:
+    path = tmp_path / 'x.mcap'
+    with path.open('wb') as out:
+        writer = Writer(out)
+        writer.start()
+        schema = writer.register_schema('sensor_msgs/msg/Image', 'ros2msg', b'uint8 x')
+        writer.add_message(writer.register_channel('/image', '', schema), 1, b'x', 1)
+        writer.finish()  # type: ignore[no-untyped-call]
+    assert McapFile(path, path).topics['/image'].msgtype == 'sensor_msgs/msg/Image'

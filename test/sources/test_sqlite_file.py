@@ -203,3 +203,15 @@ def test_what_is_no_bag(folder: Path) -> None:
         database.execute('CREATE TABLE other(id INTEGER)')
     with pytest.raises(StorageError, match='no whole SQLite database of a bag .*no such table'):
         SqliteFile(path, path)
+
+
+def test_a_view_in_place_of_the_messages_is_refused(folder: Path) -> None:
+    """Its rows may never end."""
+    path = write(folder / 'x.db3', 5)
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            'DROP TABLE messages; CREATE VIEW messages AS WITH RECURSIVE n(id) AS (SELECT 1 '
+            'UNION ALL SELECT id + 1 FROM n) SELECT id, 1 topic_id, id timestamp, 0 data FROM n;'
+        )
+    with pytest.raises(StorageError, match='messages is no table'):
+        SqliteFile(path, path)
