@@ -80,12 +80,14 @@ class Partials:
     def remove(self) -> None:
         """Remove all results and let others in: the run is complete."""
         self._remove_own(self._folder)
-        with suppress(OSError):  # something else lies in it
-            self._root.rmdir()
         self.close()
 
     def close(self) -> None:
-        """Let others in; may be called again without harm."""
+        """Let others in, and leave no empty folder; may be called again without harm."""
+        if self._unlock.alive:
+            for folder in (self._folder, self._root):
+                with suppress(OSError):  # something lies in it
+                    folder.rmdir()
         self._unlock()
 
     def _path(self, number: int) -> Path:

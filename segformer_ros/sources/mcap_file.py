@@ -171,6 +171,8 @@ class McapFile:
             following = position + HEAD.size + length
             if not opcode or following > self._bytes.size:
                 break
+            if self._is_filled_up(opcode, position, following):
+                break
             if opcode == MESSAGE_INDEX:
                 indexes.append(self._bytes.record(position, opcode))
             elif chunk is not None:
@@ -201,6 +203,13 @@ class McapFile:
             first = f'its first {position} bytes are whole and are read'
             self._note(f'{self._name} was cut off; {first}{rest}')
         self._counts = {n: sum(map(len, rows)) for n, rows in self._rows.items()}
+
+    def _is_filled_up(self, opcode: int, start: int, end: int) -> bool:
+        """Whether a record ends among the zeros behind a cut, and no checksum tells of that."""
+        last = self._bytes.size - self._bytes.zeros_behind
+        if not last < end < self._bytes.size:
+            return False
+        return opcode == MESSAGE or (opcode == CHUNK and not self._bytes.chunk_crc(start))
 
     def _add_chunk(self, start: int, indexes: Sequence[memoryview]) -> None:
         """Take in a chunk's messages by their indexes, or where these are not enough by itself."""

