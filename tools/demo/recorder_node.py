@@ -89,7 +89,7 @@ class RecorderNode(Node):  # type: ignore[misc]
     def fail(self, error: DestinationError) -> None:
         """Say what ends the recording."""
         self.failed = True
-        print(f'{NODE_NAME}: {error}', file=sys.stderr)
+        tqdm.write(f'{NODE_NAME}: {error}', file=sys.stderr)
 
     def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
         if topic.headed:
