@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Type
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type
 
 from segformer_ros.destination import WholeFile
 from segformer_ros.formats.ros_types import definitions, ros_types
@@ -12,6 +13,8 @@ from segformer_ros.recording.errors import RecordingError
 from segformer_ros.resources import PACKAGE, share_path
 
 _PROFILE = 'ros2'
+_WAITING_NS, _WAITING_BYTES = 3_000_000_000, 1 << 27
+"""How long, by their times, messages wait for earlier ones, and how much of them at most."""
 
 DEFINITIONS: Tuple[Tuple[str, str], ...] = (
     (PACKAGE, 'DrivableArea'),
@@ -26,9 +29,10 @@ class BagWriter:
 
     The file appears under its name when it is closed, whole, also where the writing was
     interrupted; with no message written, or after an exception, there is none. It has the
-    checksums of its chunks and its index, and times of recording that never go back: a message
-    with an earlier time is recorded at that of the one before it, and published at its own.
-    Raises DestinationError where the system refuses to write, RecordingError without `mcap`.
+    checksums of its chunks and its index, and its messages in the order of their times: a mask,
+    which comes after images of later stamps, lies with its own. One that comes too late for that
+    is recorded at the time of the one before it, and published at its own. Raises DestinationError
+    where the system refuses to write, RecordingError without `mcap`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +47,9 @@ class BagWriter:
         self._typestore = recording_types()
         self._schemas: Dict[str, int] = {}
         self._channels: Dict[str, _Channel] = {}
-        self._last_ns = 0
+        self._waiting: List[_Waiting] = []  # a heap, by time
+        self._waiting_bytes = 0
+        self._newest_ns = self._last_ns = 0
         self._file = WholeFile(path)
         try:
             self._writer = Writer(self._file)  # type: ignore[arg-type]
@@ -77,9 +83,15 @@ class BagWriter:
 
     def write(self, topic: str, data: bytes, time_ns: int) -> None:
         """Append the CDR bytes of a message of a topic that was added."""
-        self._last_ns = max(self._last_ns, time_ns)
-        self._writer.add_message(self._channels[topic].number, self._last_ns, data, time_ns)
+        heappush(self._waiting, _Waiting(time_ns, self.messages, self._channels[topic], data))
+        self._waiting_bytes += len(data)
+        self._newest_ns = max(self._newest_ns, time_ns)
         self.messages += 1
+        while (
+            self._waiting_bytes > _WAITING_BYTES
+            or self._newest_ns - self._waiting[0].time_ns > _WAITING_NS
+        ):
+            self._record()
 
     def write_message(self, topic: str, message: Any, time_ns: int) -> None:
         """Append a message made from `recording_types()`."""
@@ -96,15 +108,33 @@ class BagWriter:
         if self._file.closed:
             return
         if self.messages:
+            while self._waiting:
+                self._record()
             self._writer.finish()  # type: ignore[no-untyped-call]
             self._file.close()
         else:
             self._file.discard()
 
+    def _record(self) -> None:
+        """Write the earliest message that waits."""
+        message = heappop(self._waiting)
+        self._waiting_bytes -= len(message.data)
+        self._last_ns = max(self._last_ns, message.time_ns)
+        self._writer.add_message(
+            message.channel.number, self._last_ns, message.data, message.time_ns
+        )
+
 
 class _Channel(NamedTuple):
     number: int
     msgtype: str
+
+
+class _Waiting(NamedTuple):
+    time_ns: int
+    place: int
+    channel: _Channel
+    data: bytes
 
 
 def recording_types() -> Any:

@@ -133,19 +133,36 @@ def test_the_official_reader_opens_a_recording_by_its_checksums(tmp_path: Path) 
     assert summary.statistics.message_count == 3
 
 
-def test_times_of_recording_never_go_back(tmp_path: Path) -> None:
-    """Masks are later than images of later stamps; those of publishing are the stamps."""
-    times = [5, 9, 7, 9, 3, 12]
+def test_messages_lie_in_the_order_of_their_times(tmp_path: Path) -> None:
+    """Those of masks, which come later than images of later stamps; too late ones as they come."""
+    second = 1_000_000_000
+    times = [time * second for time in (5, 7, 6, 8, 20, 9, 23, 22)]
     with BagWriter(tmp_path / 'drive.mcap') as bag:
         bag.add_topic('/image', rec.IMAGE)
         for time in times:
             bag.write_message('/image', rec.image(rec.picture(0), 'bgr8', time), time)
     with (tmp_path / 'drive.mcap').open('rb') as file:
         messages = [m for m in StreamReader(file).records if isinstance(m, Message)]
-    assert [message.log_time for message in messages] == [5, 9, 9, 9, 9, 12]
-    assert [message.publish_time for message in messages] == times
+    recorded = [message.log_time // second for message in messages]
+    published = [message.publish_time // second for message in messages]
+    assert published == [5, 6, 7, 8, 9, 20, 22, 23]
+    assert recorded == published
     frames = [entry.frame for entry in open_source(tmp_path / 'drive.mcap')]
-    assert [frame.stamp.ns for frame in frames if frame] == times
+    assert [frame.stamp.ns // second for frame in frames if frame] == published
+
+
+def test_times_of_recording_never_go_back(tmp_path: Path) -> None:
+    """Of a message that comes too late to be put in order; that of publishing is its stamp."""
+    second = 1_000_000_000
+    with BagWriter(tmp_path / 'drive.mcap') as bag:
+        bag.add_topic('/image', rec.IMAGE)
+        for time in (5, 6, 20, 4, 21):
+            message = rec.image(rec.picture(0), 'bgr8', time * second)
+            bag.write_message('/image', message, time * second)
+    with (tmp_path / 'drive.mcap').open('rb') as file:
+        messages = [m for m in StreamReader(file).records if isinstance(m, Message)]
+    assert [message.log_time // second for message in messages] == [5, 6, 6, 20, 21]
+    assert [message.publish_time // second for message in messages] == [5, 6, 4, 20, 21]
 
 
 @pytest.mark.parametrize(('latched', 'durability'), [(True, 1), (False, 2)])
