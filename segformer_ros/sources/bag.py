@@ -12,6 +12,7 @@ from typing import Any, Iterator, List, Optional, Sequence
 
 from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.drivable.camera_info import calibration_from_camera_info, check_image_size
+from segformer_ros.errors import reason
 from segformer_ros.formats.cdr import Bytes
 from segformer_ros.formats.ros_types import field_names, ros_types
 from segformer_ros.frame import Frame, FrameError, Stamp
@@ -215,7 +216,7 @@ def deserialize(data: Bytes, msgtype: str) -> Any:
         return _typestore().deserialize_cdr(data, msgtype)
     except Exception as error:  # cut bytes raise by what is cut
         raise SourceError(
-            f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {error})'
+            f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {reason(error)[:200]})'
         ) from error
 
 
@@ -230,7 +231,7 @@ def _check_definition(bag: BagReader, topic: str) -> None:
         fields = get_types_from_msg(text, msgtype)[msgtype][1]
     except (TypesysError, KeyError) as error:
         raise SourceError(
-            f'{bag.path} has an unreadable definition of {msgtype}: {error}'
+            f'{bag.path} has an unreadable definition of {msgtype}: {reason(error)[:200]}'
         ) from error
     if [name for name, _ in fields] != field_names(_typestore(), msgtype):
         raise SourceError(

@@ -6,6 +6,8 @@ from typing import Dict, Iterator, NamedTuple, Optional, Protocol, Tuple, Union
 
 from segformer_ros.formats.cdr import Bytes
 
+_LONGEST_NAME = 250
+
 
 class Topic(NamedTuple):
     """A topic of a bag.
@@ -59,9 +61,15 @@ class Storage(Protocol):
         ...
 
 
+def plain(name: str) -> str:
+    """A foreign name that can be shown in a line: cut, and without what is not printable."""
+    name = name[:_LONGEST_NAME]
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
 def type_name(name: str, encoding: str) -> str:
     """A message type by its name in the bag and the encoding of its messages, as in Topic."""
     if encoding != 'cdr':
-        return f'{name or "no type"} in {encoding or "no encoding"}'
+        return plain(f'{name or "no type"} in {encoding or "no encoding"}')
     package, slash, kind = name.partition('/')
-    return f'{package}/msg/{kind}' if slash and '/' not in kind else name
+    return plain(f'{package}/msg/{kind}' if slash and '/' not in kind else name)

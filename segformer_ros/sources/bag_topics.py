@@ -13,6 +13,8 @@ INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 
 _TRANSPORTS = ('', '/compressed', '/zstd')
 """Endings of the topics of one camera, as image_transport names them, the preferred first."""
+_NAMED = 50
+"""Topics that a message names."""
 _DEPTH = '/compressedDepth'
 _OUTPUTS = (MASK, CONFIDENCE, OVERLAY, LABELS)
 """What this package itself records beside the camera's image."""
@@ -117,4 +119,5 @@ def _listing(topics: Dict[str, Topic]) -> str:
     if not topics:
         return 'it has no topic at all'
     names: List[str] = [f'{name} ({topic.msgtype})' for name, topic in topics.items()]
-    return f'it has {", ".join(names)}'
+    more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+    return f'it has {", ".join(names[:_NAMED])}{more}'

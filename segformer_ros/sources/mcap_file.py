@@ -18,6 +18,7 @@ from segformer_ros.sources.bag_storage import (
     RawMessage,
     StorageError,
     Topic,
+    plain,
     type_name,
 )
 from segformer_ros.sources.mcap_records import (
@@ -266,7 +267,7 @@ class McapFile:
                 text = schema.data.decode(errors='replace')
             msgtype = type_name(schema.name if schema else '', encoding)
             count = self._counts.get(number, 0)
-            known = types.setdefault(channel.topic, {})
+            known = types.setdefault(plain(channel.topic), {})
             topic, channels = known.get(msgtype, (Topic(msgtype, 0, text), []))
             topic = topic._replace(messages=topic.messages + count)
             known[msgtype] = topic, [*channels, number]

@@ -18,6 +18,7 @@ from segformer_ros.sources.bag_storage import (
     RawMessage,
     StorageError,
     Topic,
+    plain,
     type_name,
 )
 
@@ -63,7 +64,13 @@ class SqliteFile:
 
     def entries(self, topic: str, start: int = 0) -> Iterator[Entry]:
         """Messages of a topic by their times from the `start`th on, as many as it counts."""
-        for time, number in self._index(topic)[start:]:
+        try:
+            index = self._index(topic)
+        except sqlite3.Error as error:
+            for _ in range(start, self.topics[topic].messages):
+                yield Lost(f'{self._name} is damaged: {error}')
+            return
+        for time, number in index[start:]:
             try:
                 yield RawMessage(time, self._data(number))
             except sqlite3.Error as error:
@@ -133,6 +140,7 @@ class SqliteFile:
 
     def _read_topics(self) -> Tuple[Dict[str, int], Dict[str, Topic]]:
         self._check_tables()
+        self._database.execute('SELECT id, timestamp, topic_id, data FROM messages LIMIT 0')
         query = 'SELECT topic_id, count(*) FROM messages NOT INDEXED GROUP BY topic_id'
         try:
             if self._is_cut:
@@ -150,7 +158,7 @@ class SqliteFile:
                 counts.get(number, 0),
                 definitions.get(msgtype, ''),
             )
-            name = str(found)
+            name = plain(str(found))
             if name not in topics or topic.messages > topics[name].messages:
                 ids[name], topics[name] = number, topic
         return ids, topics

@@ -215,3 +215,20 @@ def test_a_view_in_place_of_the_messages_is_refused(folder: Path) -> None:
         )
     with pytest.raises(StorageError, match='messages is no table'):
         SqliteFile(path, path)
+
+
+def test_names_that_cannot_be_shown_are_written_out(folder: Path) -> None:
+    path = write(folder / 'x.db3', 5)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE topics SET name = ? || type, type = 'x' WHERE id = 1", ('/a\n',))
+        database.commit()
+    (folder / 'x.db3-wal').unlink(missing_ok=True)
+    assert '/a\\nsensor_msgs/msg/Image' in SqliteFile(path, path).topics
+
+
+def test_a_table_that_lacks_a_column_is_refused(folder: Path) -> None:
+    path = write(folder / 'x.db3', 5)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute('ALTER TABLE messages RENAME COLUMN timestamp TO stamp')
+    with pytest.raises(StorageError, match='no such column: timestamp'):
+        SqliteFile(path, path)
