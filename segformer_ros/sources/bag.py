@@ -21,6 +21,7 @@ from segformer_ros.sources.bag_reader import BagReader
 from segformer_ros.sources.bag_storage import Entry, Lost
 from segformer_ros.sources.bag_topics import (
     INFO_TYPE,
+    Choice,
     base_topic,
     check_label_topic,
     choose_image_topic,
@@ -54,19 +55,29 @@ class BagSource(Source):
         self.path = path
         self._options = options
         with BagReader(path) as bag:
-            self.topic, choice = choose_image_topic(
-                bag.topics, options.topic, str(path), options.label_topic
-            )
-            if options.label_topic:
-                check_label_topic(bag.topics, options.label_topic, str(path))
+            choice = self._choose(bag)
+            self.topic = choice.topic
             self._msgtype = bag.topics[self.topic].msgtype
             self._count = bag.topics[self.topic].messages
             _check_definition(bag, self.topic)
             self._read_camera(bag)
-            self.notes = (*bag.notes, *filter(None, (choice,)), *self.notes)
+            self.notes = (*bag.notes, *filter(None, (choice.note,)), *self.notes)
         self._stamps: Optional[Sequence[int]] = None
         self._label_folder = LabelFolder(options.labels) if options.labels else None
         self.labelled = bool(options.label_topic or options.labels)
+
+    def _choose(self, bag: BagReader) -> Choice:
+        """The image topic; raises SourceError, with what of the bag cannot be read."""
+        options, where = self._options, str(self.path)
+        try:
+            choice = choose_image_topic(bag.topics, options.topic, where, options.label_topic)
+            if options.label_topic:
+                check_label_topic(bag.topics, options.label_topic, where)
+        except SourceError as error:
+            if not bag.notes:
+                raise
+            raise SourceError(f'{error} ({"; ".join(bag.notes[:3])})') from error
+        return choice
 
     def __len__(self) -> int:
         return self._count

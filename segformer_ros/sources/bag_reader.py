@@ -157,6 +157,8 @@ class BagReader:
     def _unpacked_file(self, packed: Path) -> Path:
         unpacked = Path(self._stack.enter_context(TemporaryDirectory()), packed.stem)
         zstd.write_whole(packed, unpacked)
+        if not unpacked.stat().st_size:
+            raise StorageError('nothing of it can be unpacked')
         return unpacked
 
 

@@ -297,3 +297,13 @@ def test_the_log_of_a_killed_recorder_is_read_with_its_bag(tmp_path: Path) -> No
     (bag / 'drive.db3-wal').write_bytes(log)
     assert len(list(open_source(bag))) == 10
     assert (bag / 'drive.db3-wal').read_bytes() == log and file.read_bytes() == main
+
+
+def test_a_bag_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4)
+    file = bag / 'drive.mcap'
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(
+        SourceError, match=r'no topic at all \(.*drive.mcap was cut off; its first'
+    ):
+        open_source(bag)
