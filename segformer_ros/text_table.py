@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Iterable, List, Sequence
 
+from segformer_ros.errors import one_line
+
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Lines of a table, columns two spaces apart; columns of numbers stand to the right.
@@ -35,7 +37,7 @@ def markdown_row(cells: Iterable[object]) -> str:
 
 
 def _text(value: object) -> str:
-    return f'{value:.3f}' if isinstance(value, float) else str(value)
+    return f'{value:.3f}' if isinstance(value, float) else one_line(str(value))
 
 
 def _is_numeric(values: Iterable[object]) -> bool:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from segformer_ros.destination import DestinationError
 from segformer_ros.engines import EngineOptions
+from segformer_ros.errors import one_line
 from segformer_ros.evaluation import (
     EvaluationError,
     EvaluationJob,
@@ -145,7 +146,7 @@ def _evaluate(
     blank = evaluation_run.blank()
     check_gates(blank, limits, drops, baseline)  # wrong ones end here, not after hours
     for note in (*evaluation_run.notes, *(baseline_notes(blank, baseline) if baseline else ())):
-        print(f'segformer evaluate: {note}', file=sys.stderr)
+        print(f'segformer evaluate: {one_line(note)}', file=sys.stderr)
     try:
         return _finish(evaluation_run, arguments, limits, drops, baseline)
     except (KeyboardInterrupt, DestinationError):

@@ -15,7 +15,9 @@ from segformer_ros.drawing.overlay import blend
 from segformer_ros.drawing.panels import Panel, side_by_side
 from segformer_ros.engines import Wanted
 from segformer_ros.engines.self_check import as_rows, self_check
-from segformer_ros.frame import Frame, FrameError, decode
+from segformer_ros.errors import one_line
+from segformer_ros.formats.images import decode
+from segformer_ros.frame import Frame, FrameError
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.contracts import CONTRACTS, INPUT_SIZE
 from segformer_ros.model.graph import read_signature
@@ -29,6 +31,7 @@ DEFAULT_OUT = Path('out/inspect.png')
 
 _PANEL_HEIGHT = 480
 _PICTURE_SUFFIXES = ('.png', '.jpg')
+_LONGEST_LIST = 10_000  # characters of all class names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         output_file(arguments.out, _PICTURE_SUFFIXES)
     spec = model_spec(arguments)
     print(format_table(('', ''), [*facts(spec), *origin(spec)]))
-    print(f'\nclasses: {", ".join(spec.class_map.names)}')
+    print(f'\nclasses: {one_line(", ".join(spec.class_map.names), _LONGEST_LIST)}')
     for note in spec.notes:
-        print(f'note: {note}')
+        print(f'note: {one_line(note)}')
     if not frames:
         return 0
     with engine_of(arguments, spec) as engine:
@@ -70,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     header = ('contract', 'confidence', 'entropy', 'change if darker', 'commonest class')
     print(f'\n{format_table(header, as_rows(evidence))}')
     for line in found:
-        print(f'looks wrong: {line}')
+        print(f'looks wrong: {one_line(line)}')
     print(f'\n{arguments.out}: the segmented frame')
     return int(bool(found))
 

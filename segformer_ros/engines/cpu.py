@@ -21,7 +21,7 @@ from segformer_ros.engines.placement import (
     place,
     windows,
 )
-from segformer_ros.engines.upsampling import confidence_map, label_map, resize_labels
+from segformer_ros.engines.upsampling import as_labels, confidence_map, label_map, resize_labels
 from segformer_ros.frame import TO_BGR, Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.segmentation import Segmentation, StageTimes
@@ -69,9 +69,24 @@ class CpuEngine(Engine):
 
     def _arranged(self, output: np.ndarray) -> np.ndarray:
         """One frame's output of a network that lays it out as the spec says, as of `_infer`."""
+        self._check_shape(output.shape)
         if self.spec.output_kind == 'labels':
             return output.reshape([side for side in output.shape if side != 1])
         return output.transpose(2, 0, 1) if self.spec.output_layout == 'NHWC' else output
+
+    def _check_shape(self, shape: Tuple[int, ...]) -> None:
+        """Raises EngineError for an output of one frame that is none by the spec."""
+        if self.spec.output_kind == 'labels':
+            fits = len([side for side in shape if side != 1]) == 2
+        else:
+            axis = self.spec.output_layout.index('C') - 1
+            fits = len(shape) == 3 and shape[axis] == len(self.spec.class_map) and min(shape) > 0
+        if not fits:
+            raise EngineError(
+                f'{self.spec.path} gives {list(shape)} for a frame, which are not the '
+                f'{self.spec.output_kind} of {len(self.spec.class_map)} classes that it is said '
+                'to give; export it again'
+            )
 
     @property
     @abstractmethod
@@ -164,7 +179,7 @@ class CpuEngine(Engine):
         """Labels (H, W) and, where it is wanted and there is one, confidence (H, W)."""
         if self.spec.output_kind == 'labels':
             # A copy, since the network writes its next output into the same memory.
-            return resize_labels(np.array(output.result, np.uint8), size), None
+            return resize_labels(as_labels(output.result), size), None
         merged = self.options.inference == 'slide'  # from what were logits already
         logits = output.result if merged else self._logits(output.result)
         # Windows end on whole cells of the logits, up to three pixels beyond the frame.

@@ -7,6 +7,8 @@ from typing import Iterator, NamedTuple, Tuple
 import cv2
 import numpy as np
 
+from segformer_ros.classes import IGNORE_ID
+
 _CELLS_AT_ONCE = 1024
 """So many contested cells stay in a processor's cache."""
 
@@ -15,12 +17,12 @@ def exact_labels(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Label of each pixel: (H, W) uint8 for `size` from (C, h, w) float32 logits.
 
     The argmax over logits upsampled as `engines.reference.resize_bilinear` does it; the lower
-    class wins a tie.
+    class wins a tie. Where logits are no numbers (NaN) there is no class (255).
     """
     rows, columns = _Axis.of(logits.shape[1], size[0]), _Axis.of(logits.shape[2], size[1])
     corners = _with_border(logits)
     possible = _possible_classes(corners)
-    owners = np.zeros(possible.shape[1:], np.uint8)
+    owners = np.full(possible.shape[1:], IGNORE_ID, np.uint8)  # of scores that are no numbers
     for index, cells in enumerate(possible):
         np.copyto(owners, index, where=cells)
     labels = owners.take(columns.cells, axis=1).take(rows.cells, axis=0)
@@ -135,11 +137,21 @@ def label_map(logits: np.ndarray, size: Tuple[int, int], upsampling: str) -> np.
     """Label of each pixel: (H, W) uint8 from (C, h, w) float32 logits.
 
     'exact' equals the argmax over bilinearly upsampled logits; the lower class wins a tie.
-    'fast' takes the argmax first and repeats it to the size.
+    'fast' takes the argmax first and repeats it to the size. Where logits are no numbers (NaN, as
+    of damaged weights or a precision too low) there is no class (255), and never the first one.
     """
     if upsampling == 'fast':
-        return resize_labels(np.argmax(logits, axis=0).astype(np.uint8), size)
+        best = np.argmax(logits, axis=0)
+        unknown = np.isnan(np.take_along_axis(logits, best[None], axis=0)[0])
+        return resize_labels(np.where(unknown, IGNORE_ID, best).astype(np.uint8), size)
     return exact_labels(logits, size)
+
+
+def as_labels(values: np.ndarray) -> np.ndarray:
+    """Labels (h, w) uint8 of a network's own integers; 255 for those that uint8 does not hold."""
+    if values.dtype == np.uint8:
+        return values.copy()
+    return np.where((values < 0) | (values > IGNORE_ID), IGNORE_ID, values).astype(np.uint8)
 
 
 def resize_labels(labels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
@@ -156,6 +168,7 @@ def confidence_map(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     The softmax is taken at the logits' size and its maximum upsampled: a 1080p frame would need
     40 million exponentials otherwise.
     """
-    best = 1.0 / np.exp(logits - logits.max(axis=0)).sum(axis=0)
+    with np.errstate(invalid='ignore', over='ignore'):
+        best = np.nan_to_num(1.0 / np.exp(logits - logits.max(axis=0)).sum(axis=0), copy=False)
     upsampled = cv2.resize(best, size[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.convertScaleAbs(upsampled, alpha=255.0))

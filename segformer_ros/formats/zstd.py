@@ -6,35 +6,28 @@ from pathlib import Path
 from typing import IO, Iterator, Union
 
 from segformer_ros.destination import WholeFile
+from segformer_ros.formats.limits import MAX_MESSAGE_BYTES, MAX_RATIO, SizeError
 
 _BLOCK_BYTES = 1 << 20
-_LEAST_BOUND = 512 << 20
-_RATIO = 1000
+_SMALL_FILE = 1 << 30
+"""Bytes that any file may unpack to, however small it is."""
 
 MAGIC = b'\x28\xb5\x2f\xfd'
 """First bytes of a frame."""
 
 
-def bound(packed: int) -> int:
-    """Bytes that so many packed ones may become: what is beyond was made to fill the memory.
-
-    An image or a chunk of one colour shrinks far more than a thousandfold, but is not that large.
-    """
-    return max(_LEAST_BOUND, packed * _RATIO)
-
-
 def decompress(data: Union[bytes, memoryview], most: int = 0) -> bytes:
-    """The content of one frame; raises ValueError where it is damaged or too large.
+    """The content of one frame; raises ValueError where it is damaged, SizeError where too large.
 
-    most: bytes that it may have; 0 for `bound`.
+    most: bytes that it may have; 0 for those of a message.
     """
     import zstandard
 
-    most = most or bound(len(data))
+    most = most or MAX_MESSAGE_BYTES
     try:
         size = zstandard.frame_content_size(data)
         if size > most:
-            raise ValueError(f'{len(data)} bytes would become {size}, and may become {most}')
+            raise SizeError(f'{len(data)} bytes of zstd hold more than {most} bytes')
         return bytes(zstandard.ZstdDecompressor().decompress(data, max_output_size=most))
     except zstandard.ZstdError as error:
         raise ValueError(f'no whole zstd frame ({error})') from error
@@ -56,14 +49,13 @@ def whole_blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def write_whole(packed: Path, target: Path) -> None:
-    """Decompress a file into another, as far as it is whole; raises ValueError, DestinationError.
-
-    It may become a thousand times as large, or 512 MiB.
-    """
-    left = bound(packed.stat().st_size)
+    """Decompress a file into another as far as it is whole; raises SizeError, DestinationError."""
+    size = packed.stat().st_size
+    most = max(_SMALL_FILE, size * MAX_RATIO)
+    left = most
     with packed.open('rb') as file, WholeFile(target) as out:
         for block in whole_blocks(file):
             left -= len(block)
             if left < 0:
-                raise ValueError(f'it would become more than {bound(packed.stat().st_size)} bytes')
+                raise SizeError(f'{size} bytes of zstd hold more than {most} bytes: no recording')
             out.write(block)

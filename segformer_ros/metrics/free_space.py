@@ -15,7 +15,7 @@ from segformer_ros.drivable import (
     DrivableAreaEstimator,
     DrivableConfig,
 )
-from segformer_ros.drivable.spans import nearest_in_spans
+from segformer_ros.drivable.profile import nearest_in_spans
 from segformer_ros.metrics.metric import Metric, ratio, ratios
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence, Tuple, Union
 
 from segformer_ros.classes import ClassMap, SegClass, load_class_map, spread_color
+from segformer_ros.documents import FieldError
 from segformer_ros.model.contracts import (
     CONTRACT,
     CONTRACTS,
@@ -17,7 +18,7 @@ from segformer_ros.model.contracts import (
     Shape,
     read_shape,
 )
-from segformer_ros.model.declared import Declared, combine
+from segformer_ros.model.declared import MOST_FRAMES, Declared, combine, input_size
 from segformer_ros.model.deepstream import is_deepstream_config, read_deepstream_config
 from segformer_ros.model.engine_file import described_signature
 from segformer_ros.model.graph import Signature, read_signature
@@ -96,6 +97,11 @@ def recognise(
     contract = _contract(signature, shape, declared)
     notes = list(declared.notes)
     size = _size(signature, shape, declared, contract.default_size, notes)
+    if shape.batch is not None and shape.batch > MOST_FRAMES:
+        raise ModelError(
+            f'{signature.path} takes {shape.batch} frames at once; export it with a free batch, '
+            f'or one of {MOST_FRAMES} at most'
+        )
     color = declared.color or contract.color
     order = 1 if color == contract.color else -1
     return ModelSpec(
@@ -133,8 +139,14 @@ def _own_declaration(signature: Signature) -> Declared:
     metadata = signature.metadata
     size = metadata.get(INPUT_SIZE, '')
     height, _, width = size.partition('x')
-    if size and not (height.isdigit() and width.isdigit()):
-        raise ModelError(f'{signature.path}: metadata input_size {size!r} is not HEIGHTxWIDTH')
+    sides: Optional[Tuple[int, int]] = None
+    if size:
+        try:
+            sides = input_size((height, width))
+        except FieldError as error:
+            raise ModelError(
+                f'{signature.path}: metadata input_size {size!r} is not HEIGHTxWIDTH in pixels'
+            ) from error
     return Declared(
         origin='its own metadata',
         contract=OWN,
@@ -142,7 +154,7 @@ def _own_declaration(signature: Signature) -> Declared:
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         fit=metadata.get(f'{METADATA}fit'),
-        size=(int(height), int(width)) if size else None,
+        size=sides,
         classes=metadata.get(f'{METADATA}classes'),
     )
 
@@ -217,9 +229,15 @@ def _size(
             f'{signature.path} takes {size[1]}x{size[0]} pixels, but {declared.origin} says '
             f'{wanted[1]}x{wanted[0]} (width x height); are the sides swapped?'
         )
+    try:
+        height, width = input_size(size)
+    except FieldError as error:
+        raise ModelError(
+            f'{signature.path}: the size {size} of its input {error.words}'
+        ) from error
     if None in shape.size:
-        check_size((size[0], size[1]))
-    return size[0], size[1]
+        check_size((height, width))
+    return height, width
 
 
 def _class_map(

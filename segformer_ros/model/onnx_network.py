@@ -16,6 +16,7 @@ import numpy as np
 from segformer_ros.destination import write_file
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.contracts import CONTRACT
+from segformer_ros.model.files import read_whole_onnx
 from segformer_ros.model.sidecar import write_sidecar
 
 HEAD_OPERATORS = frozenset(
@@ -40,23 +41,13 @@ def tensorrt_network(spec: ModelSpec) -> Network:
 
     Input: (N, 3, h, w) or (N, h, w, 3) float32 of the spec's size, N as in the file.
     """
-    model = load_model(spec)
+    model = read_whole_onnx(spec.path)
     # An output that nothing reads would cost memory and time, and may be of any type.
     keep_output(model.graph, spec.output_name)
     if spec.input_dtype == 'uint8':
         spec = _without_head(model, spec)
     _fix_size(model, spec)
     return Network(model.SerializeToString(), spec)
-
-
-def load_model(spec: ModelSpec) -> Any:
-    """The file's ModelProto with its weights; raises ModelError."""
-    import onnx
-
-    try:
-        return onnx.load(str(spec.path))
-    except Exception as error:  # protobuf and the file system raise kinds of their own
-        raise ModelError(f'{spec.path} cannot be read as ONNX: {error}') from error
 
 
 def _without_head(model: Any, spec: ModelSpec) -> ModelSpec:
@@ -107,7 +98,16 @@ def _measure_head(model: Any, head: List[Any], spec: ModelSpec) -> ModelSpec:
 
     It must scale and shift each colour on its own: output c = (pixel k(c) - mean) / std.
     """
-    run = _head_function(model, head, spec)
+    try:
+        return _measured(_head_function(model, head, spec), spec)
+    except ModelError:
+        raise
+    except Exception as error:  # onnx's evaluator raises kinds of its own
+        raise _unknown_head(spec) from error
+
+
+def _measured(run: Callable[[np.ndarray], np.ndarray], spec: ModelSpec) -> ModelSpec:
+    """The spec behind a head that is given as a function."""
     image = np.zeros((1, _PROBE_SIDE, _PROBE_SIDE, 3), np.uint8)
     layout = {1: 'NCHW', 3: 'NHWC'}.get(_color_axis(run(image)))
     if layout is None:

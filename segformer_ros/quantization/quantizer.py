@@ -13,8 +13,7 @@ import numpy as np
 from segformer_ros.engines.placement import fit_frame, place
 from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.files import model_hash
-from segformer_ros.model.onnx_network import load_model
+from segformer_ros.model.files import model_hash, read_whole_onnx
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult, Judge
 from segformer_ros.quantization.fp16_simulation import (
     HalfPrecision,
@@ -95,7 +94,7 @@ def quantize(
     Whether it passed the gate is in the result; the caller refuses what did not.
     """
     tell = told or _untold
-    source = load_model(spec)
+    source = read_whole_onnx(spec.path)
     if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
         raise QuantizationError(
             f'{spec.path} is quantised already; give the FP32 model that it is of'

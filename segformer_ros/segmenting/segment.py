@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraError, CameraPose
+from segformer_ros.camera import Calibration, CameraError, CameraPose, check_image_size
 from segformer_ros.classes import ClassMap
 from segformer_ros.destination import WholeFile, write_image
 from segformer_ros.drivable import (
@@ -23,7 +23,6 @@ from segformer_ros.drivable import (
     DrivableArea,
     DrivableAreaEstimator,
     DrivableConfig,
-    check_image_size,
 )
 from segformer_ros.engines import Engine, EngineError, Outcome, Wanted
 from segformer_ros.engines.placement import cell_rows
@@ -53,11 +52,15 @@ RESULTS = ('masks', 'frames', 'overlay.mp4', BAG_NAME)
 
 @dataclass(frozen=True)
 class Camera:
-    """The camera of a run, as far as it is known; its pose is in the vehicle frame."""
+    """The camera of a run, as far as it is known; its pose is in the vehicle frame.
+
+    why_not: why the recording's own is not used, where it is not.
+    """
 
     calibration: Optional[Calibration] = None
     pose: Optional[CameraPose] = None
     vehicle_frame: str = 'base_link'
+    why_not: str = ''
 
     @property
     def lacks(self) -> Tuple[str, ...]:
@@ -68,7 +71,8 @@ class Camera:
     def fault(self, height: int, width: int) -> str:
         """Why images of this size give no metres; '' where they do."""
         if self.calibration is None or self.pose is None:
-            return f'no {" and no ".join(self.lacks)} of the camera is known'
+            lacks = f'no {" and no ".join(self.lacks)} of the camera is known'
+            return f'{lacks}: {self.why_not}' if self.why_not else lacks
         try:
             check_image_size(self.calibration, height, width)
         except CameraError as error:

@@ -10,19 +10,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Sequence
 
-from segformer_ros.camera import Calibration, CameraError
-from segformer_ros.drivable.camera_info import calibration_from_camera_info, check_image_size
+from segformer_ros.camera import (
+    Calibration,
+    CameraError,
+    calibration_from_camera_info,
+    check_image_size,
+    is_rectified,
+)
 from segformer_ros.errors import reason
-from segformer_ros.formats.cdr import Bytes
 from segformer_ros.formats.ros_types import field_names, ros_types
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.sources.bag_labels import BagLabels, entry_stamp
 from segformer_ros.sources.bag_reader import BagReader
-from segformer_ros.sources.bag_storage import Entry, Lost
+from segformer_ros.sources.bag_storage import Bytes, Entry, Lost
 from segformer_ros.sources.bag_topics import (
     INFO_TYPE,
     Choice,
-    base_topic,
     check_label_topic,
     choose_image_topic,
     find_info_topic,
@@ -30,7 +33,7 @@ from segformer_ros.sources.bag_topics import (
 )
 from segformer_ros.sources.bag_transforms import TransformTopics, read_mount, transform_topics
 from segformer_ros.sources.base import Source, SourceError, SourceFrame, SourceOptions
-from segformer_ros.sources.labels import LabelError, LabelFolder
+from segformer_ros.sources.labels import LabelError, label_folder
 
 _FRAME_READERS = {
     'sensor_msgs/msg/Image': Frame.from_image,
@@ -63,7 +66,7 @@ class BagSource(Source):
             self._read_camera(bag)
             self.notes = (*bag.notes, *filter(None, (choice.note,)), *self.notes)
         self._stamps: Optional[Sequence[int]] = None
-        self._label_folder = LabelFolder(options.labels) if options.labels else None
+        self._label_folder = label_folder(options)
         self.labelled = bool(options.label_topic or options.labels)
 
     def _choose(self, bag: BagReader) -> Choice:
@@ -116,9 +119,7 @@ class BagSource(Source):
         if tolerance and self._stamps is None:
             self._stamps = self._read_stamps()
         images = self._stamps or ()
-        return stack.enter_context(
-            BagLabels(self.path, options.label_topic, tolerance, images, deserialize)
-        )
+        return stack.enter_context(BagLabels(self.path, options, images, deserialize))
 
     def _read_stamps(self) -> Sequence[int]:
         """Stamps (ns) of all images that can be read, rising."""
@@ -133,7 +134,7 @@ class BagSource(Source):
         if isinstance(entry, Lost):
             return SourceFrame(index, key, error=entry.reason)
         try:
-            frame = _FRAME_READERS[self._msgtype](deserialize(entry.data, self._msgtype))
+            frame = self._frame(entry.data)
         except (FrameError, SourceError) as error:
             return SourceFrame(index, key, error=f'{self.topic} message {index}: {error}')
         if frame.stamp.ns:
@@ -153,6 +154,10 @@ class BagSource(Source):
             return SourceFrame(index, key, frame, error=str(error))
         return SourceFrame(index, key, frame, labels=values)
 
+    def _frame(self, data: Bytes) -> Frame:
+        message = deserialize(data, self._msgtype)
+        return _FRAME_READERS[self._msgtype](message, self._options.max_megapixels)
+
     def _read_camera(self, bag: BagReader) -> None:
         """Read calibration and mount, as far as the bag has them."""
         info_topic = find_info_topic(bag.topics, self.topic)
@@ -167,6 +172,8 @@ class BagSource(Source):
             frame = self._options.vehicle_frame
             self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame, deserialize)
             self.notes += notes
+            if self.pose is None:
+                self.camera_fault = '; '.join(filter(None, (self.camera_fault, notes[-1])))
 
     def _read_info(self, bag: BagReader, topic: str, first: Optional[Frame]) -> str:
         """Take the calibration from the first camera info that has one; its frame of reference.
@@ -186,7 +193,10 @@ class BagSource(Source):
                 unused += 1
                 fault = fault or str(error)
         if self.calibration is None:
-            self.notes += (f'camera info of {topic} is not used: {fault or "none can be read"}',)
+            self.camera_fault = (
+                f'camera info of {topic} is not used: {fault or "none can be read"}'
+            )
+            self.notes += (self.camera_fault,)
         elif unused:
             self.notes += (f'the first {unused} camera infos of {topic} are not used: {fault}',)
         return frame
@@ -202,15 +212,13 @@ class BagSource(Source):
     def _first_frame(self, bag: BagReader) -> Optional[Frame]:
         """The first image; None where it cannot be read."""
         try:
-            message = deserialize(next(bag.messages(self.topic)).data, self._msgtype)
-            return _FRAME_READERS[self._msgtype](message)
+            return self._frame(next(bag.messages(self.topic)).data)
         except (FrameError, SourceError, StopIteration):
             return None
 
     def _calibration(self, info: Any, first: Optional[Frame]) -> Calibration:
         """Calibration of a CameraInfo, for images as the first is; raises CameraError."""
-        rectified = base_topic(self.topic).rpartition('/')[2].startswith('image_rect')
-        calibration = calibration_from_camera_info(info, rectified)
+        calibration = calibration_from_camera_info(info, is_rectified(self.topic))
         if first is not None:
             check_image_size(calibration, first.height, first.width)
         return calibration

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, NamedTuple, Optional, Protocol, Tuple, Union
 
-from segformer_ros.formats.cdr import Bytes
+Bytes = Union[bytes, memoryview]
+"""A serialized message, or a view of it."""
 
 _LONGEST_NAME = 250
 

@@ -9,11 +9,16 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
-from segformer_ros.camera import CameraError, CameraPose
-from segformer_ros.drivable.camera_info import pose_from_transform
-from segformer_ros.formats.cdr import Bytes
+from segformer_ros.camera import (
+    CameraError,
+    CameraPose,
+    footprint_note,
+    footprint_of,
+    pose_from_transform,
+    turned_note,
+)
 from segformer_ros.sources.bag_reader import BagReader
-from segformer_ros.sources.bag_storage import Lost, Topic
+from segformer_ros.sources.bag_storage import Bytes, Lost, Topic
 from segformer_ros.sources.base import SourceError
 from segformer_ros.sources.transform_tree import Transform, TransformError, TransformTree
 
@@ -83,7 +88,9 @@ def read_mount(
                 bag, topics.moving, tree, vehicle_frame, camera_frame, deserialize
             )
             notes += [note] if note else []
-        pose = pose_from_transform(found.translation.tolist(), found.quaternion.tolist())
+        pose = pose_from_transform(
+            found.translation.tolist(), found.quaternion.tolist(), camera_frame
+        )
     except (TransformError, CameraError) as error:
         asked = (*topics.static, *topics.moving)[-1]
         notes.append(
@@ -91,7 +98,21 @@ def read_mount(
             'ground (--vehicle-frame) or the mount itself (--height, --pitch)'
         )
         return Mount(None, tuple(notes))
+    notes += filter(None, (turned_note(pose), _ground_note(tree, vehicle_frame)))
     return Mount(pose, tuple(notes))
+
+
+def _ground_note(tree: TransformTree, vehicle_frame: str) -> str:
+    """What is wrong with the height of the vehicle frame, as far as is known; '' for nothing."""
+    footprint = footprint_of(vehicle_frame)
+    if not footprint or footprint not in tree.frames:
+        return ''
+    try:
+        height = float(tree.look_up(footprint, vehicle_frame).translation[2])
+    except TransformError:
+        return ''
+    note = footprint_note(vehicle_frame, footprint, height)
+    return f'{note} (--vehicle-frame)' if note else ''
 
 
 def _search(

@@ -11,8 +11,8 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from segformer_ros.formats.cdr import Bytes
 from segformer_ros.sources.bag_storage import (
+    Bytes,
     Entry,
     Lost,
     RawMessage,

@@ -12,7 +12,8 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Tuple
 import numpy as np
 
 from segformer_ros.formats import zstd
-from segformer_ros.formats.cdr import Bytes
+from segformer_ros.formats.limits import MAX_MESSAGE_BYTES
+from segformer_ros.sources.bag_storage import Bytes
 
 MAGIC = b'\x89MCAP0\r\n'
 HEAD = struct.Struct('<BQ')
@@ -173,8 +174,8 @@ def _unpacked(content: memoryview) -> memoryview:
         raise DamageError(f'{len(packed)} of {stored} bytes are there')
     if compression not in _UNPACK:
         raise DamageError(f'unknown compression {compression[:20]!r}')
-    if size > zstd.bound(stored):
-        raise DamageError(f'{stored} bytes would become {size}')
+    if size > MAX_MESSAGE_BYTES:
+        raise DamageError(f'its {size} bytes are more than {MAX_MESSAGE_BYTES}')
     data = memoryview(_UNPACK[compression](packed, size))
     if len(data) != size:
         raise DamageError(f'{len(data)} bytes came out of it, not {size}')

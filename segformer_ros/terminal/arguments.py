@@ -18,6 +18,7 @@ from segformer_ros.engines import (
     fake_spec,
 )
 from segformer_ros.engines.engine import INFERENCE
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.sources import SourceOptions
 
@@ -164,6 +165,10 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         help='frames per second of sources without stamps (default: 10)',
     )  # fmt: skip
     group.add_argument(
+        '--max-megapixels', type=number(0, 2000, above=True), default=MAX_MEGAPIXELS, metavar='N',
+        help=f'images and labels larger than this are not read (default: {MAX_MEGAPIXELS:g})',
+    )  # fmt: skip
+    group.add_argument(
         '--vehicle-frame', default=SourceOptions.vehicle_frame, metavar='FRAME',
         help="frame on the ground relative to which a bag's /tf_static places the camera "
         '(default: base_link)',
@@ -215,5 +220,6 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
         label_tolerance=arguments.label_tolerance,
         labels=labels,
         fps=arguments.fps,
+        max_megapixels=arguments.max_megapixels,
         vehicle_frame=arguments.vehicle_frame,
     )

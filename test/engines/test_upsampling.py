@@ -4,7 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from segformer_ros.engines.upsampling import confidence_map, exact_labels, label_map, resize_labels
+from segformer_ros.engines.upsampling import (
+    as_labels,
+    confidence_map,
+    exact_labels,
+    label_map,
+    resize_labels,
+)
 from tools.benchmarks.reference import resize_bilinear
 
 LOGITS = np.random.default_rng(0).normal(size=(19, 16, 24)).astype(np.float32)
@@ -80,3 +86,26 @@ def test_a_class_that_wins_only_between_the_corners_is_found() -> None:
     logits = np.repeat(logits, 2, axis=1)
     assert 1 not in np.argmax(logits, axis=0)
     assert 1 in exact_labels(logits, (8, 64))
+
+
+@pytest.mark.parametrize('upsampling', ['exact', 'fast'])
+def test_where_scores_are_no_numbers_there_is_no_class(upsampling: str) -> None:
+    logits = LOGITS.copy()
+    logits[:, :8] = np.nan
+    labels = label_map(logits, (64, 96), upsampling)
+    assert np.all(labels[:32] == 255)
+    np.testing.assert_array_equal(labels[36:], label_map(LOGITS, (64, 96), upsampling)[36:])
+    assert np.all(confidence_map(logits, (64, 96))[:28] == 0)
+
+
+def test_one_class_without_a_number_is_not_the_best() -> None:
+    logits = LOGITS.copy()
+    logits[0] = np.nan
+    assert np.all(label_map(logits, (64, 96), 'fast') == 255)
+    assert np.all(label_map(logits, (64, 96), 'exact') != 0)
+
+
+@pytest.mark.parametrize('dtype', [np.int16, np.int64])
+def test_labels_beyond_a_byte_are_no_class(dtype: type) -> None:
+    values: np.ndarray = np.array([[0, 18, 255], [256, -1, 300]], dtype)
+    assert as_labels(values).tolist() == [[0, 18, 255], [255, 255, 255]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
@@ -15,14 +17,26 @@ pytestmark = pytest.mark.ros
 def test_lost_frames_are_noticed_with_the_cure(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.start(MASK, '/diagnostics')
+    for _ in range(7):
+        rig.deliver(street_image(rig.now()))
+    rig.node._streams[0]._on_lost(SimpleNamespace(total_count=3))
+    status = rig.status()
+    assert status.level == status.WARN
+    assert '3 of 10 frames were lost on the way here' in status.message
+    assert 'config/fastdds.xml' in status.message
+
+
+def test_a_driver_that_skips_frames_is_noticed(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.start(MASK, '/diagnostics')
     for tick in range(30):
         if tick not in (15, 16, 22):
             rig.deliver(street_image(Time(sec=100, nanosec=tick * 33_000_000)))
     assert rig.tally().received == 27
     status = rig.status()
     assert status.level == status.WARN
-    assert '3 of 30 frames were lost on the way here' in status.message
-    assert 'config/fastdds.xml' in status.message
+    assert 'the camera driver did not send 3 of 30 frames' in status.message
+    assert 'fastdds' not in status.message
 
 
 def test_silent_camera_is_stale(make_rig: MakeRig) -> None:

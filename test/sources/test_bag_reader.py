@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -13,7 +14,8 @@ import recordings as rec
 import yaml
 import zstandard
 
-from segformer_ros.sources import SourceError, SourceOptions, open_source
+from segformer_ros.formats import zstd
+from segformer_ros.sources import SourceError, SourceOptions, mcap_records, open_source
 
 # Noise does not compress, so that several chunks of 1 MiB come about.
 SIZE = (200, 300)
@@ -271,10 +273,10 @@ def test_what_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     stream = zstandard.ZstdCompressor(level=3).compressobj()
     with (folder / 'drive.mcap.zstd').open('wb') as file:
-        for _ in range(600):
+        for _ in range(1100):
             file.write(stream.compress(bytes(1 << 20)))
         file.write(stream.flush())
-    with pytest.raises(SourceError, match='cannot read bag .*would become more than'):
+    with pytest.raises(SourceError, match='cannot read bag .*hold more than'):
         open_source(folder)
 
 
@@ -306,4 +308,83 @@ def test_a_bag_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
     with pytest.raises(
         SourceError, match=r'no topic at all \(.*drive.mcap was cut off; its first'
     ):
+        open_source(bag)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('topics_with_message_count', 'all'),
+        ('topics_with_message_count', [{'topic_metadata': None, 'message_count': 1}]),
+        ('relative_file_paths', {'a': 1}),
+        ('relative_file_paths', [None]),
+        ('version', 'nine'),
+        ('compression_mode', ['message']),
+        ('duration', -1),
+        ('message_count', 1e400),
+    ],
+)
+def test_metadata_of_any_kind_does_not_hide_the_files(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    bag = rec.write_bag(tmp_path / 'bag', 3)
+    metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())
+    metadata['rosbag2_bagfile_information'][key] = value
+    (bag / 'metadata.yaml').write_text(yaml.safe_dump(metadata))
+    source = open_source(bag)
+    assert len([entry for entry in source if entry.frame is not None]) == 3
+    assert any('has a metadata.yaml that cannot be read' in note for note in source.notes)
+
+
+@pytest.mark.parametrize('bomb', ['a: &a [*a]', '[' * 5000, 'a: 2001-99-99', '\0'])
+def test_metadata_that_blow_up_do_not_hide_the_files(tmp_path: Path, bomb: str) -> None:
+    bag = rec.write_bag(tmp_path / 'bag', 3)
+    (bag / 'metadata.yaml').write_text(bomb)
+    assert len(open_source(bag)) == 3
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize('count', [2**39, -5])
+def test_a_count_that_is_only_claimed_is_no_number_of_frames(tmp_path: Path, count: int) -> None:
+    bag = rec.write_bag(tmp_path / 'bag', 3)
+    metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())
+    for topic in metadata['rosbag2_bagfile_information']['topics_with_message_count']:
+        topic['message_count'] = count
+    (bag / 'metadata.yaml').write_text(yaml.safe_dump(metadata))
+    source = open_source(bag)
+    size = sum(file.stat().st_size for file in bag.iterdir())
+    assert 3 <= len(source) <= size
+    assert sum(entry.frame is not None for entry in source) == 3
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_files_is_not_waited_for(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'bag', 3)
+    (bag / 'metadata.yaml').unlink()
+    os.mkfifo(bag / 'metadata.yaml')
+    os.mkfifo(bag / 'zzz.mcap')
+    assert len(open_source(bag)) == 3
+
+
+@pytest.mark.parametrize('compression', ['storage', 'message'])
+def test_what_unpacks_to_more_than_a_message_is_lost_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
+    """In chunks of an mcap, and in messages of their own."""
+    bag = rec.write_bag(tmp_path / 'drive', 3, 'mcap', compression)
+    monkeypatch.setattr(zstd, 'MAX_MESSAGE_BYTES', 100)
+    monkeypatch.setattr(mcap_records, 'MAX_MESSAGE_BYTES', 100)
+    errors = [entry.error or '' for entry in open_source(bag)]
+    assert len(errors) == 3
+    assert all('more than 100' in error for error in errors)
+
+
+def test_a_compressed_file_that_holds_far_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 3, 'sqlite3', 'file')
+    monkeypatch.setattr(zstd, '_SMALL_FILE', 100)
+    monkeypatch.setattr(zstd, 'MAX_RATIO', 1)
+    with pytest.raises(SourceError, match=r'drive.db3.zstd: .* hold more than .* no recording'):
         open_source(bag)

@@ -23,7 +23,6 @@ from segformer_ros.drivable import (
     DrivableAreaEstimator,
     DrivableConfig,
     GridConfig,
-    Hood,
 )
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
@@ -66,7 +65,7 @@ def main() -> None:
     spec = load_model_spec(options.model or bundled_model())
     pose = CameraPose(options.height, math.radians(options.pitch))
     config = DrivableConfig(
-        boundary=BoundaryConfig(hood=Hood(rows=options.hood)),
+        boundary=BoundaryConfig(hood=options.hood),
         grid=GridConfig(x_max=30.0, y_min=-12.0, y_max=12.0),
     )
     estimator = DrivableAreaEstimator(config, spec.class_map)

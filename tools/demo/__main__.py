@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tools.demo.loading import end_quietly_while_loading
+from segformer_ros.interrupts import EXIT_INTERRUPTED, run_program
 
 if __name__ == '__main__':
-    end_quietly_while_loading()
+    run_program('tools.demo.__main__')
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from segformer_ros.classes import ClassMap
 from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines.upsampling import resize_labels
-from segformer_ros.errors import EXIT_INTERRUPTED, ArgumentParser
+from segformer_ros.errors import ArgumentParser
 from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.segmenting.results import ResultFolder
 from segformer_ros.segmenting.segment import Camera
@@ -145,7 +145,3 @@ def _empty(folder: Path) -> Path:
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
     return folder / 'drive.mcap'
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from tools.demo.loading import end_quietly_while_loading
+from segformer_ros.interrupts import run_program
 
 if __name__ == '__main__':
-    end_quietly_while_loading()
+    run_program('tools.demo.evaluate_live')
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, Optional
@@ -170,7 +169,3 @@ def _parser() -> ArgumentParser:
     )
     add_drive_arguments(parser, DEFAULT_OUT, rate=1.0)
     return parser
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -12,6 +12,7 @@ import yaml
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.engines import ENGINES
 from segformer_ros.model import load_model_spec
+from segformer_ros.node.transport import check_shared_memory
 from segformer_ros.resources import share_path
 from segformer_ros.sources import Source, SourceOptions
 from segformer_ros.terminal.arguments import number
@@ -23,7 +24,7 @@ class DemoError(RuntimeError):
 
 
 def check_ros() -> None:
-    """Raises DemoError where ROS 2 or this package's messages are not here."""
+    """Raises DemoError and TransportError where ROS 2 cannot run here."""
     if importlib.util.find_spec('rclpy') is None:
         raise DemoError(
             'ROS 2 is not here (no rclpy); start with ./run demo, or source ROS 2. '
@@ -34,6 +35,7 @@ def check_ros() -> None:
             "this package's messages are not built; start with ./run demo, or build with colcon "
             'and source install/setup.bash'
         )
+    check_shared_memory()
 
 
 def add_node_arguments(parser: argparse.ArgumentParser, rate: float) -> None:

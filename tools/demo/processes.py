@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import subprocess
 import sys
@@ -10,8 +9,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Union
 
 import numpy as np
 
-_PR_SET_PDEATHSIG = 1
-"""The option of prctl(2) that asks for a signal when the parent ends."""
+from segformer_ros.interrupts import shielded
 
 Value = Union[bool, int, float, str]
 
@@ -34,11 +32,9 @@ class NodeCommand(NamedTuple):
     @property
     def arguments(self) -> List[str]:
         """The command line."""
-        # Interrupted before it is at work, a node ends without a traceback.
         code = (
-            'import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); '
-            f'from {end_with_parent.__module__} import end_with_parent; end_with_parent(); '
-            f'from {self.module} import main; main()'
+            'from segformer_ros.interrupts import end_with_parent, node; '
+            f'end_with_parent(); node({self.module!r})'
         )
         arguments = [sys.executable, '-c', code, '--ros-args', '--log-level', self.log_level]
         for file in self.files:
@@ -72,9 +68,10 @@ class Nodes:
 
     def start(self, name: str, command: NodeCommand) -> None:
         """Start a node under a name."""
-        self._running[name] = subprocess.Popen(
-            command.arguments, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        with shielded():
+            self._running[name] = subprocess.Popen(
+                command.arguments, stdin=subprocess.DEVNULL, start_new_session=True
+            )
 
     def code(self, name: str) -> Union[int, None]:
         """Exit code of a node; None while it runs."""
@@ -95,11 +92,6 @@ class Nodes:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 continue
-
-
-def end_with_parent() -> None:
-    """Have this process interrupted when the one that started it is gone, however that ended."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _yaml(value: Value) -> str:

@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from segformer_ros import topics
 from segformer_ros.destination import DestinationError
-from segformer_ros.formats.cdr import header_stamp
+from segformer_ros.frame import Stamp
 from segformer_ros.node.drivable_settings import mount_pose
+from segformer_ros.node.guard import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
@@ -65,13 +66,14 @@ class RecorderNode(Node):  # type: ignore[misc]
         self._report: Optional[ReplayReport] = None
         self._reported = self._last = 0.0
         for topic in recorded_topics():
-            self.create_subscription(
-                topic.type, topic.name, partial(self._on_message, topic), topic.qos, raw=True
-            )
+            taken = guarded(self, topic.name, partial(self._on_message, topic))
+            self.create_subscription(topic.type, topic.name, taken, topic.qos, raw=True)
 
     @property
     def done(self) -> bool:
         """Whether the play is over and what belongs to it has come."""
+        if self.failed:
+            return True
         if self._report is None:
             return False
         now = monotonic()
@@ -84,9 +86,9 @@ class RecorderNode(Node):  # type: ignore[misc]
         try:
             self._open.close()
         except DestinationError as error:
-            self.fail(error)
+            self._fail(error)
 
-    def fail(self, error: DestinationError) -> None:
+    def _fail(self, error: DestinationError) -> None:
         """Say what ends the recording."""
         self.failed = True
         tqdm.write(f'{NODE_NAME}: {error}', file=sys.stderr)
@@ -94,9 +96,12 @@ class RecorderNode(Node):  # type: ignore[misc]
     def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
         if topic.headed:
             # A stamp of zero is a clock that has not begun.
-            self._time_ns = header_stamp(data).ns or self._time_ns
-        if self._time_ns:
-            self._write(topic, data)
+            self._time_ns = Stamp.of_message(data).ns or self._time_ns
+        if self._time_ns and not self.failed:
+            try:
+                self._write(topic, data)
+            except DestinationError as error:
+                self._fail(error)
         if topic.name == topics.MASK:
             self._masks += 1
             self._bar.update()
@@ -149,13 +154,6 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 def _record(node: RecorderNode) -> bool:
-    try:
-        spin(node, lambda: node.done)
-    except DestinationError as error:
-        node.fail(error)
+    spin(node, lambda: node.done)
     node.close()
     return not node.failed
-
-
-if __name__ == '__main__':
-    main()

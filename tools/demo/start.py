@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from pathlib import Path
 from typing import Callable, List, Optional
 
@@ -42,8 +41,4 @@ def run_explained(
 
     arguments: None for those of the command line.
     """
-    # Being told to end is an interruption too, and so is a terminal that is closed.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(number, signal.default_int_handler)
     return explained(name, lambda: run(parser.parse_args(arguments)))

@@ -182,6 +182,28 @@ def test_pixels_below_the_threshold_carry_no_class() -> None:
     assert np.all(post.labels[0][unsure] == 255) and np.all(post.labels[0][~unsure] < 4)
 
 
+@pytest.mark.parametrize('fast', [False, True])
+@pytest.mark.parametrize('probabilities', [False, True])
+def test_where_scores_are_no_numbers_there_is_no_class(fast: bool, probabilities: bool) -> None:
+    scores = abs(random_scores(1, 19, (16, 24)))
+    scores[:, :, :8] = np.nan
+    post = Post(
+        scores, [(256, 384)], [Fit(NETWORK, NETWORK)], fast=fast, probabilities=probabilities
+    )
+    assert np.all(post.labels[0][:128] == 255)
+    assert np.all(post.labels[0][144:] < 19)
+
+
+@pytest.mark.parametrize('dtype', [np.int16, np.int64])
+def test_labels_beyond_a_byte_are_no_class(dtype: type) -> None:
+    cells: np.ndarray = np.array([[[0, 18, 255], [256, -1, 300]]], dtype)
+    tensor = jobs.Tensor(address(cells), cells.shape, 'NHW', cells.dtype)
+    labels = np.zeros((2, 3), np.uint8)
+    output = jobs.Output(2, 3, Fit(NETWORK, NETWORK), address(labels))
+    host_kernels.run(jobs.postprocess_job([output], tensor, tensor))
+    assert labels.tolist() == [[0, 18, 255], [255, 255, 255]]
+
+
 @pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.int32, np.int64])
 def test_integer_label_maps_are_repeated(dtype: type) -> None:
     cells: np.ndarray = np.random.default_rng(0).integers(0, 200, (2, 31, 45)).astype(dtype)
