@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from segformer_ros.cli import main
+from segformer_ros.recordings import SourceError, open_source
 from segformer_ros.resources import NotInstalledError, share_path, tool
-from segformer_ros.sources import SourceError, open_source
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from segformer_ros.engines.timing import (
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from segformer_ros.model.model_files import model_files
+from segformer_ros.recordings import SourceError, open_source
 from segformer_ros.resources import tool
-from segformer_ros.sources import SourceError, open_source
 from segformer_ros.terminal.arguments import (
     LOCATION_HELP,
     add_model_arguments,

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from segformer_ros.destination import keep_input, lock_folder, output_folder
 from segformer_ros.errors import one_line
 from segformer_ros.interrupts import EXIT_INTERRUPTED
+from segformer_ros.recordings import Source, SourceError, open_source
 from segformer_ros.segmenting.segment import RESULTS, Camera, SegmentRun
-from segformer_ros.sources import Source, SourceError, open_source
 from segformer_ros.terminal.arguments import (
     LOCATION_HELP,
     add_camera_arguments,

@@ -16,15 +16,14 @@ from segformer_ros.evaluation.views import error_view, overlay_view
 from segformer_ros.evaluation.worker import Progress, no_progress
 from segformer_ros.frame import Frame
 from segformer_ros.metrics import ScoredClasses
-from segformer_ros.recording import BagWriter
-from segformer_ros.recording.image_fields import (
+from segformer_ros.recordings import BagWriter, Source, SourceFrame
+from segformer_ros.recordings.bag_writer import (
     COMPRESSED_TYPE,
     IMAGE_TYPE,
     header_fields,
     jpeg_fields,
     mono8_fields,
 )
-from segformer_ros.sources import Source, SourceFrame
 
 IMAGE = topics.recorded(topics.COMPRESSED_IMAGE)
 MASK = topics.recorded(topics.MASK)

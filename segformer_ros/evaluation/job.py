@@ -23,9 +23,9 @@ from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.metrics.scored_classes import truth_table
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash
-from segformer_ros.sources import Source, SourceError, SourceOptions, local_path, open_source
-from segformer_ros.sources.cityscapes import is_cityscapes
-from segformer_ros.sources.unreadable import UnreadableSource
+from segformer_ros.recordings import Source, SourceError, SourceOptions, local_path, open_source
+from segformer_ros.recordings.cityscapes_source import is_cityscapes
+from segformer_ros.recordings.source import UnreadableSource
 
 ANY_SOURCE = SourceOptions()
 SHARD_FRAMES = 64

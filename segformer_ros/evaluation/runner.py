@@ -20,7 +20,7 @@ from segformer_ros.evaluation.summary import Summary, WorstFrame
 from segformer_ros.evaluation.tables import FrameTables
 from segformer_ros.evaluation.worker import Progress, no_progress
 from segformer_ros.metrics.document import InputFacts, Tally, metrics_document, write_json
-from segformer_ros.sources import Source
+from segformer_ros.recordings import Source
 
 METRICS_JSON = 'metrics.json'
 SPEED_JSON = 'speed.json'

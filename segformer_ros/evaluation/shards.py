@@ -12,7 +12,7 @@ import numpy as np
 
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.worst import Picture
-from segformer_ros.sources import Source
+from segformer_ros.recordings import Source
 
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
 

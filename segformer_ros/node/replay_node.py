@@ -25,7 +25,7 @@ from segformer_ros.node.qos import LATCHED
 from segformer_ros.node.replay_output import ReplayOutput
 from segformer_ros.node.replay_parameters import ReplaySettings
 from segformer_ros.node.start_parameters import start_settings
-from segformer_ros.sources import Source, SourceError, SourceOptions, open_source
+from segformer_ros.recordings import Source, SourceError, SourceOptions, open_source
 
 NODE_NAME = 'replay_node'
 

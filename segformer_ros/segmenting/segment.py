@@ -28,7 +28,8 @@ from segformer_ros.engines import Engine, EngineError, Outcome, Wanted
 from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.percentiles import percentiles
-from segformer_ros.recording import RecordingError
+from segformer_ros.recordings import RecordingError, Source, SourceFrame
+from segformer_ros.recordings.source import read_ahead
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenting.background import Background
 from segformer_ros.segmenting.result_bag import ResultBag
@@ -40,8 +41,6 @@ from segformer_ros.segmenting.results import (
 )
 from segformer_ros.segmenting.segmented_entries import segmented_entries
 from segformer_ros.segmenting.summary import RunScore, RunSummary
-from segformer_ros.sources import Source, SourceFrame
-from segformer_ros.sources.read_ahead import read_ahead
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import recordings
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.evaluation import EvaluationError, EvaluationJob, ModelChoice, Run
-from segformer_ros.sources import SourceError, SourceOptions
+from segformer_ros.recordings import SourceError, SourceOptions
 
 COUNT = 16
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'

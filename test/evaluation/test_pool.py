@@ -12,7 +12,7 @@ import pytest
 SCRIPT = """
 from pathlib import Path
 from segformer_ros.evaluation import EvaluationJob, Execution, ModelChoice, Run
-from segformer_ros.sources import SourceOptions
+from segformer_ros.recordings import SourceOptions
 
 {guard}
     job = EvaluationJob(

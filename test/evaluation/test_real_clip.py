@@ -12,7 +12,7 @@ import pytest
 from segformer_ros.classes import load_class_map
 from segformer_ros.evaluation import EvaluationJob, Run
 from segformer_ros.model import bundled_model
-from segformer_ros.sources import SourceOptions
+from segformer_ros.recordings import SourceOptions
 
 official: Any = pytest.importorskip('cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling')
 pytestmark = pytest.mark.slow

@@ -25,7 +25,7 @@ from segformer_ros.evaluation import EvaluationError, EvaluationJob, Execution, 
 from segformer_ros.metrics import confusion_scores
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.metrics.pixel_metrics import confusion_counts
-from segformer_ros.sources import SourceOptions
+from segformer_ros.recordings import SourceOptions
 
 SHARD_FRAMES = 16
 FRAMES = 2 * SHARD_FRAMES + 6

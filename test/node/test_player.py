@@ -12,8 +12,8 @@ import recordings as rec
 from segformer_ros.frame import Stamp
 from segformer_ros.node.player import Outgoing, Player, ReplayError
 from segformer_ros.node.replay_parameters import ReplaySettings
-from segformer_ros.sources import open_source
-from segformer_ros.sources.base import FIRST_STAMP_NS
+from segformer_ros.recordings import open_source
+from segformer_ros.recordings.source import FIRST_STAMP_NS
 
 FAST = ReplaySettings(rate=0.0, stamps='recorded', answer_timeout=0.1)
 STEP = 100_000_000

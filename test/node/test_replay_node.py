@@ -25,7 +25,7 @@ from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.qos import LATCHED
 from segformer_ros.node.replay_node import ReplayNode
 from segformer_ros.node.replay_report import ReplayReport
-from segformer_ros.sources import SourceError
+from segformer_ros.recordings import SourceError
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
 

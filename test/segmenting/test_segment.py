@@ -20,9 +20,9 @@ from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.engines import EngineError, create_engine, fake_spec
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
+from segformer_ros.recordings import Source, SourceOptions, open_source
 from segformer_ros.segmenting.segment import Camera, SegmentRun
 from segformer_ros.segmenting.summary import RunSummary
-from segformer_ros.sources import Source, SourceOptions, open_source
 from tools.demo.moments import Recording
 
 CITYSCAPES = load_class_map('cityscapes')

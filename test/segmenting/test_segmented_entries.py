@@ -10,9 +10,9 @@ import pytest
 from segformer_ros.engines import EngineError, Wanted, fake_spec
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
+from segformer_ros.recordings import SourceFrame
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenting.segmented_entries import segmented_entries
-from segformer_ros.sources import SourceFrame
 from tiny_models import painting
 
 SIZE = (64, 128)

@@ -33,7 +33,7 @@ from segformer_ros.engines import EngineOptions
 from segformer_ros.evaluation import EvaluationJob, ModelChoice, Run
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model
-from segformer_ros.sources import SourceOptions, open_source
+from segformer_ros.recordings import SourceOptions, open_source
 from segformer_ros.terminal.arguments import size, whole
 from tools.street import Drive
 

@@ -26,8 +26,8 @@ from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
 from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.node.start_parameters import start_settings
-from segformer_ros.recording import BagWriter
-from segformer_ros.recording.mount import TF_TYPE, mount_message
+from segformer_ros.recordings import BagWriter
+from segformer_ros.recordings.bag_writer import TF_TYPE, mount_message
 from tools.demo.live_page import LivePage
 from tools.demo.recorder_parameters import LATEST_END, RecorderSettings
 from tools.demo.recorder_topics import (
