@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Optional, Sequence
 
-from segformer_ros.errors import reason
+from segformer_ros.errors import SegformerError, reason
 
 
-class DestinationError(ValueError):
+class DestinationError(SegformerError, ValueError):
     """A place that cannot be written: says which, why, and what to do."""
 
 

@@ -8,7 +8,6 @@ import sys
 from typing import Callable, Dict, NoReturn, Tuple
 
 from segformer_ros.interrupts import EXIT_INTERRUPTED, interruptible
-from segformer_ros.resources import PACKAGE, TOOLS
 
 EXIT_REFUSED = 2
 
@@ -54,6 +53,10 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     return f'{line[:head]}...{line[-tail:]}{note}'
 
 
+class SegformerError(Exception):
+    """Base of every error of this package that its user can do something about: says what."""
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """Refuses a command line in one line: a page of usage before it hides what is wrong."""
 
@@ -79,16 +82,14 @@ def explained(command: str, action: Callable[[], int]) -> int:
         # Whoever read the output (`| head`) has seen enough.
         sys.stderr.close()
         return 0
-    except (ValueError, RuntimeError, OSError) as error:
-        if not is_expected(error):
-            raise
+    except (SegformerError, OSError) as error:
         print(f'{command}: {in_words(error)}', file=sys.stderr)
         return EXIT_REFUSED
 
 
 def is_expected(error: Exception) -> bool:
-    """Whether an error is one that the user can mend."""
-    return isinstance(error, OSError) or type(error).__module__.split('.')[0] in (PACKAGE, TOOLS)
+    """Whether an error is one that the user can do something about; any other is a bug."""
+    return isinstance(error, (SegformerError, OSError))
 
 
 def in_words(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 import cv2
 import numpy as np
 
-from segformer_ros.errors import one_line
+from segformer_ros.errors import SegformerError, one_line
 
 MAX_SIDE = 32768
 """Longest side taken for real, in pixels; a longer one is a broken header."""
@@ -27,7 +27,7 @@ TO_BGR: Dict[str, int] = {
 """OpenCV's conversion of each packed encoding, other than bgr8 itself, to BGR."""
 
 
-class FrameError(ValueError):
+class FrameError(SegformerError, ValueError):
     """An image that cannot be used: says what is wrong and which value."""
 
 

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.errors import SegformerError
 from segformer_ros.sources.base import SourceError
 
 
-class LabelError(ValueError):
+class LabelError(SegformerError, ValueError):
     """One label image that cannot be used; the rest may be."""
 
 

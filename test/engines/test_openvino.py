@@ -147,7 +147,9 @@ def test_inference_is_not_bound_to_certain_cores(spec: ModelSpec) -> None:
 IMPORT = 'from segformer_ros.engines.openvino import import_openvino; import_openvino().Core()'
 
 
-@pytest.mark.parametrize('code', [IMPORT, 'from segformer_ros.cli import main; main(["doctor"])'])
+@pytest.mark.parametrize(
+    'code', [IMPORT, 'from segformer_ros.cli.main import main; main(["doctor"])']
+)
 def test_nothing_is_left_in_the_users_folder(code: str, tmp_path: Path) -> None:
     """Its telemetry keeps the user's id there."""
     subprocess.run(

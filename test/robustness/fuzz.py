@@ -25,7 +25,7 @@ from robustness.message_fuzz import MessageFuzz
 from robustness.report import Findings
 from robustness.signal_fuzz import try_signal
 
-from segformer_ros.terminal.arguments import number, whole
+from segformer_ros.cli.arguments import number, whole
 from segformer_ros.text_table import format_table
 
 PARTS = {'messages': 0.6, 'files': 0.2, 'signals': 0.2}

@@ -24,7 +24,7 @@ from recordings import labels, picture, write_bag, write_png, write_video
 from tiny_segformer import save_tiny
 
 from segformer_ros.classes import load_class_map
-from segformer_ros.cli import main as segformer
+from segformer_ros.cli.main import main as segformer
 from segformer_ros.engines.cache import EngineCache, EngineKey
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.errors import explained

@@ -23,10 +23,10 @@ import numpy as np
 from tqdm import tqdm
 
 from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.cli.arguments import whole
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, bundled_model, load_model_spec
-from segformer_ros.terminal.arguments import whole
 from tools.benchmarks.exports import HUGGINGFACE, OWN, TAO5, TAO6, Export, save_told
 
 ALL = 1.0

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.cli.arguments import number, whole
 from segformer_ros.drawing.birdseye import BirdsEye
 from segformer_ros.drawing.overlay import blend, draw_boundary
 from segformer_ros.drivable import (
@@ -27,7 +28,6 @@ from segformer_ros.drivable import (
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.arguments import number, whole
 
 PANEL_WIDTH = 270
 COLUMNS = 2

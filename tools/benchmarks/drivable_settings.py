@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.cli.arguments import number
 from segformer_ros.drivable import (
     BoundaryConfig,
     DrivableAreaEstimator,
@@ -29,7 +30,6 @@ from segformer_ros.engines import Wanted, create_engine
 from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.arguments import number
 from segformer_ros.text_table import markdown_table
 
 REACH, MARGIN = 40.0, 2.0

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from segformer_ros.cli.arguments import whole
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB
 from segformer_ros.engines.trt.engine_loading import build_apart
 from segformer_ros.model import load_model_spec
-from segformer_ros.terminal.arguments import whole
 from segformer_ros.text_table import format_table
 from tools.family import FAMILY, family_model
 

@@ -22,14 +22,14 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from segformer_ros import cli
 from segformer_ros.classes import load_class_map
+from segformer_ros.cli import main as cli
+from segformer_ros.cli.arguments import whole
 from segformer_ros.engines import EngineOptions, create_engine
 from segformer_ros.engines.self_check import Evidence, examine, findings, rival_specs
 from segformer_ros.errors import EXIT_REFUSED
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.terminal.arguments import whole
 from tools.benchmarks.contracts import (
     DEEPSTREAM,
     HALF_SCALE,

@@ -30,6 +30,7 @@ from std_msgs.msg import Header
 from tqdm import tqdm
 
 from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.cli.arguments import size, whole
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
 from segformer_ros.engines import UPSAMPLING, Engine, EngineOptions, Wanted, create_engine
@@ -39,7 +40,6 @@ from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
 from segformer_ros.node.drivable_messages import area_message
 from segformer_ros.node.messages import ImageBuffer
-from segformer_ros.terminal.arguments import size, whole
 from segformer_ros.text_table import format_table
 from tools.family import FAMILY, family_model
 from tools.street import demo_drive

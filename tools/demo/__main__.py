@@ -15,15 +15,15 @@ from typing import List, Mapping, Optional
 from tqdm import tqdm
 
 from segformer_ros.classes import ClassMap
+from segformer_ros.cli.arguments import merged_classes, source_options
 from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.errors import ArgumentParser
 from segformer_ros.node.replay_report import ReplayReport
-from segformer_ros.segmenting.results import ResultFolder
-from segformer_ros.segmenting.segment import Camera
-from segformer_ros.segmenting.summary import RunScore, RunSummary
+from segformer_ros.segmenter.results import ResultFolder
+from segformer_ros.segmenter.run import Camera
+from segformer_ros.segmenter.summary import RunScore, RunSummary
 from segformer_ros.sources import Source, open_source
-from segformer_ros.terminal.arguments import merged_classes, source_options
 from tools.demo.moments import Recording
 from tools.demo.node_commands import (
     DemoError,

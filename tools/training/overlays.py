@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from segformer_ros.cli.arguments import whole
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
 from segformer_ros.model import load_model_spec
-from segformer_ros.terminal.arguments import whole
 from tools.training.data import IMAGE_SUFFIXES, read_picture
 
 TILE = (180, 240)  # height, width of one picture in the sheet

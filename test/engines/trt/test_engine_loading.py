@@ -11,7 +11,7 @@ import pytest
 from engine_rig import SIZE, agreement, frame
 from fake_gpu import MAGIC, MakeMachine
 
-from segformer_ros.cli import main
+from segformer_ros.cli.main import main
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.engines.precision import Candidate

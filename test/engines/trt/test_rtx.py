@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from segformer_ros.cli import main
+from segformer_ros.cli.main import main
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt

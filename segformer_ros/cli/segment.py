@@ -1,0 +1,124 @@
+"""segformer segment: masks, overlay and drivable area of a whole recording."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from segformer_ros.cli.arguments import (
+    LOCATION_HELP,
+    add_camera_arguments,
+    add_merge_argument,
+    add_model_arguments,
+    add_source_arguments,
+    add_upsampling_argument,
+    camera_pose,
+    engine_of,
+    merged_classes,
+    model_spec,
+    source_options,
+)
+from segformer_ros.destination import keep_input, output_folder
+from segformer_ros.errors import one_line
+from segformer_ros.interrupts import EXIT_INTERRUPTED
+from segformer_ros.segmenter.run import RESULTS, Camera, SegmentRun
+from segformer_ros.sources import Source, SourceError, open_source
+
+SUMMARY = (
+    'segment a bag, a video or a folder of images: masks, an overlay video, the drivable area, '
+    'and a bag with all of these'
+)
+
+_OUT_HELP = (
+    'folder for the results: masks/, overlay.mp4, frames/, drivable.jsonl, summary.json and '
+    'drive.mcap, which has masks, overlay and drivable area with the stamps of the images, but '
+    'not the images themselves, which are in INPUT (default: out/segment)'
+)
+
+_FAULTS_TOLD = 20
+"""Frames whose fault is told one by one; of a long recording there may be thousands."""
+
+_CURES = {
+    'calibration': 'record camera_info or give --hfov',
+    'mount': 'record a /tf_static that leads to it, or give --height and --pitch',
+}
+"""What gives each part that a camera may lack."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument('location', nargs='?', metavar='INPUT', help=LOCATION_HELP)
+    parser.add_argument(
+        '-i', '--input', help='the same, also as file://, as in DeepStream applications'
+    )
+    parser.add_argument('--out', type=Path, default=Path('out/segment'), help=_OUT_HELP)
+    add_upsampling_argument(parser)
+    add_model_arguments(parser)
+    add_source_arguments(parser)
+    add_merge_argument(parser)
+    add_camera_arguments(parser.add_argument_group('camera, for distances in metres'))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Segment all of the recording."""
+    location = arguments.location or arguments.input
+    if not location:
+        raise SourceError('no recording is given; name a bag, a video or a folder of images')
+    source = open_source(location, source_options(arguments))
+    source.note_unused(arguments.hfov)
+    for note in source.notes:
+        print(one_line(note), file=sys.stderr)
+    keep_input(source.path, [arguments.out / name for name in RESULTS])
+    folder = output_folder(arguments.out)
+    code = 0
+    with engine_of(arguments, model_spec(arguments)) as engine:
+        camera = _camera(arguments, source)
+        if camera.lacks:
+            print(one_line(_without_metres(camera)), file=sys.stderr)
+        with SegmentRun(
+            source, engine, folder, camera, arguments.upsampling, merged_classes(arguments)
+        ) as segmenting:
+            try:
+                _segment_all(segmenting, source)
+            except KeyboardInterrupt:
+                print('interrupted; the frames so far are written', file=sys.stderr)
+                code = EXIT_INTERRUPTED
+            summary = segmenting.summary()
+    summary.write(folder / 'summary.json')
+    print(summary.as_table())
+    print(f'\n{folder}: {", ".join(sorted(path.name for path in folder.iterdir()))}')
+    fault = summary.fault(source.labelled)
+    if fault and not code:
+        raise SourceError(fault)
+    return code
+
+
+def _segment_all(segmenting: SegmentRun, source: Source) -> None:
+    faults = 0
+    with tqdm(total=len(source), unit='frame', desc='segment') as bar:
+
+        def advance(fault: str) -> None:
+            nonlocal faults
+            faults += bool(fault)
+            if fault and faults <= _FAULTS_TOLD:
+                bar.write(one_line(fault), file=sys.stderr)
+            bar.update()
+
+        segmenting.run(advance)
+    if faults > _FAULTS_TOLD:
+        print(f'{faults - _FAULTS_TOLD} more frames had such a fault', file=sys.stderr)
+
+
+def _camera(arguments: argparse.Namespace, source: Source) -> Camera:
+    """The camera that the recording knows, or that the arguments describe."""
+    pose = camera_pose(arguments) or source.pose
+    calibration = source.calibrated(arguments.hfov)
+    return Camera(calibration, pose, arguments.vehicle_frame, source.camera_fault)
+
+
+def _without_metres(camera: Camera) -> str:
+    cures = '; '.join(f'no {lack} of the camera is known: {_CURES[lack]}' for lack in camera.lacks)
+    return f'the drivable area is without metres: {cures}'
