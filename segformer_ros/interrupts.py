@@ -33,8 +33,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REPEATED = 2.0
 """Seconds in which a further interrupt is the first one, repeated."""
 
-_AGAIN = 0.02
-"""Seconds after which an interrupt is raised again that was lost where nothing can be raised."""
+_AGAIN = 0.01
+"""Seconds after which an interrupt is tried again where nothing could be raised."""
+
+_LOCKING = ('threading.py', 'queue.py', 'logging/__init__.py', 'futures/_base.py')
+_TAKES_OR_GIVES = ('__enter__', '__exit__', 'acquire', 'release')
+_WAITS = ('wait', 'wait_for', 'join', '_wait_for_tstate_lock')
 
 
 class _Interrupted:
@@ -47,6 +51,9 @@ class _Interrupted:
     def __call__(self, number: int, frame: Any) -> None:
         now = monotonic()
         if self.since is None:
+            if self.raises and _may_hold_lock(frame):
+                signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+                return
             self.since = now
             if self.raises:
                 raise KeyboardInterrupt
@@ -111,6 +118,7 @@ def interruptible(action: Callable[[], T]) -> T:
     if work is None:
         return action()
     try:
+        signal.signal(signal.SIGALRM, work)
         _handle(work)
         return action()
     except Exception:
@@ -194,4 +202,15 @@ def _unraisable(lost: Any) -> None:
         sys.__unraisablehook__(lost)
         return
     work.since = None
-    threading.Timer(_AGAIN, os.kill, (os.getpid(), signal.SIGINT)).start()
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
+
+def _may_hold_lock(frame: Any) -> bool:
+    """Whether an exception here could leave a lock taken for ever, on which other threads wait.
+
+    It comes between any two steps, also between taking a lock and what gives it back.
+    """
+    code = frame.f_code
+    if code.co_name in _WAITS:
+        return False
+    return code.co_name in _TAKES_OR_GIVES or code.co_filename.endswith(_LOCKING)

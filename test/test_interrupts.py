@@ -140,6 +140,44 @@ def test_a_late_second_ctrl_c_ends_what_does_not_come_to_an_end(
     assert outcome(program(tmp_path, text), repo) == (EXIT_INTERRUPTED, said, '')
 
 
+def test_it_leaves_no_lock_taken(tmp_path: Path, repo: Path) -> None:
+    text = """
+    import threading, time
+    from segformer_ros.interrupts import interruptible
+    class Lock:
+        def __init__(self):
+            self.inner = threading.Lock()
+        def __enter__(self):
+            self.inner.acquire()
+            os.kill(os.getpid(), signal.SIGINT)
+        def __exit__(self, *error):
+            self.inner.release()
+    def work():
+        lock = Lock()
+        try:
+            with lock:
+                time.sleep(60)
+        finally:
+            print(lock.inner.locked())
+    def main():
+        interruptible(work)
+    """
+    assert outcome(program(tmp_path, text), repo) == (EXIT_INTERRUPTED, 'False\n', '')
+
+
+def test_it_ends_what_waits(tmp_path: Path, repo: Path) -> None:
+    text = """
+    import queue, threading, time
+    from segformer_ros.interrupts import interruptible
+    def work():
+        threading.Timer(0.3, cut).start()
+        queue.Queue().get()
+    def main():
+        interruptible(work)
+    """
+    assert outcome(program(tmp_path, text), repo) == (EXIT_INTERRUPTED, '', '')
+
+
 def test_it_changes_nothing_once_the_work_is_done(tmp_path: Path, repo: Path) -> None:
     text = """
     import atexit

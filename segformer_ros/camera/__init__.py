@@ -5,7 +5,6 @@ from segformer_ros.camera.calibration import (
     Calibration,
     CalibrationError,
     CameraError,
-    Turn,
 )
 from segformer_ros.camera.camera_info import (
     calibration_from_camera_info,
@@ -20,7 +19,9 @@ from segformer_ros.camera.mount import (
     footprint_note,
     footprint_of,
     pose_from_transform,
+    turned_note,
 )
+from segformer_ros.camera.rays import RayTable, Turn
 
 __all__ = [
     'DISTORTION_MODELS',
@@ -28,6 +29,7 @@ __all__ = [
     'CalibrationError',
     'CameraError',
     'CameraPose',
+    'RayTable',
     'Turn',
     'calibration_from_camera_info',
     'camera_info_fields',
@@ -38,4 +40,5 @@ __all__ = [
     'is_rectified',
     'pose_from_transform',
     'resized_matrices',
+    'turned_note',
 ]

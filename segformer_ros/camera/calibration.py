@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, Tuple
 
 import cv2
 import numpy as np
@@ -29,11 +29,6 @@ _MAX_FOV = math.radians(179.0)
 _FOCAL_LENGTHS = (1e-3, 1e3)  # in sides of the image: fields of view from 0.06 to 179.8 degrees
 _MAX_OFF_AXIS = 100.0  # focal lengths from the image's middle to the principal point
 _MAX_COEFFICIENT = 1e6  # rational models of narrow views have thousands
-_ROTATIONS = {
-    1: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    2: cv2.ROTATE_180,
-    3: cv2.ROTATE_90_CLOCKWISE,
-}
 _REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-12)
 
 
@@ -245,37 +240,3 @@ class Calibration:
     def _radial_coefficients(self) -> Tuple[float, ...]:
         k = self.distortion
         return k if self.model == 'equidistant' else k[:2] + (0.0, 0.0) + k[4:8]
-
-
-class Turn(NamedTuple):
-    """An image turned by quarter turns, and where its pixels were.
-
-    quarters: counterclockwise quarter turns, 0..3. width, height: of the image before it is
-    turned, pixels.
-    """
-
-    quarters: int
-    width: int
-    height: int
-
-    @property
-    def turned_size(self) -> Tuple[int, int]:
-        """Width and height of the turned image, pixels."""
-        size = (self.width, self.height)
-        return size[::-1] if self.quarters % 2 else size
-
-    def turn(self, image: np.ndarray) -> np.ndarray:
-        """Turned copy of an image (H, W) uint8, the image itself where nothing is to be done."""
-        if self.quarters == 0:
-            return image
-        return np.asarray(cv2.rotate(image, _ROTATIONS[self.quarters]))
-
-    def to_turned(self, u: np.ndarray, v: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Where points (u, v) of the image are in the turned one, pixels, any shape."""
-        right, bottom = self.width - 1, self.height - 1
-        return ((u, v), (v, right - u), (right - u, bottom - v), (bottom - v, u))[self.quarters]
-
-    def to_image(self, u: np.ndarray, v: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Where points (u, v) of the turned image are in the image, pixels, any shape."""
-        right, bottom = self.width - 1, self.height - 1
-        return ((u, v), (right - v, u), (right - u, bottom - v), (v, bottom - u))[self.quarters]

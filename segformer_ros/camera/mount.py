@@ -157,6 +157,18 @@ def footprint_note(vehicle_frame: str, footprint: str, height: float) -> str:
     )
 
 
+def turned_note(pose: CameraPose) -> str:
+    """What a user must know of a camera that is not mounted upright; '' of one that is."""
+    if pose.quarter_turns == 0:
+        return ''
+    way = 'upside down' if pose.quarter_turns == 2 else 'on its side'
+    return (
+        f'the camera is mounted {way} (roll {math.degrees(pose.roll):.0f} degrees): distances are '
+        'right for that, but networks know streets the right way up; let the driver turn its '
+        'images, and the transform or mount with them'
+    )
+
+
 def _check_optical(pose: CameraPose, frame: str) -> None:
     """Raise CalibrationError where a frame is probably the body of a camera (x forward).
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraPose, Turn
+from segformer_ros.camera import Calibration, CameraPose, RayTable, Turn
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryExtractor
 from segformer_ros.drivable.contacts import Contacts, blocker_contacts, close_gaps
@@ -19,7 +19,6 @@ from segformer_ros.drivable.ground import (
     FreeSpace,
     GroundConfig,
     GroundProjection,
-    RayTable,
 )
 from segformer_ros.drivable.profile import ROW_NONE, BlockerHold, ColumnProfile, DrivableError
 from segformer_ros.drivable.scan import ScanConfig, ScanNumbers, laser_scan

@@ -64,7 +64,7 @@ class CorridorView:
         self._middle = seen < count
         self._edges, self._columns = edges[seen], columns[seen]
         self._open_end = self._view_end(seen[self._middle], x)
-        self._strips: Optional[np.ndarray] = None
+        self._strips: np.ndarray = np.zeros(0, np.intp)
 
     def corridor(
         self, profile: ColumnProfile, ranges: ColumnRanges, contacts: Contacts, cell: float = 1.0
@@ -113,36 +113,34 @@ class CorridorView:
         inside = (np.abs(contacts.points[:, 1]) <= half) & (contacts.points[:, 0] > 0)
         hidden_from, hidden_by = _shadows(half, self._ground, contacts)
         blind = np.flatnonzero(_blind(half, ranges))
-        unseen_from, unseen_by = self._not_free(profile, ranges, visible)
-        ends = np.concatenate(
-            [contacts.points[inside, 0], hidden_from, np.zeros(len(blind)), unseen_from]
-        )
-        if len(ends) == 0:
-            return None
-        strips = np.concatenate(
-            [contacts.strips[inside], contacts.strips[hidden_by], blind, unseen_by]
-        )
-        first = int(ends.argmin())
-        return float(ends[first]), int(strips[first])
+        ends = np.concatenate([contacts.points[inside, 0], hidden_from, np.zeros(len(blind))])
+        strips = np.concatenate([contacts.strips[inside], contacts.strips[hidden_by], blind])
+        first = int(ends.argmin()) if len(ends) else -1
+        unseen = self._not_free(profile, ranges, visible)
+        if unseen is not None:
+            free = self._free_before(unseen, ranges, visible)
+            # Contacts say the same as the mask, and more exactly, where there are any.
+            if free == 0 or first < 0 or ends[first] > self._x[unseen]:
+                return free, int(self._strips[unseen])
+        return (float(ends[first]), int(strips[first])) if first >= 0 else None
 
     def _not_free(
         self, profile: ColumnProfile, ranges: ColumnRanges, visible: np.ndarray
-    ) -> Tuple[np.ndarray, np.ndarray]:
-        """The nearest place (0 or 1) that the mask does not show free, and its strip.
-
-        Contacts give the same more exactly, where they are in the corridor.
-        """
-        if self._strips is None:
-            self._strips = profile.strips_of(self._columns)
+    ) -> Optional[int]:
+        """Index of the nearest place that the mask does not show free; None where all are."""
+        if len(self._strips) == 0:
+            self._strips = profile.strips_of(self._columns)  # (S,)
         # Edge (M,) above which a strip is not free: at the horizon where nothing ends the view.
         limits = np.where(np.isinf(ranges.distance), 0.0, ranges.edges)
         limits[(ranges.distance == 0) | np.isnan(ranges.distance)] = np.inf
         taken = np.flatnonzero(visible & (self._edges < limits[self._strips]))
-        taken = taken[self._x[taken].argmin()][None] if len(taken) else taken
-        strips = self._strips[taken]
-        # It was free up to the place before, if that is seen.
-        known = (ranges.distance[strips] > 0) & self._follows[taken] & visible[taken - 1]
-        return np.where(known, self._x[taken] / _STEP, 0.0), strips
+        return int(taken[self._x[taken].argmin()]) if len(taken) else None
+
+    def _free_before(self, index: int, ranges: ColumnRanges, visible: np.ndarray) -> float:
+        """Up to where (x) the corridor is free before a place, if the place before it is seen."""
+        known = ranges.distance[self._strips[index]] > 0
+        known &= self._follows[index] and visible[index - 1]
+        return float(self._x[index]) / _STEP if known else 0.0
 
 
 def _shadows(

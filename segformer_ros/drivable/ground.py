@@ -12,7 +12,7 @@ from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraPose, Turn
+from segformer_ros.camera import CameraPose, RayTable
 from segformer_ros.drivable.profile import (
     ROW_NONE,
     ColumnProfile,
@@ -20,8 +20,6 @@ from segformer_ros.drivable.profile import (
     nearest_in_spans,
 )
 
-_COLUMNS_PER_STRIDE = 320
-_MAX_STRIDE = 4
 _REACH_COLUMNS = 64
 _REACH_MARGIN = 0.05  # rows: more than the curve bends between two of these columns
 _NOWHERE = 1e-9  # m: a point so close to the origin is in no direction
@@ -59,39 +57,6 @@ class GroundConfig:
                 raise DrivableError(f'{name}={value} is not a finite number from 0 upwards')
 
 
-class RayTable:
-    """Rays through the pixel *edges* of each column of an image, for one calibration.
-
-    The image may be turned so that the ground is at its bottom: rows and columns are those of the
-    turned image, the rays are in the optical frame of the camera as it is mounted.
-
-    Edge e of column u is the image point (u, e - 0.5): between the rows e - 1 and e. A blocker
-    whose lowest pixel is in row r touches the ground somewhere between the centres of r and of
-    r + 1, so edge r + 1, halfway, is the unbiased place to measure.
-    """
-
-    def __init__(self, calibration: Calibration, quarters: int = 0) -> None:
-        self.calibration = calibration
-        self.turn = Turn(quarters, calibration.width, calibration.height)
-        focal = (calibration.fx, calibration.fy)
-        #: Focal length along the rows and along the columns, pixels.
-        self.focal_across, self.focal_down = focal[::-1] if quarters % 2 else focal
-        table = _edge_rays(calibration, self.turn)  # (H + 1, W, 2) float32, NaN where none is
-        self.edges, self.width = table.shape[:2]
-        self._xy = table.reshape(-1, 2)
-        has_ray = np.isfinite(table[..., 0])  # (H + 1, W)
-        seen = has_ray.any(axis=0)
-        #: Lowest edge of each column that has a ray, (W,) int; 0 where none has.
-        self.lowest = np.where(seen, self.edges - 1 - has_ray[::-1].argmax(axis=0), 0)
-        #: Highest edge of each column that has a ray, (W,) int; `edges` where none has.
-        self.highest = np.where(seen, has_ray.argmax(axis=0), self.edges)
-
-    def at(self, edges: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Rays of edges and columns (n,) int: (n, 2) float32, x and y at z = 1, optical frame."""
-        rays: np.ndarray = self._xy.take(edges * self.width + columns, axis=0)
-        return rays
-
-
 class ColumnRanges(NamedTuple):
     """Where the view of free ground ends in each of a profile's M strips.
 
@@ -117,8 +82,9 @@ class FreeSpace:
 
     strips: (N,) int, index of the profile's strip that each was measured in, the nearest.
     bearing: (N,) float32, rad, from the vehicle's origin to the boundary point (or along the view
-        where nothing blocks). free_distance, distance_sigma: (N,) float32, m; see ColumnRanges;
-        sigma is inf where the distance is, and 0 where it is 0.
+        where nothing blocks; of a column without a ray, that of its neighbours).
+    free_distance, distance_sigma: (N,) float32, m; see ColumnRanges; sigma is inf where the
+        distance is, and 0 where it is 0.
     """
 
     strips: np.ndarray
@@ -385,31 +351,3 @@ def _cross_matrix(axis: np.ndarray) -> np.ndarray:
     """Matrix (3, 3) whose product with v is the cross product of `axis` and v."""
     x, y, z = axis
     return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-
-
-def _edge_rays(calibration: Calibration, turn: Turn) -> np.ndarray:
-    """Rays (H + 1, W, 2) float32 of the edges of an image that is turned."""
-    width, height = turn.turned_size
-    # Undistorting takes microseconds per point: large images get every 4th pixel's ray from it,
-    # small ones, whose pixels span more of the lens, more. The rest lies between, to 0.01 pixel.
-    stride = min(max(1, width // _COLUMNS_PER_STRIDE), _MAX_STRIDE)
-    u = np.arange(0, width - 1 + stride, stride)
-    v = np.arange(0, height + stride, stride) - 0.5
-    places = np.stack(turn.to_image(*np.meshgrid(u, v)), axis=-1)  # (h, w, 2)
-    lattice = calibration.unproject(places)[..., :2]
-    by_row = _interpolated(lattice.astype(np.float32), height + 1, stride, axis=0)
-    return _interpolated(by_row, width, stride, axis=1)
-
-
-def _interpolated(values: np.ndarray, count: int, stride: int, axis: int) -> np.ndarray:
-    """`count` values at every pixel from those at every `stride`-th along one axis."""
-    index = np.arange(count)
-    before, share = index // stride, (index % stride / stride).astype(np.float32)
-    shape = [1] * values.ndim
-    shape[axis] = count
-    weight = share.reshape(shape)
-    left = values.take(before, axis=axis)
-    right = values.take(np.minimum(before + 1, values.shape[axis] - 1), axis=axis)
-    # A lattice point without a ray must not spoil the pixels that lie on its neighbour.
-    result: np.ndarray = np.where(weight == 0, left, left + (right - left) * weight)
-    return result

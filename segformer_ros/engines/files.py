@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import tempfile
@@ -34,7 +33,7 @@ def make_own_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fault = folder_fault(folder)
     if fault:
-        raise PermissionError(errno.EPERM, fault, str(folder))
+        raise PermissionError(fault)
 
 
 def folder_fault(folder: Path) -> str:
@@ -61,7 +60,7 @@ def open_lock(path: Path) -> IO[bytes]:
     if stat.S_ISREG(state.st_mode) and state.st_uid == os.getuid():
         return os.fdopen(handle, 'r+b', buffering=0)
     os.close(handle)
-    raise PermissionError(errno.EPERM, "it is not this user's own file", str(path))
+    raise PermissionError(f"{path} is not this user's own file")
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import re
 import sys
@@ -62,6 +63,9 @@ PRECISION_HINT: Dict[str, str] = {'auto': 'f32', 'fp32': 'f32', 'bf16': 'bf16', 
 
 _PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
 """OpenVINO's names of what it computes in, and those that are used here."""
+
+_LEAST_VALUES = 1 << 26
+"""Of a tensor, however small the images: a quarter of a gigabyte."""
 
 _SATURATION = (
     'this CPU has no VNNI, without which the greatest products of INT8 are clipped: masks are '
@@ -146,6 +150,7 @@ class OpenVinoEngine(CpuEngine):
         layout = self.spec.input_layout
         sides = dict(zip('NCHW', (1, 3, *self.spec.size)))
         model.reshape({self.spec.input_name: [sides[axis] for axis in layout]})
+        self._check_tensors(model)
         steps = openvino.preprocess.PrePostProcessor(model)
         node = steps.input(self.spec.input_name)
         node.model().set_layout(openvino.Layout(layout))
@@ -161,6 +166,25 @@ class OpenVinoEngine(CpuEngine):
         if any(value != 1.0 for value in self.spec.std):
             node.preprocess().scale(list(self.spec.std))
         return steps.build()
+
+    def _check_tensors(self, model: Any) -> None:
+        """Raises EngineError for a tensor of a size that no segmenter of such images has.
+
+        A few bytes of an ONNX ask for any (ConstantOfShape, Expand, Tile, Resize). Allowed are
+        512 values a pixel, and the attention of SegFormer's first stage: 8 heads, 1/16 of the
+        pixels against 1/1024 of them.
+        """
+        pixels = self.spec.size[0] * self.spec.size[1]
+        most = _LEAST_VALUES + 512 * pixels + 8 * (pixels // 16) * (pixels // 1024)
+        for node in model.get_ops():
+            for output in node.outputs():
+                shape = output.partial_shape
+                if shape.is_static and math.prod(shape.to_shape()) > most:
+                    raise EngineError(
+                        f'{self.spec.path}: its node {node.get_friendly_name()!r} gives '
+                        f'{list(shape.to_shape())}, more than any segmenter does of '
+                        f'{self.spec.size_in_words}; export it again'
+                    )
 
     def _infer(self, pixels: np.ndarray) -> np.ndarray:
         self._request.infer()

@@ -170,7 +170,9 @@ class Supervisor:
 
     def _begin(self, frames: Sequence[Frame], wanted: Wanted) -> Pending:
         if self._broken:
-            raise GivenUpError(f'the engine {self._state.failure}; the frame is dropped')
+            raise GivenUpError(
+                f'the engine is broken ({self._state.failure}); the frame is dropped'
+            )
         return self._engine.start(frames, wanted)
 
     def _finish(self, frames: Sequence[Frame], wanted: Wanted, pending: Pending) -> List[Outcome]:
@@ -178,7 +180,7 @@ class Supervisor:
             results = pending()
         except Exception as error:
             if isinstance(error, BrokenError):
-                self._break(f'is broken: {error}')
+                self._break(str(error))
             # One bad frame must not cost the others: of its own call, or under way with it.
             if len(frames) > 1 or isinstance(error, GivenUpError):
                 return [self._alone(frame, wanted) for frame in frames]
@@ -191,7 +193,7 @@ class Supervisor:
             (result,) = self._begin([frame], wanted)()
         except Exception as error:
             if isinstance(error, BrokenError):
-                self._break(f'is broken: {error}')
+                self._break(str(error))
             return self._failed(error)
         self._succeeded()
         return result
@@ -206,7 +208,7 @@ class Supervisor:
         if not self._broken:
             self._failures += 1
             if self._failures >= FAILURES:
-                self._break(f'is broken: {self._failures} frames failed in a row: {_words(error)}')
+                self._break(f'{self._failures} frames failed in a row: {_words(error)}')
         return error if isinstance(error, EngineError) else EngineError(_words(error))
 
     def _break(self, failure: str) -> None:

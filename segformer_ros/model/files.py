@@ -39,10 +39,11 @@ def read_onnx(path: Path) -> Any:
                     '`git lfs pull`'
                 )
             size = os.fstat(file.fileno()).st_size
-            if not 0 < size <= MOST_BYTES:
-                raise DocumentError(f'it has {size} bytes, of 1 to {MOST_BYTES}')
-            with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-                check_wire(data, onnx.ModelProto.DESCRIPTOR)
+            if size > MOST_BYTES:
+                raise DocumentError(f'it has {size} bytes, and {MOST_BYTES} are the most')
+            if size:
+                with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                    check_wire(data, onnx.ModelProto.DESCRIPTOR)
             file.seek(0)
             model = onnx.load_from_string(file.read())
     except (DecodeError, UnicodeDecodeError, DocumentError) as error:

@@ -108,8 +108,13 @@ def _bodies(model: Any) -> Iterator[Sequence[Any]]:
 
 
 def _check_ends(path: Path, nodes: Sequence[Any], opset: int) -> None:
-    """Each node has as many inputs and outputs as its operator takes and gives."""
+    """Each node ends, and has as many inputs and outputs as its operator takes and gives."""
     for node in nodes:
+        if node.op_type == 'Loop':
+            raise ModelError(
+                f'{path}: its graph has a Loop ({node.name!r}), whose end cannot be foreseen; '
+                'export it by tracing, which writes loops out'
+            )
         least = _least_ends(node.op_type, opset)
         for count, needed, ends in zip((len(node.input), len(node.output)), least, ('in', 'out')):
             if count < needed:

@@ -14,6 +14,7 @@ from segformer_ros.camera import (
     calibration_from_camera_info,
     check_image_size,
     is_rectified,
+    turned_note,
 )
 from segformer_ros.frame import Stamp
 from segformer_ros.node.drivable_settings import mount_pose
@@ -53,6 +54,7 @@ class CameraGeometry:
         """The newest camera_info, None where none came yet."""
         self._read_of: Any = None
         self._read: Union[Calibration, CameraError, None] = None
+        self._turned = False
         self._ground_of = ''
         self._ground_due = 0.0
 
@@ -67,7 +69,9 @@ class CameraGeometry:
         """Geometry of an image of (height, width); never a guess where something is missing."""
         try:
             calibration = self._calibration(settings.rectified or self._rectified, size)
-            return Geometry(calibration, self._pose(settings, mount, frame_id, stamp), '')
+            pose = self._pose(settings, mount, frame_id, stamp)
+            self._say_if_turned(pose)
+            return Geometry(calibration, pose, '')
         except (CameraError, PoseError) as error:
             return Geometry(None, None, str(error))
 
@@ -103,6 +107,12 @@ class CameraGeometry:
                 '(mount.height, mount.pitch, ...) or by TF'
             )
         return fixed
+
+    def _say_if_turned(self, pose: CameraPose) -> None:
+        """Warn once of a camera that is mounted upside down or on its side."""
+        if pose.quarter_turns and not self._turned:
+            self._turned = True
+            self._warn(turned_note(pose))
 
     def _check_ground(self, transforms: TransformSource, vehicle_frame: str) -> None:
         """Warn once where the vehicle frame is not on the ground."""

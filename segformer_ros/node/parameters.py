@@ -186,7 +186,9 @@ class DrivableSettings:
         0.05, "longest wait for the transform of a frame's stamp, s", low=0.0, high=1.0
     )
     rectified: bool = parameter(
-        False, 'the images are rectified: P of camera_info is used, and not the distortion'
+        False,
+        'the images are rectified: P of camera_info is used, and not the distortion; those of '
+        'topics called image_rect* are known to be',
     )
     pitch_sigma: float = parameter(
         _DRIVABLE.ground.pitch_sigma,

@@ -10,6 +10,7 @@ from segformer_ros.camera import (
     footprint_note,
     footprint_of,
     pose_from_transform,
+    turned_note,
 )
 from segformer_ros.sources.bag_reader import BagReader, Lost, Topic
 from segformer_ros.sources.base import SourceError
@@ -66,21 +67,21 @@ def read_mount(
             'ground (--vehicle-frame) or the mount itself (--height, --pitch)'
         )
         return Mount(None, tuple(notes))
-    notes += _ground_notes(tree, vehicle_frame)
+    notes += filter(None, (turned_note(pose), _ground_note(tree, vehicle_frame)))
     return Mount(pose, tuple(notes))
 
 
-def _ground_notes(tree: TransformTree, vehicle_frame: str) -> List[str]:
-    """What is wrong with the height of the vehicle frame, if anything is known of it."""
+def _ground_note(tree: TransformTree, vehicle_frame: str) -> str:
+    """What is wrong with the height of the vehicle frame, as far as is known; '' for nothing."""
     footprint = footprint_of(vehicle_frame)
     if not footprint or footprint not in tree.frames:
-        return []
+        return ''
     try:
         height = float(tree.look_up(footprint, vehicle_frame).translation[2])
     except TransformError:
-        return []
+        return ''
     note = footprint_note(vehicle_frame, footprint, height)
-    return [f'{note} (--vehicle-frame)'] if note else []
+    return f'{note} (--vehicle-frame)' if note else ''
 
 
 def _read(

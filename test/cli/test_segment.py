@@ -77,6 +77,10 @@ def test_another_vehicle_frame_is_named(
     assert 'the frames are chassis, front_optical; give another frame' in said
     assert 'without metres: no mount of the camera is known' in said
     assert '--hfov' not in said
+    (line,) = (out / 'drivable.jsonl').read_text().splitlines()
+    reason = json.loads(line)['reason']
+    assert reason.startswith('no mount of the camera is known: /tf_static does not give')
+    assert 'the frames are chassis, front_optical' in reason
     assert cli.main([*command, '--vehicle-frame', 'chassis']) == 0
     assert calibrated(out) == [True]
     capsys.readouterr()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drivable_world import CAR, PERSON, World
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Calibration, CameraPose, RayTable
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
     DrivableArea,
@@ -16,7 +16,7 @@ from segformer_ros.drivable import (
     GroundProjection,
 )
 from segformer_ros.drivable.contacts import blocker_contacts
-from segformer_ros.drivable.ground import ColumnRanges, RayTable
+from segformer_ros.drivable.ground import ColumnRanges
 from segformer_ros.drivable.profile import ColumnProfile
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Calibration, CameraPose, RayTable
 from segformer_ros.drivable import (
     ROW_NONE,
     ColumnProfile,
@@ -14,7 +14,6 @@ from segformer_ros.drivable import (
     GroundConfig,
     GroundProjection,
 )
-from segformer_ros.drivable.ground import RayTable
 
 LENSES = {
     'none': (),

@@ -21,7 +21,7 @@ from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.checksum import file_hash
-from tiny_models import painting
+from tiny_models import export_network, painting
 
 INT8 = EngineOptions(precision='int8')
 
@@ -184,3 +184,22 @@ def test_int8_saturates_without_vnni(
 
 def test_where_nothing_can_be_read_there_are_no_flags(tmp_path: Path) -> None:
     assert cpu_flags(tmp_path / 'cpuinfo') == set()
+
+
+@pytest.mark.parametrize('operator', ['ConstantOfShape', 'Expand', 'Tile'])
+def test_a_tensor_beyond_all_measure_is_not_made(tmp_path: Path, operator: str) -> None:
+    """A few bytes of an ONNX ask for eight gigabytes."""
+    model = export_network((64, 128))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1 << 31]), 'sizes'))
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), 'one'))
+    inputs = ['sizes'] if operator == 'ConstantOfShape' else ['one', 'sizes']
+    output = model.graph.node[-1].output[0]
+    model.graph.node[-1].output[0] = 'small'
+    model.graph.node.append(helper.make_node(operator, inputs, ['huge']))
+    model.graph.node.append(helper.make_node('ReduceMean', ['huge'], ['mean'], axes=[0]))
+    model.graph.node.append(helper.make_node('Add', ['small', 'mean'], [output]))
+    path = tmp_path / 'model.onnx'
+    onnx.save(model, str(path))
+    engine = create_engine(load_model_spec(path), 'openvino')
+    with pytest.raises(EngineError, match='more than any segmenter does of 128x64'):
+        engine.activate()

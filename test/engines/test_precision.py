@@ -131,6 +131,9 @@ def test_int8_has_fp32_beside_it_where_fp16_failed(spec: ModelSpec) -> None:
         ('{"source": "another", "fp16": {"passed": false}}', 'fp16'),
         ('{"fp16": {"passed": false}}', 'fp16'),
         ('half a repo', 'fp16'),
+        ('{"source": "HASH", "fp16": [false]}', 'fp16'),
+        ('{"source": "HASH", "fp16": {"passed": "no"}}', 'fp16'),
+        ('[' * 100_000, 'fp16'),
     ],
 )
 def test_the_report_tells_of_fp16_where_int8_was_refused(

@@ -178,7 +178,7 @@ def test_a_lost_device_is_left_alone_at_once(clock: Clock) -> None:
     assert supervisor.retry_in == 1.0
     (outcome,) = supervisor.start([frame()])()
     assert isinstance(outcome, GivenUpError)
-    assert 'the frame is dropped' in str(outcome)
+    assert 'the engine is broken (the device is lost)' in str(outcome)
     assert supervisor.revive()
     assert isinstance(supervisor.start([frame()])()[0], Segmentation)
     assert supervisor.state.failure == ''

@@ -67,6 +67,11 @@ def no_output(model: Any) -> None:
     model.graph.node.append(helper.make_node('Mul', ['image', 'image'], []))
 
 
+def endless(model: Any) -> None:
+    body = helper.make_graph([], 'body', [], [])
+    model.graph.node.append(helper.make_node('Loop', ['', 'image'], ['z'], body=body))
+
+
 def function_of_itself(model: Any) -> None:
     add_functions(model, {'f': ['g'], 'g': ['f']})
 
@@ -130,6 +135,7 @@ FAULTS: list[tuple[Callable[[Any], None], str]] = [
     (no_inputs, r'node .* \(Identity\) has 0 inputs, where 1 are needed'),
     (too_few_inputs, r'node .* \(Conv\) has 1 inputs, where 2 are needed'),
     (no_output, r'\(Mul\) has 0 outputs, where 1 are needed'),
+    (endless, 'has a Loop .*, whose end cannot be foreseen'),
     (function_of_itself, 'a function of its graph calls itself'),
     (functions_without_end, r'has \d+ nodes; 200000 are the most'),
     (negative_shape, r"tensor 'kernel' has the shape \[-19, 3, 4, 4\]"),

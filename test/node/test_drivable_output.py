@@ -143,7 +143,7 @@ def test_failed_engine(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> No
     rig = start(make_rig)
     assert area_of(rig).valid
     rig.set(drivable__max_age=0.3)
-    monkeypatch.setattr(FakeEngine, 'segment', broken)
+    monkeypatch.setattr(FakeEngine, 'start', broken)
     count = len(rig.received[AREA])
     for _ in range(8):
         rig.send(street_image(rig.now()))

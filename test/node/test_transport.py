@@ -93,7 +93,7 @@ def test_a_machine_without_shared_memory_is_left_to_the_middleware(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(transport, '_SHARED_MEMORY', tmp_path / 'none')
+    monkeypatch.setattr(transport, 'SHARED_MEMORY', tmp_path / 'none')
     check_shared_memory()
 
 

@@ -13,7 +13,7 @@ from segformer_ros.recording.mount import mount_message, quaternion
 POSES = [
     CameraPose(1.4),
     CameraPose(0.5, pitch=0.3, roll=-0.2, yaw=2.9, x=1.0, y=-0.5),
-    CameraPose(2.0, pitch=-1.2, yaw=-1.6),
+    CameraPose(2.0, pitch=-0.7, yaw=-1.6),
     CameraPose(1.0, roll=3.0),
 ]
 

@@ -150,9 +150,9 @@ def _cut_png_with_end(rng: np.random.Generator) -> bytes:
     return _cut_png(rng) + _chunk(b'IEND')
 
 
-@_file_fault('a PNG with a piece missing', kind='png')
+@_file_fault('a PNG whose rows end early', kind='png')
 def _png_piece(rng: np.random.Generator) -> bytes:
-    raw = zlib.compress(b'\0' + rng.bytes(3 * 256) * 1)
+    raw = zlib.compress(b'\0' + rng.bytes(3 * 256))
     return _PNG_HEAD + _png_header(256, 128) + _chunk(b'IDAT', raw) + _chunk(b'IEND')
 
 

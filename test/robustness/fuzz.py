@@ -20,10 +20,12 @@ from time import monotonic
 
 import numpy as np
 import rclpy
+from robustness import file_fuzz
 from robustness.all_faults import FAULTS, Leg
 from robustness.message_fuzz import MessageFuzz
 from robustness.report import Findings
 from robustness.signal_fuzz import try_signal
+from tqdm import tqdm
 
 from segformer_ros.cli.arguments import number, whole
 from segformer_ros.text_table import format_table
@@ -58,7 +60,8 @@ def fuzz_messages(
             return
         with fuzz:
             end = monotonic() + seconds
-            for group in itertools.count() if groups is None else range(groups):
+            turns = itertools.count() if groups is None else range(groups)
+            for group in tqdm(turns, leg.value, unit='group', leave=False, disable=None):
                 fuzz.run(group)
                 if groups is None and monotonic() > end:
                     break
@@ -81,10 +84,6 @@ def fuzz_signals(result: Result, seed: int, seconds: float) -> None:
 
 def fuzz_files(result: Result, seed: int, seconds: float) -> None:
     """Try hostile files for a time."""
-    try:
-        from robustness import file_fuzz
-    except ImportError:  # their generator comes with the readers that withstand them
-        return
     counts = result.counts.setdefault('files', Counter())
     end = monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:

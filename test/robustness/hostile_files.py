@@ -27,7 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-if __package__ in (None, ''):  # started as a program
+if __name__ == '__main__':  # or else the tests' paths are there already
     sys.path[:0] = [str(Path(__file__).resolve().parents[level]) for level in (1, 2)]
 
 from robustness.mutation import KINDS, valid_files
@@ -139,11 +139,12 @@ def _serve() -> None:
             __import__(module)
     for line in sys.stdin:
         kind, path = json.loads(line)
-        answers.write(json.dumps(_in_a_fork(KINDS[kind].read, Path(path))) + '\n')
+        answers.write(json.dumps(in_a_fork(KINDS[kind].read, Path(path))) + '\n')
         answers.flush()
 
 
-def _in_a_fork(read: Callable[[Path], int], path: Path) -> Outcome:
+def in_a_fork(read: Callable[[Path], int], path: Path) -> Outcome:
+    """What a reader makes of a file, in a fork of this process."""
     with TemporaryDirectory() as folder:
         said = Path(folder, 'stderr')
         child = os.fork()

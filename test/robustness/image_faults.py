@@ -119,7 +119,7 @@ def _another_size(rng: np.random.Generator, camera: Camera) -> list[Step]:
     return [Publish(raw_image(np.zeros((height, width, 3), np.uint8)))]
 
 
-@fault('a large image', Outcome.ANSWERED, Leg.RAW)
+@fault('a large image', Outcome.NO_METRES, Leg.RAW)
 def _large(rng: np.random.Generator, camera: Camera) -> list[Step]:
     del camera
     return [Publish(raw_image(rng.integers(0, 256, (1080, 1920, 3), np.uint8)))]

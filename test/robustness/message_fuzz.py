@@ -8,11 +8,12 @@ be blamed for, the faults are tried again one by one.
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ ADDRESS_SPACE = 8 * 1024
 
 _GROWTH = 8  # threads or descriptors that may be left behind
 _FOREIGN = 0.1  # lines of libraries for each message
+_POLL = 0.1  # seconds between two looks whether the node runs
 _PATIENCE = 60.0  # seconds for an answer
 _RESEND = 10.0  # seconds after which a whole image is taken for lost, and sent again
 _MOST_RESENT = 100  # whole images in all
@@ -64,10 +66,18 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
-class CameraProcess:
-    """The camera, told what to send."""
+class NodeEndedError(RuntimeError):
+    """The node ended while the camera spoke to it."""
 
-    def __init__(self, leg: Leg) -> None:
+
+class CameraProcess:
+    """The camera, told what to send.
+
+    alive: whether the node runs; where it does not, nothing of a task is waited for.
+    """
+
+    def __init__(self, leg: Leg, alive: Callable[[], bool]) -> None:
+        self._alive = alive
         command = [sys.executable, '-m', 'robustness.camera_process']
         if leg is Leg.COMPRESSED:
             command.append('--compressed')
@@ -76,12 +86,18 @@ class CameraProcess:
         )
 
     def carry_out(self, task: Task) -> Iterator[Sent]:
-        """Have a task done; gives what was sent for it, part by part."""
+        """Have a task done; gives what was sent for it, part by part.
+
+        Raises NodeEndedError; this camera can be used no more then.
+        """
         assert self._process.stdin and self._process.stdout
         request = json.dumps(task)
         while True:
             self._process.stdin.write(request + '\n')
             self._process.stdin.flush()
+            while not select.select([self._process.stdout], [], [], _POLL)[0]:
+                if not self._alive():
+                    raise NodeEndedError
             line = self._process.stdout.readline()
             if not line:
                 raise RuntimeError(f'the camera ended with exit code {self._process.wait()}')
@@ -98,8 +114,9 @@ class CameraProcess:
     def close(self) -> None:
         """End it."""
         assert self._process.stdin
+        self._process.kill()
+        self._process.wait()
         self._process.stdin.close()
-        self._process.wait(30)
 
 
 class Node:
@@ -123,10 +140,13 @@ class Node:
 
 
 class Observed(NamedTuple):
-    """What came of one fault: its outcome, None where it has none; the camera's status; rules."""
+    """What came of one fault: its outcome, None where it has none; broken rules.
+
+    statuses: what /diagnostics said of the camera meanwhile.
+    """
 
     outcome: Outcome | None
-    status: str
+    statuses: list[str]
     broken: list[Violation]
 
 
@@ -151,8 +171,6 @@ class MessageFuzz:
     def __enter__(self) -> MessageFuzz:
         with ExitStack() as stack:
             self._watcher = stack.enter_context(Watcher())
-            self._camera = CameraProcess(self._leg)
-            stack.callback(self._camera.close)
             stack.callback(self._end)
             self._start()
             self._stack = stack.pop_all()
@@ -191,9 +209,14 @@ class MessageFuzz:
         node = self._running()
         node.process.forget_peak()
         cpu = node.process.usage().cpu
-        for task in tasks:
-            self._try_fault(node, task)
-        broken = list(self._try_whole(node, seed))
+        broken: list[Violation] = []
+        sent: list[tuple[Task, list[int]]] = []
+        with suppress(NodeEndedError):
+            for task in tasks:
+                sent.append((task, self._try_fault(node, task)))
+            broken = list(self._try_whole(node, seed))
+        for task, stamps in sent:
+            self._judge_images(task, stamps)
         if node.process.code is None:
             names = ', '.join(task.fault for task in tasks)
             broken += self._judge_usage(node, node.process.usage(), cpu, names)
@@ -217,19 +240,24 @@ class MessageFuzz:
         """Send one fault and a whole image; what came of it, and the rules that it broke."""
         found = self._findings = Findings()
         node, before = self._running(), self._watcher.tally()
-        stamps = self._try_fault(node, Task(name, [seed]))
-        broken = list(self._try_whole(node, [seed]))
+        stamps: list[int] = []
+        broken: list[Violation] = []
+        with suppress(NodeEndedError):
+            task = Task(name, [seed])
+            stamps = self._try_fault(node, task)
+            broken = list(self._try_whole(node, [seed]))
+            self._judge_images(task, stamps)
         ended = node.process.code is not None
         after = None if ended else self._watcher.tally()
         broken += self._watcher.judge_any() + ([] if ended else list(node.log.judge()))
         outcome = None if ended else self._outcome(stamps, before, after)
-        status = {} if ended else self._watcher.status()
+        statuses = self._watcher.statuses
         self._watcher.forget()
         if ended:
             broken.append(Violation('ended', f'exit code {node.process.code}: {node.log.tail}'))
             self._restart()
         rules = [*broken, *(Violation(finding.rule, finding.detail) for finding in found)]
-        return Observed(outcome, status.get('message', ''), sorted(set(rules)))
+        return Observed(outcome, statuses, sorted(set(rules)))
 
     def _outcome(
         self, stamps: Sequence[int], before: Tally | None, after: Tally | None
@@ -239,11 +267,13 @@ class MessageFuzz:
             return Outcome.KEPT
         if before is None or after is None:
             return None
+        of = {name: getattr(after, name) - getattr(before, name) for name in Tally._fields}
+        taken = of['received'] - of['overtaken'] - 1  # by the worker, but for the whole image
         masks = sum(len(self._watcher.came(stamp, topics.MASK)) for stamp in set(stamps))
-        if after.rejected - before.rejected == len(stamps) and not masks:
-            return Outcome.REFUSED
         areas = [area for s in set(stamps) for area in self._watcher.came(s, topics.AREA)]
-        if after.segmented - before.segmented != len(stamps) + 1 or masks != len(stamps):
+        if of['rejected'] == taken > masks == 0:
+            return Outcome.REFUSED
+        if not of['segmented'] - 1 == masks == taken > 0:
             return None
         if not any(area.valid for area in areas):
             return Outcome.NOT_VALID
@@ -264,11 +294,15 @@ class MessageFuzz:
                 sleep(GAP.seconds)
             if not all(sent.answers) and node.process.code is None:
                 self._enter(Violation('request unanswered', ''), task.fault)
+        return stamps
+
+    def _judge_images(self, task: Task, stamps: Sequence[int]) -> None:
+        """Judge what came of a fault's images, once a later one is answered."""
         for stamp in dict.fromkeys(stamps):
             self.counts['hostile images answered'] += bool(self._watcher.came(stamp, topics.MASK))
+            outcome = FAULTS[task.fault].outcome
             for violation in judge_outcome(self._watcher, outcome, stamp):
                 self._enter(violation, task.fault)
-        return stamps
 
     def _try_whole(self, node: Node, seed: list[int]) -> Iterator[Violation]:
         """Send a whole image and wait for its answer, sending it again where it was lost."""
@@ -382,12 +416,14 @@ class MessageFuzz:
 
     def _end(self) -> None:
         if self._node:
+            self._camera.close()
             self._node.close()
 
     def _start(self) -> None:
         """Start the node and wait until it answers."""
         self.counts['starts'] += 1
         node = self._node = Node(self._leg, self._folder, self.counts['starts'])
+        self._camera = CameraProcess(self._leg, lambda: node.process.code is None)
         end = monotonic() + _PATIENCE
         while not self._watcher.wait_for(self._camera.send_whole([0]).stamps[0], 1.0):
             if node.process.code is not None or monotonic() > end:

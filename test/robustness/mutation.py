@@ -500,9 +500,28 @@ def _op(rng: random.Random, model: Any) -> None:
     _node(rng, model).op_type = rng.choice(ops)
 
 
+def _bomb(rng: random.Random, model: Any) -> None:
+    """A node that asks for a tensor of gigabytes."""
+    if not model.graph.output:
+        return
+    output, size = model.graph.output[0].name, rng.choice((2**28, 2**31, 2**40, -1))
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            if name == output:
+                node.output[place] = 'small'
+    operator = rng.choice(('ConstantOfShape', 'Expand', 'Tile'))
+    shape = helper.make_tensor('bomb', TensorProto.INT64, [1], [size])
+    one = helper.make_tensor('one', TensorProto.FLOAT, [1], [1.0])
+    model.graph.initializer.extend([shape, one])
+    inputs = ['bomb'] if operator == 'ConstantOfShape' else ['one', 'bomb']
+    model.graph.node.append(helper.make_node(operator, inputs, ['huge']))
+    model.graph.node.append(helper.make_node('ReduceMean', ['huge'], ['mean'], axes=[0]))
+    model.graph.node.append(helper.make_node('Add', ['small', 'mean'], [output]))
+
+
 GRAPH_FAULTS: tuple[Callable[[random.Random, Any], None], ...] = (
     _cycle, _turn_round, _no_ends, _odd_dims, _huge_claim, _odd_tensor, _not_a_number, _deep,
-    _functions, _outside, _props, _many, _order, _op,
+    _functions, _outside, _props, _many, _order, _op, _bomb,
 )  # fmt: skip
 
 

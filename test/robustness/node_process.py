@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -13,6 +14,9 @@ from typing import IO, Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
+
+_PR_SET_PDEATHSIG = 1
+"""The option of prctl(2) that asks for a signal when the parent ends."""
 
 _PATIENCE = ((signal.SIGINT, 30.0), (signal.SIGKILL, 10.0))
 
@@ -34,7 +38,7 @@ class Usage(NamedTuple):
 
 
 class NodeProcess:
-    """Runs the node until the end of its context.
+    """Runs the node until the end of its context, or of this process.
 
     parameters: of the node, by their names. address_space: MiB that it may have at most, so that
     what swallows memory ends this process and not the machine. stderr: where its log goes.
@@ -50,14 +54,15 @@ class NodeProcess:
         for name, value in parameters.items():
             command += ['-p', f'{name}:={str(value).lower()}']
 
-        def limit() -> None:
+        def prepare() -> None:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if address_space is not None:
                 resource.setrlimit(resource.RLIMIT_AS, (address_space * MIB,) * 2)
 
         # Each warning is shown, not the first of its kind alone.
         environment = {**os.environ, 'PYTHONWARNINGS': 'always::RuntimeWarning'}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stderr=stderr, env=environment, preexec_fn=limit
+            command, stdin=subprocess.DEVNULL, stderr=stderr, env=environment, preexec_fn=prepare
         )
 
     def __enter__(self) -> NodeProcess:

@@ -34,7 +34,7 @@ TOPICS: dict[str, Any] = {
 AWAITED = (topics.MASK, topics.AREA, topics.GRID, topics.SCAN)
 """What answers a whole image."""
 
-LONGEST_TEXT = 2000
+LONGEST_TEXT = 4000
 """Characters of any text that the node shows."""
 
 _SURE = math.radians(50.0)  # beams up to this angle look through the image
@@ -117,6 +117,8 @@ class Watcher(StatusWatcher):
         self._broken: list[Violation] = []
         self.masks = 0
         """Masks that came, since the watcher was made."""
+        self.statuses: list[str] = []
+        """What /diagnostics said of the camera since the last `forget`."""
         for topic, kind in TOPICS.items():
             self._node.create_subscription(kind, topic, self._taker(topic), 50)
 
@@ -142,6 +144,7 @@ class Watcher(StatusWatcher):
         """Forget the messages that came."""
         with self._changed:
             self._came.clear()
+            self.statuses = []
 
     def _taker(self, topic: str) -> Any:
         def take(message: Any) -> None:
@@ -157,6 +160,8 @@ class Watcher(StatusWatcher):
     def _on_status(self, array: DiagnosticArray) -> None:
         super()._on_status(array)
         for status in array.status:
+            if status.name.endswith(': camera'):
+                self.statuses.append(status.message)
             for text in (status.message, *(pair.value for pair in status.values)):
                 self._broken += judge_text('/diagnostics', text)
 
@@ -190,7 +195,7 @@ def judge_outcome(watcher: Watcher, outcome: Outcome, stamp: int) -> Iterator[Vi
         if masks:
             yield Violation('taken', f'a mask of {masks[0].width}x{masks[0].height}')
         if any(area.valid for area in areas):
-            yield Violation('taken', 'a valid drivable_area')
+            yield Violation('valid area of a refused image', f'of {stamp * 1e-9:.3f} s')
     elif outcome is Outcome.NO_METRES and any(area.valid and area.calibrated for area in areas):
         yield Violation('calibrated', f'corridor {areas[0].corridor_distance}')
     elif outcome is Outcome.NOT_VALID and any(area.valid for area in areas):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -206,3 +207,59 @@ def test_a_missing_part_of_a_split_bag_is_refused(tmp_path: Path) -> None:
     (bag / 'drive.mcap').unlink()
     with pytest.raises(SourceError, match='files are missing'):
         open_source(bag)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('topics_with_message_count', 'all'),
+        ('topics_with_message_count', [{'topic_metadata': None, 'message_count': 1}]),
+        ('relative_file_paths', {'a': 1}),
+        ('relative_file_paths', [None]),
+        ('version', 'nine'),
+        ('compression_mode', ['message']),
+        ('duration', -1),
+        ('message_count', 1e400),
+    ],
+)
+def test_metadata_of_any_kind_does_not_hide_the_files(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    bag = rec.write_bag(tmp_path / 'bag', 3)
+    metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())
+    metadata['rosbag2_bagfile_information'][key] = value
+    (bag / 'metadata.yaml').write_text(yaml.safe_dump(metadata))
+    source = open_source(bag)
+    assert len([entry for entry in source if entry.frame is not None]) == 3
+    assert any('is not as its metadata.yaml says' in note for note in source.notes)
+
+
+@pytest.mark.parametrize('bomb', ['a: &a [*a]', '[' * 5000, 'a: 2001-99-99', '\0'])
+def test_metadata_that_blow_up_do_not_hide_the_files(tmp_path: Path, bomb: str) -> None:
+    bag = rec.write_bag(tmp_path / 'bag', 3)
+    (bag / 'metadata.yaml').write_text(bomb)
+    assert len(open_source(bag)) == 3
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize('count', [2**39, -5])
+def test_a_count_that_is_only_claimed_is_no_number_of_frames(tmp_path: Path, count: int) -> None:
+    bag = rec.write_bag(tmp_path / 'bag', 3)
+    metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())
+    for topic in metadata['rosbag2_bagfile_information']['topics_with_message_count']:
+        topic['message_count'] = count
+    (bag / 'metadata.yaml').write_text(yaml.safe_dump(metadata))
+    source = open_source(bag)
+    size = sum(file.stat().st_size for file in bag.iterdir())
+    assert 3 <= len(source) <= size
+    assert sum(entry.frame is not None for entry in source) == 3
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_files_is_not_waited_for(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'bag', 3)
+    (bag / 'metadata.yaml').unlink()
+    os.mkfifo(bag / 'metadata.yaml')
+    os.mkfifo(bag / 'zzz.mcap')
+    assert len(open_source(bag)) == 3
