@@ -141,12 +141,16 @@ def model_spec(arguments: argparse.Namespace) -> ModelSpec:
 
 def engine_of(arguments: argparse.Namespace, spec: ModelSpec) -> Engine:
     """The engine that the arguments name, not yet active; raises EngineError."""
-    options = EngineOptions(
+    return create_engine(spec, arguments.engine, engine_options(arguments))
+
+
+def engine_options(arguments: argparse.Namespace) -> EngineOptions:
+    """How the arguments set the engine up."""
+    return EngineOptions(
         precision=arguments.precision,
         threads=arguments.threads,
         inference=arguments.inference,
     )
-    return create_engine(spec, arguments.engine, options)
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Mapping
 
 from tqdm import tqdm
 
@@ -17,31 +18,15 @@ from segformer_ros.cli.arguments import (
     add_source_arguments,
     add_upsampling_argument,
     camera_pose,
+    engine_options,
     merged_classes,
     source_options,
     whole,
 )
-from segformer_ros.engines import EngineOptions
 from segformer_ros.errors import one_line
-from segformer_ros.evaluation import (
-    EvaluationError,
-    EvaluationJob,
-    Execution,
-    ModelChoice,
-    Run,
-    predictions,
-)
-from segformer_ros.evaluation.gate import (
-    Limit,
-    baseline_notes,
-    broken_drops,
-    broken_limits,
-    check_gates,
-    parse_limits,
-    read_metrics,
-)
-from segformer_ros.evaluation.outputs import annotate_run, report_run
-from segformer_ros.evaluation.pool import spare_threads
+from segformer_ros.evaluation import EvaluationJob, Execution, Run
+from segformer_ros.evaluation.api import Gates, make_job, score
+from segformer_ros.evaluation.outputs import annotate_run
 from segformer_ros.metrics.document import SCORES
 from segformer_ros.text_table import format_table
 
@@ -127,47 +112,32 @@ def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, write the results and print the summary; 1 where a gate is broken."""
-    limits, drops = parse_limits(arguments.fail_under), parse_limits(arguments.max_drop)
-    baseline = read_metrics(arguments.baseline) if arguments.baseline else None
-    if drops and baseline is None:
-        raise EvaluationError('--max-drop needs --baseline, the metrics.json to compare with')
+    gates = Gates.parse(arguments.fail_under, arguments.max_drop, arguments.baseline)
     evaluation_run = Run(job_of(arguments), arguments.out)
-    blank = evaluation_run.blank()
-    check_gates(blank, limits, drops, baseline)  # wrong ones end here, not after hours
-    for note in (*evaluation_run.notes, *(baseline_notes(blank, baseline) if baseline else ())):
+    for note in gates.check(evaluation_run):  # wrong gates end here, not after hours
         print(f'segformer evaluate: {one_line(note)}', file=sys.stderr)
     try:
-        return _finish(evaluation_run, arguments, limits, drops, baseline)
+        return _finish(evaluation_run, arguments, gates)
     except KeyboardInterrupt:
         print(_kept_text(evaluation_run), file=sys.stderr)
         raise
 
 
-def _finish(
-    evaluation_run: Run,
-    arguments: argparse.Namespace,
-    limits: Tuple[Limit, ...],
-    drops: Tuple[Limit, ...],
-    baseline: Optional[Dict[str, Any]],
-) -> int:
+def _finish(evaluation_run: Run, arguments: argparse.Namespace, gates: Gates) -> int:
     """Score, write the results and print the summary; returns the exit code."""
     done = evaluation_run.frames - evaluation_run.left
     with tqdm(total=evaluation_run.frames, initial=done, unit='frame', desc='evaluate') as bar:
         execution = Execution(arguments.workers, arguments.ray)
-        evaluation = evaluation_run.execute(execution, bar.update)
-    broken = broken_limits(evaluation.metrics, limits)
-    if baseline:
-        broken += broken_drops(evaluation.metrics, baseline, drops)
-    report = report_run(evaluation_run, evaluation, baseline, broken)
+        report = score(evaluation_run, gates, execution, bar.update)
     if arguments.write_mcap:
         with tqdm(total=evaluation_run.frames, unit='frame', desc='annotate') as bar:
             annotate_run(evaluation_run, bar.update)
     evaluation_run.finish()
-    print(scores_text(evaluation.metrics))
-    print(f'report: {report}')
-    for line in broken:
+    print(scores_text(report.metrics))
+    print(f'report: {report.page}')
+    for line in report.broken:
         print(f'gate broken: {line}', file=sys.stderr)
-    return 1 if broken else 0
+    return 1 if report.broken else 0
 
 
 def _kept_text(evaluation_run: Run) -> str:
@@ -181,30 +151,23 @@ def _kept_text(evaluation_run: Run) -> str:
 
 def job_of(arguments: argparse.Namespace) -> EvaluationJob:
     """The job that the command line describes."""
-    options = EngineOptions(
-        precision=arguments.precision,
-        threads=arguments.threads or spare_threads(arguments.workers),
-        inference=arguments.inference,
-        slide_stride=arguments.slide_stride,
-    )
-    keep = arguments.write_predictions or arguments.write_mcap
-    reference = None
-    if arguments.reference:
-        reference = ModelChoice(
-            arguments.reference, options=EngineOptions(threads=options.threads)
-        )
-    return EvaluationJob(
-        inputs=tuple(arguments.inputs),
+    return make_job(
+        arguments.inputs,
+        arguments.model,
+        arguments.out,
+        engine=arguments.engine,
+        options=replace(engine_options(arguments), slide_stride=arguments.slide_stride),
+        classes=arguments.classes,
         sources=source_options(arguments),
-        model=ModelChoice(arguments.model, arguments.engine, options, arguments.classes),
-        reference=reference,
+        reference=arguments.reference or '',
         merged=merged_classes(arguments),
         drivable=arguments.drivable,
         pose=camera_pose(arguments),
         hfov=arguments.hfov,
         upsampling=arguments.upsampling,
         worst=arguments.worst,
-        predictions=str(arguments.out / predictions.FOLDER) if keep else '',
+        write_predictions=arguments.write_predictions or arguments.write_mcap,
+        workers=arguments.workers,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from segformer_ros.camera import Camera
 from segformer_ros.cli.arguments import (
     LOCATION_HELP,
     add_camera_arguments,
@@ -16,7 +17,7 @@ from segformer_ros.cli.arguments import (
     add_source_arguments,
     add_upsampling_argument,
     camera_pose,
-    engine_of,
+    engine_options,
     merged_classes,
     model_spec,
     source_options,
@@ -24,7 +25,8 @@ from segformer_ros.cli.arguments import (
 from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.errors import one_line
 from segformer_ros.interrupts import EXIT_INTERRUPTED
-from segformer_ros.segmenter.run import RESULTS, Camera, SegmentRun
+from segformer_ros.segmenter.run import RESULTS, SegmentRun
+from segformer_ros.segmenter.segmenter import Segmenter
 from segformer_ros.sources import Source, SourceError, open_source
 
 SUMMARY = (
@@ -74,19 +76,17 @@ def run(arguments: argparse.Namespace) -> int:
     keep_input(source.path, [arguments.out / name for name in RESULTS])
     folder = output_folder(arguments.out)
     code = 0
-    with engine_of(arguments, model_spec(arguments)) as engine:
-        camera = _camera(arguments, source)
+    with _segmenter(arguments, source) as segmenter:
+        camera = segmenter.camera_of(source)
         if camera.lacks:
             print(one_line(_without_metres(camera)), file=sys.stderr)
-        with SegmentRun(
-            source, engine, folder, camera, arguments.upsampling, merged_classes(arguments)
-        ) as segmenting:
+        with SegmentRun(source, segmenter, folder, merged_classes(arguments)) as segment_run:
             try:
-                _segment_all(segmenting, source)
+                _segment_all(segment_run, source)
             except KeyboardInterrupt:
                 print('interrupted; the frames so far are written', file=sys.stderr)
                 code = EXIT_INTERRUPTED
-            summary = segmenting.summary()
+            summary = segment_run.summary()
     summary.write(folder / 'summary.json')
     print(summary.as_table())
     print(f'\n{folder}: {", ".join(sorted(path.name for path in folder.iterdir()))}')
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _segment_all(segmenting: SegmentRun, source: Source) -> None:
+def _segment_all(segment_run: SegmentRun, source: Source) -> None:
     faults = 0
     with tqdm(total=len(source), unit='frame', desc='segment') as bar:
 
@@ -107,16 +107,22 @@ def _segment_all(segmenting: SegmentRun, source: Source) -> None:
                 bar.write(one_line(fault), file=sys.stderr)
             bar.update()
 
-        segmenting.run(advance)
+        segment_run.run(advance)
     if faults > _FAULTS_TOLD:
         print(f'{faults - _FAULTS_TOLD} more frames had such a fault', file=sys.stderr)
 
 
-def _camera(arguments: argparse.Namespace, source: Source) -> Camera:
-    """The camera that the recording knows, or that the arguments describe."""
-    pose = camera_pose(arguments) or source.pose
-    calibration = source.calibrated(arguments.hfov)
-    return Camera(calibration, pose, arguments.vehicle_frame, source.camera_fault)
+def _segmenter(arguments: argparse.Namespace, source: Source) -> Segmenter:
+    """The model that the arguments name, and the camera that they describe."""
+    return Segmenter(
+        model_spec(arguments),
+        engine=arguments.engine,
+        options=engine_options(arguments),
+        upsampling=arguments.upsampling,
+        calibration=source.calibrated(arguments.hfov),
+        pose=camera_pose(arguments),
+        vehicle_frame=arguments.vehicle_frame,
+    )
 
 
 def _without_metres(camera: Camera) -> str:

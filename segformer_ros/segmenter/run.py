@@ -6,26 +6,21 @@ import json
 import logging
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 import cv2
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraError, CameraPose, check_image_size
+from segformer_ros.camera import Camera
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
     CLASS_NONE,
     ROW_NONE,
-    BoundaryConfig,
     DrivableArea,
-    DrivableAreaEstimator,
-    DrivableConfig,
 )
-from segformer_ros.engines import Engine, EngineError, Outcome, Wanted
-from segformer_ros.engines.placement import cell_rows
+from segformer_ros.engines import EngineError, Outcome
 from segformer_ros.frame import Frame
 from segformer_ros.percentiles import percentiles
 from segformer_ros.recording import RecordingError
@@ -34,13 +29,12 @@ from segformer_ros.segmenter.result_bag import ResultBag
 from segformer_ros.segmenter.results import (
     ResultFolder,
     SegmentedView,
-    draw_overlay,
     empty_folder,
 )
-from segformer_ros.segmenter.streams import Background, segmented_entries
+from segformer_ros.segmenter.segmenter import Segmenter
+from segformer_ros.segmenter.streams import Background
 from segformer_ros.segmenter.summary import RunScore, RunSummary
 from segformer_ros.sources import Source, SourceFrame
-from segformer_ros.sources.read_ahead import read_ahead
 
 _log = logging.getLogger(__name__)
 
@@ -49,50 +43,8 @@ RESULTS = ('masks', 'frames', 'overlay.mp4', BAG_NAME)
 """What a run makes anew in its folder."""
 
 
-@dataclass(frozen=True)
-class Camera:
-    """The camera of a run, as far as it is known; its pose is in the vehicle frame.
-
-    why_not: why the recording's own is not used, where it is not.
-    """
-
-    calibration: Optional[Calibration] = None
-    pose: Optional[CameraPose] = None
-    vehicle_frame: str = 'base_link'
-    why_not: str = ''
-
-    @property
-    def lacks(self) -> Tuple[str, ...]:
-        """What is missing for metres: 'calibration', 'mount', both or nothing."""
-        known = {'calibration': self.calibration, 'mount': self.pose}
-        return tuple(name for name, value in known.items() if value is None)
-
-    def fault(self, height: int, width: int) -> str:
-        """Why images of this size give no metres; '' where they do."""
-        if self.calibration is None or self.pose is None:
-            lacks = f'no {" and no ".join(self.lacks)} of the camera is known'
-            return f'{lacks}: {self.why_not}' if self.why_not else lacks
-        try:
-            check_image_size(self.calibration, height, width)
-        except CameraError as error:
-            return str(error)
-        return ''
-
-
-def _estimator(class_map: ClassMap) -> DrivableAreaEstimator:
-    """For roads, or what else the class map calls drivable; with nothing of it, all is blocked."""
-    groups = [*class_map.drivable]
-    if 'road' in (*groups, *class_map.names):
-        return DrivableAreaEstimator(DrivableConfig(), class_map)
-    if not groups:
-        _log.warning('class map %r has nothing drivable: all of it is blocked', class_map.name)
-        groups, class_map = ['nothing'], replace(class_map, drivable={'nothing': ()})
-    config = DrivableConfig(boundary=BoundaryConfig(drivable=groups[0]))
-    return DrivableAreaEstimator(config, class_map)
-
-
 class SegmentRun:
-    """One pass over a source with an active engine; a context manager.
+    """One pass over a source with an open segmenter; a context manager.
 
     Writes `masks/KEY.png` (train ids), `overlay.mp4`, `frames/KEY.png`, `drivable.jsonl` with one
     line for each frame, and `drive.mcap` with all of it as messages, see ResultBag. What was
@@ -102,18 +54,15 @@ class SegmentRun:
     def __init__(
         self,
         source: Source,
-        engine: Engine,
+        segmenter: Segmenter,
         folder: Path,
-        camera: Camera = Camera(),
-        upsampling: str = 'exact',
         merged: Sequence[Sequence[str]] = (),
     ) -> None:
         self._source = source
-        self._engine = engine
-        self._camera = camera
-        self._wanted = Wanted(confidence=True, upsampling=upsampling)
-        self._class_map = engine.spec.class_map
-        self._estimator = _estimator(self._class_map)
+        self._segmenter = segmenter
+        self._class_map = segmenter.class_map
+        camera = segmenter.camera_of(source)
+        self._finisher = segmenter.finisher(camera)
         self._score = RunScore(self._class_map, merged, source.class_map)
         self._milliseconds: List[float] = []
         self._began = perf_counter()
@@ -142,9 +91,8 @@ class SegmentRun:
 
         on_frame: told of each that is done with what is wrong with it, '' for nothing.
         """
-        entries = read_ahead(self._source.frames())
         with Background('results') as background:
-            for segmented in segmented_entries(entries, [self._engine], self._wanted):
+            for segmented in self._segmenter.outcomes(self._source):
                 background.submit(self._finish, on_frame, *segmented)
 
     def summary(self) -> RunSummary:
@@ -158,13 +106,13 @@ class SegmentRun:
             frames_broken=self._broken,
             latency_ms={'p50': latency.p50, 'p99': latency.p99},
             fps=segmented / (perf_counter() - self._began),
-            model=self._engine.spec.path.name,
-            engine=self._engine.facts(),
+            model=self._segmenter.model.path.name,
+            engine=self._segmenter.facts(),
             score=self._score.result(),
         )
 
     def _finish(
-        self, on_frame: Callable[[str], object], entry: SourceFrame, outcomes: Sequence[Outcome]
+        self, on_frame: Callable[[str], object], entry: SourceFrame, outcome: Optional[Outcome]
     ) -> None:
         """Count an entry, and write what the engine made of its frame."""
         error = entry.error
@@ -172,11 +120,10 @@ class SegmentRun:
             self._broken += 1
         else:
             self._frames += 1
-            for outcome in outcomes:
-                if isinstance(outcome, EngineError):
-                    error = f'{entry.key}: {outcome}'
-                else:
-                    self._add(entry, entry.frame, outcome)
+            if isinstance(outcome, EngineError):
+                error = f'{entry.key}: {outcome}'
+            elif outcome is not None:
+                self._add(entry, entry.frame, outcome)
         on_frame(error or '')
 
     def _add(self, entry: SourceFrame, frame: Frame, result: Segmentation) -> None:
@@ -187,42 +134,28 @@ class SegmentRun:
         path = self._masks / f'{name}.png'
         if not cv2.imwrite(str(path), result.labels):
             raise RecordingError(f'cannot write {path}; is the disk full?')
-        area = self._drivable_area(frame, result)
-        line = area_line(name, area, self._class_map)
+        found = self._finisher.finish(entry, frame, result)
+        line = area_line(name, found.area, self._class_map)
         self._lines.write(json.dumps(line) + '\n')
         view = SegmentedView(
             key=name,
             stamp_ns=frame.stamp.ns,
             image=frame.bgr(),
-            labels=result.labels,
-            truth=entry.labels,
-            area=area,
-            grid=self._estimator.grid(area),
+            labels=found.labels,
+            overlay=found.overlay,
+            truth=found.truth,
+            area=found.area,
+            grid=found.grid,
         )
-        view = view._replace(overlay=draw_overlay(view, self._class_map))
         self._results.add(view)
         if self._bag:
-            self._bag.add(frame, view, area, self._estimator.scan(area))
+            self._bag.add(frame, view, found.area, found.scan)
 
     def _name(self, entry: SourceFrame) -> str:
         """The entry's key; with its index where an earlier one has the same (equal stamps)."""
         name = f'{entry.key}_{entry.index:06d}' if entry.key in self._keys else entry.key
         self._keys.add(entry.key)
         return name
-
-    def _drivable_area(self, frame: Frame, result: Segmentation) -> DrivableArea:
-        engine, camera = self._engine, self._camera
-        size = (frame.height, frame.width)
-        fault = camera.fault(*size)
-        area = self._estimator.update(
-            result.labels,
-            result.confidence,
-            None if fault else camera.calibration,
-            None if fault else camera.pose,
-            frame.stamp,
-            cell=cell_rows(engine.spec, engine.options.inference, size, frame.height),
-        )
-        return replace(area, reason=fault) if fault else area
 
 
 def _open_bag(path: Path, camera: Camera) -> Optional[ResultBag]:

@@ -15,13 +15,14 @@ import recordings as rec
 import rosbags.rosbag2
 from rosbags.highlevel import AnyReader
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Calibration, Camera, CameraPose
 from segformer_ros.classes import ClassMap, load_class_map
-from segformer_ros.engines import EngineError, create_engine, fake_spec
+from segformer_ros.engines import EngineError, fake_spec
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
 from segformer_ros.recording import RecordingError
-from segformer_ros.segmenter.run import Camera, SegmentRun
+from segformer_ros.segmenter.run import SegmentRun
+from segformer_ros.segmenter.segmenter import Segmenter
 from segformer_ros.segmenter.summary import RunSummary
 from segformer_ros.sources import Source, SourceOptions, open_source
 from tools.demo.moments import Recording
@@ -53,8 +54,14 @@ def segment(
 ) -> RunSummary:
     """Run the fake engine over a source."""
     with (
-        create_engine(fake_spec(SIZE), 'fake') as engine,
-        SegmentRun(source, engine, out, camera) as segmenting,
+        Segmenter(
+            fake_spec(SIZE),
+            engine='fake',
+            calibration=camera.calibration,
+            pose=camera.pose,
+            vehicle_frame=camera.vehicle_frame,
+        ) as segmenter,
+        SegmentRun(source, segmenter, out) as segmenting,
     ):
         segmenting.run(on_frame)
         return segmenting.summary()
@@ -293,8 +300,8 @@ def test_a_class_map_without_roads_is_segmented_too(
     indoors = ClassMap('indoors', tuple(classes), drivable)
     out = tmp_path / 'out'
     with (
-        create_engine(replace(fake_spec(SIZE), class_map=indoors), 'fake') as engine,
-        SegmentRun(painted_drive(tmp_path), engine, out) as segmenting,
+        Segmenter(replace(fake_spec(SIZE), class_map=indoors), engine='fake') as segmenter,
+        SegmentRun(painted_drive(tmp_path), segmenter, out) as segmenting,
     ):
         segmenting.run(len)
         assert segmenting.summary().frames_segmented == 2

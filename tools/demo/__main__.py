@@ -14,6 +14,7 @@ from typing import List, Mapping, Optional
 
 from tqdm import tqdm
 
+from segformer_ros.camera import Camera
 from segformer_ros.classes import ClassMap
 from segformer_ros.cli.arguments import merged_classes, source_options
 from segformer_ros.destination import keep_input, output_folder
@@ -21,7 +22,6 @@ from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.errors import ArgumentParser
 from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.segmenter.results import ResultFolder
-from segformer_ros.segmenter.run import Camera
 from segformer_ros.segmenter.summary import RunScore, RunSummary
 from segformer_ros.sources import Source, open_source
 from tools.demo.moments import Recording
