@@ -18,7 +18,8 @@ from segformer_ros.engines import (
     fake_spec,
 )
 from segformer_ros.engines.engine import INFERENCE
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
+from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.sources import SourceOptions
 
 N = TypeVar('N', int, float)
@@ -136,7 +137,7 @@ def model_spec(arguments: argparse.Namespace) -> ModelSpec:
     class_map = load_class_map(arguments.classes) if arguments.classes else None
     if arguments.engine == 'fake' and not arguments.model:
         return fake_spec(class_map=class_map)
-    return load_model_spec(arguments.model, class_map)
+    return load_model(arguments.model, class_map)
 
 
 def engine_of(arguments: argparse.Namespace, spec: ModelSpec) -> Engine:
@@ -166,6 +167,10 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--fps', type=number(0.01, 1000), default=10.0,
         help='frames per second of sources without stamps (default: 10)',
+    )  # fmt: skip
+    group.add_argument(
+        '--max-megapixels', type=number(0, 2000, above=True), default=MAX_MEGAPIXELS, metavar='N',
+        help=f'images and labels larger than this are not read (default: {MAX_MEGAPIXELS:g})',
     )  # fmt: skip
     group.add_argument(
         '--vehicle-frame', default=SourceOptions.vehicle_frame, metavar='FRAME',
@@ -219,5 +224,6 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
         label_tolerance=arguments.label_tolerance,
         labels=labels,
         fps=arguments.fps,
+        max_megapixels=arguments.max_megapixels,
         vehicle_frame=arguments.vehicle_frame,
     )

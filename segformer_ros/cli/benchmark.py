@@ -33,7 +33,7 @@ from segformer_ros.engines.timing import (
     benchmark,
 )
 from segformer_ros.frame import Frame
-from segformer_ros.model import Declared, ModelSpec, load_model_spec
+from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.model.files import model_files
 from segformer_ros.resources import tool
 from segformer_ros.sources import SourceError, open_source
@@ -155,7 +155,7 @@ def _speeds(
         path = member.write(Path(folder, f'{member.name}.onnx'))
         # The weights are random, so that any normalisation will do.
         declared = Declared(mean=(127.5,) * 3, std=(127.5,) * 3, color='rgb')
-        result = _time(load_model_spec(path, parameters=declared), arguments, frames)
+        result = _time(load_model(path, parameters=declared), arguments, frames)
     for entry in result.batches:
         yield {
             'batch': entry.batch,

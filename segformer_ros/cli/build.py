@@ -18,7 +18,7 @@ from segformer_ros.engines.precision import PRECISIONS, choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB, BuiltEngine
 from segformer_ros.engines.trt.engine_loading import NOWHERE, build_apart, parsed_network
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.files import model_files
 from segformer_ros.model.onnx_network import save_network
 from segformer_ros.model.sidecar import write_sidecar
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build, read back what was built, and print it."""
-    spec = load_model_spec(arguments.model)
+    spec = load_model(arguments.model)
     options = EngineOptions(
         precision=arguments.precision,
         device=arguments.device,

@@ -14,7 +14,7 @@ from typing import AbstractSet, Iterator, NamedTuple, Optional, Tuple
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda.driver import find_gpus
 from segformer_ros.engines.openvino import AMX, CPU_INFO, VNNI, cpu_flags, import_openvino
-from segformer_ros.model import ModelError, load_model_spec
+from segformer_ros.model import ModelError, load_model
 
 
 class Health(Enum):
@@ -184,7 +184,7 @@ def _openvino() -> Finding:
 
 def _bundled_model() -> Finding:
     try:
-        spec = load_model_spec()
+        spec = load_model()
     except (ModelError, OSError) as error:
         return Finding(
             _SOFTWARE,

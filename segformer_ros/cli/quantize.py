@@ -14,7 +14,7 @@ from segformer_ros.cli.arguments import MAX_THREADS, number, whole
 from segformer_ros.destination import keep_files, output_file, write_file
 from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.engine_loading import parsed_network
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.contracts import OWN
 from segformer_ros.model.files import model_files, model_hash
 from segformer_ros.model.onnx_network import save_network
@@ -117,7 +117,7 @@ class _Places(NamedTuple):
 
 def run(arguments: argparse.Namespace) -> int:
     """Quantise, judge, write model and report; exit code 1 where the gate is not passed."""
-    spec = load_model_spec(arguments.model)
+    spec = load_model(arguments.model)
     spec.require_graph()
     options = SourceOptions(topic=arguments.topic, labels=arguments.labels)
     sources, judged = (

@@ -20,7 +20,7 @@ from segformer_ros.evaluation.gate import (
     parse_limits,
     read_metrics,
 )
-from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
+from segformer_ros.evaluation.job import ANY_SOURCE, EvaluationJob, ModelChoice
 from segformer_ros.evaluation.outputs import annotate_run, report_run
 from segformer_ros.evaluation.pool import spare_threads
 from segformer_ros.evaluation.runner import Execution, Run
@@ -92,7 +92,7 @@ def evaluate(
     options: EngineOptions = EngineOptions(),
     classes: str = '',
     labels: Optional[Location] = None,
-    sources: SourceOptions = SourceOptions(),
+    sources: SourceOptions = ANY_SOURCE,
     reference: Location = '',
     merged: Sequence[Sequence[str]] = (),
     drivable: str = '',
@@ -196,7 +196,7 @@ def make_job(
 def score(
     run: Run,
     gates: Gates,
-    execution: Execution = Execution(),
+    execution: Execution,
     progress: Progress = no_progress,
 ) -> EvaluationReport:
     """Score what is left of a run and write its results; the caller ends it with `finish`."""

@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from segformer_ros import topics
 from segformer_ros.engines.placement import cell_rows
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.node.camera_geometry import CameraGeometry
@@ -169,11 +170,11 @@ class CameraStream:
         return Demand(self._masks.demand, self.drivable.wanted, self.drivable.wanted_drivable)
 
     @staticmethod
-    def frame(message: ImageMessage) -> Frame:
+    def frame(message: ImageMessage, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
         """View the message's pixels, or decode them; raises FrameError."""
         if isinstance(message, CompressedImage):
-            return Frame.from_compressed(message)
-        return Frame.from_image(message)
+            return Frame.from_compressed(message, max_megapixels)
+        return Frame.from_image(message, max_megapixels)
 
     def publish(
         self, demand: Demand, message: ImageMessage, frame: Frame, result: Segmentation

@@ -22,8 +22,8 @@ from segformer_ros.camera import Calibration, CameraError, calibration_from_came
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
 from segformer_ros.errors import in_words, one_line
-from segformer_ros.formats.cdr import header_stamp
-from segformer_ros.frame import Frame, FrameError, Stamp, decode_labels
+from segformer_ros.formats.images import decode_labels
+from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
 from segformer_ros.metrics.document import (
     NAMED_NOTES,
@@ -147,7 +147,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self.create_subscription(kind, topic, guarded(self, topic, callback), qos, raw=raw)
 
     def _on_image(self, data: bytes) -> None:
-        self._path.image(header_stamp(data).ns, monotonic())
+        self._path.image(Stamp.of_message(data).ns, monotonic())
 
     def _on_labels(self, message: Image) -> None:
         self._take_labels(self._frame(message))

@@ -14,6 +14,7 @@ from typing import Optional, Tuple
 from segformer_ros.drivable import DrivableConfig
 from segformer_ros.engines import ENGINES, UPSAMPLING
 from segformer_ros.engines.engine import INFERENCE
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model.spec import COLORS, FITS
 from segformer_ros.node.parameter import (
     Change,
@@ -321,6 +322,12 @@ class Settings:
         False,
         'subscribe to CompressedImage (JPEG or PNG) instead of Image',
         change=Change.CONFIGURE,
+    )
+    max_megapixels: float = parameter(
+        MAX_MEGAPIXELS,
+        'images of more pixels than this are refused before they are decoded, 10^6 pixels',
+        low=0.01,
+        high=1000.0,
     )
     enabled: bool = parameter(True, 'segment; ~/set_enabled sets it too')
     upsampling: str = parameter(

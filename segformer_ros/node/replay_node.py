@@ -15,7 +15,7 @@ from std_msgs.msg import String
 
 from segformer_ros import topics
 from segformer_ros.errors import in_words, one_line
-from segformer_ros.formats.cdr import header_stamp
+from segformer_ros.frame import Stamp
 from segformer_ros.node.guard import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.player import Player, ReplayError
@@ -121,7 +121,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         return self.settings.rate > 0 or self.count_publishers(topic) > 0
 
     def _on_answer(self, data: bytes) -> None:
-        self._player.answer(header_stamp(data).ns)
+        self._player.answer(Stamp.of_message(data).ns)
 
 
 def open_settings(settings: ReplaySettings) -> Source:

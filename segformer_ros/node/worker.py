@@ -150,7 +150,8 @@ class Worker:
             self._inbox.settle(camera, Ending.UNWANTED)
             return None
         try:
-            return Job(stream, message, stream.frame(message), demand)
+            frame = stream.frame(message, settings.max_megapixels)
+            return Job(stream, message, frame, demand)
         except FrameError as error:
             self._problem(stream, Ending.REJECTED, str(error))
         except Exception as error:  # a library's own kind must not end the thread

@@ -46,7 +46,7 @@ from segformer_ros.engines import (
 from segformer_ros.engines.placement import cell_rows
 from segformer_ros.errors import SegformerError, in_words, one_line
 from segformer_ros.frame import Frame, FrameError
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.segmentation import Segmentation, StageTimes
 from segformer_ros.segmenter.streams import segmented_entries
 from segformer_ros.sources import Source, SourceFrame, open_source
@@ -418,7 +418,7 @@ def _spec(
         )
     if engine == 'fake' and not os.fspath(model):
         return fake_spec(class_map=class_map)
-    return load_model_spec(os.fspath(model), class_map)
+    return load_model(os.fspath(model), class_map)
 
 
 def _estimators(

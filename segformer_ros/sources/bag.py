@@ -29,7 +29,7 @@ from segformer_ros.sources.bag_topics import (
 )
 from segformer_ros.sources.bag_transforms import read_mount, transform_topics
 from segformer_ros.sources.base import Source, SourceError, SourceFrame, SourceOptions
-from segformer_ros.sources.labels import LabelError, LabelFolder
+from segformer_ros.sources.labels import LabelError, label_folder
 
 _FRAME_READERS = {
     'sensor_msgs/msg/Image': Frame.from_image,
@@ -62,7 +62,7 @@ class BagSource(Source):
         # Times of the first messages, as far as they were read: by them later parts are found.
         self._times = array('q')
         self._stamps: Optional[Sequence[int]] = None
-        self._label_folder = LabelFolder(options.labels) if options.labels else None
+        self._label_folder = label_folder(options)
         self.labelled = bool(options.label_topic or options.labels)
 
     def __len__(self) -> int:
@@ -101,9 +101,7 @@ class BagSource(Source):
         if tolerance and self._stamps is None:
             self._stamps = self._read_stamps()
         images = self._stamps or ()
-        return stack.enter_context(
-            BagLabels(self.path, options.label_topic, tolerance, images, deserialize)
-        )
+        return stack.enter_context(BagLabels(self.path, options, images, deserialize))
 
     def _read_stamps(self) -> Sequence[int]:
         """Stamps (ns) of all images that can be read, rising."""
@@ -118,7 +116,7 @@ class BagSource(Source):
         if isinstance(entry, Lost):
             return SourceFrame(index, key, error=entry.reason)
         try:
-            frame = _FRAME_READERS[self._msgtype](deserialize(entry.data, self._msgtype))
+            frame = self._frame(entry.data)
         except (FrameError, SourceError) as error:
             return SourceFrame(index, key, error=f'{self.topic} message {index}: {error}')
         if frame.stamp.ns:
@@ -137,6 +135,10 @@ class BagSource(Source):
         except (LabelError, FrameError, SourceError) as error:
             return SourceFrame(index, key, frame, error=str(error))
         return SourceFrame(index, key, frame, labels=values)
+
+    def _frame(self, data: bytes) -> Frame:
+        message = deserialize(data, self._msgtype)
+        return _FRAME_READERS[self._msgtype](message, self._options.max_megapixels)
 
     def _read_camera(self, bag: BagReader) -> None:
         """Read calibration and mount, as far as the bag has them."""
@@ -171,8 +173,7 @@ class BagSource(Source):
     def _first_frame(self, bag: BagReader) -> Optional[Frame]:
         """The first image; None where it cannot be read."""
         try:
-            message = deserialize(next(bag.messages(self.topic)).data, self._msgtype)
-            return _FRAME_READERS[self._msgtype](message)
+            return self._frame(next(bag.messages(self.topic)).data)
         except (FrameError, SourceError, StopIteration):
             return None
 

@@ -8,9 +8,10 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from segformer_ros.formats.cdr import HEADER_BYTES, header_stamp
-from segformer_ros.frame import Frame, Stamp, decode_labels
+from segformer_ros.formats.images import decode_labels
+from segformer_ros.frame import HEADER_BYTES, Frame, Stamp
 from segformer_ros.sources.bag_reader import BagReader, Entry, Lost, RawMessage
+from segformer_ros.sources.base import SourceOptions
 from segformer_ros.sources.labels import LabelError, check_labels
 
 _COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
@@ -37,14 +38,14 @@ class BagLabels:
     def __init__(
         self,
         path: Path,
-        topic: str,
-        tolerance: float,
+        options: SourceOptions,
         images: Sequence[int],
         deserialize: Callable[[bytes, str], Any],
     ) -> None:
         self._reader = BagReader(path)
-        self._topic = topic
-        self._tolerance = round(tolerance * 1e9)
+        self._topic = options.label_topic
+        self._tolerance = round(options.label_tolerance * 1e9)
+        self._max_megapixels = options.max_megapixels
         self._deserialize = deserialize
         self._images = images
         self._places: Dict[int, _Place] = {}  # by the stamp of the image
@@ -77,7 +78,21 @@ class BagLabels:
         message = self._deserialize(
             self._fetch(place).data, self._reader.topics[self._topic].msgtype
         )
-        return check_labels(_label_values(message, self._topic), size, f'of {self._topic}')
+        return check_labels(self._values(message), size, f'of {self._topic}')
+
+    def _values(self, message: Any) -> np.ndarray:
+        """Class ids of an Image or CompressedImage (PNG), (H, W)."""
+        if message.__msgtype__ == _COMPRESSED_TYPE:
+            data = np.frombuffer(message.data, np.uint8)
+            return decode_labels(data, message.format, self._max_megapixels)
+        frame = Frame.from_image(message, self._max_megapixels)
+        # Others have become colours by now, and would be refused for channels that they never had.
+        if frame.encoding != 'mono8':
+            raise LabelError(
+                f'label image of {self._topic} is {message.encoding}; record train ids as mono8 '
+                '(8 bit)'
+            )
+        return frame.pixels
 
     def _loss(self) -> str:
         """What is lost of the topic, for messages; '' for nothing."""
@@ -115,17 +130,4 @@ def entry_stamp(entry: Entry) -> Optional[int]:
     """Stamp of a message in ns, that of its recording where it has none; None of a broken one."""
     if isinstance(entry, Lost) or len(entry.data) < HEADER_BYTES:
         return None
-    return header_stamp(entry.data).ns or entry.time
-
-
-def _label_values(message: Any, topic: str) -> np.ndarray:
-    """Class ids of an Image or CompressedImage (PNG), (H, W)."""
-    if message.__msgtype__ == _COMPRESSED_TYPE:
-        return decode_labels(np.frombuffer(message.data, np.uint8), message.format)
-    frame = Frame.from_image(message)
-    # Others have become colours by now, and would be refused for channels that they never had.
-    if frame.encoding != 'mono8':
-        raise LabelError(
-            f'label image of {topic} is {message.encoding}; record train ids as mono8 (8 bit)'
-        )
-    return frame.pixels
+    return Stamp.of_message(entry.data).ns or entry.time

@@ -21,7 +21,8 @@ from typing import (
 
 from segformer_ros.documents import DocumentError
 from segformer_ros.errors import reason
-from segformer_ros.formats.zstd import decompress, write_whole
+from segformer_ros.formats.limits import MAX_MESSAGE_BYTES, SizeError
+from segformer_ros.formats.zstd import check_unpacked, decompress, write_whole
 from segformer_ros.sources.bag_files import (
     METADATA,
     PACKED,
@@ -179,7 +180,7 @@ class BagReader:
         if not part.by_message:
             return RawMessage(time, data)
         try:
-            return RawMessage(time, decompress(data))
+            return RawMessage(time, decompress(data, MAX_MESSAGE_BYTES))
         except Exception as error:  # as above
             where = f'the message recorded at {time} ns'
             return Lost(f'{self.path} is damaged: {where}: {error}', time)
@@ -233,6 +234,7 @@ class BagReader:
         if self.path.is_file():
             self._open(self.path)
         elif (self.path / METADATA).exists():
+            self._check_unpacked()
             try:
                 read_metadata(self.path)  # before rosbags, which believes it
                 self._open(self.path)
@@ -242,6 +244,15 @@ class BagReader:
                 self._open_each(SourceError(f'{self.path / METADATA}: {reason(error)}'))
         else:
             self._open_each(None)
+
+    def _check_unpacked(self) -> None:
+        """Raise SourceError before rosbags unpacks files without a limit."""
+        for file in read_layout(self.path).files:
+            if file.suffix == PACKED and file.is_file():
+                try:
+                    check_unpacked(file)
+                except SizeError as error:
+                    raise SourceError(f'{file}: {error}: it is no recording') from error
 
     def _open_each(self, fault: Optional[SourceError]) -> None:
         """Open the storage files one by one, without those that are no good.
@@ -257,7 +268,7 @@ class BagReader:
         for file in layout.files:
             try:
                 self._open_file(file, layout.by_message)
-            except (SourceError, OSError) as error:
+            except (SourceError, SizeError, OSError) as error:
                 reason = str(error) if file.exists() else 'it is missing'
                 self.notes += (f'{file.name} is left out: {reason}',)
                 fault = fault or SourceError(str(error))
@@ -277,6 +288,7 @@ class BagReader:
         """Open a folder by its metadata or one storage file, by which `name` it is known."""
         from rosbags.rosbag2 import Reader
 
+        _limit_chunks()
         location: Any = path
         if path.suffix == '.mcap' and path.is_file():
             length = whole_length(path)
@@ -300,6 +312,15 @@ class BagReader:
         by_message = by_message or getattr(reader, 'compression_mode', None) == 'message'
         for storage in getattr(reader.storage, 'storages', [reader.storage]):
             self._parts.append(_Part(storage, by_message))
+
+
+def _limit_chunks() -> None:
+    """Have rosbags unpack the chunks of an mcap within a limit; itself it has none."""
+    from rosbags.rosbag2 import storage_mcap
+
+    own: Dict[str, Any] = getattr(storage_mcap, 'DECOMPRESSORS', {})
+    if 'zstd' in own:
+        own['zstd'] = lambda data, size: decompress(data, min(size, MAX_MESSAGE_BYTES))
 
 
 def _advice() -> str:

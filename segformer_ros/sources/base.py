@@ -12,6 +12,7 @@ import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.errors import SegformerError
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, Stamp
 
 FIRST_STAMP_NS = 1_000_000_000
@@ -35,6 +36,7 @@ class SourceOptions:
         the nearest one.
     labels: folder of label images, named by the frames' keys (`KEY.png`).
     fps: frames per second of what has no stamps (folders, Cityscapes, the generated drive).
+    max_megapixels: larger images and labels are not read.
     vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
         the transforms unread.
     """
@@ -44,6 +46,7 @@ class SourceOptions:
     label_tolerance: float = 0.0
     labels: Optional[Path] = None
     fps: float = 10.0
+    max_megapixels: float = MAX_MEGAPIXELS
     vehicle_frame: str = 'base_link'
 
     def __post_init__(self) -> None:

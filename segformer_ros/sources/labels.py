@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
-import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID, ClassMap
 from segformer_ros.errors import SegformerError
-from segformer_ros.sources.base import SourceError
+from segformer_ros.formats.images import decode_labels
+from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError
+from segformer_ros.sources.base import SourceError, SourceOptions
 
 
 class LabelError(SegformerError, ValueError):
@@ -20,7 +21,7 @@ class LabelError(SegformerError, ValueError):
 class LabelFolder:
     """Label images (single channel, train ids) of a folder, by the frames' keys."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
         if not folder.is_dir():
             raise SourceError(f'no label folder {folder}; give the one with the KEY.png files')
         self._files: Dict[str, Path] = {path.stem: path for path in sorted(folder.glob('*.png'))}
@@ -29,6 +30,7 @@ class LabelFolder:
                 f'label folder {folder} holds no .png file; give the one with the KEY.png files'
             )
         self.folder = folder
+        self._max_megapixels = max_megapixels
 
     def __contains__(self, key: str) -> bool:
         return key in self._files
@@ -42,18 +44,26 @@ class LabelFolder:
         """Labels of the frame `key` of (height, width) `size`; raises LabelError."""
         if key not in self._files:
             raise LabelError(f'no label image {key}.png in {self.folder}')
-        return check_labels(read_label_image(self._files[key]), size, str(self._files[key]))
+        return check_labels(
+            read_label_image(self._files[key], self._max_megapixels), size, str(self._files[key])
+        )
 
 
-def read_label_image(path: Path) -> np.ndarray:
-    """Values of a single-channel image file, (H, W) of its own type; raises LabelError."""
+def label_folder(options: SourceOptions) -> Optional[LabelFolder]:
+    """The label folder that the options name; raises SourceError where it has no labels."""
+    return LabelFolder(options.labels, options.max_megapixels) if options.labels else None
+
+
+def read_label_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
+    """Values of a single-channel PNG file, (H, W) of its own type; raises LabelError."""
     # cv2.imread would crash at a name that is not UTF-8.
     data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
-    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
-    if values is None:
-        raise LabelError(f'unreadable label image {path}')
+    try:
+        values = decode_labels(data, path.suffix, max_megapixels)
+    except FrameError as error:
+        raise LabelError(f'unreadable label image {path}: {error}') from error
     _check_channels(values, str(path))
-    return np.asarray(values)
+    return values
 
 
 def check_labels(values: np.ndarray, size: Tuple[int, int], where: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from segformer_ros.cli.main import main
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda import driver
-from segformer_ros.model import load_model_spec
+from segformer_ros.model import load_model
 from segformer_ros.model.sidecar import write_sidecar
 from tiny_models import save_network
 
@@ -37,7 +37,7 @@ def test_the_onnx_for_tensorrt_is_written_with_its_sidecar(
     asked = ['build', str(model), '--onnx', str(out), '--precision', 'fp16']
     assert main(asked + ['--typed'] * typed) == 0
     assert 'image NCHW of 128x64' in capsys.readouterr().out
-    assert load_model_spec(out).input_dtype == 'float32'
+    assert load_model(out).input_dtype == 'float32'
     kinds = {tensor.data_type for tensor in onnx.load(str(out)).graph.initializer}
     assert kinds == {TensorProto.FLOAT16 if typed else TensorProto.FLOAT}
 
@@ -75,7 +75,7 @@ def test_an_engine_is_not_built_again(
 ) -> None:
     engine = tmp_path / 'palette.engine'
     engine.write_bytes(b'x' * 1000)
-    write_sidecar(load_model_spec(model), engine)
+    write_sidecar(load_model(model), engine)
     assert main(['build', str(engine), '--sm', '86', '--out', str(tmp_path / 'x.engine')]) == 2
     assert f'{engine} is built already; give the ONNX' in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from tiny_segformer import save_tiny
 
 from segformer_ros.cli.main import main
 from segformer_ros.engines.precision import choose_precision, quantized_path
-from segformer_ros.model import load_model_spec
+from segformer_ros.model import load_model
 from segformer_ros.model.sidecar import sidecar_path, write_sidecar
 from segformer_ros.quantization.simulation import SimulatedEngine
 from segformer_ros.sources import open_source
@@ -37,13 +37,13 @@ def test_the_command_writes_model_and_report(
     report = json.loads((tmp_path / 'tiny.int8.json').read_text())
     assert report['passed'] and report['result']['frames'] == 4
     assert report['layers'] == 5 and report['chained'] == ['resize', 'join']
-    spec = load_model_spec(model)
+    spec = load_model(model)
     assert choose_precision('auto', spec, 87)[0].model == tmp_path / 'tiny.int8.onnx'
     frame = next(iter(open_source(pictures / 'images'))).frame
     assert frame is not None
     labels = []
     for name in ('tiny.onnx', 'tiny.int8.onnx', 'tiny.fp16.onnx', 'tiny.int8.fp16.onnx'):
-        with SimulatedEngine(load_model_spec(tmp_path / name)) as engine:
+        with SimulatedEngine(load_model(tmp_path / name)) as engine:
             labels.append(engine.segment([frame])[0].labels)
     assert all(np.mean(other == labels[0]) > 0.95 for other in labels[1:])
 
@@ -76,7 +76,7 @@ def test_a_refusal_leaves_no_earlier_model_in_use(
     assert 'fragile.int8.onnx, of an earlier run' in capsys.readouterr().err
     assert not (tmp_path / 'fragile.int8.onnx').exists()
     # What was measured of FP16 is not forgotten with it.
-    (choice,) = choose_precision('auto', load_model_spec(model), 87)
+    (choice,) = choose_precision('auto', load_model(model), 87)
     assert choice.precision == 'fp32' and 'fragile.int8.json' in choice.reason
 
 
@@ -89,7 +89,7 @@ def test_each_is_refused_by_itself(
     assert main(['quantize', str(fragile), *asked, '0.99']) == 2
     assert 'fragile.int8.onnx: agreement' in capsys.readouterr().err
     assert not list(tmp_path.glob('fragile.int8*.onnx'))
-    assert load_model_spec(tmp_path / 'fragile.fp16.onnx').input_dtype == 'float32'
+    assert load_model(tmp_path / 'fragile.fp16.onnx').input_dtype == 'float32'
 
     large = save_tiny(tmp_path / 'large.onnx', spoil=3000.0)
     assert main(['quantize', str(large), *asked, '0.9']) == 2
@@ -100,7 +100,7 @@ def test_each_is_refused_by_itself(
     report = json.loads((tmp_path / 'large.int8.json').read_text())
     assert report['passed'] and not report['fp16']['passed']
     assert report['fp16']['overflowing'] == ['stem']
-    (choice,) = choose_precision('auto', load_model_spec(large), 53)
+    (choice,) = choose_precision('auto', load_model(large), 53)
     assert choice.precision == 'fp32' and 'in FP16 the model failed its gate' in choice.reason
 
 
@@ -109,10 +109,10 @@ def test_what_a_sidecar_says_of_the_model_holds_for_its_int8_model(
 ) -> None:
     model = save_network(tmp_path / 'theirs.onnx', export=TAO6)
     sidecar_path(model).write_text('mean: [1, 2, 3]\nstd: [4, 5, 6]\ncolor: rgb\n')
-    spec = load_model_spec(model)
+    spec = load_model(model)
     asked = ['quantize', str(model), '--calibrate', str(pictures / 'images')]
     assert main([*asked, '--agreement', '0']) == 0
-    made = load_model_spec(quantized_path(model))
+    made = load_model(quantized_path(model))
     assert (made.mean, made.std, made.color) == (spec.mean, spec.std, 'rgb')
 
 
@@ -130,6 +130,6 @@ def test_a_built_engine_is_not_quantised(
 ) -> None:
     engine = tmp_path / 'tiny.engine'
     engine.write_bytes(b'x' * 1000)
-    write_sidecar(load_model_spec(save_tiny(tmp_path / 'tiny.onnx')), engine)
+    write_sidecar(load_model(save_tiny(tmp_path / 'tiny.onnx')), engine)
     assert main(['quantize', str(engine), '--calibrate', str(tmp_path)]) == 2
     assert f'{engine} is built already; give the ONNX' in capsys.readouterr().err

@@ -11,7 +11,8 @@ import pytest
 import recordings as rec
 import yaml
 
-from segformer_ros.sources import SourceError, SourceOptions, open_source
+from segformer_ros.formats import zstd
+from segformer_ros.sources import SourceError, SourceOptions, bag_reader, open_source
 
 # Noise does not compress, so that several chunks of 1 MiB come about.
 SIZE = (200, 300)
@@ -263,3 +264,25 @@ def test_a_pipe_among_the_files_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(bag / 'metadata.yaml')
     os.mkfifo(bag / 'zzz.mcap')
     assert len(open_source(bag)) == 3
+
+
+@pytest.mark.parametrize('compression', ['storage', 'message'])
+def test_what_unpacks_to_more_than_a_message_is_lost_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
+    """In chunks of an mcap, which rosbags unpacks, and in messages of their own."""
+    bag = rec.write_bag(tmp_path / 'drive', 3, 'mcap', compression)
+    monkeypatch.setattr(bag_reader, 'MAX_MESSAGE_BYTES', 100)
+    errors = [entry.error or '' for entry in open_source(bag)]
+    assert len(errors) == 3
+    assert all('hold more than' in error for error in errors)
+
+
+def test_a_compressed_file_that_holds_far_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 3, 'sqlite3', 'file')
+    monkeypatch.setattr(zstd, '_SMALL_FILE', 100)
+    monkeypatch.setattr(zstd, 'MAX_RATIO', 1)
+    with pytest.raises(SourceError, match=r'drive.db3.zstd: .* hold more than .* no recording'):
+        open_source(bag)

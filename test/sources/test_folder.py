@@ -57,8 +57,8 @@ def test_a_broken_image_is_an_entry_of_its_own(tmp_path: Path) -> None:
     entries = list(open_source(clip))
     assert entries[0].frame is not None
     assert (
-        entries[1].error == f'frame1.png: truncated JPEG image: {len(whole) // 2} bytes '
-        'without its end'
+        entries[1].error == f'frame1.png: undecodable JPEG image of {len(whole) // 2} bytes: '
+        'its header is not whole'
     )
     assert 'frame2.png' in (entries[2].error or '')
 

@@ -36,7 +36,7 @@ from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, Drivable
 from segformer_ros.engines import UPSAMPLING, Engine, EngineOptions, Wanted, create_engine
 from segformer_ros.engines.openvino import import_openvino
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
 from segformer_ros.node.drivable_messages import area_message
 from segformer_ros.node.messages import ImageBuffer
@@ -166,8 +166,8 @@ def find_model(name: str, size: tuple[int, int] | None) -> ModelSpec:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             family_model(name, (height, width)).write(path)
-        return load_model_spec(path)
-    spec = load_model_spec(name)
+        return load_model(path)
+    spec = load_model(name)
     return spec.resized(*size) if size else spec
 
 

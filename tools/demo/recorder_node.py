@@ -16,7 +16,7 @@ from std_msgs.msg import String
 from tqdm import tqdm
 
 from segformer_ros import topics
-from segformer_ros.formats.cdr import header_stamp
+from segformer_ros.frame import Stamp
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.guard import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
@@ -83,7 +83,7 @@ class RecorderNode(Node):  # type: ignore[misc]
     def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
         if topic.headed:
             # A stamp of zero is a clock that has not begun.
-            self._time_ns = header_stamp(data).ns or self._time_ns
+            self._time_ns = Stamp.of_message(data).ns or self._time_ns
         if self._time_ns:
             self._write(topic, data)
         if topic.name == topics.MASK:
