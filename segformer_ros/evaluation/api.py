@@ -73,7 +73,8 @@ class EvaluationReport:
     """A finished evaluation.
 
     metrics: what metrics.json holds, as in `metrics['miou']` and `metrics['iou']['road']`.
-    speed: what speed.json holds. page: report.html, beside which the other results are.
+    speed: what speed.json holds.
+    page: report.html, beside which the other results are.
     broken: a line for each gate that was not kept.
     """
 
@@ -114,13 +115,23 @@ def evaluate(
     Does what `segformer evaluate` does, whose options have the same names. A run that was
     interrupted goes on where it was when it is called again with the same arguments.
 
-    inputs: one recording or several: bags, videos, folders of images, Cityscapes folders. model:
-    as for `Segmenter`. out: folder for metrics.json, report.html and the other results. labels:
-    folder of label images `KEY.png` of train ids. sources: more of how recordings are read.
-    reference: another model, whose masks are the truth. merged: groups of class names that are
-    scored as one. drivable: what may be driven on. pose, hfov (degrees): of a camera that the
-    recordings do not know. baseline: metrics.json to compare with, for `max_drop`. fail_under,
-    max_drop: gates, as in 'miou=0.6,iou.road=0.95'. workers: processes. ray: a cluster's address.
+    inputs: one recording or several: bags, videos, folders of images, Cityscapes folders.
+    model: as for `Segmenter`.
+    out: folder for metrics.json, report.html and the other results.
+    engine, options, classes, upsampling: as for `Segmenter`.
+    labels: folder of label images `KEY.png` of train ids.
+    sources: more of how recordings are read.
+    reference: another model, whose masks are taken as the truth.
+    merged: groups of class names that are scored as one.
+    drivable: what may be driven on: a group of the class map, or class names joined by '+'.
+    pose, hfov: place and horizontal field of view (degrees) of a camera that the recordings do
+        not know.
+    baseline: metrics.json of another run, for `max_drop` and the report.
+    fail_under, max_drop: gates, as in 'miou=0.6,iou.road=0.95'.
+    write_predictions, write_mcap: keep the masks; write annotated.mcap for Foxglove.
+    worst: number of worst frames in the report.
+    workers: processes that share the frames.
+    ray: address of a Ray cluster.
     progress: called with the number of frames that were finished since the last call.
 
     Raises SegformerError; a gate that is not kept raises nothing and is in `broken`.

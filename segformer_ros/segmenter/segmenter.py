@@ -72,12 +72,16 @@ class SegmenterError(SegformerError, RuntimeError):
 class SegmentedFrame:
     """One image and what was found in it.
 
-    frame: the image with its stamp and frame id. labels: (H, W) uint8 train ids, at the image's
-    size. confidence: (H, W) uint8, 0..255 for a probability of 0..1 of the label; None where the
-    model gives labels alone. area: how far the road is free; in pixels only (`area.calibrated` is
-    false and `area.reason` says why) unless calibration and mount are known. class_map: names and
-    colours of the train ids. key: name of the frame in its recording. truth: (H, W) uint8 train
-    ids that the recording has for it, None where it has none. times: milliseconds of each stage.
+    frame: the image with its stamp and frame id.
+    labels: (H, W) uint8 train ids, at the image's size.
+    confidence: (H, W) uint8, 0..255 for a probability of 0..1 of the label; None where the model
+        gives labels alone.
+    area: how far the road is free; in pixels only (`area.calibrated` is false and `area.reason`
+        says why) unless calibration and mount are known.
+    class_map: names and colours of the train ids.
+    times: milliseconds of each stage.
+    key: name of the frame in its recording.
+    truth: (H, W) uint8 train ids that the recording has for it; None where it has none.
     """
 
     frame: Frame
@@ -156,19 +160,18 @@ class FrameFinisher:
 class Segmenter:
     """Segments images with one model; a context manager, which is called with them.
 
-    >>> with Segmenter('model.onnx') as segment:
-    ...     result = segment('street.jpg')
-    ...     road = result.where('road')
-
     model: ONNX file, built engine or DeepStream configuration, or what `load_model` made of it;
-    '' takes the bundled model. engine: 'auto' (TensorRT where there is a GPU, else OpenVINO) or
-    one by name; 'fake' needs no model, for tests. options: precision, threads and so on.
+        '' takes the bundled model.
+    engine: 'auto' (TensorRT where there is a GPU, else OpenVINO) or one by name; 'fake' needs no
+        model, for tests.
+    options: precision, threads and so on.
     classes: class map in place of the model's own: a preset, a file, or a ClassMap.
     upsampling: 'exact' or 'fast', as in the node.
     calibration, pose: the camera and its place over the ground, for a drivable area in metres.
-    Recordings that know their camera need neither. vehicle_frame: what the pose is relative to.
+        Recordings that know their camera need neither.
+    vehicle_frame: the frame on the ground that the pose is relative to.
     drivable: what may be driven on (a group of the class map, or class names joined by '+'), or
-    all settings of the drivable area; '' takes the road, or what the class map calls drivable.
+        all settings of the drivable area; '' takes the road, or what the class map calls drivable.
 
     Raises ModelError, ClassMapError, DrivableError and EngineError, all of them SegformerErrors.
     One thread uses it at a time.
@@ -239,7 +242,7 @@ class Segmenter:
         """Segment one image, or each of a list, which the engine takes together where it can.
 
         image: an array (H, W, 3) uint8 BGR, (H, W, 4) BGRA or (H, W) grey, the path of a JPEG or
-        PNG file, a sensor_msgs Image or CompressedImage (of rclpy or of rosbags), or a Frame.
+            PNG file, a sensor_msgs Image or CompressedImage (of rclpy or of rosbags), or a Frame.
         encoding: of arrays, where it is another: 'rgb8', 'rgba8'.
 
         The images of one call, and of one call after another, are taken for one camera's, in
@@ -268,9 +271,11 @@ class Segmenter:
         """Segment a recording frame by frame, the next ones being read and begun meanwhile.
 
         source: a bag, a video, a folder, as `open_source` takes or gives it, or images of one
-        camera. A recording's own calibration and mount count where the segmenter was given none.
-        on_fault: told in words of each frame that cannot be read or segmented, which is left out;
-        a log message without it. Raises SourceError where the whole recording is useless.
+            camera. A recording's own calibration and mount count where the segmenter has none.
+        on_fault: told in words of each frame that cannot be read or segmented, and is left out;
+            without it that is a log message.
+
+        Raises SourceError where the whole recording is useless.
         """
         if isinstance(source, (str, os.PathLike)):
             source = open_source(os.fspath(source))
@@ -352,9 +357,7 @@ def as_frame(image: Image, encoding: str = '') -> Frame:
     if isinstance(image, np.ndarray):
         return _array_frame(image, encoding)
     if encoding:
-        raise FrameError(
-            f'encoding {encoding!r} of a {type(image).__name__}; only arrays need one'
-        )
+        raise FrameError(f'encoding {encoding!r} is for arrays, not for a {type(image).__name__}')
     if isinstance(image, Frame):
         return image
     if isinstance(image, (str, os.PathLike)):
