@@ -34,6 +34,8 @@ from segformer_ros.errors import SegformerError, reason
 
 MAX_BYTES = 16 << 20
 """Of a document. metrics.json of 255 classes has one."""
+MAX_IMAGE_BYTES = 256 << 20
+"""Of an image file, as it is compressed."""
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 """Values of a yaml, those counted anew that an alias repeats. A bag of 1000 files has 20,000."""
@@ -59,7 +61,7 @@ class FieldError(DocumentError):
 
     def __init__(self, value: Any, words: str, where: str = '') -> None:
         self.value, self.words, self.where = value, words, where
-        text = f'{reprlib.repr(value)} {words}'
+        text = 'it is empty' if value is None and not where else f'{reprlib.repr(value)} {words}'
         super().__init__(f'{where}: {text}' if where else text)
 
     def inside(self, key: str) -> FieldError:
@@ -86,16 +88,22 @@ def open_file(path: Path, flags: int = 0) -> IO[bytes]:
     raise OSError(errno.EINVAL, 'it is a device or a pipe, not a file', str(path))
 
 
+def read_bytes(path: Path, most: int) -> bytes:
+    """The bytes of a file, `most` of them; raises DocumentError for more, and OSError."""
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(most + 1) if size <= most else b''
+    if size > most or len(data) > most:
+        raise DocumentError(f'it has {size} bytes; {most} are the most that are read')
+    return data
+
+
 def read_text(path: Path, errors: str = 'strict') -> str:
     """The text of a file; raises DocumentError and OSError.
 
     errors: what becomes of bytes that are no UTF-8, as of bytes.decode.
     """
-    with open_file(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        data = file.read(MAX_BYTES + 1) if size <= MAX_BYTES else b''
-    if size > MAX_BYTES or len(data) > MAX_BYTES:
-        raise DocumentError(f'it has {size} bytes; {MAX_BYTES} are the most that are read')
+    data = read_bytes(path, MAX_BYTES)
     try:
         return data.decode('utf-8', errors)
     except UnicodeDecodeError as error:
@@ -268,7 +276,7 @@ def mapping(check: Check[T]) -> Check[Dict[str, T]]:
 
     def read(value: Any) -> Dict[str, T]:
         if not isinstance(value, dict):
-            raise FieldError(value, 'is no mapping')
+            raise FieldError(value, 'is not a mapping')
         return {name(key): _inside(check, entry, key) for key, entry in value.items()}
 
     return read
@@ -285,7 +293,7 @@ def record(
 
     def read(value: Any) -> Dict[str, Any]:
         if not isinstance(value, dict):
-            raise FieldError(value, f'is no mapping; it holds {known}')
+            raise FieldError(value, f'is not a mapping; it holds {known}')
         for key in sorted(needed):
             if key not in value:
                 raise FieldError(list(value), f'lacks {key}')

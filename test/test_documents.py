@@ -129,7 +129,7 @@ def test_values_come_in_their_type(check: Any, value: Any, found: Any) -> None:
 @pytest.mark.parametrize(
     ('check', 'value', 'words'),
     [
-        (text(), None, 'None is no text'),
+        (text(), None, 'it is empty'),
         (text(), [1], r'\[1\] is no text'),
         (text(), '', 'no text of 1 to 200 printable'),
         (text(), 'a\x1b[31m', 'printable'),
@@ -147,9 +147,9 @@ def test_values_come_in_their_type(check: Any, value: Any, found: Any) -> None:
         (items(flag), 'text', 'is no list'),
         (items(flag), [True, 1], r'^\[1\]: 1 is neither'),
         (items(items(flag)), [[], [1]], r'^\[1\]\[0\]: 1 is neither'),
-        (mapping(flag), [], 'is no mapping'),
+        (mapping(flag), [], 'is not a mapping'),
         (mapping(flag), {'a': 1}, '^a: 1 is neither'),
-        (record({'a': flag}), [], 'is no mapping; it holds a'),
+        (record({'a': flag}), [], 'is not a mapping; it holds a'),
         (record({'a': flag}, frozenset('a')), {}, 'lacks a'),
         (record({'a': flag}, closed=True), {'b': 1}, "'b' is an unknown key; known are a"),
         (record({'a': items(flag)}), {'a': [1]}, r'^a\[0\]: 1 is neither'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -303,3 +304,39 @@ def test_at_any_moment_of_the_start(name: str, seed: int, tmp_path: Path, repo: 
     assert 'Traceback' not in output, moment
     assert 'rror' not in output, moment
     assert started.returncode == code, (moment, output)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    'name', ['segmentation_node', 'replay_node', 'evaluator_node', 'segformer']
+)
+def test_scripts_have_interrupts_wait_while_python_starts(
+    name: str, tmp_path: Path, repo: Path
+) -> None:
+    """Python is replaced by what waits for the interrupt, and only then runs the real one."""
+    (tmp_path / 'python3').write_text(
+        f'#!{sys.executable}\nimport os, sys, time\n'
+        f'open({str(tmp_path / "here")!r}, "w").close()\n'
+        f'time.sleep(0.5)\nos.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])\n'
+    )
+    (tmp_path / 'python3').chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), os.environ['PATH']])
+    started = subprocess.Popen(
+        [repo / 'scripts' / name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, 'PATH': path}, cwd=tmp_path,
+    )  # fmt: skip
+    while not (tmp_path / 'here').exists():
+        time.sleep(0.01)
+    started.send_signal(signal.SIGINT)
+    assert started.communicate(timeout=100)[0] == ''
+    assert started.returncode == (0 if name.endswith('_node') else EXIT_INTERRUPTED)
+
+
+@pytest.mark.ros
+def test_scripts_import_nothing_from_where_they_are_started(tmp_path: Path, repo: Path) -> None:
+    (tmp_path / 'yaml.py').write_text('raise RuntimeError("not this one")')
+    done = subprocess.run(
+        [repo / 'scripts/segmentation_node', '--help'], capture_output=True, cwd=tmp_path,
+        timeout=100, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b'')

@@ -98,7 +98,16 @@ def _measure_head(model: Any, head: List[Any], spec: ModelSpec) -> ModelSpec:
 
     It must scale and shift each colour on its own: output c = (pixel k(c) - mean) / std.
     """
-    run = _head_function(model, head, spec)
+    try:
+        return _measured(_head_function(model, head, spec), spec)
+    except ModelError:
+        raise
+    except Exception as error:  # onnx's evaluator raises kinds of its own
+        raise _unknown_head(spec) from error
+
+
+def _measured(run: Callable[[np.ndarray], np.ndarray], spec: ModelSpec) -> ModelSpec:
+    """The spec behind a head that is given as a function."""
     image = np.zeros((1, _PROBE_SIDE, _PROBE_SIDE, 3), np.uint8)
     layout = {1: 'NCHW', 3: 'NHWC'}.get(_color_axis(run(image)))
     if layout is None:

@@ -201,7 +201,7 @@ def test_reading(tmp_path: Path) -> None:
     [
         ({'miou': [0.5]}, r'miou: \[0.5\] is no number'),
         ({'miou': 'high'}, "miou: 'high' is no number"),
-        ({'iou': 3}, 'iou: 3 is no mapping'),
+        ({'iou': 3}, 'iou: 3 is not a mapping'),
         ({'iou': {'road': {}}}, r'iou\.road: {} is no number'),
         ({'classes': 'road'}, "classes: 'road' is no list"),
         (
@@ -212,7 +212,7 @@ def test_reading(tmp_path: Path) -> None:
         ({'classes': ['a', 'b'], 'no_class': [1, 2, 3]}, 'no_class: .* is not of 2 classes'),
         ({'inputs': [{}]}, r'inputs\[0\]: .* lacks name'),
         ({'drivable': {'metres': {'bands': [{'columns': 1}]}}}, r'bands\[0\]: .* lacks band'),
-        ({'frames': -1}, 'frames: -1 is no mapping'),
+        ({'frames': -1}, 'frames: -1 is not a mapping'),
     ],
 )
 def test_every_value_is_looked_at(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

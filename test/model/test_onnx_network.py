@@ -17,7 +17,7 @@ from segformer_ros.model import ModelError, ModelSpec, load_model
 from segformer_ros.model.normalization import to_half
 from segformer_ros.model.onnx_network import Network, drop_unused, save_network, tensorrt_network
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
-from tiny_models import OWN, TAO6, painting
+from tiny_models import OWN, TAO6, export_network, painting
 from tiny_models import save_network as save_palette
 
 SIZE = (32, 64)
@@ -222,3 +222,12 @@ def test_half_precision_is_in_the_graph(tmp_path: Path, bgr: np.ndarray, keep_io
     result = run(half, pixels if keep_io else pixels.astype(np.float16))
     exact = run(network.model, pixels)
     assert np.corrcoef(result.ravel().astype(float), exact.ravel())[0, 1] > 0.9999
+
+
+def test_a_head_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    model = export_network((64, 128))
+    model.opset_import[0].domain = 'another'
+    path = tmp_path / 'model.onnx'
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match='is not a scale and a shift of each colour'):
+        tensorrt_network(load_model(path))

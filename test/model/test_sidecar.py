@@ -56,7 +56,7 @@ def test_the_sidecar_is_trusted_before_parameters_and_says_so(tmp_path: Path) ->
         ('contract: [tao6]', 'contract: .* is no text'),
         ('classes: "a\\0b"', 'printable'),
         ('a: &a [*a]', 'holds itself'),
-        ('just words', 'is no mapping'),
+        ('just words', 'is not a mapping'),
         ('a: [', 'cannot read'),
     ],
 )

@@ -30,8 +30,8 @@ from tqdm import tqdm
 from segformer_ros.cli.arguments import number, whole
 from segformer_ros.text_table import format_table
 
-PARTS = {'messages': 0.6, 'files': 0.2, 'signals': 0.2}
-"""What is fuzzed, and its share of the time."""
+PARTS = {'raw': 0.3, 'compressed': 0.3, 'files': 0.2, 'signals': 0.2}
+"""What is fuzzed, and its share of the time: the node by Image, by CompressedImage; and more."""
 
 
 class Result:
@@ -99,20 +99,20 @@ def run(
     wholes: int | None = None,
     only: Sequence[str] = (),
 ) -> Result:
-    """Fuzz for a time; or, messages, until so many whole images were sent."""
+    """Fuzz for a time; or the node until so many whole images were sent, half of each kind."""
     result = Result()
     os.environ.setdefault('ROS_LOG_DIR', tempfile.gettempdir())
     seconds = {
         part: 60 * minutes * PARTS[part] / sum(PARTS[other] for other in parts) for part in parts
     }
-    if 'messages' in parts:
-        groups = None if wholes is None else wholes // 2
-        rclpy.init()
-        try:
-            for leg in (Leg.RAW, Leg.COMPRESSED):
-                fuzz_messages(result, leg, seed, seconds['messages'] / 2, groups, only)
-        finally:
-            rclpy.try_shutdown()
+    rclpy.init()
+    try:
+        for leg in (Leg.RAW, Leg.COMPRESSED):
+            if leg.value in parts:
+                groups = None if wholes is None else wholes // 2
+                fuzz_messages(result, leg, seed, seconds[leg.value], groups, only)
+    finally:
+        rclpy.try_shutdown()
     if 'files' in parts:
         fuzz_files(result, seed, seconds['files'])
     if 'signals' in parts:

@@ -25,7 +25,7 @@ from robustness.log import Log
 from robustness.node_process import NodeProcess, Usage, with_tests
 from robustness.report import Findings
 from robustness.scenes import CAMERA_HEIGHT, Scene
-from robustness.watch import Violation, Watcher, judge_outcome, judge_whole
+from robustness.watch import ANY, Violation, Watcher, judge_outcome, judge_whole
 
 from segformer_ros import topics
 from segformer_ros.node.inbox import Tally
@@ -113,10 +113,8 @@ class CameraProcess:
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
+        with self._process:
+            self._process.kill()
 
 
 class Node:
@@ -289,7 +287,7 @@ class MessageFuzz:
             node.images += len(sent.stamps)
             stamps += sent.stamps
             if stamps and outcome in _ANSWERED and node.process.code is None:
-                self._watcher.wait_for(stamps[-1], _HOSTILE_PATIENCE)
+                self._watcher.wait_for(stamps[-1], _HOSTILE_PATIENCE, ANY)
             elif not sent.more:
                 sleep(GAP.seconds)
             if not all(sent.answers) and node.process.code is None:
@@ -425,9 +423,12 @@ class MessageFuzz:
         node = self._node = Node(self._leg, self._folder, self.counts['starts'])
         self._camera = CameraProcess(self._leg, lambda: node.process.code is None)
         end = monotonic() + _PATIENCE
-        while not self._watcher.wait_for(self._camera.send_whole([0]).stamps[0], 1.0):
-            if node.process.code is not None or monotonic() > end:
-                raise RuntimeError(f'the node does not start: {node.log.tail}')
+        with suppress(NodeEndedError):
+            while not self._watcher.wait_for(self._camera.send_whole([0]).stamps[0], 1.0):
+                if monotonic() > end:
+                    break
+        if node.process.code is not None or monotonic() > end:
+            raise RuntimeError(f'the node does not start: {node.log.tail}')
         node.before = self._watcher.tally()
         node.masks, node.images = self._watcher.masks, 0
         node.idle = node.process.usage()

@@ -212,8 +212,14 @@ def _set(**values: float | str | bool) -> Request:
 _MOUNT = _set(mount__roll=0.0, mount__pitch=0.0, mount__yaw=0.0)
 
 
-def _mounted(name: str, roll: tuple[float, float], pitch: float = 0.0, yaw: float = 0.0) -> None:
-    @fault(name, Outcome.ANSWERED)
+def _mounted(
+    name: str,
+    roll: tuple[float, float],
+    pitch: float = 0.0,
+    yaw: float = 0.0,
+    outcome: Outcome = Outcome.ANSWERED,
+) -> None:
+    @fault(name, outcome)
     def make(rng: np.random.Generator, camera: Camera) -> list[Step]:
         angle = math.radians(float(rng.uniform(*roll)) * float(rng.choice([-1, 1])))
         mount = _set(mount__roll=angle, mount__pitch=pitch, mount__yaw=yaw)
@@ -223,7 +229,7 @@ def _mounted(name: str, roll: tuple[float, float], pitch: float = 0.0, yaw: floa
 _mounted('a camera upside down', (120.0, 180.0))
 _mounted('a camera on its side', (80.0, 120.0))
 _mounted('a camera that looks straight down', (0.0, 180.0), pitch=math.pi / 2)
-_mounted('a camera that looks into the sky', (0.0, 180.0), pitch=-1.2)
+_mounted('a camera that looks into the sky', (0.0, 180.0), pitch=-1.3, outcome=Outcome.NO_METRES)
 _mounted('a camera that looks backward', (0.0, 180.0), yaw=math.pi)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from threading import Condition, Thread
 from time import monotonic
@@ -31,8 +31,11 @@ TOPICS: dict[str, Any] = {
     topics.GRID: OccupancyGrid,
     topics.SCAN: LaserScan,
 }
-AWAITED = (topics.MASK, topics.AREA, topics.GRID, topics.SCAN)
-"""What answers a whole image."""
+ANY = (topics.MASK, topics.AREA)
+"""What answers any image that is taken."""
+
+WHOLE = (*ANY, topics.GRID, topics.SCAN)
+"""What answers a whole image of a camera whose calibration and place are known."""
 
 LONGEST_TEXT = 4000
 """Characters of any text that the node shows."""
@@ -122,11 +125,11 @@ class Watcher(StatusWatcher):
         for topic, kind in TOPICS.items():
             self._node.create_subscription(kind, topic, self._taker(topic), 50)
 
-    def wait_for(self, stamp: int, patience: float) -> bool:
-        """Wait until an image is answered on all topics; tell whether it is."""
+    def wait_for(self, stamp: int, patience: float, awaited: Sequence[str] = WHOLE) -> bool:
+        """Wait until an image is answered on all these topics; tell whether it is."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: all(self._came[stamp][topic] for topic in AWAITED), patience
+                lambda: all(self._came[stamp][topic] for topic in awaited), patience
             )
 
     def came(self, stamp: int, topic: str) -> list[Any]:
