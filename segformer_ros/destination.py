@@ -51,7 +51,7 @@ def output_file(file: Path, suffixes: Sequence[str] = ()) -> Path:
     return file
 
 
-def keep_input(recording: Optional[Path], results: Sequence[Path]) -> None:
+def refuse_overwriting_input(recording: Optional[Path], results: Sequence[Path]) -> None:
     """Raises DestinationError where results would take the place of what they are made from.
 
     recording: None for what is no file. results: files and folders that are made anew; the
@@ -63,7 +63,7 @@ def keep_input(recording: Optional[Path], results: Sequence[Path]) -> None:
     bags = [place for place in results if place.suffix == '.mcap' and place.exists()]
     if any(place.resolve().parent == kept for place in bags):
         raise _written_over(recording)
-    keep_files([recording], results)
+    refuse_overwriting([recording], results)
     if recording.is_dir() and any(result.resolve().parent == kept for result in results):
         raise DestinationError(
             f'results among the frames of {recording} would be taken for a part of it; give '
@@ -71,7 +71,7 @@ def keep_input(recording: Optional[Path], results: Sequence[Path]) -> None:
         )
 
 
-def keep_files(files: Sequence[Path], results: Sequence[Path]) -> None:
+def refuse_overwriting(files: Sequence[Path], results: Sequence[Path]) -> None:
     """Raises DestinationError where a result would take the place of one of the files."""
     places = [result.resolve() for result in results]
     for file in files:

@@ -22,7 +22,7 @@ from segformer_ros.cli.arguments import (
     whole,
     wholes,
 )
-from segformer_ros.destination import DestinationError, keep_files, output_file, write_file
+from segformer_ros.destination import DestinationError, output_file, refuse_overwriting, write_file
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
 from segformer_ros.engines.timing import (
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         spec = model_spec(arguments)
         if arguments.out:
-            keep_files(model_files(spec.path), [arguments.out])
+            refuse_overwriting(model_files(spec.path), [arguments.out])
         text = FORMATS[arguments.format](_time(spec, arguments, _frames(arguments)))
     if not arguments.out:
         print(text)
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         write_file(arguments.out, text.encode())
     except DestinationError:
-        print(text)  # it took long to measure
+        print(text)  # the measurement took too long to lose it
         raise
     return 0
 
@@ -125,7 +125,7 @@ def _time(
 
 
 def _family(arguments: argparse.Namespace) -> str:
-    """One row for each member, size and batch; without seconds, what each costs alone."""
+    """One row for each member, size and batch; without seconds, only parameters and GMACs."""
     rows: List[Dict[str, Any]] = []
     frames: Optional[List[Frame]] = None
     family = tool('family', 'the published SegFormers with random weights')
@@ -150,7 +150,7 @@ def _family(arguments: argparse.Namespace) -> str:
 def _speeds(
     member: Any, arguments: argparse.Namespace, frames: Sequence[Frame]
 ) -> Iterator[Dict[str, Any]]:
-    """What a member reaches with each batch size; milliseconds."""
+    """Speed of a member with each batch size, in milliseconds."""
     with TemporaryDirectory() as folder:
         path = member.write(Path(folder, f'{member.name}.onnx'))
         # The weights are random, so that any normalisation will do.

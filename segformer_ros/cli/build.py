@@ -1,4 +1,4 @@
-"""segformer build: the TensorRT engine of a model, built before it is needed."""
+"""segformer build: builds the TensorRT engine of a model before it is needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional
 from tqdm import tqdm
 
 from segformer_ros.cli.arguments import whole
-from segformer_ros.destination import keep_files, output_file, write_file
+from segformer_ros.destination import output_file, refuse_overwriting, write_file
 from segformer_ros.engines import EngineError, EngineOptions, Progress, create_engine
 from segformer_ros.engines.cuda.driver import Gpu, current_gpu, select_gpu
 from segformer_ros.engines.cuda.jobs import MAX_BATCH
@@ -25,7 +25,7 @@ from segformer_ros.model.sidecar import write_sidecar
 from segformer_ros.text_table import format_table
 
 _REDRAW = 0.5
-"""Seconds between two pictures of the progress bar."""
+"""Seconds between two updates of the progress bar."""
 
 SUMMARY = 'build the TensorRT engine of a model for this GPU, or for another'
 
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build, read back what was built, and print it."""
+    """Build the engine, and print what was built."""
     spec = load_model(arguments.model)
     options = EngineOptions(
         precision=arguments.precision,
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_combination(arguments: argparse.Namespace) -> None:
-    """Refuse what would have no effect."""
+    """Refuse options that would have no effect."""
     if arguments.typed and not arguments.onnx:
         raise EngineError('--typed is for --onnx FILE; engines get the types that they need')
     if arguments.onnx and (arguments.out or arguments.build_only or arguments.sm):
@@ -131,7 +131,7 @@ def _build_file(
             'precision fastest is found by timing engines in the cache of the GPU that they are '
             'for; with --out or --sm, name one'
         )
-    keep_files(model_files(spec.path), [output_file(out)])
+    refuse_overwriting(model_files(spec.path), [output_file(out)])
     gpu: Optional[Gpu] = None
     if arguments.sm:
         library = load_tensorrt(('tensorrt_rtx',))
@@ -165,7 +165,7 @@ def _gpu(index: int) -> Gpu:
 
 
 def _write_onnx(spec: ModelSpec, arguments: argparse.Namespace) -> Dict[str, str]:
-    keep_files(model_files(spec.path), [output_file(arguments.onnx)])
+    refuse_overwriting(model_files(spec.path), [output_file(arguments.onnx)])
     # Which GPU it is for does not matter: 'auto' is INT8 where there is an INT8 model.
     candidate = choose_precision(arguments.precision, spec, sm=87)[0]
     network = parsed_network(spec, candidate, arguments.typed, keep_io=True)

@@ -1,4 +1,4 @@
-"""What `segformer doctor` checks without ROS: the machine, the software, the GPU."""
+"""Checks of `segformer doctor` that need no ROS: the machine, the software, the GPU."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from segformer_ros.model import ModelError, load_model
 
 
 class Health(Enum):
-    """How a thing stands."""
+    """Result of a check."""
 
     OK = 'ok'
     ABSENT = '-'
-    """Not here, and not needed."""
+    """Not installed, and not needed."""
     WARNING = 'warning'
     """Works, but not as well as it could."""
     BROKEN = 'broken'
-    """Something does not run because of it."""
+    """Something cannot run because of it."""
 
 
 class Finding(NamedTuple):
-    """One thing, how it stands, and the cure in words where it needs one."""
+    """Result of one check, with what to do about it where something is wrong."""
 
     part: str
     name: str
@@ -45,7 +45,7 @@ MEMORY_INFO = Path('/proc/meminfo')
 
 
 class _Feature(NamedTuple):
-    """An instruction set: the kernel's flags for it (any of them), and what it is good for."""
+    """An instruction set: the kernel's names for it (any of them), and what it is good for."""
 
     name: str
     flags: AbstractSet[str]
@@ -107,7 +107,7 @@ def _read(path: Path) -> str:
 
 _SOFTWARE = 'software'
 
-# Module, the distributions that bring it, what for, what to type where it is missing.
+# Module, the distributions that may provide it, what is lost without it, what to pip install.
 _LIBRARIES = (
     ('cv2', ('opencv-python-headless', 'opencv-python', 'opencv'), '', 'opencv-python-headless'),
     ('onnx', ('onnx',), '', 'onnx'),
@@ -138,7 +138,7 @@ def installed_version(*distributions: str) -> Optional[str]:
 
 def _library(module: str, distributions: Tuple[str, ...], loss: str, package: str) -> Finding:
     if importlib.util.find_spec(module) is not None:
-        # A system's own build may carry no metadata.
+        # A build that came with the system may have no metadata.
         return Finding(
             _SOFTWARE, module, Health.OK, installed_version(*distributions) or 'installed'
         )
@@ -211,7 +211,7 @@ _TENSORRT = (
 
 
 def examine_gpu() -> Iterator[Finding]:
-    """GPUs, TensorRT and PyCUDA; without a GPU their absence is no fault."""
+    """GPUs, TensorRT and PyCUDA, which are only needed where there is a GPU."""
     if JETSON_RELEASE.exists():
         release = JETSON_RELEASE.read_text(encoding='utf-8', errors='replace').splitlines()[0]
         yield Finding(_GPU, 'Jetson', Health.OK, release.strip('# '))
@@ -227,7 +227,7 @@ def examine_gpu() -> Iterator[Finding]:
 
 
 def _tensorrt(wanted: bool) -> Iterator[Finding]:
-    """Looked for without importing: some versions crash where no GPU can be used."""
+    """Looked up without an import: some versions crash on machines without a usable GPU."""
     lacking = Health.WARNING if wanted else Health.ABSENT
     found = [entry for entry in _TENSORRT if importlib.util.find_spec(entry[0]) is not None]
     for _, distributions, name in found:

@@ -1,4 +1,4 @@
-"""segformer doctor: what this machine can run."""
+"""segformer doctor: checks what this machine can run."""
 
 from __future__ import annotations
 

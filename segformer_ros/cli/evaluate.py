@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, write the results and print the summary; 1 where a gate is broken."""
     gates = Gates.parse(arguments.fail_under, arguments.max_drop, arguments.baseline)
     evaluation_run = Run(job_of(arguments), arguments.out)
-    for note in gates.check(evaluation_run):  # wrong gates end here, not after hours
+    for note in gates.check(evaluation_run):  # wrong gates are refused now, not after hours
         print(f'segformer evaluate: {one_line(note)}', file=sys.stderr)
     try:
         return _finish(evaluation_run, arguments, gates)
@@ -141,11 +141,11 @@ def _finish(evaluation_run: Run, arguments: argparse.Namespace, gates: Gates) ->
 
 
 def _kept_text(evaluation_run: Run) -> str:
-    """What is left of an interrupted run, and how it goes on."""
+    """What an interrupted run has saved, and how to continue."""
     kept, frames = evaluation_run.kept, evaluation_run.frames
     return (
-        f'{kept} of {frames} frames are kept in {evaluation_run.out} (they are saved '
-        f'{evaluation_run.job.shard_frames} at a time); the same command goes on from there'
+        f'{kept} of {frames} frames are saved in {evaluation_run.out} ('
+        f'{evaluation_run.job.shard_frames} at a time); the same command continues from there'
     )
 
 
@@ -172,7 +172,7 @@ def job_of(arguments: argparse.Namespace) -> EvaluationJob:
 
 
 SHOWN_NOTES = 10
-"""Notes on frames that are shown."""
+"""Most notes on frames that are shown."""
 
 
 def scores_text(metrics: Mapping[str, Any]) -> str:

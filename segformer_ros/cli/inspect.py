@@ -1,4 +1,4 @@
-"""segformer inspect: what a model file wants and gives, as it was recognised."""
+"""segformer inspect: what a model file takes and gives, and whether frames fit it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is known; the exit code is 1 where something looks wrong."""
     if arguments.file:
         arguments.model = arguments.file
-    # A wrong picture is said before the model is loaded, which takes long.
+    # A picture that cannot be read is reported before the model is loaded, which takes long.
     frames = [_read(path) for path in arguments.image]
     if frames:
         output_file(arguments.out, _PICTURE_SUFFIXES)
@@ -104,15 +104,15 @@ def facts(spec: ModelSpec) -> List[Tuple[str, str]]:
 
 
 def origin(spec: ModelSpec) -> List[Tuple[str, str]]:
-    """What an ONNX file says of its making, line by line."""
+    """What an ONNX file says about its origin, line by line."""
     if spec.built or not spec.path.is_file():
-        return []  # a built engine, or the fake one's
+        return []  # a built engine, or the fake one
     signature = read_signature(spec.path)
     return [
-        ('made by', f'{signature.producer or "nobody named"}, opset {signature.opset}'),
+        ('made by', f'{signature.producer or "unknown"}, opset {signature.opset}'),
         *(('graph takes', str(entry)) for entry in signature.inputs),
         *(('graph gives', str(entry)) for entry in signature.outputs),
-        # The size stands above, in the order that people read: the file has the height first.
+        # The input size is shown above as width x height; the metadata have the height first.
         *sorted(item for item in signature.metadata.items() if item[0] != INPUT_SIZE),
     ]
 

@@ -1,4 +1,4 @@
-"""segformer: runs the verb that is asked for, which is a module of `segformer_ros.cli`."""
+"""The `segformer` command: parses the command line and runs one verb."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ VERBS = (
     'quantize',
     'segment',
 )
-"""Each is a module with SUMMARY, add_arguments and run."""
+"""Each is a module of `segformer_ros.cli` with SUMMARY, add_arguments and run."""
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a verb; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
-    parsed, unknown = _parser(given).parse_known_args(given)
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed, unknown = _parser(words).parse_known_args(words)
     if unknown:
         parsed.refuse(f'unrecognized arguments: {" ".join(unknown)}')
     if parsed.debug:
@@ -33,13 +33,16 @@ def main(arguments: Optional[List[str]] = None) -> int:
     return explained(f'segformer {parsed.verb}', lambda: parsed.run(parsed))
 
 
-def _parser(given: List[str]) -> ArgumentParser:
-    """Parser of the verb that is asked for; of all verbs where none is."""
+def _parser(words: List[str]) -> ArgumentParser:
+    """A parser of the verb that `words` begin with, else of all verbs.
+
+    Only the modules of the verbs that it knows are imported.
+    """
     parser = ArgumentParser(
         prog='segformer', description='Street segmentation with SegFormer, without ROS.'
     )
     subparsers = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
-    asked = [verb for verb in VERBS if verb in given[:1]]
+    asked = [verb for verb in VERBS if verb in words[:1]]
     for verb in asked or VERBS:
         module: Any = import_module(f'segformer_ros.cli.{verb}')
         subparser = subparsers.add_parser(

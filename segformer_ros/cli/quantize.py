@@ -1,4 +1,4 @@
-"""segformer quantize: an INT8 model from frames, accepted only where it is accurate enough."""
+"""segformer quantize: makes an INT8 model, and keeps it only if it is accurate enough."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Callable, List, NamedTuple, Tuple
 from tqdm import tqdm
 
 from segformer_ros.cli.arguments import MAX_THREADS, number, whole
-from segformer_ros.destination import keep_files, output_file, write_file
+from segformer_ros.destination import output_file, refuse_overwriting, write_file
 from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import ModelSpec, load_model
@@ -33,7 +33,7 @@ from segformer_ros.quantization.samples import too_few, too_few_labels
 from segformer_ros.sources import SourceOptions, open_source
 
 _LOOSE = 0.05
-"""Mean IoU: who allows more to be lost mostly means points."""
+"""Mean IoU. A larger --loss is most likely meant in points."""
 
 SUMMARY = 'make the INT8 (and FP16) version of a model, calibrated and judged on real frames'
 
@@ -105,13 +105,13 @@ class _Places(NamedTuple):
 
     model: Path
     report: Tuple[Path, Path]
-    half: Tuple[Path, ...]
+    fp16: Tuple[Path, ...]
 
     @classmethod
-    def beside(cls, model: Path, half: bool) -> _Places:
-        """Those of an INT8 model."""
+    def beside(cls, model: Path, fp16: bool) -> _Places:
+        """Those that go with the file of an INT8 model."""
         report = model.with_suffix('.json'), model.with_suffix('.md')
-        suffixes = ('.fp16.onnx', '.int8.fp16.onnx') if half else ()
+        suffixes = ('.fp16.onnx', '.int8.fp16.onnx') if fp16 else ()
         return cls(model, report, tuple(_beside(model, suffix) for suffix in suffixes))
 
 
@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     out = output_file(arguments.out or quantized_path(spec.path), ('.onnx',))
     places = _Places.beside(out, arguments.half)
-    keep_files(model_files(spec.path), [places.model, *places.report, *places.half])
+    refuse_overwriting(model_files(spec.path), [places.model, *places.report, *places.fp16])
     samples = collect_samples(sources, arguments.frames, arguments.held_out, judged)
     warnings = [too_few(samples)]
     if arguments.labels:
@@ -156,9 +156,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _write_models(
     spec: ModelSpec, quantized: Quantized, places: _Places, ranges: str
 ) -> List[str]:
-    """Write what passed its gate, remove what an earlier run left of the rest; why it is refused.
+    """Write the models that passed their gates; returns why the others are refused.
 
-    That was made under a looser gate, or judged on other frames.
+    What an earlier run wrote in their place is removed: its gate was looser, or its frames others.
     """
     refused = []
     if quantized.failures:
@@ -166,24 +166,25 @@ def _write_models(
         _remove(places.model)
     else:
         _write(places.model, quantized.model.SerializeToString())
-        if spec.contract != OWN:  # what its file does not tell, perhaps
+        if spec.contract != OWN:  # its file may not say all that is needed to load it
             print(f'written: {write_sidecar(spec, places.model)}', file=sys.stderr)
-    if places.half and quantized.half.failures:
-        refused.append(f'{places.half[0]}: {half_advice(quantized)}')
+    if places.fp16 and quantized.half.failures:
+        refused.append(f'{places.fp16[0]}: {half_advice(quantized)}')
     made = Candidate('fp16', spec.path, 'as asked'), Candidate('int8', places.model, 'as asked')
     failures = quantized.half.failures, quantized.half.failures + quantized.failures
-    for path, candidate, failed in zip(places.half, made, failures):
+    for path, candidate, failed in zip(places.fp16, made, failures):
         if failed:
             _remove(path)
         else:
-            _write_half(spec, candidate, path)
+            _write_fp16(spec, candidate, path)
     return refused
 
 
 def _too_loose(loss: float) -> str:
     if loss <= _LOOSE:
         return ''
-    return f'--loss {loss:g} lets {100 * loss:g} points of mean IoU be lost; 0.005 is half one'
+    points = f'{100 * loss:g} points of mean IoU'
+    return f'--loss {loss:g} allows a loss of {points}; 0.005 is half a point'
 
 
 def _beside(out: Path, suffix: str) -> Path:
@@ -193,8 +194,8 @@ def _beside(out: Path, suffix: str) -> Path:
     return out.with_name(f'{name}{suffix}')
 
 
-def _write_half(spec: ModelSpec, candidate: Candidate, path: Path) -> None:
-    """The graph that strongly typed TensorRT is given, with its sidecar."""
+def _write_fp16(spec: ModelSpec, candidate: Candidate, path: Path) -> None:
+    """Write the graph for strongly typed TensorRT, with its sidecar."""
     network = parsed_network(spec, candidate, strongly_typed=True, keep_io=True)
     sidecar = save_network(network, path)
     print(f'written: {path} with {sidecar.name}', file=sys.stderr)
@@ -213,7 +214,7 @@ def _remove(model: Path) -> None:
 
 
 def _progress(stage: str, steps: int) -> Callable[[], object]:
-    """A bar for each stage, closed with its last step."""
+    """A progress bar for each stage, closed after its last step."""
     bar = tqdm(total=steps, desc=stage)
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""ROS 2, and whether its transport can carry images."""
+"""Checks of `segformer doctor` on ROS 2, and whether its transport can carry images."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _PART = 'ROS 2'
 RECEIVE_BUFFER = Path('/proc/sys/net/core/rmem_max')
 
 _SEGMENT_NEEDED = 16 * 2**20
-"""Bytes of shared memory with which two 1080p frames are on their way at once."""
+"""Bytes of shared memory that two 1080p frames in transit need."""
 _BUFFER_NEEDED = 8 * 2**20
 
-# Module, what is lost where it is missing, and how to do without it.
+# Module, what is lost without it, and how to do without it.
 _NEIGHBOURS = (
     (
         'vision_msgs',
@@ -45,10 +45,10 @@ _NEIGHBOURS = (
 
 
 def examine_ros() -> Iterator[Finding]:
-    """The distribution, our messages, the middleware and its transport."""
+    """The distribution, this package's messages, the middleware and its transport."""
     if importlib.util.find_spec('rclpy') is None:
         yield Finding(
-            _PART, 'rclpy', Health.ABSENT, 'ROS 2 is not here; the nodes cannot run',
+            _PART, 'rclpy', Health.ABSENT, 'not installed, or not sourced; the nodes cannot run',
             'source /opt/ros/DISTRO/setup.bash, or start commands with ./run',
         )  # fmt: skip
         return
@@ -64,7 +64,7 @@ def examine_ros() -> Iterator[Finding]:
             yield Finding(_PART, module, Health.OK, 'installed')
     try:
         check_shared_memory()
-    except TransportError:  # rclpy would crash, which knows the middleware
+    except TransportError:  # rclpy, which would be asked for the middleware, crashes
         yield _shared_memory()
         return
     middleware = _middleware()
@@ -77,19 +77,19 @@ def examine_ros() -> Iterator[Finding]:
 
 
 def from_wheels() -> bool:
-    """Whether ROS 2 is pip's, in this Python's own folders: then apt has nothing to add to it."""
+    """Whether ROS 2 was installed by pip into this Python, so that apt cannot add to it."""
     try:
         wheel = distribution(f'ros-{os.environ.get("ROS_DISTRO", "jazzy")}-rclpy')
     except PackageNotFoundError:
         return False
     found = importlib.util.find_spec('rclpy')
     own = Path(str(wheel.locate_file('rclpy')), '__init__.py')
-    # A distribution that is sourced goes before them.
+    # A sourced distribution takes precedence over the wheels.
     return found is not None and found.origin is not None and Path(found.origin) == own
 
 
 def missing_neighbour(module: str, loss: str, instead: str, wheels: bool) -> Finding:
-    """A ROS package that is not here: what that costs, and what to do about it."""
+    """A ROS package that is not installed: what is lost, and what to do about it."""
     if wheels:
         detail = f'ROS 2 from wheels does not have it: {loss}'
         cure = f'{instead}; or source a ROS 2 distribution that has it, in place of the wheels'

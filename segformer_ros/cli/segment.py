@@ -22,7 +22,7 @@ from segformer_ros.cli.arguments import (
     model_spec,
     source_options,
 )
-from segformer_ros.destination import keep_input, output_folder
+from segformer_ros.destination import output_folder, refuse_overwriting_input
 from segformer_ros.errors import one_line
 from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.segmenter.run import RESULTS, SegmentRun
@@ -41,13 +41,13 @@ _OUT_HELP = (
 )
 
 _FAULTS_TOLD = 20
-"""Frames whose fault is told one by one; of a long recording there may be thousands."""
+"""Faulty frames that are reported one by one; a long recording may have thousands."""
 
 _CURES = {
     'calibration': 'record camera_info or give --hfov',
     'mount': 'record a /tf_static that leads to it, or give --height and --pitch',
 }
-"""What gives each part that a camera may lack."""
+"""How to provide what is not known of a camera."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     source.note_unused(arguments.hfov)
     for note in source.notes:
         print(one_line(note), file=sys.stderr)
-    keep_input(source.path, [arguments.out / name for name in RESULTS])
+    refuse_overwriting_input(source.path, [arguments.out / name for name in RESULTS])
     folder = output_folder(arguments.out)
     code = 0
     with _segmenter(arguments, source) as segmenter:
@@ -109,7 +109,7 @@ def _segment_all(segment_run: SegmentRun, source: Source) -> None:
 
         segment_run.run(advance)
     if faults > _FAULTS_TOLD:
-        print(f'{faults - _FAULTS_TOLD} more frames had such a fault', file=sys.stderr)
+        print(f'{faults - _FAULTS_TOLD} more frames had a fault', file=sys.stderr)
 
 
 def _segmenter(arguments: argparse.Namespace, source: Source) -> Segmenter:

@@ -1,4 +1,4 @@
-"""Evaluation as one call: what `segformer evaluate` does, and what programs do with it."""
+"""Evaluation as one function call, which `segformer evaluate` shares."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ Location = Union[str, Path]
 
 
 class Gates(NamedTuple):
-    """What a run must reach.
+    """Limits that the scores of a run must keep.
 
-    limits: of its scores. drops: by how much they may be worse than the baseline's. baseline:
-    what metrics.json of another run holds, None for none.
+    limits: of its scores. drops: how much worse than the baseline they may be. baseline: the
+    metrics.json of another run, None for none.
     """
 
     limits: Tuple[Limit, ...] = ()
@@ -55,7 +55,7 @@ class Gates(NamedTuple):
         return cls(limits, drops, metrics)
 
     def check(self, run: Run) -> List[str]:
-        """What is odd about a run before it begins; raises EvaluationError for wrong gates."""
+        """Notes on a run that is about to begin; raises EvaluationError for wrong gates."""
         blank = run.blank()
         check_gates(blank, self.limits, self.drops, self.baseline)
         return [*run.notes, *(baseline_notes(blank, self.baseline) if self.baseline else ())]

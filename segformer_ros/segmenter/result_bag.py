@@ -1,4 +1,4 @@
-"""Results of a run as a bag, on the topics that the demo records."""
+"""Result bag: the results of a run as messages, on the topics that the demo records."""
 
 from __future__ import annotations
 
@@ -51,10 +51,12 @@ _JPEG_QUALITY = 80
 
 
 class ResultBag:
-    """Writes what is found in each frame, under the frame's stamp and frame id; a context manager.
+    """Writes the results of each frame, under the frame's stamp and frame id; a context manager.
 
-    A topic appears with its first message. The camera's images are left out: the recording that
-    was segmented has them. calibration, pose: of the camera in the vehicle frame, as far as known.
+    A topic is created with its first message. The camera's images are not written, since the
+    recording that was segmented has them.
+
+    calibration, pose: of the camera; None where they are not known.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class ResultBag:
             self._bag.write_fields(topic, fields, frame.stamp.ns)
 
     def _write_mount(self, frame: Frame) -> None:
-        """Write the mount once; a camera without a frame of its own has no place in a tree."""
+        """Write the mount once; a camera without a frame id of its own cannot be in a TF tree."""
         named = frame.frame_id not in ('', self._vehicle_frame)
         if self._pose is None or _MOUNT in self._topics or not named:
             return

@@ -1,4 +1,4 @@
-"""Results of a run in a folder: the overlays as a video, and some frames as pictures."""
+"""Result folder: the overlays of a run as a video, and some frames as pictures."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.recording import RecordingError, VideoWriter
 
 PICTURES = 6
-"""Frames of a run that become pictures, evenly spread."""
+"""Number of frames that are drawn as pictures, evenly spread over the run."""
 
 _PANEL_HEIGHT = 360
 
 
 def empty_folder(folder: Path) -> Path:
-    """Make a folder for PNG files, without those of an earlier run."""
+    """Make a folder for PNG files, and remove those of an earlier run."""
     for old in output_folder(folder).glob('*.png'):
         old.unlink()
     return folder
 
 
 class SegmentedView(NamedTuple):
-    """One segmented frame as people want to see it.
+    """One segmented frame, as it is drawn.
 
-    image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids, of any size. overlay: as drawn
-    elsewhere, or None to have it drawn. truth: (H, W) uint8 train ids. area, grid: what may be
-    driven on, as far as it is known.
+    image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids, of any size. overlay: None
+    to have it drawn. truth: (H, W) uint8 train ids. area, grid: the drivable area, where known.
     """
 
     key: str
@@ -60,7 +59,7 @@ def draw_overlay(view: SegmentedView, class_map: ClassMap) -> np.ndarray:
 class ResultFolder:
     """Writes `overlay.mp4` and `frames/KEY.png` of a run; a context manager.
 
-    frames: how many views are expected, to spread the pictures evenly.
+    frames: number of views to expect, over which the pictures are spread.
     """
 
     def __init__(self, folder: Path, class_map: ClassMap, frames: int) -> None:
@@ -83,7 +82,7 @@ class ResultFolder:
         self._video.close()
 
     def add(self, view: SegmentedView) -> None:
-        """Take one view in."""
+        """Write one view."""
         overlay = view.overlay
         if overlay is None:
             overlay = draw_overlay(view, self._class_map)

@@ -1,4 +1,4 @@
-"""Segments a whole source without ROS, and writes what comes out into a folder."""
+"""Run: segments a whole recording, and writes the results into a folder."""
 
 from __future__ import annotations
 
@@ -15,22 +15,14 @@ import numpy as np
 
 from segformer_ros.camera import Camera
 from segformer_ros.classes import ClassMap
-from segformer_ros.drivable import (
-    CLASS_NONE,
-    ROW_NONE,
-    DrivableArea,
-)
+from segformer_ros.drivable import CLASS_NONE, ROW_NONE, DrivableArea
 from segformer_ros.engines import EngineError, Outcome
 from segformer_ros.frame import Frame
 from segformer_ros.percentiles import percentiles
 from segformer_ros.recording import RecordingError
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenter.result_bag import ResultBag
-from segformer_ros.segmenter.results import (
-    ResultFolder,
-    SegmentedView,
-    empty_folder,
-)
+from segformer_ros.segmenter.results import ResultFolder, SegmentedView, empty_folder
 from segformer_ros.segmenter.segmenter import Segmenter
 from segformer_ros.segmenter.streams import Background
 from segformer_ros.segmenter.summary import RunScore, RunSummary
@@ -40,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 BAG_NAME = 'drive.mcap'
 RESULTS = ('masks', 'frames', 'overlay.mp4', BAG_NAME)
-"""What a run makes anew in its folder."""
+"""What a run replaces in its folder."""
 
 
 class SegmentRun:
@@ -87,9 +79,9 @@ class SegmentRun:
         self._open.close()
 
     def run(self, on_frame: Callable[[str], object]) -> None:
-        """Segment all frames; what comes out is written while the next are segmented.
+        """Segment all frames; results are written while the next frames are segmented.
 
-        on_frame: told of each that is done with what is wrong with it, '' for nothing.
+        on_frame: called for each finished frame with what is wrong with it, '' for nothing.
         """
         with Background('results') as background:
             for segmented in self._segmenter.outcomes(self._source):
@@ -114,7 +106,7 @@ class SegmentRun:
     def _finish(
         self, on_frame: Callable[[str], object], entry: SourceFrame, outcome: Optional[Outcome]
     ) -> None:
-        """Count an entry, and write what the engine made of its frame."""
+        """Count an entry, and write the results of its frame."""
         error = entry.error
         if entry.frame is None:
             self._broken += 1
@@ -152,7 +144,7 @@ class SegmentRun:
             self._bag.add(frame, view, found.area, found.scan)
 
     def _name(self, entry: SourceFrame) -> str:
-        """The entry's key; with its index where an earlier one has the same (equal stamps)."""
+        """The entry's key, with its index where an earlier entry has the same (equal stamps)."""
         name = f'{entry.key}_{entry.index:06d}' if entry.key in self._keys else entry.key
         self._keys.add(entry.key)
         return name
@@ -170,8 +162,9 @@ def _open_bag(path: Path, camera: Camera) -> Optional[ResultBag]:
 def area_line(key: str, area: DrivableArea, class_map: ClassMap) -> Dict[str, Any]:
     """One frame's drivable area as JSON.
 
-    Pixels, metres and radians; null is not known, 'inf' nothing. A `boundary_row` is null where
-    nothing blocks. What is in metres is null as a whole where `calibrated` is false.
+    In pixels, metres and radians. A number is null where it is not known and 'inf' where nothing
+    blocks; a `boundary_row` is null where nothing blocks. All that is in metres is null where
+    `calibrated` is false.
     """
     return {
         'key': key,

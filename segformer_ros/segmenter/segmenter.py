@@ -1,4 +1,4 @@
-"""Segmenter: a model that is called with images, and says what is seen and where to drive."""
+"""Segmenter: labels, overlay and drivable area of images and recordings, with one model."""
 
 from __future__ import annotations
 
@@ -58,19 +58,19 @@ Image = Union[np.ndarray, str, 'os.PathLike[str]', Frame, Any]
 """An array, the path of an image file, a Frame, or a sensor_msgs Image or CompressedImage."""
 
 OnFault = Callable[[str], object]
-"""Told of a frame that cannot be read or segmented: which, and why, in one line."""
+"""Called with one line about a frame that cannot be read or segmented: which one, and why."""
 
 _BY_CHANNELS = {1: 'mono8', 3: 'bgr8', 4: 'bgra8'}
-"""Encoding of an array that nobody says more of: OpenCV's."""
+"""Encoding of an array by its channels, where none is named: OpenCV's."""
 
 
 class SegmenterError(SegformerError, RuntimeError):
-    """A segmenter that is used as it cannot be: says what to do instead."""
+    """A segmenter that is closed, or already in use."""
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentedFrame:
-    """One image and what was found in it.
+    """One image with its labels and drivable area.
 
     frame: the image with its stamp and frame id.
     labels: (H, W) uint8 train ids, at the image's size.
@@ -119,7 +119,7 @@ class SegmentedFrame:
 
 
 class FrameFinisher:
-    """Makes SegmentedFrames of what an engine gave for one camera's frames, in their order."""
+    """Turns an engine's results for one camera's frames, in order, into SegmentedFrames."""
 
     def __init__(
         self, spec: ModelSpec, inference: str, camera: Camera, estimator: DrivableAreaEstimator
@@ -130,7 +130,7 @@ class FrameFinisher:
         self._estimator = estimator
 
     def finish(self, entry: SourceFrame, frame: Frame, result: Segmentation) -> SegmentedFrame:
-        """One frame with its drivable area. frame: that of the entry."""
+        """Add the drivable area. frame: the entry's frame, which is not None."""
         return SegmentedFrame(
             frame=frame,
             labels=result.labels,
@@ -239,14 +239,15 @@ class Segmenter:
     def __call__(
         self, image: Union[Image, List[Any]], encoding: str = ''
     ) -> Union[SegmentedFrame, List[SegmentedFrame]]:
-        """Segment one image, or each of a list, which the engine takes together where it can.
+        """Segment one image, or each of a list, in batches where the engine can.
 
         image: an array (H, W, 3) uint8 BGR, (H, W, 4) BGRA or (H, W) grey, the path of a JPEG or
             PNG file, a sensor_msgs Image or CompressedImage (of rclpy or of rosbags), or a Frame.
         encoding: of arrays, where it is another: 'rgb8', 'rgba8'.
 
-        The images of one call, and of one call after another, are taken for one camera's, in
-        their order. Raises FrameError, SourceError and EngineError; of a list the first one's.
+        All images of a segmenter's calls are taken for those of one camera, in order.
+
+        Raises FrameError, SourceError and EngineError; for a list, the first image's error.
         """
         images = image if isinstance(image, list) else [image]
         entries = list(_entries(images, encoding))
@@ -268,12 +269,12 @@ class Segmenter:
         source: Union[str, os.PathLike[str], Source, Iterable[Image]],
         on_fault: OnFault = _log.warning,
     ) -> Iterator[SegmentedFrame]:
-        """Segment a recording frame by frame, the next ones being read and begun meanwhile.
+        """Segment a recording; the next frames are read and started while one is in use.
 
-        source: a bag, a video, a folder, as `open_source` takes or gives it, or images of one
-            camera. A recording's own calibration and mount count where the segmenter has none.
-        on_fault: told in words of each frame that cannot be read or segmented, and is left out;
-            without it that is a log message.
+        source: a recording (path, or a Source of `open_source`), or an iterable of one camera's
+            images. A recording's calibration and mount are used where the segmenter has none.
+        on_fault: called with one line about each frame that cannot be read or segmented, which
+            is left out; the default logs a warning.
 
         Raises SourceError where the whole recording is useless.
         """
@@ -302,14 +303,14 @@ class Segmenter:
         )
 
     def finisher(self, camera: Camera) -> FrameFinisher:
-        """What makes SegmentedFrames of a camera's `outcomes`, in their order, in any thread."""
+        """Turns a camera's `outcomes` into SegmentedFrames, in order, in any one thread."""
         inference = self._engine.options.inference
         return FrameFinisher(self._engine.spec, inference, camera, self._new_estimator())
 
     def outcomes(
         self, source: Union[Source, Iterable[Image]]
     ) -> Generator[Tuple[SourceFrame, Optional[Outcome]], None, None]:
-        """Each entry of a source with what its frame gave; None where it has no frame."""
+        """Each entry of a source with the engine's result; None where it has no frame."""
         with self._in_use():
             if not isinstance(source, Source):
                 yield from self._outcomes(_entries(source))
@@ -327,7 +328,7 @@ class Segmenter:
     def _finished(
         finisher: FrameFinisher, entry: SourceFrame, outcome: Optional[Outcome]
     ) -> Union[SegmentedFrame, str]:
-        """The finished frame, or why there is none."""
+        """The finished frame, or why it could not be segmented."""
         if isinstance(outcome, EngineError):
             return str(outcome)
         if outcome is None or entry.frame is None:
@@ -336,7 +337,7 @@ class Segmenter:
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:
-        """Keep others away: frames of two streams would come out in each other's place."""
+        """Refuse a second user: results of two streams would be mixed up."""
         if not self._open:
             raise SegmenterError(
                 'the segmenter is not open; use `with Segmenter(...) as segment:`'
@@ -353,7 +354,7 @@ class Segmenter:
 
 
 def as_frame(image: Image, encoding: str = '') -> Frame:
-    """An image of any kind that `Segmenter` takes; raises FrameError and SourceError."""
+    """A Frame of any kind of image that `Segmenter` takes; raises FrameError, SourceError."""
     if isinstance(image, np.ndarray):
         return _array_frame(image, encoding)
     if encoding:
@@ -427,9 +428,10 @@ def _spec(
 def _estimators(
     drivable: Union[str, DrivableConfig], class_map: ClassMap
 ) -> Callable[[], DrivableAreaEstimator]:
-    """What makes an estimator: of what is asked for, else of roads, else of what is drivable.
+    """A factory of estimators for what may be driven on.
 
-    With nothing of it in the class map, all is blocked.
+    Without a choice that is the road, else the first drivable group of the class map. Where it
+    has none, everything is blocked.
     """
     if isinstance(drivable, DrivableConfig):
         return partial(DrivableAreaEstimator, drivable, class_map)

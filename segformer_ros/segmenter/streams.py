@@ -1,4 +1,4 @@
-"""Streams: the frames of a recording through engines, while earlier results are worked off."""
+"""Streams: a recording's frames through engines, with results processed in the background."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from segformer_ros.sources import SourceFrame
 def segmented_entries(
     entries: Iterator[SourceFrame], engines: Sequence[Engine], wanted: Wanted
 ) -> Iterator[Tuple[SourceFrame, Tuple[Outcome, ...]]]:
-    """Each entry, in order, with what each engine made of its frame; () where it has none.
+    """Each entry, in order, with each engine's result for its frame; () where it has no frame.
 
-    The frames go through the engines as streams: the next are read and begun before one is given.
+    The engines work ahead: the next frames are read and started before a result is yielded.
     """
     read: Deque[SourceFrame] = deque()
     frames = tee(_frames(entries, read), len(engines))
@@ -30,7 +30,7 @@ def segmented_entries(
 
 
 def _frames(entries: Iterator[SourceFrame], read: Deque[SourceFrame]) -> Iterator[Frame]:
-    """The frames of entries, all of which are noted as read."""
+    """The frames of entries; every entry is appended to `read`."""
     for entry in entries:
         read.append(entry)
         if entry.frame is not None:
@@ -40,7 +40,7 @@ def _frames(entries: Iterator[SourceFrame], read: Deque[SourceFrame]) -> Iterato
 def _without_frame(
     read: Deque[SourceFrame],
 ) -> Iterator[Tuple[SourceFrame, Tuple[Outcome, ...]]]:
-    """The entries that come before the next frame."""
+    """Remove the entries before the next one with a frame."""
     while read and read[0].frame is None:
         yield read.popleft(), ()
 
@@ -48,13 +48,13 @@ def _without_frame(
 ResultT = TypeVar('ResultT')
 
 WAITING = 8
-"""Pieces of work that may wait; what bounds the memory."""
+"""Calls that may wait, which bounds the memory."""
 
 
 class Background:
-    """Does one piece of work after another in a thread of its own; a context manager.
+    """Runs calls one after another in a thread of its own; a context manager.
 
-    What a piece raises is raised by a later `submit`, at the latest on leaving the context.
+    An exception of a call is raised by a later `submit`, at the latest on leaving the context.
     """
 
     def __init__(self, name: str, waiting: int = WAITING) -> None:
@@ -73,7 +73,7 @@ class Background:
             self._thread.shutdown()
 
     def submit(self, work: Callable[..., ResultT], *arguments: object) -> Future[ResultT]:
-        """Have something done after all that was given before; waits while too much is left."""
+        """Queue a call behind those before it; blocks while too many wait."""
         future = self._thread.submit(work, *arguments)
         self._waiting.append(future)
         self._wait(self._limit)

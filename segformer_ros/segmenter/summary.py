@@ -1,4 +1,4 @@
-"""Summary of a run: what went in, what came out, how fast and how right."""
+"""Summary of a run: frames in and out, speed, and IoU where there are labels."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from segformer_ros.metrics.scored_classes import truth_table, unknown_note
 from segformer_ros.text_table import format_table
 
 FEW_FRAMES = 500
-"""Below so many frames, rare classes are a handful of objects: their IoU is left to chance."""
+"""With fewer frames, rare classes have only a handful of objects, and their IoU is chance."""
 
 
 class Score(NamedTuple):
-    """How right the masks of a run were.
+    """Scores of the masks of a run.
 
-    frames: that were scored. miou, iou: of the classes that their labels have; None where nothing
-    was scored. note: what is odd about the labels, '' for nothing. foreign: they have other
-    classes than the model, so that there is nothing to score.
+    frames: number that was scored. miou, iou: of the classes in their labels; None where nothing
+    was scored. note: what is odd about the labels, '' for nothing. other_classes: whether the
+    labels have other classes than the model, so that nothing can be scored.
     """
 
     frames: int = 0
     miou: Optional[float] = None
     iou: Mapping[str, float] = MappingProxyType({})
     note: str = ''
-    foreign: bool = False
+    other_classes: bool = False
 
 
 @dataclass(frozen=True)
 class RunSummary:
     """Figures of one run, written as summary.json.
 
-    frames_in: frames of the source, those left out that could not be read (frames_broken).
+    frames_in: frames of the source, without those that could not be read (frames_broken).
     frames_dropped: frames without a mask. latency_ms: milliseconds per frame, p50 and p99.
     engine: facts of the engine (engine, device, precision, ...).
     """
@@ -84,14 +84,14 @@ class RunSummary:
         return result
 
     def fault(self, labelled: bool) -> str:
-        """Why the run gave less than was asked for; '' where it did not.
+        """Why the run is a failure as a whole; '' where it is not.
 
-        labelled: whether the frames were to be scored.
+        labelled: whether the source has labels to score.
         """
         if not self.frames_segmented:
-            return 'no frame was segmented; what was wrong stands above'
-        if labelled and self.score.miou is None and not self.score.foreign:
-            return 'there are labels, and not one of them could be scored; why stands above'
+            return 'no frame was segmented; see the messages above'
+        if labelled and self.score.miou is None and not self.score.other_classes:
+            return 'none of the labels could be scored; see the messages above'
         return ''
 
     def write(self, path: Path) -> None:
@@ -131,10 +131,11 @@ class RunSummary:
 
 
 class RunScore:
-    """IoU over all labelled frames of a run. merged: groups of classes that are scored as one.
+    """IoU over all labelled frames of a run.
 
-    truth: preset or file of the labels' classes, '' for those of the model. With others than the
-    model's nothing is scored, and the result's note says so.
+    merged: groups of classes that are scored as one. truth: class map of the labels (preset or
+    file), '' for the model's own. Where the classes differ from the model's, nothing is scored and
+    the result's note says so.
     """
 
     def __init__(
@@ -164,7 +165,7 @@ class RunScore:
         self._frames += 1
 
     def result(self) -> Score:
-        """What the frames so far come to."""
+        """Scores of the frames so far."""
         scores = self._matrix.compute()
         iou = {
             name: float(value)
@@ -173,7 +174,7 @@ class RunScore:
         }
         note = self._refusal or unknown_note(np.array(sorted(self._unknown.items())))
         miou = scores.miou if self._matrix.counts.any() else None
-        return Score(self._frames, miou, iou, note, foreign=bool(self._refusal))
+        return Score(self._frames, miou, iou, note, other_classes=bool(self._refusal))
 
 
 def _known(value: float) -> Optional[float]:

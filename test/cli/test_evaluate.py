@@ -106,7 +106,7 @@ def test_an_interrupted_run_says_what_is_kept(
     monkeypatch.setattr(ShardResult, 'save', interrupt)
     assert evaluate(tmp_path, frames=70) == 130
     error = capsys.readouterr().err
-    assert f'64 of 70 frames are kept in {tmp_path}/out (they are saved 64 at a time)' in error
+    assert f'64 of 70 frames are saved in {tmp_path}/out (64 at a time)' in error
     assert 'the same command goes on from there' in error
 
 

@@ -114,7 +114,7 @@ def test_labels_that_the_class_map_has_not_are_noted() -> None:
     [
         ({}, False, ''),
         ({'score': SCORED}, True, ''),
-        ({}, True, 'not one of them could be scored'),
+        ({}, True, 'none of the labels could be scored'),
         ({'frames_segmented': 0}, False, 'no frame was segmented'),
     ],
 )
@@ -130,7 +130,7 @@ def test_truth_of_other_classes_is_not_scored_and_no_fault() -> None:
     score = RunScore(load_class_map('ade20k'), truth='cityscapes')
     score.update(np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.uint8))
     result = score.result()
-    assert result.foreign and result.miou is None
+    assert result.other_classes and result.miou is None
     assert result.note.startswith("nothing is scored: the truth has the classes of 'cityscapes'")
     told = summary(score=result)
     assert result.note in told.as_table()
