@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from segformer_ros.evaluation.api import EvaluationReport, evaluate
     from segformer_ros.frame import Frame, Stamp
     from segformer_ros.model import Declared, ModelSpec, load_model
-    from segformer_ros.segmenter.segmenter import SegmentedFrame, Segmenter
+    from segformer_ros.segmenter.segmented_frame import SegmentedFrame
+    from segformer_ros.segmenter.segmenter import Segmenter
     from segformer_ros.sources import Source, SourceFrame, SourceOptions, open_source
 
 __version__ = '0.1.0'
@@ -66,7 +67,8 @@ _MODULES = {
     'evaluation.api': ('EvaluationReport', 'evaluate'),
     'frame': ('Frame', 'Stamp'),
     'model': ('Declared', 'ModelSpec', 'load_model'),
-    'segmenter.segmenter': ('SegmentedFrame', 'Segmenter'),
+    'segmenter.segmented_frame': ('SegmentedFrame',),
+    'segmenter.segmenter': ('Segmenter',),
     'sources': ('Source', 'SourceFrame', 'SourceOptions', 'open_source'),
 }
 _HOMES: Dict[str, str] = {name: home for home, names in _MODULES.items() for name in names}

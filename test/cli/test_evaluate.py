@@ -107,7 +107,7 @@ def test_an_interrupted_run_says_what_is_kept(
     assert evaluate(tmp_path, frames=70) == 130
     error = capsys.readouterr().err
     assert f'64 of 70 frames are saved in {tmp_path}/out (64 at a time)' in error
-    assert 'the same command goes on from there' in error
+    assert 'the same command continues from there' in error
 
 
 @pytest.mark.parametrize(

@@ -161,4 +161,4 @@ def test_of_many_faults_some_are_told(tmp_path: Path, capsys: pytest.CaptureFixt
     captured = capsys.readouterr()
     assert '1 in, 1 segmented, 0 dropped, 25 broken' in captured.out
     assert len([line for line in captured.err.splitlines() if '.png' in line]) == 20
-    assert captured.err.endswith('5 more frames had such a fault\n')
+    assert captured.err.endswith('5 more frames had a fault\n')

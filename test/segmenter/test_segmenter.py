@@ -20,7 +20,8 @@ from segformer_ros.drivable import BoundaryConfig, DrivableConfig
 from segformer_ros.engines import EngineError, fake_spec
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame, FrameError, Stamp
-from segformer_ros.segmenter.segmenter import SegmentedFrame, Segmenter, SegmenterError
+from segformer_ros.segmenter.segmented_frame import SegmentedFrame
+from segformer_ros.segmenter.segmenter import Segmenter, SegmenterError
 from segformer_ros.sources import SourceError, SourceOptions, open_source
 
 CITYSCAPES = load_class_map('cityscapes')
@@ -280,6 +281,8 @@ def test_models_and_classes(tmp_path: Path) -> None:
     names.write_text('floor\nwall\n')
     for classes in (names, str(names), load_class_map(names)):
         assert Segmenter(engine='fake', classes=classes).class_map.names == ('floor', 'wall')
+    with pytest.raises(SegmenterError, match="no upsampling 'finest'; use exact or fast"):
+        Segmenter(SPEC, engine='fake', upsampling='finest')
     with pytest.raises(SegmenterError, match='give them to load_model'):
         Segmenter(SPEC, engine='fake', classes=names)
     with Segmenter(engine='openvino') as segment:
