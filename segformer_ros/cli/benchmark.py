@@ -34,7 +34,7 @@ from segformer_ros.engines.timing import (
 )
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model
-from segformer_ros.model.files import model_files
+from segformer_ros.model.model_files import model_files
 from segformer_ros.resources import tool
 from segformer_ros.sources import SourceError, open_source
 from segformer_ros.text_table import format_table, markdown_table

@@ -19,7 +19,7 @@ from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB, BuiltEngine
 from segformer_ros.engines.trt.engine_loading import NOWHERE, build_apart, parsed_network
 from segformer_ros.model import ModelSpec, load_model
-from segformer_ros.model.files import model_files
+from segformer_ros.model.model_files import model_files
 from segformer_ros.model.onnx_network import save_network
 from segformer_ros.model.sidecar import write_sidecar
 from segformer_ros.text_table import format_table

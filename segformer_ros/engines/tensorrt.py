@@ -11,6 +11,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from segformer_ros.engines.cache_files import cache_folder
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
@@ -25,7 +26,6 @@ from segformer_ros.engines.engine import (
     Traffic,
     Wanted,
 )
-from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import PRECISIONS
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.engine_loading import Provided, provide_engine
