@@ -24,7 +24,12 @@ default_role = 'code'
 autodoc_member_order = 'bysource'
 autodoc_preserve_defaults = True
 autodoc_typehints_format = 'short'
-autodoc_type_aliases = {'Image': 'Image', 'OnFault': 'OnFault', 'Location': 'Location'}
+autodoc_type_aliases = {
+    'Image': 'Image',
+    'Images': 'Images',
+    'OnFault': 'OnFault',
+    'Location': 'Location',
+}
 autodoc_default_options = {'members': True}
 
 _ITEM = re.compile(r'([a-z_]+(?:, [a-z_]+)*): (?=\S)')

@@ -197,7 +197,7 @@ class _Bar(Progress):
     def __call__(self, phase: str, step: int, steps: int) -> None:
         if self._bar is None:
             self._phase = phase
-            # Of thousands of inner steps few are drawn, also where they go into a file.
+            # Only a few of the thousands of inner steps are drawn, in a log file too.
             self._bar = tqdm(total=steps, desc='build', miniters=0, mininterval=_REDRAW)
         if phase != self._phase:
             self._bar.set_postfix_str(phase[:40], refresh=False)

@@ -51,6 +51,9 @@ _log = logging.getLogger(__name__)
 Image = Union[np.ndarray, str, 'os.PathLike[str]', Frame, Any]
 """An array, the path of an image file, a Frame, or a sensor_msgs Image or CompressedImage."""
 
+Images = Union[List[Any], Tuple[Any, ...]]
+"""Several of them."""
+
 OnFault = Callable[[str], object]
 """Called with one line about a frame that cannot be read or segmented: which one, and why."""
 
@@ -138,13 +141,13 @@ class Segmenter:
         return self._engine.facts()
 
     @overload
-    def __call__(self, image: List[Any], encoding: str = '') -> List[SegmentedFrame]: ...
+    def __call__(self, image: Images, encoding: str = '') -> List[SegmentedFrame]: ...
 
     @overload
     def __call__(self, image: Image, encoding: str = '') -> SegmentedFrame: ...
 
     def __call__(
-        self, image: Union[Image, List[Any]], encoding: str = ''
+        self, image: Union[Image, Images], encoding: str = ''
     ) -> Union[SegmentedFrame, List[SegmentedFrame]]:
         """Segment one image, or each of a list, in batches where the engine can.
 
@@ -156,7 +159,7 @@ class Segmenter:
 
         Raises FrameError, SourceError and EngineError; for a list, the first image's error.
         """
-        images = image if isinstance(image, list) else [image]
+        images = image if isinstance(image, (list, tuple)) else [image]
         entries = list(_entries(images, encoding))
         names = [f'image {index}: ' for index in range(len(images))] if images is image else ['']
         for name, entry in zip(names, entries):
@@ -175,7 +178,7 @@ class Segmenter:
         self,
         source: Union[str, os.PathLike[str], Source, Iterable[Image]],
         on_fault: OnFault = _log.warning,
-    ) -> Iterator[SegmentedFrame]:
+    ) -> Generator[SegmentedFrame, None, None]:
         """Segment a recording; the next frames are read and started while one is in use.
 
         source: a recording (path, or a Source of `open_source`), or an iterable of one camera's

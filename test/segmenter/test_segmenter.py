@@ -127,6 +127,7 @@ def test_messages_keep_their_stamp(kind: str, segment: Segmenter) -> None:
 def test_a_list_gives_a_list_in_order(segment: Segmenter) -> None:
     results = segment([paint(street()), paint(street(car=True))])
     assert [bool(result.where('car').any()) for result in results] == [False, True]
+    assert len(segment((paint(street()),))) == 1
     assert segment([]) == []
 
 
@@ -257,7 +258,7 @@ def test_one_thing_at_a_time(segment: Segmenter) -> None:
     next(stream)
     with pytest.raises(SegmenterError, match='finish or close its stream first'):
         segment(paint(street()))
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert agrees(segment(paint(street())), street())
 
 
