@@ -24,7 +24,7 @@ from segformer_ros.cli.arguments import (
 )
 from segformer_ros.destination import DestinationError, output_file, refuse_overwriting, write_file
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.timing import (
     BenchmarkResult,
     as_json,

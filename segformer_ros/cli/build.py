@@ -13,7 +13,7 @@ from segformer_ros.cli.arguments import whole
 from segformer_ros.destination import output_file, refuse_overwriting, write_file
 from segformer_ros.engines import EngineError, EngineOptions, Progress, create_engine
 from segformer_ros.engines.cuda.driver import Gpu, current_gpu, select_gpu
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.precision import PRECISIONS, choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB, BuiltEngine

@@ -29,7 +29,7 @@ from segformer_ros.engines.engine import (
 from segformer_ros.engines.precision import PRECISIONS
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.engine_loading import Provided, provide_engine
-from segformer_ros.engines.trt.pipeline import Pipeline, Run
+from segformer_ros.engines.trt.pipeline import Pipeline, PipelineRun
 from segformer_ros.engines.trt.session import open_session
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec
@@ -111,7 +111,7 @@ class TensorRtEngine(Engine):
         with self._running() as pipeline:
             return partial(self._finish, pipeline.start(frames, wanted))
 
-    def _finish(self, run: Run) -> List[Segmentation]:
+    def _finish(self, run: PipelineRun) -> List[Segmentation]:
         with self._running() as pipeline:
             return pipeline.finish(run)
 

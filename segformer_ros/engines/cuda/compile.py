@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, TypeVar
 
 from segformer_ros.engines.cache_files import read_if_own, write_atomically
-from segformer_ros.engines.cuda.jobs import KERNELS
+from segformer_ros.engines.cuda.launches import KERNELS
 from segformer_ros.engines.engine import EngineError
 
 PREBUILT = Path(__file__).with_name('prebuilt')

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from segformer_ros.engines.cache import Built, EngineCache, EngineKey, Entry, read_plan
 from segformer_ros.engines.cache_files import cache_folder
 from segformer_ros.engines.cuda.driver import Gpu
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.engine import EngineError, EngineOptions, Progress
 from segformer_ros.engines.precision import Candidate, choose_precision
 from segformer_ros.engines.trt.adapter import TensorRt
