@@ -22,8 +22,8 @@ from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
 from segformer_ros.recording import RecordingError
 from segformer_ros.segmenter.run import SegmentRun
+from segformer_ros.segmenter.run_summary import RunSummary
 from segformer_ros.segmenter.segmenter import Segmenter
-from segformer_ros.segmenter.summary import RunSummary
 from segformer_ros.sources import Source, SourceOptions, open_source
 from tools.demo.moments import Recording
 

@@ -10,7 +10,7 @@ import pytest
 
 from segformer_ros.classes import load_class_map
 from segformer_ros.metrics import MetricError
-from segformer_ros.segmenter.summary import RunScore, RunSummary, Score
+from segformer_ros.segmenter.run_summary import RunScore, RunSummary, Score
 
 NAN = float('nan')
 SCORED = Score(frames=9, miou=0.5, iou={'road': 0.9})
