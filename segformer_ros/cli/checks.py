@@ -112,6 +112,7 @@ _LIBRARIES = (
     ('cv2', ('opencv-python-headless', 'opencv-python', 'opencv'), '', 'opencv-python-headless'),
     ('onnx', ('onnx',), '', 'onnx'),
     ('rosbags', ('rosbags',), 'bags cannot be read', 'rosbags'),
+    ('mcap', ('mcap',), 'bags in mcap files cannot be read or written', 'mcap'),
     ('av', ('av',), 'videos cannot be read or written', 'av'),
 )
 
@@ -121,7 +122,6 @@ def examine_software() -> Iterator[Finding]:
     yield Finding(_SOFTWARE, 'Python', Health.OK, platform.python_version())
     for module, distributions, loss, package in _LIBRARIES:
         yield _library(module, distributions, loss, package)
-    yield from _bags()
     yield _openvino()
     yield _bundled_model()
 
@@ -144,22 +144,6 @@ def _library(module: str, distributions: Tuple[str, ...], loss: str, package: st
         )
     verdict = Health.WARNING if loss else Health.BROKEN
     return Finding(_SOFTWARE, module, verdict, loss or 'missing', f'pip install {package}')
-
-
-def _bags() -> Iterator[Finding]:
-    """What the installed rosbags, if it is old, cannot do."""
-    try:
-        from rosbags import rosbag2
-    except ImportError:
-        return
-    if not hasattr(rosbag2, 'StoragePlugin'):
-        yield Finding(
-            _SOFTWARE,
-            'bags',
-            Health.WARNING,
-            'this rosbags writes none, and reads no single files and no bags of Jazzy',
-            'Python 3.10 or later, then pip install -U rosbags',
-        )
 
 
 def _openvino() -> Finding:

@@ -23,6 +23,7 @@ from segformer_ros.cli.arguments import (
     source_options,
     whole,
 )
+from segformer_ros.destination import DestinationError
 from segformer_ros.errors import one_line
 from segformer_ros.evaluation import EvaluationJob, Execution, Run
 from segformer_ros.evaluation.api import Gates, make_job, score
@@ -113,12 +114,17 @@ def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, write the results and print the summary; 1 where a gate is broken."""
     gates = Gates.parse(arguments.fail_under, arguments.max_drop, arguments.baseline)
-    evaluation_run = Run(job_of(arguments), arguments.out)
+    with Run(job_of(arguments), arguments.out) as evaluation_run:
+        return _evaluate(evaluation_run, arguments, gates)
+
+
+def _evaluate(evaluation_run: Run, arguments: argparse.Namespace, gates: Gates) -> int:
+    """Print notes on the run, and finish it; returns the exit code."""
     for note in gates.check(evaluation_run):  # wrong gates are refused now, not after hours
         print(f'segformer evaluate: {one_line(note)}', file=sys.stderr)
     try:
         return _finish(evaluation_run, arguments, gates)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, DestinationError):
         print(_kept_text(evaluation_run), file=sys.stderr)
         raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from segformer_ros.cli.arguments import (
     model_spec,
     source_options,
 )
-from segformer_ros.destination import output_folder, refuse_overwriting_input
+from segformer_ros.destination import lock_folder, output_folder, refuse_overwriting_input
 from segformer_ros.errors import one_line
 from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.segmenter.run import RESULTS, SegmentRun
@@ -75,6 +76,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(one_line(note), file=sys.stderr)
     refuse_overwriting_input(source.path, [arguments.out / name for name in RESULTS])
     folder = output_folder(arguments.out)
+    lock = lock_folder(folder)
+    try:
+        return _into(folder, arguments, source)
+    finally:
+        os.close(lock)
+
+
+def _into(folder: Path, arguments: argparse.Namespace, source: Source) -> int:
+    """Segment all of a source into a folder; returns the exit code."""
     code = 0
     with _segmenter(arguments, source) as segmenter:
         camera = segmenter.camera_of(source)

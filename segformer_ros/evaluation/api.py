@@ -157,13 +157,13 @@ def evaluate(
         write_predictions=write_predictions or write_mcap,
         workers=workers,
     )
-    run = Run(job, Path(out))
-    for note in gates.check(run):
-        _log.warning(note)
-    report = score(run, gates, Execution(workers, ray), progress)
-    if write_mcap:
-        annotate_run(run)
-    run.finish()
+    with Run(job, Path(out)) as run:
+        for note in gates.check(run):
+            _log.warning(note)
+        report = score(run, gates, Execution(workers, ray), progress)
+        if write_mcap:
+            annotate_run(run)
+        run.finish()
     return report
 
 

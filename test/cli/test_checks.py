@@ -7,7 +7,6 @@ import platform
 from pathlib import Path
 
 import pytest
-import rosbags.rosbag2
 
 from segformer_ros.cli import checks
 from segformer_ros.cli.checks import Finding, Health, examine_machine, examine_software
@@ -48,15 +47,14 @@ def test_an_old_processor_is_warned_of(tmp_path: Path, monkeypatch: pytest.Monke
     assert 'a few frames per second' in found.cure
 
 
-def test_a_rosbags_that_can_do_all_needs_no_word() -> None:
-    assert 'bags' not in {finding.name for finding in examine_software()}
-
-
-def test_an_old_rosbags_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(rosbags.rosbag2, 'StoragePlugin')
-    found = next(finding for finding in examine_software() if finding.name == 'bags')
+def test_a_library_that_is_missing_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, 'find_spec', lambda name: None if name == 'mcap' else find(name)
+    )
+    found = next(finding for finding in examine_software() if finding.name == 'mcap')
     assert found.verdict is Health.WARNING
-    assert 'Python 3.10' in found.cure
+    assert found.cure == 'pip install mcap'
 
 
 ORIN_GPU = Gpu(0, 'Orin', 87, 8 * 2**30, integrated=True, driver='CUDA 12.6')
