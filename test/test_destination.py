@@ -103,7 +103,7 @@ def test_results_do_not_take_the_place_of_what_they_are_of(
     if not refused:
         refuse_overwriting_input(tmp_path / recording, results)
         return
-    with pytest.raises(DestinationError, match='written over by its own results; name another'):
+    with pytest.raises(DestinationError, match='overwritten by its own results; name another'):
         refuse_overwriting_input(tmp_path / recording, results)
 
 
@@ -213,5 +213,5 @@ def test_what_results_are_made_from_is_kept(tmp_path: Path) -> None:
     model.touch()
     link.symlink_to(model)
     refuse_overwriting([model], [tmp_path / 'model.int8.onnx'])
-    with pytest.raises(DestinationError, match='written over by its own results'):
+    with pytest.raises(DestinationError, match='overwritten by its own results'):
         refuse_overwriting([model], [tmp_path / 'x.json', link])

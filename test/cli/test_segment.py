@@ -114,7 +114,7 @@ def test_the_recording_is_not_written_over(
     before = (tmp_path / 'drive.mcap').read_bytes()
     command = ['segment', str(tmp_path / 'drive.mcap'), '--out', str(tmp_path)]
     assert cli.main([*command, '--engine', 'fake']) == 2
-    assert 'written over by its own results; name another' in capsys.readouterr().err
+    assert 'overwritten by its own results; name another' in capsys.readouterr().err
     assert (tmp_path / 'drive.mcap').read_bytes() == before
 
 
