@@ -28,8 +28,7 @@ from segformer_ros.evaluation.worst import WorstFrames
 from segformer_ros.recordings import SourceFrame
 from segformer_ros.recordings.source import read_ahead
 from segformer_ros.segmentation import Segmentation
-from segformer_ros.segmenting.background import Background
-from segformer_ros.segmenting.segmented_entries import segmented_entries
+from segformer_ros.segmenter.streams import Background, segmented_entries
 
 AHEAD = 8
 """Frames that are read ahead."""
