@@ -69,7 +69,7 @@ _MODULES = {
     'model': ('Declared', 'ModelSpec', 'load_model'),
     'segmenter.segmented_frame': ('SegmentedFrame',),
     'segmenter.segmenter': ('Segmenter',),
-    'sources': ('Source', 'SourceFrame', 'SourceOptions', 'open_source'),
+    'recordings': ('Source', 'SourceFrame', 'SourceOptions', 'open_source'),
 }
 _HOMES: Dict[str, str] = {name: home for home, names in _MODULES.items() for name in names}
 """Module of each public name, which is imported when the name is first used."""

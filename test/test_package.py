@@ -26,6 +26,7 @@ BUILT_FROM = (
 DECLARED_AS = {
     'ament_index_python': 'ament_index_python',
     'cv2': 'python3-opencv',
+    'jinja2': 'python3-jinja2',
     'launch': 'launch',
     'launch_ros': 'launch_ros',
     'numpy': 'python3-numpy',

@@ -6,7 +6,7 @@ import numpy as np
 import painted
 
 from segformer_ros.evaluation.shards import FrameRecord, Shard, ShardResult, plan_shards
-from segformer_ros.evaluation.worst import Picture
+from segformer_ros.evaluation.worst_frames import Picture
 from segformer_ros.recordings import open_source
 
 

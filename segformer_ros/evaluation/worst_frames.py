@@ -32,6 +32,14 @@ class Picture:
     predicted: np.ndarray
 
 
+class WorstFrame(NamedTuple):
+    """A frame for the report: its recording and name, and its pictures."""
+
+    input: str
+    frame: str
+    picture: Picture
+
+
 class _Candidate(NamedTuple):
     rank: Tuple[float, int]
     """Share of wrong pixels, then minus the index: of two equals the first is worse."""

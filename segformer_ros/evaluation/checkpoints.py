@@ -1,4 +1,4 @@
-"""Partial results: finished shards on disk, so that an interrupted run resumes."""
+"""Checkpoints: finished shards on disk, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from weakref import finalize
 
 from segformer_ros.destination import lock_folder, output_folder, write_file
 from segformer_ros.errors import reason
-from segformer_ros.evaluation.errors import EvaluationError
-from segformer_ros.evaluation.shards import Shard, ShardResult
+from segformer_ros.evaluation.shards import EvaluationError, Shard, ShardResult
 
 FOLDER = '.partial'
 
@@ -21,7 +20,7 @@ _OWN_FILE = re.compile(r'\.?\d{6}\.npz(\.\d+)?')
 """Checkpoints, and what is left of one whose writing was killed."""
 
 
-class Partials:
+class Checkpoints:
     """The results of a run's shards, in a folder named by the run's fingerprint.
 
     One process at a time has them: another is refused until `close`. Those of another fingerprint

@@ -12,8 +12,8 @@ import numpy as np
 
 from segformer_ros.documents import DocumentError
 from segformer_ros.errors import reason
-from segformer_ros.evaluation.errors import EvaluationError
-from segformer_ros.evaluation.gate import read_metrics
+from segformer_ros.evaluation.regression_gate import read_metrics
+from segformer_ros.evaluation.shards import EvaluationError
 from segformer_ros.evaluation.tables import CONFUSION_NPY, read_frames, read_matrices
 from segformer_ros.metrics.metric import ratios
 
@@ -36,7 +36,7 @@ FEWEST_BLOCKS = 8
 """Blocks below which there is no interval: so few say too little of how much blocks differ."""
 
 
-class Change(NamedTuple):
+class ScoreChange(NamedTuple):
     """A score before and after, and the interval of the difference after - before.
 
     low, high: NaN where too few blocks of frames have the score for an interval.
@@ -87,9 +87,9 @@ class Comparison:
     only_after: int
     other_truth: int
     blocks: int
-    miou: Change
-    pixel_accuracy: Change
-    classes: Dict[str, Change]
+    miou: ScoreChange
+    pixel_accuracy: ScoreChange
+    classes: Dict[str, ScoreChange]
     changed: Sequence[FrameChange]
 
 
@@ -277,8 +277,8 @@ def _scores(hits: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> _Sampl
     )
 
 
-def _change(before: np.ndarray, after: np.ndarray, blocks: int) -> Change:
-    """Change of one score from its (R + 1,) values in both runs; blocks: those that have it."""
+def _change(before: np.ndarray, after: np.ndarray, blocks: int) -> ScoreChange:
+    """How one score changed, from its (R + 1,) values in both runs; blocks: those that have it."""
     differences = after - before
     known = differences[1:][~np.isnan(differences[1:])]
     low, high = (np.nan, np.nan)
@@ -286,7 +286,7 @@ def _change(before: np.ndarray, after: np.ndarray, blocks: int) -> Change:
         tail = (1 - LEVEL) / 2
         ends = np.quantile(known, (tail, 1 - tail))
         low, high = differences[0] + (ends - differences[0]) * _widening(blocks)
-    return Change(float(before[0]), float(after[0]), float(low), float(high))
+    return ScoreChange(float(before[0]), float(after[0]), float(low), float(high))
 
 
 def _widening(blocks: int) -> float:

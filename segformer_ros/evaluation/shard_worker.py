@@ -1,4 +1,4 @@
-"""Worker: one engine that scores shards, reading ahead and scoring beside the inference."""
+"""ShardWorker: one engine that scores shards, reading ahead and scoring beside the inference."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from typing import (
 import numpy as np
 
 from segformer_ros.engines import EngineError, Outcome
+from segformer_ros.evaluation.frame_scoring import FrameScorer, ScoredFrame, Segmented
 from segformer_ros.evaluation.job import EvaluationJob
-from segformer_ros.evaluation.marking import Marked, Marker, Segmented
 from segformer_ros.evaluation.shards import Shard, ShardResult
-from segformer_ros.evaluation.worst import WorstFrames
-from segformer_ros.recordings import SourceFrame
+from segformer_ros.evaluation.worst_frames import WorstFrames
+from segformer_ros.recordings import Source, SourceFrame
 from segformer_ros.recordings.source import read_ahead
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenter.streams import Background, segmented_entries
@@ -41,17 +41,18 @@ def no_progress(frames: int) -> None:
     """Tell nobody."""
 
 
-class Worker:
+class ShardWorker:
     """Scores shards of a job, one after another; a context manager.
 
     Shards in their own order are read in one pass; any other order gives the same results.
+    sources: the job's recordings, where they are open already.
     """
 
-    def __init__(self, job: EvaluationJob) -> None:
+    def __init__(self, job: EvaluationJob, sources: Optional[Sequence[Source]] = None) -> None:
         self._job = job
-        self._sources = job.open_sources()
+        self._sources = job.open_sources() if sources is None else sources
         self._wanted = job.wanted
-        self._marker = Marker(
+        self._frames = FrameScorer(
             job.scorer(),
             WorstFrames(job.worst),
             job.input_names(self._sources),
@@ -63,7 +64,7 @@ class Worker:
         self._next: Tuple[int, int] = (-1, 0)  # source and index that the reader gives next
         self._scoring = Background('scoring')
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> ShardWorker:
         with ExitStack() as opened:
             for engine in self._engines:
                 opened.enter_context(engine)
@@ -82,28 +83,28 @@ class Worker:
         """Score shards; each result comes while frames of the next shard are segmented."""
         unfinished: Deque[Future[ShardResult]] = deque()
         for shard in shards:
-            marks: List[Future[Marked]] = []
+            scored: List[Future[ScoredFrame]] = []
             for segmented in self._segmented(self._entries(shard)):
-                marks.append(self._scoring.submit(self._marker.mark, shard.source, segmented))
+                scored.append(self._scoring.submit(self._frames.score, shard.source, segmented))
                 progress(1)
                 while unfinished and unfinished[0].done():
                     yield unfinished.popleft().result()
-            unfinished.append(self._scoring.submit(self._finish, shard, marks))
+            unfinished.append(self._scoring.submit(self._finish, shard, scored))
         for future in unfinished:
             yield future.result()
 
-    def _finish(self, shard: Shard, marks: Sequence[Future[Marked]]) -> ShardResult:
+    def _finish(self, shard: Shard, futures: Sequence[Future[ScoredFrame]]) -> ShardResult:
         """What all the shard's frames gave; the next shard is counted from nothing."""
-        marked = [mark.result() for mark in marks]
-        scorer = self._marker.scorer
+        scored = [future.result() for future in futures]
+        scorer = self._frames.scorer
         classes = len(scorer.classes)
-        matrices = [mark.matrix for mark in marked if mark.matrix is not None]
+        matrices = [frame.matrix for frame in scored if frame.matrix is not None]
         result = ShardResult(
             number=shard.number,
-            frames=[mark.record for mark in marked],
+            frames=[frame.record for frame in scored],
             matrices=np.array(matrices, np.uint32).reshape(-1, classes, classes + 1),
             counts=scorer.counts(),
-            pictures=self._marker.pictures(),
+            pictures=self._frames.pictures(),
             facts=self._engines[0].facts(),
         )
         scorer.reset_counts()
@@ -124,12 +125,12 @@ class Worker:
         if self._reader:
             self._reader.close()
         source = self._sources[shard.source]
-        self._scoring.submit(self._marker.scorer.begin, self._job.camera(source))
+        self._scoring.submit(self._frames.scorer.begin, self._job.camera(source))
         self._next = (shard.source, max(0, shard.start - 1))
         self._reader = read_ahead(source.frames(self._next[1]), AHEAD)
         before = self._read() if shard.start else None
         for segmented in self._segmented(iter([before] if before else [])):
-            self._scoring.submit(self._marker.follow, segmented)
+            self._scoring.submit(self._frames.follow, segmented)
 
     def _read(self) -> Optional[SourceFrame]:
         assert self._reader is not None

@@ -11,7 +11,7 @@ import pytest
 
 SCRIPT = """
 from pathlib import Path
-from segformer_ros.evaluation import EvaluationJob, Execution, ModelChoice, Run
+from segformer_ros.evaluation import EvaluationJob, Execution, ModelChoice, EvaluationRun
 from segformer_ros.recordings import SourceOptions
 
 {guard}
@@ -19,7 +19,7 @@ from segformer_ros.recordings import SourceOptions
         ('images',), SourceOptions(labels=Path('labels')), ModelChoice(engine='fake'),
         shard_frames=16,
     )
-    Run(job, Path('out')).execute(Execution(workers=2))
+    EvaluationRun(job, Path('out')).execute(Execution(workers=2))
 """
 
 

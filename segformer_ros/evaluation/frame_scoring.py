@@ -1,4 +1,4 @@
-"""Marking: the scoring of one segmented frame, and its record."""
+"""The scoring of one segmented frame, and its record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from segformer_ros.evaluation.predictions import Predictions
 from segformer_ros.evaluation.shards import FrameRecord
-from segformer_ros.evaluation.worst import Picture, WorstFrames
+from segformer_ros.evaluation.worst_frames import Picture, WorstFrames
 from segformer_ros.metrics import MetricError, Scorer
 from segformer_ros.metrics.scored_classes import unknown_note
 from segformer_ros.recordings import SourceFrame
@@ -30,7 +30,7 @@ class Segmented(NamedTuple):
     note: str = ''
 
 
-class Marked(NamedTuple):
+class ScoredFrame(NamedTuple):
     """A scored frame: its record, and its (K, K + 1) confusion where it counts."""
 
     record: FrameRecord
@@ -38,7 +38,7 @@ class Marked(NamedTuple):
 
 
 @dataclass
-class Marker:
+class FrameScorer:
     """Scores frames in the order of their recording.
 
     inputs: the recordings' names. predictions: where the masks are written, None for nowhere.
@@ -49,7 +49,7 @@ class Marker:
     inputs: Sequence[str]
     predictions: Optional[Predictions] = None
 
-    def mark(self, source: int, segmented: Segmented) -> Marked:
+    def score(self, source: int, segmented: Segmented) -> ScoredFrame:
         """Score one frame; what cannot be scored becomes the record's note."""
         started = perf_counter()
         entry, result, labels, note = segmented
@@ -58,18 +58,18 @@ class Marker:
             record = replace(record, stamp_ns=entry.frame.stamp.ns)
         if result is None:
             self.scorer.restart()
-            return Marked(record, None)
+            return ScoredFrame(record, None)
         record = replace(record, **result.times._asdict())
         if self.predictions is not None:
             self.predictions.write(self.inputs[source], entry.key, result.labels)
         if labels is None:
             self.scorer.restart()
-            return Marked(replace(record, note=note or 'no truth for this frame'), None)
+            return ScoredFrame(replace(record, note=note or 'no truth for this frame'), None)
         try:
             score = self.scorer.update(labels, result, entry.truth.instances)
         except MetricError as error:
             self.scorer.restart()
-            return Marked(replace(record, note=str(error)), None)
+            return ScoredFrame(replace(record, note=str(error)), None)
         total = int(score.matrix.sum())
         hits = int(np.trace(score.matrix[:, :-1]))
         if entry.frame is not None and total:
@@ -87,7 +87,7 @@ class Marker:
             false_blocked=score.false_blocked,
             score=(perf_counter() - started) * 1e3,
         )
-        return Marked(record, score.matrix)
+        return ScoredFrame(record, score.matrix)
 
     def follow(self, segmented: Segmented) -> None:
         """Take a frame as the one before the next, without scoring it."""

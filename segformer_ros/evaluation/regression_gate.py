@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from segformer_ros.documents import DocumentError, read_json
 from segformer_ros.errors import reason
-from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.evaluation.shards import EvaluationError
 from segformer_ros.metrics.document import SCHEMA, checked_document
 
 LOWER_IS_BETTER = frozenset(
@@ -112,8 +112,8 @@ def check_gates(
 ) -> None:
     """Raise EvaluationError for gates that cannot be held: to be called before the work.
 
-    blank: metrics.json of no frame (Run.blank). A score that is a share refuses limits that no
-    run can keep, or none can break: 1 was meant as 1 %.
+    blank: metrics.json of no frame (EvaluationRun.blank). A score that is a share refuses limits
+    that no run can keep, or none can break: 1 was meant as 1 %.
     """
     for limit in (*limits, *drops):
         find_score(blank, limit.name)

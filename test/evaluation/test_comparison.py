@@ -9,10 +9,10 @@ import painted
 import pytest
 import recordings
 
-from segformer_ros.evaluation import EvaluationError, Run
-from segformer_ros.evaluation.compare import (
+from segformer_ros.evaluation import EvaluationError, EvaluationRun
+from segformer_ros.evaluation.comparison import (
     FEWEST_BLOCKS,
-    Change,
+    ScoreChange,
     _block_members,
     _blocks_by_class,
     _change,
@@ -28,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp('runs')
     job = painted.folder_job(root, 24)
     for name in ('exact', 'fast'):
-        Run(dataclasses.replace(job, upsampling=name), root / name).execute()
+        EvaluationRun(dataclasses.replace(job, upsampling=name), root / name).execute()
     return root / 'exact', root / 'fast'
 
 
@@ -41,7 +41,7 @@ def test_a_run_against_itself(runs: tuple[Path, Path]) -> None:
 
 
 def test_differences_are_those_of_the_metrics(runs: tuple[Path, Path]) -> None:
-    from segformer_ros.evaluation.gate import read_metrics
+    from segformer_ros.evaluation.regression_gate import read_metrics
 
     before, after = (read_metrics(run) for run in runs)
     comparison = compare_runs(*runs, block=2)
@@ -57,7 +57,7 @@ def test_matrices_read_in_parts_count_the_same(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = compare_runs(*runs, block=2)
-    monkeypatch.setattr('segformer_ros.evaluation.compare._PART', 5)  # of 24
+    monkeypatch.setattr('segformer_ros.evaluation.comparison._PART', 5)  # of 24
     assert compare_runs(*runs, block=2) == whole
 
 
@@ -70,15 +70,15 @@ def test_frames_that_changed_the_most(runs: tuple[Path, Path]) -> None:
 
 def test_frames_of_one_run_alone(tmp_path: Path) -> None:
     few, more = (painted.folder_job(tmp_path / str(n), n) for n in (5, 7))
-    Run(few, tmp_path / 'few').execute()
-    Run(more, tmp_path / 'more').execute()
+    EvaluationRun(few, tmp_path / 'few').execute()
+    EvaluationRun(more, tmp_path / 'more').execute()
     comparison = compare_runs(tmp_path / 'few', tmp_path / 'more')
     assert (comparison.frames, comparison.only_before, comparison.only_after) == (5, 0, 2)
 
 
 def test_recordings_that_share_no_frame_are_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
     painted.write_bag(tmp_path / 'drive', 3)
-    Run(painted.bag_job(tmp_path / 'drive'), tmp_path / 'other').execute()
+    EvaluationRun(painted.bag_job(tmp_path / 'drive'), tmp_path / 'other').execute()
     with pytest.raises(EvaluationError, match=r'no scored frame in common \(a frame of each: im'):
         compare_runs(runs[0], tmp_path / 'other')
 
@@ -92,14 +92,14 @@ def write_labels(root: Path, numbers: range) -> None:
 
 def test_frames_of_another_truth_are_left_out(tmp_path: Path) -> None:
     job = painted.folder_job(tmp_path, 6)
-    Run(job, tmp_path / 'before').execute()
+    EvaluationRun(job, tmp_path / 'before').execute()
     write_labels(tmp_path, range(2))
-    Run(job, tmp_path / 'after').execute()
+    EvaluationRun(job, tmp_path / 'after').execute()
     comparison = compare_runs(tmp_path / 'before', tmp_path / 'after')
     assert (comparison.frames, comparison.other_truth) == (4, 2)
     assert comparison.miou.difference == 0.0
     write_labels(tmp_path, range(6))
-    Run(job, tmp_path / 'all').execute()
+    EvaluationRun(job, tmp_path / 'all').execute()
     with pytest.raises(
         EvaluationError, match='the truth of all 6 frames of the same names is another'
     ):
@@ -122,8 +122,8 @@ def counts_of(hits: np.ndarray) -> _Counts:
     return _Counts(hits[:, None], pixels, hits[:, None])
 
 
-def change_of(before: np.ndarray, after: np.ndarray, member: np.ndarray) -> Change:
-    """Change of the mIoU from one row of hits to another."""
+def change_of(before: np.ndarray, after: np.ndarray, member: np.ndarray) -> ScoreChange:
+    """ScoreChange of the mIoU from one row of hits to another."""
     first, second = (_sample(counts_of(hits), member, 400).miou for hits in (before, after))
     return _change(first, second, int(member.max()) + 1)
 
@@ -192,7 +192,7 @@ def test_blocks_do_not_reach_across_recordings() -> None:
     ('low', 'high', 'significant'), [(0.1, 0.2, True), (-0.1, 0.1, False), (-0.2, -0.1, True)]
 )
 def test_significance(low: float, high: float, significant: bool) -> None:
-    assert Change(0.5, 0.6, low, high).significant is significant
+    assert ScoreChange(0.5, 0.6, low, high).significant is significant
 
 
 def test_refusals(runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_refusals(runs: tuple[Path, Path], tmp_path: Path) -> None:
         compare_runs(*runs, block=0)
     merged = painted.folder_job(tmp_path, 3)
     merged = dataclasses.replace(merged, merged=(('rider', 'bicycle'),))
-    Run(merged, tmp_path / 'merged').execute()
+    EvaluationRun(merged, tmp_path / 'merged').execute()
     with pytest.raises(EvaluationError, match=r'score other classes \(19 and 18\)'):
         compare_runs(runs[0], tmp_path / 'merged')
     alone = tmp_path / 'alone'

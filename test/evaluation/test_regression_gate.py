@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from segformer_ros.evaluation import EvaluationError
-from segformer_ros.evaluation.gate import (
+from segformer_ros.evaluation.regression_gate import (
     Limit,
     baseline_notes,
     broken_drops,
