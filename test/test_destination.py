@@ -109,7 +109,10 @@ def test_results_do_not_take_the_place_of_what_they_are_of(
 
 def test_results_are_not_put_among_the_frames(tmp_path: Path) -> None:
     """With a drive.mcap in it, the folder would be a bag the next time."""
-    with pytest.raises(DestinationError, match='among the frames of .* give another --out'):
+    with pytest.raises(
+        DestinationError,
+        match='in the folder .* would be taken for frames of the recording; give another --out',
+    ):
         refuse_overwriting_input(tmp_path, [tmp_path / 'masks', tmp_path / 'drive.mcap'])
 
 

@@ -94,7 +94,7 @@ def test_results_on_a_full_disk(
             assert last.endswith('free some space, or name another place')
             assert_whole(disk / 'out')
             if verb == 'evaluate':
-                assert 'frames are kept in' in error
+                assert 'frames are saved in' in error
                 kept = list((disk / 'out').glob('.partial/*/*.npz'))
                 assert bool(kept) == (disk / 'out/.partial').exists()
                 assert not list((disk / 'out').rglob('.0*'))
