@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -30,19 +29,19 @@ class BagLabels:
 
     A label belongs to the one image that is nearest to it, if that is within the tolerance
     (seconds). Reads on from message to message where the labels are asked for in order, and jumps
-    where they are not. A context manager.
+    where they are not.
 
     images: stamps (ns) of all images, rising; not needed without a tolerance.
     """
 
     def __init__(
         self,
-        path: Path,
+        reader: BagReader,
         options: SourceOptions,
         images: Sequence[int],
         deserialize: Callable[[Bytes, str], Any],
     ) -> None:
-        self._reader = BagReader(path)
+        self._reader = reader
         self._topic = options.label_topic
         self._tolerance = round(options.label_tolerance * 1e9)
         self._max_megapixels = options.max_megapixels
@@ -52,9 +51,6 @@ class BagLabels:
         self._lost: List[str] = []
         self._cursor: Iterator[Tuple[int, Entry]] = iter(())
         self._next_order = -1
-
-    def __enter__(self) -> BagLabels:
-        self._reader.__enter__()
         for order, entry in self._reader.entries(self._topic):
             if isinstance(entry, Lost):
                 self._lost.append(entry.reason)
@@ -62,10 +58,6 @@ class BagLabels:
             stamp = entry_stamp(entry)
             if stamp is not None:
                 self._assign(_Place(stamp, order))
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._reader.__exit__(*error)
 
     def read(self, stamp: Stamp, size: Tuple[int, int]) -> np.ndarray:
         """Labels of the image stamped `stamp` of (height, width) `size`; raises LabelError."""

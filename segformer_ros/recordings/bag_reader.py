@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections import OrderedDict
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from threading import RLock
+from typing import Any, Callable, ClassVar, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from weakref import finalize
 
 from segformer_ros.documents import (
     LONGEST_PATH,
@@ -256,6 +259,52 @@ class BagReader:
         if not unpacked.stat().st_size:
             raise StorageError('nothing of it can be unpacked')
         return unpacked
+
+
+_OPEN_BAGS = 4
+"""Bags that are kept open at most while nobody reads them: they hold files and memory."""
+
+
+class KeptBag:
+    """A bag that stays open from one reading to the next, for one reader at a time.
+
+    Who reads beside another opens it anew. It is closed when it was not read for the longest of
+    all that are kept, and with its owner's end.
+    """
+
+    _kept: ClassVar[OrderedDict[int, BagReader]] = OrderedDict()
+    _lock: ClassVar[Any] = RLock()  # a finaliser may come while it is held
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        finalize(self, KeptBag._close, id(self))
+
+    @contextmanager
+    def open(self) -> Iterator[BagReader]:
+        """The open bag; raises SourceError where it cannot be opened."""
+        with self._lock:
+            bag = self._kept.pop(id(self), None)
+        with ExitStack() as stack:
+            if bag is None:
+                bag = BagReader(self._path).__enter__()
+            stack.push(bag)
+            yield bag
+            stack.pop_all()
+        surplus = bag
+        with self._lock:
+            if id(self) not in self._kept:
+                self._kept[id(self)] = bag
+                if len(self._kept) <= _OPEN_BAGS:
+                    return
+                _, surplus = self._kept.popitem(last=False)
+        surplus.__exit__()
+
+    @classmethod
+    def _close(cls, owner: int) -> None:
+        with cls._lock:
+            bag = cls._kept.pop(owner, None)
+        if bag is not None:
+            bag.__exit__()
 
 
 def _as_it_lies(file: Path) -> Path:

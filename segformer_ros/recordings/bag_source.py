@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
@@ -21,7 +20,7 @@ from segformer_ros.errors import reason
 from segformer_ros.formats.ros_types import field_names, ros_types
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.recordings.bag_labels import BagLabels, entry_stamp
-from segformer_ros.recordings.bag_reader import BagReader
+from segformer_ros.recordings.bag_reader import BagReader, KeptBag
 from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost
 from segformer_ros.recordings.bag_topics import (
     INFO_TYPE,
@@ -57,7 +56,8 @@ class BagSource(Source):
         self.name = path.stem
         self.path = path
         self._options = options
-        with BagReader(path) as bag:
+        self._bag = KeptBag(path)
+        with self._bag.open() as bag:
             choice = self._choose(bag)
             self.topic = choice.topic
             self._msgtype = bag.topics[self.topic].msgtype
@@ -97,9 +97,8 @@ class BagSource(Source):
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
         """Messages `start` to `stop`, with their recorded stamps and frame ids."""
         span = self.span(start, stop)
-        with ExitStack() as stack:
-            bag = stack.enter_context(BagReader(self.path))
-            labels = self._open_labels(stack)
+        with self._bag.open() as bag:
+            labels = self._find_labels(bag)
             before: Optional[int] = None
             # One earlier, to know whether its stamp is repeated.
             for index, entry in bag.entries(self.topic, max(span.start - 1, 0)):
@@ -111,21 +110,15 @@ class BagSource(Source):
                     yield self._entry(index, entry, labels, repeats)
                 before = stamp
 
-    def _open_labels(self, stack: ExitStack) -> Optional[BagLabels]:
+    def _find_labels(self, bag: BagReader) -> Optional[BagLabels]:
         options = self._options
         if not options.label_topic:
             return None
-        tolerance = options.label_tolerance
-        if tolerance and self._stamps is None:
-            self._stamps = self._read_stamps()
-        images = self._stamps or ()
-        return stack.enter_context(BagLabels(self.path, options, images, deserialize))
-
-    def _read_stamps(self) -> Sequence[int]:
-        """Stamps (ns) of all images that can be read, rising."""
-        with BagReader(self.path) as bag:
+        if options.label_tolerance and self._stamps is None:
+            # Stamps (ns) of all images that can be read, rising.
             stamps = {entry_stamp(entry) for _, entry in bag.entries(self.topic)}
-            return array('q', sorted(stamp for stamp in stamps if stamp is not None))
+            self._stamps = array('q', sorted(stamp for stamp in stamps if stamp is not None))
+        return BagLabels(bag, options, self._stamps or (), deserialize)
 
     def _entry(
         self, index: int, entry: Entry, labels: Optional[BagLabels], repeats: bool

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import painted
 import pytest
 import recordings
@@ -21,11 +22,21 @@ import recordings
 from segformer_ros.camera import CameraPose
 from segformer_ros.destination import DestinationError
 from segformer_ros.engines import EngineOptions
-from segformer_ros.evaluation import EvaluationError, EvaluationJob, EvaluationRun, Execution
+from segformer_ros.evaluation import (
+    EvaluationError,
+    EvaluationJob,
+    EvaluationRun,
+    Execution,
+    ModelChoice,
+)
+from segformer_ros.evaluation.api import evaluate
 from segformer_ros.metrics import confusion_scores
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.metrics.pixel_metrics import confusion_counts
+from segformer_ros.model.loading import bundled_model
 from segformer_ros.recordings import SourceOptions
+from segformer_ros.recordings.bag_reader import BagReader
+from tiny_models import save_external_network
 
 SHARD_FRAMES = 16
 FRAMES = 2 * SHARD_FRAMES + 6
@@ -449,6 +460,48 @@ def test_instances_of_a_cityscapes_folder_are_weighted_as_its_server_does(
     size = CITYSCAPES_SIZES['car']
     assert 0.3 < share < 0.7
     assert metrics['class_iiou']['car'] == pytest.approx(share * size / (size + false))
+
+
+@pytest.mark.parametrize('workers', [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_model_is_parsed_and_a_recording_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """By the whole of an evaluation, in the process that asks for it."""
+    parsed: list[int] = []
+    opened: list[Path] = []
+    parse, enter = onnx.load_from_string, BagReader.__enter__
+
+    def counted_parse(data: bytes) -> onnx.ModelProto:
+        parsed.append(len(data))
+        return parse(data)
+
+    def counted_enter(reader: BagReader) -> BagReader:
+        opened.append(reader.path)
+        return enter(reader)
+
+    monkeypatch.setattr(onnx, 'load_from_string', counted_parse)
+    monkeypatch.setattr(BagReader, '__enter__', counted_enter)
+    model = tmp_path / 'model.onnx'
+    model.write_bytes(bundled_model().read_bytes())
+    bag = painted.write_bag(tmp_path / 'drive', 3)
+    sources = SourceOptions(label_topic='/labels', label_tolerance=0.01)
+    out = tmp_path / 'out'
+    report = evaluate(bag, model, out, sources=sources, write_mcap=True, workers=workers)
+    assert report.metrics['frames']['scored'] == 3
+    assert len(parsed) == 1
+    assert opened == [bag]
+
+
+def test_a_model_that_changes_between_two_runs_is_read_anew(tmp_path: Path) -> None:
+    model = tmp_path / 'model.onnx'
+    save_external_network(model)
+    images, _ = painted.write_folders(tmp_path, 1)
+    job = EvaluationJob((str(images),), model=ModelChoice(str(model)), reference=painted.FAKE)
+    before = EvaluationRun(job, tmp_path / 'a').blank()['model']
+    model.write_bytes(bundled_model().read_bytes())
+    after = EvaluationRun(job, tmp_path / 'b').blank()['model']
+    assert before['input'] != after['input']
+    assert before['contract'] == after['contract']
 
 
 def test_refusals(tmp_path: Path) -> None:
