@@ -47,7 +47,7 @@ def score_in_processes(
     several, and whatever error a worker meets.
     """
     slots = 1 + max((shard.number for shard in shards), default=0)
-    return _score(shards, workers, lambda size: _Processes(job, size, slots), progress)
+    return score_by(lambda size: _Processes(job, size, slots), shards, workers, progress)
 
 
 def score_on_ray(
@@ -66,13 +66,13 @@ def score_on_ray(
     threads = max(1, job.model.options.threads)
     ray = _connect(address, workers * threads)
     try:
-        yield from _score(shards, workers, lambda size: _RayActors(ray, job, threads), progress)
+        yield from score_by(lambda size: _RayActors(ray, job, threads), shards, workers, progress)
     finally:
         if address == RAY_LOCAL:
             ray.shutdown()
 
 
-class _Workers(ABC):
+class ShardWorkers(ABC):
     """The executor of workers that score shards: what `concurrent.futures` has, as far as needed.
 
     Where a worker dies, the futures of what it did are broken (BrokenExecutor).
@@ -95,13 +95,13 @@ class _Workers(ABC):
         """End all workers, also in the midst of their work."""
 
 
-def _score(
+def score_by(
+    start: Callable[[int], ShardWorkers],
     shards: Sequence[Shard],
     workers: int,
-    start: Callable[[int], _Workers],
-    progress: Progress,
+    progress: Progress = no_progress,
 ) -> Iterator[ShardResult]:
-    """Score shards by workers that are started as often as needed.
+    """Score shards by workers, so many at a time, that are started as often as needed.
 
     A broken executor does not tell which shard broke it. So those that were in work are done again
     one by one, and what dies then has died of its own shard.
@@ -125,7 +125,7 @@ def _score(
 
 
 def _score_batch(
-    workers: _Workers,
+    workers: ShardWorkers,
     shards: Sequence[Shard],
     size: int,
     progress: Progress,
@@ -177,7 +177,7 @@ def _count(counted: Counter[int], number: int, frames: int, progress: Progress) 
         counted[number] = frames
 
 
-class _Processes(_Workers):
+class _Processes(ShardWorkers):
     """Processes of this machine."""
 
     def __init__(self, job: EvaluationJob, size: int, slots: int) -> None:
@@ -267,7 +267,7 @@ def _score_shard(shard: Shard) -> ShardResult:
     return serving.score(shard, count)
 
 
-class _RayActors(_Workers):
+class _RayActors(ShardWorkers):
     """Actors of a Ray cluster, as many as work at the same time."""
 
     def __init__(self, ray: Any, job: EvaluationJob, threads: int) -> None:
