@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from typing import Any, Dict, Generator, List, Mapping, Sequence
 
 import numpy as np
 
@@ -121,8 +122,9 @@ class EvaluationRun:
         if self._masks is not None and own and frames == self.frames:
             self._masks.clear()
         started = perf_counter()
-        for result in self._results(execution, progress):
-            self._checkpoints.save(result)
+        with closing(self._results(execution, progress)) as results:
+            for result in results:
+                self._checkpoints.save(result)
         seconds = perf_counter() - started
         summary = self._merge()
         evaluation = Evaluation(
@@ -160,7 +162,9 @@ class EvaluationRun:
                 missing.append(shard)
         return sorted(missing)
 
-    def _results(self, execution: Execution, progress: Progress) -> Iterator[ShardResult]:
+    def _results(
+        self, execution: Execution, progress: Progress
+    ) -> Generator[ShardResult, None, None]:
         """Score what is left, by whom the execution names."""
         job, shards, workers = self.job, self._missing, execution.workers
         if not shards:
