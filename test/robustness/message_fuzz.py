@@ -28,7 +28,7 @@ from robustness.scenes import CAMERA_HEIGHT, Scene
 from robustness.watch import ANY, Violation, Watcher, judge_outcome, judge_whole
 
 from segformer_ros import topics
-from segformer_ros.node.inbox import Tally
+from segformer_ros.node.segmentation.frame_worker import FrameCounts
 
 TOGETHER = 4
 """Faults before each whole image."""
@@ -127,7 +127,7 @@ class Node:
         self.log = Log(folder / f'{leg.value}{number}.log')
         self.process = NodeProcess(parameters, self.log.file, ADDRESS_SPACE)
         self.idle: Usage | None = None
-        self.before: Tally | None = None
+        self.before: FrameCounts | None = None
         """Counts when the first fault was sent, and masks that the watcher had then."""
         self.masks = 0
         self.images = 0
@@ -260,14 +260,14 @@ class MessageFuzz:
         return Observed(outcome, statuses, sorted(set(rules)))
 
     def _outcome(
-        self, stamps: Sequence[int], before: Tally | None, after: Tally | None
+        self, stamps: Sequence[int], before: FrameCounts | None, after: FrameCounts | None
     ) -> Outcome | None:
         """What became of images; None where that was not one and the same, or is none."""
         if not stamps:
             return Outcome.KEPT
         if before is None or after is None:
             return None
-        of = {name: getattr(after, name) - getattr(before, name) for name in Tally._fields}
+        of = {name: getattr(after, name) - getattr(before, name) for name in FrameCounts._fields}
         taken = of['received'] - of['overtaken'] - 1  # by the worker, but for the whole image
         masks = sum(len(self._watcher.came(stamp, topics.MASK)) for stamp in set(stamps))
         areas = [area for s in set(stamps) for area in self._watcher.came(s, topics.AREA)]
@@ -342,7 +342,7 @@ class MessageFuzz:
         if tally is None or before is None:
             yield Violation('no /diagnostics', '')
             return
-        of = {name: getattr(tally, name) - getattr(before, name) for name in Tally._fields}
+        of = {name: getattr(tally, name) - getattr(before, name) for name in FrameCounts._fields}
         received = of.pop('received')
         for name, count in of.items():
             self.counts[name] += count

@@ -18,7 +18,7 @@ from segformer_ros.classes import ClassMap
 from segformer_ros.destination import keep_input, output_folder
 from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.errors import ArgumentParser
-from segformer_ros.node.replay_report import ReplayReport
+from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.segmenting.results import ResultFolder
 from segformer_ros.segmenting.segment import Camera
 from segformer_ros.segmenting.summary import RunScore, RunSummary

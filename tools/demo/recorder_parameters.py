@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from segformer_ros.node.drivable_settings import MountSettings
 from segformer_ros.node.parameter import Change, parameter
-from segformer_ros.node.parameters import MountSettings
 
 LATEST_END = 10.0
 """Seconds after the replay's report at which the recording ends, whatever still comes."""
