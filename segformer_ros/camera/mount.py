@@ -75,14 +75,14 @@ class CameraPose:
         1 and 3 for a camera on its side, 2 for one mounted upside down. Of a view straight down
         the side next to the vehicle's origin counts as near.
         """
-        right, down = self._rotation[:, 0], self._rotation[:, 1]
-        bottoms = np.stack([down, -right, -down, right])  # (4, 3), after 0..3 turns
-        if np.abs(bottoms[:, 2]).max() > _SURELY_DOWN:
-            return int(np.round(bottoms[:, 2], _DECIMALS).argmin())
-        away = np.array([self.x, self.y])
-        if np.abs(away).max() < _SAME_PLACE:
-            away = np.array([1.0, 0.0])
-        return int(np.round(bottoms[:, :2] @ away, _DECIMALS).argmin())
+        up = (0.0, 0.0, 1.0)
+        if max(abs(self._rotation[2, 0]), abs(self._rotation[2, 1])) < _SURELY_DOWN:
+            at_origin = max(abs(self.x), abs(self.y)) < _SAME_PLACE
+            up = (1.0, 0.0, 0.0) if at_origin else (self.x, self.y, 0.0)
+        right, down, _ = (float(part) for part in up @ self._rotation)
+        # Of the bottom after 0 to 3 turns, how far it is up.
+        bottoms = [round(value, _DECIMALS) for value in (down, -right, -down, right)]
+        return bottoms.index(min(bottoms))
 
     @cached_property
     def _rotation(self) -> np.ndarray:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.destination import DestinationError, output_file
+from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drawing.panels import Panel, side_by_side
 from segformer_ros.engines import Wanted
@@ -122,8 +123,9 @@ def _numbers(values: Tuple[float, ...]) -> str:
 
 def _read(path: Path) -> Frame:
     try:
-        return Frame.from_array(decode(np.fromfile(path, np.uint8), path.suffix))
-    except FrameError as error:
+        data = np.frombuffer(read_bytes(path, MAX_IMAGE_BYTES), np.uint8)
+        return Frame.from_array(decode(data, path.suffix))
+    except (FrameError, DocumentError) as error:
         raise FrameError(f'{path}: {error}') from error
 
 

@@ -15,7 +15,7 @@ from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.contracts import OWN
-from segformer_ros.model.files import model_files, model_hash
+from segformer_ros.model.model_files import model_files, model_hash
 from segformer_ros.model.onnx_network import save_network
 from segformer_ros.model.sidecar import sidecar_path, write_sidecar
 from segformer_ros.quantization import (
@@ -27,7 +27,12 @@ from segformer_ros.quantization import (
     collect_samples,
     quantize,
 )
-from segformer_ros.quantization.report import advice, as_json, as_markdown, half_advice
+from segformer_ros.quantization.quantization_report import (
+    advice,
+    as_json,
+    as_markdown,
+    half_advice,
+)
 from segformer_ros.quantization.samples import too_few, too_few_labels
 from segformer_ros.sources import SourceOptions, open_source
 from segformer_ros.terminal.arguments import MAX_THREADS, number, whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -15,7 +16,7 @@ _LINES = (0.0, -0.5, 0.5)  # where the corridor is looked along, in shares of it
 _NEAREST = 0.1  # m, first place that is looked at
 _FARTHEST = 300.0  # m, last place, or more for a camera high above the ground
 _HEIGHTS = 200.0
-_STEP = 1.05  # from one place to the next
+_STEP = 1.08  # from one place to the next
 
 
 class Corridor(NamedTuple):
@@ -48,19 +49,15 @@ class CorridorView:
     def __init__(self, width: float, ground: GroundProjection) -> None:
         self._width = width
         self._ground = ground
-        farthest = max(_FARTHEST, _HEIGHTS * ground.pose.height)
-        count = math.ceil(math.log(farthest / _NEAREST, _STEP)) + 1
-        x = _NEAREST * _STEP ** np.arange(count)  # (P,)
-        places = np.zeros((len(_LINES), count, 3))
-        places[..., 0] = x
-        places[..., 1] = np.array(_LINES)[:, None] * (width / 2)
-        edges, columns = ground.edges_of(places.reshape(-1, 3))  # (lines * P,) each
+        x, places = _places(width, max(_FARTHEST, _HEIGHTS * ground.pose.height))
+        edges, columns = ground.edges_of(places)  # (lines * P,) each
         seen = np.flatnonzero(np.isfinite(edges))
+        count = len(x)
         #: Of the S places in the image: whether the one before it is there, too, x, whether on the
         #: middle line, edge and column.
         self._follows = np.diff(seen, prepend=-2) == 1
         self._follows[np.flatnonzero(seen % count == 0)] = False
-        self._x = np.tile(x, len(_LINES))[seen]
+        self._x = places[seen, 0]
         self._middle = seen < count
         self._edges, self._columns = edges[seen], columns[seen]
         self._open_end = self._view_end(seen[self._middle], x)
@@ -141,6 +138,17 @@ class CorridorView:
         known = ranges.distance[self._strips[index]] > 0
         known &= self._follows[index] and visible[index - 1]
         return float(self._x[index]) / _STEP if known else 0.0
+
+
+@lru_cache(maxsize=16)
+def _places(width: float, farthest: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Where a corridor is looked at: x (P,) m, and points (lines * P, 3) on the ground."""
+    count = math.ceil(math.log(farthest / _NEAREST, _STEP)) + 1
+    x = _NEAREST * _STEP ** np.arange(count)
+    places = np.zeros((len(_LINES), count, 3))
+    places[..., 0] = x
+    places[..., 1] = np.array(_LINES)[:, None] * (width / 2)
+    return x, places.reshape(-1, 3)
 
 
 def _shadows(

@@ -11,7 +11,7 @@ same. Three things tell that from a whole image:
   Decoding clips that away; `_check_block_means` looks before it is clipped;
 - a size that the data cannot hold.
 
-What passes all three has lost few blocks or little brightness (figures: doc/reliability.md).
+What passes all three has lost few blocks or little brightness (figures: doc/damaged_images.md).
 """
 
 from __future__ import annotations

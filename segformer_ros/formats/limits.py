@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-MAX_MEGAPIXELS = 36.0
-"""Largest image that is taken where no other limit is given: 8K (7680x4320), and the node needs
-less than 600 MB for one with all of its outputs."""
+MAX_MEGAPIXELS = 25.0
+"""Largest image that is taken where no other limit is given: the node needs less than 600 MB more
+for one with all of its outputs."""
 
 MAX_SIDE = 32768
 """Longest side taken for real, in pixels; a longer one is a broken header."""
@@ -13,7 +13,7 @@ MAX_RATIO = 1100
 """Most bytes that one compressed byte is believed to hold: deflate holds at most 1032."""
 
 MAX_MESSAGE_BYTES = 256 << 20
-"""Largest message, or chunk of messages, that is unpacked: seven bytes for each such pixel."""
+"""Largest message, or chunk of messages, that is unpacked: ten bytes for each such pixel."""
 
 
 class FrameError(ValueError):

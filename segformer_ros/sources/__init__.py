@@ -78,8 +78,10 @@ def open_source(location: Union[str, Path], options: SourceOptions = SourceOptio
         raise SourceError(f'no such recording: {path}; check the path')
     if path.suffix in _REFUSED:
         raise SourceError(f'{path} {_REFUSED[path.suffix]}')
-    make = next(make for fits, make in _KINDS if fits(path))
-    return make(path, options)
+    for fits, make in _KINDS:
+        if fits(path):
+            return make(path, options)
+    raise SourceError(f'{path} is a device or a pipe; give a file or a folder')
 
 
 __all__ = [

@@ -55,7 +55,7 @@ def two_gigabytes_of_zstd() -> bytes:
 
 
 HOSTILE: dict[str, tuple[str, bytes, str, int]] = {
-    'gigapixel JPEG': ('image', gigapixel_jpeg(), 'above the limit of 36 megapixels', 50),
+    'gigapixel JPEG': ('image', gigapixel_jpeg(), 'above the limit of 25 megapixels', 50),
     '4 GB PNG': ('image', four_gigabyte_png(), 'a chunk claims 4294967280 more', 50),
     '2 GB of zstd': ('zstd', two_gigabytes_of_zstd(), 'hold more than 268435456 bytes', 600),
 }

@@ -113,10 +113,8 @@ class CameraProcess:
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
+        with self._process:
+            self._process.kill()
 
 
 class Node:
@@ -425,9 +423,12 @@ class MessageFuzz:
         node = self._node = Node(self._leg, self._folder, self.counts['starts'])
         self._camera = CameraProcess(self._leg, lambda: node.process.code is None)
         end = monotonic() + _PATIENCE
-        while not self._watcher.wait_for(self._camera.send_whole([0]).stamps[0], 1.0):
-            if node.process.code is not None or monotonic() > end:
-                raise RuntimeError(f'the node does not start: {node.log.tail}')
+        with suppress(NodeEndedError):
+            while not self._watcher.wait_for(self._camera.send_whole([0]).stamps[0], 1.0):
+                if monotonic() > end:
+                    break
+        if node.process.code is not None or monotonic() > end:
+            raise RuntimeError(f'the node does not start: {node.log.tail}')
         node.before = self._watcher.tally()
         node.masks, node.images = self._watcher.masks, 0
         node.idle = node.process.usage()

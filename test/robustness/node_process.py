@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -50,7 +49,7 @@ class NodeProcess:
         stderr: IO[bytes] | int = subprocess.DEVNULL,
         address_space: int | None = None,
     ) -> None:
-        command = [sys.executable, str(ROOT / 'scripts/segmentation_node'), '--ros-args']
+        command = [str(ROOT / 'scripts/segmentation_node'), '--ros-args']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={str(value).lower()}']
 

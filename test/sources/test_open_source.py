@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,10 @@ def test_kinds_that_need_a_step_before_name_it(tmp_path: Path, name: str, words:
     (tmp_path / name).write_bytes(b'x')
     with pytest.raises(SourceError, match=words):
         open_source(tmp_path / name)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_no_recording(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'drive.mp4')
+    with pytest.raises(SourceError, match='is a device or a pipe; give a file or a folder'):
+        open_source(tmp_path / 'drive.mp4')

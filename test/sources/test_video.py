@@ -172,3 +172,9 @@ def test_damaged_videos_write_nothing_to_the_terminal(
     capfd.readouterr()
     list(open_source(file))
     assert capfd.readouterr() == ('', '')
+
+
+def test_a_video_above_the_limit_is_refused(tmp_path: Path) -> None:
+    file = rec.write_video(tmp_path / 'drive.mp4', 2)
+    with pytest.raises(SourceError, match=r'drive.mp4: image of .* above the limit of 0.001'):
+        open_source(file, SourceOptions(max_megapixels=0.001))
