@@ -6,8 +6,8 @@ import random
 
 # Without ``: a dataclass looks annotations that are text up in
 # sys.modules, and pytest 6 (Ubuntu 22.04) enters no test module there.
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -134,21 +134,13 @@ def test_an_evaluator_outlives_what_it_is_sent(tmp_path: Path) -> None:
     rig.close()
 
 
-@dataclass
-class VisionClass:
-    class_id: int
-    class_name: str
-
-
-@dataclass
-class LabelInfo:
-    header: Header = field(default_factory=Header)
-    class_map: list[VisionClass] = field(default_factory=list)
-    threshold: float = -1.0
+def label_info() -> SimpleNamespace:
+    """Stands for an empty vision_msgs/LabelInfo."""
+    return SimpleNamespace(header=Header(), class_map=[], threshold=-1.0)
 
 
 def test_every_class_is_named_by_its_mask_value() -> None:
-    types = vision_messages() or VisionMessages(LabelInfo, VisionClass)
+    types = vision_messages() or VisionMessages(label_info, SimpleNamespace)
     header = Header(frame_id='x')
     message = label_info_message(types, CITYSCAPES, header)
     assert message.header == header
