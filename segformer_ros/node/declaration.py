@@ -9,7 +9,7 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 
 from segformer_ros.node.parameter import (
-    Change,
+    Changeable,
     Parameter,
     ParameterError,
     Value,
@@ -52,7 +52,7 @@ def descriptor(entry: Parameter) -> ParameterDescriptor:
     result = ParameterDescriptor(
         name=entry.name,
         description=entry.description,
-        read_only=entry.change is Change.START,
+        read_only=entry.change is Changeable.START,
         # Or else `max_age: 1` in a yaml file is refused for not being written as 1.0.
         dynamic_typing=True,
     )

@@ -17,7 +17,7 @@ from segformer_ros.drivable import (
     GroundConfig,
     ScanConfig,
 )
-from segformer_ros.node.parameter import Change, parameter
+from segformer_ros.node.parameter import Changeable, parameter
 
 _DRIVABLE = DrivableConfig()  # has the defaults
 
@@ -121,7 +121,7 @@ class DrivableSettings:
         True,
         "take the camera's mount from TF at each frame's stamp, where tf2 is installed; else from "
         'the mount parameters',
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     tf_timeout: float = parameter(
         0.05, "longest wait for the transform of a frame's stamp, s", low=0.0, high=1.0

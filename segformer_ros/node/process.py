@@ -170,7 +170,7 @@ def _take_down(nodes: List[N], close: Callable[[N], None]) -> bool:
 
 
 def _explained(name: str, action: Callable[[], bool]) -> bool:
-    """Do `action`; an error that the user can mend is one line, and False."""
+    """Do `action`; an error that the user can correct is one line, and False."""
     try:
         return action()
     except Exception as error:

@@ -33,7 +33,7 @@ from segformer_ros.metrics.document import (
     metrics_document,
     write_json,
 )
-from segformer_ros.metrics.live import LivePath, Pair, PairSpool
+from segformer_ros.metrics.live import LivePath, Pair, PairBacklog
 from segformer_ros.node.declaration import start_settings
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.evaluator.evaluator_parameters import EvaluatorSettings
@@ -51,7 +51,7 @@ METRICS_JSON, LIVE_JSON = 'metrics.json', 'live.json'
 QUEUE = 100
 """Masks and labels kept while this node is busy."""
 
-_SETTLE = 1.0
+_LAST_MASKS = 1.0
 """Seconds without a mask, after the replay's report, at which the evaluation ends."""
 _NO_TIMES = StageTimes(0.0, 0.0, 0.0)
 
@@ -75,7 +75,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self._scorer = Scorer(classes, settings.drivable)
         self._path = LivePath(round(settings.label_tolerance * 1e9))
         self._open = ExitStack()
-        self._spool = self._open.enter_context(PairSpool())
+        self._backlog = self._open.enter_context(PairBacklog())
         # Compressing takes milliseconds that must not count as the node's.
         self._writer = self._open.enter_context(ThreadPoolExecutor(1))
         self._writing: Deque[Future[None]] = deque()
@@ -93,7 +93,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         """Whether what is to be expected has come."""
         silence = monotonic() - self._last_mask if self._last_mask else 0.0
         if self._report is not None:
-            return silence > _SETTLE or not self._last_mask
+            return silence > _LAST_MASKS or not self._last_mask
         return 0 < self.settings.quiet < silence
 
     def finish(self) -> Dict[str, Any]:
@@ -105,7 +105,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         camera = Camera(self._calibration, mount_pose(self.settings.mount))
         self._scorer.begin(camera)
         tally = Tally(frames=self._path.figures().images)
-        for pair in tqdm(self._spool, total=len(self._spool), unit='frame', desc='score'):
+        for pair in tqdm(self._backlog, total=len(self._backlog), unit='frame', desc='score'):
             self._score(pair, tally)
         folder = Path(self.settings.output)
         source = InputFacts('live', tally.frames, self._problems)
@@ -210,7 +210,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
     def _put_aside(self, pair: Pair) -> None:
         """In the writer's thread; a pair that cannot be written costs no other."""
         try:
-            self._spool.append(pair)
+            self._backlog.append(pair)
         except OSError as error:
             self._note(f'masks are not scored: {in_words(error)}')
 

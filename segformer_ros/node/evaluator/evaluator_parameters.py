@@ -5,45 +5,45 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from segformer_ros.node.drivable_settings import MountSettings
-from segformer_ros.node.parameter import Change, parameter
+from segformer_ros.node.parameter import Changeable, parameter
 
 
 @dataclass(frozen=True)
 class EvaluatorSettings:
     """What is scored, and until when."""
 
-    output: str = parameter('', 'folder for metrics.json and live.json', change=Change.START)
+    output: str = parameter('', 'folder for metrics.json and live.json', change=Changeable.START)
     class_map: str = parameter(
         'cityscapes',
         "the masks' classes: a preset, a yaml file or a labels.txt",
-        change=Change.START,
+        change=Changeable.START,
     )
     merge: str = parameter(
         '',
         "classes that are scored as one, as in 'rider,bicycle'; several groups with ';'",
-        change=Change.START,
+        change=Changeable.START,
     )
     drivable: str = parameter(
         'road',
         "drivable group of the class map, or names joined by '+'; empty: none",
-        change=Change.START,
+        change=Changeable.START,
     )
     label_tolerance: float = parameter(
         0.0,
         "seconds by which a label's stamp may differ from its mask's",
         low=0.0,
         high=10.0,
-        change=Change.START,
+        change=Changeable.START,
     )
     compressed: bool = parameter(
-        False, 'watch the compressed image in place of the raw one', change=Change.START
+        False, 'watch the compressed image in place of the raw one', change=Changeable.START
     )
     frames: int = parameter(
         0,
         'masks to expect, for the progress bar; 0: not known',
         low=0,
         high=2**31 - 1,
-        change=Change.START,
+        change=Changeable.START,
     )
     quiet: float = parameter(
         10.0,
@@ -51,7 +51,7 @@ class EvaluatorSettings:
         "A replay node's report ends it sooner",
         low=0.0,
         high=3600.0,
-        change=Change.START,
+        change=Changeable.START,
     )
     mount: MountSettings = field(default_factory=MountSettings)
     """For distances in metres, with the camera's info."""

@@ -34,7 +34,7 @@ ANSWER_TOPIC = topics.MASK
 ANSWER_QUEUE = 20
 
 _POLL = 0.05
-_SETTLE = 0.5
+_DISCOVERY = 0.5
 """Seconds until those who have been found have found this node too."""
 _ACKNOWLEDGE = Duration(seconds=2)
 """Longest wait until the last report has arrived everywhere."""
@@ -111,7 +111,7 @@ class ReplayNode(Node):  # type: ignore[misc]
                     'consumer, or remap the topics'
                 )
             sleep(_POLL)
-        sleep(_SETTLE)
+        sleep(_DISCOVERY)
         return ''
 
     def _is_answered(self) -> bool:

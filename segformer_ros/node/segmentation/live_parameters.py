@@ -12,7 +12,7 @@ from segformer_ros.errors import one_line
 from segformer_ros.node.declaration import declare, overrides
 from segformer_ros.node.drivable_settings import MountSettings
 from segformer_ros.node.parameter import (
-    Change,
+    Changeable,
     Parameter,
     ParameterError,
     Value,
@@ -85,7 +85,7 @@ class NodeParameters:
     def _checked(self, entry: Parameter, value: Any) -> Value:
         checked = entry.checked(value)
         changed = self._complete and self._values[entry.name] != checked
-        if changed and entry.change is Change.CONFIGURE and self._is_configured():
+        if changed and entry.change is Changeable.CONFIGURE and self._is_configured():
             raise ParameterError(
                 f'{entry.name} cannot change to {value!r} while the node is configured; '
                 'deactivate it and clean it up first'

@@ -185,7 +185,7 @@ class Losses:
     Between the first frame of a subscription and the last, by their numbers:
     frames sent = taken + lost + overtaken. What the middleware reports as lost is lost, the rest
     was here: a newer frame took its place before it was taken. That report may come after the
-    next frames, so a gap is settled a moment later. `now` is a steady time in seconds.
+    next frames, so a gap is decided a moment later. `now` is a steady time in seconds.
     """
 
     def __init__(self) -> None:
@@ -202,8 +202,8 @@ class Losses:
         self._numbered = False
         self._stamps.resumed()
         self._total = 0  # that the middleware has reported
-        self._used = 0  # of these, how many belong to gaps that are settled
-        self._gaps: Deque[Tuple[float, int]] = deque()  # that are not settled: time and frames
+        self._used = 0  # of these, how many belong to gaps that are decided
+        self._gaps: Deque[Tuple[float, int]] = deque()  # that are not decided: time and frames
 
     def arrived(
         self, now: float, stamp: int, number: Optional[int], publishers: Callable[[], int]
@@ -215,7 +215,7 @@ class Losses:
             self._numbered = True
             missing = self._numbers.missing(number, now, publishers)
         skipped = self._stamps.add(stamp, missing)
-        overtaken = self.settled(now)
+        overtaken = self.overtaken(now)
         if first or not (missing or self._gaps):
             self._used = self._total  # what was lost before the first frame is in no gap
         if self._numbered:
@@ -232,7 +232,7 @@ class Losses:
         self._lose(now, total - self._total)
         self._total = max(self._total, total)
 
-    def settled(self, now: float) -> int:
+    def overtaken(self, now: float) -> int:
         """How many frames are now known to be overtaken, where no further frame came."""
         overtaken = 0
         while self._gaps and now - self._gaps[0][0] > _LATE:

@@ -17,7 +17,7 @@ from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model.spec import COLORS, FITS
 from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings
 from segformer_ros.node.parameter import (
-    Change,
+    Changeable,
     Parameter,
     ParameterError,
     parameter,
@@ -39,44 +39,44 @@ class NetworkSettings:
     contract: str = parameter(
         '',
         "how the network wants its input: tao5, tao6, huggingface, ...; empty: the file's",
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     color: str = parameter(
         '',
         "order of the input's channels; empty: the contract's",
         choices=('', *COLORS),
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     mean: str = parameter(
         '',
         "three numbers on 0..255 separated by commas, '123.675,116.28,103.53'; empty: the "
         "contract's",
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     std: str = parameter(
         '',
         "standard deviations, given like the mean, '58.395,57.12,57.375'; empty: the contract's",
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     fit: str = parameter(
         '',
         "how a frame fills the input; empty: the contract's",
         choices=('', *FITS),
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     width: int = parameter(
         0,
         "width of the input, pixels, if the graph takes any; 0: the model's own",
         low=0,
         high=8192,
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     height: int = parameter(
         0,
         "height of the input, pixels, if the graph takes any; 0: the model's own",
         low=0,
         high=8192,
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
 
 
@@ -99,59 +99,59 @@ class Settings:
         '',
         'path of an ONNX or engine file, or of a DeepStream nvinfer configuration; empty: the '
         'bundled model',
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     class_map: str = parameter(
         '',
         "a preset (cityscapes), or the path of a yaml or labels.txt file; empty: the model's own",
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     engine: str = parameter(
         'auto',
         'what runs the network; auto: the best that this machine can run',
         choices=('auto', *ENGINES),
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     precision: str = parameter(
         'auto',
         'arithmetic of the network; each engine has some of these',
         choices=PRECISIONS,
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     threads: int = parameter(
         0,
         'CPU threads of inference; 0: the engine chooses',
         low=0,
         high=1024,
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
-    device: int = parameter(0, 'index of the GPU', low=0, high=63, change=Change.CONFIGURE)
+    device: int = parameter(0, 'index of the GPU', low=0, high=63, change=Changeable.CONFIGURE)
     cache_dir: str = parameter(
-        '', "folder for built engines; empty: the user's cache folder", change=Change.CONFIGURE
+        '', "folder for built engines; empty: the user's cache folder", change=Changeable.CONFIGURE
     )
     inference: str = parameter(
         'whole',
         "whole: the frame is resized to the network's input; slide: the input moves over the "
         'frame at its own scale',
         choices=INFERENCE,
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     slide_stride: int = parameter(
         0,
         "pixels from one window to the next; 0: three quarters of the input's shorter side",
         low=0,
         high=4096,
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     fake_delay: float = parameter(
         0.0,
         'seconds that the fake engine takes for each call',
         low=0.0,
         high=60.0,
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     autostart: bool = parameter(
-        True, 'configure and activate at start, without being told to', change=Change.START
+        True, 'configure and activate at start, without being told to', change=Changeable.START
     )
     bond_heartbeat_period: float = parameter(
         0.25,
@@ -159,18 +159,18 @@ class Settings:
         'bond is installed; 0: none',
         low=0.0,
         high=2.0,
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     cameras: Tuple[str, ...] = parameter(
         ('',),
         "names of the cameras, each with its topics under its name ('front/image'); one empty "
         'name: a single camera without a prefix',
-        change=Change.START,
+        change=Changeable.START,
     )
     compressed: bool = parameter(
         False,
         'subscribe to CompressedImage (JPEG or PNG) instead of Image',
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     max_megapixels: float = parameter(
         MAX_MEGAPIXELS,
@@ -209,7 +209,7 @@ class Settings:
         'seconds between two messages on /diagnostics',
         low=0.1,
         high=60.0,
-        change=Change.CONFIGURE,
+        change=Changeable.CONFIGURE,
     )
     silent_after: float = parameter(
         2.0,

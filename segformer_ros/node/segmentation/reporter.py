@@ -88,7 +88,7 @@ class Reporter:
         )
 
 
-SETTLED = 5.0
+LASTING = 5.0
 """Seconds for which a status must stay as it is to be told: cameras start after nodes do."""
 
 
@@ -126,7 +126,7 @@ class StatusLog:
         seen = self._seen.get(status.name, _Seen(DiagnosticStatus.OK, now, True, False))
         if status.level != seen.level:
             seen = _Seen(status.level, now, False, seen.warned)
-        if not seen.considered and now - seen.since >= SETTLED:
+        if not seen.considered and now - seen.since >= LASTING:
             line = f'{status.name.split(": ", 1)[-1]}: {status.message}'
             if not well:
                 self._logger.warning(line)

@@ -141,7 +141,7 @@ class CameraStatistics:
         """How many more frames were overtaken before the last one, since this was asked last."""
         with self._lock:
             self._evaluate()
-            overtaken = self._losses.settled(now)
+            overtaken = self._losses.overtaken(now)
             self._received.add(now, overtaken)
             overtaken, self._overtaken = overtaken + self._overtaken, 0
             return overtaken

@@ -156,7 +156,7 @@ def test_the_mount_is_read_only(tmp_path: Path) -> None:
 def test_a_full_disk_costs_its_masks_and_is_noted(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = rig.node._spool.append
+    append = rig.node._backlog.append
     pairs = []
 
     def full_once(pair: Pair) -> None:
@@ -165,7 +165,7 @@ def test_a_full_disk_costs_its_masks_and_is_noted(
             raise OSError(errno.ENOSPC, 'No space left on device', '/tmp')
         append(pair)
 
-    monkeypatch.setattr(rig.node._spool, 'append', full_once)
+    monkeypatch.setattr(rig.node._backlog, 'append', full_once)
     rig.play(4)
     rig.send('replay/report', String(data=ReplayReport(True, published=4).to_json()), LATCHED)
     metrics, _ = rig.finish()

@@ -73,20 +73,20 @@ def test_what_was_sent_is_what_was_taken_lost_and_overtaken(seed: int) -> None:
     chance = random.Random(seed)
     losses = Losses()
     losses.resumed(reports=True)
-    tally = {'taken': 0, 'lost': 0, 'overtaken': 0}
+    counts = {'taken': 0, 'lost': 0, 'overtaken': 0}
     found = 0
     for tick in range(3000):
         now = tick / 30
-        fate = 'taken' if tick in (0, 2999) else chance.choice(list(tally))
-        tally[fate] += 1
+        fate = 'taken' if tick in (0, 2999) else chance.choice(list(counts))
+        counts[fate] += 1
         if fate == 'taken':
             found += losses.arrived(now, tick * 33 * MS, tick + 1, one)
         if chance.random() < 0.7:  # the report may come after the next frame
-            losses.reported(now, tally['lost'])
-    losses.reported(100.0, tally['lost'])
-    found += losses.settled(101.0)
-    assert losses.figures(101.0).lost == tally['lost']
-    assert found == pytest.approx(tally['overtaken'], abs=0.01 * tally['lost'])
+            losses.reported(now, counts['lost'])
+    losses.reported(100.0, counts['lost'])
+    found += losses.overtaken(101.0)
+    assert losses.figures(101.0).lost == counts['lost']
+    assert found == pytest.approx(counts['overtaken'], abs=0.01 * counts['lost'])
 
 
 def test_what_came_before_the_first_frame_is_in_no_gap() -> None:
@@ -95,7 +95,7 @@ def test_what_came_before_the_first_frame_is_in_no_gap() -> None:
     losses.reported(0.5, 21)
     assert losses.arrived(1.0, 0, 22, one) == 0
     losses.arrived(1.1, 33 * MS, 25, one)
-    assert losses.settled(2.0) == 2
+    assert losses.overtaken(2.0) == 2
     assert losses.figures(2.0).lost == 21
 
 

@@ -9,7 +9,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_rig import MASK, MakeRig, street_image
 
-from segformer_ros.node.segmentation.reporter import SETTLED, StatusLog
+from segformer_ros.node.segmentation.reporter import LASTING, StatusLog
 
 pytestmark = pytest.mark.ros
 
@@ -104,7 +104,7 @@ def test_what_stays_wrong_is_told_once_and_so_is_its_end(course: Course) -> None
 
 
 def test_a_node_that_waits_for_its_camera_for_a_moment_is_silent(course: Course) -> None:
-    assert course.run(STALE, 'nobody publishes', SETTLED - 1) == []
+    assert course.run(STALE, 'nobody publishes', LASTING - 1) == []
     assert course.run(OK, 'segmenting', 60) == []
 
 
@@ -129,5 +129,5 @@ def test_cameras_are_told_of_one_by_one(course: Course) -> None:
 def test_forgotten_is_as_if_new(course: Course) -> None:
     course.run(STALE, 'silent', 10)
     course.log.forget()
-    assert course.run(STALE, 'silent', SETTLED - 1) == []
+    assert course.run(STALE, 'silent', LASTING - 1) == []
     assert course.run(STALE, 'silent', 10) == ['warning camera: silent']
