@@ -2,7 +2,9 @@
 
 A segmentation node and its subscribers run in this process. One frame is followed by
 `sys.setprofile`, in the executor's thread from the image's callback, and in the threads that
-work on it until the last message of it is published.
+work on it until the last message of it is published. A comprehension or a lambda is part of the
+function that it stands in. What is only evaluated for diagnostics, once a second, is not on the
+way.
 
     ./run python -m tools.benchmarks.frame_way
     ./run python -m tools.benchmarks.frame_way --engine openvino --list
@@ -18,7 +20,7 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
@@ -81,7 +83,11 @@ class Way(NamedTuple):
         """The functions, file by file, with their calls."""
         for code in sorted(self.calls, key=lambda c: (c.co_filename, c.co_firstlineno)):
             place = Path(code.co_filename).relative_to(PACKAGE)
-            yield f'{place}:{code.co_firstlineno} {code.co_qualname} {self.calls[code]}'
+            yield f'{place}:{code.co_firstlineno} {code.co_name} {self.calls[code]}'
+
+    def count(self, function: Callable[..., Any]) -> int:
+        """How often it called a function."""
+        return self.calls[function.__code__]
 
 
 class Recorder:

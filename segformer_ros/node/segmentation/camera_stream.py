@@ -147,7 +147,7 @@ class CameraStream:
             self._parameters.mounts[self.name],
             self._geometry.newest,
             settings.mask_size(frame.height, frame.width) if resized else None,
-            self.drivable.wanted_drivable if demand.drivable else (),
+            self.drivable.free if demand.drivable else (),
         )
 
     def publish(self, task: FrameTask, result: Segmentation) -> None:

@@ -84,11 +84,6 @@ class DrivableOutput:
         """Whether anybody subscribes to one of the topics."""
         return any(publisher.get_subscription_count() for publisher in self.publishers)
 
-    @property
-    def wanted_drivable(self) -> Tuple[int, ...]:
-        """Train ids for which the engine may find the blocked rows; empty where it must not."""
-        return self._estimator.wanted_drivable
-
     def open(self) -> None:
         """Publish what comes from now on."""
         self._closed = False
@@ -184,6 +179,8 @@ class DrivableOutput:
         self._estimator = DrivableAreaEstimator(
             drivable_config(settings, mount), self._spec.class_map
         )
+        self.free: Tuple[int, ...] = self._estimator.wanted_drivable
+        """Train ids for which the engine may find the blocked rows; empty where it must not."""
 
 
 def area_message(
