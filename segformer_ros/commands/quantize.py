@@ -149,10 +149,11 @@ def run(arguments: argparse.Namespace) -> int:
     quantized = quantize(spec, samples, settings, _progress)
     numbers = json.dumps(as_json(quantized, settings, model_hash(spec.path)), indent=2)
     text = as_markdown(quantized, settings, spec.path.name)
+    refused = _write_models(spec, quantized, places, settings.ranges)
+    # After the models, so that on a full disk no report stands without its model.
     for file, content in zip(places.report, (numbers, text)):
         _write(file, content.encode())
     print(text)
-    refused = _write_models(spec, quantized, places, settings.ranges)
     if refused:
         raise QuantizationError(f'refused and not written: {"; ".join(refused)}')
     return 0

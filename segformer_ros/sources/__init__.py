@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from segformer_ros.resources import NotInstalledError, tool
 from segformer_ros.sources.bag import BagSource
-from segformer_ros.sources.bag_files import BAG_SUFFIXES, storage_files
+from segformer_ros.sources.bag_files import is_storage, storage_files
 from segformer_ros.sources.base import (
     NO_TRUTH,
     Source,
@@ -25,7 +25,7 @@ from segformer_ros.sources.video import VideoSource
 def _is_bag(path: Path) -> bool:
     if path.is_dir():
         return (path / 'metadata.yaml').exists() or bool(storage_files(path))
-    return path.suffix in BAG_SUFFIXES
+    return is_storage(path)
 
 
 _KINDS: Tuple[Tuple[Callable[[Path], bool], Callable[[Path, SourceOptions], Source]], ...] = (
@@ -44,7 +44,6 @@ _FILE_URL = 'file://'
 
 _REFUSED: Dict[str, str] = {
     '.bag': 'is a ROS 1 bag; convert it: rosbags-convert --src FILE.bag --dst FOLDER',
-    '.zstd': 'is one compressed file of a bag; give the folder with its metadata.yaml',
 }
 
 
@@ -67,9 +66,9 @@ def _generated(name: str, options: SourceOptions) -> Source:
 def open_source(location: Union[str, Path], options: SourceOptions = SourceOptions()) -> Source:
     """Open a recording by its path or name; raises SourceError.
 
-    A rosbag2 (a folder, .mcap or .db3), a Cityscapes folder, a folder of images, one image, a
-    video file, or a generated drive (`street:`, `street:SEED`, `street:SEED:FRAMES`). A file may
-    be given as `file://PATH` too.
+    A rosbag2 (a folder, .mcap or .db3, also as .zstd), a Cityscapes folder, a folder of images, an
+    image, a video file, or a generated drive (`street:`, `street:SEED`, `street:SEED:FRAMES`). A
+    file may be given as `file://PATH` too.
     """
     if str(location).startswith(STREET):
         return _generated(str(location), options)

@@ -233,7 +233,10 @@ def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], L
             if not container.streams.video:
                 raise SourceError(f'{path} has no video stream')
             stream = container.streams.video[0]
-            height, width = stream.codec_context.height, stream.codec_context.width
+            codec = stream.codec_context
+            if codec is None:
+                raise SourceError(f'{path} is of a codec that FFmpeg does not decode here')
+            height, width = codec.height, codec.width
             if height and width:  # else known with the first frame only
                 check_size(height, width, max_megapixels)
             packets = [

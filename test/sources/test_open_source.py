@@ -17,9 +17,12 @@ def test_a_missing_path_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ('name', 'words'),
-    [('old.bag', 'is a ROS 1 bag; convert it'), ('part.mcap.zstd', 'give the folder')],
+    [
+        ('old.bag', 'is a ROS 1 bag; convert it'),
+        ('part.mcap.zstd', 'cannot read bag .*: nothing of it can be unpacked'),
+    ],
 )
-def test_kinds_that_need_a_step_before_name_it(tmp_path: Path, name: str, words: str) -> None:
+def test_what_cannot_be_read_is_refused_by_its_name(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / name).write_bytes(b'x')
     with pytest.raises(SourceError, match=words):
         open_source(tmp_path / name)

@@ -237,7 +237,7 @@ def postprocess_job(
 
     rivals: address of the cells' rivals, see `cells_job`; for scores.
     best: address of the cells' probabilities, where there is a threshold (pixels below this
-    probability carry no class) or an FrameOutput wants its confidence.
+    probability carry no class) or a FrameOutput wants its confidence.
     """
     job = np.zeros((), STRUCTS['PostprocessJob'])
     _set_scores(job['scores'], labels or scores)

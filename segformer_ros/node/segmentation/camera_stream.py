@@ -120,6 +120,21 @@ class CameraStream:
         return int(self._node.count_publishers(self.topic))
 
     @property
+    def mismatch(self) -> str:
+        """Which types the image topic is published as, if all are others than the awaited; ''."""
+        found = self._node.get_publishers_info_by_topic(self.topic)
+        types = sorted({endpoint.topic_type for endpoint in found})
+        awaited = f'sensor_msgs/msg/{self._message_type.__name__}'
+        if not types or awaited in types:
+            return ''
+        compressed = 'sensor_msgs/msg/CompressedImage' in types
+        images = compressed or 'sensor_msgs/msg/Image' in types
+        cure = (
+            f'set compressed to {str(compressed).lower()}' if images else 'remap image to another'
+        )
+        return f'{self.topic} is published as {", ".join(types)}, not as {awaited}; {cure}'
+
+    @property
     def demand(self) -> Demand:
         """What is subscribed to now."""
         mask, confidence, overlay, compressed, camera_info = (

@@ -85,6 +85,7 @@ class Reporter:
             counts=self._worker.inbox.counts(stream.name),
             idle=self._idle() or ('' if any(demand) else 'idle: nobody subscribes'),
             uncalibrated=stream.drivable.uncalibrated if demand.drivable else '',
+            mismatch=stream.mismatch,
         )
 
 

@@ -15,7 +15,7 @@ from segformer_ros.engines.cuda.launches import STRUCTS
 @pytest.mark.parametrize('name', ['Preprocess', 'Cells', 'Mosaic', 'Postprocess'])
 def test_structs_are_laid_out_as_the_compiler_does(name: str) -> None:
     size = getattr(host_kernels.library(), f'sizeof_segformer_{name.lower()}')()
-    assert STRUCTS[f'{name}Launch'].itemsize == size
+    assert STRUCTS[f'{name}Job'].itemsize == size
     assert size < 4096  # what a launch may pass by value
 
 
