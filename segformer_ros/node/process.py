@@ -46,8 +46,8 @@ def run_node(
 
     Asked for help it gives that alone; an argument that is not ROS's is refused, with exit code 2.
     `work` tells whether all went well, and ends early by KeyboardInterrupt. `close` comes after
-    it in any case, while the node can still publish: that is why signals are left to Python, for
-    rclpy's own handlers would shut ROS down under the feet of the node's threads.
+    it in any case, while the node can still publish. That is why signals are left to Python:
+    rclpy's own handlers would shut ROS down while the node's threads still use it.
     """
     typed = sys.argv[1:] if arguments is None else arguments
     code = program.answer(typed)

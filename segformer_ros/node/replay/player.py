@@ -24,6 +24,10 @@ LAST_ANSWERS = 1.0
 
 PROBLEMS_KEPT = 5
 
+KEPT_IN_FLIGHT = 1000
+KEPT_LATENCIES = 100_000
+"""Bounds of the memory of an endless play."""
+
 
 class ReplayError(RuntimeError):
     """A play that cannot go on: says why and what to do."""
@@ -229,11 +233,6 @@ class Pacer:
             self._rest(min(left, self.TICK))
 
 
-KEPT_IN_FLIGHT = 1000
-KEPT_LATENCIES = 100_000
-"""Bounds of the memory of an endless play."""
-
-
 class Answers:
     """Frames in flight by their stamps (ns). Any thread may send, answer and wait."""
 
@@ -270,7 +269,7 @@ class Answers:
     def wait_for_room(self, window: int, timeout: float) -> Optional[int]:
         """Wait until fewer than `window` frames are in flight.
 
-        None where that came about; else the stamp that has been waited for the longest, after
+        None where there is room; else the stamp that has been waited for the longest, after
         `timeout` seconds without any answer.
         """
 

@@ -1,4 +1,4 @@
-"""From the node's parameters to an engine that is not yet active."""
+"""Engine set-up: from the parameters to an engine, and how far its build is, in the log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Progress, create_engine, fake_spec
 from segformer_ros.model import Declared, ModelError, load_model_spec
 from segformer_ros.node.segmentation.parameters import NetworkSettings, Settings
+
+PERCENT = 10
+"""Of the build from one line to the next."""
+
+LONGEST_SILENCE = 30.0
+"""Seconds after which a line is due though the build is not that much further."""
+
+_log = logging.getLogger(__name__)
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -67,15 +75,6 @@ def _three(name: str, text: str) -> Optional[Tuple[float, ...]]:
             '127.5,127.5,127.5'
         )
     return numbers
-
-
-PERCENT = 10
-"""Of the build from one line to the next."""
-
-LONGEST_SILENCE = 30.0
-"""Seconds after which a line is due though the build is not that much further."""
-
-_log = logging.getLogger(__name__)
 
 
 class BuildProgress(Progress):

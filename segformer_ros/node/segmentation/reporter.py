@@ -22,6 +22,9 @@ from segformer_ros.node.segmentation.frame_worker import FrameWorker
 from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.watchdog import Now
 
+LASTING = 5.0
+"""Seconds for which a status must stay as it is to be told: cameras start after nodes do."""
+
 
 class Reporter:
     """Publishes on /diagnostics by a timer, from `configure` to `cleanup`."""
@@ -87,10 +90,6 @@ class Reporter:
             uncalibrated=stream.drivable.uncalibrated if demand.drivable else '',
             mismatch=stream.mismatch,
         )
-
-
-LASTING = 5.0
-"""Seconds for which a status must stay as it is to be told: cameras start after nodes do."""
 
 
 class _Seen(NamedTuple):

@@ -160,6 +160,25 @@ def test_overlay_opacity_changes_while_running(make_rig: MakeRig) -> None:
     assert np.abs(overlay.astype(int) - grey).max() > 5
 
 
+def test_a_change_while_a_frame_is_in_the_engine_counts_from_the_next_one(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(overlay_opacity=0.0)
+    rig.start('segmentation/overlay')
+    original = FakeEngine._infer
+
+    def infer(self: FakeEngine, pixels: np.ndarray) -> np.ndarray:
+        rig.set(overlay_opacity=1.0, mask_width=WIDTH // 2)
+        return original(self, pixels)
+
+    monkeypatch.setattr(FakeEngine, '_infer', infer)
+    grey = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    first = pixels_of(rig.segment(image(grey), 'segmentation/overlay'))
+    np.testing.assert_array_equal(first, grey)
+    second = pixels_of(rig.segment(image(grey), 'segmentation/overlay'))
+    assert np.abs(second.astype(int) - grey).max() > 5
+
+
 def test_upsampling_and_size_change_while_running(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.start(MASK)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from functools import partial
 
 import pytest
 
@@ -87,6 +89,40 @@ def test_overtaken_frames_are_received_frames() -> None:
     assert figures.losses.lost == 0
     assert figures.rate_in == pytest.approx(60, abs=3)
     assert figures.recently_received == 298
+
+
+def test_publishers_are_those_at_the_time_of_the_frame() -> None:
+    """The numbers of two publishers have gaps; that one of them is gone by now changes nothing."""
+    statistics = CameraStatistics()
+    asked: list[float] = []
+
+    def two(now: float) -> int:
+        asked.append(now)
+        return 2
+
+    for tick in range(40):
+        now = tick / 30
+        statistics.arrived(now, tick * 33 * MS, 5 * tick, partial(two, now))
+    assert len(asked) == 39
+    statistics.arrived(40 / 30, 40 * 33 * MS, 5 * 39 + 1, partial(two, 0.0))
+    assert len(asked) == 39, 'a frame without a gap'
+    assert statistics.overtaken(2.0) == 0
+    assert statistics.snapshot(2.0).losses.lost == 0
+
+
+def test_frames_are_counted_though_nobody_asks() -> None:
+    """In a memory that does not grow with them."""
+    statistics = CameraStatistics()
+    tracemalloc.start()
+    for tick in range(20_000):
+        statistics.arrived(tick / 1000, tick * MS, tick)
+        statistics.published(tick / 1000, 0.01)
+    assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    tracemalloc.stop()
+    figures = statistics.snapshot(20.0)
+    assert figures.rate_in == pytest.approx(1000, rel=0.01)
+    assert figures.rate_out == pytest.approx(1000, rel=0.01)
+    assert figures.recently_received == pytest.approx(10_000, rel=0.02)
 
 
 def test_valid_and_invalid_areas_are_counted() -> None:
