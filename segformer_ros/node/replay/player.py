@@ -9,6 +9,7 @@ from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, 
 
 import numpy as np
 
+from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
 from segformer_ros.node.replay.replay_report import ReplayReport
@@ -29,7 +30,7 @@ KEPT_LATENCIES = 100_000
 """Bounds of the memory of an endless play."""
 
 
-class ReplayError(RuntimeError):
+class ReplayError(SegformerError, RuntimeError):
     """A play that cannot go on: says why and what to do."""
 
 
