@@ -5,7 +5,7 @@ from __future__ import annotations
 from segformer_ros.interrupts import EXIT_INTERRUPTED, run_program
 
 if __name__ == '__main__':
-    run_program('tools.demo.__main__')
+    run_program('tools.demo.__main__', name='demo')
 
 import argparse
 import sys
