@@ -13,8 +13,7 @@ import numpy as np
 from segformer_ros.cli.arguments import add_model_arguments, engine_of, model_spec
 from segformer_ros.destination import output_file, write_image
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
-from segformer_ros.drawing.overlay import blend
-from segformer_ros.drawing.panels import Panel, side_by_side
+from segformer_ros.drawing.overlay import Panel, blend, side_by_side
 from segformer_ros.engines import Wanted
 from segformer_ros.engines.self_check import as_rows, self_check
 from segformer_ros.errors import one_line

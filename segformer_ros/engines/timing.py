@@ -1,22 +1,129 @@
-"""How fast an engine is on this machine: frames per second and milliseconds per stage."""
+"""How fast an engine is on this machine: frames per second, milliseconds per stage, watts."""
 
 from __future__ import annotations
 
 import resource
+import subprocess
+import threading
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import cycle, islice
-from time import perf_counter
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
+from segformer_ros.engines.cuda.driver import select_gpu
 from segformer_ros.engines.cuda.launches import MAX_BATCH
-from segformer_ros.engines.power import PowerMeter
 from segformer_ros.engines.trt.network_runner import SETTLED
 from segformer_ros.environment import environment
 from segformer_ros.frame import Frame
 from segformer_ros.percentiles import Percentiles, percentiles
 from segformer_ros.text_table import format_table, markdown_table
+
+# The INA3221 monitor of the Jetson modules; its first channel is the input of the whole board.
+_JETSON = '/sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*'
+_RAPL = Path('/sys/class/powercap/intel-rapl:0/energy_uj')
+_PERIOD = 0.2
+
+Reader = Callable[[], Optional[float]]
+
+
+class PowerMeter:
+    """Mean power in watts over a `with` block; None where nothing can be read.
+
+    device: index of the GPU that works, as the engines count them; None where the CPU does. A
+    board's meter reads both.
+    """
+
+    def __init__(self, device: Optional[int] = None) -> None:
+        self._readers: Tuple[Tuple[str, Reader], ...] = (('board (INA3221)', _board_watts),)
+        if device is not None:
+            self._readers += (('GPU (nvidia-smi)', _card(device)),)
+        self.watts: Optional[float] = None
+        self.source = ''
+        self._samples: List[float] = []
+        self._done = threading.Event()
+        self._thread: Optional[threading.Thread] = None
+        self._energy: Optional[float] = None
+        self._start = 0.0
+
+    def __enter__(self) -> PowerMeter:
+        for name, read in self._readers:
+            if read() is not None:
+                self.source = name
+                self._thread = threading.Thread(target=self._sample, args=(read,), daemon=True)
+                self._thread.start()
+                return self
+        self._energy, self._start = _processor_energy(), monotonic()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._thread:
+            self._done.set()
+            self._thread.join()
+            if self._samples:
+                self.watts = sum(self._samples) / len(self._samples)
+            return
+        energy = _processor_energy()
+        if energy is not None and self._energy is not None and energy > self._energy:
+            self.source = 'processor (RAPL)'
+            self.watts = (energy - self._energy) / (monotonic() - self._start)
+
+    def _sample(self, read: Reader) -> None:
+        while not self._done.wait(_PERIOD):
+            watts = read()
+            if watts is not None:
+                self._samples.append(watts)
+
+
+def _board_watts() -> Optional[float]:
+    """A Jetson's whole board."""
+    root = Path('/')
+    for folder in sorted(root.glob(_JETSON.lstrip('/'))):
+        millivolts = _number(folder / 'in1_input')
+        milliamperes = _number(folder / 'curr1_input')
+        if millivolts is not None and milliamperes is not None:
+            return millivolts * milliamperes / 1e6
+    return None
+
+
+def _card(device: int) -> Reader:
+    """A GPU's reader. nvidia-smi counts GPUs in another order than CUDA, so it is told the bus."""
+    try:
+        place = select_gpu(device).bus
+    except EngineError:
+        return lambda: None
+    return lambda: _card_watts(place)
+
+
+def _card_watts(bus: str) -> Optional[float]:
+    """The GPU at a place, as nvidia-smi reads it."""
+    try:
+        done = subprocess.run(
+            ['nvidia-smi', '-i', bus, '--query-gpu=power.draw', '--format=csv,noheader,nounits'],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=5,
+        )
+        return float(done.stdout.splitlines()[0])
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
+        return None
+
+
+def _processor_energy() -> Optional[float]:
+    """Joules that the processor has used since some time past."""
+    microjoules = _number(_RAPL)
+    return None if microjoules is None else microjoules / 1e6
+
+
+def _number(file: Path) -> Optional[float]:
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        return None
+
 
 _WARM_UP = SETTLED + 2
 """Calls before the timing: set-up, and the runs before and of the capture of a CUDA graph."""

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from segformer_ros.camera import CameraPose
 from segformer_ros.engines import EngineOptions
-from segformer_ros.evaluation import predictions
+from segformer_ros.evaluation import shards as predictions
 from segformer_ros.evaluation.annotate import annotate_run
 from segformer_ros.evaluation.executors import spare_threads
 from segformer_ros.evaluation.job import ANY_SOURCE, EvaluationJob, ModelChoice

@@ -13,16 +13,16 @@ import numpy as np
 from segformer_ros.environment import environment
 from segformer_ros.evaluation.checkpoints import Checkpoints
 from segformer_ros.evaluation.executors import score_in_processes, score_on_ray
+from segformer_ros.evaluation.frame_views import WorstFrame
 from segformer_ros.evaluation.job import EvaluationJob, describe
 from segformer_ros.evaluation.shard_worker import Progress, ShardWorker, no_progress
 from segformer_ros.evaluation.shards import EvaluationError, Shard, ShardResult, plan_shards
 from segformer_ros.evaluation.tables import LATENCY, STAGES, FrameTables
-from segformer_ros.evaluation.worst_frames import WorstFrame
 from segformer_ros.metrics.document import (
     NAMED_NOTES,
-    FrameCounts,
     InputFacts,
     Note,
+    ScoredFrameCounts,
     metrics_document,
     write_json,
 )
@@ -147,7 +147,7 @@ class EvaluationRun:
     def blank(self) -> Dict[str, Any]:
         """What metrics.json holds of no frame: all names that there may be, and no numbers."""
         self._scorer.reset()
-        return self._document(FrameCounts(), unmeasured=True)
+        return self._document(ScoredFrameCounts(), unmeasured=True)
 
     def _unfinished(self) -> List[Shard]:
         """Shards without a result, or whose masks are asked for and no longer all there."""
@@ -177,7 +177,7 @@ class EvaluationRun:
             with ShardWorker(job, self.sources) as worker:
                 yield from worker.score(shards, progress)
 
-    def _document(self, counts: FrameCounts, unmeasured: bool = False) -> Dict[str, Any]:
+    def _document(self, counts: ScoredFrameCounts, unmeasured: bool = False) -> Dict[str, Any]:
         reference, upsampling = self.job.reference, self.job.upsampling
         return metrics_document(
             self._scorer.classes,
@@ -257,7 +257,7 @@ class Summary:
     """
 
     worst: int
-    counts: FrameCounts = field(default_factory=FrameCounts)
+    counts: ScoredFrameCounts = field(default_factory=ScoredFrameCounts)
     pictures: List[WorstFrame] = field(default_factory=list)
     times: Dict[str, List[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
     facts: Dict[str, str] = field(default_factory=dict)

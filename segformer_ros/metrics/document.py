@@ -70,7 +70,7 @@ class Note(NamedTuple):
 
 
 @dataclass
-class FrameCounts:
+class ScoredFrameCounts:
     """Frames of a run: all of them, the scored ones, and what was noted (the first ones)."""
 
     frames: int = 0
@@ -82,7 +82,7 @@ class FrameCounts:
 def metrics_document(
     classes: ScoredClasses,
     scores: Scores,
-    counts: FrameCounts,
+    counts: ScoredFrameCounts,
     inputs: Sequence[InputFacts],
     model: Dict[str, str],
     reference: Optional[Dict[str, str]] = None,

@@ -9,7 +9,6 @@ import numpy as np
 
 from segformer_ros.camera import Camera
 from segformer_ros.classes import IGNORE_ID
-from segformer_ros.metrics.boundary_f_score import BoundaryFScore, BoundaryScores
 from segformer_ros.metrics.free_space import (
     METRES,
     ROWS,
@@ -17,7 +16,6 @@ from segformer_ros.metrics.free_space import (
     FreeSpaceReader,
     FreeSpaceScores,
 )
-from segformer_ros.metrics.instances import InstanceIou, InstanceScores
 from segformer_ros.metrics.metric import Metric, ratio
 from segformer_ros.metrics.pixel_metrics import (
     ConfusionMatrix,
@@ -28,6 +26,12 @@ from segformer_ros.metrics.pixel_metrics import (
     ReliabilityScores,
 )
 from segformer_ros.metrics.scored_classes import ScoredClasses
+from segformer_ros.metrics.shape_metrics import (
+    BoundaryFScore,
+    BoundaryScores,
+    InstanceIou,
+    InstanceScores,
+)
 from segformer_ros.segmentation import Segmentation
 
 

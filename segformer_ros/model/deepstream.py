@@ -24,8 +24,11 @@ from segformer_ros.documents import (
     text,
 )
 from segformer_ros.errors import reason
-from segformer_ros.model.declared import (
+from segformer_ros.model.spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     Declared,
+    ModelError,
     batch_size,
     class_count,
     divisor,
@@ -33,7 +36,6 @@ from segformer_ros.model.declared import (
     offset,
     share,
 )
-from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD, ModelError
 
 T = TypeVar('T')
 

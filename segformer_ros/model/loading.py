@@ -18,11 +18,20 @@ from segformer_ros.model.contracts import (
     Shape,
     read_shape,
 )
-from segformer_ros.model.declared import MOST_FRAMES, Declared, combine, input_size
 from segformer_ros.model.deepstream import is_deepstream_config, read_deepstream_config
 from segformer_ros.model.graph import Signature, TensorSignature, read_signature
 from segformer_ros.model.sidecar import find_sidecar, read_sidecar
-from segformer_ros.model.spec import ENGINE_SUFFIXES, STRIDE, ModelError, ModelSpec, check_size
+from segformer_ros.model.spec import (
+    ENGINE_SUFFIXES,
+    MOST_FRAMES,
+    STRIDE,
+    Declared,
+    ModelError,
+    ModelSpec,
+    check_size,
+    combine,
+    input_size,
+)
 from segformer_ros.resources import share_path
 
 

@@ -20,21 +20,19 @@ from segformer_ros.documents import (
     text,
 )
 from segformer_ros.errors import reason
-from segformer_ros.model.declared import (
-    Declared,
-    batch_size,
-    deviations,
-    input_size,
-    mean_values,
-    share,
-)
 from segformer_ros.model.spec import (
     COLORS,
     ENGINE_SUFFIXES,
     FITS,
     OUTPUT_KINDS,
+    Declared,
     ModelError,
     ModelSpec,
+    batch_size,
+    deviations,
+    input_size,
+    mean_values,
+    share,
 )
 
 

@@ -6,9 +6,8 @@ from typing import Any, Dict, List, Sequence
 
 from segformer_ros.engines.precision import HALF, PASSED, SOURCE
 from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult
-from segformer_ros.quantization.fp16_simulation import LARGEST
-from segformer_ros.quantization.quantizer import QuantizationSettings, Quantized
-from segformer_ros.quantization.sensitivity import LayerCost
+from segformer_ros.quantization.quantizer import LayerCost, QuantizationSettings, Quantized
+from segformer_ros.quantization.simulation import LARGEST
 from segformer_ros.text_table import markdown_table
 
 MOST_LAYERS = 20

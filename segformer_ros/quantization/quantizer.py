@@ -6,7 +6,18 @@ FP16 needs no frames to be made, but is held to the same gate on the same ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
@@ -15,29 +26,94 @@ from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOU
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.model_files import model_hash, read_whole_onnx
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult, Judge
-from segformer_ros.quantization.fp16_simulation import (
-    HalfPrecision,
-    beyond_half,
-    round_to_half,
-    with_peaks,
-)
 from segformer_ros.quantization.layer_selection import Selection, select_nodes
 from segformer_ros.quantization.qdq import (
     QuantizationError,
     activation_names,
+    choose_limits,
     measure_ranges,
     prepare,
     quantize_nodes,
 )
-from segformer_ros.quantization.ranges import choose_limits
 from segformer_ros.quantization.samples import Sample, Samples
-from segformer_ros.quantization.sensitivity import (
-    Attempt,
-    LayerCost,
-    exclude_until_passed,
-    layer_costs,
+from segformer_ros.quantization.simulation import (
+    HalfPrecision,
+    SimulatedEngine,
+    beyond_half,
+    round_to_half,
+    with_peaks,
 )
-from segformer_ros.quantization.simulation import SimulatedEngine
+
+Infer = Callable[[Any], List[np.ndarray]]
+"""Logits of a model (a ModelProto) on the frames that sensitivity is measured with."""
+
+
+class LayerCost(NamedTuple):
+    """What quantising one layer alone does. error: noise over signal of the logits' power."""
+
+    name: str
+    error: float
+
+
+class Attempt(NamedTuple):
+    """One try: the layers left in floating point, the model, and how it compares."""
+
+    excluded: Tuple[str, ...]
+    model: Any
+    verdict: GateResult
+
+
+def layer_costs(
+    model: Any,
+    nodes: Sequence[str],
+    limits: Dict[str, float],
+    infer: Infer,
+    told: Callable[[], object] = lambda: None,
+) -> List[LayerCost]:
+    """Each layer's cost when it alone is INT8, the dearest first; `told` is called for each."""
+    exact = infer(model)
+    power = sum(float(np.square(logits).sum()) for logits in exact)
+    costs = []
+    for name in nodes:
+        noisy = infer(quantize_nodes(model, [name], limits))
+        noise = sum(float(np.square(a - b).sum()) for a, b in zip(noisy, exact))
+        costs.append(LayerCost(name, noise / max(power, 1e-12)))
+        told()
+    return sorted(costs, key=lambda cost: -cost.error)
+
+
+def exclude_until_passed(
+    selection: Selection,
+    costs: Sequence[LayerCost],
+    attempt: Callable[[Tuple[str, ...]], Attempt],
+    gate: Gate,
+) -> Attempt:
+    """The try with the fewest of the dearest layers left out that passes the gate.
+
+    Doubles the number left out until it passes, then halves the step back. Never leaves out more
+    than half: the best try is returned then, and it does not pass.
+    """
+    most = max(1, len(selection.layers) // 2)
+    names = [cost.name for cost in costs]
+    failed, count = 0, 1
+    tries: List[Attempt] = []
+    while True:
+        tries.append(attempt(tuple(names[:count])))
+        if tries[-1].verdict.shortfall(gate) <= 0:
+            break
+        if count >= most:
+            return min(tries, key=lambda one: one.verdict.shortfall(gate))
+        failed, count = count, min(2 * count, most)
+    passed = tries[-1]
+    while len(passed.excluded) - failed > 1:
+        count = (failed + len(passed.excluded)) // 2
+        tried = attempt(tuple(names[:count]))
+        if tried.verdict.shortfall(gate) <= 0:
+            passed = tried
+        else:
+            failed = count
+    return passed
+
 
 RANGES = ('percentile', 'entropy', 'max')
 

@@ -17,16 +17,16 @@ from segformer_ros.camera import (
     is_rectified,
 )
 from segformer_ros.errors import reason
-from segformer_ros.formats.ros_types import field_names, ros_types
 from segformer_ros.frame import Frame, FrameError, Stamp
-from segformer_ros.recordings.bag_labels import BagLabels, entry_stamp
 from segformer_ros.recordings.bag_reader import BagReader, KeptBag
-from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost
+from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost, field_names, ros_types
 from segformer_ros.recordings.bag_topics import (
     INFO_TYPE,
+    BagLabels,
     Choice,
     check_label_topic,
     choose_image_topic,
+    entry_stamp,
     find_info_topic,
     info_topic_beside,
 )

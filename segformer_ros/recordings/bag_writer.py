@@ -13,8 +13,8 @@ import numpy as np
 
 from segformer_ros.camera import CameraPose
 from segformer_ros.destination import WholeFile
-from segformer_ros.formats.ros_types import definitions, ros_types
 from segformer_ros.frame import Stamp
+from segformer_ros.recordings.bag_storage import definitions, ros_types
 from segformer_ros.recordings.source import RecordingError
 from segformer_ros.resources import PACKAGE, share_path
 

@@ -16,8 +16,16 @@ import painted
 import pytest
 
 from segformer_ros.evaluation import EvaluationRun
-from segformer_ros.evaluation.charts import POINTS, Line, gather, line_chart, nice_ticks
-from segformer_ros.evaluation.report import difference, percent, report_run
+from segformer_ros.evaluation.report import (
+    POINTS,
+    Line,
+    difference,
+    gather,
+    line_chart,
+    nice_ticks,
+    percent,
+    report_run,
+)
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

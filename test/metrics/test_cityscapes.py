@@ -9,7 +9,7 @@ import pytest
 
 from segformer_ros.classes import load_class_map
 from segformer_ros.metrics import ScoredClasses, Scorer
-from segformer_ros.metrics.instances import CITYSCAPES_SIZES
+from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
 from segformer_ros.segmentation import Segmentation, StageTimes
 
 official = pytest.importorskip('cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling')

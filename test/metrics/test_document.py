@@ -9,9 +9,9 @@ import numpy as np
 from segformer_ros.classes import load_class_map
 from segformer_ros.metrics import ScoredClasses, Scorer
 from segformer_ros.metrics.document import (
-    FrameCounts,
     InputFacts,
     Note,
+    ScoredFrameCounts,
     metrics_document,
     write_json,
 )
@@ -30,7 +30,7 @@ def document() -> dict[str, Any]:
     predicted[29] = 1
     predicted[28] = 255
     scorer.update(labels, Segmentation(predicted, StageTimes(0, 0, 0)))
-    counts = FrameCounts(2, 1, 1, [Note('drive', 'frame7', 'cut short')])
+    counts = ScoredFrameCounts(2, 1, 1, [Note('drive', 'frame7', 'cut short')])
     inputs = [InputFacts('drive', 2, ('odd',))]
     return metrics_document(CLASSES, scorer.compute(), counts, inputs, {'model': 'm.onnx'})
 

@@ -13,15 +13,15 @@ from onnx import TensorProto, helper, numpy_helper
 from segformer_ros.model import ModelError, load_model
 from segformer_ros.model.normalization import squares, to_half, write_out_layer_norms
 from segformer_ros.model.onnx_network import tensorrt_network
-from segformer_ros.quantization.fp16_simulation import round_to_half
 from segformer_ros.quantization.layer_selection import select_nodes
 from segformer_ros.quantization.qdq import (
     activation_names,
+    choose_limits,
     measure_ranges,
     prepare,
     quantize_nodes,
 )
-from segformer_ros.quantization.ranges import choose_limits
+from segformer_ros.quantization.simulation import round_to_half
 from tiny_models import normalization_in_steps
 
 

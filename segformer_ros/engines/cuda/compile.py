@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, TypeVar
 
-from segformer_ros.engines.cache_files import read_if_own, write_atomically
+from segformer_ros.engines.cache import read_if_own, write_atomically
 from segformer_ros.engines.cuda.launches import KERNELS
 from segformer_ros.engines.engine import EngineError
 

@@ -8,8 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from segformer_ros.engines.cache import Built, EngineCache, EngineKey, Entry, read_plan
-from segformer_ros.engines.cache_files import cache_folder
+from segformer_ros.engines.cache import (
+    Built,
+    EngineCache,
+    EngineKey,
+    Entry,
+    cache_folder,
+    read_plan,
+)
 from segformer_ros.engines.cuda.driver import Gpu
 from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.engine import EngineError, EngineOptions, Progress

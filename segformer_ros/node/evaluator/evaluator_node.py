@@ -27,9 +27,9 @@ from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
 from segformer_ros.metrics.document import (
     NAMED_NOTES,
-    FrameCounts,
     InputFacts,
     Note,
+    ScoredFrameCounts,
     metrics_document,
     write_json,
 )
@@ -104,7 +104,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self._bar.close()
         camera = Camera(self._calibration, mount_pose(self.settings.mount))
         self._scorer.begin(camera)
-        counts = FrameCounts(frames=self._path.figures().images)
+        counts = ScoredFrameCounts(frames=self._path.figures().images)
         for pair in tqdm(self._backlog, total=len(self._backlog), unit='frame', desc='score'):
             self._score(pair, counts)
         folder = Path(self.settings.output)
@@ -214,7 +214,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         except OSError as error:
             self._note(f'masks are not scored: {in_words(error)}')
 
-    def _score(self, pair: Pair, counts: FrameCounts) -> None:
+    def _score(self, pair: Pair, counts: ScoredFrameCounts) -> None:
         if not pair.follows:
             self._scorer.restart()
         try:

@@ -25,11 +25,11 @@ from segformer_ros.model import Declared, ModelSpec, bundled_model, load_model
 from segformer_ros.quantization.layer_selection import select_nodes
 from segformer_ros.quantization.qdq import (
     activation_names,
+    choose_limits,
     measure_ranges,
     prepare,
     quantize_nodes,
 )
-from segformer_ros.quantization.ranges import choose_limits
 from tiny_models import HUGGINGFACE, TAO6, Export, save_network
 
 ADA = 89

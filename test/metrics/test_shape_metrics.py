@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segformer_ros.metrics.boundary_f_score import BoundaryFScore
+from segformer_ros.metrics.shape_metrics import BoundaryFScore
 
 
 def contour_mask(labels: np.ndarray, class_id: int) -> np.ndarray:

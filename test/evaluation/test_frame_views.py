@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from segformer_ros.evaluation.worst_frames import PICTURE_WIDTH, WINDOW, WorstFrames
+from segformer_ros.evaluation.frame_views import PICTURE_WIDTH, WINDOW, WorstFrames
 
 IMAGE = np.zeros((6, 8, 3), np.uint8)
 LABELS = np.zeros((6, 8), np.uint8)

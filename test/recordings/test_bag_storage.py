@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import rosbags.typesys
 
-from segformer_ros.formats.ros_types import field_names, ros_types
+from segformer_ros.recordings.bag_storage import field_names, ros_types
 
 FIELDS = ['header', 'format', 'data']
 
