@@ -83,7 +83,9 @@ class SegmentationLoss(nn.Module):
         valid = target >= 0
         loss = loss / self.weights[target[valid]].sum().clamp(min=1.0)
         if self.jaccard > 0.0:
-            loss = loss + self.jaccard * soft_jaccard(log_p.exp(), target)
+            disjoint = self.taxonomy.disjoint
+            known = target.where(target < len(disjoint), -1)
+            loss = loss + self.jaccard * soft_jaccard(log_p[:, : len(disjoint)].exp(), known)
         return loss
 
 

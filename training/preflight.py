@@ -9,7 +9,8 @@ from training.checkpoint import load_run
 from training.data import DataError, load_folder
 from training.model import create_model
 from training.optimizer import create_optimizers
-from training.recipe import Recipe, RecipeError
+from training.recipe import FolderSource, Recipe, RecipeError
+from training.warm_start import read_weights
 
 
 def check_run(recipe: Recipe, out: Path, validate: Path | None = None) -> None:
@@ -20,12 +21,15 @@ def check_run(recipe: Recipe, out: Path, validate: Path | None = None) -> None:
     output_folder(out)
     load_run(out / 'checkpoint.pt', recipe)
     try:
-        create_optimizers(create_model(recipe.size), recipe.optimizer, recipe.weight_decay)
+        model = create_model(recipe.size)
+        create_optimizers(model, recipe.optimizer, recipe.weight_decay)
+        if recipe.init:
+            read_weights(Path(recipe.init), model)
         for name, folder in recipe.folders.items():
-            load_folder(name, Path(folder.path), folder.taxonomy)
+            load_folder(name, folder)
     except DataError:
         raise
     except ValueError as error:  # a name that the recipe gives to nothing known
         raise RecipeError(str(error)) from error
     if validate:
-        load_folder('validate', validate, 'cityscapes')
+        load_folder('validate', FolderSource(str(validate)))

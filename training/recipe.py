@@ -26,11 +26,23 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder with `images/` and `labels/` (PNG, train ids or the taxonomy's labels)."""
+    """A folder with `images/` and `labels/` (PNG, train ids or the taxonomy's labels).
+
+    Attributes:
+        path: the folder.
+        taxonomy: what its labels mean.
+        rare: labels aimed at and pasted.
+        coarse: folder beside `labels/` with labels of groups of classes, which stand where
+            `labels/` knows nothing; '' for none.
+        held_out: places that are never trained on, but scored: to each, patterns of the names
+            (`boston_*`) of its frames.
+    """
 
     path: str
     taxonomy: str = 'cityscapes'
-    rare: tuple[int, ...] = (5, 6, 7, 11, 12, 17, 18)  # labels aimed at and pasted
+    rare: tuple[int, ...] = (5, 6, 7, 11, 12, 17, 18)
+    coarse: str = ''
+    held_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,12 +58,26 @@ class StreetSource:
 
 @dataclass(frozen=True)
 class Stage:
-    """Some steps with one crop size and one mixture."""
+    """Some steps with one crop size and one mixture.
+
+    Attributes:
+        steps: how many.
+        crop: (height, width) in pixels.
+        batch: crops of each source among every `sum(batch.values())` crops.
+        crops: crops per step; 0 for the whole of `batch`.
+        weight_power: how far rare classes are lifted, see `loss.class_weights`.
+    """
 
     steps: int
-    crop: tuple[int, int]  # height, width
-    batch: dict[str, int]  # crops of each source per step
-    weight_power: float = 0.35  # how far rare classes are lifted, see loss.class_weights
+    crop: tuple[int, int]
+    batch: dict[str, int]
+    crops: int = 0
+    weight_power: float = 0.35
+
+    @property
+    def crops_per_step(self) -> int:
+        """Crops of all sources and workers together in each step."""
+        return self.crops or sum(self.batch.values())
 
 
 @dataclass(frozen=True)
@@ -60,6 +86,7 @@ class Recipe:
 
     size: str
     stages: tuple[Stage, ...]
+    init: str = ''  # model that the weights come from at first, '' for random ones
     folders: dict[str, FolderSource] = field(default_factory=dict)
     streets: dict[str, StreetSource] = field(default_factory=dict)
     seed: int = 0
@@ -161,11 +188,10 @@ def recipe_from(raw: Any, where: str) -> Recipe:
     recipe = _build(Recipe, raw, where)
     _check_values(recipe, where)
     for i, stage in enumerate(recipe.stages):
-        odd = [name for name, count in stage.batch.items() if count % recipe.workers]
-        if odd:
+        if stage.crops_per_step % recipe.workers:
             raise RecipeError(
-                f'{where}: stages[{i}].batch.{odd[0]}: {stage.batch[odd[0]]} crops cannot be '
-                f'shared by {recipe.workers} workers'
+                f'{where}: stages[{i}]: {stage.crops_per_step} crops per step cannot be shared '
+                f'by {recipe.workers} workers'
             )
         unknown = sorted(set(stage.batch) - set(recipe.source_names))
         if unknown:
@@ -208,6 +234,7 @@ def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, float]]:
         yield f'stages[{i}].steps', stage.steps, 1
         yield f'stages[{i}].crop', min(stage.crop), 32
         yield f'stages[{i}].batch', sum(stage.batch.values()), 1
+        yield f'stages[{i}].crops', stage.crops, 0
         for name, count in stage.batch.items():
             yield f'stages[{i}].batch.{name}', count, 0
     for name, street in recipe.streets.items():

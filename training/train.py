@@ -33,8 +33,10 @@ from training.model import SegFormer, create_model, normalise
 from training.optimizer import create_optimizers
 from training.parallel import ALONE, Group, launch
 from training.preflight import check_run
-from training.recipe import Recipe, RecipeError, load_recipe
+from training.recipe import FolderSource, Recipe, RecipeError, Stage, load_recipe
 from training.streets import render
+from training.taxonomy import taxonomy
+from training.warm_start import read_weights, warm_start
 
 RECIPES = Path(__file__).parent / 'recipes'
 LOG_EVERY = 50  # steps
@@ -56,18 +58,20 @@ class Trainer:
         self.group = group
         self.step = 0
         model = create_model(recipe.size, recipe.drop_path, recipe.dropout)
+        if recipe.init:
+            weights = read_weights(Path(recipe.init), model)
+            warm_start(model, weights, first_images(recipe, sources))
         self.model: SegFormer = model.to(device, memory_format=torch.channels_last)
         self.ema = Ema(self.model, recipe.ema)
         self.optimizers = create_optimizers(self.model, recipe.optimizer, recipe.weight_decay)
-        counts = {name: source.pixel_counts() for name, source in sources.items()}
         self.losses = [
             {
                 name: SegmentationLoss(
-                    sources[name].taxonomy,
-                    class_weights(counts[name], stage.weight_power, recipe.weight_limit),
+                    taxonomy(name),
+                    class_weights(counts, stage.weight_power, recipe.weight_limit),
                     recipe.jaccard,
                 ).to(device)
-                for name in stage.batch
+                for name, counts in mixed_counts(stage, sources).items()
             }
             for stage in recipe.stages
         ]
@@ -87,7 +91,7 @@ class Trainer:
         start = 0
         for batch in batches:
             end = start + len(batch.images)
-            loss = losses[batch.source](logits[start:end], batch.labels.to(self.device))
+            loss = losses[batch.taxonomy](logits[start:end], batch.labels.to(self.device))
             total = total + loss * ((end - start) / len(images))
             start = end
         total.backward()
@@ -120,15 +124,30 @@ class Trainer:
         self.optimizers.load_state_dict(checkpoint.optimizers)
 
 
+def first_images(recipe: Recipe, sources: dict[str, Source]) -> torch.Tensor:
+    """(B, 3, H, W) float32: the first worker's normalised crops of some first steps."""
+    loader = Loader(recipe, sources)
+    steps = range(min(8, recipe.stages[0].steps))
+    return normalise(torch.cat([b.images for step in steps for b in loader.make(step)]))
+
+
+def mixed_counts(stage: Stage, sources: dict[str, Source]) -> dict[str, np.ndarray]:
+    """Per taxonomy, (labels,) float64: how often a stage shows each label, in no unit."""
+    counts: dict[str, np.ndarray] = {}
+    for name, crops in stage.batch.items():
+        source = sources[name]
+        share = crops * source.counts / max(source.counts.sum(), 1)
+        counts[source.taxonomy.name] = counts.get(source.taxonomy.name, 0) + share
+    return counts
+
+
 def load_sources(recipe: Recipe, out: Path) -> dict[str, Source]:
-    """Every source of the recipe, in memory; streets as `render_streets` left them in `out`."""
-    sources = {
-        name: load_folder(name, Path(folder.path), folder.taxonomy, folder.rare)
-        for name, folder in recipe.folders.items()
+    """Every source of the recipe, checked; streets as `render_streets` left them in `out`."""
+    folders = {
+        name: FolderSource(str(out / name), rare=street.rare)
+        for name, street in recipe.streets.items()
     }
-    for name, street in recipe.streets.items():
-        sources[name] = load_folder(name, out / name, 'cityscapes', street.rare)
-    return sources
+    return {name: load_folder(name, folder) for name, folder in (recipe.folders | folders).items()}
 
 
 def render_streets(recipe: Recipe, out: Path) -> None:
@@ -138,8 +157,11 @@ def render_streets(recipe: Recipe, out: Path) -> None:
 
 
 def gains_by_bfloat16(device: torch.device) -> bool:
-    """True where mixed precision is faster: CUDA, and CPUs that multiply bfloat16 (AMX)."""
-    return device.type == 'cuda' or bool(torch.cpu.get_capabilities().get('amx_bf16'))
+    """True where mixed precision is faster: CUDA, and CPUs that multiply bfloat16."""
+    capabilities = torch.cpu.get_capabilities()
+    return device.type == 'cuda' or any(
+        capabilities.get(name) for name in ('amx_bf16', 'avx512_bf16')
+    )
 
 
 def predictor(model: SegFormer, device: torch.device) -> Predictor:
@@ -273,6 +295,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar='NAME=PATH',
         help="where a folder of the recipe lies here, instead of the recipe's own path",
     )
+    parser.add_argument(
+        '--init',
+        type=Path,
+        metavar='MODEL.onnx',
+        help="model of training.export to begin with, instead of the recipe's own",
+    )
     parser.add_argument('--out', type=Path, default=Path('out/train'), help='checkpoints and log')
     parser.add_argument(
         '--device',
@@ -300,6 +328,7 @@ def work(options: argparse.Namespace, recipe: Recipe, group: Group) -> None:
     """What each process does."""
     cv2.setNumThreads(0)  # the loader's threads are enough; OpenCV's own would fight torch's
     torch.use_deterministic_algorithms(options.device.type == 'cpu')
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, finds only bugs
     schedule = Schedule(
         options.stop_after, options.checkpoint_every, options.validate, options.validate_every
     )
@@ -324,6 +353,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         recipe = load_recipe(RECIPES / 'quick.yaml' if options.quick else options.recipe)
         recipe = recipe.with_folders(options.folder)
+        if options.init:
+            recipe = dataclasses.replace(recipe, init=str(options.init))
         check_run(recipe, options.out, options.validate)
         render_streets(recipe, options.out)
         launch(recipe.workers, functools.partial(work, options, recipe))

@@ -12,7 +12,7 @@ from training.loss import (
     marginal_log_probabilities,
     soft_jaccard,
 )
-from training.taxonomy import TAXONOMIES, taxonomy
+from training.taxonomy import COARSE, TAXONOMIES, taxonomy
 
 CAR, TRUCK, RIDER, BICYCLE, ROAD = 13, 14, 12, 18, 0
 
@@ -50,6 +50,16 @@ def test_a_lorry_is_nearly_right_and_a_road_wrong_where_camvid_says_car() -> Non
     assert 0.0 < loss_of(TRUCK, CAR, 'camvid') < 1.0
     assert loss_of(ROAD, CAR, 'camvid') > 10.0
     assert loss_of(CAR, CAR, 'camvid') == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize('jaccard', [0.0, 1.0])
+def test_any_class_of_a_coarse_group_is_right(jaccard: float) -> None:
+    known = taxonomy('idd')
+    criterion = SegmentationLoss(known, np.ones(len(known.labels), np.float32), jaccard)
+    vehicles = torch.full((1, 4, 4), COARSE + 3, dtype=torch.uint8)
+    for train_id in (CAR, TRUCK, BICYCLE):
+        assert float(criterion(certain(train_id), vehicles)) == pytest.approx(0.0, abs=1e-4)
+    assert float(criterion(certain(ROAD), vehicles)) > 10.0
 
 
 def test_camvid_groups_cover_each_class_once() -> None:

@@ -34,7 +34,7 @@ def test_shipped_recipes_can_be_read(path: Path) -> None:
         (
             'size: b0\nworkers: 2\nfolders: {a: {path: x}}\n'
             'stages: [{steps: 1, crop: [64, 64], batch: {a: 3}}]',
-            r'stages\[0\].batch.a: 3 crops cannot be shared by 2 workers',
+            r'stages\[0\]: 3 crops per step cannot be shared by 2 workers',
         ),
         (
             'size: b0\nfolders: {a: {path: x}}\n'

@@ -1,0 +1,107 @@
+"""Weights come back from a deployed graph, and training goes on from its function."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from training.export import export
+from training.model import SegFormer, create_model, normalise
+from training.recipe import Recipe, RecipeError
+from training.train import Schedule, main, run
+from training.warm_start import read_weights, warm_start
+
+
+@pytest.fixture
+def trained() -> SegFormer:
+    """A nano network with batch statistics of its own."""
+    torch.manual_seed(0)
+    model = create_model('nano')
+    for _ in range(3):
+        model(torch.randn(2, 3, 64, 96) * 2 + 1)
+    return model.eval()
+
+
+@pytest.fixture
+def deployed(trained: SegFormer, tmp_path: Path) -> Path:
+    """Its graph."""
+    path = tmp_path / 'deployed.onnx'
+    copy = create_model('nano')
+    copy.load_state_dict(trained.state_dict())
+    export(copy.eval(), path, (64, 96))
+    return path
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    """Frames as the network sees them."""
+    frames = np.random.default_rng(1).integers(0, 256, (4, 3, 64, 96), np.uint8)
+    return normalise(torch.from_numpy(frames))
+
+
+@torch.no_grad()
+def test_the_function_comes_back(trained: SegFormer, deployed: Path, images: torch.Tensor) -> None:
+    begun = create_model('nano')
+    warm_start(begun, read_weights(deployed, begun), images)
+    torch.testing.assert_close(begun.eval()(images), trained(images), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_training_normalises_to_the_same_function(
+    trained: SegFormer, deployed: Path, images: torch.Tensor
+) -> None:
+    begun = create_model('nano')
+    warm_start(begun, read_weights(deployed, begun), images)
+    torch.testing.assert_close(begun.train()(images), trained(images), rtol=0, atol=1e-5)
+
+
+def test_an_encoders_weights_come_back_exactly(trained: SegFormer, deployed: Path) -> None:
+    weights = read_weights(deployed, create_model('nano'))
+    for name, value in trained.encoder.state_dict().items():
+        assert torch.equal(weights[f'encoder.{name}'], value), name
+
+
+def test_another_size_is_refused(deployed: Path) -> None:
+    with pytest.raises(RecipeError, match=r'is \[8, 3, 7, 7\] in it and \[24, 3, 7, 7\]'):
+        read_weights(deployed, create_model('tiny'))
+
+
+def test_another_graph_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'other.onnx'
+    value = onnx.helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node('Relu', ['x'], ['y'])
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], 'g', [value], [value])), path)
+    with pytest.raises(RecipeError, match='is none in it'):
+        read_weights(path, create_model('nano'))
+    path.write_bytes(b'no graph')
+    with pytest.raises(RecipeError, match='is no ONNX model to begin with'):
+        read_weights(path, create_model('nano'))
+
+
+def test_a_run_begins_with_the_graphs_weights(
+    recipe: Recipe, deployed: Path, trained: SegFormer, tmp_path: Path
+) -> None:
+    frozen = replace(recipe, init=str(deployed), rates=((0, 0.0),))
+    trainer = run(frozen, tmp_path / 'out', torch.device('cpu'), Schedule(stop_after=1))
+    for name, value in trained.encoder.named_parameters():
+        assert torch.equal(trainer.model.encoder.get_parameter(name), value), name
+
+
+def test_a_model_named_on_the_command_line_is_begun_with(
+    folder: Path, deployed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'r.yaml'
+    path.write_text(
+        f'size: nano\nfolders: {{a: {{path: {folder}}}}}\nrates: [[0, 0]]\n'
+        'stages: [{steps: 1, crop: [64, 64], batch: {a: 2}}]\n'
+    )
+    command = ['--recipe', str(path), '--out', str(tmp_path / 'o'), '--device', 'cpu']
+    assert main([*command, '--init', str(deployed)]) == 0
+    assert main([*command, '--init', str(deployed)]) == 0
+    assert main(command) == 2
+    assert 'were made by another recipe' in capsys.readouterr().err
