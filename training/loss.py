@@ -89,6 +89,20 @@ class SegmentationLoss(nn.Module):
         return loss
 
 
+def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Mean divergence of the probabilities from the teacher's, on every pixel, labelled or not.
+
+    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, at temperature 1.
+
+    Args:
+        logits: (B, classes, h, w).
+        teacher: (B, classes, h, w), logits too.
+    """
+    log_p = F.log_softmax(logits.float(), dim=1)
+    log_q = F.log_softmax(teacher.float(), dim=1)
+    return F.kl_div(log_p, log_q, reduction='none', log_target=True).sum(dim=1).mean()
+
+
 def soft_jaccard(probabilities: Tensor, target: Tensor) -> Tensor:
     """One minus the soft intersection over union, mean over the labels present in the batch.
 

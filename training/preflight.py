@@ -25,6 +25,8 @@ def check_run(recipe: Recipe, out: Path, validate: Path | None = None) -> None:
         create_optimizers(model, recipe.optimizer, recipe.weight_decay)
         if recipe.init:
             read_weights(Path(recipe.init), model)
+        if recipe.teacher:
+            read_weights(Path(recipe.teacher), create_model(recipe.teacher_size))
         for name, folder in recipe.folders.items():
             load_folder(name, folder)
     except DataError:

@@ -87,6 +87,9 @@ class Recipe:
     size: str
     stages: tuple[Stage, ...]
     init: str = ''  # model that the weights come from at first, '' for random ones
+    teacher: str = ''  # model whose probabilities are learnt beside the labels, '' for none
+    teacher_size: str = 'b0'
+    distillation: float = 1.0  # weight of the teacher's loss, see loss.distillation
     folders: dict[str, FolderSource] = field(default_factory=dict)
     streets: dict[str, StreetSource] = field(default_factory=dict)
     seed: int = 0
@@ -225,7 +228,7 @@ def _check_values(recipe: Recipe, where: str) -> None:
 
 def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, float]]:
     """Key, value and least value of what has one."""
-    for key in ('seed', 'weight_decay', 'jaccard', 'gradient_clip'):
+    for key in ('seed', 'weight_decay', 'jaccard', 'gradient_clip', 'distillation'):
         yield key, getattr(recipe, key), 0
     for key in ('workers', 'weight_limit', 'label_stride'):
         yield key, getattr(recipe, key), 1

@@ -28,7 +28,7 @@ from training.checkpoint import Checkpoint, CheckpointError, load_run
 from training.data import Batch, DataError, Loader, Source, load_folder
 from training.ema import Ema
 from training.evaluate import INPUT_SIZE, Predictor, Score, score_folder
-from training.loss import SegmentationLoss, class_weights
+from training.loss import SegmentationLoss, class_weights, distillation
 from training.model import SegFormer, create_model, normalise
 from training.optimizer import create_optimizers
 from training.parallel import ALONE, Group, launch
@@ -61,6 +61,7 @@ class Trainer:
         if recipe.init:
             weights = read_weights(Path(recipe.init), model)
             warm_start(model, weights, first_images(recipe, sources))
+        self.teacher = load_teacher(recipe, device)
         self.model: SegFormer = model.to(device, memory_format=torch.channels_last)
         self.ema = Ema(self.model, recipe.ema)
         self.optimizers = create_optimizers(self.model, recipe.optimizer, recipe.weight_decay)
@@ -94,6 +95,10 @@ class Trainer:
             loss = losses[batch.taxonomy](logits[start:end], batch.labels.to(self.device))
             total = total + loss * ((end - start) / len(images))
             start = end
+        if self.teacher is not None:
+            with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+                taught = self.teacher(images)
+            total = total + recipe.distillation * distillation(logits, taught)
         total.backward()
         self.group.average_gradients(self.model)
         self.group.average_buffers(self.model)
@@ -122,6 +127,16 @@ class Trainer:
         self.model.load_state_dict(checkpoint.model)
         self.ema.load_state_dict(checkpoint.ema)
         self.optimizers.load_state_dict(checkpoint.optimizers)
+
+
+def load_teacher(recipe: Recipe, device: torch.device) -> SegFormer | None:
+    """The network that a recipe's student learns from, in evaluation mode; None without one."""
+    if not recipe.teacher:
+        return None
+    teacher = create_model(recipe.teacher_size)
+    anything = torch.zeros(1, 3, 32, 32)  # statistics of the images matter in training alone
+    warm_start(teacher, read_weights(Path(recipe.teacher), teacher), anything)
+    return teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def first_images(recipe: Recipe, sources: dict[str, Source]) -> torch.Tensor:

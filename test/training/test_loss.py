@@ -9,6 +9,7 @@ import torch
 from training.loss import (
     SegmentationLoss,
     class_weights,
+    distillation,
     marginal_log_probabilities,
     soft_jaccard,
 )
@@ -91,3 +92,15 @@ def test_soft_jaccard_of_hard_predictions_is_one_minus_iou() -> None:
 def test_rare_labels_weigh_more_within_the_limit() -> None:
     weights = class_weights(np.array([1_000_000, 10_000, 10, 0]), power=0.5, limit=3.0)
     assert weights == pytest.approx([1 / 3, 1.0, 3.0, 1.0])
+
+
+def test_a_student_diverges_from_its_teacher_until_they_agree() -> None:
+    teacher = certain(CAR)
+    assert float(distillation(teacher + 3.0, teacher)) == pytest.approx(0.0, abs=1e-6)
+    logits = torch.zeros(1, 19, 4, 4, requires_grad=True)
+    apart = distillation(logits, teacher)
+    assert float(apart) == pytest.approx(np.log(19), rel=1e-3)  # the teacher is sure
+    apart.backward()
+    assert logits.grad is not None
+    assert (logits.grad[:, CAR] < 0).all()
+    assert (logits.grad[:, ROAD] > 0).all()

@@ -10,10 +10,12 @@ import onnx
 import pytest
 import torch
 
+from training.data import Loader
 from training.export import export
 from training.model import SegFormer, create_model, normalise
+from training.preflight import check_run
 from training.recipe import Recipe, RecipeError
-from training.train import Schedule, main, run
+from training.train import Schedule, Trainer, load_sources, main, run
 from training.warm_start import read_weights, warm_start
 
 
@@ -67,7 +69,7 @@ def test_an_encoders_weights_come_back_exactly(trained: SegFormer, deployed: Pat
 
 
 def test_another_size_is_refused(deployed: Path) -> None:
-    with pytest.raises(RecipeError, match=r'is \[8, 3, 7, 7\] in it and \[24, 3, 7, 7\]'):
+    with pytest.raises(RecipeError, match=r'is \[8, 3, 7, 7\] in it and \[32, 3, 7, 7\]'):
         read_weights(deployed, create_model('tiny'))
 
 
@@ -105,3 +107,31 @@ def test_a_model_named_on_the_command_line_is_begun_with(
     assert main([*command, '--init', str(deployed)]) == 0
     assert main(command) == 2
     assert 'were made by another recipe' in capsys.readouterr().err
+
+
+def test_a_shallower_network_begins_with_the_first_blocks(tmp_path: Path) -> None:
+    deep = create_model('b0')
+    expected = {name: value.clone() for name, value in deep.encoder.state_dict().items()}
+    path = tmp_path / 'deep.onnx'
+    export(deep.eval(), path, (64, 64))
+    shallow = create_model('tiny')
+    warm_start(shallow, read_weights(path, shallow), torch.randn(2, 3, 64, 64))
+    for name, value in shallow.encoder.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_a_teachers_divergence_is_part_of_the_loss(
+    recipe: Recipe, deployed: Path, tmp_path: Path
+) -> None:
+    taught = replace(recipe, teacher=str(deployed), teacher_size='nano', distillation=2.0)
+    sources = load_sources(recipe, tmp_path)
+    batches = Loader(recipe, sources).make(0)
+    student, alone = (Trainer(r, sources, torch.device('cpu')) for r in (taught, recipe))
+    assert student.teacher is not None
+    assert not any(p.requires_grad for p in student.teacher.parameters())
+    assert student.train_step(batches) > alone.train_step(batches)
+
+
+def test_a_teacher_that_is_missing_is_named(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match='no model at .*none.onnx'):
+        check_run(replace(recipe, teacher=str(tmp_path / 'none.onnx')), tmp_path)
