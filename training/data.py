@@ -44,11 +44,21 @@ class Source:
 
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, 3) uint8 BGR, and (H, W) uint8 of the taxonomy's labels or 255."""
-        return read_frame(*self.files[index])
+        image_path, label_path, coarse_path = self.files[index]
+        image = read_picture(image_path, cv2.IMREAD_COLOR)
+        labels = read_labels(label_path, coarse_path)
+        if labels.shape != image.shape[:2]:
+            raise DataError(f'{label_path}: labels of {labels.shape}, image of {image.shape[:2]}')
+        return image, labels
+
+    def check(self) -> None:
+        """Reads every frame once; raises DataError."""
+        for index in range(len(self.files)):
+            self.frame(index)
 
 
 def load_folder(name: str, folder: FolderSource) -> Source:
-    """Checks every frame of `images/*` with its `labels/*.png`, but those of places held out."""
+    """All of `images/*` with their `labels/*.png`, but frames of places that are held out."""
     known = taxonomy(folder.taxonomy)
     allowed = np.zeros(256, bool)
     allowed[[*known.labels, IGNORE_ID]] = True
@@ -59,7 +69,7 @@ def load_folder(name: str, folder: FolderSource) -> Source:
         if held_out_place(folder, image_path):
             continue
         coarse_path = root / folder.coarse / label_path.name if folder.coarse else None
-        _, labels = read_frame(image_path, label_path, coarse_path)
+        labels = read_labels(label_path, coarse_path)
         if not allowed[labels].all():
             value = int(labels[~allowed[labels]][0])
             raise DataError(f'{label_path}: label {value} is not in taxonomy {known.name!r}')
@@ -78,27 +88,18 @@ def held_out_place(folder: FolderSource, image: Path) -> str:
     return ''
 
 
-def read_frame(
-    image_path: Path, label_path: Path, coarse_path: Path | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, 3) uint8 BGR and (H, W) uint8 labels; coarse ones, from COARSE on, where none are."""
-    image = read_picture(image_path, cv2.IMREAD_COLOR)
-    labels = _read_labels(label_path, image)
-    if coarse_path:
-        coarse = _read_labels(coarse_path, image)
-        known = (labels != IGNORE_ID) | (coarse == IGNORE_ID)
-        labels = np.where(known, labels, coarse + COARSE)
-    return image, labels
-
-
-def _read_labels(path: Path, image: np.ndarray) -> np.ndarray:
+def read_labels(path: Path, coarse_path: Path | None = None) -> np.ndarray:
+    """(H, W) uint8 labels; where there are none, those of `coarse_path`, from COARSE on."""
     labels = read_picture(path, cv2.IMREAD_UNCHANGED)
-    if labels.shape != image.shape[:2] or labels.dtype != np.uint8:
-        raise DataError(
-            f'{path}: labels are {labels.dtype} {labels.shape}, '
-            f'the image is {image.shape[:2]}: expected uint8 of the same size'
-        )
-    return labels
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise DataError(f'{path}: labels are {labels.dtype} {labels.shape}, not uint8 (H, W)')
+    if not coarse_path:
+        return labels
+    coarse = read_labels(coarse_path)
+    if coarse.shape != labels.shape:
+        raise DataError(f'{coarse_path}: labels of {coarse.shape}, finer ones {labels.shape}')
+    known = (labels != IGNORE_ID) | (coarse == IGNORE_ID)
+    return np.where(known, labels, coarse + COARSE)
 
 
 def read_picture(path: Path, flags: int) -> np.ndarray:

@@ -28,10 +28,10 @@ def check_run(recipe: Recipe, out: Path, validate: Path | None = None) -> None:
         if recipe.teacher:
             read_weights(Path(recipe.teacher), create_model(recipe.teacher_size))
         for name, folder in recipe.folders.items():
-            load_folder(name, folder)
+            load_folder(name, folder).check()
     except DataError:
         raise
     except ValueError as error:  # a name that the recipe gives to nothing known
         raise RecipeError(str(error)) from error
     if validate:
-        load_folder('validate', FolderSource(str(validate)))
+        load_folder('validate', FolderSource(str(validate))).check()

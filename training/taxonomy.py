@@ -51,6 +51,15 @@ def _coarse(name: str, members: tuple[Members, ...]) -> Taxonomy:
     return Taxonomy(name, tuple(group[0][0] for group in members), members)
 
 
+def _doubted(name: str, alternatives: dict[int, tuple[int, ...]], weight: float) -> Taxonomy:
+    """The exact labels, some of which may stand for other classes too, with that weight each."""
+    members = tuple(
+        ((i, 1.0), *((other, weight) for other in alternatives.get(i, ())))
+        for i in range(CLASS_COUNT)
+    )
+    return Taxonomy(name, tuple(range(CLASS_COUNT)), members)
+
+
 def _grouped(name: str, groups: tuple[tuple[int, ...], ...]) -> Taxonomy:
     """The exact labels, and coarse ones for groups of classes that are as likely each."""
     exact = _exact(name)
@@ -81,6 +90,18 @@ TAXONOMIES: dict[str, Taxonomy] = {
                 ((12, 1.0), (18, 1.0), (17, 0.4)),  # cyclist: rider and cycle in one
                 ((13, 1.0), (14, 0.4), (15, 0.4), (16, 0.2)),  # car: also lorry, bus, train
             ),
+        ),
+        # Polygons of large things, drawn without what stands before them.
+        _doubted(
+            'facades',
+            {
+                0: (5, 11, 12, 17, 18),  # road
+                1: (4, 5, 11, 17, 18),  # sidewalk
+                2: (3, 4, 5, 6, 7, 8, 11, 12, 17, 18),  # building
+                8: (4, 5, 6, 7, 9, 11),  # vegetation
+                10: (5, 6, 7),  # sky
+            },
+            0.3,
         ),
         # IDD-Lite's groups, for what finer labels leave open.
         _grouped(

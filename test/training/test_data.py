@@ -43,13 +43,19 @@ def test_a_label_that_the_taxonomy_lacks_is_named(folder: Path) -> None:
 
 def test_labels_of_another_size_are_refused(folder: Path) -> None:
     cv2.imwrite(str(folder / 'labels' / '1.png'), np.zeros((50, 128), np.uint8))
-    with pytest.raises(DataError, match=r'1.png: labels are uint8 \(50, 128\)'):
-        load_folder('frames', FolderSource(str(folder), 'camvid'))
+    with pytest.raises(DataError, match=r'1.png: labels of \(50, 128\), image of \(96, 128\)'):
+        load_folder('frames', FolderSource(str(folder), 'camvid')).check()
 
 
 def test_a_damaged_picture_is_named(folder: Path) -> None:
     (folder / 'images' / '0.png').write_bytes(b'no picture')
     with pytest.raises(DataError, match=r'0.png: cannot be read as a picture'):
+        load_folder('frames', FolderSource(str(folder), 'camvid')).check()
+
+
+def test_coloured_labels_are_refused(folder: Path) -> None:
+    cv2.imwrite(str(folder / 'labels' / '1.png'), np.zeros((96, 128, 3), np.uint8))
+    with pytest.raises(DataError, match=r'1.png: labels are uint8 \(96, 128, 3\), not uint8'):
         load_folder('frames', FolderSource(str(folder), 'camvid'))
 
 
