@@ -19,16 +19,18 @@ def check_run(recipe: Recipe, out: Path, validate: Path | None = None) -> None:
     Raises DestinationError, CheckpointError, DataError or RecipeError.
     """
     output_folder(out)
-    load_run(out / 'checkpoint.pt', recipe)
+    begun = load_run(out / 'checkpoint.pt', recipe)
     try:
         model = create_model(recipe.size)
         create_optimizers(model, recipe.optimizer, recipe.weight_decay)
-        if recipe.init:
+        if recipe.init and not begun:
             read_weights(Path(recipe.init), model)
         if recipe.teacher:
             read_weights(Path(recipe.teacher), create_model(recipe.teacher_size))
         for name, folder in recipe.folders.items():
-            load_folder(name, folder).check()
+            source = load_folder(name, folder)
+            if not begun:  # a run that goes on has seen its frames
+                source.check()
     except DataError:
         raise
     except ValueError as error:  # a name that the recipe gives to nothing known

@@ -173,7 +173,14 @@ class Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Reads and checks a recipe; RecipeError names the key that is wrong."""
+    """Reads and checks a recipe; RecipeError names the key that is wrong.
+
+    Its key `base` names another recipe beside it, whose keys stand where it has none.
+    """
+    return recipe_from(_read(path), str(path))
+
+
+def _read(path: Path) -> Any:
     try:
         raw = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
@@ -183,7 +190,9 @@ def load_recipe(path: Path) -> Recipe:
             f'{path} cannot be read as a recipe: {reason(error)}; training/recipes has the '
             'shipped ones'
         ) from error
-    return recipe_from(raw, str(path))
+    if isinstance(raw, dict) and 'base' in raw:
+        return {**_read(Path(path).parent / raw.pop('base')), **raw}
+    return raw
 
 
 def recipe_from(raw: Any, where: str) -> Recipe:

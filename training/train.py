@@ -58,9 +58,6 @@ class Trainer:
         self.group = group
         self.step = 0
         model = create_model(recipe.size, recipe.drop_path, recipe.dropout)
-        if recipe.init:
-            weights = read_weights(Path(recipe.init), model)
-            warm_start(model, weights, first_images(recipe, sources))
         self.teacher = load_teacher(recipe, device)
         self.model: SegFormer = model.to(device, memory_format=torch.channels_last)
         self.ema = Ema(self.model, recipe.ema)
@@ -118,15 +115,22 @@ class Trainer:
             self.optimizers.state_dict(),
         ).save(path)
 
-    def resume(self, path: Path) -> None:
-        """Goes on from the checkpoint at `path`, if there is one; raises as `load_run`."""
+    def begin(self, images: torch.Tensor) -> None:
+        """Takes the weights of the recipe's `init`; images (B, 3, H, W) as training shows them."""
+        weights = read_weights(Path(self.recipe.init), self.model)
+        warm_start(self.model, weights, images.to(self.device))
+        self.ema = Ema(self.model, self.recipe.ema)
+
+    def resume(self, path: Path) -> bool:
+        """Goes on from the checkpoint at `path`; False if there is none. Raises as `load_run`."""
         checkpoint = load_run(path, self.recipe, self.device)
         if checkpoint is None:
-            return
+            return False
         self.step = checkpoint.step
         self.model.load_state_dict(checkpoint.model)
         self.ema.load_state_dict(checkpoint.ema)
         self.optimizers.load_state_dict(checkpoint.optimizers)
+        return True
 
 
 def load_teacher(recipe: Recipe, device: torch.device) -> SegFormer | None:
@@ -256,7 +260,8 @@ def run(
     sources = load_sources(recipe, out)
     trainer = Trainer(recipe, sources, device, group)
     checkpoint = out / 'checkpoint.pt'
-    trainer.resume(checkpoint)
+    if not trainer.resume(checkpoint) and recipe.init:
+        trainer.begin(first_images(recipe, sources))
     last = min(schedule.stop_after or recipe.steps, recipe.steps)
     leader = group.rank == 0
     journal = Journal(out, recipe.steps, trainer.step, silent=not leader)

@@ -70,6 +70,16 @@ def test_a_wrong_key_is_named(tmp_path: Path, text: str, words: str) -> None:
         load_recipe(path)
 
 
+def test_a_recipe_may_stand_on_another(tmp_path: Path) -> None:
+    (tmp_path / 'whole.yaml').write_text(WHOLE)
+    path = tmp_path / 'other.yaml'
+    path.write_text('base: whole.yaml\nsize: tiny\n')
+    assert load_recipe(path) == replace(load_recipe(tmp_path / 'whole.yaml'), size='tiny')
+    path.write_text('base: none.yaml\n')
+    with pytest.raises(RecipeError, match=r'no recipe at .*none\.yaml'):
+        load_recipe(path)
+
+
 def test_a_missing_recipe_says_where_the_shipped_ones_are(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match='training/recipes has the shipped ones'):
         load_recipe(tmp_path / 'none.yaml')
