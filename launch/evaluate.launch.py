@@ -23,6 +23,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+PATIENCE = '600'
+
 SHARE = get_package_share_directory('segformer_ros')
 
 ARGUMENTS = (
@@ -56,18 +58,18 @@ def evaluate(context: LaunchContext) -> List[Any]:
         'use_sim_time': simulated,
         'output': given['out'],
         **{name: given[name] for name in ('merge', 'class_map', 'drivable')},
-        **{f'mount.{name}': float(given[name]) for name in ('height', 'pitch', 'roll')},
-        'quiet': float(given['quiet']),
-        'label_tolerance': float(given['label_tolerance']),
+        **{f'mount.{name}': number(given, name) for name in ('height', 'pitch', 'roll')},
+        'quiet': number(given, 'quiet'),
+        'label_tolerance': number(given, 'label_tolerance'),
         'compressed': given['compressed'].lower() == 'true',
     })  # fmt: skip
     end = OnProcessExit(target_action=evaluator, on_exit=[EmitEvent(event=Shutdown())])
     started: List[Any] = [evaluator, RegisterEventHandler(end)]
-    if given['play'].lower() == 'true':
+    if flag(given, 'play'):
         started.append(node('replay_node', given, {
             **{name: given[name] for name in ('input', 'topic', 'label_topic', 'labels')},
-            'label_tolerance': float(given['label_tolerance']),
-            'rate': float(given['rate']),
+            'label_tolerance': number(given, 'label_tolerance'),
+            'rate': number(given, 'rate'),
             'wait_for': 2,
             # With simulated time, the recording's own stamps are the time.
             'clock': simulated,
@@ -93,7 +95,24 @@ def node(name: str, given: Dict[str, str], parameters: Dict[str, Any]) -> Node:
         ],
         ros_arguments=['--log-level', given['log_level']],
         output='screen',
+        # Interrupted, the evaluator scores what has come until then, which may take minutes.
+        sigterm_timeout=PATIENCE,
+        sigkill_timeout=PATIENCE,
     )
+
+
+def flag(given: Dict[str, str], name: str) -> bool:
+    text = given[name].strip().lower()
+    if text not in ('true', 'false'):
+        raise ValueError(f'{name} is {text!r}; give true or false')
+    return text == 'true'
+
+
+def number(given: Dict[str, str], name: str) -> float:
+    try:
+        return float(given[name])
+    except ValueError:
+        raise ValueError(f'{name} is {given[name]!r}; give a number') from None
 
 
 def generate_launch_description() -> LaunchDescription:

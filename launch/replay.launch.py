@@ -42,8 +42,8 @@ def replay(context: LaunchContext) -> List[Node]:
     parameters: Dict[str, Any] = {
         'input': given['input'],
         'topic': given['topic'],
-        'rate': float(given['rate']),
-        'loop': given['loop'].lower() == 'true',
+        'rate': number(given, 'rate'),
+        'loop': flag(given, 'loop'),
         # With simulated time, the recording's own stamps are the time.
         'clock': simulated,
         'stamps': 'recorded' if simulated else 'now',
@@ -65,6 +65,20 @@ def replay(context: LaunchContext) -> List[Node]:
             output='screen',
         )
     ]
+
+
+def flag(given: Dict[str, str], name: str) -> bool:
+    text = given[name].strip().lower()
+    if text not in ('true', 'false'):
+        raise ValueError(f'{name} is {text!r}; give true or false')
+    return text == 'true'
+
+
+def number(given: Dict[str, str], name: str) -> float:
+    try:
+        return float(given[name])
+    except ValueError:
+        raise ValueError(f'{name} is {given[name]!r}; give a number') from None
 
 
 def generate_launch_description() -> LaunchDescription:

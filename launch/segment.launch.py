@@ -98,13 +98,16 @@ def remappings(given: Dict[str, str]) -> List[Tuple[str, str]]:
 
 def start(context: LaunchContext) -> List[LifecycleNode]:
     given = {name: LaunchConfiguration(name).perform(context).strip() for name, _, _ in ARGUMENTS}
+    file = os.path.expanduser(given['params_file'])
+    if not os.path.isfile(file):  # launch itself would start the node without it
+        raise ValueError(f'params_file is {file!r}, which is no file; give a parameter file')
     return [
         LifecycleNode(
             package='segformer_ros',
             executable='segmentation_node',
             name='segmentation_node',
             namespace=given['namespace'],
-            parameters=[given['params_file'], overrides(given)],
+            parameters=[file, overrides(given)],
             remappings=remappings(given),
             ros_arguments=['--log-level', given['log_level']],
             output='screen',

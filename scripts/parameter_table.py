@@ -15,9 +15,9 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 from segformer_ros.node.evaluator_parameters import EvaluatorSettings
 from segformer_ros.node.parameter import Change, Parameter, literal, start_parameters_of
 from segformer_ros.node.parameters import node_parameters
-from segformer_ros.node.recorder_parameters import RecorderSettings
 from segformer_ros.node.replay_parameters import ReplaySettings
-from segformer_ros.terminal.table import markdown_table
+from segformer_ros.text_table import markdown_table
+from tools.demo.recorder_parameters import RecorderSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,6 +12,18 @@ from typing import Any, Dict, Mapping, Sequence, Tuple, Union
 import numpy as np
 import yaml
 
+from segformer_ros.documents import (
+    DocumentError,
+    FieldError,
+    items,
+    mapping,
+    parse_yaml,
+    read_text,
+    read_yaml,
+    record,
+    text,
+    whole,
+)
 from segformer_ros.errors import reason
 from segformer_ros.resources import share_path
 
@@ -127,14 +139,19 @@ def load_class_map(source: Union[str, Path]) -> ClassMap:
     if not path.suffix and not path.exists():
         path = _preset_path(str(source))
     try:
-        text = path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+        if path.suffix in ('.yaml', '.yml'):
+            return _from_yaml(text, path)
+        return _from_labels(text, path)
+    except FieldError as error:
+        raise ClassMapError(
+            f'{path} is not a class map: {error}; it needs `classes:`, '
+            'a list of {train_id, name, color: [r, g, b]}'
+        ) from error
+    except (OSError, DocumentError) as error:
         raise ClassMapError(
             f'cannot read class map {path}: {reason(error)}; give a yaml, a labels.txt or a preset'
         ) from error
-    if path.suffix in ('.yaml', '.yml'):
-        return _from_yaml(text, path)
-    return _from_labels(text, path)
 
 
 def _preset_path(name: str) -> Path:
@@ -149,43 +166,20 @@ def _preset_path(name: str) -> Path:
 
 
 def _from_yaml(text: str, path: Path) -> ClassMap:
-    try:
-        data = yaml.safe_load(text)
-        if not isinstance(data, dict):
-            raise TypeError('it is empty, or no mapping')
-        entries = data['classes']
-        classes = tuple(_read_class(entry, len(entries)) for entry in entries)
-        groups: Dict[str, Tuple[str, ...]] = {
-            str(group): tuple(str(name) for name in members)
-            for group, members in data.get('drivable', {}).items()
-        }
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ClassMapError(
-            f'{path} is not a class map ({type(error).__name__}: {error}); it needs `classes:`, '
-            'a list of {train_id, name, color: [r, g, b]}'
-        ) from error
-    return ClassMap(str(data.get('name', path.stem)), classes, groups)
+    data = _DOCUMENT(parse_yaml(text))
+    entries = data['classes']
+    classes = tuple(_read_class(entry, len(entries)) for entry in entries)
+    return ClassMap(data.get('name', path.stem), classes, data.get('drivable', {}))
 
 
 def _read_class(entry: Mapping[str, Any], count: int) -> SegClass:
-    own = _class_of_name(int(entry['train_id']), str(entry['name']), count)
-    return replace(
-        own,
-        color=_color(entry['color']) if 'color' in entry else own.color,
-        label_id=int(entry.get('label_id', -1)),
-        group=str(entry.get('group', own.group)),
-    )
-
-
-def _color(value: Sequence[int]) -> Tuple[int, int, int]:
-    red, green, blue = (int(channel) for channel in value)
-    if not all(0 <= channel <= 255 for channel in (red, green, blue)):
-        raise ValueError(f'colour {list(value)} is outside 0..255')
-    return red, green, blue
+    own = _class_of_name(entry['train_id'], entry['name'], count)
+    return replace(own, **{'label_id': -1, **entry})
 
 
 def _from_labels(text: str, path: Path) -> ClassMap:
-    names = [name.strip() for name in text.replace(';', '\n').splitlines() if name.strip()]
+    lines = [name.strip() for name in text.replace(';', '\n').splitlines() if name.strip()]
+    names = _NAMES(lines)
     cityscapes = load_class_map('cityscapes')
     classes = tuple(_class_of_name(index, name, len(names)) for index, name in enumerate(names))
     groups = {
@@ -206,12 +200,35 @@ def _class_of_name(train_id: int, name: str, count: int) -> SegClass:
 
 @lru_cache(maxsize=None)
 def _cityscapes_by_name() -> Dict[str, SegClass]:
-    data = yaml.safe_load(_preset_path('cityscapes').read_text(encoding='utf-8'))
-    entries = (SegClass(**{**entry, 'color': _color(entry['color'])}) for entry in data['classes'])
-    return {entry.name: entry for entry in entries}
+    data = _DOCUMENT(read_yaml(_preset_path('cityscapes')))
+    return {entry['name']: SegClass(**entry) for entry in data['classes']}
 
 
 def spread_color(index: int, count: int) -> Tuple[int, int, int]:
     """RGB colour of a class among `count`, hues evenly spread."""
     red, green, blue = colorsys.hsv_to_rgb(index / max(count, 1), 0.65, 0.9)
     return int(red * 255), int(green * 255), int(blue * 255)
+
+
+_NAMES = items(text())
+
+_CLASS = record(
+    {
+        'train_id': whole(0, IGNORE_ID - 1),
+        'name': text(),
+        'color': items(whole(0, 255), 3, 3),
+        'label_id': whole(-1, 65535),
+        'group': text(),
+    },
+    needed=frozenset(('train_id', 'name')),
+)
+
+_DOCUMENT = record(
+    {
+        'name': text(),
+        'classes': items(_CLASS),
+        'drivable': mapping(items(text(), 0, IGNORE_ID)),
+    },
+    needed=frozenset(('classes',)),
+)
+"""A class map's yaml file."""

@@ -8,20 +8,18 @@ from importlib import import_module
 from typing import Any, List, Optional
 
 from segformer_ros import commands
-from segformer_ros.errors import EXIT_INTERRUPTED, ArgumentParser, explained
+from segformer_ros.errors import ArgumentParser, explained
+from segformer_ros.interrupts import interruptible, segformer
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a verb; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    try:
-        parsed, unknown = _parser(given).parse_known_args(given)
-    except KeyboardInterrupt:  # the verb's libraries take a second to load
-        return EXIT_INTERRUPTED
+    parsed, unknown = _parser(given).parse_known_args(given)
     if unknown:
         parsed.refuse(f'unrecognized arguments: {" ".join(unknown)}')
     if parsed.debug:
-        return int(parsed.run(parsed))
+        return interruptible(lambda: int(parsed.run(parsed)))
     return explained(f'segformer {parsed.verb}', lambda: parsed.run(parsed))
 
 
@@ -52,4 +50,4 @@ def _parser(given: List[str]) -> ArgumentParser:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    segformer()

@@ -7,10 +7,13 @@ import errno
 import sys
 from typing import Callable, Dict, NoReturn, Tuple
 
-from segformer_ros.resources import PACKAGE
+from segformer_ros.interrupts import EXIT_INTERRUPTED, interruptible
+from segformer_ros.resources import PACKAGE, TOOLS
 
 EXIT_REFUSED = 2
-EXIT_INTERRUPTED = 130
+
+LONGEST = 1000
+"""Characters of a line at most that is shown to people."""
 
 _ELSEWHERE = 'change its permissions, or name another place'
 
@@ -23,9 +26,34 @@ _SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
     errno.EPERM: ('permission denied', _ELSEWHERE),
     errno.EROFS: ('the file system is read-only', 'name another place'),
     errno.ENOSPC: ('the disk is full', 'free some space, or name another place'),
+    errno.EDQUOT: ('the disk has no room left for this user', 'free some, or name another place'),
+    errno.EFBIG: ('it is larger than a file may be (ulimit -f)', 'raise that limit'),
     errno.ENAMETOOLONG: ('the name is too long', 'check the path'),
 }
 """By errno: the reason, and what to do next."""
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """Text of any origin as it is fit to be shown: one line, printable, and not long.
+
+    What comes from messages and files may be megabytes, or control a terminal; some libraries
+    explain themselves in many lines. Long text is cut in its middle: its end often says the most.
+    """
+    near = text
+    if len(text) > 4 * longest:
+        near = f'{text[: 2 * longest]}{text[-2 * longest :]}'
+    line = ' '.join(near.split())
+    if not line.isprintable():
+        line = ''.join(
+            character if character.isprintable() else character.encode('unicode_escape').decode()
+            for character in line
+        )
+    if len(line) <= longest and near is text:
+        return line
+    note = f' ({len(text)} characters)'
+    tail = max(1, longest // 3 - len(note))
+    head = longest - len(note) - len('...') - tail
+    return f'{line[:head]}...{line[-tail:]}{note}'
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -33,7 +61,9 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit code EXIT_REFUSED."""
-        self.exit(EXIT_REFUSED, f'{self.prog}: error: {message}; see {self.prog} --help\n')
+        self.exit(
+            EXIT_REFUSED, f'{self.prog}: error: {one_line(message)}; see {self.prog} --help\n'
+        )
 
 
 def explained(command: str, action: Callable[[], int]) -> int:
@@ -43,7 +73,7 @@ def explained(command: str, action: Callable[[], int]) -> int:
     keep their traceback.
     """
     try:
-        return action()
+        return interruptible(action)
     except KeyboardInterrupt:
         print(f'{command}: interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -60,14 +90,14 @@ def explained(command: str, action: Callable[[], int]) -> int:
 
 def is_expected(error: Exception) -> bool:
     """Whether an error is one that the user can mend."""
-    return isinstance(error, OSError) or type(error).__module__.split('.')[0] == PACKAGE
+    return isinstance(error, OSError) or type(error).__module__.split('.')[0] in (PACKAGE, TOOLS)
 
 
 def in_words(error: Exception) -> str:
     """An expected error as one line; of the operating system's: path, reason, what to do."""
     if isinstance(error, OSError) and error.filename is not None:
         advice = _SYSTEM_ERRORS.get(error.errno or 0, ('', 'see whether it can be used'))[1]
-        return f'{error.filename}: {reason(error)}; {advice}'
+        return f'{one_line(str(error.filename))}: {reason(error)}; {advice}'
     return reason(error)
 
 
@@ -76,5 +106,5 @@ def reason(error: Exception) -> str:
     words = getattr(error, 'strerror', None)  # PyAV's errors have it too
     if words:
         known = _SYSTEM_ERRORS.get(getattr(error, 'errno', None) or 0)
-        return known[0] if known else str(words)
-    return ' '.join(str(error).split())  # some libraries explain themselves in many lines
+        return known[0] if known else one_line(str(words))
+    return one_line(str(error))

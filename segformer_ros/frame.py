@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass, field
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
 
 import cv2
 import numpy as np
 
-MAX_SIDE = 32768
-"""Longest side taken for real, in pixels; a longer one is a broken header."""
+from segformer_ros.errors import one_line
+from segformer_ros.formats.images import decode
+from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
+
+__all__ = ['Frame', 'FrameError', 'Stamp', 'to_bgr']
 
 PACKED_CHANNELS: Dict[str, int] = {'bgr8': 3, 'rgb8': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1}
 """Encodings whose pixels are used where they lie."""
@@ -24,9 +29,8 @@ TO_BGR: Dict[str, int] = {
 }
 """OpenCV's conversion of each packed encoding, other than bgr8 itself, to BGR."""
 
-
-class FrameError(ValueError):
-    """An image that cannot be used: says what is wrong and which value."""
+HEADER_BYTES = 12
+"""Least length of a serialized message with a stamp: encapsulation, sec, nanosec."""
 
 
 class Stamp(NamedTuple):
@@ -44,6 +48,13 @@ class Stamp(NamedTuple):
     def from_ns(cls, nanoseconds: int) -> Stamp:
         """Split nanoseconds since the epoch."""
         return cls(*divmod(nanoseconds, 1_000_000_000))
+
+    @classmethod
+    def of_message(cls, data: Union[bytes, memoryview]) -> Stamp:
+        """Stamp of a CDR message that begins with a std_msgs/Header; struct.error if cut."""
+        # Four bytes of encapsulation, whose second tells the byte order, then sec and nanosec.
+        order = '<' if data[1] & 1 else '>'
+        return cls(*struct.unpack_from(f'{order}iI', data, 4))
 
 
 class _Converted(NamedTuple):
@@ -81,14 +92,6 @@ _CONVERTED: Dict[str, _Converted] = {
     'bgra16': _Converted(cv2.COLOR_BGRA2BGR, channels=4, depth=16),
     'rgba16': _Converted(cv2.COLOR_RGBA2BGR, channels=4, depth=16),
 }
-
-_PNG_HEAD = b'\x89PNG\r\n\x1a\n'
-
-# The last bytes that a whole file of each kind has; a decoder fills what is missing with grey.
-_FILE_KINDS: Tuple[Tuple[bytes, bytes, str], ...] = (
-    (b'\xff\xd8', b'\xff\xd9', 'JPEG'),
-    (_PNG_HEAD, b'IEND', 'PNG'),
-)
 
 
 @dataclass(frozen=True)
@@ -139,13 +142,13 @@ class Frame:
             raise FrameError(
                 f'array of shape {pixels.shape} and type {pixels.dtype} is not {encoding}'
             )
-        _check_size(*pixels.shape[:2])
+        check_size(pixels.shape[0], pixels.shape[1], math.inf)
         return cls(pixels, encoding, stamp, frame_id)
 
     @classmethod
-    def from_image(cls, message: Any) -> Frame:
+    def from_image(cls, message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
         """View a sensor_msgs/Image (of rclpy or of rosbags); raises FrameError."""
-        _check_size(message.height, message.width)
+        check_size(message.height, message.width, max_megapixels)
         encoding = ALIASES.get(message.encoding, message.encoding)
         if encoding in PACKED_CHANNELS:
             pixels = _view(message, PACKED_CHANNELS[encoding])
@@ -153,16 +156,16 @@ class Frame:
             pixels, encoding = _convert(message, _CONVERTED[encoding]), 'bgr8'
         else:
             raise FrameError(
-                f'unknown image encoding {message.encoding!r}; known are '
+                f"unknown image encoding '{one_line(message.encoding, 80)}'; known are "
                 f'{", ".join([*PACKED_CHANNELS, *ALIASES, *_CONVERTED])}'
             )
         return cls(pixels, encoding, _stamp(message), message.header.frame_id)
 
     @classmethod
-    def from_compressed(cls, message: Any) -> Frame:
+    def from_compressed(cls, message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
         """Decode a sensor_msgs/CompressedImage (JPEG or PNG) once, to bgr8; raises FrameError."""
-        pixels = decode(np.frombuffer(message.data, np.uint8), message.format)
-        _check_size(*pixels.shape[:2])
+        data = np.frombuffer(message.data, np.uint8)
+        pixels = decode(data, message.format, max_megapixels)
         return cls(pixels, 'bgr8', _stamp(message), message.header.frame_id)
 
 
@@ -171,52 +174,8 @@ def to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
     return pixels if encoding == 'bgr8' else np.asarray(cv2.cvtColor(pixels, TO_BGR[encoding]))
 
 
-def decode(data: np.ndarray, kind: str = '') -> np.ndarray:
-    """Decode a JPEG or PNG file held in (N,) uint8 bytes to (H, W, 3) uint8 BGR.
-
-    `kind` is only named in errors. Raises FrameError for data that is empty, cut short or of
-    another kind.
-    """
-    return _decoded(data, kind, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-
-
-def decode_labels(data: np.ndarray, kind: str = '') -> np.ndarray:
-    """Values of a PNG file of labels, held in (N,) uint8 bytes: (H, W) of the file's own type.
-
-    Raises FrameError as `decode` does, and for JPEG: its values are near the class ids only.
-    """
-    if not data.tobytes().startswith(_PNG_HEAD):
-        raise FrameError(f'labels of format {kind!r} are no PNG; they need a lossless format')
-    return _decoded(data, kind, cv2.IMREAD_UNCHANGED)
-
-
-def _decoded(data: np.ndarray, kind: str, flags: int) -> np.ndarray:
-    raw = data.tobytes()
-    for head, tail, name in _FILE_KINDS:
-        if raw.startswith(head):
-            if tail not in raw[len(head) :]:
-                raise FrameError(f'truncated {name} image: {len(raw)} bytes without its end')
-            break
-    else:
-        raise FrameError(
-            f'compressed image of format {kind!r} ({len(raw)} bytes) is neither JPEG nor PNG'
-        )
-    try:
-        pixels = cv2.imdecode(data, flags)
-    except cv2.error as error:
-        raise FrameError(f'undecodable {name} image of {len(raw)} bytes: {error}') from error
-    if pixels is None:
-        raise FrameError(f'undecodable {name} image of {len(raw)} bytes')
-    return np.asarray(pixels)
-
-
 def _stamp(message: Any) -> Stamp:
     return Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
-
-
-def _check_size(height: int, width: int) -> None:
-    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-        raise FrameError(f'image of {width}x{height} pixels; each side must be 1 to {MAX_SIDE}')
 
 
 def _view(message: Any, channels: int, depth: int = 8, rows: float = 1.0) -> np.ndarray:

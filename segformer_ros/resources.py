@@ -1,13 +1,19 @@
-"""Files that come with the package: class maps, models, kernels."""
+"""What comes with the package: class maps, models, kernels; in a checkout, the tools beside it."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 PACKAGE = 'segformer_ros'
+TOOLS = 'tools'
+
+
+class NotInstalledError(RuntimeError):
+    """A tool that a checkout has and an installation has not: says which."""
 
 
 def share_path(relative: str) -> Path:
@@ -24,6 +30,24 @@ def share_path(relative: str) -> Path:
         f'{PACKAGE} has no file {relative!r} in {", ".join(map(str, roots))}; '
         'reinstall the package or source its workspace'
     )
+
+
+def tool(module: str, what: str) -> Any:
+    """Import a module of the checkout's `tools/` folder, which is not installed.
+
+    what: the feature that needs it, in the plural, for the error. Raises NotInstalledError.
+    """
+    name = f'{TOOLS}.{module}'
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        # Of a package that a tool needs, the tool's own error says more.
+        if error.name is None or not f'{name}.'.startswith(f'{error.name}.'):
+            raise
+        raise NotInstalledError(
+            f'{what} are made by {name}, which is not installed with {PACKAGE}; clone its '
+            'repository and start from there with ./run'
+        ) from None
 
 
 def _roots() -> Iterator[Path]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,18 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out files that are ROS's as a whole where there is none: they import it at the top."""
+    if collection_path.suffix != '.py' or _why_no_ros() is None:
+        return None
+    return bool(re.search(r'^pytestmark = .*mark\.ros', collection_path.read_text(), re.M)) or None
+
+
+def pytest_report_header() -> str:
+    """Say why tests were left out."""
+    return f'ROS tests are left out: {_why_no_ros()}' if _why_no_ros() else ''
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked `ros` where ROS or this package's messages cannot be imported."""
     reason = _why_no_ros()
@@ -48,6 +62,16 @@ def _why_no_ros() -> str | None:
     if importlib.util.find_spec('segformer_ros.msg') is None:
         return "this package's messages are not built: start with ./run test, or colcon build"
     return None
+
+
+@pytest.fixture(scope='session')
+def ros() -> Iterator[None]:
+    """Initialise rclpy once."""
+    import rclpy
+
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
 
 
 @pytest.fixture(scope='session')

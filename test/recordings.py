@@ -66,13 +66,18 @@ def write_folder(folder: Path, count: int) -> Path:
 
 
 def write_video(
-    path: Path, count: int, fps: int = 10, codec: str = 'libx264', **options: str
+    path: Path,
+    count: int,
+    fps: int = 10,
+    codec: str = 'libx264',
+    pix_fmt: str = 'yuv420p',
+    **options: str,
 ) -> Path:
     """Write a video with a key frame each fifth frame; `options` are the encoder's."""
     with av.open(str(path), 'w') as container:
         stream: Any = container.add_stream(codec, rate=fps)
         stream.height, stream.width = SIZE
-        stream.pix_fmt = 'yuv420p'
+        stream.pix_fmt = pix_fmt
         stream.time_base = Fraction(1, fps)
         stream.options = {'g': '5', 'bf': '2', **options}
         for index in range(count):

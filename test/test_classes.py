@@ -1,5 +1,6 @@
 """Class maps: presets, yaml, labels.txt, and what is refused."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,20 @@ def test_yaml_of_ones_own(tmp_path: Path) -> None:
     [
         ('nonsense', 'is not a class map'),
         ('classes: []', 'has 0 classes'),
-        ('classes: [{train_id: 0, color: [0, 0, 0]}]', "KeyError: 'name'"),
-        ('classes: [{train_id: 0, name: a, color: [0, 0, 300]}]', 'outside 0..255'),
+        ('classes: {}', 'classes: {} is no list'),
+        ('classes: 3', 'classes: 3 is no list'),
+        ('classes: [{train_id: -1, name: a}]', r'train_id: -1 is no whole number from 0 to 254'),
+        ('classes: [{train_id: .inf, name: a}]', 'train_id: inf is no whole number'),
+        ('classes: [{train_id: 0, name: [a]}]', r'name: .* is no text'),
+        ('classes: [a, b]', r"classes\[0\]: 'a' is not a mapping"),
+        ('{classes: [{train_id: 0, name: a}], drivable: [a]}', 'drivable: .* is not a mapping'),
+        ('classes: &a [*a]', "'a' holds itself"),
+        ('classes: ' + '[' * 9999, 'more than 64 levels'),
+        ('classes: [{train_id: 0, color: [0, 0, 0]}]', r'classes\[0\]: .* lacks name'),
+        (
+            'classes: [{train_id: 0, name: a, color: [0, 0, 300]}]',
+            r'color\[2\]: 300 is no whole number from 0 to 255',
+        ),
         (
             'classes: [{train_id: 0, name: a, color: [0, 0, 0]},'
             ' {train_id: 2, name: b, color: [0, 0, 0]}]',
@@ -89,6 +102,14 @@ def test_broken_yaml_is_refused_in_words(tmp_path: Path, text: str, words: str) 
 def test_unknown_preset_names_those_there_are() -> None:
     with pytest.raises(ClassMapError, match="no class map 'kitty'.*cityscapes"):
         load_class_map('kitty')
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize('name', ['classes.yaml', 'labels.txt'])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ClassMapError, match='it is a device or a pipe'):
+        load_class_map(tmp_path / name)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

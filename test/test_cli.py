@@ -7,7 +7,6 @@ from importlib import import_module
 import pytest
 
 from segformer_ros import cli
-from segformer_ros.errors import EXIT_INTERRUPTED
 
 
 @pytest.mark.parametrize('verb', cli.verbs())
@@ -51,11 +50,3 @@ def test_an_error_is_one_line_and_a_traceback_on_request(
     )
     with pytest.raises(ValueError, match='no such recording'):
         cli.main(['segment', '/no/where', '--debug'])
-
-
-def test_interrupted_while_a_verb_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(name: str) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, 'import_module', interrupted)
-    assert cli.main(['doctor']) == EXIT_INTERRUPTED

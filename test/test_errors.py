@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 
 import pytest
 
-from segformer_ros.errors import EXIT_INTERRUPTED, EXIT_REFUSED, explained, reason
+from segformer_ros.errors import (
+    EXIT_REFUSED,
+    LONGEST,
+    ArgumentParser,
+    explained,
+    one_line,
+    reason,
+)
+from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.sources import SourceError
 
 
@@ -61,3 +70,59 @@ def test_an_interruption_has_its_own_code(capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_code_of_the_command_is_passed_on() -> None:
     assert explained('demo', lambda: 1) == 1
+
+
+# --- Foreign text -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('text', ['', 'bgr8', 'Straße 7', 'a b', "it's \\n as it is written"])
+def test_text_of_one_line_stays_as_it_is(text: str) -> None:
+    assert one_line(text) == text
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('a\nb\tc\r\n', 'a b c'),
+        ('\x1b[2J\x07', r'\x1b[2J\x07'),
+        ('name\u202egnp.exe', r'name\u202egnp.exe'),
+        ('zero\u200bwidth\x00', r'zero\u200bwidth\x00'),
+        ('\udc80', r'\udc80'),  # a file name that is no UTF-8
+    ],
+)
+def test_what_controls_a_terminal_is_escaped(text: str, words: str) -> None:
+    assert one_line(text) == words
+    assert one_line(words) == words
+
+
+@pytest.mark.parametrize('character', ['x', '\x1b', '\u202e', '\U000e0001', 'ü'])
+@pytest.mark.parametrize('longest', [80, LONGEST])
+def test_long_text_is_cut_in_its_middle(character: str, longest: int) -> None:
+    text = f'begin{character * 3_000_000}end'
+    line = one_line(text, longest)
+    assert len(line) <= longest
+    assert line.isprintable()
+    assert line.startswith('begin')
+    assert line.endswith('end (3000008 characters)')
+    assert one_line(line, longest) == line
+
+
+def test_errors_show_foreign_text_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (
+        SourceError('x' * 10**6),
+        SourceError('\x1b[31m'),
+        FileNotFoundError(errno.ENOENT, 'no', '\x1b[31m' + 'y' * 10**6),
+    ):
+        assert explained('segformer segment', partial(raising, error)) == EXIT_REFUSED
+        printed = capsys.readouterr().err
+        assert len(printed) < 1200
+        assert printed.count('\n') == 1
+        assert '\x1b' not in printed
+
+
+def test_a_refused_argument_is_shown_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ArgumentParser(prog='segformer').parse_args(['--\x1b[31m' + 'x' * 10**6])
+    printed = capsys.readouterr().err
+    assert len(printed) < 1200
+    assert '\x1b' not in printed

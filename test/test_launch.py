@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +23,7 @@ from launch import LaunchContext, LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler
 from launch.event_handlers import OnProcessStart
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
 
 pytestmark = pytest.mark.ros
 
@@ -225,3 +232,100 @@ def test_transport_profile_is_set_where_the_user_has_none(
     started(repo, SEGMENT)
     assert os.environ[FASTDDS[0]] == '/etc/mine.xml'
     assert FASTDDS[1] not in os.environ
+
+
+@pytest.mark.parametrize('file', [SEGMENT, REPLAY, EVALUATE])
+def test_every_argument_that_is_read_is_shown(repo: Path, file: str) -> None:
+    """`ros2 launch --show-args` lists what is declared; whatever is read must be among it."""
+    read: set[str] = set()
+    perform = LaunchConfiguration.perform
+
+    def note(self: LaunchConfiguration, context: LaunchContext) -> str:
+        read.add(''.join(part.perform(context) for part in self.variable_name))
+        return perform(self, context)
+
+    shown = {argument.name for argument in description(repo, file).get_launch_arguments()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LaunchConfiguration, 'perform', note)
+        started(repo, file)
+    launchs_own = {name for name in read if name.startswith(('launch', 'sig', 'ros_', 'emulate'))}
+    assert 'camera' in read
+    assert read - launchs_own <= shown
+
+
+@pytest.mark.parametrize('file', [SEGMENT, REPLAY, EVALUATE])
+@pytest.mark.parametrize('path', ['/no/where.yaml', '/', ''])
+def test_a_parameter_file_that_is_none_is_an_error(
+    repo: Path, file: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert failed(repo, file, params_file=path)
+    assert f'params_file is {path!r}, which is no file' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('file', 'name', 'value', 'words'),
+    [
+        (REPLAY, 'rate', 'fast', 'give a number'),
+        (REPLAY, 'loop', 'maybe', 'give true or false'),
+        (EVALUATE, 'play', 'maybe', 'give true or false'),
+        (EVALUATE, 'height', 'high', 'give a number'),
+        (EVALUATE, 'quiet', '', 'give a number'),
+    ],
+)
+def test_a_value_that_means_nothing_is_an_error(
+    repo: Path, file: str, name: str, value: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert failed(repo, file, **{name: value})
+    assert f'{name} is {value!r}; {words}' in caplog.text
+
+
+def failed(repo: Path, file: str, **arguments: str) -> bool:
+    """Whether a launch ends with an error; nothing real runs in it."""
+    service = LaunchService(noninteractive=True)
+    source = PythonLaunchDescriptionSource(str(repo / 'launch' / file))
+    given = {'launch-prefix': 'echo', **arguments}.items()
+    service.include_launch_description(
+        LaunchDescription([IncludeLaunchDescription(source, launch_arguments=given)])
+    )
+    return service.run() != 0
+
+
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+source = PythonLaunchDescriptionSource(sys.argv[1])
+service = LaunchService()
+included = IncludeLaunchDescription(source, launch_arguments={'engine': 'fake'}.items())
+service.include_launch_description(LaunchDescription([included]))
+sys.exit(service.run())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('file', [SEGMENT, REPLAY])
+@pytest.mark.parametrize('seed', range(3))
+def test_ctrl_c_of_a_terminal_ends_without_a_node_that_has_died(
+    repo: Path, file: str, seed: int
+) -> None:
+    """It reaches the whole group, and launch passes it on once more, shortly after."""
+    chance = random.Random(seed)
+    launched = subprocess.Popen(
+        [sys.executable, '-c', LAUNCH, str(repo / 'launch' / file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert launched.stdout is not None
+    while 'process started' not in (line := launched.stdout.readline()):
+        assert line, 'launch ended by itself'
+    time.sleep(chance.uniform(0.5, 5.0))
+    os.killpg(launched.pid, signal.SIGINT)
+    time.sleep(chance.uniform(0.05, 0.3))
+    with suppress(ProcessLookupError):
+        os.killpg(launched.pid, signal.SIGINT)
+    output, _ = launched.communicate(timeout=200)
+    assert 'died' not in output
+    assert 'Traceback' not in output

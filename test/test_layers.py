@@ -56,3 +56,12 @@ def test_nothing_imports_from_above(repo: Path, layers: dict[str, int]) -> None:
         if name in layers and layers[name] > layers.get(owner(path, root), 0)
     }
     assert above == set()
+
+
+def test_the_package_stands_without_the_tools(repo: Path) -> None:
+    for path in (repo / PACKAGE).rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [str(node.module)]
+            assert not [name for name in names if name.split('.')[0] == 'tools'], path

@@ -136,7 +136,7 @@ def test_pytest_of_ubuntu_22_04_takes_the_options(
     metadata: configparser.ConfigParser, repo: Path
 ) -> None:
     # Version 6.2.5; --strict-config makes an error of any option that it does not know.
-    known = {'addopts', 'markers', 'testpaths', 'timeout'}
+    known = {'addopts', 'filterwarnings', 'markers', 'testpaths', 'timeout'}
     assert set(metadata['tool:pytest']) <= known
     for path in (repo / 'test').rglob('test_*.py'):
         # That version does not enter test modules in sys.modules, where dataclasses look.
@@ -272,7 +272,7 @@ def test_wheel_carries_what_the_command_needs(source: Path) -> None:
     assert 'share/segformer_ros/config/classes/cityscapes.yaml' in listing
     assert 'share/segformer_ros/msg/DrivableArea.msg' in listing  # for the bags of results
     assert (
-        'segformer = segformer_ros.cli:main'
+        'segformer = segformer_ros.interrupts:segformer'
         in (source / 'segformer_ros.egg-info/entry_points.txt').read_text()
     )
 

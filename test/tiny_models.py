@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from benchmarks.exports import (
+from segformer_ros.classes import load_class_map
+from tools.benchmarks.exports import (
     HUGGINGFACE,
     OWN,
     TAO5,
@@ -20,7 +21,6 @@ from benchmarks.exports import (
     output_info,
     output_nodes,
 )
-from segformer_ros.classes import load_class_map
 
 __all__ = [
     'HUGGINGFACE',
@@ -130,3 +130,26 @@ def _input_nodes(export: Export) -> tuple[list[NodeProto], str]:
         nodes.append(helper.make_node('Transpose', [last], ['planes'], perm=[0, 3, 1, 2]))
         last = 'planes'
     return nodes, last
+
+
+def normalization_in_steps(opset: int = 17) -> bytes:
+    """A normalisation as older exporters write it: Sub, Pow, ReduceMean, Add, Sqrt, Div."""
+    nodes = [
+        helper.make_node('ReduceMean', ['x'], ['mean'], axes=[-1]),
+        helper.make_node('Sub', ['x', 'mean'], ['centred']),
+        helper.make_node('Pow', ['centred', 'two'], ['square']),
+        helper.make_node('ReduceMean', ['square'], ['variance'], axes=[-1]),
+        helper.make_node('Add', ['variance', 'epsilon'], ['enlarged']),
+        helper.make_node('Sqrt', ['enlarged'], ['deviation']),
+        helper.make_node('Div', ['centred', 'deviation'], ['y']),
+    ]
+    constants = {'two': 2.0, 'epsilon': 1e-5}
+    graph = helper.make_graph(
+        nodes,
+        'steps',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, [2, 5, 8])],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, [2, 5, 8])],
+        [numpy_helper.from_array(np.float32(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid('', opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()

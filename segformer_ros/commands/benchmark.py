@@ -14,32 +14,37 @@ from tqdm import tqdm
 
 from segformer_ros.destination import DestinationError, keep_files, output_file, write_file
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
-from segformer_ros.family import FAMILY, FamilyModel, family_model
-from segformer_ros.frame import Frame
-from segformer_ros.measuring.benchmark import (
+from segformer_ros.engines.cuda.launches import MAX_BATCH
+from segformer_ros.engines.timing import (
     BenchmarkResult,
     as_json,
     as_markdown,
     as_text,
     benchmark,
 )
+from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
-from segformer_ros.model.files import model_files
+from segformer_ros.model.model_files import model_files
+from segformer_ros.resources import tool
 from segformer_ros.sources import SourceError, open_source
-from segformer_ros.terminal.argument_types import number, size, whole, wholes
 from segformer_ros.terminal.arguments import (
     LOCATION_HELP,
     add_model_arguments,
     add_upsampling_argument,
     model_spec,
+    number,
+    size,
+    whole,
+    wholes,
 )
-from segformer_ros.terminal.table import format_table, markdown_table
+from segformer_ros.text_table import format_table, markdown_table
 
 SUMMARY = "time a model on this machine: the model card's table of frames per second by batch size"
 
 FAMILY_SIZES = (224, 512, 1024)
 """Input sides of the published models."""
+
+ALL = 'all'
 
 FRAMES = 8
 
@@ -66,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--confidence', action='store_true', help='make the confidence map, too')
     parser.add_argument('--device', type=whole(0, 63), default=0, help='index of the GPU')
     parser.add_argument(
-        '--family', nargs='?', const=','.join(FAMILY), metavar='NAMES',
+        '--family', nargs='?', const=ALL, metavar='NAMES',
         help='time the published SegFormers instead, with random weights: all, or those named',
     )  # fmt: skip
     parser.add_argument(
@@ -123,9 +128,11 @@ def _family(arguments: argparse.Namespace) -> str:
     """One row for each member, size and batch; without seconds, what each costs alone."""
     rows: List[Dict[str, Any]] = []
     frames: Optional[List[Frame]] = None
-    for name in arguments.family.split(','):
+    family = tool('family', 'the published SegFormers with random weights')
+    names = family.FAMILY if arguments.family == ALL else arguments.family.split(',')
+    for name in names:
         for side in arguments.sizes:
-            member = family_model(name, (side, side))
+            member = family.family_model(name, (side, side))
             cost = {
                 'model': name,
                 'input': f'{side}x{side}',
@@ -141,7 +148,7 @@ def _family(arguments: argparse.Namespace) -> str:
 
 
 def _speeds(
-    member: FamilyModel, arguments: argparse.Namespace, frames: Sequence[Frame]
+    member: Any, arguments: argparse.Namespace, frames: Sequence[Frame]
 ) -> Iterator[Dict[str, Any]]:
     """What a member reaches with each batch size; milliseconds."""
     with TemporaryDirectory() as folder:

@@ -13,8 +13,8 @@ from segformer_ros.evaluation.compare import (
     Comparison,
     compare_runs,
 )
-from segformer_ros.terminal.argument_types import whole
-from segformer_ros.terminal.table import format_table
+from segformer_ros.terminal.arguments import whole
+from segformer_ros.text_table import format_table
 
 SUMMARY = 'compare two evaluations: which classes and frames changed, and what is noise'
 

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from segformer_ros.doctor import Verdict, examine
-from segformer_ros.terminal.table import format_table
+from segformer_ros.text_table import format_table
 
 SUMMARY = 'say what this machine can run, and what to do about what it cannot'
 

@@ -10,18 +10,21 @@ from typing import List, Tuple
 import cv2
 import numpy as np
 
-from segformer_ros.destination import DestinationError, output_file
+from segformer_ros.destination import output_file, write_image
+from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.drawing.overlay import blend
-from segformer_ros.drawing.pictures import Panel, side_by_side
+from segformer_ros.drawing.panels import Panel, side_by_side
 from segformer_ros.engines import Wanted
 from segformer_ros.engines.self_check import as_rows, self_check
-from segformer_ros.frame import Frame, FrameError, decode
+from segformer_ros.errors import one_line
+from segformer_ros.formats.images import decode
+from segformer_ros.frame import Frame, FrameError
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.contracts import CONTRACTS, INPUT_SIZE
 from segformer_ros.model.graph import read_signature
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.terminal.arguments import add_model_arguments, engine_of, model_spec
-from segformer_ros.terminal.table import format_table
+from segformer_ros.text_table import format_table
 
 SUMMARY = 'say what a model file takes and gives, with a picture of one segmented frame'
 
@@ -29,6 +32,7 @@ DEFAULT_OUT = Path('out/inspect.png')
 
 _PANEL_HEIGHT = 480
 _PICTURE_SUFFIXES = ('.png', '.jpg')
+_LONGEST_LIST = 10_000  # characters of all class names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
         output_file(arguments.out, _PICTURE_SUFFIXES)
     spec = model_spec(arguments)
     print(format_table(('', ''), [*facts(spec), *origin(spec)]))
-    print(f'\nclasses: {", ".join(spec.class_map.names)}')
+    print(f'\nclasses: {one_line(", ".join(spec.class_map.names), _LONGEST_LIST)}')
     for note in spec.notes:
-        print(f'note: {note}')
+        print(f'note: {one_line(note)}')
     if not frames:
         return 0
     with engine_of(arguments, spec) as engine:
@@ -70,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     header = ('contract', 'confidence', 'entropy', 'change if darker', 'commonest class')
     print(f'\n{format_table(header, as_rows(evidence))}')
     for line in found:
-        print(f'looks wrong: {line}')
+        print(f'looks wrong: {one_line(line)}')
     print(f'\n{arguments.out}: the segmented frame')
     return int(bool(found))
 
@@ -119,8 +123,9 @@ def _numbers(values: Tuple[float, ...]) -> str:
 
 def _read(path: Path) -> Frame:
     try:
-        return Frame.from_array(decode(np.fromfile(path, np.uint8), path.suffix))
-    except FrameError as error:
+        data = np.frombuffer(read_bytes(path, MAX_IMAGE_BYTES), np.uint8)
+        return Frame.from_array(decode(data, path.suffix))
+    except (FrameError, DocumentError) as error:
         raise FrameError(f'{path}: {error}') from error
 
 
@@ -134,5 +139,4 @@ def _draw(frame: Frame, result: Segmentation, spec: ModelSpec, path: Path) -> No
     if result.confidence is not None:
         confidence = cv2.applyColorMap(result.confidence, cv2.COLORMAP_VIRIDIS)
         panels.append(Panel('confidence', np.asarray(confidence)))
-    if not cv2.imwrite(str(path), side_by_side(panels, _PANEL_HEIGHT)):
-        raise DestinationError(f'cannot write {path}; is the disk full?')
+    write_image(path, side_by_side(panels, _PANEL_HEIGHT))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from segformer_ros.destination import keep_input, output_folder
-from segformer_ros.errors import EXIT_INTERRUPTED
+from segformer_ros.destination import keep_input, lock_folder, output_folder
+from segformer_ros.errors import one_line
+from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.segmenting.segment import RESULTS, Camera, SegmentRun
 from segformer_ros.sources import Source, SourceError, open_source
 from segformer_ros.terminal.arguments import (
@@ -69,14 +71,23 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(location, source_options(arguments))
     source.note_unused(arguments.hfov)
     for note in source.notes:
-        print(note, file=sys.stderr)
+        print(one_line(note), file=sys.stderr)
     keep_input(source.path, [arguments.out / name for name in RESULTS])
     folder = output_folder(arguments.out)
+    lock = lock_folder(folder)
+    try:
+        return _into(folder, arguments, source)
+    finally:
+        os.close(lock)
+
+
+def _into(folder: Path, arguments: argparse.Namespace, source: Source) -> int:
+    """Segment all of a source into a folder; returns the exit code."""
     code = 0
     with engine_of(arguments, model_spec(arguments)) as engine:
         camera = _camera(arguments, source)
         if camera.lacks:
-            print(_without_metres(camera), file=sys.stderr)
+            print(one_line(_without_metres(camera)), file=sys.stderr)
         with SegmentRun(
             source, engine, folder, camera, arguments.upsampling, merged_classes(arguments)
         ) as segmenting:
@@ -103,7 +114,7 @@ def _segment_all(segmenting: SegmentRun, source: Source) -> None:
             nonlocal faults
             faults += bool(fault)
             if fault and faults <= _FAULTS_TOLD:
-                bar.write(fault, file=sys.stderr)
+                bar.write(one_line(fault), file=sys.stderr)
             bar.update()
 
         segmenting.run(advance)
@@ -114,7 +125,8 @@ def _segment_all(segmenting: SegmentRun, source: Source) -> None:
 def _camera(arguments: argparse.Namespace, source: Source) -> Camera:
     """The camera that the recording knows, or that the arguments describe."""
     pose = camera_pose(arguments) or source.pose
-    return Camera(source.calibrated(arguments.hfov), pose, arguments.vehicle_frame)
+    calibration = source.calibrated(arguments.hfov)
+    return Camera(calibration, pose, arguments.vehicle_frame, source.camera_fault)
 
 
 def _without_metres(camera: Camera) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import AbstractSet, Iterator, NamedTuple
 
 from segformer_ros.doctor.finding import Finding, Verdict
-from segformer_ros.engines.instruction_sets import AMX, CPU_INFO, VNNI, cpu_flags
+from segformer_ros.engines.openvino import AMX, CPU_INFO, VNNI, cpu_flags
 
 _PART = 'machine'
 

@@ -12,11 +12,17 @@ from typing import Iterator, Optional
 
 from segformer_ros.doctor.finding import Finding, Verdict
 from segformer_ros.errors import reason
-from segformer_ros.node.transport import profile_variable, shipped_profile
+from segformer_ros.node.transport import (
+    SHARED_MEMORY,
+    TransportError,
+    check_shared_memory,
+    profile_variable,
+    segment_size,
+    shipped_profile,
+)
 
 _PART = 'ROS 2'
 
-SHARED_MEMORY = Path('/dev/shm')
 RECEIVE_BUFFER = Path('/proc/sys/net/core/rmem_max')
 
 _SEGMENT_NEEDED = 16 * 2**20
@@ -56,6 +62,11 @@ def examine_ros() -> Iterator[Finding]:
             yield missing_neighbour(module, loss, instead, wheels)
         else:
             yield Finding(_PART, module, Verdict.OK, 'installed')
+    try:
+        check_shared_memory()
+    except TransportError:  # rclpy would crash, which knows the middleware
+        yield _shared_memory()
+        return
     middleware = _middleware()
     yield Finding(_PART, 'middleware', Verdict.OK, middleware)
     if 'fastrtps' in middleware:
@@ -100,7 +111,7 @@ def profile_finding(profile: Optional[str]) -> Finding:
             'most frames of 1080p are lost between processes', cure,
         )  # fmt: skip
     try:
-        segment = _segment_size(Path(profile))
+        segment = segment_size(Path(profile))
     except (OSError, ElementTree.ParseError, ValueError) as error:
         return Finding(
             _PART, name, Verdict.BROKEN, f'{profile} cannot be read: {reason(error)}', cure
@@ -112,13 +123,6 @@ def profile_finding(profile: Optional[str]) -> Finding:
             cure,
         )  # fmt: skip
     return Finding(_PART, name, Verdict.OK, f'{profile}, {segment / 2**20:.0f} MiB segments')
-
-
-def _segment_size(profile: Path) -> int:
-    """Largest shared-memory segment that a profile gives, bytes; 0 where it gives none."""
-    tree = ElementTree.parse(profile)
-    sizes = [int(e.text or 0) for e in tree.iter() if e.tag.rpartition('}')[2] == 'segment_size']
-    return max(sizes, default=0)
 
 
 def _middleware() -> str:

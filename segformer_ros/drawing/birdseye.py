@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import ClassMap
-from segformer_ros.drawing.lettering import write
-from segformer_ros.drivable import CLASS_NONE, DrivableArea, GridNumbers
+from segformer_ros.drawing.overlay import class_color, write
+from segformer_ros.drivable import DrivableArea, GridNumbers
 from segformer_ros.drivable.grid import FREE
 
 _BACKGROUND = (38, 34, 32)
@@ -143,15 +143,6 @@ class BirdsEye:
 def _depth(grid: GridNumbers) -> float:
     """How far ahead a grid goes, in metres."""
     return grid.origin_x + grid.cells.shape[1] * grid.resolution
-
-
-def class_color(class_map: ClassMap, class_id: int) -> Tuple[int, int, int]:
-    """Colour (BGR) of a class, light enough to be seen on dark ground."""
-    if class_id >= len(class_map) or class_id == CLASS_NONE:
-        return _TEXT
-    red, green, blue = class_map.classes[class_id].color
-    lift = max(0, 110 - max(red, green, blue))
-    return blue + lift, green + lift, red + lift
 
 
 def _write(panel: np.ndarray, place: Tuple[int, int], text: str, size: float = 0.5) -> None:

@@ -1,11 +1,15 @@
-"""Overlay: the label map as colours over the image."""
+"""Overlay: labels as colours over an image, the free-space boundary, a legend, legible text."""
 
 from __future__ import annotations
 
-from typing import Optional
+import math
+from typing import List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
+
+from segformer_ros.classes import ClassMap
+from segformer_ros.drivable import CLASS_NONE, ROW_NONE, DrivableArea
 
 
 def colorize(labels: np.ndarray, palette_bgr: np.ndarray) -> np.ndarray:
@@ -31,3 +35,139 @@ def blend(
         out = colors
     cv2.addWeighted(colors, opacity, image, 1.0 - opacity, 0.0, dst=out)
     return out
+
+
+Color = Tuple[int, int, int]
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_AROUND = ((-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1))
+
+
+def text_size(text: str, size: float) -> Tuple[int, int]:
+    """Width and height of a text in pixels; size: OpenCV's font scale."""
+    (width, height), _ = cv2.getTextSize(text, _FONT, size, 1)
+    return width, height
+
+
+def write(
+    image: np.ndarray, text: str, place: Tuple[int, int], size: float, color: Color, outline: Color
+) -> None:
+    """Write into an image (H, W, 3), from the text's lower left corner `place` (column, row).
+
+    The outline is the same letters a pixel aside: thicker ones are also wider in OpenCV 5.
+    """
+    for right, down in _AROUND:
+        moved = (place[0] + right, place[1] + down)
+        cv2.putText(image, text, moved, _FONT, size, outline, 1, cv2.LINE_AA)
+    cv2.putText(image, text, place, _FONT, size, color, 1, cv2.LINE_AA)
+
+
+_BACKGROUND = (24, 24, 24)
+_EDGE = (110, 110, 110)
+_LEGEND_TEXT = (235, 235, 235)
+_SIZE = 0.5
+_LINE = 24  # pixels from one line to the next
+_SWATCH = 14  # pixels of a colour's square
+_MARGIN = 8
+_SPACE = 18  # pixels between two entries
+
+
+def draw_legend(class_map: ClassMap, train_ids: Sequence[int], width: int) -> np.ndarray:
+    """Colours and names in as many lines as it takes: (H, width, 3) uint8 BGR.
+
+    train_ids: classes in the order wanted; those that the class map does not have are left out.
+    """
+    entries = [train_id for train_id in train_ids if train_id < len(class_map)]
+    names = [class_map.name_of(train_id) for train_id in entries]
+    places, lines = _places([_width(name) for name in names], width)
+    legend = np.full((lines * _LINE + _MARGIN, width, 3), _BACKGROUND, np.uint8)
+    for train_id, name, (column, line) in zip(entries, names, places):
+        top = _MARGIN // 2 + line * _LINE + (_LINE - _SWATCH) // 2
+        corner = (column + _SWATCH, top + _SWATCH)
+        color = class_map.palette_bgr[train_id].tolist()
+        cv2.rectangle(legend, (column, top), corner, color, -1)
+        cv2.rectangle(legend, (column, top), corner, _EDGE, 1)
+        place = (corner[0] + _MARGIN, corner[1] - 2)
+        cv2.putText(legend, name, place, _FONT, _SIZE, _LEGEND_TEXT, 1, cv2.LINE_AA)
+    return legend
+
+
+def _width(name: str) -> int:
+    return _SWATCH + _MARGIN + text_size(name, _SIZE)[0] + _SPACE
+
+
+def _places(widths: Sequence[int], room: int) -> Tuple[List[Tuple[int, int]], int]:
+    """(column, line) of each entry, and the number of lines."""
+    places: List[Tuple[int, int]] = []
+    column, line = _MARGIN, 0
+    for width in widths:
+        if column > _MARGIN and column + width > room:
+            column, line = _MARGIN, line + 1
+        places.append((column, line))
+        column += width
+    return places, line + 1
+
+
+_OUTLINE = (30, 30, 30)
+_BOUNDARY_TEXT = (255, 255, 255)
+_LABEL_SPACING = 90  # pixels between two distances
+
+
+def draw_boundary(image: np.ndarray, area: DrivableArea, class_map: ClassMap) -> None:
+    """Draw an area's boundary into an image (H, W, 3) uint8 BGR of any size, in place.
+
+    Each column's piece has the colour of what blocks there; in a calibrated area the distances in
+    metres of what is nearest stand below it.
+    """
+    if len(area.column) == 0:
+        return
+    across = image.shape[1] / area.image_width
+    down = image.shape[0] / area.image_height
+    columns = (area.column + 0.5) * across - 0.5
+    rows = (area.boundary_row + 1) * down - 0.5
+    thickness = max(1, round(image.shape[0] / 240))
+    half = max(1.0, image.shape[1] / len(columns) / 2)
+    ends = np.stack([columns - half, rows, columns + half, rows], axis=1).reshape(-1, 2, 2)
+    blocked = area.boundary_row != ROW_NONE
+    pieces = np.round(ends[blocked]).astype(np.int32)
+    cv2.polylines(image, list(pieces), False, _OUTLINE, thickness + 2)
+    for piece, class_id in zip(pieces, area.blocking_class[blocked].tolist()):
+        cv2.polylines(image, [piece], False, class_color(class_map, class_id), thickness)
+    if area.calibrated:
+        _draw_distances(image, columns, rows, area.free_distance)
+
+
+def _draw_distances(
+    image: np.ndarray, columns: np.ndarray, rows: np.ndarray, distances: np.ndarray
+) -> None:
+    size = max(0.35, image.shape[0] / 1400)
+    for index in _labelled(columns, distances, _LABEL_SPACING * size / 0.35):
+        distance = distances[index]
+        text = f'{distance:.1f}' if distance < 10 else f'{distance:.0f}'
+        width, height = text_size(text, size)
+        left = min(max(round(columns[index] - width / 2), 3), image.shape[1] - width - 3)
+        place = (left, min(round(rows[index] + 2 * height + 2), image.shape[0] - 3))
+        write(image, text, place, size, _BOUNDARY_TEXT, _OUTLINE)
+
+
+def _labelled(columns: np.ndarray, distances: np.ndarray, spacing: float) -> List[int]:
+    """Columns that get their distance written: the nearest of all that are `spacing` px around."""
+    chosen: List[int] = []
+    for index in np.argsort(distances).tolist():
+        if not 0 < distances[index] < math.inf:
+            continue
+        if all(abs(columns[index] - columns[other]) >= spacing for other in chosen):
+            chosen.append(index)
+    return chosen
+
+
+_LIGHT = (225, 225, 225)
+
+
+def class_color(class_map: ClassMap, class_id: int) -> Tuple[int, int, int]:
+    """Colour (BGR) of a class, light enough to be seen on dark ground."""
+    if class_id >= len(class_map) or class_id == CLASS_NONE:
+        return _LIGHT
+    red, green, blue = class_map.classes[class_id].color
+    lift = max(0, 110 - max(red, green, blue))
+    return blue + lift, green + lift, red + lift

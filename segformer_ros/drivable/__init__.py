@@ -1,5 +1,12 @@
 """Drivable area: from a label map and a calibrated camera to metres that a planner can use."""
 
+from segformer_ros.camera import (
+    CalibrationError,
+    calibration_from_camera_info,
+    camera_info_fields,
+    check_image_size,
+    pose_from_transform,
+)
 from segformer_ros.drivable.area import (
     DrivableArea,
     DrivableAreaEstimator,
@@ -7,20 +14,11 @@ from segformer_ros.drivable.area import (
     age_fault,
 )
 from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryExtractor
-from segformer_ros.drivable.camera_info import (
-    CalibrationError,
-    calibration_from_camera_info,
-    camera_info_fields,
-    check_image_size,
-    pose_from_transform,
-)
 from segformer_ros.drivable.corridor import Corridor
-from segformer_ros.drivable.errors import DrivableError
 from segformer_ros.drivable.grid import GridConfig, GridNumbers
 from segformer_ros.drivable.ground import FreeSpace, GroundConfig, GroundProjection
-from segformer_ros.drivable.hood import Hood
 from segformer_ros.drivable.message_fields import area_fields, grid_fields, scan_fields
-from segformer_ros.drivable.profile import CLASS_NONE, ROW_NONE, ColumnProfile
+from segformer_ros.drivable.profile import CLASS_NONE, ROW_NONE, ColumnProfile, DrivableError
 from segformer_ros.drivable.scan import ScanConfig, ScanNumbers
 
 __all__ = [
@@ -41,7 +39,6 @@ __all__ = [
     'GridNumbers',
     'GroundConfig',
     'GroundProjection',
-    'Hood',
     'ScanConfig',
     'ScanNumbers',
     'age_fault',

@@ -8,13 +8,11 @@ from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Calibration, CameraPose, RayTable, Turn
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryExtractor
-from segformer_ros.drivable.contacts import Contacts, blocker_contacts
-from segformer_ros.drivable.corridor import NO_CORRIDOR, Corridor, straight_corridor
-from segformer_ros.drivable.errors import DrivableError
-from segformer_ros.drivable.gaps import close_gaps
+from segformer_ros.drivable.contacts import Contacts, blocker_contacts, close_gaps
+from segformer_ros.drivable.corridor import NO_CORRIDOR, Corridor, CorridorView
 from segformer_ros.drivable.grid import GridConfig, GridNumbers, farthest_free, occupancy_grid
 from segformer_ros.drivable.ground import (
     ColumnRanges,
@@ -22,10 +20,8 @@ from segformer_ros.drivable.ground import (
     GroundConfig,
     GroundProjection,
 )
-from segformer_ros.drivable.profile import ColumnProfile
-from segformer_ros.drivable.raytable import RayTable
+from segformer_ros.drivable.profile import ROW_NONE, BlockerHold, ColumnProfile, DrivableError
 from segformer_ros.drivable.scan import ScanConfig, ScanNumbers, laser_scan
-from segformer_ros.drivable.smoothing import BlockerHold
 from segformer_ros.frame import Stamp
 from segformer_ros.segmentation import BlockedRows
 
@@ -71,6 +67,10 @@ class DrivableArea:
 
     Arrays have one entry per column; bearing, free_distance and distance_sigma are empty where
     `calibrated` is false. `reason` tells in words why `valid` or `calibrated` is false.
+
+    Of a camera that is mounted upside down or on its side, the "bottom" of the image is the side
+    where the ground is nearest, and the entries run from left to right as the vehicle sees it;
+    column and boundary_row are pixels of the image as it came.
     """
 
     stamp: Stamp
@@ -100,7 +100,8 @@ class DrivableArea:
 class DrivableAreaEstimator:
     """Makes the drivable area of one camera's frames, in their order.
 
-    Keeps what only changes with the calibration (ray table) or the pose (horizon) until it does.
+    Right for any mount: the mask is turned so that the ground is at its bottom. Keeps what only
+    changes with the calibration (ray table) or the pose (horizon) until it does.
     """
 
     def __init__(self, config: DrivableConfig, class_map: ClassMap) -> None:
@@ -108,8 +109,10 @@ class DrivableAreaEstimator:
         self._extractor = BoundaryExtractor(config.boundary, class_map)
         self._sky = tuple(c.train_id for c in class_map.classes if c.group == 'sky')
         self._hold = BlockerHold(config.hold)
+        self._turn = Turn(0, 0, 0)
         self._rays: Optional[RayTable] = None
         self._ground: Optional[GroundProjection] = None
+        self._corridor: Optional[CorridorView] = None
 
     @property
     def wanted_drivable(self) -> Tuple[int, ...]:
@@ -135,8 +138,12 @@ class DrivableAreaEstimator:
         """
         ground = self._projection(labels.shape, calibration, pose)
         scale = None if ground is None else ground.pixel_scale
+        turn = self._turn_to(0 if ground is None else ground.rays.turn.quarters, labels)
+        if turn.quarters:  # the engine looked from the other side
+            labels, blocked = turn.turn(labels), None
+            confidence = None if confidence is None else turn.turn(confidence)
         boundary = self._extractor.extract(labels, confidence, scale, blocked)
-        return self._summary(boundary, ground, stamp, cell)
+        return self._as_came(self._summary(boundary, ground, stamp, cell), turn)
 
     def grid(self, area: DrivableArea) -> Optional[GridNumbers]:
         """Occupancy grid of a frame; None where it is not calibrated."""
@@ -150,7 +157,7 @@ class DrivableAreaEstimator:
         view = area.view
         if view is None:
             return None
-        return laser_scan(self.config.scan, view.ground, view.ranges, view.contacts)
+        return laser_scan(self.config.scan, view.ground, view.ranges)
 
     def _summary(
         self, boundary: Boundary, ground: Optional[GroundProjection], stamp: Stamp, cell: float
@@ -159,17 +166,19 @@ class DrivableAreaEstimator:
         if ground is None:
             return self._area(boundary, profile, stamp)
         ranges = ground.column_ranges(profile, self._sky)
+        if np.isnan(ranges.distance).all():
+            return replace(self._area(boundary, profile, stamp), reason=_no_ground(ground))
         if self.config.ground.min_gap > 0:
             profile = close_gaps(
                 profile, ranges, ground, self.config.ground.min_gap, self.config.boundary.columns
             )
             ranges = ground.column_ranges(profile, self._sky)
         space = ground.project(ranges, self.config.boundary.columns, cell)
-        contacts = blocker_contacts(profile, ranges, self.config.grid.resolution)
+        contacts = blocker_contacts(ground, profile, ranges, self.config.grid.resolution)
         view = GroundView(ground, profile, ranges, contacts)
-        corridor = straight_corridor(
-            self.config.corridor_width, ground, profile, ranges, contacts, cell
-        )
+        if self._corridor is None:
+            self._corridor = CorridorView(self.config.corridor_width, ground)
+        corridor = self._corridor.corridor(profile, ranges, contacts, cell)
         area = self._area(boundary, profile, stamp)
         return replace(_with_metres(area, space, view), corridor=corridor)
 
@@ -196,13 +205,39 @@ class DrivableAreaEstimator:
         if calibration is None or pose is None:
             return None
         calibration = calibration.scaled(width=size[1], height=size[0])
-        if self._rays is None or self._rays.calibration != calibration:
-            self._rays, self._ground = RayTable(calibration), None
-        if self._ground is None or self._ground.pose != pose:
-            self._ground = GroundProjection(self._rays, pose, self.config.ground)
-            limit = farthest_free(self.config.grid, self._ground)
-            self._ground.find_reach((math.inf, limit))
-        return self._ground
+        rays, ground = self._rays, self._ground
+        quarters = pose.quarter_turns
+        if rays is None or rays.calibration != calibration or rays.turn.quarters != quarters:
+            self._rays, ground = RayTable(calibration, quarters), None
+            rays = self._rays
+        if ground is None or ground.pose != pose:
+            ground = GroundProjection(rays, pose, self.config.ground)
+            ground.find_reach((math.inf, farthest_free(self.config.grid, ground)))
+            self._ground, self._corridor = ground, None
+        return ground
+
+    def _turn_to(self, quarters: int, labels: np.ndarray) -> Turn:
+        """How the mask is turned; what was held of it the other way round is given up."""
+        turn = Turn(quarters, labels.shape[1], labels.shape[0])
+        if turn.quarters != self._turn.quarters:
+            self._hold = BlockerHold(self.config.hold)
+        self._turn = turn
+        return turn
+
+    @staticmethod
+    def _as_came(area: DrivableArea, turn: Turn) -> DrivableArea:
+        """`area` of a turned mask in pixels of the mask as it came."""
+        if not turn.quarters:
+            return area
+        none = area.boundary_row == ROW_NONE
+        u, v = turn.to_image(area.column, np.maximum(area.boundary_row, 0))
+        return replace(
+            area,
+            image_height=turn.height,
+            image_width=turn.width,
+            column=u.astype(np.float32),
+            boundary_row=np.where(none, ROW_NONE, v).astype(np.int32),
+        )
 
 
 def age_fault(age: float, max_age: float) -> str:
@@ -218,6 +253,16 @@ def age_fault(age: float, max_age: float) -> str:
             'of this machine differ'
         )
     return ''
+
+
+def _no_ground(ground: GroundProjection) -> str:
+    """Why a camera gives no metres that sees no ground."""
+    pose = ground.pose
+    return (
+        f'the camera sees no ground: by its mount it looks {math.degrees(-pose.pitch):.0f} '
+        f'degrees up, rolled by {math.degrees(pose.roll):.0f} degrees; check the transform of the '
+        "image's frame_id (an optical frame: z forward, x right, y down) or the mount parameters"
+    )
 
 
 def _with_metres(area: DrivableArea, space: FreeSpace, view: GroundView) -> DrivableArea:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from segformer_ros.classes import ClassMap
-from segformer_ros.drivable.errors import DrivableError
-from segformer_ros.drivable.hood import Hood
 from segformer_ros.drivable.profile import (
     CLASS_NONE,
     ROW_NONE,
     ColumnProfile,
+    DrivableError,
     IdSet,
     first_blocked_rows,
+    nearest_in_spans,
 )
 from segformer_ros.drivable.region import reachable_columns
-from segformer_ros.drivable.spans import nearest_in_spans
 from segformer_ros.drivable.speckle import PixelScale, SpeckRule, look_past_specks
 from segformer_ros.segmentation import BlockedRows
 
@@ -36,7 +35,7 @@ class BoundaryConfig:
     columns: number of columns N that the boundary is given for; each is a span of the image and
         reports the nearest blocker within it, so that no pole falls between two columns.
     drivable: a group of the class map ('road', 'road+sidewalk', ...) or class names joined by '+'.
-    hood: the part of the image that shows the vehicle itself.
+    hood: share (0..1) of the image's height, at its bottom, that shows the vehicle itself.
     front: where the vehicle stands at the image's bottom, shares (left, right) of the width. Only
         the connected drivable region that touches it is free.
     speckle_size: islands of blocked pixels that are narrower and lower than this at their place
@@ -49,7 +48,7 @@ class BoundaryConfig:
 
     columns: int = 128
     drivable: str = 'road'
-    hood: Hood = field(default_factory=Hood)
+    hood: float = 0.0
     front: Tuple[float, float] = (0.3, 0.7)
     speckle_size: float = 0.1
     speckle: int = 0
@@ -59,6 +58,11 @@ class BoundaryConfig:
     def __post_init__(self) -> None:
         if self.columns < 1:
             raise DrivableError(f'columns={self.columns}: the boundary needs at least one column')
+        if not 0 <= self.hood < 1:
+            raise DrivableError(
+                f'hood={self.hood} is outside 0..1: it is the share of the '
+                "image's height that the hood covers"
+            )
         left, right = self.front
         if not 0 <= left < right <= 1:
             raise DrivableError(
@@ -120,10 +124,8 @@ class BoundaryExtractor:
         self._road = _id_or_none(class_map, 'road')
         self._sidewalk = _id_or_none(class_map, 'sidewalk')
         self.wanted_drivable: Tuple[int, ...] = (
-            self._free.ids if config.hood.empty and config.min_confidence == 0 else ()
+            self._free.ids if config.hood == 0 and config.min_confidence == 0 else ()
         )
-        self._starts = np.zeros(0, np.int32)
-        self._starts_size = (0, 0)
         self._scratch = np.zeros((0, 0), np.uint8)
 
     def extract(
@@ -153,26 +155,25 @@ class BoundaryExtractor:
         _check_maps(labels, confidence)
         if self._scratch.shape != labels.shape:
             self._scratch = np.empty_like(labels)
-        starts = self._starts_of(labels.shape)
-        visible = starts >= 0
-        starts = np.where(visible, starts, labels.shape[0] - 1).astype(np.int32)
+        height, width = labels.shape
+        start = height - 1 - round(self.config.hood * height)
+        if start < 0:
+            return _all_blocked(height, width)
         believed = self._believed(labels, confidence)
         if blocked and blocked.drivable == self.wanted_drivable:
             rows = blocked.rows.copy()
         else:
-            rows = first_blocked_rows(believed, self._free, starts)
+            rows = first_blocked_rows(believed, self._free, np.full(width, start, np.int32))
         cleaned, rows = look_past_specks(
             believed, rows, self._free, self._speck_rule, scale, self._scratch
         )
-        rows[~visible] = starts[~visible]
         classes = _at(labels, rows)
         # Where nothing blocks, and where what blocks is doubtful road.
         classes[(rows == ROW_NONE) | ~self._free.excludes(classes)] = CLASS_NONE
-        reached = reachable_columns(cleaned, rows, starts, self._free, self.config.front)
-        rows, classes = _block(rows, classes, starts, reached)
-        classes[~visible] = CLASS_NONE
+        reached = reachable_columns(cleaned, rows, start, self._free, self.config.front)
+        rows, classes = _block(rows, classes, start, reached)
         return ColumnProfile.of_pixels(
-            labels.shape[0], rows, starts, classes, _confidence_at(confidence, rows)
+            height, rows, start, classes, _confidence_at(confidence, rows)
         )
 
     def summarise(
@@ -192,12 +193,6 @@ class BoundaryExtractor:
             profile,
         )
 
-    def _starts_of(self, size: Tuple[int, ...]) -> np.ndarray:
-        if size != self._starts_size:
-            self._starts = self.config.hood.starts(size[0], size[1])
-            self._starts_size = (size[0], size[1])
-        return self._starts
-
     def _believed(self, labels: np.ndarray, confidence: Optional[np.ndarray]) -> np.ndarray:
         """`labels`, with those pixels that are not confident enough turned to none."""
         if confidence is None or self.config.min_confidence == 0:
@@ -208,20 +203,27 @@ class BoundaryExtractor:
 
 
 def _block(
-    rows: np.ndarray, classes: np.ndarray, starts: np.ndarray, reached: np.ndarray
+    rows: np.ndarray, classes: np.ndarray, start: int, reached: np.ndarray
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Block columns that are not reached, from their start on, by the class that parts them off.
+    """Block columns that are not reached, from the start on, by the class that parts them off.
 
-    That is the class of the nearest column that is blocked from its own start on.
+    That is the class of the nearest column that is blocked from there on by itself.
     """
-    cut_off = ~reached & (rows != starts)
+    cut_off = ~reached & (rows != start)
     if not cut_off.any():
         return rows, classes
-    blockers = np.flatnonzero(rows == starts)
+    blockers = np.flatnonzero(rows == start)
     classes = classes.copy()
     index = np.flatnonzero(cut_off)
     classes[index] = classes[_nearest(blockers, index)] if len(blockers) else CLASS_NONE
-    return np.where(cut_off, starts, rows), classes
+    return np.where(cut_off, np.int32(start), rows), classes
+
+
+def _all_blocked(height: int, width: int) -> ColumnProfile:
+    """Profile of an image that shows nothing but the vehicle itself."""
+    rows = np.full(width, height - 1, np.int32)
+    classes = np.full(width, CLASS_NONE, np.uint8)
+    return ColumnProfile.of_pixels(height, rows, height - 1, classes, _confidence_at(None, rows))
 
 
 def _nearest(candidates: np.ndarray, index: np.ndarray) -> np.ndarray:

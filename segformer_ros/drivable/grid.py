@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 import cv2
 import numpy as np
 
 from segformer_ros.drivable.contacts import Contacts
-from segformer_ros.drivable.errors import DrivableError
 from segformer_ros.drivable.ground import GroundProjection
-from segformer_ros.drivable.profile import ROW_NONE, ColumnProfile
+from segformer_ros.drivable.profile import ROW_NONE, ColumnProfile, DrivableError
 
 FREE, OCCUPIED, UNKNOWN = 0, 100, -1
 """Values of nav_msgs/OccupancyGrid."""
 
 _MAX_CELLS = 4_000_000
 _CONTOUR_ROWS = 8  # rows between two points of the contour along a column
-_CONTOUR_STRIPS = 4  # strips between two points of the contour along the bottom
+_CONTOUR_STRIPS = 4  # strips between two points of the contour along the bottom,
+_FINE_STRIPS = 256  # where there are more than this
 _SHIFT = 6  # bits of sub-cell precision in drawing
+_FARTHEST_CELL = 1 << 20  # what is drawn further away would not fit in its 32 bits
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -91,7 +92,8 @@ def occupancy_grid(
     """
     free = np.zeros((config.height, config.width), np.uint8)
     outline = np.zeros_like(free)
-    contours = [_to_cells(points, config) for points in _contours(config, ground, profile)]
+    cells_of = [_to_cells(points, config) for points in _contours(config, ground, profile)]
+    contours = [contour for contour in cells_of if contour is not None]
     if contours:
         cv2.fillPoly(free, contours, 1, shift=_SHIFT)
         cv2.polylines(outline, contours, True, 1, shift=_SHIFT)
@@ -113,9 +115,15 @@ def farthest_free(config: GridConfig, ground: GroundProjection) -> float:
     return min(corner, ground.range_of_footprint(config.max_footprint))
 
 
-def _to_cells(points: np.ndarray, config: GridConfig) -> np.ndarray:
-    """Points (K, 2) x, y in m as fixed-point cell coordinates of drawing functions."""
+def _to_cells(points: np.ndarray, config: GridConfig) -> Optional[np.ndarray]:
+    """Points (K, 2) x, y in m as fixed-point cell coordinates of drawing functions.
+
+    None for an outline that leaves the ground or goes beyond what can be drawn: nothing is known
+    to be free within it.
+    """
     cells = (points - (config.x_min, config.y_min)) / config.resolution - 0.5
+    if not (np.abs(cells) < _FARTHEST_CELL).all():  # nor NaN
+        return None
     return np.round(cells * (1 << _SHIFT)).astype(np.int32)
 
 
@@ -126,14 +134,15 @@ def _contours(
 
     Edges one pixel below the contact: the last pixel known to be free, to its centre and beyond.
     """
-    bottom = np.minimum(profile.starts + 1, ground.rays.lowest[profile.columns])
+    bottom = np.minimum(profile.start + 1, ground.rays.lowest[profile.columns])
     contact = np.where(profile.rows == ROW_NONE, 0, profile.rows + 2)
-    # Between the columns that two strips stand for there may be what either of them has.
+    # Between the columns that two strips stand for there may be what either of them has. (M,) each
     sides = np.concatenate([contact[:1], contact, contact[-1:]])
     contact = np.maximum(np.maximum(sides[:-2], sides[2:]), contact)
     farthest = ground.reach(farthest_free(config, ground))[profile.columns]
     top = np.clip(contact, farthest, bottom)
-    strips = np.flatnonzero(farthest <= bottom)
+    # Nothing is free in a column that is blocked from its bottom on.
+    strips = np.flatnonzero((farthest <= bottom) & (top < bottom))
     groups = np.split(strips, np.flatnonzero(np.diff(strips) > 1) + 1)
     return [
         _contour(ground, profile.columns[group], top[group], bottom[group])
@@ -157,7 +166,8 @@ def _contour(
     place = np.arange(len(start)) - np.repeat(np.cumsum(steps) - steps, steps)
     edges = tops[start] + np.round(jump[start] * place / steps[start]).astype(np.intp)
     walk = np.where(jump[start] < 0, at[1:][start], at[:-1][start])
-    back = np.append(np.arange(len(columns) - 1, 0, -_CONTOUR_STRIPS), 0)
+    stride = _CONTOUR_STRIPS if len(columns) > _FINE_STRIPS else 1
+    back = np.append(np.arange(len(columns) - 1, 0, -stride), 0)
     return ground.points(
         np.concatenate([edges, bottom[back]]), np.concatenate([walk, columns[back]])
     )

@@ -12,11 +12,17 @@ from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from segformer_ros.camera import CameraPose
-from segformer_ros.drivable.errors import DrivableError
-from segformer_ros.drivable.profile import ROW_NONE, ColumnProfile
-from segformer_ros.drivable.raytable import RayTable
-from segformer_ros.drivable.spans import nearest_in_spans
+from segformer_ros.camera import CameraPose, RayTable
+from segformer_ros.drivable.profile import (
+    ROW_NONE,
+    ColumnProfile,
+    DrivableError,
+    nearest_in_spans,
+)
+
+_REACH_COLUMNS = 64
+_REACH_MARGIN = 0.05  # rows: more than the curve bends between two of these columns
+_NOWHERE = 1e-9  # m: a point so close to the origin is in no direction
 
 
 @dataclass(frozen=True)
@@ -51,23 +57,23 @@ class GroundConfig:
                 raise DrivableError(f'{name}={value} is not a finite number from 0 upwards')
 
 
-_REACH_COLUMNS = 64
-_REACH_MARGIN = 0.05  # rows: more than the curve bends between two of these columns
-
-
 class ColumnRanges(NamedTuple):
     """Where the view of free ground ends in each of a profile's M strips.
 
     columns, edges: (M,) int, pixel column and pixel edge of the contact (see RayTable).
     points: (M, 2) float64 ground point x, y at that edge; NaN where there is none.
-    distance: (M,) float64, m from the vehicle's origin. inf: no blocker seen. 0: blocked from
-        the first visible row on, so nearer than what the image shows. NaN: sees no ground.
+    distance: (M,) float64, m from the vehicle's origin. inf: no blocker up to the horizon. 0:
+        blocked from the first visible row on, so nearer than what the image shows. NaN: sees no
+        ground.
+    blocked: (M,) bool, whether a blocker ends the view; else, where the distance is finite, it is
+        that of the last ground which the image shows.
     """
 
     columns: np.ndarray
     edges: np.ndarray
     points: np.ndarray
     distance: np.ndarray
+    blocked: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,9 @@ class FreeSpace:
 
     strips: (N,) int, index of the profile's strip that each was measured in, the nearest.
     bearing: (N,) float32, rad, from the vehicle's origin to the boundary point (or along the view
-        where nothing blocks). free_distance, distance_sigma: (N,) float32, m; see ColumnRanges;
-        sigma is inf where the distance is, and 0 where it is 0.
+        where nothing blocks; of a column without a ray, that of its neighbours).
+    free_distance, distance_sigma: (N,) float32, m; see ColumnRanges; sigma is inf where the
+        distance is, and 0 where it is 0.
     """
 
     strips: np.ndarray
@@ -107,10 +114,31 @@ class GroundProjection:
 
     def points(self, edges: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Ground points (n, 2) float64 x, y in m; NaN at or above the horizon."""
-        directions = self.directions(edges, columns)
-        sinking = np.where(directions[:, 2] < 0, -directions[:, 2], np.nan)
+        directions = self.directions(edges, columns)  # (n, 3)
+        sinking = np.where(directions[:, 2] < 0, -directions[:, 2], np.nan)  # (n,)
         points: np.ndarray = self.foot + directions[:, :2] * (self.pose.height / sinking)[:, None]
         return points
+
+    def edges_of(self, points: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Where points (n, 3), m, are seen: edges (n,) float64 and pixel columns (n,) int.
+
+        Edges are NaN, columns 0, where the image does not show them.
+        """
+        u, v = self._pixels(points)
+        width, height = self.rays.turn.turned_size
+        shown = (u >= -0.5) & (u < width - 0.5) & (v >= -0.5) & (v < height - 0.5)
+        columns = np.clip(np.round(np.where(shown, u, 0.0)), 0, width - 1).astype(np.intp)
+        return np.where(shown, v + 0.5, np.nan), columns
+
+    def is_above(self, x: float, y: float) -> bool:
+        """Tell whether ground at x, y, m, would be in the image if that went on at its top."""
+        u, v = self._pixels(np.array([[x, y, 0.0]]))
+        return bool(-0.5 <= u[0] < self.rays.width - 0.5 and v[0] < -0.5)
+
+    def _pixels(self, points: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Pixels u, v (n,) of the turned image, or beyond it, of points (n, 3); NaN for none."""
+        optical = (points - self.pose.position) @ self._rotation  # (n, 3)
+        return self.rays.turn.to_turned(*self.rays.calibration.project(optical).T)
 
     def reach(self, distance: float) -> np.ndarray:
         """Highest edge of each column whose ground point is nearer than `distance`: (W,) int.
@@ -132,24 +160,24 @@ class GroundProjection:
             np.repeat(np.array(distances), len(some)), np.tile(some, len(distances))
         )
         for distance, crossing in zip(distances, crossings.reshape(len(distances), -1)):
-            edges = np.ceil(np.interp(columns, some, crossing) + _REACH_MARGIN)
-            self._reach[distance] = np.maximum(edges, 0).astype(np.intp)
+            edges = self._whole(np.interp(columns, some, crossing) + _REACH_MARGIN)
+            self._reach[distance] = np.maximum(edges, self.rays.highest)
 
     def edges_within(self, distance: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Highest edge of each column (n,) whose ground point is nearer than `distance` (n,), m.
 
         Measured from the camera's foot; `rays.edges` or more where no edge of the column is.
         """
-        edges: np.ndarray = np.maximum(np.ceil(self._crossing(distance, columns)), 0)
-        return edges.astype(np.intp)
+        return self._whole(self._crossing(distance, columns))
 
     def pixel_scale(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Pixels across that one metre spans where pixels (n,) see the ground: (n,) float.
 
-        0 at and above the horizon. (Ignores how the lens stretches the image off its axis.)
+        0 at and above the horizon, and without a ray. (Ignores how the lens stretches the image
+        off its axis.)
         """
         sinking = -self.directions(rows, columns)[:, 2]  # the ground's depth is height / sinking
-        scale: np.ndarray = self.rays.calibration.fx * np.maximum(sinking, 0) / self.pose.height
+        scale: np.ndarray = self.rays.focal_across * np.fmax(sinking, 0) / self.pose.height
         return scale
 
     def range_of_footprint(self, depth: float) -> float:
@@ -157,29 +185,37 @@ class GroundProjection:
 
         One row is 1 / fy rad; at a distance d far above the height h it spans d^2 / (h fy).
         """
-        return math.sqrt(depth * self.pose.height * self.rays.calibration.fy)
+        return math.sqrt(depth * self.pose.height * self.rays.focal_down)
 
     def column_ranges(self, profile: ColumnProfile, sky: Tuple[int, ...] = ()) -> ColumnRanges:
         """End of the free ground in each pixel column; `sky`: class ids that need not block.
 
         Sky ends the view where it begins at the horizon; further down it is a hole in the mask,
         and blocks. Any other blocker that begins at or above the horizon has no ground point of
-        its own: its column is free up to the last ground that it shows.
+        its own: its column is free up to the last ground that it shows. So is one that nothing
+        blocks in an image that ends below the horizon.
         """
-        columns = profile.columns
+        columns, rows = profile.columns, profile.rows  # (M,) each
         horizon = self.reach(math.inf)[columns]
-        blocked = profile.rows != ROW_NONE
-        contact = np.where(blocked, profile.rows + 1, 0)
-        edges = np.clip(contact, horizon, self.rays.edges - 1)
-        points = self.points(edges, columns)
+        first = np.minimum(profile.start + 1, self.rays.lowest[columns])  # lowest visible edge
+        blocked = rows != ROW_NONE
+        contact = np.where(blocked, rows + 1, 0)
+        edges = np.clip(contact, horizon, first)
+        points = self.points(edges, columns)  # (M, 2)
         distance = np.sqrt(np.square(points).sum(axis=1))
-        distance[~blocked] = np.inf
         for class_id in sky:
             index = np.flatnonzero(profile.classes == class_id)
-            distance[index[self._near_horizon(contact[index], columns[index])]] = np.inf
-        distance[profile.rows == profile.starts] = 0.0
-        distance[horizon > profile.starts + 1] = np.nan
-        return ColumnRanges(columns, edges, points, distance)
+            blocked[index[self._near_horizon(contact[index], columns[index])]] = False
+        open_end = np.flatnonzero(~blocked)
+        distance[open_end[self._at_horizon(edges[open_end], columns[open_end])]] = np.inf
+        at_start = contact >= first
+        blocked |= at_start
+        distance[at_start] = 0.0
+        # Nothing is known where the lowest edge is above the horizon, as that of a view straight
+        # down may be.
+        unseen = (horizon > first) | np.isnan(points[:, 0])
+        distance[unseen], blocked[unseen] = np.nan, False
+        return ColumnRanges(columns, edges, points, distance, blocked)
 
     def project(self, ranges: ColumnRanges, columns: int, cell: float = 1.0) -> FreeSpace:
         """Free space of `columns` spans; `cell`: rows that one cell of the mask spans."""
@@ -187,11 +223,15 @@ class GroundProjection:
             np.where(np.isnan(ranges.distance), np.inf, ranges.distance), columns
         )
         edges, at, distance = ranges.edges[strips], ranges.columns[strips], ranges.distance[strips]
-        directions = self.directions(edges, at)
-        target = ranges.points[strips]
+        directions = self.directions(edges, at)  # (N, 3)
+        target = ranges.points[strips]  # (N, 2)
         endless = ~np.isfinite(distance) | np.isnan(target[:, 0])
         target = np.where(endless[:, None], directions[:, :2], target)
         bearing = np.arctan2(target[:, 1], target[:, 0])
+        known = np.flatnonzero(np.isfinite(bearing))
+        if 0 < len(known) < len(bearing):  # a lens may have no ray in a column: as its neighbour
+            bearing = np.interp(np.arange(len(bearing)), known, np.unwrap(bearing[known]))
+            bearing = (bearing + math.pi) % (2 * math.pi) - math.pi
         return FreeSpace(
             strips,
             bearing.astype(np.float32),
@@ -201,10 +241,24 @@ class GroundProjection:
 
     def sigma(self, ranges: ColumnRanges, strips: np.ndarray, cell: float = 1.0) -> np.ndarray:
         """Standard deviation of the distance of strips (N,): (N,) float64, m; see FreeSpace."""
-        edges, at, distance = ranges.edges[strips], ranges.columns[strips], ranges.distance[strips]
-        directions = self.directions(edges, at)
-        sigma = self._sigma(directions, directions - self.directions(edges - 1, at), cell)
+        distance = ranges.distance[strips]
+        sigma = self.sigma_at(ranges.edges[strips], ranges.columns[strips], cell)
         return np.where(np.isfinite(distance), np.where(distance > 0, sigma, 0.0), distance)
+
+    def sigma_at(self, edges: np.ndarray, columns: np.ndarray, cell: float = 1.0) -> np.ndarray:
+        """Standard deviation of the distance of ground points: (n,) float64, m; NaN for none."""
+        directions = self.directions(edges, columns)  # (n, 3)
+        one_row = directions - self.directions(np.maximum(edges - 1, 0), columns)
+        # Nothing is above the top row, nor above the first ray of a lens: there the row below.
+        last = np.flatnonzero((edges == 0) | np.isnan(one_row[:, 0]))
+        if len(last) > 0:
+            below = np.minimum(edges[last] + 1, self.rays.edges - 1)
+            one_row[last] = np.nan_to_num(self.directions(below, columns[last]) - directions[last])
+        return self._sigma(directions, one_row, cell)
+
+    def _whole(self, edges: np.ndarray) -> np.ndarray:
+        """Next whole edge below each fraction: int, up to twice the table's where none is."""
+        return np.clip(np.ceil(edges), 0, 2 * self.rays.edges).astype(np.intp)
 
     def _crossing(self, distance: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Edge, as a fraction, at which each column (n,) passes `distance` (n,) m: (n,) float64.
@@ -214,23 +268,26 @@ class GroundProjection:
         # Ground distance shrinks from the horizon downwards and the margin is all but linear in
         # the row: a few secant steps, with halving in between for lenses that bend it.
         low: np.ndarray = np.zeros(len(columns), np.intp)
-        high: np.ndarray = np.full(len(columns), self.rays.edges - 1)
+        high: np.ndarray = self.rays.lowest[columns]
         at_low, at_high = (self._margin(edges, columns, distance) for edges in (low, high))
-        with np.errstate(divide='ignore', invalid='ignore'):
+        with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
             for turn in range(2 * self.rays.edges.bit_length()):
                 size = high - low
                 if size.max(initial=0) <= 1:
                     break
                 share = at_low / (at_low - at_high) if turn % 3 < 2 else np.full(len(low), 0.5)
-                share = np.where(np.isfinite(share), share, 0.5)
+                share = np.where(np.isfinite(share), np.clip(share, 0.0, 1.0), 0.5)
                 middle = low + np.clip((share * size).astype(np.intp), 1, np.maximum(size - 1, 1))
                 margin = self._margin(middle, columns, distance)
                 within = (margin > 0) & (size > 1)
                 beyond = ~(margin > 0) & (size > 1)
                 high, at_high = np.where(within, middle, high), np.where(within, margin, at_high)
                 low, at_low = np.where(beyond, middle, low), np.where(beyond, margin, at_low)
-            crossing = low + at_low / (at_low - at_high)
-        return np.where(np.isfinite(crossing), crossing, 2.0 * self.rays.edges)
+            rise = at_high - at_low
+            crossing = np.where(rise > 0, low - at_low / rise, np.where(at_low > 0, -1.0, np.inf))
+        # The first edge of a lens that shows nothing above it.
+        crossing = np.where(np.isnan(at_low) & (at_high > 0), high, crossing)
+        return np.minimum(crossing, 2.0 * self.rays.edges)
 
     def _margin(self, edges: np.ndarray, columns: np.ndarray, distance: np.ndarray) -> np.ndarray:
         """How far below the ray to `distance` (n,) the ray of each edge points: (n,), > 0: within.
@@ -241,13 +298,22 @@ class GroundProjection:
         margin: np.ndarray = -z - self.pose.height / distance * np.sqrt(x * x + y * y)
         return margin
 
+    @property
+    def horizon_margin(self) -> float:
+        """Angle below the horizon, rad, from which upwards ground cannot be told from sky."""
+        return min(self.config.horizon_margin * self.config.pitch_sigma, math.pi / 2)
+
     def _near_horizon(self, edges: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Tell which edges (n,) are above the horizon or within its margin below."""
-        directions = self.directions(edges, columns)
+        """Tell which edges (n,) are above the horizon or within its margin below: (n,) bool."""
+        directions = self.directions(edges, columns)  # (n, 3)
         sink = -directions[:, 2] / np.sqrt(np.square(directions).sum(axis=1))
-        margin = self.config.horizon_margin * self.config.pitch_sigma
-        near: np.ndarray = sink < math.sin(margin)
+        near: np.ndarray = sink < math.sin(self.horizon_margin)
         return near
+
+    def _at_horizon(self, edges: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Tell which edges (n,) have the horizon within its margin or one row above: (n,) bool."""
+        above = self.directions(np.maximum(edges - 1, 0), columns)[:, 2] >= 0
+        return above | self._near_horizon(edges, columns)
 
     def _sigma(self, direction: np.ndarray, one_row: np.ndarray, cell: float) -> np.ndarray:
         """First-order standard deviation (N,) of the distance of ground points.
@@ -256,10 +322,12 @@ class GroundProjection:
         The ground point is C + t v with t = h / -v_z. A small change dv of the direction moves it
         by t (dv + v dv_z / -v_z); a change of height moves it along v.
         """
-        scale = -self.pose.height / direction[:, 2]
-        slope = direction[:, :2] / -direction[:, 2:]
-        point = self.foot + slope * self.pose.height
-        outward = point / np.sqrt(np.square(point).sum(axis=1))[:, None]
+        sinking = np.where(direction[:, 2:] < 0, -direction[:, 2:], np.nan)  # (N, 1)
+        scale = self.pose.height / sinking[:, 0]  # (N,)
+        slope = direction[:, :2] / sinking  # (N, 2)
+        point = self.foot + slope * self.pose.height  # (N, 2)
+        away = np.sqrt(np.square(point).sum(axis=1))
+        outward = point / np.maximum(away, _NOWHERE)[:, None]  # (N, 2)
 
         def moved(change: np.ndarray) -> np.ndarray:
             shift = scale[:, None] * (change[:, :2] + slope * change[:, 2:])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from collections import deque
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Deque, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID
-from segformer_ros.drivable.spans import nearest_in_spans
 
 ROW_NONE = -1
 """Row of a column in which nothing blocks (DrivableArea.ROW_NONE)."""
@@ -16,8 +17,14 @@ ROW_NONE = -1
 CLASS_NONE = IGNORE_ID
 """Class where nothing blocks, or where what blocks is not known (DrivableArea.CLASS_NONE)."""
 
+_NANOSECONDS = 1_000_000_000
+_FAR = 1e6  # stands for inf where distances are compared, which 1e-8 still tells apart
 _BAND = 128  # rows looked at together; a row's index in its band must fit in a byte
 _STRIPS = 640  # about as many strips are kept; wider images have strips of several columns
+
+
+class DrivableError(ValueError):
+    """A setting or an input from which no drivable area can be made."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,8 @@ class ColumnProfile:
     height, width: of the image, pixels.
     columns: (M,) int32, ascending, the pixel column u that a strip stands for.
     rows: (M,) int32, the first row that is not free, seen from the bottom; ROW_NONE: free to the
-        top; equal to `starts`: blocked from the first visible row on.
-    starts: (M,) int32, the lowest row that is looked at: the bottom row, or that above the hood.
+        top; equal to `start`: blocked from the first visible row on.
+    start: the lowest row that is looked at: the bottom row, or that above the hood.
     classes: (M,) uint8, class id at that pixel, or CLASS_NONE.
     confidence: (M,) float32, 0..1; NaN where the engine gave none.
     """
@@ -40,7 +47,7 @@ class ColumnProfile:
     width: int
     columns: np.ndarray
     rows: np.ndarray
-    starts: np.ndarray
+    start: int
     classes: np.ndarray
     confidence: np.ndarray
 
@@ -49,7 +56,7 @@ class ColumnProfile:
         cls,
         height: int,
         rows: np.ndarray,
-        starts: np.ndarray,
+        start: int,
         classes: np.ndarray,
         confidence: np.ndarray,
     ) -> ColumnProfile:
@@ -62,9 +69,74 @@ class ColumnProfile:
             width,
             columns.astype(np.int32),
             rows[columns],
-            starts[columns],
+            start,
             classes[columns],
             confidence[columns],
+        )
+
+    def strips_of(self, columns: np.ndarray) -> np.ndarray:
+        """Strips (n,) int that pixel columns (n,) of the image belong to."""
+        ends = _span_edges(self.width, len(self.columns))
+        strips: np.ndarray = np.searchsorted(ends, columns, side='right') - 1
+        return strips
+
+
+class _Seen(NamedTuple):
+    stamp_ns: int
+    profile: ColumnProfile
+
+
+class BlockerHold:
+    """Keeps every blocker in its image column for a while after it was last seen.
+
+    A flickering mask frees a column for single frames; held, the column stays blocked where the
+    nearest blocker of the last `seconds` was. It is done in the image, so a fast turn smears
+    blockers over neighbouring columns, never free ground over blockers. 0 switches it off.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not 0 <= seconds <= 10:
+            raise DrivableError(
+                f'hold={seconds} s is outside 0..10: it is the time that a '
+                'blocker is kept after it was last seen'
+            )
+        self._span_ns = int(seconds * _NANOSECONDS)
+        self._seen: Deque[_Seen] = deque()
+
+    def update(self, stamp_ns: int, profile: ColumnProfile) -> ColumnProfile:
+        """Profile of this frame and of those seen since `stamp_ns` - hold, whichever is nearer.
+
+        Starts anew when the image's size changes, and when time stands still or jumps back.
+        """
+        if self._span_ns == 0:
+            return profile
+        if self._seen and not self._follows(stamp_ns, profile):
+            self._seen.clear()
+        while self._seen and stamp_ns - self._seen[0].stamp_ns > self._span_ns:
+            self._seen.popleft()
+        self._seen.append(_Seen(stamp_ns, profile))
+        profiles = [seen.profile for seen in reversed(self._seen)]
+        newest = np.stack([each.rows for each in profiles]).argmax(axis=0)  # ties: this frame
+
+        def chosen(name: str) -> np.ndarray:
+            stacked = np.stack([getattr(each, name) for each in profiles])
+            values: np.ndarray = np.take_along_axis(stacked, newest[None], axis=0)[0]
+            return values
+
+        return replace(
+            profile,
+            columns=chosen('columns'),
+            rows=chosen('rows'),
+            classes=chosen('classes'),
+            confidence=chosen('confidence'),
+        )
+
+    def _follows(self, stamp_ns: int, profile: ColumnProfile) -> bool:
+        last = self._seen[-1]
+        return (
+            stamp_ns > last.stamp_ns
+            and profile.height == last.profile.height
+            and profile.width == last.profile.width
         )
 
 
@@ -109,6 +181,31 @@ def first_blocked_rows(labels: np.ndarray, free: IdSet, starts: np.ndarray) -> n
         if not (rows == ROW_NONE).any():
             break
     return rows
+
+
+def nearest_in_spans(distances: np.ndarray, spans: int) -> np.ndarray:
+    """Index of the smallest of W values in each of `spans` equal spans: (N,) int, N <= W.
+
+    Among values that are equal to within 1e-5 the one closest to its span's middle.
+    """
+    members, off_middle = _members(len(distances), min(spans, len(distances)))
+    ranked = np.minimum(distances, _FAR)[members] + off_middle
+    result: np.ndarray = members[np.arange(len(members)), ranked.argmin(axis=1)]
+    return result
+
+
+@lru_cache(maxsize=16)
+def _members(width: int, spans: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Members (N, S) of each span, the last repeated, and a small penalty for being off middle."""
+    edges = _span_edges(width, spans)
+    first, last = edges[:-1, None], edges[1:, None] - 1
+    members = np.minimum(first + np.arange(np.diff(edges).max()), last)
+    return members, np.abs(2 * members - first - last) * (1e-5 / width)
+
+
+def _span_edges(width: int, spans: int) -> np.ndarray:
+    """Columns (spans + 1,) int at which equal spans of `width` begin, and the last ends."""
+    return np.round(np.linspace(0, width, spans + 1)).astype(np.intp)
 
 
 def _outside(labels: np.ndarray, run: Tuple[int, int]) -> np.ndarray:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 import numpy as np
 
-from segformer_ros.drivable.contacts import Contacts
-from segformer_ros.drivable.errors import DrivableError
+from segformer_ros.drivable.contacts import sides
 from segformer_ros.drivable.ground import ColumnRanges, GroundProjection
+from segformer_ros.drivable.profile import DrivableError
+
+_MUCH_FINER = 0.5  # of a beam's width
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class ScanConfig:
 class ScanNumbers(NamedTuple):
     """What sensor_msgs/LaserScan holds (REP-117).
 
-    ranges: (count,) float32: metres to the nearest blocker; +inf: seen, and nothing within
-    range_max; NaN: not seen by this camera.
+    ranges: (count,) float32: metres to the nearest blocker; +inf: seen as far as range_max, and
+    nothing within it; NaN: not seen by this camera, or not that far.
     """
 
     angle_min: float
@@ -61,24 +63,37 @@ class ScanNumbers(NamedTuple):
     ranges: np.ndarray
 
 
-def laser_scan(
-    config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges, contacts: Contacts
-) -> ScanNumbers:
-    """Scan of one frame: the nearest contact in each angle's bin."""
-    scan = np.full(config.count, np.nan)
-    scan[_seen_bins(config, ground, ranges)] = np.inf
-    distance = np.sqrt(np.square(contacts.points).sum(axis=1))
-    bins = _bins(config, np.arctan2(contacts.points[:, 1], contacts.points[:, 0]))
-    inside = (bins >= 0) & (bins < config.count)
-    nearest = np.full(config.count, np.inf)
-    np.minimum.at(nearest, bins[inside], distance[inside])
-    hit = np.isfinite(nearest) & (nearest <= config.range_max)
-    # A blocker closer than range_min would be thrown away by the reader: keep it at the limit.
-    scan[hit] = np.maximum(nearest[hit], config.range_min)
-    last = config.angle_min + (config.count - 1) * config.angle_increment
+class _Arcs(NamedTuple):
+    """Arcs about the vehicle's origin.
+
+    low, high: (n,) float64 bearings, rad, low <= high. ranges: (n,) float64 m, what blocks there.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    ranges: np.ndarray
+
+
+def laser_scan(config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges) -> ScanNumbers:
+    """Scan of one frame: each beam takes the nearest blocker of the angle that it covers.
+
+    A strip is as wide as it is in the image, and between two blocked neighbours no beam is clear,
+    however much finer the beams are than the mask's columns.
+    """
+    count = config.count
+    scan = np.full(count, np.nan)
+    strips = np.flatnonzero(~np.isnan(ranges.distance))
+    if len(strips) > 0:
+        beams, distance = _beams(config, _strip_arcs(config, ground, ranges, strips))
+        scan[beams[distance == np.inf]] = np.inf
+        nearest = np.full(count, np.inf)
+        np.minimum.at(nearest, beams, distance)
+        hit = nearest <= config.range_max
+        # A blocker closer than range_min would be thrown away by the reader: keep it at the limit.
+        scan[hit] = np.maximum(nearest[hit], config.range_min)
     return ScanNumbers(
         config.angle_min,
-        last,
+        config.angle_min + (count - 1) * config.angle_increment,
         config.angle_increment,
         config.range_min,
         config.range_max,
@@ -86,27 +101,100 @@ def laser_scan(
     )
 
 
-def _bins(config: ScanConfig, bearing: np.ndarray) -> np.ndarray:
-    bins: np.ndarray = np.round((bearing - config.angle_min) / config.angle_increment)
-    return bins.astype(np.intp)
+def _strip_arcs(
+    config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges, strips: np.ndarray
+) -> _Arcs:
+    """Arcs that strips (n,), ascending, block, and with inf those that they see free to range_max.
+
+    A beam counts as touched within half of its own width; free arcs are smaller by so much.
+    """
+    points, distance = ranges.points[strips], ranges.distance[strips]  # (n, 2), (n,)
+    away = np.sqrt(np.square(points).sum(axis=1))  # also of what is nearer than the image shows
+    away[distance == np.inf] = np.inf
+    hits = ranges.blocked[strips]
+    beyond = np.where(hits, away > config.range_max, away >= config.range_max)
+    # What is blocked from the first visible row on is not known to be free before it.
+    clear = beyond & (distance > 0)
+    endless = np.flatnonzero(np.isinf(away))
+    at = strips[endless]
+    points[endless] = ground.directions(ranges.edges[at], ranges.columns[at])[:, :2]
+    middle = np.arctan2(points[:, 1], points[:, 0])  # (n,)
+    if middle.max() - middle.min() > math.pi:
+        middle = np.unwrap(middle)
+    low, high = _widened(config, ground, ranges, strips, middle, endless)
+    # What neighbours see of one blocker or of two: the farther one counts between them, since the
+    # nearer one is as wide as its own column shows. Less than a beam apart there is no between.
+    apart = np.abs(np.diff(middle)) > 0.9 * config.angle_increment
+    edge = np.flatnonzero(apart & (np.diff(strips) == 1) & hits[:-1] & hits[1:])
+    between = _Arcs(
+        np.minimum(middle[edge], middle[edge + 1]),
+        np.maximum(middle[edge], middle[edge + 1]),
+        np.maximum(away[edge], away[edge + 1]),
+    )
+    own = _Arcs(low[hits], high[hits], away[hits])
+    free = _runs(strips, clear, low, high)
+    half = config.angle_increment / 2
+    free = free._replace(low=free.low + half, high=free.high - half)
+    return _Arcs(*(np.concatenate(parts) for parts in zip(own, between, free)))
 
 
-def _seen_bins(config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges) -> np.ndarray:
-    """Tell which bins (count,) the columns look over that see the ground."""
-    angles = config.angle_min + np.arange(config.count) * config.angle_increment
-    seen: np.ndarray = np.zeros(config.count, bool)
-    strips = np.flatnonzero(~np.isnan(ranges.distance))
-    for group in np.split(strips, np.flatnonzero(np.diff(strips) > 1) + 1):
-        if len(group) == 0:
-            continue
-        ends = group[[0, -1]]
-        far = np.where(
-            np.isfinite(ranges.distance[ends])[:, None],
-            ranges.points[ends],
-            ground.directions(ranges.edges[ends], ranges.columns[ends])[:, :2],
-        )
-        bearings = np.arctan2(far[:, 1], far[:, 0])
-        # From left to right in the image bearings fall, perhaps through -pi to pi.
-        span = (bearings[0] - bearings[1]) % (2 * math.pi)
-        seen |= (bearings[0] - angles) % (2 * math.pi) <= span
-    return seen
+def _widened(
+    config: ScanConfig,
+    ground: GroundProjection,
+    ranges: ColumnRanges,
+    strips: np.ndarray,
+    middle: np.ndarray,
+    endless: np.ndarray,
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Bearings (n,) at which strips (n,) end to both sides: halfway to what is beside them.
+
+    middle: (n,) bearings of the strips. endless: (k,) int, which of them have only a direction.
+    The same as `middle` where the beams are so much wider that it makes no difference.
+    """
+    spacing = ranges.columns[-1] / max(len(ranges.columns) - 1, 1) / ground.rays.focal_across
+    if spacing < _MUCH_FINER * config.angle_increment:
+        return middle, middle
+    low, high = middle.copy(), middle.copy()
+    last = len(ranges.columns) - 1
+    for places, step in zip(sides(ground, ranges, strips), (-1, 1)):  # (n, 2) each
+        # A neighbour above the horizon has only a direction, too.
+        vague = np.append(endless, np.flatnonzero(np.isnan(places[:, 0])))
+        beside = ranges.columns[np.clip(strips[vague] + step, 0, last)]
+        places[vague] = ground.directions(ranges.edges[strips[vague]], beside)[:, :2]
+        turn = np.arctan2(places[:, 1], places[:, 0]) - middle
+        half = ((turn + math.pi) % (2 * math.pi) - math.pi) / 2
+        end = middle + np.nan_to_num(half)  # a lens may have no ray there
+        low, high = np.minimum(low, end), np.maximum(high, end)
+    return low, high
+
+
+def _runs(strips: np.ndarray, which: np.ndarray, low: np.ndarray, high: np.ndarray) -> _Arcs:
+    """Arcs of all strips side by side of which `which` (n,) bool is true."""
+    index = np.flatnonzero(which)
+    if len(index) == 0:
+        return _Arcs(low[:0], high[:0], high[:0])
+    first = np.append(0, np.flatnonzero(np.diff(strips[index]) > 1) + 1)
+    ends = np.maximum.reduceat(high[index], first)
+    return _Arcs(np.minimum.reduceat(low[index], first), ends, np.full(len(ends), np.inf))
+
+
+def _beams(config: ScanConfig, arcs: _Arcs) -> Tuple[np.ndarray, np.ndarray]:
+    """Beams (n,) int that are within half their width of an arc, and the range of each there."""
+    reach = config.angle_increment / 2
+    # Whole turns are taken off, so that only what crosses -pi or pi has beams at both ends.
+    back = np.floor((arcs.low + math.pi) / (2 * math.pi)) * (2 * math.pi)
+    low = (arcs.low - back - (reach + config.angle_min)) / config.angle_increment
+    high = (arcs.high - back + (reach - config.angle_min)) / config.angle_increment
+    ranges, turn = arcs.ranges, 2 * math.pi / config.angle_increment
+    around = np.flatnonzero((high > turn) | (low < 0))
+    if len(around) > 0:
+        low = np.concatenate([low, low[around] - turn, low[around] + turn])
+        high = np.concatenate([high, high[around] - turn, high[around] + turn])
+        ranges = np.concatenate([ranges, ranges[around], ranges[around]])
+    last = config.count - 1
+    first = np.minimum(np.maximum(np.ceil(low), 0), last + 1).astype(np.intp)
+    count = np.minimum(np.maximum(np.floor(high), -1), last).astype(np.intp) + 1 - first
+    some = np.flatnonzero(count > 0)
+    first, count = first[some], count[some]
+    place = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    return np.repeat(first, count) + place, np.repeat(ranges[some], count)

@@ -137,5 +137,7 @@ def _island(
     longest = max(box[2], box[3])
     if longest > reach:  # it may go on beyond the window
         return None
+    if box[2] == labels.shape[1] or box[3] == labels.shape[0]:  # or beyond the image
+        return None
     few = area < rule.area and set(crop[pixels].tolist()).isdisjoint(rule.kept)
     return (window, pixels) if longest < extent or few else None

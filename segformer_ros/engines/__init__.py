@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, Type
 
 from segformer_ros.engines.auto import AutoEngine
-from segformer_ros.engines.base import (
+from segformer_ros.engines.engine import (
     UPSAMPLING,
     Engine,
     EngineError,

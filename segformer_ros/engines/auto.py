@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Type
+from typing import Dict, List, Optional, Sequence, Tuple, Type
 
-from segformer_ros.engines.base import (
+from segformer_ros.engines.cuda.driver import find_gpus
+from segformer_ros.engines.engine import (
     Engine,
     EngineError,
     EngineOptions,
-    Outcome,
     Pending,
     Traffic,
     Wanted,
 )
-from segformer_ros.engines.cuda.driver import find_gpus
 from segformer_ros.engines.openvino import OpenVinoEngine
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.frame import Frame
@@ -86,10 +85,6 @@ class AutoEngine(Engine):
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
         """Start segmenting frames with the chosen engine."""
         return self._active().start(frames, wanted)
-
-    def stream(self, frames: Iterable[Frame], wanted: Wanted = Wanted()) -> Iterator[Outcome]:
-        """Segment frames that are read on the way with the chosen engine."""
-        return self._active().stream(frames, wanted)
 
     def _active(self) -> Engine:
         if self._chosen is None:

@@ -9,14 +9,30 @@ import struct
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
-from segformer_ros.engines.base import EngineError
-from segformer_ros.engines.files import make_own_folder, read_if_own, write_atomically
-from segformer_ros.errors import reason
+from segformer_ros.documents import LONGEST_PATH, mapping, open_file, parse_json, record, text
+from segformer_ros.engines.cache_files import (
+    MOST_BYTES,
+    folder_fault,
+    make_own_folder,
+    open_lock,
+    read_if_own,
+    write_atomically,
+)
+from segformer_ros.engines.engine import EngineError
+from segformer_ros.errors import in_words, reason
 
 MAGIC = b'SEGFENG1'
 _HEADER = struct.Struct('<8sI')
+_FACTS = record(
+    {
+        'key': mapping(text(LONGEST_PATH, least=0)),
+        'facts': mapping(text(LONGEST_PATH, least=0)),
+        'sha256': text(),
+    },
+    needed=frozenset(('key', 'facts', 'sha256')),
+)
 
 _log = logging.getLogger(__name__)
 
@@ -94,11 +110,14 @@ class EngineCache:
         """What is wrong with the file of a key, or its engine; neither where there is no file."""
         path = self.folder / key.file_name
         try:
-            path.stat()
+            path.lstat()
+            fault = folder_fault(self.folder)
         except (FileNotFoundError, NotADirectoryError):
             return '', None
         except OSError as error:  # a folder that this user may not enter
             return f'the engine cache cannot be read: {error}', None
+        if fault:
+            return fault, None
         data = read_if_own(path)
         if data is None:
             return f"{path} is not this user's own file alone; it is not loaded", None
@@ -126,9 +145,9 @@ class EngineCache:
         path = self.folder / f'{key.file_name}.lock'
         try:
             make_own_folder(self.folder)
-            file = path.open('w')
+            file = open_lock(path)
         except OSError as error:
-            _log.warning('the engine cache cannot be written: %s', error)
+            _log.warning('the engine cache cannot be written: %s', in_words(error))
             yield
             return
         with file:
@@ -153,29 +172,32 @@ def _unpack(data: bytes, key: EngineKey) -> Tuple[str, Optional[Entry]]:
     """What is wrong with a file, or the engine in it."""
     try:
         magic, length = _HEADER.unpack_from(data)
-        header: Dict[str, Any] = json.loads(data[_HEADER.size : _HEADER.size + length])
-        plan = data[_HEADER.size + length :]
         if magic != MAGIC:
             return 'of another kind', None
-        if header['key'] != asdict(key):
+        text = data[_HEADER.size : _HEADER.size + length].decode()
+        header = _FACTS(parse_json(text))
+        plan = data[_HEADER.size + length :]
+        if header['key'] != {name: str(value) for name, value in asdict(key).items()}:
             return 'of another model, GPU or version', None
         if header['sha256'] != hashlib.sha256(plan).hexdigest():
             return 'damaged', None
-        return '', Entry(plan, dict(header['facts']), built=False)
-    except (struct.error, ValueError, KeyError, TypeError):
+        return '', Entry(plan, header['facts'], built=False)
+    except (struct.error, ValueError):
         return 'damaged', None
 
 
 def read_plan(path: Path) -> bytes:
     """A serialised engine that the user names; raises EngineError for what cannot be one."""
     try:
-        data = path.read_bytes()
+        with open_file(path) as file:
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise EngineError(
             f'the engine file {path} cannot be read: {reason(error)}; check the path'
         ) from error
-    if len(data) < 64:
+    if not 64 <= len(data) <= MOST_BYTES:
+        size = path.stat().st_size
         raise EngineError(
-            f'{path} is no engine: it has {len(data)} bytes; build it again with segformer build'
+            f'{path} is no engine: it has {size} bytes; build it again with segformer build'
         )
     return data

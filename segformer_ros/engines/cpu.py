@@ -5,16 +5,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID
-from segformer_ros.engines.base import Engine, EngineError, EngineOptions, Outcome, Wanted
-from segformer_ros.engines.fit import Fit, fit_frame, place
-from segformer_ros.engines.labelling import confidence_map, label_map, resize_labels
-from segformer_ros.engines.slide import LogitMosaic, check_scale, covered, windows
+from segformer_ros.engines.engine import Engine, EngineError, EngineOptions, Pending, Wanted
+from segformer_ros.engines.placement import (
+    Fit,
+    LogitMosaic,
+    check_scale,
+    covered,
+    fit_frame,
+    place,
+    windows,
+)
+from segformer_ros.engines.upsampling import as_labels, confidence_map, label_map, resize_labels
 from segformer_ros.frame import TO_BGR, Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.segmentation import Segmentation, StageTimes
@@ -51,6 +58,7 @@ class CpuEngine(Engine):
                 'that it was built from'
             )
         self._input = np.zeros((1, *spec.size, 3), np.uint8)
+        self._finisher: Optional[ThreadPoolExecutor] = None
 
     @abstractmethod
     def _infer(self, pixels: np.ndarray) -> np.ndarray:
@@ -61,9 +69,24 @@ class CpuEngine(Engine):
 
     def _arranged(self, output: np.ndarray) -> np.ndarray:
         """One frame's output of a network that lays it out as the spec says, as of `_infer`."""
+        self._check_shape(output.shape)
         if self.spec.output_kind == 'labels':
             return output.reshape([side for side in output.shape if side != 1])
         return output.transpose(2, 0, 1) if self.spec.output_layout == 'NHWC' else output
+
+    def _check_shape(self, shape: Tuple[int, ...]) -> None:
+        """Raises EngineError for an output of one frame that is none by the spec."""
+        if self.spec.output_kind == 'labels':
+            fits = len([side for side in shape if side != 1]) == 2
+        else:
+            axis = self.spec.output_layout.index('C') - 1
+            fits = len(shape) == 3 and shape[axis] == len(self.spec.class_map) and min(shape) > 0
+        if not fits:
+            raise EngineError(
+                f'{self.spec.path} gives {list(shape)} for a frame, which are not the '
+                f'{self.spec.output_kind} of {len(self.spec.class_map)} classes that it is said '
+                'to give; export it again'
+            )
 
     @property
     @abstractmethod
@@ -72,40 +95,28 @@ class CpuEngine(Engine):
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames of any sizes, one after another; a frame is finished beside the next."""
+        if len(frames) != 1:
+            return self.start(frames, wanted)()
         self._check_active()
-        if len(frames) == 1:
-            return [self._finish(frames[0], self._run(frames[0]), wanted)]
-        results = []
-        for outcome in self.stream(frames, wanted):
-            if isinstance(outcome, EngineError):
-                raise outcome
-            results.append(outcome)
-        return results
+        return [self._finish(frames[0], self._run(frames[0]), wanted)]
 
-    def stream(self, frames: Iterable[Frame], wanted: Wanted = Wanted()) -> Iterator[Outcome]:
-        """Segment frames that are read on the way; each is finished beside the next."""
+    def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
+        """Run the network on frames of any sizes; they are finished in a thread of its own."""
         self._check_active()
-        with ThreadPoolExecutor(1, thread_name_prefix='postprocess') as finisher:
-            last: Optional[Callable[[], Outcome]] = None
-            for frame in frames:
-                following = self._begin(frame, wanted, finisher)
-                if last:
-                    yield last()
-                last = following
-            if last:
-                yield last()
-
-    def _begin(
-        self, frame: Frame, wanted: Wanted, finisher: ThreadPoolExecutor
-    ) -> Callable[[], Outcome]:
-        """Run the network on a frame and have it finished; what to call for the outcome."""
-        try:
+        if self._finisher is None:
+            self._finisher = ThreadPoolExecutor(1, thread_name_prefix='postprocess')
+        finishing = []
+        for frame in frames:
             # A copy, since the network writes its next output into the same memory.
             output = self._run(frame).kept()
-        except EngineError as error:
-            failure = error
-            return lambda: failure
-        return finisher.submit(self._finish, frame, output, wanted).result
+            finishing.append(self._finisher.submit(self._finish, frame, output, wanted))
+        return lambda: [future.result() for future in finishing]
+
+    def deactivate(self) -> None:
+        """Finish what was started, and end the thread that does so."""
+        if self._finisher is not None:
+            self._finisher.shutdown()
+        self._finisher = None
 
     def _check_active(self) -> None:
         if not self.active:
@@ -168,7 +179,7 @@ class CpuEngine(Engine):
         """Labels (H, W) and, where it is wanted and there is one, confidence (H, W)."""
         if self.spec.output_kind == 'labels':
             # A copy, since the network writes its next output into the same memory.
-            return resize_labels(np.array(output.result, np.uint8), size), None
+            return resize_labels(as_labels(output.result), size), None
         merged = self.options.inference == 'slide'  # from what were logits already
         logits = output.result if merged else self._logits(output.result)
         # Windows end on whole cells of the logits, up to three pixels beyond the frame.

@@ -62,6 +62,7 @@ class FakeEngine(CpuEngine):
 
     def deactivate(self) -> None:
         """Forget the colours."""
+        super().deactivate()
         self._palette = None
 
     def facts(self) -> Dict[str, str]:

@@ -3,17 +3,59 @@
 from __future__ import annotations
 
 import logging
+import math
+import platform
 import re
+import sys
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Set, Union, cast
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError
 from segformer_ros.engines.cpu import CpuEngine
-from segformer_ros.engines.instruction_sets import saturates_int8
-from segformer_ros.engines.openvino_library import import_openvino
+from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
+from segformer_ros.model import ModelError
+from segformer_ros.model.model_files import read_onnx, read_whole_onnx
+from segformer_ros.model.structure import outside_files
+
+CPU_INFO = Path('/proc/cpuinfo')
+
+VNNI = frozenset(('avx512_vnni', 'avx_vnni'))
+AMX = frozenset(('amx_int8',))
+
+
+def cpu_flags(cpu_info: Path = CPU_INFO) -> Set[str]:
+    """The kernel's names of the instruction sets; empty where it names none."""
+    try:
+        text = cpu_info.read_text(encoding='utf-8', errors='replace')
+    except OSError:
+        return set()
+    found = re.search(r'^(?:flags|Features)\s*:\s*(.+)$', text, re.MULTILINE)
+    return set(found.group(1).split()) if found else set()
+
+
+def saturates_int8(cpu_info: Path = CPU_INFO) -> bool:
+    """Whether INT8 products are summed in 16 bits on this CPU, which clips the greatest of them.
+
+    Without VNNI x86 has `pmaddubsw` for it (oneDNN's manual, "Nuances of int8 computations").
+    """
+    flags = cpu_flags(cpu_info)
+    return platform.machine() == 'x86_64' and bool(flags) and not flags & (VNNI | AMX)
+
+
+def import_openvino() -> Any:
+    """The module `openvino`; raises ImportError where it is not installed.
+
+    Each import of it reports to Google Analytics through the package openvino_telemetry, which it
+    does without where that is missing. Nobody has asked for the reports, and a robot has no use
+    for the process that sends them: so it is missing.
+    """
+    cast(Dict[str, Any], sys.modules).setdefault('openvino_telemetry', None)
+    import openvino
+
+    return openvino
+
 
 # OpenVINO takes bfloat16 unasked on CPUs that have it, so the precision is always named.
 # INT8 is in the graph (Q/DQ) and runs under either hint.
@@ -21,6 +63,9 @@ PRECISION_HINT: Dict[str, str] = {'auto': 'f32', 'fp32': 'f32', 'bf16': 'bf16', 
 
 _PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
 """OpenVINO's names of what it computes in, and those that are used here."""
+
+_LEAST_VALUES = 1 << 26
+"""Of a tensor, however small the images: a quarter of a gigabyte."""
 
 _SATURATION = (
     'this CPU has no VNNI, without which the greatest products of INT8 are clipped: masks are '
@@ -66,9 +111,12 @@ class OpenVinoEngine(CpuEngine):
         if self.options.precision == 'int8':
             path = require_quantized(path)
         try:
-            model = core.read_model(str(path))
+            model = core.read_model(_source(path))
             quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
             self._compiled = core.compile_model(self._adapted(openvino, model), 'CPU', settings)
+            output = self._compiled.output(self.spec.output_name).partial_shape
+            if output.is_static:
+                self._check_shape(tuple(output.to_shape())[1:])
         except RuntimeError as error:
             raise EngineError(f'OpenVINO cannot run {path}: {_cause(error)}') from error
         self._model, self._quantized = path, quantized
@@ -79,6 +127,7 @@ class OpenVinoEngine(CpuEngine):
 
     def deactivate(self) -> None:
         """Free the network."""
+        super().deactivate()
         self._request = self._compiled = None
 
     def facts(self) -> Dict[str, str]:
@@ -101,6 +150,7 @@ class OpenVinoEngine(CpuEngine):
         layout = self.spec.input_layout
         sides = dict(zip('NCHW', (1, 3, *self.spec.size)))
         model.reshape({self.spec.input_name: [sides[axis] for axis in layout]})
+        self._check_tensors(model)
         steps = openvino.preprocess.PrePostProcessor(model)
         node = steps.input(self.spec.input_name)
         node.model().set_layout(openvino.Layout(layout))
@@ -117,10 +167,42 @@ class OpenVinoEngine(CpuEngine):
             node.preprocess().scale(list(self.spec.std))
         return steps.build()
 
+    def _check_tensors(self, model: Any) -> None:
+        """Raises EngineError for a tensor of a size that no segmenter of such images has.
+
+        A few bytes of an ONNX ask for any (ConstantOfShape, Expand, Tile, Resize). Allowed are
+        512 values a pixel, and the attention of SegFormer's first stage: 8 heads, 1/16 of the
+        pixels against 1/1024 of them.
+        """
+        pixels = self.spec.size[0] * self.spec.size[1]
+        most = _LEAST_VALUES + 512 * pixels + 8 * (pixels // 16) * (pixels // 1024)
+        for node in model.get_ops():
+            for output in node.outputs():
+                shape = output.partial_shape
+                if shape.is_static and math.prod(shape.to_shape()) > most:
+                    raise EngineError(
+                        f'{self.spec.path}: its node {node.get_friendly_name()!r} gives '
+                        f'{list(shape.to_shape())}, more than any segmenter does of '
+                        f'{self.spec.size_in_words}; export it again'
+                    )
+
     def _infer(self, pixels: np.ndarray) -> np.ndarray:
         self._request.infer()
         output = self._compiled.output(self.spec.output_name)
         return self._arranged(self._request.get_tensor(output).data[0])
+
+
+def _source(path: Path) -> Union[str, bytes]:
+    """What OpenVINO is given of an ONNX, which is looked at again; raises EngineError.
+
+    Where its weights lie outside, the whole of it as bytes: OpenVINO does not follow the links
+    that Hugging Face's cache is made of.
+    """
+    try:
+        outside = outside_files(path, read_onnx(path))
+        return bytes(read_whole_onnx(path).SerializeToString()) if outside else str(path)
+    except (ModelError, ValueError) as error:  # beyond protobuf's 2 GB
+        raise EngineError(str(error)) from error
 
 
 def _cause(error: RuntimeError) -> str:

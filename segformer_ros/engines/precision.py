@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple
 
-from segformer_ros.engines.base import EngineError
+from segformer_ros.documents import DocumentError, flag, read_json, record, text
+from segformer_ros.engines.engine import EngineError
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.contracts import METADATA
-from segformer_ros.model.files import model_hash, read_onnx
+from segformer_ros.model.model_files import model_hash, read_onnx
 
 PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
 
@@ -22,6 +22,12 @@ SOURCE_HASH = f'{METADATA}quantized_from'
 
 SOURCE, HALF = 'source', 'fp16'
 """Of the quantisation's report in JSON: hash of the model, and what came of it in FP16."""
+
+
+_REPORT = record(
+    {SOURCE: text(), HALF: record({PASSED: flag}, needed=frozenset((PASSED,)))},
+    needed=frozenset((SOURCE, HALF)),
+)
 
 
 class Candidate(NamedTuple):
@@ -111,10 +117,10 @@ def _half_refusal(own: Path) -> Optional[Path]:
         return quantized if failed and judged.get(SOURCE_HASH) == model_hash(own) else None
     report = quantized.with_suffix('.json')  # written where INT8 was refused, too
     try:
-        numbers = json.loads(report.read_text(encoding='utf-8'))
-        failed = not numbers[HALF][PASSED] and numbers[SOURCE] == model_hash(own)
-    except (OSError, ValueError, KeyError, TypeError):
+        numbers = _REPORT(read_json(report))
+    except (OSError, DocumentError):
         return None
+    failed = not numbers[HALF][PASSED] and numbers[SOURCE] == model_hash(own)
     return report if failed else None
 
 

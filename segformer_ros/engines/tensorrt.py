@@ -11,26 +11,25 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from segformer_ros.engines.backoff import Backoff
-from segformer_ros.engines.base import (
-    Engine,
-    EngineError,
-    EngineOptions,
-    GivenUpError,
-    NotReadyError,
-    Pending,
-    Traffic,
-    Wanted,
-)
+from segformer_ros.engines.cache_files import cache_folder
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
 from segformer_ros.engines.cuda.memory import ResultPool
-from segformer_ros.engines.files import cache_folder
+from segformer_ros.engines.engine import (
+    BrokenError,
+    Engine,
+    EngineError,
+    EngineOptions,
+    GivenUpError,
+    Pending,
+    Traffic,
+    Wanted,
+)
 from segformer_ros.engines.precision import PRECISIONS
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
-from segformer_ros.engines.trt.pipeline import Pipeline, Run
-from segformer_ros.engines.trt.provision import Provided, provide_engine
+from segformer_ros.engines.trt.engine_loading import Provided, provide_engine
+from segformer_ros.engines.trt.pipeline import Pipeline, PipelineRun
 from segformer_ros.engines.trt.session import open_session
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec
@@ -61,8 +60,8 @@ class _Left(NamedTuple):
 class TensorRtEngine(Engine):
     """Runs an ONNX, or a built engine that belongs to it, through TensorRT and PyCUDA.
 
-    A GPU error drops the frames of its call. Where it took the context with it, calls raise until
-    the context and the engine were made anew, which is tried with growing pauses.
+    A GPU error drops the frames of its call. Where it took the context with it, calls raise
+    BrokenError until the engine was activated again.
     """
 
     name = 'tensorrt'
@@ -76,13 +75,23 @@ class TensorRtEngine(Engine):
         self._pipeline: Optional[Pipeline] = None
         self._facts: Dict[str, str] = {}
         self._active = False
-        self._backoff = Backoff()
+        self._lost = False
         self._left: List[_Left] = []
 
     def activate(self) -> None:
         """Ask the driver, load or build the engine, set up the device; raises EngineError."""
-        self._start()
-        self._active = True
+        try:
+            self._start()
+        except EngineError as error:
+            if not self._lost:
+                raise
+            raise EngineError(
+                f'the GPU context could not be made anew ({error}); after some errors CUDA works '
+                'in a new process alone: where this repeats, start the program again'
+            ) from error
+        if self._lost:
+            _log.info('the GPU context was made anew')
+        self._active, self._lost = True, False
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames of any sizes, in batches."""
@@ -97,16 +106,14 @@ class TensorRtEngine(Engine):
         """Put frames of any sizes on their way through the GPU, in batches."""
         if not self._active:
             raise EngineError(f'engine {self.name!r} is not active; call activate() first')
-        if self._pipeline is None:
-            self._restart()
+        if self._lost:
+            raise BrokenError('the GPU context is lost; the frame is dropped')
         with self._running() as pipeline:
             return partial(self._finish, pipeline.start(frames, wanted))
 
-    def _finish(self, run: Run) -> List[Segmentation]:
+    def _finish(self, run: PipelineRun) -> List[Segmentation]:
         with self._running() as pipeline:
-            results = pipeline.finish(run)
-        self._backoff.reset()
-        return results
+            return pipeline.finish(run)
 
     @contextmanager
     def _running(self) -> Iterator[Pipeline]:
@@ -119,11 +126,9 @@ class TensorRtEngine(Engine):
         except GpuFault as fault:
             if not fault.lost:
                 raise EngineError(f'{fault}; the frame is dropped') from fault
+            self._lost = True
             self._stop(fault)
-            pause = self._backoff.pause()
-            raise EngineError(
-                f'{fault}; the GPU context is lost and is made anew in {pause:g} s'
-            ) from fault
+            raise BrokenError(f'{fault}; the GPU context is lost') from fault
 
     def deactivate(self) -> None:
         """Give back device memory and context."""
@@ -157,7 +162,7 @@ class TensorRtEngine(Engine):
             facts['memory'] = 'mapped' if self._gpu.integrated else 'copied'
         if self._library:
             facts['tensorrt'] = self._library.version
-        if self._active and self._pipeline is None:
+        if self._lost:
             facts['state'] = 'GPU context lost'
         return facts
 
@@ -215,25 +220,6 @@ class TensorRtEngine(Engine):
             times.append(1e3 * (perf_counter() - start))
         pipeline.close()
         return min(times)
-
-    def _restart(self) -> None:
-        """Make a lost context anew, unless the last attempt is too recent."""
-        remaining = self._backoff.remaining
-        if remaining:
-            raise NotReadyError(
-                f'the GPU context is lost; next attempt in {remaining:.1f} s', remaining
-            )
-        try:
-            self._start()
-        except EngineError as error:
-            pause = self._backoff.pause()
-            raise NotReadyError(
-                f'the GPU context could not be made anew ({error}); next attempt in '
-                f'{pause:g} s; after some errors CUDA works in a new process alone: where '
-                'this repeats, start the program again',
-                pause,
-            ) from error
-        _log.info('the GPU context was made anew')
 
     def _stop(self, error: Optional[BaseException] = None) -> None:
         """Forget everything on the device, in the order that its libraries need.

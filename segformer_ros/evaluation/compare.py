@@ -10,11 +10,12 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from segformer_ros.documents import DocumentError
 from segformer_ros.errors import reason
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.gate import read_metrics
-from segformer_ros.evaluation.tables import CONFUSION_NPY, read_frames
-from segformer_ros.metrics.base import ratios
+from segformer_ros.evaluation.tables import CONFUSION_NPY, read_frames, read_matrices
+from segformer_ros.metrics.metric import ratios
 
 _BATCH = 64  # resamples that are drawn together
 _PART = 4096  # frames whose matrices are read together
@@ -175,8 +176,8 @@ def _load(path: Path) -> _Finished:
     folder = path if path.is_dir() else path.parent
     try:
         rows = [row for row in read_frames(folder) if row.scored]
-        matrices = np.load(folder / CONFUSION_NPY, mmap_mode='r')
-    except (OSError, ValueError, KeyError) as error:
+        matrices = read_matrices(folder)
+    except (OSError, DocumentError) as error:
         raise EvaluationError(
             f'{folder} does not hold the whole result of `segformer evaluate`: {reason(error)}; '
             'evaluate again'
@@ -193,7 +194,8 @@ def _load(path: Path) -> _Finished:
 
 def _check_confusion(path: Path, metrics: Mapping[str, Any], matrices: np.ndarray) -> None:
     """Raise EvaluationError unless the frames add up to what metrics.json says."""
-    total = np.column_stack((metrics['confusion'], metrics['no_class']))
+    counted = [metrics.get(name) or () for name in ('confusion', 'no_class')]
+    total = np.column_stack(counted) if all(counted) else np.zeros((0, 0))
     if total.shape != matrices.shape[1:] or (matrices.sum(axis=0, dtype=np.int64) != total).any():
         file = path / 'metrics.json' if path.is_dir() else path
         raise EvaluationError(

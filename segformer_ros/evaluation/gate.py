@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
+import reprlib
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from segformer_ros.documents import DocumentError, read_json
 from segformer_ros.errors import reason
 from segformer_ros.evaluation.errors import EvaluationError
-from segformer_ros.metrics.document import SCHEMA
+from segformer_ros.metrics.document import SCHEMA, checked_document
 
 LOWER_IS_BETTER = frozenset(
     (
@@ -58,19 +59,20 @@ def read_metrics(path: Path) -> Dict[str, Any]:
     """metrics.json of a finished run, given as the file or its folder; raises EvaluationError."""
     file = path / 'metrics.json' if path.is_dir() else path
     try:
-        metrics = json.loads(file.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+        metrics = read_json(file)
+        version = metrics.get('schema') if isinstance(metrics, dict) else None
+        if version != SCHEMA:
+            raise EvaluationError(
+                f'{file} has the schema {reprlib.repr(version)}, this version reads {SCHEMA}; '
+                'evaluate again'
+            )
+        return checked_document(metrics)
+    except (OSError, DocumentError) as error:
         wrong = 'cannot be read' if isinstance(error, OSError) else 'is not a metrics.json'
         raise EvaluationError(
             f'{file} {wrong}: {reason(error)}; give the metrics.json of '
             'a finished `segformer evaluate`, or its folder'
         ) from error
-    version = metrics.get('schema') if isinstance(metrics, dict) else None
-    if version != SCHEMA:
-        raise EvaluationError(
-            f'{file} has the schema {version}, this version reads {SCHEMA}; evaluate again'
-        )
-    return dict(metrics)
 
 
 def find_score(metrics: Mapping[str, Any], name: str) -> Optional[float]:
@@ -231,7 +233,7 @@ def _entries(value: Any) -> Mapping[str, Any]:
     """What has a name inside a part of metrics.json: of a list, its distance bands."""
     if isinstance(value, dict):
         return value
-    rows = value if isinstance(value, list) else []
+    rows = value if isinstance(value, (list, tuple)) else []
     return {row['band']: row for row in rows if isinstance(row, dict) and 'band' in row}
 
 
@@ -245,7 +247,7 @@ def _all_names(value: Any, before: str = '') -> List[str]:
     """Names of all scores, those in deeper parts too."""
     names = []
     for name, entry in _entries(value).items():
-        if isinstance(entry, (dict, list)):
+        if isinstance(entry, (dict, list, tuple)):
             names += _all_names(entry, f'{before}{name}.')
         else:
             names.append(f'{before}{name}')

@@ -14,15 +14,15 @@ from segformer_ros.camera import CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.engines.precision import quantized_path, require_quantized
+from segformer_ros.environment import versions
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.predictions import Predictions
 from segformer_ros.evaluation.worst import WINDOW
-from segformer_ros.measuring.environment import versions
 from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
-from segformer_ros.metrics.truth import truth_table
+from segformer_ros.metrics.scored_classes import truth_table
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.model.files import ONNX_SUFFIX, model_files, model_hash
+from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash
 from segformer_ros.sources import Source, SourceError, SourceOptions, local_path, open_source
 from segformer_ros.sources.cityscapes import is_cityscapes
 from segformer_ros.sources.unreadable import UnreadableSource

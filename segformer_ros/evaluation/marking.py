@@ -12,7 +12,7 @@ from segformer_ros.evaluation.predictions import Predictions
 from segformer_ros.evaluation.shards import FrameRecord
 from segformer_ros.evaluation.worst import Picture, WorstFrames
 from segformer_ros.metrics import MetricError, Scorer
-from segformer_ros.metrics.scoring import unknown_note
+from segformer_ros.metrics.scored_classes import unknown_note
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.sources import SourceFrame
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
-import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Dict, Iterator, List, Sequence
@@ -14,6 +14,7 @@ from segformer_ros.evaluation.job import EvaluationJob
 from segformer_ros.evaluation.schedule import Schedule
 from segformer_ros.evaluation.shards import Shard, ShardResult
 from segformer_ros.evaluation.worker import Progress, Worker, no_progress
+from segformer_ros.interrupts import shielded
 
 _END_SECONDS = 5.0
 """Time that a worker has to end once its pipe is closed."""
@@ -82,7 +83,10 @@ class _ProcessPool:
         process = self._context.Process(
             target=_serve, args=(there, self._job), name='evaluation-worker', daemon=True
         )
-        process.start()
+        # It unblocks Ctrl-C in this process as it starts.
+        multiprocessing.resource_tracker.ensure_running()
+        with shielded():
+            process.start()
         there.close()
         self._members[here] = _Member(process)
         here.send(shard)
@@ -158,7 +162,6 @@ def _serve(pipe: Connection, job: EvaluationJob) -> None:
     import cv2
 
     cv2.setNumThreads(1)  # the machine's cores belong to all workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
     try:
         pipe.send(('begun', None))
         with Worker(job) as worker:

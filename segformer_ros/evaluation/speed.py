@@ -6,9 +6,9 @@ from typing import Any, Dict, Mapping, Sequence
 
 import numpy as np
 
+from segformer_ros.environment import environment
 from segformer_ros.evaluation.tables import LATENCY
-from segformer_ros.measuring.environment import environment
-from segformer_ros.metrics import percentiles
+from segformer_ros.percentiles import percentiles
 
 
 def speed_document(

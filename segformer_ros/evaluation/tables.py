@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import csv
+import io
+import math
+import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from segformer_ros import documents
+from segformer_ros.destination import WholeFile
+from segformer_ros.documents import (
+    LONGEST_PATH,
+    DocumentError,
+    FieldError,
+    number,
+    one_of,
+    open_file,
+    text,
+    whole,
+)
+from segformer_ros.errors import reason
 from segformer_ros.evaluation.shards import FrameRecord, ShardResult
 from segformer_ros.metrics import confusion_scores
-from segformer_ros.metrics.base import ratio
+from segformer_ros.metrics.metric import ratio
 
 FRAMES_CSV = 'frames.csv'
 TIMINGS_CSV = 'timings.csv'
@@ -22,40 +39,53 @@ LATENCY = ('preprocess', 'inference', 'postprocess')
 STAGES = (*LATENCY, 'score')
 """Stages that are timed; 'score' runs beside the others."""
 
+MOST_FRAMES = 1_000_000
+"""Rows of a table that is read: nine hours at 30 Hz."""
+
 _FRAME_COLUMNS = (
     'input', 'index', 'frame', 'stamp_ns', 'scored', 'miou', 'pixel_accuracy', 'pixels', 'flicker',
     'false_free', 'false_blocked', 'note',
 )  # fmt: skip
 
 
+class _Text(NamedTuple):
+    """What csv.writer writes to."""
+
+    write: Callable[[str], object]
+
+
 class FrameTables:
     """Writes the tables in the order of the frames; a context manager.
 
-    frames.csv holds nothing that two runs could differ in; times have a file of their own.
+    Each is there when all are whole. frames.csv holds nothing that two runs could differ in; times
+    have a file of their own.
     confusion.npy: (N, K, K + 1) uint32, the scored frames of frames.csv in their order.
     """
 
     def __init__(self, out: Path, inputs: Sequence[str], scored: int, classes: int) -> None:
         self._inputs = inputs
-        self._files = [
-            (out / name).open('w', newline='', encoding='utf-8')
-            for name in (FRAMES_CSV, TIMINGS_CSV)
-        ]
-        self._frames, self._timings = (csv.writer(file) for file in self._files)
-        self._frames.writerow(_FRAME_COLUMNS)
-        self._timings.writerow(('input', 'index', *STAGES))
-        self._matrices = np.lib.format.open_memmap(
-            out / CONFUSION_NPY, 'w+', np.uint32, (scored, classes, classes + 1)
-        )
-        self._row = 0
+        with ExitStack() as opened:
+            frames, timings, matrices = (
+                opened.enter_context(WholeFile(out / name))
+                for name in (FRAMES_CSV, TIMINGS_CSV, CONFUSION_NPY)
+            )
+            self._frames, self._timings = (
+                csv.writer(_Text(file.write_text)) for file in (frames, timings)
+            )
+            self._frames.writerow(_FRAME_COLUMNS)
+            self._timings.writerow(('input', 'index', *STAGES))
+            # Not mapped into memory: on a full disk that ends the process by SIGBUS.
+            self._matrices = matrices
+            shape = (scored, classes, classes + 1)
+            header = {'descr': '<u4', 'fortran_order': False, 'shape': shape}
+            np.lib.format.write_array_header_1_0(matrices, header)
+            self._open = opened.pop_all()
 
     def __enter__(self) -> FrameTables:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        for file in self._files:
-            file.close()
-        self._matrices.flush()
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
     def add(self, result: ShardResult) -> None:
         """Write the rows of the next shard."""
@@ -64,8 +94,7 @@ class FrameTables:
             scores: Tuple[Any, ...] = ('',) * 6
             if record.scored:
                 matrix = next(matrices)
-                self._matrices[self._row] = matrix
-                self._row += 1
+                self._matrices.write(matrix.astype('<u4').tobytes())
                 scores = _frame_scores(matrix.astype(np.int64), record)
             name = self._inputs[record.source]
             self._frames.writerow(
@@ -95,9 +124,42 @@ class FrameRow:
 
 
 def read_frames(out: Path) -> List[FrameRow]:
-    """Read frames.csv of a finished run."""
-    with (out / FRAMES_CSV).open(newline='', encoding='utf-8') as file:
-        return [_frame_row(row) for row in csv.DictReader(file)]
+    """Read frames.csv of a finished run; raises OSError and DocumentError."""
+    rows: List[FrameRow] = []
+    try:
+        with io.TextIOWrapper(open_file(out / FRAMES_CSV), 'utf-8', newline='') as file:
+            for row in csv.DictReader(file):
+                rows.append(FrameRow(**_FRAME_ROW(row)))
+                if len(rows) > MOST_FRAMES:
+                    raise DocumentError(f'{FRAMES_CSV} has more than {MOST_FRAMES} rows')
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DocumentError(f'{FRAMES_CSV} is no table ({reason(error)})') from error
+    except FieldError as error:
+        raise DocumentError(f'{FRAMES_CSV}, frame {len(rows) + 1}: {error}') from error
+    return rows
+
+
+def read_matrices(out: Path) -> np.ndarray:
+    """confusion.npy of a finished run, read where it is looked at; raises OSError, DocumentError.
+
+    (N, K, K + 1) uint32.
+    """
+    path = out / CONFUSION_NPY
+    with open_file(path) as file:
+        try:
+            np.lib.format.read_magic(file)
+            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+        except Exception as error:  # numpy has Python's own parser read the header
+            raise DocumentError(f'{CONFUSION_NPY} is damaged ({reason(error)})') from error
+        start, size = file.tell(), os.fstat(file.fileno()).st_size
+    fits = kind == np.uint32 and len(shape) == 3 and shape[2] == shape[1] + 1 and min(shape) >= 0
+    if not fits or size - start != 4 * math.prod(shape):
+        raise DocumentError(
+            f'{CONFUSION_NPY} is damaged: {size - start} bytes of shape {shape} and type {kind}'
+        )
+    if not shape[0]:
+        return np.zeros(shape, np.uint32)
+    return np.memmap(path, np.uint32, 'r', start, shape)
 
 
 def read_latency(out: Path) -> np.ndarray:
@@ -107,24 +169,28 @@ def read_latency(out: Path) -> np.ndarray:
     return np.array([time or np.nan for time in times], float)
 
 
-def _frame_row(row: Dict[str, str]) -> FrameRow:
-    def number(name: str) -> float:
-        return float(row[name]) if row[name] else float('nan')
+def _number_or_nan(value: Any) -> float:
+    return _number(value) if value else math.nan
 
-    return FrameRow(
-        input=row['input'],
-        index=int(row['index']),
-        frame=row['frame'],
-        stamp_ns=int(row['stamp_ns']),
-        scored=row['scored'] == '1',
-        miou=number('miou'),
-        pixel_accuracy=number('pixel_accuracy'),
-        pixels=int(row['pixels'] or 0),
-        flicker=number('flicker'),
-        false_free=number('false_free'),
-        false_blocked=number('false_blocked'),
-        note=row['note'],
-    )
+
+_number = number()
+_FRAME_ROW = documents.record(
+    {
+        'input': text(LONGEST_PATH, least=0),
+        'index': whole(0, 1 << 40),
+        'frame': text(LONGEST_PATH, least=0),
+        'stamp_ns': whole(-(1 << 63), 1 << 63),
+        'scored': lambda value: one_of('01')(value) == '1',
+        'miou': _number_or_nan,
+        'pixel_accuracy': _number_or_nan,
+        'pixels': lambda value: whole(0, 1 << 62)(value or 0),
+        'flicker': _number_or_nan,
+        'false_free': _number_or_nan,
+        'false_blocked': _number_or_nan,
+        'note': str,
+    },
+    needed=frozenset(_FRAME_COLUMNS),
+)
 
 
 def _frame_scores(matrix: np.ndarray, record: FrameRecord) -> Tuple[Any, ...]:

@@ -1,11 +1,10 @@
 """Metrics of segmentation: whole counts that merge exactly, and the scores they give."""
 
-from segformer_ros.metrics.base import Metric, MetricError
-from segformer_ros.metrics.confusion import ConfusionMatrix, ConfusionScores, confusion_scores
-from segformer_ros.metrics.drivable import Camera
+from segformer_ros.metrics.free_space import Camera
+from segformer_ros.metrics.metric import Metric, MetricError
+from segformer_ros.metrics.pixel_metrics import ConfusionMatrix, ConfusionScores, confusion_scores
+from segformer_ros.metrics.scored_classes import ScoredClasses
 from segformer_ros.metrics.scorer import FrameScore, Scorer, Scores
-from segformer_ros.metrics.scoring import ScoredClasses
-from segformer_ros.metrics.speed import Percentiles, percentiles
 
 __all__ = [
     'Camera',
@@ -14,10 +13,8 @@ __all__ = [
     'FrameScore',
     'Metric',
     'MetricError',
-    'Percentiles',
     'ScoredClasses',
     'Scorer',
     'Scores',
     'confusion_scores',
-    'percentiles',
 ]

@@ -10,8 +10,20 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from segformer_ros.destination import write_file
+from segformer_ros.documents import (
+    LONGEST_PATH,
+    FieldError,
+    items,
+    mapping,
+    number,
+    optional,
+    record,
+    text,
+    whole,
+)
 from segformer_ros.metrics import ScoredClasses, Scores
-from segformer_ros.metrics.drivable import FreeSpaceScores
+from segformer_ros.metrics.free_space import FreeSpaceScores
 from segformer_ros.metrics.scorer import DrivableScores
 
 SCHEMA = 1
@@ -119,9 +131,76 @@ def metrics_document(
     return {key: _without_nan(value) for key, value in document.items()}
 
 
+_SCORE = optional(number())
+_COUNT = whole(0, 1 << 62)
+_SCORES = optional(mapping(_SCORE))
+_LABEL = text(LONGEST_PATH, least=0)
+_BAND = record(
+    {'band': text(), 'columns': _COUNT, 'false_free': _SCORE, 'false_blocked': _SCORE},
+    needed=frozenset(('band',)),
+)
+_FREE_SPACE = record(
+    {
+        'unit': text(),
+        'bands': items(_BAND),
+        **dict.fromkeys(
+            (
+                *('margin', 'reach', 'false_free', 'false_blocked'),
+                *('bias', 'mean_error', 'p50', 'p95'),
+            ),
+            _SCORE,
+        ),
+    }
+)
+_DOCUMENT = record(
+    {
+        'schema': whole(SCHEMA, SCHEMA),
+        **dict.fromkeys((*(name for name, _ in SCORES), 'miou_union', 'mean_accuracy'), _SCORE),
+        **dict.fromkeys(
+            (
+                *('iou', 'accuracy', 'precision', 'class_boundary_f', 'class_iiou'),
+                *('class_flicker', 'pixels', 'rare', 'instances'),
+            ),
+            _SCORES,
+        ),
+        'frames': record(dict.fromkeys(('total', 'scored', 'noted'), _COUNT)),
+        'drivable': optional(
+            record(
+                {
+                    'group': text(LONGEST_PATH),
+                    'metres': optional(_FREE_SPACE),
+                    'rows': optional(_FREE_SPACE),
+                }
+            )
+        ),
+        'classes': items(text(), 2, 255),
+        'confusion': items(items(_COUNT, 2, 255), 2, 255),
+        'no_class': items(_COUNT, 2, 255),
+        'inputs': items(
+            record({'name': _LABEL, 'frames': _COUNT}, needed=frozenset(('name',))), 0, 1 << 20
+        ),
+    }
+)
+"""What is read of a metrics.json again: all but notes and what was run."""
+
+
+def checked_document(data: Any) -> Dict[str, Any]:
+    """metrics.json as it was read, with every value what it should be; raises FieldError."""
+    document = _DOCUMENT(data)
+    names = document.get('classes', ())
+    rows = document.get('confusion', ())
+    for name, lines in (
+        ('confusion', (rows, *rows)),
+        ('no_class', [document.get('no_class', ())]),
+    ):
+        if any(len(line) not in (0, len(names)) for line in lines):
+            raise FieldError(document[name], f'is not of {len(names)} classes', name)
+    return {**document, 'classes': list(names)} if names else document
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write plain data as JSON that a person can read: short lists stay on one line."""
-    path.write_text(_compact(document) + '\n', encoding='utf-8')
+    write_file(path, f'{_compact(document)}\n'.encode())
 
 
 def _rare(names: Sequence[str], pixels: np.ndarray) -> Dict[str, int]:

@@ -7,8 +7,8 @@ from typing import Mapping, Optional
 
 import numpy as np
 
-from segformer_ros.metrics.base import Metric, mean_of, ratios
-from segformer_ros.metrics.scoring import ScoredClasses
+from segformer_ros.metrics.metric import Metric, mean_of, ratios
+from segformer_ros.metrics.scored_classes import ScoredClasses
 
 COUNTABLE_GROUPS = ('human', 'vehicle')
 """Groups whose classes come as instances in Cityscapes."""

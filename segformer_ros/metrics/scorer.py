@@ -8,21 +8,26 @@ from typing import Dict, List, Mapping, NamedTuple, Optional
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID
-from segformer_ros.metrics.base import Metric, ratio
-from segformer_ros.metrics.boundary import BoundaryFScore, BoundaryScores
-from segformer_ros.metrics.calibration import Calibration, CalibrationScores
-from segformer_ros.metrics.confusion import ConfusionMatrix, ConfusionScores
-from segformer_ros.metrics.drivable import (
+from segformer_ros.metrics.boundary_f_score import BoundaryFScore, BoundaryScores
+from segformer_ros.metrics.free_space import (
     METRES,
     ROWS,
     Camera,
-    FreeSpace,
+    FreeSpaceMetric,
     FreeSpaceReader,
     FreeSpaceScores,
 )
-from segformer_ros.metrics.flicker import Flicker, FlickerScores
 from segformer_ros.metrics.instances import InstanceIou, InstanceScores
-from segformer_ros.metrics.scoring import ScoredClasses
+from segformer_ros.metrics.metric import Metric, ratio
+from segformer_ros.metrics.pixel_metrics import (
+    ConfusionMatrix,
+    ConfusionScores,
+    Flicker,
+    FlickerScores,
+    Reliability,
+    ReliabilityScores,
+)
+from segformer_ros.metrics.scored_classes import ScoredClasses
 from segformer_ros.segmentation import Segmentation
 
 
@@ -71,7 +76,7 @@ class Scores:
     confusion: ConfusionScores
     boundary: BoundaryScores
     flicker: Optional[FlickerScores]
-    calibration: Optional[CalibrationScores]
+    calibration: Optional[ReliabilityScores]
     instances: Optional[InstanceScores]
     drivable: Optional[DrivableScores]
 
@@ -94,15 +99,15 @@ class Scorer:
         self._confusion = ConfusionMatrix(len(classes))
         self._boundary = BoundaryFScore(len(classes))
         self._flicker = Flicker(len(classes))
-        self._calibration = Calibration()
+        self._reliability = Reliability()
         self._instances = InstanceIou(classes, instance_sizes)
-        self._metres = FreeSpace(METRES)
-        self._rows = FreeSpace(ROWS)
+        self._metres = FreeSpaceMetric(METRES)
+        self._rows = FreeSpaceMetric(ROWS)
         self._metrics: Dict[str, Metric[object]] = {
             'confusion': self._confusion,
             'boundary': self._boundary,
             'flicker': self._flicker,
-            'calibration': self._calibration,
+            'calibration': self._reliability,
             'instances': self._instances,
             'metres': self._metres,
             'rows': self._rows,
@@ -137,7 +142,7 @@ class Scorer:
         matrix = self._confusion.update(truth, predicted)
         self._boundary.update(truth, predicted)
         if result.confidence is not None:
-            self._calibration.update(truth, predicted, result.confidence)
+            self._reliability.update(truth, predicted, result.confidence)
         if instances is not None:
             self._instances.update(truth, predicted, instances, matrix)
         stays, changed = self._flicker.update(truth, predicted).sum(axis=0)
@@ -168,7 +173,7 @@ class Scorer:
 
     def compute(self, unmeasured: bool = False) -> Scores:
         """Scores of all frames; unmeasured: with those, too, that had nothing to be scored."""
-        flicker, calibration = self._flicker, self._calibration
+        flicker, calibration = self._flicker, self._reliability
         instances = unmeasured or self._instances.counts[:, 0].any()
         return Scores(
             confusion=self._confusion.compute(),

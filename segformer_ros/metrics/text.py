@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from segformer_ros.metrics.document import SCORES
-from segformer_ros.terminal.table import format_table
+from segformer_ros.text_table import format_table
 
 SHOWN_NOTES = 10
 """Notes on frames that are shown."""

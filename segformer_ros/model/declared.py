@@ -4,7 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
+
+from segformer_ros.documents import Check, FieldError, items, number, whole
+
+LARGEST_SIDE = 16384
+"""Pixels of a side of a network's input."""
+MOST_PIXELS = 1 << 25
+"""Of a network's input: a little more than 8K has."""
+
+MOST_FRAMES = 1024
+"""Of a batch."""
+_FURTHEST = 1e6
+_sides = items(whole(1, LARGEST_SIDE), 2, 2)
+offset = number(-_FURTHEST, _FURTHEST)
+
+mean_values: Check[Tuple[float, ...]] = items(offset, 3, 3)
+"""Checks of what is declared, from whatever file: documents.FieldError where it cannot be."""
+class_count = whole(1, 1 << 20)
+batch_size = whole(1, MOST_FRAMES)
+share = number(0, 1)
+
+
+def divisor(value: Any) -> float:
+    """A number that can be divided by."""
+    found = offset(value)
+    if abs(found) < 1 / _FURTHEST:
+        raise FieldError(value, f'cannot be divided by; it must be {1 / _FURTHEST:g} or more')
+    return found
+
+
+deviations: Check[Tuple[float, ...]] = items(divisor, 3, 3)
+
+
+def input_size(value: Any) -> Tuple[int, int]:
+    """(height, width) of a network's input in pixels."""
+    height, width = _sides(value)
+    if height * width > MOST_PIXELS:
+        raise FieldError(value, f'has more than {MOST_PIXELS} pixels')
+    return height, width
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,36 @@ from __future__ import annotations
 import configparser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar
 
-import yaml
-
-from segformer_ros.model.declared import Declared
+from segformer_ros.documents import (
+    LONGEST_PATH,
+    Check,
+    DocumentError,
+    FieldError,
+    mapping,
+    number,
+    parse_yaml,
+    read_text,
+    record,
+    text,
+)
+from segformer_ros.errors import reason
+from segformer_ros.model.declared import (
+    Declared,
+    batch_size,
+    class_count,
+    divisor,
+    input_size,
+    offset,
+    share,
+)
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD, ModelError
+
+T = TypeVar('T')
+
+_PROPERTIES = mapping(text(LONGEST_PATH, least=0))
+_YAML = record({'property': _PROPERTIES}, needed=frozenset(('property',)))
 
 SEGMENTATION = 2
 ROUNDED = 0.002
@@ -71,8 +95,15 @@ def is_deepstream_config(path: Path) -> bool:
     """Whether a file is an nvinfer configuration, in its ini or its yaml form."""
     if path.suffix not in ('.txt', '.cfg', '.conf', '.yaml', '.yml'):
         return False
-    lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+    lines = _text(path).splitlines()
     return any(line.strip() in ('[property]', 'property:') for line in lines)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path, errors='replace')  # comments are in any encoding
+    except (OSError, DocumentError) as error:
+        raise ModelError(f'cannot read {path}: {reason(error)}; check the file') from error
 
 
 def read_deepstream_config(path: Path) -> DeepStreamConfig:
@@ -81,7 +112,7 @@ def read_deepstream_config(path: Path) -> DeepStreamConfig:
     keys.expect('network-type', SEGMENTATION, 'is no segmentation model; network-type must be 2')
     keys.expect('symmetric-padding', 0, 'centres the image; only 0 (upper left) is supported')
     color = keys.choice('model-color-format', COLOR_FORMATS, 0)
-    mean = keys.numbers('offsets', 3) or (0.0, 0.0, 0.0)
+    mean = keys.list('offsets', offset, 3) or (0.0, 0.0, 0.0)
     std, note = _std(keys.scale(), mean, color)
     return DeepStreamConfig(
         model=_model_file(path, keys),
@@ -90,16 +121,16 @@ def read_deepstream_config(path: Path) -> DeepStreamConfig:
             color=color,
             mean=mean,
             std=std,
-            fit='letterbox' if keys.integer('maintain-aspect-ratio') else 'stretch',
+            fit='letterbox' if keys.value('maintain-aspect-ratio', number()) else 'stretch',
             size=keys.size(),
             output_name=keys.output_name(),
             output_layout=keys.choice('segmentation-output-order', OUTPUT_ORDERS),
             classes=keys.path('labelfile-path'),
-            class_count=keys.integer('num-detected-classes'),
-            threshold=keys.number('segmentation-threshold'),
+            class_count=keys.value('num-detected-classes', class_count),
+            threshold=keys.value('segmentation-threshold', share),
             engine_file=_existing(keys.path('model-engine-file')),
             precision=keys.choice('network-mode', NETWORK_MODES),
-            max_batch=keys.integer('batch-size'),
+            max_batch=keys.value('batch-size', batch_size),
             notes=(*keys.notes(), *note),
         ),
     )
@@ -152,21 +183,19 @@ def _model_file(path: Path, keys: _Properties) -> Path:
 
 
 def _read_properties(path: Path) -> Mapping[str, str]:
-    text = path.read_text(encoding='utf-8', errors='replace')
-    if path.suffix in ('.yaml', '.yml'):
-        try:
-            group: Any = yaml.safe_load(text)['property']
-            return {str(key): str(value) for key, value in group.items()}
-        except (yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
-            raise ModelError(f'{path} is no nvinfer configuration: {error}') from error
-    parser = configparser.ConfigParser(
-        delimiters=('=',), inline_comment_prefixes=('#',), interpolation=None
-    )
+    text = _text(path)
     try:
-        parser.read_string(text, str(path))
-    except configparser.Error as error:
-        raise ModelError(f'{path} is no nvinfer configuration: {error}') from error
-    return dict(parser['property'])
+        if path.suffix in ('.yaml', '.yml'):
+            group: Any = _YAML(parse_yaml(text))['property']
+        else:
+            parser = configparser.ConfigParser(
+                delimiters=('=',), inline_comment_prefixes=('#',), interpolation=None
+            )
+            parser.read_string(text, str(path))
+            group = parser['property']
+        return _PROPERTIES(dict(group))
+    except (configparser.Error, DocumentError, KeyError) as error:
+        raise ModelError(f'{path} is no nvinfer configuration: {reason(error)}') from error
 
 
 class _Properties:
@@ -176,41 +205,34 @@ class _Properties:
         self.file = path
         self.values = values
 
-    def number(self, key: str) -> Optional[float]:
-        """A number, or None where the key is not there."""
-        numbers = self.numbers(key, 1)
-        return numbers[0] if numbers else None
+    def value(self, key: str, check: Check[T]) -> Optional[T]:
+        """The one value of a key, or None where the key is not there."""
+        values = self.list(key, check, 1)
+        return values[0] if values else None
 
-    def integer(self, key: str) -> Optional[int]:
-        """A whole number, or None where the key is not there."""
-        value = self.number(key)
-        if value is not None and value != int(value):
-            raise self._error(key, 'is no whole number')
-        return None if value is None else int(value)
-
-    def numbers(self, key: str, count: int) -> Optional[Tuple[float, ...]]:
-        """Numbers separated by ';', or None where the key is not there."""
+    def list(self, key: str, check: Check[T], count: int) -> Optional[Tuple[T, ...]]:
+        """Values separated by ';', or None where the key is not there."""
         text = self.values.get(key)
         if text is None:
             return None
         try:
-            numbers = tuple(float(part) for part in text.rstrip('; ').split(';'))
-        except ValueError as error:
-            raise self._error(key, 'holds something that is no number') from error
-        if len(numbers) != count:
+            values = tuple(check(part.strip()) for part in text.rstrip('; ').split(';'))
+        except FieldError as error:
+            raise self._error(key, error.words) from error
+        if len(values) != count:
             raise self._error(key, f'must hold {count} number(s)')
-        return numbers
+        return values
 
     def choice(
         self, key: str, choices: Mapping[int, str], default: Optional[int] = None
     ) -> Optional[str]:
         """What a key's number stands for."""
-        value = self.integer(key)
+        value = self.value(key, number())
         value = default if value is None else value
         if value is not None and value not in choices:
             meanings = ', '.join(f'{number} ({name})' for number, name in choices.items())
             raise self._error(key, f'is not one of {meanings}')
-        return None if value is None else choices[value]
+        return None if value is None else choices[int(value)]
 
     def path(self, key: str) -> Optional[str]:
         """A file, from the configuration's folder on."""
@@ -219,19 +241,22 @@ class _Properties:
 
     def scale(self) -> float:
         """net-scale-factor; 1 where it is not there."""
-        value = self.number('net-scale-factor')
+        value = self.value('net-scale-factor', divisor)
         if value is not None and value <= 0:
             raise self._error('net-scale-factor', 'must be above 0')
         return 1.0 if value is None else value
 
     def size(self) -> Optional[Tuple[int, int]]:
         """(height, width) of infer-dims, which is channels;height;width."""
-        dims = self.numbers('infer-dims', 3)
+        dims = self.list('infer-dims', number(), 3)
         if dims is None:
             return None
         if dims[0] != 3:
             raise self._error('infer-dims', 'must begin with 3 channels (channels;height;width)')
-        return int(dims[1]), int(dims[2])
+        try:
+            return input_size(dims[1:])
+        except FieldError as error:
+            raise self._error('infer-dims', error.words) from error
 
     def output_name(self) -> Optional[str]:
         """The one name of output-blob-names."""
@@ -243,7 +268,7 @@ class _Properties:
 
     def expect(self, key: str, wanted: int, words: str) -> None:
         """Refuse any other value of a key than the one that is understood."""
-        if self.integer(key) not in (None, wanted):
+        if self.value(key, number()) not in (None, wanted):
             raise self._error(key, words)
 
     def notes(self) -> Tuple[str, ...]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from segformer_ros.model.files import external_data, read_onnx
-from segformer_ros.model.spec import ModelError
+from segformer_ros.model.model_files import read_onnx
 
 _KEEP_CLASSES = (
     'ArgMax',
@@ -56,7 +55,6 @@ def read_signature(path: Path) -> Signature:
     """Read an ONNX file's signature; raises ModelError for a file that is not a whole ONNX."""
     model = read_onnx(path)
     graph = model.graph
-    _check_external_data(path, graph)
     makers: Dict[str, Any] = {name: node for node in graph.node for name in node.output}
     layers = {tensor.name: tensor.dims for tensor in graph.initializer}
     counts = {value.name: _class_count(value.name, makers, layers) for value in graph.output}
@@ -76,31 +74,12 @@ def read_signature(path: Path) -> Signature:
     )
 
 
-def _check_external_data(path: Path, graph: Any) -> None:
-    for tensor in graph.initializer:
-        entries = external_data(tensor)
-        if 'location' not in entries:
-            continue
-        file = path.parent / entries['location']
-        if not file.is_file():
-            raise ModelError(
-                f'{path} keeps its weights in {entries["location"]!r}, which is not beside it; '
-                'copy both files together'
-            )
-        end = int(entries.get('offset', 0)) + int(entries.get('length', 0))
-        if file.stat().st_size < end:
-            raise ModelError(
-                f'{path} keeps its weights in {file.name!r}, which is cut short: it has '
-                f'{file.stat().st_size} bytes and needs {end}; copy it again'
-            )
-
-
 def _class_count(output: str, makers: Mapping[str, Any], layers: Mapping[str, Any]) -> int:
     """Channels of the convolution that ends in an output; 0 where another layer does."""
     node = makers.get(output)
     while node is not None and node.op_type in _KEEP_CLASSES:
         node = makers.get(node.input[0])
-    if node is None or node.op_type != 'Conv' or node.input[1] not in layers:
+    if node is None or node.op_type != 'Conv' or not layers.get(node.input[1]):
         return 0
     return int(layers[node.input[1]][0])
 
@@ -109,9 +88,12 @@ def _tensor(value: Any) -> TensorSignature:
     import onnx
 
     kind = value.type.tensor_type
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) if kind.elem_type else 'unknown'
+    try:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    except KeyError:
+        dtype = 'unknown'
     shape = tuple(
         side.dim_value if side.HasField('dim_value') and side.dim_value > 0 else None
         for side in kind.shape.dim
     )
-    return TensorSignature(value.name, str(dtype), shape)
+    return TensorSignature(value.name, dtype, shape)

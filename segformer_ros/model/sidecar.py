@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
 import yaml
 
 from segformer_ros.classes import ClassMap, ClassMapError, load_class_map
+from segformer_ros.destination import write_file
+from segformer_ros.documents import (
+    LONGEST_PATH,
+    DocumentError,
+    FieldError,
+    one_of,
+    read_yaml,
+    record,
+    text,
+)
 from segformer_ros.errors import reason
-from segformer_ros.model.declared import Declared
+from segformer_ros.model.declared import (
+    Declared,
+    batch_size,
+    deviations,
+    input_size,
+    mean_values,
+    share,
+)
 from segformer_ros.model.spec import (
     COLORS,
     ENGINE_SUFFIXES,
@@ -37,19 +54,11 @@ def sidecar_path(model: Path) -> Path:
 def read_sidecar(path: Path) -> Declared:
     """Read a sidecar; raises ModelError naming the key that is unknown or wrong."""
     try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ModelError(f'cannot read {path}: {reason(error)}') from error
-    if not isinstance(data, dict):
-        raise ModelError(f'{path} is no mapping; it may hold {", ".join(_KEYS)}')
-    values: Dict[str, Any] = {}
-    for key, value in data.items():
-        if key not in _KEYS:
-            raise ModelError(f'{path}: unknown key {key!r}; known are {", ".join(_KEYS)}')
-        try:
-            values[key] = _KEYS[key](value)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f'{path}: {key}: {value!r} {error}') from error
+        values = _DOCUMENT(read_yaml(path))
+    except FieldError as error:
+        raise ModelError(f'{path}: {error}') from error
+    except (OSError, DocumentError) as error:
+        raise ModelError(f'cannot read {path}: {reason(error)}; mend or remove it') from error
     if 'classes' in values and Path(values['classes']).suffix:
         values['classes'] = str(path.parent / values['classes'])
     return Declared(origin=str(path), **values)
@@ -81,7 +90,7 @@ def write_sidecar(spec: ModelSpec, model: Path) -> Path:
         )
     sidecar = sidecar_path(model)
     known = {key: value for key, value in says.items() if value is not None}
-    sidecar.write_text(yaml.safe_dump(known, sort_keys=False), encoding='utf-8')
+    write_file(sidecar, yaml.safe_dump(known, sort_keys=False).encode())
     return sidecar
 
 
@@ -91,59 +100,27 @@ def _name_classes(class_map: ClassMap, model: Path) -> str:
         if load_class_map(class_map.name) == class_map:
             return class_map.name
     path = model.with_name(f'{model.name}.classes.yaml')
-    path.write_text(class_map.as_yaml(), encoding='utf-8')
+    write_file(path, class_map.as_yaml().encode())
     return path.name
 
 
-def _one_of(choices: Tuple[str, ...]) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f'is not one of {", ".join(choices)}')
-        return str(value)
-
-    return check
-
-
-def _three(value: Any) -> Tuple[float, ...]:
-    numbers = tuple(float(entry) for entry in value)
-    if len(numbers) != 3:
-        raise ValueError('is not three numbers, one a channel')
-    return numbers
-
-
-def _three_nonzero(value: Any) -> Tuple[float, ...]:
-    numbers = _three(value)
-    if 0.0 in numbers:
-        raise ValueError('holds a zero, which cannot be divided by')
-    return numbers
-
-
-def _size(value: Any) -> Tuple[int, int]:
-    height, width = (int(side) for side in value)
-    if min(height, width) < 1:
-        raise ValueError('is not [height, width] in pixels')
-    return height, width
-
-
-def _count(value: Any) -> int:
-    if int(value) < 1:
-        raise ValueError('is not 1 or more')
-    return int(value)
-
-
-_KEYS: Dict[str, Callable[[Any], Any]] = {
-    'contract': str,
-    'color': _one_of(COLORS),
-    'mean': _three,
-    'std': _three_nonzero,
-    'fit': _one_of(FITS),
-    'size': _size,
-    'output_name': str,
-    'output_kind': _one_of(OUTPUT_KINDS),
-    'output_layout': _one_of(('NCHW', 'NHWC', 'NHW')),
-    'input_layout': _one_of(('NCHW', 'NHWC')),
-    'classes': str,
-    'threshold': float,
-    'precision': _one_of(('fp32', 'fp16', 'int8')),
-    'max_batch': _count,
-}
+_DOCUMENT = record(
+    {
+        'contract': text(),
+        'color': one_of(COLORS),
+        'mean': mean_values,
+        'std': deviations,
+        'fit': one_of(FITS),
+        'size': input_size,
+        'output_name': text(),
+        'output_kind': one_of(OUTPUT_KINDS),
+        'output_layout': one_of(('NCHW', 'NHWC', 'NHW')),
+        'input_layout': one_of(('NCHW', 'NHWC')),
+        'classes': text(LONGEST_PATH),
+        'threshold': share,
+        'precision': one_of(('fp32', 'fp16', 'int8')),
+        'max_batch': batch_size,
+    },
+    closed=True,
+)
+"""A sidecar's yaml file."""

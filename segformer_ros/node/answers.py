@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections import deque
 from threading import Condition
 from time import monotonic
-from typing import Callable, Deque, Dict, NamedTuple, Optional
+from typing import Callable, Deque, Dict, Optional
 
-import numpy as np
+from segformer_ros.percentiles import Percentiles, percentiles
 
 KEPT_IN_FLIGHT = 1000
 KEPT_LATENCIES = 100_000
 """Bounds of the memory of an endless play."""
-
-
-class Latency(NamedTuple):
-    """Milliseconds from sending to the answer; NaN of nothing."""
-
-    p50: float
-    p99: float
 
 
 class Answers:
@@ -79,11 +72,8 @@ class Answers:
             return self._count
 
     @property
-    def latency(self) -> Latency:
-        """Percentiles of the answers so far."""
+    def latency(self) -> Percentiles:
+        """Milliseconds from sending to the answer, of the answers so far."""
         with self._changed:
             milliseconds = list(self._milliseconds)
-        if not milliseconds:
-            return Latency(float('nan'), float('nan'))
-        p50, p99 = np.percentile(milliseconds, (50, 99))
-        return Latency(float(p50), float(p99))
+        return percentiles(milliseconds)

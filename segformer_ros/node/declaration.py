@@ -14,6 +14,7 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 
+from segformer_ros.errors import one_line
 from segformer_ros.node.parameter import (
     Change,
     Parameter,
@@ -81,7 +82,7 @@ class NodeParameters:
             if self._complete:
                 self._take_up({**self._values, **accepted})
         except ValueError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+            return SetParametersResult(successful=False, reason=one_line(str(error)))
         self._values.update(accepted)
         return SetParametersResult(successful=True)
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from typing import Dict, List, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from segformer_ros.node.engine_keeper import EngineState
+from segformer_ros.engines.supervisor import EngineState
+from segformer_ros.errors import one_line
 from segformer_ros.node.inbox import Tally
-from segformer_ros.node.statistics import RECENT, CameraFigures
-from segformer_ros.node.transport import has_shipped_profile, profile_variable, shipped_profile
+from segformer_ros.node.losses import RECENT
+from segformer_ros.node.statistics import CameraFigures
+from segformer_ros.node.transport import (
+    has_shipped_profile,
+    profile_variable,
+    shared_memory_fault,
+    shipped_profile,
+)
 
 TOLERATED_LOSS = 0.005
 """Share of lost frames from which a camera gets a warning."""
 
 STRANGE_AGE = 10.0
 """Seconds; a mask that is further off the present has a stamp by another clock."""
+
+_LONGEST_MESSAGE = 4000  # characters; of several complaints
 
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK,
@@ -39,7 +49,8 @@ class CameraState(NamedTuple):
     """All that is known of one camera.
 
     idle: why its frames are not segmented though nothing is wrong; else empty. uncalibrated: why
-    its drivable area is without metres; empty where it is not, or nobody wants it.
+    its drivable area is without metres; empty where it is not, or nobody wants it. mismatch: that
+    its topic is published as another type; empty where it is not.
     """
 
     name: str
@@ -49,6 +60,7 @@ class CameraState(NamedTuple):
     tally: Tally
     idle: str
     uncalibrated: str
+    mismatch: str = ''
 
 
 class Verdict(NamedTuple):
@@ -71,8 +83,9 @@ def camera_status(
         'age p50 (ms)': f'{figures.age.p50 * 1e3:.1f}',
         'age p99 (ms)': f'{figures.age.p99 * 1e3:.1f}',
         **{name: str(count) for name, count in tally._asdict().items()},
-        'lost': str(figures.lost),
-        'last problem': figures.last_problem,
+        'lost': str(figures.losses.lost),
+        'last problem': figures.last_problem
+        and f'{figures.last_problem} ({figures.problem_age:.0f} s ago)',
     }
     name = f'camera {camera.name}' if camera.name else 'camera'
     return _status(f'{node}: {name}', camera.name or 'camera', verdict, values)
@@ -84,14 +97,16 @@ def camera_verdict(camera: CameraState, silent_after: float, cure: str) -> Verdi
     losses = _losses(figures, cure)
     if figures.silence is None or figures.silence > silent_after:
         # At Fast DDS defaults next to nothing of a 1080p stream arrives: that is no dead camera.
-        return Verdict(STALE, '; '.join(filter(None, (_silence(camera), losses))))
+        return Verdict(STALE, _joined(_silence(camera), losses))
     complaints = [
         complaint
         for complaint in (
             losses,
+            _skips(figures),
             _clocks(figures),
             f'frames without a mask: {figures.last_problem}' if figures.recent_problem else '',
             f'drivable area without metres: {camera.uncalibrated}' if camera.uncalibrated else '',
+            _invalid_areas(figures),
         )
         if complaint
     ]
@@ -115,6 +130,9 @@ def engine_status(node: str, state: EngineState, alive: bool) -> DiagnosticStatu
 def loss_cure(middleware: str) -> str:
     """What to do about frames that are lost on the way, for this middleware."""
     cure = _CURES.get(middleware, f'see doc/transport.md for {middleware}')
+    if 'fastrtps' in middleware:
+        small = shared_memory_fault()
+        cure = small if small and os.environ.get(profile_variable()) else _joined(cure, small)
     whom = (
         'the camera driver, as this node,'
         if has_shipped_profile()
@@ -127,17 +145,55 @@ def _silence(camera: CameraState) -> str:
     if camera.publishers == 0:
         return f'nobody publishes on {camera.topic}; start the camera, or remap the topic'
     if camera.figures.silence is None:
-        return f'no image has come on {camera.topic} yet, though it has a publisher'
+        waits = f'no image has come on {camera.topic} yet, though it has a publisher'
+        return camera.mismatch or waits
     return f'silent: the last image on {camera.topic} came {camera.figures.silence:.1f} s ago'
 
 
+def _joined(*parts: str) -> str:
+    return '; '.join(filter(None, parts))
+
+
+def _tolerable(count: int, total: int) -> bool:
+    return count <= max(1, TOLERATED_LOSS * total)
+
+
 def _losses(figures: CameraFigures, cure: str) -> str:
-    expected = figures.recently_lost + figures.recently_received
-    if figures.recently_lost <= max(1, TOLERATED_LOSS * expected):
+    lost = figures.losses.recently_lost
+    expected = lost + figures.recently_received
+    if _tolerable(lost, expected):
+        return ''
+    if figures.losses.by_stamps:
+        return (
+            f'{lost} of {expected} frames are missing by their stamps in the last {RECENT:g} s: '
+            f'the camera driver did not send them, or they were lost on the way here; {cure}'
+        )
+    return (
+        f'{lost} of {expected} frames were lost on the way here in the last {RECENT:g} s; {cure}'
+    )
+
+
+def _skips(figures: CameraFigures) -> str:
+    skipped = figures.losses.recently_skipped
+    expected = skipped + figures.losses.recently_lost + figures.recently_received
+    if _tolerable(skipped, expected):
         return ''
     return (
-        f'{figures.recently_lost} of {expected} frames were lost on the way here in the last '
-        f'{RECENT:g} s; {cure}'
+        f'the camera driver did not send {skipped} of {expected} frames in the last {RECENT:g} s: '
+        "the stamps have gaps, the middleware's numbers have none; look at the camera's cable, "
+        'its exposure time and the load of its machine'
+    )
+
+
+def _invalid_areas(figures: CameraFigures) -> str:
+    invalid = figures.recently_invalid
+    total = invalid + figures.recently_valid
+    if _tolerable(invalid, total):
+        return ''
+    return (
+        f'{invalid} of {total} drivable areas were not valid in the last {RECENT:g} s: '
+        f'{figures.invalid_reason}; make inference faster (a smaller input, a GPU), or raise '
+        'drivable.max_age if the vehicle may act on older images'
     )
 
 
@@ -153,11 +209,13 @@ def _clocks(figures: CameraFigures) -> str:
 def _status(
     name: str, hardware: str, verdict: Verdict, values: Dict[str, str]
 ) -> DiagnosticStatus:
-    pairs: List[KeyValue] = [KeyValue(key=key, value=value) for key, value in values.items()]
+    pairs: List[KeyValue] = [
+        KeyValue(key=key, value=one_line(value)) for key, value in values.items()
+    ]
     return DiagnosticStatus(
         level=verdict.level,
         name=name,
-        message=verdict.message,
+        message=one_line(verdict.message, _LONGEST_MESSAGE),
         hardware_id=hardware,
         values=pairs,
     )

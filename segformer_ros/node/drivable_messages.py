@@ -11,7 +11,6 @@ from segformer_ros.drivable import (
     DrivableArea,
     GridConfig,
     GridNumbers,
-    ScanConfig,
     ScanNumbers,
     area_fields,
     grid_fields,
@@ -50,12 +49,3 @@ def blank_grid(config: GridConfig) -> GridNumbers:
     """Grid in which nothing is known: takes the place of a free one that no longer holds."""
     cells = np.full((config.height, config.width), UNKNOWN, np.int8)
     return GridNumbers(config.resolution, config.x_min, config.y_min, cells)
-
-
-def blank_scan(config: ScanConfig) -> ScanNumbers:
-    """Scan in which no direction is seen."""
-    last = config.angle_min + (config.count - 1) * config.angle_increment
-    ranges = np.full(config.count, np.nan, np.float32)
-    return ScanNumbers(
-        config.angle_min, last, config.angle_increment, config.range_min, config.range_max, ranges
-    )

@@ -20,6 +20,7 @@ from segformer_ros.drivable import (
     DrivableAreaEstimator,
     age_fault,
 )
+from segformer_ros.errors import one_line
 from segformer_ros.frame import Stamp
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
 from segformer_ros.node.camera_geometry import CameraGeometry
@@ -27,12 +28,12 @@ from segformer_ros.node.clocks import Now
 from segformer_ros.node.drivable_messages import (
     area_message,
     blank_grid,
-    blank_scan,
     grid_message,
     scan_message,
 )
 from segformer_ros.node.drivable_settings import drivable_config
 from segformer_ros.node.parameters import DrivableSettings, MountSettings
+from segformer_ros.node.statistics import CameraStatistics
 from segformer_ros.node.watchdog import Watchdog
 from segformer_ros.segmentation import BlockedRows
 
@@ -69,11 +70,13 @@ class DrivableOutput:
         class_map: ClassMap,
         configuration: Callable[[], Configuration],
         geometry: CameraGeometry,
+        statistics: CameraStatistics,
     ) -> None:
         self._clock: Clock = node.get_clock()
         self._class_map = class_map
         self._configuration = configuration
         self._geometry = geometry
+        self._statistics = statistics
         self._area = node.create_lifecycle_publisher(
             DrivableAreaMessage, f'{prefix}{topics.AREA}', 5
         )
@@ -123,7 +126,6 @@ class DrivableOutput:
         """Make the drivable area of a segmented image, in metres where they are known."""
         settings, mount = self._refresh()
         geometry = self._geometry.at(settings, mount, image.size, image.frame_id, image.stamp)
-        self.uncalibrated = geometry.reason
         area = self._estimator.update(
             image.labels,
             image.confidence,
@@ -133,7 +135,10 @@ class DrivableOutput:
             image.cell,
             image.blocked,
         )
-        return replace(area, reason=geometry.reason) if geometry.reason else area
+        if geometry.reason:
+            area = replace(area, reason=one_line(geometry.reason))
+        self.uncalibrated = area.reason
+        return area
 
     def publish(self, header: Header, area: DrivableArea) -> None:
         """Publish a drivable area under its image's header; as not valid if it is too old."""
@@ -146,6 +151,7 @@ class DrivableOutput:
             if fault:
                 area = DrivableArea.invalid(area.stamp, fault)
             self._segmented = header
+            self._statistics.area_published(now.steady, fault)
             self._send(area, settings, header, now)
             self._watchdog.summary_published(now, area.stamp.ns, area.valid)
 
@@ -157,9 +163,12 @@ class DrivableOutput:
         if not self.wanted:
             self._watchdog.rest()
             return
-        fault = self._watchdog.due(Now.of(self._clock), self._configuration()[0].max_age, outage)
+        now, max_age = Now.of(self._clock), self._configuration()[0].max_age
+        fault = self._watchdog.due(now, max_age, outage)
         if fault:
             self.retract(fault)
+            if not outage and not self._watchdog.silence(now) > max_age:
+                self._statistics.area_published(now.steady, fault)
 
     def retract(self, reason: str) -> None:
         """Publish `valid = false` in place of the last area."""
@@ -182,8 +191,10 @@ class DrivableOutput:
         if self._grid.get_subscription_count():
             grid = estimator.grid(area) or blank_grid(config.grid)
             self._grid.publish(grid_message(ground_header, grid))
-        if self._scan.get_subscription_count():
-            scan = estimator.scan(area) or blank_scan(config.scan)
+        scan = estimator.scan(area) if self._scan.get_subscription_count() else None
+        # Nothing rather than a scan that has seen nothing: Nav2's collision monitor stops where a
+        # scan stays away, but takes one without a range for a free road (doc/drivable_area.md).
+        if scan is not None and not np.isnan(scan.ranges).all():
             self._scan.publish(scan_message(ground_header, scan))
 
     def _refresh(self) -> Configuration:

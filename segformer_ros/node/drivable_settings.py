@@ -11,7 +11,6 @@ from segformer_ros.drivable import (
     DrivableConfig,
     GridConfig,
     GroundConfig,
-    Hood,
     ScanConfig,
 )
 from segformer_ros.node.parameters import DrivableSettings, MountSettings
@@ -23,7 +22,7 @@ def drivable_config(settings: DrivableSettings, mount: MountSettings) -> Drivabl
         boundary=BoundaryConfig(
             columns=settings.columns,
             drivable=settings.group,
-            hood=Hood(rows=mount.hood),
+            hood=mount.hood,
             speckle_size=settings.speckle_size,
             speckle=settings.speckle,
             min_confidence=settings.min_confidence,

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Deque, Dict, List, Optional
+from typing import Any, Callable, Deque, Dict, List, Optional
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -18,13 +18,12 @@ from std_msgs.msg import String
 from tqdm import tqdm
 
 from segformer_ros import topics
-from segformer_ros.camera import Calibration, CameraError
+from segformer_ros.camera import Calibration, CameraError, calibration_from_camera_info
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
-from segformer_ros.drivable import calibration_from_camera_info
-from segformer_ros.errors import in_words
-from segformer_ros.formats.cdr import header_stamp
-from segformer_ros.frame import Frame, FrameError, Stamp, decode_labels
+from segformer_ros.errors import in_words, one_line
+from segformer_ros.formats.images import decode_labels
+from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
 from segformer_ros.metrics.document import (
     NAMED_NOTES,
@@ -34,10 +33,10 @@ from segformer_ros.metrics.document import (
     metrics_document,
     write_json,
 )
-from segformer_ros.metrics.live import LivePath, Pair
-from segformer_ros.metrics.spool import PairSpool
+from segformer_ros.metrics.live import LivePath, Pair, PairSpool
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.evaluator_parameters import EvaluatorSettings
+from segformer_ros.node.guard import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
@@ -132,20 +131,23 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         if self.settings.compressed:
             topic, kind = topics.COMPRESSED_IMAGE, CompressedImage
         # Only stamps are read of images, so they are left as the bytes that came.
-        self.create_subscription(kind, topic, self._on_image, sensor, raw=True)
-        self.create_subscription(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
-        self.create_subscription(Image, topics.LABELS, self._on_labels, reliable)
-        self.create_subscription(
+        self._listen(kind, topic, self._on_image, sensor, raw=True)
+        self._listen(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
+        self._listen(Image, topics.LABELS, self._on_labels, reliable)
+        self._listen(
             CompressedImage, topics.COMPRESSED_LABELS, self._on_compressed_labels, reliable
         )
-        self.create_subscription(Image, topics.MASK, self._on_mask, reliable)
-        self.create_subscription(String, topics.REPORT, self._on_report, LATCHED)
-        self.create_subscription(
-            DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, reliable
-        )
+        self._listen(Image, topics.MASK, self._on_mask, reliable)
+        self._listen(String, topics.REPORT, self._on_report, LATCHED)
+        self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, reliable)
+
+    def _listen(
+        self, kind: Any, topic: str, callback: Callable[[Any], None], qos: Any, raw: bool = False
+    ) -> None:
+        self.create_subscription(kind, topic, guarded(self, topic, callback), qos, raw=raw)
 
     def _on_image(self, data: bytes) -> None:
-        self._path.image(header_stamp(data).ns, monotonic())
+        self._path.image(Stamp.of_message(data).ns, monotonic())
 
     def _on_labels(self, message: Image) -> None:
         self._take_labels(self._frame(message))
@@ -188,7 +190,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name.endswith(': engine'):
-                self._engine = {pair.key: pair.value for pair in status.values}
+                self._engine = {pair.key: one_line(pair.value) for pair in status.values}
 
     def _frame(self, message: Image) -> Optional[Frame]:
         try:
@@ -226,7 +228,8 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         tally.scored += 1
 
     def _note(self, problem: str) -> None:
-        if problem not in self._problems:
+        problem = one_line(problem)
+        if problem not in self._problems and len(self._problems) < NAMED_NOTES:
             self._problems.append(problem)
             self.get_logger().warning(problem)
 
@@ -257,7 +260,3 @@ def _evaluate(node: EvaluatorNode) -> bool:
         spin(node, lambda: node.done)
     node.finish()
     return True
-
-
-if __name__ == '__main__':
-    main()

@@ -7,10 +7,9 @@ a file with `mask_width: 0`, `-p mask_width:=half` is simply not there. So each 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
 
-import yaml
-
+from segformer_ros.documents import DocumentError, parse_yaml, read_yaml
 from segformer_ros.node.parameter import Parameter
 
 Given = Tuple[str, Any]
@@ -40,10 +39,8 @@ def given_parameters(arguments: Sequence[str], node: str) -> Iterator[Given]:
             if option in ('-p', '--param'):
                 yield from _from_words(value, node)
             elif option == '--params-file':
-                yield from _from_file(
-                    yaml.safe_load(Path(value).read_text(encoding='utf-8')), node
-                )
-        except (OSError, ValueError, yaml.YAMLError):
+                yield from _from_file(read_yaml(Path(value)), node)
+        except (OSError, DocumentError):
             continue
 
 
@@ -52,20 +49,20 @@ def _from_words(text: str, node: str) -> Iterator[Given]:
     name, given, value = text.partition(':=')
     to, _, name = name.rpartition(':')
     if given and (not to or _is_meant(to, node)):
-        yield name, yaml.safe_load(value)
+        yield name, parse_yaml(value)
 
 
 def _from_file(tree: Any, node: str) -> Iterator[Given]:
     """The parameters of a node in a parameter file, whose names may be nested."""
     for key, below in tree.items() if isinstance(tree, dict) else ():
         if isinstance(below, dict) and _KEY in below and _is_meant(str(key), node):
-            yield from _flat(below[_KEY] or {}, [])
+            yield from _flat(below[_KEY], [])
         elif key != _KEY:
             yield from _from_file(below, node)
 
 
-def _flat(tree: Mapping[Any, Any], path: List[str]) -> Iterator[Given]:
-    for key, value in tree.items():
+def _flat(tree: Any, path: List[str]) -> Iterator[Given]:
+    for key, value in tree.items() if isinstance(tree, dict) else ():
         here = [*path, str(key)]
         if isinstance(value, dict):
             yield from _flat(value, here)

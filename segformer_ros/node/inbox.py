@@ -22,7 +22,10 @@ class Ending(Enum):
 
 
 class Tally(NamedTuple):
-    """What became of one camera's frames; `received` is the sum of all the others."""
+    """What became of one camera's frames; `received` is the sum of all the others.
+
+    overtaken: a newer frame came before they were taken, here or in the middleware's queue.
+    """
 
     received: int = 0
     segmented: int = 0
@@ -45,6 +48,14 @@ class Inbox(Generic[Item]):
         self._waiting: Dict[str, Item] = {}
         self._tallies: Dict[str, Tally] = {sender: Tally() for sender in senders}
         self._open = True
+
+    def overtaken(self, sender: str, count: int) -> None:
+        """Count items that newer ones overtook on their way here."""
+        with self._changed:
+            tally = self._tallies[sender]
+            self._tallies[sender] = tally._replace(
+                received=tally.received + count, overtaken=tally.overtaken + count
+            )
 
     def put(self, sender: str, item: Item) -> None:
         """Leave the newest item of a sender."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from segformer_ros.errors import one_line
 from segformer_ros.resources import PACKAGE
 
 
@@ -18,7 +19,7 @@ class LogBridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log one record at its own level; what goes wrong with that costs the line alone."""
         try:
-            self._log(record.levelno, self.format(record))
+            self._log(record.levelno, one_line(self.format(record)))
         except Exception:
             self.handleError(record)
 

@@ -11,10 +11,9 @@ from std_msgs.msg import Header
 
 from segformer_ros import topics
 from segformer_ros.classes import ClassMap
-from segformer_ros.drawing.boundary_overlay import draw_boundary
-from segformer_ros.drawing.overlay import blend
+from segformer_ros.drawing.overlay import blend, draw_boundary
 from segformer_ros.drivable import DrivableArea
-from segformer_ros.engines.labelling import resize_labels
+from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.frame import Frame
 from segformer_ros.node.label_info import VisionMessages, label_info_message
 from segformer_ros.node.messages import (

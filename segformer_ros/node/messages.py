@@ -11,6 +11,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
+from segformer_ros.camera import CameraError, image_size, resized_matrices
 from segformer_ros.frame import PACKED_CHANNELS
 
 
@@ -88,41 +89,25 @@ def byte_array(values: np.ndarray, code: str = 'B') -> array[int]:
 
 def camera_info_fits(info: CameraInfo, height: int, width: int) -> bool:
     """Tell whether a CameraInfo is of images of this size."""
-    _, _, wide, high = _region(info)
-    columns, rows = wide // max(info.binning_x, 1), high // max(info.binning_y, 1)
-    return (rows, columns) == (height, width)
+    try:
+        return image_size(info) == (width, height)
+    except CameraError:
+        return False
 
 
 def scaled_camera_info(header: Header, info: CameraInfo, height: int, width: int) -> CameraInfo:
     """Calibration of an image resized to (height, width), from that of the image itself.
 
     info: of images of a size, see camera_info_fits. Its ROI and binning are worked into K and P,
-    so the result has none. Image borders are kept: u' + 0.5 = (u + 0.5) * scale.
+    so the result has none.
     """
     result = copy(info)
     result.header = header
-    left, top, wide, high = _region(info)
-    if (left, top, wide, high) == (0, 0, width, height) and info.binning_x <= 1 >= info.binning_y:
+    if image_size(info) == (info.width, info.height) == (width, height):
         return result
-    scale_x, scale_y = width / wide, height / high
-    change = np.array(
-        [
-            [scale_x, 0.0, (0.5 - left) * scale_x - 0.5],
-            [0.0, scale_y, (0.5 - top) * scale_y - 0.5],
-            [0.0, 0.0, 1.0],
-        ]
-    )
+    k, p = resized_matrices(info, width, height)
     result.height, result.width = height, width
-    result.k = (change @ np.asarray(info.k).reshape(3, 3)).ravel()
-    result.p = (change @ np.asarray(info.p).reshape(3, 4)).ravel()
+    result.k, result.p = k.ravel(), p.ravel()
     result.binning_x = result.binning_y = 0
     result.roi = RegionOfInterest()
     return result
-
-
-def _region(info: CameraInfo) -> Tuple[int, int, int, int]:
-    """Left, top, width and height of the image on the sensor, in sensor pixels."""
-    roi = info.roi
-    if roi.width == 0 and roi.height == 0:
-        return 0, 0, info.width, info.height
-    return roi.x_offset, roi.y_offset, roi.width, roi.height

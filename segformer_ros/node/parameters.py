@@ -13,7 +13,8 @@ from typing import Optional, Tuple
 
 from segformer_ros.drivable import DrivableConfig
 from segformer_ros.engines import ENGINES, UPSAMPLING
-from segformer_ros.engines.base import INFERENCE
+from segformer_ros.engines.engine import INFERENCE
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model.spec import COLORS, FITS
 from segformer_ros.node.parameter import (
     Change,
@@ -186,7 +187,9 @@ class DrivableSettings:
         0.05, "longest wait for the transform of a frame's stamp, s", low=0.0, high=1.0
     )
     rectified: bool = parameter(
-        False, 'the images are rectified: P of camera_info is used, and not the distortion'
+        False,
+        'the images are rectified: P of camera_info is used, and not the distortion; those of '
+        'topics called image_rect* are known to be',
     )
     pitch_sigma: float = parameter(
         _DRIVABLE.ground.pitch_sigma,
@@ -221,7 +224,7 @@ class MountSettings:
     x: float = parameter(0.0, 'forward of the vehicle frame, m', low=-100.0, high=100.0)
     y: float = parameter(0.0, 'left of the vehicle frame, m', low=-100.0, high=100.0)
     hood: float = parameter(
-        _DRIVABLE.boundary.hood.rows,
+        _DRIVABLE.boundary.hood,
         "share of the image's height at the bottom that shows the vehicle's own hood",
         low=0.0,
         high=0.9,
@@ -301,6 +304,14 @@ class Settings:
     autostart: bool = parameter(
         True, 'configure and activate at start, without being told to', change=Change.START
     )
+    bond_heartbeat_period: float = parameter(
+        0.25,
+        "seconds between two heartbeats of an active node for Nav2's lifecycle manager, where "
+        'bond is installed; 0: none',
+        low=0.0,
+        high=2.0,
+        change=Change.CONFIGURE,
+    )
     cameras: Tuple[str, ...] = parameter(
         ('',),
         "names of the cameras, each with its topics under its name ('front/image'); one empty "
@@ -311,6 +322,12 @@ class Settings:
         False,
         'subscribe to CompressedImage (JPEG or PNG) instead of Image',
         change=Change.CONFIGURE,
+    )
+    max_megapixels: float = parameter(
+        MAX_MEGAPIXELS,
+        'images of more pixels than this are refused before they are decoded, 10^6 pixels',
+        low=0.01,
+        high=1000.0,
     )
     enabled: bool = parameter(True, 'segment; ~/set_enabled sets it too')
     upsampling: str = parameter(

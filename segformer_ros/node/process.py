@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from time import monotonic
-from typing import Any, Callable, List, Optional, TypeVar
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Callable, Iterator, List, Optional, TypeVar
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from segformer_ros.errors import EXIT_INTERRUPTED, in_words, is_expected
-from segformer_ros.node.program import Program
+from segformer_ros.errors import in_words, is_expected, reason
+from segformer_ros.interrupts import Interrupts, interruptible
+from segformer_ros.node.program import Program, without_source_places
+from segformer_ros.node.transport import prepare_transport
 
 N = TypeVar('N', bound=Node)
 
 _POLL = 0.1
 """Seconds at most until an interrupt is noticed."""
 
-_REPEATED = 2.0
-"""Seconds in which a further interrupt is the first one, repeated."""
+
+class StartError(RuntimeError):
+    """ROS itself does not start; in its own words."""
 
 
 def run_node(
@@ -39,58 +44,98 @@ def run_node(
     it in any case, while the node can still publish: that is why signals are left to Python, for
     rclpy's own handlers would shut ROS down under the feet of the node's threads.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    code = program.answer(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    code = program.answer(given)
     if code is not None:
         sys.exit(code)
-    rclpy.init(args=[program.name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    node: Optional[N] = None
-    succeeded = True
+    nodes: List[N] = []
+
+    def live() -> bool:
+        program.check(given)
+        _start_ros(program.name, given)
+        with _ros_errors():
+            nodes.append(create())
+        return work(nodes[0])
+
     try:
-        program.check(arguments)
-        node = create()
-        succeeded = work(node)
+        succeeded = _explained(program.name, lambda: interruptible(live))
     except KeyboardInterrupt:
-        pass
-    except Exception as error:
-        if node is not None or not is_expected(error):
-            raise
-        print(f'{program.name}: {in_words(error)}', file=sys.stderr)
-        succeeded = False
+        succeeded = True
     finally:
-        if node is not None:
-            close(node)
-            node.destroy_node()
-        rclpy.try_shutdown()
-    if not succeeded:
+        closed = _explained(program.name, lambda: _take_down(nodes, close))
+    if not (succeeded and closed):
         sys.exit(1)
 
 
 def spin(node: Node, done: Callable[[], bool] = lambda: False) -> None:
-    """Serve a node until it is done; an interrupt is noticed without a message, too."""
+    """Serve a node until it is done; an interrupt is noticed without a message, too.
+
+    It is raised between two callbacks, never inside of one or of rclpy.
+    """
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    interrupts = Interrupts()
     try:
-        while not done():
-            executor.spin_once(timeout_sec=_POLL)
+        with interrupts.held():
+            while not (interrupts.noted or done()):
+                executor.spin_once(timeout_sec=_POLL)
     finally:
         executor.remove_node(node)
 
 
-def _interrupt(number: int, _: Any) -> None:
-    """Interrupt the program once, and end it at once where Ctrl-C comes again later.
+def _start_ros(name: str, arguments: List[str]) -> None:
+    """Start ROS without what this machine lacks, which is said; raises StartError."""
+    more = []
+    fault = _log_fault()
+    if fault:
+        _say(name, f'{fault}: no log file is written; ROS_LOG_DIR names another place')
+        more = ['--ros-args', '--disable-external-lib-logs']
+    for note in prepare_transport():
+        _say(name, note)
+    with _ros_errors():
+        rclpy.init(args=[name, *arguments, *more], signal_handler_options=SignalHandlerOptions.NO)
 
-    `ros2 launch` repeats the Ctrl-C that a terminal has sent: what comes soon is no second one.
-    What is waited for may take minutes, as the build of an engine does.
-    """
-    began = monotonic()
 
-    def again(number: int, _: Any) -> None:
-        if monotonic() - began > _REPEATED:
-            os._exit(EXIT_INTERRUPTED)
+def _log_fault() -> str:
+    """Why ROS cannot write into its folder of log files, for which it would not start, or ''."""
+    home = os.environ.get('ROS_HOME') or '~/.ros'
+    folder = Path(os.environ.get('ROS_LOG_DIR') or f'{home}/log').expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return ''
+    except OSError as error:
+        return f'{folder}: {reason(error)}'
 
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, again)
-    raise KeyboardInterrupt
+
+@contextmanager
+def _ros_errors() -> Iterator[None]:
+    try:
+        yield
+    except rclpy_implementation.RCLError as error:
+        raise StartError(f'ROS does not start: {without_source_places(error)}') from error
+
+
+def _take_down(nodes: List[N], close: Callable[[N], None]) -> bool:
+    try:
+        for node in nodes:
+            close(node)
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    return True
+
+
+def _explained(name: str, action: Callable[[], bool]) -> bool:
+    """Do `action`; an error that the user can mend is one line, and False."""
+    try:
+        return action()
+    except Exception as error:
+        if not is_expected(error):
+            raise
+        _say(name, in_words(error))
+        return False
+
+
+def _say(name: str, line: str) -> None:
+    print(f'{name}: {line}', file=sys.stderr)

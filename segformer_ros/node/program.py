@@ -37,7 +37,7 @@ class Program(NamedTuple):
         try:
             left = remove_ros_args([self.name, *given])[1:]
         except RuntimeError as error:
-            return self._refuse(f'ROS refuses the arguments: {_without_source_places(error)}')
+            return self._refuse(f'ROS refuses the arguments: {without_source_places(error)}')
         if any(argument in _HELP for argument in left):
             return explained(self.name, self._print_help)
         if left:
@@ -78,6 +78,6 @@ class Program(NamedTuple):
         return EXIT_REFUSED
 
 
-def _without_source_places(error: RuntimeError) -> str:
+def without_source_places(error: RuntimeError) -> str:
     """rcl's words, without its first and without the places in its source."""
     return re.sub(r', at \S+:\d+|^Failed to parse ROS arguments: ', '', str(error)).rstrip('.')

@@ -14,7 +14,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from segformer_ros import topics
-from segformer_ros.formats.cdr import header_stamp
+from segformer_ros.errors import in_words, one_line
+from segformer_ros.frame import Stamp
+from segformer_ros.node.guard import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.player import Player, ReplayError
 from segformer_ros.node.process import run_node, spin
@@ -61,21 +63,24 @@ class ReplayNode(Node):  # type: ignore[misc]
             lambda: int(clock.now().nanoseconds),
         )
         # Only the stamp is read, so the mask is left as the bytes that came.
+        answered = guarded(self, ANSWER_TOPIC, self._on_answer)
         self.create_subscription(
-            Image, ANSWER_TOPIC, self._on_answer, QoSProfile(depth=ANSWER_QUEUE), raw=True
+            Image, ANSWER_TOPIC, answered, QoSProfile(depth=ANSWER_QUEUE), raw=True
         )
 
     def play(self) -> bool:
         """Play to the end; tell whether nothing failed."""
         for note in self.source.notes:
-            self.get_logger().warning(note)
+            self.get_logger().warning(one_line(note))
         failure = self._wait_for_subscribers()
         if not failure:
-            self.get_logger().info(f'playing {self.source.name}: {len(self.source)} frames')
+            self.get_logger().info(
+                f'playing {one_line(self.source.name)}: {len(self.source)} frames'
+            )
             try:
                 self._player.play()
             except (ReplayError, SourceError) as error:
-                failure = str(error)
+                failure = in_words(error)
         self.conclude(failure)
         return not failure
 
@@ -116,7 +121,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         return self.settings.rate > 0 or self.count_publishers(topic) > 0
 
     def _on_answer(self, data: bytes) -> None:
-        self._player.answer(header_stamp(data).ns)
+        self._player.answer(Stamp.of_message(data).ns)
 
 
 def open_settings(settings: ReplaySettings) -> Source:
@@ -164,7 +169,3 @@ def _play(node: ReplayNode) -> bool:
         over.set()
         spinner.join()
     return succeeded
-
-
-if __name__ == '__main__':
-    main()

@@ -12,8 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from segformer_ros import topics
-from segformer_ros.camera import Calibration
-from segformer_ros.drivable import camera_info_fields
+from segformer_ros.camera import Calibration, camera_info_fields
 from segformer_ros.frame import Stamp
 from segformer_ros.node.messages import ImageBuffer, fill, jpeg_message
 from segformer_ros.node.player import Outgoing

@@ -39,7 +39,7 @@ class Reporter:
         self._streams = streams
         self._settings = settings
         self._idle = idle
-        self._cure = loss_cure(rclpy.get_rmw_implementation_identifier())
+        self._middleware = rclpy.get_rmw_implementation_identifier()
         self._log = StatusLog(node.get_logger())
         self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 1)
         # By the steady clock: that simulated time stands still is what they may have to say.
@@ -59,11 +59,12 @@ class Reporter:
         now = Now.of(self._node.get_clock())
         name, settings = self._node.get_fully_qualified_name(), self._settings()
         array = DiagnosticArray()
+        cure = loss_cure(self._middleware)
         array.header.stamp = self._node.get_clock().now().to_msg()
         array.status = [
             engine_status(name, self._worker.keeper.state, self._worker.alive),
             *(
-                camera_status(name, self._state(stream, now), settings.silent_after, self._cure)
+                camera_status(name, self._state(stream, now), settings.silent_after, cure)
                 for stream in self._streams
             ),
         ]
@@ -75,6 +76,7 @@ class Reporter:
 
     def _state(self, stream: CameraStream, now: Now) -> CameraState:
         demand = stream.demand
+        stream.settle()
         return CameraState(
             name=stream.name,
             topic=stream.topic,
@@ -83,4 +85,5 @@ class Reporter:
             tally=self._worker.tally(stream.name),
             idle=self._idle() or ('' if demand.anything else 'idle: nobody subscribes'),
             uncalibrated=stream.drivable.uncalibrated if demand.drivable else '',
+            mismatch=stream.mismatch,
         )

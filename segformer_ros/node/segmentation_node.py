@@ -7,20 +7,22 @@ from functools import partial
 from typing import Any, Callable, List, Mapping, Optional
 
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleState, Node, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from segformer_ros.drivable import DrivableAreaEstimator
 from segformer_ros.engines import Engine
-from segformer_ros.errors import is_expected
+from segformer_ros.engines.supervisor import Supervisor
+from segformer_ros.errors import in_words, is_expected
 from segformer_ros.node.camera_stream import CameraStream, Shared
 from segformer_ros.node.declaration import NodeParameters
 from segformer_ros.node.drivable_settings import drivable_config, mount_pose
-from segformer_ros.node.engine_keeper import EngineKeeper
 from segformer_ros.node.engine_setup import make_engine
 from segformer_ros.node.label_info import vision_messages
+from segformer_ros.node.lifecycle import Bond, ManagedNode, bond_status
 from segformer_ros.node.log_bridge import bridge_logs
+from segformer_ros.node.native_stderr import sieved_stderr
 from segformer_ros.node.parameters import MountSettings, Settings, node_parameters
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
@@ -42,7 +44,7 @@ WATCH_PERIOD = 0.05
 _THROTTLE = 5.0  # seconds between two lines about frames without a mask
 
 
-class SegmentationNode(Node):  # type: ignore[misc]
+class SegmentationNode(ManagedNode):
     """Segments the images of one or more cameras.
 
     unconfigured -> inactive: the model is loaded, the engine runs, the topics exist.
@@ -60,6 +62,7 @@ class SegmentationNode(Node):  # type: ignore[misc]
         self._watch_timer: Any = None
         self._enable_service: Any = None
         self._transforms: Optional[TransformSource] = None
+        self._bond: Optional[Bond] = None
         self._active = False
         self._table = NodeParameters(self, self._is_configured, self._check)
         for warning in self._table.unknown():
@@ -85,32 +88,31 @@ class SegmentationNode(Node):  # type: ignore[misc]
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, start the engine and make all topics."""
-        return self._attempt('configure', self._configure) or super().on_configure(state)
+        result = self._attempt('configure', self._configure, self.release)
+        return result or super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let images in."""
-        result = super().on_activate(state)
-        return self._attempt('activate', self._activate) or result
+        result = super().on_activate(state)  # the publishers: `_activate` publishes
+        undo = partial(self.on_deactivate, state)
+        return self._attempt('activate', self._activate, undo) or result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let no more images in, and take the last drivable area back."""
-        self._deactivate('the node was deactivated')
-        return super().on_deactivate(state)
+        stop = partial(self._deactivate, 'the node was deactivated')
+        return self._attempt('deactivate', stop) or super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop the engine and give everything back."""
-        self.release()
-        return super().on_cleanup(state)
+        return self._attempt('clean up', self.release) or super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop the engine and give everything back, for good."""
-        self.release()
-        return super().on_shutdown(state)
+        return self._attempt('shut down', self.release) or super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give everything back, so that the node may be configured anew."""
-        self.release()
-        return super().on_error(state)
+        return self._attempt('end after an error', self.release) or super().on_error(state)
 
     def release(self) -> None:
         """Stop the thread and the engine, and destroy what `configure` made."""
@@ -132,15 +134,21 @@ class SegmentationNode(Node):  # type: ignore[misc]
         self._streams = []
 
     def _attempt(
-        self, name: str, action: Callable[[], None]
+        self,
+        name: str,
+        action: Callable[[], None],
+        undo: Optional[Callable[[], Any]] = None,
     ) -> Optional[TransitionCallbackReturn]:
-        """Run a transition's work: None, FAILURE (mend and try again) or ERROR (a bug)."""
+        """Run a transition's work: None, FAILURE (mend and try again) or ERROR (a bug).
+
+        undo: takes back what a failed action has begun, so that it may be tried again.
+        """
         try:
             action()
         except Exception as error:
-            if is_expected(error):
-                self.get_logger().error(f'cannot {name}: {error}')
-                self.release()
+            if undo and is_expected(error):
+                self.get_logger().error(f'cannot {name}: {in_words(error)}')
+                undo()
                 return FAILURE
             self.get_logger().fatal(f'error in {name}:\n{traceback.format_exc()}')
             return ERROR
@@ -155,7 +163,7 @@ class SegmentationNode(Node):  # type: ignore[misc]
             for name in self.settings.camera_names
         ]
         self._worker = Worker(
-            EngineKeeper(engine), self._streams, self._get_settings, self._on_problem
+            Supervisor(engine), self._streams, self._get_settings, self._on_problem
         )
         self._worker.start()
         self._reporter = Reporter(
@@ -170,11 +178,17 @@ class SegmentationNode(Node):  # type: ignore[misc]
 
     def _activate(self) -> None:
         assert self._worker
-        for stream in self._streams:
-            stream.start(self._worker.deliver)
         self._active = True
+        for stream in self._streams:
+            stream.start(self._worker.deliver, self._worker.overtaken)
+        status, period = bond_status(), self.settings.bond_heartbeat_period
+        if status and period:
+            self._bond = Bond(self, status, period)
 
     def _deactivate(self, reason: str) -> None:
+        if self._bond:
+            self._bond.end()
+            self._bond = None
         if self._active:
             self._active = False
             for stream in self._streams:
@@ -263,11 +277,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 def _segment(node: SegmentationNode) -> bool:
     bridge_logs(node.get_logger())
-    if not node.autostart():
-        return False
-    spin(node)
-    return True
-
-
-if __name__ == '__main__':
-    main()
+    with sieved_stderr():
+        if not node.autostart():
+            return False
+        spin(node)
+        return True

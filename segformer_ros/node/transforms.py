@@ -8,8 +8,12 @@ from typing import Any, NamedTuple, Optional, Tuple, Type
 from rclpy.node import Node
 from rclpy.time import Time
 
-from segformer_ros.camera import CameraPose
-from segformer_ros.drivable import pose_from_transform
+from segformer_ros.camera import (
+    CameraPose,
+    footprint_note,
+    footprint_of,
+    pose_from_transform,
+)
 from segformer_ros.frame import Stamp
 
 _POLL = 0.005  # seconds between two looks for a transform that has not come yet
@@ -78,7 +82,20 @@ def look_up_pose(
         else:
             break
     offset, turn = transform.translation, transform.rotation
-    return pose_from_transform((offset.x, offset.y, offset.z), (turn.x, turn.y, turn.z, turn.w))
+    quaternion = (turn.x, turn.y, turn.z, turn.w)
+    return pose_from_transform((offset.x, offset.y, offset.z), quaternion, camera_frame)
+
+
+def look_up_ground(source: TransformSource, vehicle_frame: str) -> Optional[str]:
+    """What is wrong with the vehicle frame's height by TF: '' for nothing, None: not known."""
+    footprint = footprint_of(vehicle_frame)
+    if not footprint:
+        return ''
+    try:
+        found = source.buffer.lookup_transform(footprint, vehicle_frame, Time()).transform
+    except source.errors:
+        return None
+    return footprint_note(vehicle_frame, footprint, found.translation.z)
 
 
 def _is_coming(

@@ -1,13 +1,41 @@
-"""Transport: the Fast DDS profile with which images arrive, and the variable that names it."""
+"""Transport: the Fast DDS profile with which images arrive, and what it lacks on this machine."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import socket
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any, List
 
 from segformer_ros.resources import share_path
 
+SHARED_MEMORY = Path('/dev/shm')
+
+_FULL = 4 * 2**20
+"""Bytes of it that are left where it is full: no 1080p frame fits."""
+
+_PROCESSES = 2
+"""That use the profile at least: the camera driver and the node."""
+
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 """Name of the variable in Fast DDS 2 (up to ROS 2 Jazzy) and in Fast DDS 3."""
+
+_SEGMENT = 68 * 2**20
+"""Bytes of it that a process takes with the shipped profile, for images and for its ports."""
+_DEFAULT_SEGMENT = 2 * 2**20
+"""The same without a profile."""
+_LEAST = 2**20
+"""Below this ROS's libraries end the process (SIGBUS), or complain in lines of their own."""
+
+_HIGHEST_DOMAIN = 232
+_FIRST_PORT, _PORTS_OF_A_DOMAIN = 7400, 250
+
+
+class TransportError(ValueError):
+    """A setting with which the middleware cannot start: names the value and what is allowed."""
 
 
 def profile_variable() -> str:
@@ -28,3 +56,118 @@ def has_shipped_profile() -> bool:
     """Whether this process runs with the profile that comes along."""
     given = os.environ.get(profile_variable(), '')
     return os.path.realpath(given) == os.path.realpath(shipped_profile())
+
+
+def segment_size(profile: Path) -> int:
+    """Largest shared-memory segment that a profile gives, bytes; 0 where it gives none.
+
+    Raises OSError, ElementTree.ParseError and ValueError for what is no profile.
+    """
+    tree = ElementTree.parse(profile)
+    sizes = [int(e.text or 0) for e in tree.iter() if e.tag.rpartition('}')[2] == 'segment_size']
+    return max(sizes, default=0)
+
+
+def shared_memory_fault() -> str:
+    """Why this process's profile cannot work here, and what to do about it; '' where it can.
+
+    Containers have 64 MB of shared memory, or 16: where a segment does not fit, Fast DDS sends
+    images by UDP instead. Without a profile it is asked of the one that comes along.
+    """
+    given, shipped = os.environ.get(profile_variable(), ''), shipped_profile()
+    ours = not given or Path(given).parent == Path(shipped).parent
+    profile = shipped if ours else given
+    try:
+        segment = segment_size(Path(profile))
+        total, _, free = shutil.disk_usage(SHARED_MEMORY)
+    except (OSError, ElementTree.ParseError, ValueError):
+        return ''
+    without = ours and given and not has_shipped_profile()  # the one for machines without room
+    if not (segment and (without or free < _FULL or total < _PROCESSES * segment)):
+        return ''
+    return (
+        f'{SHARED_MEMORY} has {free / 1e6:.0f} of {total / 1e6:.0f} MB free, and {profile} takes '
+        f'{segment / 1e6:.0f} MB in each process: free some (fastdds shm clean), or start the '
+        'container with --shm-size=1g (or --ipc=host)'
+    )
+
+
+def check_shared_memory() -> None:
+    """Raises TransportError where rclpy must not be imported: LTTng, below it, would crash."""
+    usage = _shared_memory()
+    if usage is not None and usage.free < _LEAST:
+        raise TransportError(
+            f'{SHARED_MEMORY} is full ({_mib(usage.free)} of {_mib(usage.total)} MiB free), '
+            'without which ROS does not run; remove what is left there (fastdds shm clean), or '
+            'start the container with --shm-size=1g'
+        )
+
+
+def prepare_transport() -> List[str]:
+    """Have the middleware start without what this machine lacks; what that is, as lines.
+
+    Fast DDS ends the process for a domain that it does not know, and says nothing of a port that
+    another program has. Raises TransportError.
+    """
+    domain = _domain()
+    if 'fastrtps' not in os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp'):
+        return []
+    return [*_without_shared_memory(), *_without_discovery(domain)]
+
+
+def _shared_memory() -> Any:
+    """What is free there, and all of it, in bytes; None where there is none."""
+    try:
+        return shutil.disk_usage(SHARED_MEMORY)
+    except OSError:
+        return None
+
+
+def _mib(size: int) -> str:
+    return f'{size / 2**20:.1f}'.replace('.0', '')
+
+
+def _domain() -> int:
+    text = os.environ.get('ROS_DOMAIN_ID', '') or '0'
+    if not (text.isdecimal() and int(text) <= _HIGHEST_DOMAIN):
+        raise TransportError(
+            f'ROS_DOMAIN_ID is {text!r}; give a whole number from 0 to {_HIGHEST_DOMAIN}'
+        )
+    return int(text)
+
+
+def _without_shared_memory() -> List[str]:
+    """Take UDP alone where the shared memory is too small for a segment."""
+    variable = profile_variable()
+    given = os.environ.get(variable, '')
+    needed = _SEGMENT if has_shipped_profile() else _DEFAULT_SEGMENT
+    usage = _shared_memory()
+    if usage is None or usage.free >= needed:
+        return []
+    said = (
+        f'{SHARED_MEMORY} has {_mib(usage.free)} of {_mib(usage.total)} MiB free, and a node '
+        f'takes {_mib(needed)}'
+    )
+    if given and not has_shipped_profile():
+        return [f'{said}; free some, or see whether {given} does without it']
+    os.environ[variable] = str(share_path('config/fastdds_udp.xml'))
+    return [
+        f'{said}: images go over UDP, which loses large ones; free some, or start the container '
+        'with --shm-size=1g'
+    ]
+
+
+def _without_discovery(domain: int) -> List[str]:
+    """Whether a foreign program has the port on which the nodes of a domain find each other."""
+    port = _FIRST_PORT + _PORTS_OF_A_DOMAIN * domain
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as test:
+        test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as all nodes do
+        try:
+            test.bind(('', port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return [
+                    f'UDP port {port} is in use by another program: nodes may not find this one; '
+                    f'choose another ROS_DOMAIN_ID than {domain}'
+                ]
+    return []

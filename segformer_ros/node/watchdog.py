@@ -35,6 +35,11 @@ class Watchdog:
         with self._lock:
             self._arrival = now.steady
 
+    def silence(self, now: Now) -> float:
+        """Seconds since the camera's last image; infinite where none came yet."""
+        with self._lock:
+            return float('inf') if self._arrival is None else now.steady - self._arrival
+
     def summary_published(self, now: Now, stamp_ns: int, valid: bool) -> None:
         """Note a summary that was published, with the stamp of its image."""
         with self._lock:

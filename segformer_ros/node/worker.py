@@ -9,9 +9,10 @@ from time import monotonic
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from segformer_ros.engines import EngineError, Outcome, Wanted
+from segformer_ros.engines.supervisor import Supervisor
+from segformer_ros.errors import one_line
 from segformer_ros.frame import Frame, FrameError
 from segformer_ros.node.camera_stream import CameraStream, Demand, ImageMessage
-from segformer_ros.node.engine_keeper import EngineKeeper
 from segformer_ros.node.inbox import Ending, Inbox, Tally
 from segformer_ros.node.parameters import Settings
 
@@ -46,7 +47,7 @@ class Worker:
 
     def __init__(
         self,
-        keeper: EngineKeeper,
+        keeper: Supervisor,
         streams: Sequence[CameraStream],
         settings: Callable[[], Settings],
         report: Report,
@@ -86,6 +87,10 @@ class Worker:
         """Leave a camera's newest image; takes the place of one that still waits."""
         self._inbox.put(camera, message)
 
+    def overtaken(self, camera: str, count: int) -> None:
+        """Count images that newer ones overtook in the middleware's queue."""
+        self._inbox.overtaken(camera, count)
+
     def tally(self, camera: str) -> Tally:
         """What became of a camera's frames so far."""
         return self._inbox.tally(camera)
@@ -118,7 +123,7 @@ class Worker:
     def _mend(self, wait: float) -> None:
         self._ended.wait(min(wait, _POLL))
         if self.keeper.retry_in == 0.0 and not self.keeper.revive():
-            self._report(f'the engine {self.keeper.state.failure}')
+            self._report(f'the engine {one_line(self.keeper.state.failure)}')
 
     def _start_waiting(self, timeout: float) -> None:
         """Start all frames that wait, those of several cameras in one batch."""
@@ -145,7 +150,8 @@ class Worker:
             self._inbox.settle(camera, Ending.UNWANTED)
             return None
         try:
-            return Job(stream, message, stream.frame(message), demand)
+            frame = stream.frame(message, settings.max_megapixels)
+            return Job(stream, message, frame, demand)
         except FrameError as error:
             self._problem(stream, Ending.REJECTED, str(error))
         except Exception as error:  # a library's own kind must not end the thread
@@ -170,6 +176,7 @@ class Worker:
         self._inbox.settle(job.stream.name, Ending.SEGMENTED)
 
     def _problem(self, stream: CameraStream, ending: Ending, reason: str) -> None:
+        reason = one_line(reason)
         stream.statistics.problem(monotonic(), reason)
         self._inbox.settle(stream.name, ending)
         camera = f' of camera {stream.name}' if stream.name else ''

@@ -10,18 +10,18 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequ
 
 import numpy as np
 
-from segformer_ros.engines.fit import fit_frame, place
+from segformer_ros.engines.placement import fit_frame, place
 from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
-from segformer_ros.engines.trt.network import load_model
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.files import model_hash
-from segformer_ros.quantization.gate import Gate, Judge, Verdict
-from segformer_ros.quantization.half import (
+from segformer_ros.model.model_files import model_hash, read_whole_onnx
+from segformer_ros.quantization.accuracy_gate import Gate, GateResult, Judge
+from segformer_ros.quantization.fp16_simulation import (
     HalfPrecision,
     beyond_half,
     round_to_half,
     with_peaks,
 )
+from segformer_ros.quantization.layer_selection import Selection, select_nodes
 from segformer_ros.quantization.qdq import (
     QuantizationError,
     activation_names,
@@ -31,7 +31,6 @@ from segformer_ros.quantization.qdq import (
 )
 from segformer_ros.quantization.ranges import choose_limits
 from segformer_ros.quantization.samples import Sample, Samples
-from segformer_ros.quantization.selection import Selection, select_nodes
 from segformer_ros.quantization.sensitivity import (
     Attempt,
     LayerCost,
@@ -47,7 +46,7 @@ SENSITIVITY_FRAMES = 4
 
 
 @dataclass(frozen=True)
-class Settings:
+class QuantizationSettings:
     """How to quantise.
 
     ranges: one of RANGES. percent: share of a tensor's values that 'percentile' keeps.
@@ -74,8 +73,8 @@ class Quantized:
     selection: Selection
     excluded: Tuple[str, ...]
     costs: Tuple[LayerCost, ...]
-    verdict: Verdict
-    first_verdict: Verdict
+    verdict: GateResult
+    first_verdict: GateResult
     failures: Tuple[str, ...]
     half: HalfPrecision
 
@@ -88,14 +87,14 @@ class Told(Protocol):
 
 
 def quantize(
-    spec: ModelSpec, samples: Samples, settings: Settings, told: Optional[Told] = None
+    spec: ModelSpec, samples: Samples, settings: QuantizationSettings, told: Optional[Told] = None
 ) -> Quantized:
     """Make the INT8 model of a model; raises QuantizationError where that cannot be done.
 
     Whether it passed the gate is in the result; the caller refuses what did not.
     """
     tell = told or _untold
-    source = load_model(spec)
+    source = read_whole_onnx(spec.path)
     if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
         raise QuantizationError(
             f'{spec.path} is quantised already; give the FP32 model that it is of'
@@ -148,7 +147,7 @@ class _Search:
         selection: Selection,
         limits: Dict[str, float],
         samples: Samples,
-        settings: Settings,
+        settings: QuantizationSettings,
         tell: Told,
     ) -> None:
         self._spec, self._model, self._selection = spec, model, selection
@@ -210,7 +209,7 @@ class _Search:
         verdict = self._judged(f'accuracy, {len(excluded)} layers left out', model)
         return Attempt(excluded, model, verdict)
 
-    def _judged(self, stage: str, model: Any) -> Verdict:
+    def _judged(self, stage: str, model: Any) -> GateResult:
         told = self._tell(stage, len(self._samples.held_out))
         with SimulatedEngine(self._spec, model, self._settings.threads) as engine:
             return self._judge.judge(engine, told)

@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.quantization.gate import Gate, Verdict
+from segformer_ros.quantization.accuracy_gate import Gate, GateResult
+from segformer_ros.quantization.layer_selection import Selection
 from segformer_ros.quantization.qdq import quantize_nodes
-from segformer_ros.quantization.selection import Selection
 
 Infer = Callable[[Any], List[np.ndarray]]
 """Logits of a model (a ModelProto) on the frames that sensitivity is measured with."""
@@ -26,7 +26,7 @@ class Attempt(NamedTuple):
 
     excluded: Tuple[str, ...]
     model: Any
-    verdict: Verdict
+    verdict: GateResult
 
 
 def layer_costs(

@@ -8,8 +8,8 @@ import numpy as np
 
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.cpu import CpuEngine
-from segformer_ros.engines.trt.network import load_model
 from segformer_ros.model import ModelSpec
+from segformer_ros.model.model_files import read_whole_onnx
 
 
 class SimulatedEngine(CpuEngine):
@@ -42,7 +42,7 @@ class SimulatedEngine(CpuEngine):
         options.add_session_config_entry('session.disable_quant_qdq', '1')
         options.intra_op_num_threads = self.options.threads
         options.log_severity_level = 3
-        model = self._model if self._model is not None else load_model(self.spec)
+        model = self._model if self._model is not None else read_whole_onnx(self.spec.path)
         self._session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=['CPUExecutionProvider']
         )

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Set
 
 from segformer_ros import topics
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Calibration, CameraPose, camera_info_fields
 from segformer_ros.drivable import (
     DrivableArea,
     ScanNumbers,
     area_fields,
-    camera_info_fields,
     grid_fields,
     scan_fields,
 )
@@ -75,7 +74,7 @@ class ResultBag:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._bag.close()
+        self._bag.__exit__(*error)
 
     def add(
         self,

@@ -11,11 +11,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
-import cv2
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraError, CameraPose
+from segformer_ros.camera import Calibration, CameraError, CameraPose, check_image_size
 from segformer_ros.classes import ClassMap
+from segformer_ros.destination import WholeFile, write_image
 from segformer_ros.drivable import (
     CLASS_NONE,
     ROW_NONE,
@@ -23,12 +23,11 @@ from segformer_ros.drivable import (
     DrivableArea,
     DrivableAreaEstimator,
     DrivableConfig,
-    check_image_size,
 )
 from segformer_ros.engines import Engine, EngineError, Outcome, Wanted
-from segformer_ros.engines.fit import cell_rows
+from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
-from segformer_ros.metrics import percentiles
+from segformer_ros.percentiles import percentiles
 from segformer_ros.recording import RecordingError
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenting.background import Background
@@ -53,11 +52,15 @@ RESULTS = ('masks', 'frames', 'overlay.mp4', BAG_NAME)
 
 @dataclass(frozen=True)
 class Camera:
-    """The camera of a run, as far as it is known; its pose is in the vehicle frame."""
+    """The camera of a run, as far as it is known; its pose is in the vehicle frame.
+
+    why_not: why the recording's own is not used, where it is not.
+    """
 
     calibration: Optional[Calibration] = None
     pose: Optional[CameraPose] = None
     vehicle_frame: str = 'base_link'
+    why_not: str = ''
 
     @property
     def lacks(self) -> Tuple[str, ...]:
@@ -68,7 +71,8 @@ class Camera:
     def fault(self, height: int, width: int) -> str:
         """Why images of this size give no metres; '' where they do."""
         if self.calibration is None or self.pose is None:
-            return f'no {" and no ".join(self.lacks)} of the camera is known'
+            lacks = f'no {" and no ".join(self.lacks)} of the camera is known'
+            return f'{lacks}: {self.why_not}' if self.why_not else lacks
         try:
             check_image_size(self.calibration, height, width)
         except CameraError as error:
@@ -93,7 +97,7 @@ class SegmentRun:
 
     Writes `masks/KEY.png` (train ids), `overlay.mp4`, `frames/KEY.png`, `drivable.jsonl` with one
     line for each frame, and `drive.mcap` with all of it as messages, see ResultBag. What was
-    written when a run is interrupted is whole.
+    written when a run is interrupted is whole; of one that fails only the masks and frames stay.
     """
 
     def __init__(
@@ -121,7 +125,7 @@ class SegmentRun:
             self._results = opened.enter_context(
                 ResultFolder(folder, self._class_map, len(source))
             )
-            self._lines = opened.enter_context((folder / 'drivable.jsonl').open('w'))
+            self._lines = opened.enter_context(WholeFile(folder / 'drivable.jsonl'))
             (folder / BAG_NAME).unlink(missing_ok=True)
             self._bag = _open_bag(folder / BAG_NAME, camera)
             if self._bag:
@@ -132,7 +136,7 @@ class SegmentRun:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._open.close()
+        self._open.__exit__(*error)
 
     def run(self, on_frame: Callable[[str], object]) -> None:
         """Segment all frames; what comes out is written while the next are segmented.
@@ -181,12 +185,10 @@ class SegmentRun:
         if entry.labels is not None:
             self._score.update(entry.labels, result.labels)
         name = self._name(entry)
-        path = self._masks / f'{name}.png'
-        if not cv2.imwrite(str(path), result.labels):
-            raise RecordingError(f'cannot write {path}; is the disk full?')
+        write_image(self._masks / f'{name}.png', result.labels)
         area = self._drivable_area(frame, result)
         line = area_line(name, area, self._class_map)
-        self._lines.write(json.dumps(line) + '\n')
+        self._lines.write_text(json.dumps(line) + '\n')
         view = SegmentedView(
             key=name,
             stamp_ns=frame.stamp.ns,

@@ -7,6 +7,7 @@ from itertools import tee
 from typing import Deque, Iterator, Sequence, Tuple
 
 from segformer_ros.engines import Engine, Outcome, Wanted
+from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.frame import Frame
 from segformer_ros.sources import SourceFrame
 
@@ -20,7 +21,7 @@ def segmented_entries(
     """
     read: Deque[SourceFrame] = deque()
     frames = tee(_frames(entries, read), len(engines))
-    streams = [engine.stream(each, wanted) for engine, each in zip(engines, frames)]
+    streams = [Supervisor(engine).stream(each, wanted) for engine, each in zip(engines, frames)]
     for outcomes in zip(*streams):
         yield from _without_frame(read)
         yield read.popleft(), outcomes

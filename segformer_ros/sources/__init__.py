@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Callable, Dict, Tuple, Union
 from urllib.parse import unquote
 
+from segformer_ros.resources import NotInstalledError, tool
 from segformer_ros.sources.bag import BagSource
-from segformer_ros.sources.bag_files import BAG_SUFFIXES, storage_files
+from segformer_ros.sources.bag_files import is_storage, storage_files
 from segformer_ros.sources.base import (
     NO_TRUTH,
     Source,
@@ -18,15 +19,13 @@ from segformer_ros.sources.base import (
 )
 from segformer_ros.sources.cityscapes import CityscapesSource, is_cityscapes
 from segformer_ros.sources.folder import FolderSource, is_image
-from segformer_ros.sources.generated import PREFIX as STREET
-from segformer_ros.sources.generated import GeneratedSource
 from segformer_ros.sources.video import VideoSource
 
 
 def _is_bag(path: Path) -> bool:
     if path.is_dir():
         return (path / 'metadata.yaml').exists() or bool(storage_files(path))
-    return path.suffix in BAG_SUFFIXES
+    return is_storage(path)
 
 
 _KINDS: Tuple[Tuple[Callable[[Path], bool], Callable[[Path, SourceOptions], Source]], ...] = (
@@ -38,11 +37,13 @@ _KINDS: Tuple[Tuple[Callable[[Path], bool], Callable[[Path, SourceOptions], Sour
 )
 """Kinds of recordings, tried in this order: how each is recognised, what reads it."""
 
+STREET = 'street:'
+"""Prefix of a generated drive's name."""
+
 _FILE_URL = 'file://'
 
 _REFUSED: Dict[str, str] = {
     '.bag': 'is a ROS 1 bag; convert it: rosbags-convert --src FILE.bag --dst FOLDER',
-    '.zstd': 'is one compressed file of a bag; give the folder with its metadata.yaml',
 }
 
 
@@ -53,22 +54,33 @@ def local_path(location: Union[str, Path]) -> Path:
     return Path(location)
 
 
+def _generated(name: str, options: SourceOptions) -> Source:
+    """A drive of the street generator, which stands beside the package."""
+    try:
+        source: Source = tool('street.source', 'generated drives').StreetSource(name, options)
+    except NotInstalledError as error:
+        raise SourceError(f'{name}: {error}') from None
+    return source
+
+
 def open_source(location: Union[str, Path], options: SourceOptions = SourceOptions()) -> Source:
     """Open a recording by its path or name; raises SourceError.
 
-    A rosbag2 (a folder, .mcap or .db3), a Cityscapes folder, a folder of images, one image, a
-    video file, or a generated drive (`street:`, `street:SEED`, `street:SEED:FRAMES`). A file may
-    be given as `file://PATH` too.
+    A rosbag2 (a folder, .mcap or .db3, also as .zstd), a Cityscapes folder, a folder of images, an
+    image, a video file, or a generated drive (`street:`, `street:SEED`, `street:SEED:FRAMES`). A
+    file may be given as `file://PATH` too.
     """
     if str(location).startswith(STREET):
-        return GeneratedSource(str(location), options)
+        return _generated(str(location), options)
     path = local_path(location)
     if not path.exists():
         raise SourceError(f'no such recording: {path}; check the path')
     if path.suffix in _REFUSED:
         raise SourceError(f'{path} {_REFUSED[path.suffix]}')
-    make = next(make for fits, make in _KINDS if fits(path))
-    return make(path, options)
+    for fits, make in _KINDS:
+        if fits(path):
+            return make(path, options)
+    raise SourceError(f'{path} is a device or a pipe; give a file or a folder')
 
 
 __all__ = [

@@ -8,20 +8,21 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from segformer_ros.formats.cdr import HEADER_BYTES, header_stamp
-from segformer_ros.frame import Frame, Stamp, decode_labels
-from segformer_ros.sources.bag_reader import BagReader, Entry, Lost, RawMessage
+from segformer_ros.formats.images import decode_labels
+from segformer_ros.frame import HEADER_BYTES, Frame, Stamp
+from segformer_ros.sources.bag_reader import BagReader
+from segformer_ros.sources.bag_storage import Bytes, Entry, Lost, RawMessage
+from segformer_ros.sources.base import SourceOptions
 from segformer_ros.sources.labels import LabelError, check_labels
 
 _COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
 class _Place(NamedTuple):
-    """Where a label message lies: its stamp (ns), its place in the topic, its time in the bag."""
+    """Where a label message lies: its stamp (ns) and its place in the topic."""
 
     stamp: int
     order: int
-    time: int
 
 
 class BagLabels:
@@ -37,19 +38,19 @@ class BagLabels:
     def __init__(
         self,
         path: Path,
-        topic: str,
-        tolerance: float,
+        options: SourceOptions,
         images: Sequence[int],
-        deserialize: Callable[[bytes, str], Any],
+        deserialize: Callable[[Bytes, str], Any],
     ) -> None:
         self._reader = BagReader(path)
-        self._topic = topic
-        self._tolerance = round(tolerance * 1e9)
+        self._topic = options.label_topic
+        self._tolerance = round(options.label_tolerance * 1e9)
+        self._max_megapixels = options.max_megapixels
         self._deserialize = deserialize
         self._images = images
         self._places: Dict[int, _Place] = {}  # by the stamp of the image
         self._lost: List[str] = []
-        self._cursor: Iterator[RawMessage] = iter(())
+        self._cursor: Iterator[Tuple[int, Entry]] = iter(())
         self._next_order = -1
 
     def __enter__(self) -> BagLabels:
@@ -60,7 +61,7 @@ class BagLabels:
                 continue
             stamp = entry_stamp(entry)
             if stamp is not None:
-                self._assign(_Place(stamp, order, entry.time))
+                self._assign(_Place(stamp, order))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -77,7 +78,21 @@ class BagLabels:
         message = self._deserialize(
             self._fetch(place).data, self._reader.topics[self._topic].msgtype
         )
-        return check_labels(_label_values(message, self._topic), size, f'of {self._topic}')
+        return check_labels(self._values(message), size, f'of {self._topic}')
+
+    def _values(self, message: Any) -> np.ndarray:
+        """Class ids of an Image or CompressedImage (PNG), (H, W)."""
+        if message.__msgtype__ == _COMPRESSED_TYPE:
+            data = np.frombuffer(message.data, np.uint8)
+            return decode_labels(data, message.format, self._max_megapixels)
+        frame = Frame.from_image(message, self._max_megapixels)
+        # Others have become colours by now, and would be refused for channels that they never had.
+        if frame.encoding != 'mono8':
+            raise LabelError(
+                f'label image of {self._topic} is {message.encoding}; record train ids as mono8 '
+                '(8 bit)'
+            )
+        return frame.pixels
 
     def _loss(self) -> str:
         """What is lost of the topic, for messages; '' for nothing."""
@@ -103,29 +118,16 @@ class BagLabels:
 
     def _fetch(self, place: _Place) -> RawMessage:
         if place.order != self._next_order:
-            self._cursor = self._reader.messages(self._topic, start=place.time)
+            self._cursor = self._reader.entries(self._topic, place.order)
         self._next_order = place.order + 1
-        for message in self._cursor:
-            if entry_stamp(message) == place.stamp:
-                return message
-        raise LabelError(f'{self._topic} lost the label at {place.time} ns')
+        _, message = next(self._cursor)
+        if isinstance(message, Lost):
+            raise LabelError(message.reason)
+        return message
 
 
 def entry_stamp(entry: Entry) -> Optional[int]:
     """Stamp of a message in ns, that of its recording where it has none; None of a broken one."""
     if isinstance(entry, Lost) or len(entry.data) < HEADER_BYTES:
         return None
-    return header_stamp(entry.data).ns or entry.time
-
-
-def _label_values(message: Any, topic: str) -> np.ndarray:
-    """Class ids of an Image or CompressedImage (PNG), (H, W)."""
-    if message.__msgtype__ == _COMPRESSED_TYPE:
-        return decode_labels(np.frombuffer(message.data, np.uint8), message.format)
-    frame = Frame.from_image(message)
-    # Others have become colours by now, and would be refused for channels that they never had.
-    if frame.encoding != 'mono8':
-        raise LabelError(
-            f'label image of {topic} is {message.encoding}; record train ids as mono8 (8 bit)'
-        )
-    return frame.pixels
+    return Stamp.of_message(entry.data).ns or entry.time

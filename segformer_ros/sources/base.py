@@ -11,6 +11,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, Stamp
 
 FIRST_STAMP_NS = 1_000_000_000
@@ -34,6 +35,7 @@ class SourceOptions:
         the nearest one.
     labels: folder of label images, named by the frames' keys (`KEY.png`).
     fps: frames per second of what has no stamps (folders, Cityscapes, the generated drive).
+    max_megapixels: larger images and labels are not read.
     vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
         the transforms unread.
     """
@@ -43,6 +45,7 @@ class SourceOptions:
     label_tolerance: float = 0.0
     labels: Optional[Path] = None
     fps: float = 10.0
+    max_megapixels: float = MAX_MEGAPIXELS
     vehicle_frame: str = 'base_link'
 
     def __post_init__(self) -> None:
@@ -112,6 +115,8 @@ class Source(ABC):
     """The camera, where the recording knows it."""
     pose: Optional[CameraPose] = None
     """The camera's place over the ground, where the recording knows it."""
+    camera_fault: str = ''
+    """Why what the recording says of its camera is not used; '' where it is, or is not there."""
     labelled: bool = False
     """Whether entries may carry labels."""
     class_map: str = ''

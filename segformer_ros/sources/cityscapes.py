@@ -19,8 +19,8 @@ from segformer_ros.sources.base import (
 from segformer_ros.sources.folder import read_image
 from segformer_ros.sources.labels import (
     LabelError,
-    LabelFolder,
     check_labels,
+    label_folder,
     read_label_image,
     train_id_table,
 )
@@ -60,9 +60,9 @@ class CityscapesSource(Source):
         self._items = list(_find(folder, images))
         if not self._items:
             raise SourceError(f'{folder} holds no *_{_IMAGES}.png')
-        self._fps = options.fps
+        self._options = options
         self._train_ids = _train_ids()
-        self._label_folder = LabelFolder(options.labels) if options.labels else None
+        self._label_folder = label_folder(options)
         if self._label_folder is not None:  # those are train ids of the model
             self.class_map = ''
         beside = any(_label_file(item)[0].exists() for item in self._items)
@@ -86,7 +86,7 @@ class CityscapesSource(Source):
             yield self._entry(index, self._items[index])
 
     def _entry(self, index: int, item: _Item) -> SourceFrame:
-        frame = read_image(item.image, index, self._fps)
+        frame = read_image(item.image, index, self._options)
         if isinstance(frame, str):
             return SourceFrame(index, item.key, error=frame)
         if not self.labelled:
@@ -103,14 +103,17 @@ class CityscapesSource(Source):
         if self._label_folder is not None:
             return self._label_folder.read(item.key, size)
         path, has_train_ids = _label_file(item)
-        values = check_labels(read_label_image(path), size, str(path))
+        values = check_labels(self._read(path), size, str(path))
         return values if has_train_ids else self._train_ids[values]
+
+    def _read(self, path: Path) -> np.ndarray:
+        return read_label_image(path, self._options.max_megapixels)
 
     def _truth(self, item: _Item, size: Tuple[int, int]) -> Truth:
         path = Path(f'{item.truth}{_INSTANCES}')
         if self._label_folder is not None or not path.exists():
             return NO_TRUTH
-        values = read_label_image(path)
+        values = self._read(path)
         if values.shape != size:
             raise LabelError(f'{path} has the shape {values.shape}, its frame {size}')
         return Truth(instances=np.where(values >= _FIRST_INSTANCE, values, 0).astype(np.uint16))

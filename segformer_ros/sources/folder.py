@@ -9,8 +9,10 @@ from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
+from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import reason
-from segformer_ros.frame import Frame, FrameError, decode
+from segformer_ros.formats.images import decode
+from segformer_ros.frame import Frame, FrameError
 from segformer_ros.sources.base import (
     CAMERA_FRAME,
     Source,
@@ -19,7 +21,7 @@ from segformer_ros.sources.base import (
     SourceOptions,
     made_up_stamp,
 )
-from segformer_ros.sources.labels import LabelError, LabelFolder
+from segformer_ros.sources.labels import LabelError, label_folder
 
 IMAGE_SUFFIXES = ('.jpeg', '.jpg', '.png')
 
@@ -39,8 +41,8 @@ class FolderSource(Source):
                 f'folder {folder} holds no image ({", ".join(IMAGE_SUFFIXES)}) and no bag; '
                 'give a folder of images, a bag or a video'
             )
-        self._fps = options.fps
-        self._labels = LabelFolder(options.labels) if options.labels else None
+        self._options = options
+        self._labels = label_folder(options)
         self.labelled = self._labels is not None
 
     def __len__(self) -> int:
@@ -58,7 +60,7 @@ class FolderSource(Source):
 
     def _entry(self, index: int) -> SourceFrame:
         file, key = self._files[index], self._keys[index]
-        frame = read_image(file, index, self._fps)
+        frame = read_image(file, index, self._options)
         if isinstance(frame, str):
             return SourceFrame(index, key, error=frame)
         if self._labels is None:
@@ -111,10 +113,14 @@ def natural_key(path: Path) -> Tuple[List[Union[str, int]], str]:
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
 
 
-def read_image(file: Path, index: int, fps: float) -> Union[Frame, str]:
+def read_image(file: Path, index: int, options: SourceOptions) -> Union[Frame, str]:
     """The image as a frame, or what is wrong with it in one line."""
     try:
-        pixels = decode(np.fromfile(file, np.uint8), file.suffix)
-    except (FrameError, OSError) as error:
+        pixels = decode(
+            np.frombuffer(read_bytes(file, MAX_IMAGE_BYTES), np.uint8),
+            file.suffix,
+            options.max_megapixels,
+        )
+    except (FrameError, DocumentError, OSError) as error:
         return f'{_text(file.name)}: {reason(error)}'
-    return Frame.from_array(pixels, 'bgr8', made_up_stamp(index, fps), CAMERA_FRAME)
+    return Frame.from_array(pixels, 'bgr8', made_up_stamp(index, options.fps), CAMERA_FRAME)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
-import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID, ClassMap
-from segformer_ros.sources.base import SourceError
+from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
+from segformer_ros.errors import reason
+from segformer_ros.formats.images import decode_labels
+from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError
+from segformer_ros.sources.base import SourceError, SourceOptions
 
 
 class LabelError(ValueError):
@@ -19,7 +22,7 @@ class LabelError(ValueError):
 class LabelFolder:
     """Label images (single channel, train ids) of a folder, by the frames' keys."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
         if not folder.is_dir():
             raise SourceError(f'no label folder {folder}; give the one with the KEY.png files')
         self._files: Dict[str, Path] = {path.stem: path for path in sorted(folder.glob('*.png'))}
@@ -28,6 +31,7 @@ class LabelFolder:
                 f'label folder {folder} holds no .png file; give the one with the KEY.png files'
             )
         self.folder = folder
+        self._max_megapixels = max_megapixels
 
     def __contains__(self, key: str) -> bool:
         return key in self._files
@@ -41,18 +45,25 @@ class LabelFolder:
         """Labels of the frame `key` of (height, width) `size`; raises LabelError."""
         if key not in self._files:
             raise LabelError(f'no label image {key}.png in {self.folder}')
-        return check_labels(read_label_image(self._files[key]), size, str(self._files[key]))
+        return check_labels(
+            read_label_image(self._files[key], self._max_megapixels), size, str(self._files[key])
+        )
 
 
-def read_label_image(path: Path) -> np.ndarray:
-    """Values of a single-channel image file, (H, W) of its own type; raises LabelError."""
-    # cv2.imread would crash at a name that is not UTF-8.
-    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
-    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
-    if values is None:
-        raise LabelError(f'unreadable label image {path}')
+def label_folder(options: SourceOptions) -> Optional[LabelFolder]:
+    """The label folder that the options name; raises SourceError where it has no labels."""
+    return LabelFolder(options.labels, options.max_megapixels) if options.labels else None
+
+
+def read_label_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
+    """Values of a single-channel PNG file, (H, W) of its own type; raises LabelError."""
+    try:
+        data = np.frombuffer(read_bytes(path, MAX_IMAGE_BYTES), np.uint8)
+        values = decode_labels(data, path.suffix, max_megapixels)
+    except (FrameError, DocumentError, OSError) as error:
+        raise LabelError(f'unreadable label image {path}: {reason(error)}') from error
     _check_channels(values, str(path))
-    return np.asarray(values)
+    return values
 
 
 def check_labels(values: np.ndarray, size: Tuple[int, int], where: str) -> np.ndarray:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from pathlib import Path
-from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from segformer_ros.errors import reason
-from segformer_ros.frame import Frame, Stamp
+from segformer_ros.formats.jpeg import check_jpeg
+from segformer_ros.formats.limits import check_size
+from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.sources.base import (
     CAMERA_FRAME,
     FIRST_STAMP_NS,
@@ -18,15 +21,50 @@ from segformer_ros.sources.base import (
     SourceFrame,
     SourceOptions,
 )
-from segformer_ros.sources.labels import LabelError, LabelFolder
+from segformer_ros.sources.labels import LabelError, label_folder
+
+_HARMLESS = ('slice end not reached',)
+"""What FFmpeg complains of in whole files, too (MPEG-4, its own among them)."""
+
+
+_GAP = 'Frame num gap'
 
 
 class _Decoded(NamedTuple):
-    """A picture and its frame's index, or a fault of the decoder."""
+    """A picture and its frame's index, or a fault of the decoder; both for what is no good."""
 
     place: int
     picture: Any
     fault: str
+
+
+class _Trust:
+    """Which pictures can be trusted: none that refers to a damaged one, up to a key frame.
+
+    Decoders conceal what is damaged or missing, and go on from there as if nothing had been.
+    """
+
+    def __init__(self) -> None:
+        self._fault = self._fault_before_key = ''
+        self._key_time = 0
+        self._faults: Dict[int, str] = {}
+
+    def note(self, packet: Any, fault: str) -> None:
+        """Take in the next packet in the order of decoding, and what is wrong with it."""
+        if packet.is_keyframe and packet.pts is not None:
+            self._fault_before_key, self._key_time, self._fault = self._fault, packet.pts, ''
+        # Pictures that are shown before a key frame may refer to what stands before it.
+        leads = packet.pts is not None and packet.pts < self._key_time
+        before = self._fault or (leads and self._fault_before_key)
+        if packet.pts is not None:
+            after = f'it follows a damaged one: {before}' if before else ''
+            self._faults[packet.pts] = fault or after
+        self._fault = self._fault or fault
+
+    def fault_of(self, picture: Any) -> str:
+        """Why a picture is not to be trusted; '' where it is."""
+        fault = self._faults.pop(picture.pts, self._fault)
+        return fault or ('its data are damaged' if picture.is_corrupt else '')
 
 
 class VideoSource(Source):
@@ -41,9 +79,10 @@ class VideoSource(Source):
     def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
         self.name = path.stem
         self.path = path
-        self._labels = LabelFolder(options.labels) if options.labels else None
+        self._labels = label_folder(options)
         self.labelled = self._labels is not None
-        self._times, self._keys, self._begin = _presentation_times(path)
+        self._times, self._keys, self._begin = _presentation_times(path, options.max_megapixels)
+        self._max_pixels = round(options.max_megapixels * 1e6)
 
     def __len__(self) -> int:
         return len(self._times)
@@ -55,22 +94,29 @@ class VideoSource(Source):
 
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
         """Frames `start` to `stop`; what the decoder cannot give comes as an error."""
-        import av
-
         span = self.span(start, stop)
         if not span:
             return
         following, reason = span.start, 'missing'
-        with av.open(str(self.path)) as container:
+        with _opened(self.path) as container:
+            # What the decoder complains of is then known with the packet.
+            container.streams.video[0].thread_count = 1
+            limit = {'max_pixels': str(self._max_pixels)}  # of frames that become larger, too
+            container.streams.video[0].codec_context.options = limit
             for index, picture, fault in self._decoded_from(span.start, container):
-                reason = fault or reason
+                if picture is None:
+                    reason = fault
                 if picture is None or index < following:
                     continue
                 for gap in range(following, min(index, span.stop)):
                     yield self._broken(gap, reason)
                 if index >= span.stop:
                     return
-                yield self._entry(index, picture, float(container.streams.video[0].time_base))
+                if fault:
+                    yield self._broken(index, fault)
+                else:
+                    time_base = float(container.streams.video[0].time_base)
+                    yield self._entry(index, picture, time_base)
                 following = index + 1
         for gap in range(following, span.stop):
             yield self._broken(gap, reason)
@@ -108,24 +154,22 @@ class VideoSource(Source):
 
     def _decode(self, container: Any) -> Iterator[_Decoded]:
         """Pictures from where the container stands on, and the faults between them."""
-        import av
-
-        for packet in container.demux(container.streams.video[0]):
-            try:
-                pictures = packet.decode()
-            except av.error.FFmpegError as error:
-                yield _Decoded(-1, None, str(error))
-                continue
+        stream = container.streams.video[0]
+        trust = _Trust()
+        for packet in container.demux(stream):
+            pictures, fault = _decode_packet(packet, stream.codec_context.name)
+            trust.note(packet, fault)
+            if not pictures and fault:
+                yield _Decoded(-1, None, fault)
             for picture in pictures:
-                yield _Decoded(bisect_left(self._times, picture.pts or 0), picture, '')
+                fault = trust.fault_of(picture)
+                yield _Decoded(bisect_left(self._times, picture.pts or 0), picture, fault)
 
     def _broken(self, index: int, reason: str) -> SourceFrame:
         message = f'frame {index} of {self.path.name} cannot be decoded: {reason}'
         return SourceFrame(index, f'{index:06d}', error=message)
 
     def _entry(self, index: int, picture: Any, time_base: float) -> SourceFrame:
-        if picture.is_corrupt:
-            return self._broken(index, 'its data are damaged')
         seconds = (self._times[index] - self._times[0]) * time_base
         stamp = Stamp.from_ns(FIRST_STAMP_NS + round(seconds * 1e9))
         frame = Frame.from_array(_pixels(picture), 'bgr8', stamp, CAMERA_FRAME)
@@ -139,7 +183,44 @@ class VideoSource(Source):
         return SourceFrame(index, key, frame, labels=labels)
 
 
-def _presentation_times(path: Path) -> Tuple[List[int], List[int], int]:
+def _opened(path: Path) -> Any:
+    """The file's container; raises FFmpeg's errors. Titles and the like are in any encoding."""
+    import av
+
+    return av.open(str(path), metadata_errors='replace')
+
+
+def _decode_packet(packet: Any, codec: str) -> Tuple[Sequence[Any], str]:
+    """Pictures that a packet completes, and what the decoder complains of, '' for nothing.
+
+    FFmpeg says in its log alone that it conceals damage or lacks a reference: H.264 sets no flag,
+    and a frame that is missing without a trace is only told to debuggers.
+    """
+    import av
+
+    logging.getLogger('libav').setLevel(logging.CRITICAL + 1)  # they are told with the frame
+    av.logging.set_level(av.logging.DEBUG if codec == 'h264' else av.logging.ERROR)
+    pictures: Sequence[Any] = ()
+    fault = ''
+    with av.logging.Capture(local=True) as log:
+        try:
+            pictures = packet.decode()
+        except av.error.FFmpegError as error:
+            fault = str(error)
+    for level, _, text in log:
+        gap = text.startswith(_GAP) and not packet.is_keyframe
+        if gap or (level <= av.logging.ERROR and not text.startswith(_HARMLESS)):
+            fault = ' '.join(text.split())
+            break
+    if codec == 'mjpeg' and packet.size and not fault:
+        try:
+            check_jpeg(bytes(packet))
+        except FrameError as error:
+            fault = str(error)
+    return pictures, fault
+
+
+def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], List[int], int]:
     """Times of all frames and of the key frames, in the order of showing, and of the first packet.
 
     All in the stream's units. What the file says is not to be shown (the lead of a cut video) is
@@ -148,15 +229,23 @@ def _presentation_times(path: Path) -> Tuple[List[int], List[int], int]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             if not container.streams.video:
                 raise SourceError(f'{path} has no video stream')
             stream = container.streams.video[0]
+            codec = stream.codec_context
+            if codec is None:
+                raise SourceError(f'{path} is of a codec that FFmpeg does not decode here')
+            height, width = codec.height, codec.width
+            if height and width:  # else known with the first frame only
+                check_size(height, width, max_megapixels)
             packets = [
                 (packet.pts, packet.dts, packet.is_keyframe, getattr(packet, 'is_discard', False))
                 for packet in container.demux(stream)
                 if packet.pts is not None
             ]
+    except FrameError as error:
+        raise SourceError(f'{path}: {error}') from error
     except av.error.FFmpegError as error:
         raise SourceError(
             f'{path} is neither a bag (.mcap, .db3) nor a video that FFmpeg reads: '

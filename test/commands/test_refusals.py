@@ -120,7 +120,7 @@ MAKE = 'cannot make the folder'
         ('segment {frames} --labels {here}/folder', 'holds no .png file'),
         ('segment {frames} --classes {here}/none.yaml', 'none.yaml: no such file or folder; give'),
         ('segment {frames} --classes {here}/folder', 'folder: it is a folder, not a file; give'),
-        ('segment {frames} --classes {here}/empty.yml', 'it is empty, or no mapping'),
+        ('segment {frames} --classes {here}/empty.yml', 'a class map: it is empty; it needs'),
         ('segment {frames} --model {here}/empty.onnx', 'is not an ONNX file'),
         ('segment {frames} --model {here}/folder', 'is a folder; name the model file in it'),
         ('evaluate street::1 --merge rider', "merging 'rider' joins nothing; name two"),

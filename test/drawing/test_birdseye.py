@@ -9,7 +9,8 @@ import pytest
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.drawing import birdseye
-from segformer_ros.drawing.birdseye import BirdsEye, class_color
+from segformer_ros.drawing.birdseye import BirdsEye
+from segformer_ros.drawing.overlay import class_color
 from segformer_ros.drivable import (
     DrivableArea,
     DrivableAreaEstimator,

@@ -1,10 +1,25 @@
 """Overlay: colours and their mixture."""
 
+from __future__ import annotations
+
+import cv2
 import numpy as np
 import pytest
 
-from segformer_ros.classes import load_class_map
-from segformer_ros.drawing.overlay import blend, colorize
+from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.drawing import overlay as boundary_overlay
+from segformer_ros.drawing.overlay import (
+    blend,
+    class_color,
+    colorize,
+    draw_boundary,
+    draw_legend,
+    text_size,
+    write,
+)
+from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
+from segformer_ros.frame import Stamp
 
 PALETTE = load_class_map('cityscapes').palette_bgr
 LABELS = np.random.default_rng(3).choice([0, 5, 18, 255], (31, 47)).astype(np.uint8)
@@ -26,3 +41,122 @@ def test_result_is_written_where_asked() -> None:
     out = np.empty_like(image)
     assert blend(image, LABELS, PALETTE, 1.0, out) is out
     np.testing.assert_array_equal(out, PALETTE[LABELS])
+
+
+BUILDING = 2
+
+
+@pytest.fixture(scope='module')
+def class_map() -> ClassMap:
+    return load_class_map('cityscapes')
+
+
+def area_of(class_map: ClassMap, calibrated: bool) -> DrivableArea:
+    labels = np.zeros((180, 320), np.uint8)
+    labels[:100] = BUILDING
+    estimator = DrivableAreaEstimator(DrivableConfig(), class_map)
+    if not calibrated:
+        return estimator.update(labels)
+    return estimator.update(
+        labels, None, Calibration.pinhole(320, 180, 70.0), CameraPose(1.4, pitch=0.1)
+    )
+
+
+@pytest.mark.parametrize('scale', [1, 2])
+def test_line_lies_on_the_boundary_in_the_blockers_colour(class_map: ClassMap, scale: int) -> None:
+    image = np.zeros((180 * scale, 320 * scale, 3), np.uint8)
+    draw_boundary(image, area_of(class_map, calibrated=False), class_map)
+    rows, columns = np.nonzero((image == class_color(class_map, BUILDING)).all(axis=-1))
+    assert abs(rows.mean() - 100 * scale) <= 2 * scale
+    assert len(np.unique(columns)) == 320 * scale
+
+
+def test_distances_are_written_only_in_metres(class_map: ClassMap) -> None:
+    white = []
+    for calibrated in (False, True):
+        image = np.zeros((180, 320, 3), np.uint8)
+        draw_boundary(image, area_of(class_map, calibrated), class_map)
+        white.append(int((image > 150).all(axis=-1).sum()))
+    assert white[0] == 0
+    assert white[1] > 20
+
+
+def test_the_nearest_distances_are_written(
+    class_map: ClassMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.zeros((180, 320), np.uint8)
+    labels[:100] = BUILDING
+    labels[:140, 150:153] = BUILDING  # narrow, and nearer than all the rest
+    area = DrivableAreaEstimator(DrivableConfig(), class_map).update(
+        labels, None, Calibration.pinhole(320, 180, 70.0), CameraPose(1.4, pitch=0.1)
+    )
+    written: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        boundary_overlay, 'write', lambda image, text, place, *_: written.append((text, place[0]))
+    )
+    draw_boundary(np.zeros((180, 320, 3), np.uint8), area, class_map)
+    nearest = f'{area.free_distance.min():.1f}'
+    places = sorted({left for text, left in written})
+    assert written[0][0] == nearest
+    assert 110 < written[0][1] < 160
+    assert np.diff(places).min() > 60
+    assert places[0] >= 0
+
+
+def test_area_without_columns_draws_nothing(class_map: ClassMap) -> None:
+    image = np.zeros((18, 32, 3), np.uint8)
+    draw_boundary(image, DrivableArea.invalid(Stamp(0, 0), 'too old'), class_map)
+    assert not image.any()
+
+
+@pytest.mark.parametrize('size', [0.35, 0.5, 0.8])
+def test_letters_have_a_thin_outline_all_around(size: float) -> None:
+    image = np.full((60, 400, 3), 128, np.uint8)
+    write(image, 'corridor: 8.7 m, motorcycle', (10, 40), size, (255, 255, 255), (0, 0, 0))
+    grey = image[..., 0]
+    light, dark = grey > 170, grey < 90
+    assert light.any()
+    columns, outline = np.flatnonzero(light.any(axis=0)), np.flatnonzero(dark.any(axis=0))
+    assert 0 < columns[0] - outline[0] <= 3
+    assert 0 < outline[-1] - columns[-1] <= 3
+    near = cv2.dilate(light.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert (dark & ~near).mean() < 0.002
+
+
+def test_size_is_that_of_what_is_written() -> None:
+    image = np.zeros((60, 400, 3), np.uint8)
+    write(image, '24 m', (10, 40), 0.5, (255, 255, 255), (0, 0, 0))
+    columns = np.flatnonzero((image > 128).any(axis=(0, 2)))
+    assert columns[-1] - columns[0] == pytest.approx(text_size('24 m', 0.5)[0], abs=6)
+
+
+CITYSCAPES = load_class_map('cityscapes')
+
+
+def colors(picture: np.ndarray) -> set[tuple[int, ...]]:
+    """All colours of a picture."""
+    return {tuple(color) for color in np.unique(picture.reshape(-1, 3), axis=0).tolist()}
+
+
+def of_class(train_id: int) -> tuple[int, ...]:
+    return tuple(CITYSCAPES.palette_bgr[train_id].tolist())
+
+
+def test_the_classes_shown_have_their_colours() -> None:
+    legend = draw_legend(CITYSCAPES, [0, 13], 640)
+    assert {of_class(0), of_class(13)} <= colors(legend)
+    assert of_class(1) not in colors(legend)
+
+
+@pytest.mark.parametrize('width', [150, 320, 1300])
+def test_all_classes_fit_in_lines(width: int) -> None:
+    legend = draw_legend(CITYSCAPES, range(19), width)
+    assert legend.shape[1] == width
+    assert {of_class(train_id) for train_id in range(19)} <= colors(legend)
+    assert (legend[:, -4:] == legend[0, 0]).all(), 'a name that is cut off'
+
+
+def test_pixels_without_a_class_have_no_entry() -> None:
+    np.testing.assert_array_equal(
+        draw_legend(CITYSCAPES, [0, 255], 320), draw_legend(CITYSCAPES, [0], 320)
+    )

@@ -81,6 +81,18 @@ def test_no_metre_without_calibration_or_pose(
     assert maker.scan(area) is None
 
 
+def test_camera_that_sees_no_ground_gives_no_metres(world: World, class_map: ClassMap) -> None:
+    maker = estimator(class_map)
+    labels = np.zeros((180, 320), np.uint8)
+    area = maker.update(labels, None, world.calibration, CameraPose(1.4, pitch=-1.2))
+    assert area.valid and not area.calibrated
+    assert 'sees no ground: by its mount it looks 69 degrees up' in area.reason
+    assert len(area.boundary_row) == 128 and len(area.free_distance) == 0
+    assert math.isnan(area.corridor.distance)
+    assert maker.grid(area) is None and maker.scan(area) is None
+    assert maker.update(labels, None, world.calibration, world.pose).calibrated
+
+
 def test_pure_road_is_free_without_end(world: World, class_map: ClassMap) -> None:
     area = estimator(class_map).update(
         np.zeros((180, 320), np.uint8), None, world.calibration, world.pose
@@ -90,6 +102,52 @@ def test_pure_road_is_free_without_end(world: World, class_map: ClassMap) -> Non
     assert (area.boundary_row == ROW_NONE).all()
     assert (area.blocking_class == CLASS_NONE).all()
     assert (np.diff(area.bearing) < 0).all()
+
+
+def test_pure_road_in_an_image_that_ends_below_the_horizon(
+    world: World, class_map: ClassMap
+) -> None:
+    pose = CameraPose(1.4, pitch=0.8)
+    labels = np.zeros((180, 320), np.uint8)
+    area = estimator(class_map).update(labels, None, world.calibration, pose)
+    half = math.atan(90 / world.calibration.fy)
+    end = 1.4 / math.tan(0.8 - half)
+    assert area.free_distance[64] == pytest.approx(end, rel=0.01)
+    assert (area.boundary_row == ROW_NONE).all()
+    assert (area.blocking_class == CLASS_NONE).all()
+    assert np.isfinite(area.distance_sigma).all()
+    assert area.corridor.distance == pytest.approx(end, rel=0.06)
+    assert area.corridor.distance <= end
+    assert area.corridor.blocking_class == CLASS_NONE and area.corridor.sigma > 0
+
+
+@pytest.mark.parametrize('roll', [180, 90, -90])
+def test_points_of_a_camera_that_is_not_upright_are_those_of_its_image(
+    world: World, class_map: ClassMap, roll: int
+) -> None:
+    """Column and row of the first blocked pixel, entries from left to right over the ground."""
+    world.pose = replace(world.pose, roll=math.radians(roll))
+    world.panels = [(10.0, -1.0, 1.0, 1.5, CAR)]
+    labels = world.labels()
+    area = estimator(class_map).update(labels, None, world.calibration, world.pose)
+    assert (area.image_height, area.image_width) == (180, 320)
+    assert (np.diff(area.bearing) < 0).all()
+    car = area.blocking_class == CAR
+    assert car.any()
+    assert (labels[area.boundary_row[car], area.column[car].astype(int)] == CAR).all()
+    x = area.free_distance[car] * np.cos(area.bearing[car])
+    assert x == pytest.approx(np.full(car.sum(), 10.0), rel=0.06)
+
+
+def test_held_blockers_are_given_up_when_the_camera_is_turned(
+    world: World, class_map: ClassMap
+) -> None:
+    maker = estimator(class_map, hold=5.0)
+    wall, road = np.full((180, 320), CAR, np.uint8), np.zeros((180, 320), np.uint8)
+    maker.update(wall, None, world.calibration, world.pose, Stamp(1, 0))
+    over = replace(world.pose, roll=math.pi)
+    area = maker.update(road, None, world.calibration, over, Stamp(2, 0))
+    assert (area.free_distance == np.inf).all()
 
 
 def test_pure_sky_is_free_nowhere(world: World, class_map: ClassMap) -> None:

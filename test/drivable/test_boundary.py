@@ -10,7 +10,6 @@ from segformer_ros.drivable import (
     BoundaryConfig,
     BoundaryExtractor,
     DrivableError,
-    Hood,
 )
 
 ROAD, SIDEWALK, WALL, POLE, TERRAIN, SKY, CAR = 0, 1, 3, 5, 9, 10, 13
@@ -84,14 +83,14 @@ def test_unknown_drivable_class_is_refused(class_map: ClassMap) -> None:
 def test_hood_is_ignored_but_not_what_hides_behind_it(class_map: ClassMap) -> None:
     labels = road()
     labels[50:] = CAR
-    boundary = extractor(class_map, hood=Hood(rows=10 / 60)).extract(labels)
+    boundary = extractor(class_map, hood=10 / 60).extract(labels)
     assert (boundary.rows == 19).all()
     labels[49] = CAR
-    assert (extractor(class_map, hood=Hood(rows=10 / 60)).extract(labels).rows == 49).all()
+    assert (extractor(class_map, hood=10 / 60).extract(labels).rows == 49).all()
 
 
 def test_image_that_is_all_hood_is_not_free(class_map: ClassMap) -> None:
-    boundary = extractor(class_map, columns=64, hood=Hood(rows=0.999)).extract(road())
+    boundary = extractor(class_map, columns=64, hood=0.999).extract(road())
     assert (boundary.rows == 59).all()
     assert (boundary.blocking_class == CLASS_NONE).all()
 

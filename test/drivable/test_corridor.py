@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from drivable_world import CAR, PERSON, SIDEWALK, SKY, World
 
-from segformer_ros.camera import CameraPose
+from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import CLASS_NONE, Corridor, DrivableAreaEstimator, DrivableConfig
 
@@ -80,8 +80,6 @@ def test_camera_that_does_not_see_the_corridor_leaves_nothing_free(
 ) -> None:
     world.pose = replace(world.pose, yaw=math.radians(90.0))
     assert corridor_of(world, class_map) == (2.0, 0.0, 0.0, CLASS_NONE)
-    world.pose = CameraPose(1.4, pitch=-1.2)
-    assert corridor_of(world, class_map, labels=np.zeros((180, 320), np.uint8)).distance == 0.0
 
 
 def test_blocker_beside_the_corridor_that_hides_it_ends_it(
@@ -94,3 +92,28 @@ def test_blocker_beside_the_corridor_that_hides_it_ends_it(
     # Sight line over the car's inner end, from (0, 3) through (8, 1.2), is at y = 1 from x = 8.9.
     assert corridor.blocking_class == CAR
     assert corridor.distance == pytest.approx(8.9, rel=0.07)
+
+
+def test_wall_behind_columns_wider_than_the_corridor_ends_it(class_map: ClassMap) -> None:
+    """At 60 m a column of this mask is 6 m wide: no contact lies within the corridor."""
+    world = World(
+        Calibration.pinhole(32, 64, 120.0),
+        CameraPose(6.0, pitch=0.02),
+        panels=[(60.0, -400.0, 400.0, 60.0, CAR)],
+        width=900.0,
+    )
+    corridor = corridor_of(world, class_map)
+    assert corridor.blocking_class == CAR
+    assert corridor.distance < 120.0
+
+
+def test_corridor_that_is_seen_through_the_side_only_from_behind_a_wall_is_not_free(
+    class_map: ClassMap,
+) -> None:
+    """The middle of the corridor comes into view 30 m away, and a wall stands at 10 m."""
+    world = World(
+        Calibration.pinhole(160, 300, 40.0),
+        CameraPose(3.0, pitch=0.2, yaw=math.radians(-18.8)),
+        panels=[(10.0, -40.0, 40.0, 60.0, CAR)],
+    )
+    assert corridor_of(world, class_map).distance <= 10.5

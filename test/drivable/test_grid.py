@@ -15,7 +15,6 @@ from segformer_ros.drivable import (
     DrivableError,
     GridConfig,
     GridNumbers,
-    Hood,
 )
 from segformer_ros.drivable.grid import FREE, OCCUPIED, UNKNOWN
 
@@ -122,15 +121,9 @@ def test_pure_sky_is_free_nowhere(world: World, class_map: ClassMap) -> None:
     assert not (grid.cells == FREE).any()
 
 
-def test_camera_that_sees_no_ground_knows_nothing(world: World, class_map: ClassMap) -> None:
-    world.pose = CameraPose(1.4, pitch=-1.2)
-    grid = grid_of(world, class_map, np.zeros((180, 320), np.uint8))
-    assert (grid.cells == UNKNOWN).all()
-
-
 def test_ground_below_the_hood_is_unknown(world: World, class_map: ClassMap) -> None:
     bare = grid_of(world, class_map)
-    hidden = grid_of(world, class_map, boundary=BoundaryConfig(hood=Hood(rows=0.3)))
+    hidden = grid_of(world, class_map, boundary=BoundaryConfig(hood=0.3))
     assert middles(hidden, FREE)[:, 0].min() > middles(bare, FREE)[:, 0].min() + 1.0
 
 

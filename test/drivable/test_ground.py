@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Calibration, CameraPose, RayTable
 from segformer_ros.drivable import (
     ROW_NONE,
     ColumnProfile,
@@ -14,7 +14,6 @@ from segformer_ros.drivable import (
     GroundConfig,
     GroundProjection,
 )
-from segformer_ros.drivable.raytable import RayTable
 
 LENSES = {
     'none': (),
@@ -40,7 +39,7 @@ def profile(rows: np.ndarray, height: int = 120, class_id: int = CAR) -> ColumnP
         count,
         np.arange(count, dtype=np.int32),
         rows.astype(np.int32),
-        np.full(count, height - 1, np.int32),
+        height - 1,
         np.full(count, class_id, np.uint8),
         np.full(count, np.nan, np.float32),
     )

@@ -13,9 +13,9 @@ WALL = 3
 def reached(
     labels: np.ndarray, front: tuple[float, float] = (0.3, 0.7), hood: int = 0
 ) -> np.ndarray:
-    starts = np.full(labels.shape[1], labels.shape[0] - 1 - hood, np.int32)
-    rows = first_blocked_rows(labels, FREE, starts)
-    return reachable_columns(labels, rows, starts, FREE, front)
+    start = labels.shape[0] - 1 - hood
+    rows = first_blocked_rows(labels, FREE, np.full(labels.shape[1], start, np.int32))
+    return reachable_columns(labels, rows, start, FREE, front)
 
 
 @pytest.fixture(params=[100, 700, 1400])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drivable_world import CAR, SKY, World
 
-from segformer_ros.camera import CameraPose
+from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
     DrivableAreaEstimator,
@@ -71,6 +71,54 @@ def test_no_hole_between_contacts_in_fine_bins(world: World, class_map: ClassMap
     assert not np.isnan(scan.ranges[ahead < math.radians(30)]).any()
 
 
+@pytest.mark.parametrize('width', [16, 64, 256])
+@pytest.mark.parametrize('hfov', [60.0, 120.0])
+@pytest.mark.parametrize('increment', [0.05, 0.5, 5.0])
+@pytest.mark.parametrize('x', [0.0, 2.0])
+def test_no_beam_is_clear_through_a_closed_wall(
+    class_map: ClassMap, width: int, hfov: float, increment: float, x: float
+) -> None:
+    """However wide the columns of a small mask are, and however fine the beams."""
+    world = World(
+        Calibration.pinhole(width, width // 2, hfov),
+        CameraPose(1.4, pitch=0.1, x=x),
+        panels=[(8.0, -60.0, 60.0, 60.0, CAR)],
+        width=200.0,
+    )
+    scan = scan_of(world, class_map, config=ScanConfig(angle_increment=math.radians(increment)))
+    assert not np.isposinf(scan.ranges).any()
+    ahead = np.abs(scan.angle_min + np.arange(len(scan.ranges)) * scan.angle_increment)
+    within = ahead < math.radians(20)
+    assert np.isfinite(scan.ranges[within]).all()
+    row = 2 * (8.0 - x) ** 2 / 1.4 / world.calibration.fy
+    wall = 8.0 / np.cos(ahead[within])
+    assert (np.abs(scan.ranges[within] - wall) < row + 0.1 * wall).all()
+
+
+def test_beam_beside_a_pole_is_clear(class_map: ClassMap) -> None:
+    """A blocker is as wide as its column, and no wider."""
+    lens = Calibration.pinhole(64, 32, 64.0)
+    labels = np.zeros((32, 64), np.uint8)
+    labels[:15] = SKY
+    labels[:24, 32] = CAR
+    world = World(lens, CameraPose(1.4))
+    config = ScanConfig(angle_increment=math.radians(0.1))
+    scan = scan_of(world, class_map, labels, config)
+    blocked = np.flatnonzero(np.isfinite(scan.ranges))
+    pixel = math.degrees(1 / lens.fx)
+    assert len(blocked) == pytest.approx(pixel / 0.1, abs=2)
+    assert np.isposinf(scan.ranges[[blocked[0] - 1, blocked[-1] + 1]]).all()
+
+
+def test_beams_reach_no_further_than_the_image(world: World, class_map: ClassMap) -> None:
+    """Of a view that ends 3.5 m away nothing is said, but to readers that look no further."""
+    world.pose = CameraPose(1.4, pitch=0.8)
+    road = np.zeros((180, 320), np.uint8)
+    assert np.isnan(scan_of(world, class_map, road).ranges).all()
+    near = scan_of(world, class_map, road, ScanConfig(range_max=2.5))
+    assert at(near, 0.0) == math.inf
+
+
 def test_beyond_the_longest_range_is_infinite(world: World, class_map: ClassMap) -> None:
     world.panels = [(12.0, -1.0, 1.0, 1.5, CAR)]
     scan = scan_of(world, class_map, config=ScanConfig(range_max=10.0))
@@ -91,11 +139,6 @@ def test_rear_camera_fills_the_bins_behind(world: World, class_map: ClassMap) ->
     scan = scan_of(world, class_map, np.zeros((180, 320), np.uint8), full)
     assert at(scan, 170.0) == at(scan, -170.0) == math.inf
     assert math.isnan(at(scan, 0.0))
-
-
-def test_camera_that_sees_no_ground_knows_nothing(world: World, class_map: ClassMap) -> None:
-    world.pose = CameraPose(1.4, pitch=-1.2)
-    assert np.isnan(scan_of(world, class_map, np.zeros((180, 320), np.uint8)).ranges).all()
 
 
 def test_last_angle_is_that_of_the_last_range() -> None:

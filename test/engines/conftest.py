@@ -12,7 +12,7 @@ from fake_gpu import SURFACES, FakeCuda, FakeDriver, FakeTensorRt, Machine, Make
 
 from segformer_ros.engines import tensorrt as engine
 from segformer_ros.engines.cuda import driver
-from segformer_ros.engines.trt import adapter, runner
+from segformer_ros.engines.trt import adapter, network_runner
 from segformer_ros.model import ModelSpec, load_model_spec
 from tiny_models import save_network
 
@@ -37,7 +37,7 @@ def make_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeMachine
         monkeypatch.setitem(sys.modules, 'pycuda', package)
         monkeypatch.setitem(sys.modules, 'pycuda.driver', package.__dict__['driver'])
         monkeypatch.setitem(sys.modules, 'tensorrt', tensorrt.module)
-        for module in (driver, runner):
+        for module in (driver, network_runner):
             monkeypatch.setattr(module, 'load_driver', lambda: fake_driver)
         monkeypatch.setattr(adapter, 'MODULES', ('tensorrt',))
         # The kernels that run are those of `host_kernels`; compiling others takes a second.

@@ -175,3 +175,60 @@ def test_an_engine_file_that_is_missing_or_cut_is_named(tmp_path: Path) -> None:
     (tmp_path / 'cut.engine').write_bytes(b'ptrt')
     with pytest.raises(EngineError, match='cut.engine is no engine: it has 4 bytes; build it'):
         read_plan(tmp_path / 'cut.engine')
+
+
+def test_the_lock_does_not_follow_a_link(
+    cache: EngineCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    precious = tmp_path / 'precious'
+    precious.write_text('kept')
+    cache.folder.mkdir(mode=0o700)
+    (cache.folder / f'{KEY.file_name}.lock').symlink_to(precious)
+    assert cache.load_or_build(KEY, build).plan == PLAN
+    assert precious.read_text() == 'kept'
+    assert 'the engine cache cannot be written' in caplog.text
+
+
+@pytest.mark.parametrize('there', [False, True])
+def test_a_folder_that_everybody_can_write_is_refused(
+    cache: EngineCache, there: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if there:
+        cache.load_or_build(KEY, build)
+    cache.folder.mkdir(exist_ok=True)
+    cache.folder.chmod(0o777)
+    assert cache.load(KEY) is None
+    entry = cache.load_or_build(KEY, build)
+    assert entry.plan == PLAN and entry.built
+    assert f'chmod o-w {cache.folder}' in caplog.text
+    assert len(list(cache.folder.iterdir())) == (2 if there else 0)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_an_engine_is_not_waited_for(cache: EngineCache) -> None:
+    cache.folder.mkdir(mode=0o700)
+    os.mkfifo(cache.folder / KEY.file_name, 0o600)
+    assert cache.load(KEY) is None
+    with pytest.raises(EngineError, match='cannot be read: it is a device or a pipe'):
+        read_plan(cache.folder / KEY.file_name)
+
+
+@pytest.mark.parametrize(
+    'header',
+    [
+        b'[' * 100_000,
+        b'[]',
+        b'{"key": 1, "facts": {}, "sha256": ""}',
+        b'{"key": {}, "facts": [], "sha256": "0"}',
+        b'{"key": {}, "facts": {"a": NaN}, "sha256": "0"}',
+        b'\xff',
+    ],
+)
+def test_a_header_of_any_kind_is_damage(
+    cache: EngineCache, header: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.load_or_build(KEY, build)
+    path = cache.folder / KEY.file_name
+    path.write_bytes(b'SEGFENG1' + len(header).to_bytes(4, 'little') + header + PLAN)
+    assert cache.load(KEY) is None
+    assert 'the engine is built again' in caplog.text

@@ -14,10 +14,11 @@ import pytest
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
 from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.fake import color_logits, fake_spec
-from segformer_ros.engines.reference import reference_scores
+from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
 from tiny_models import PALETTE_BGR, painting, save_network
+from tools.benchmarks.reference import reference_scores
 
 NETWORK = (64, 128)
 TIE = 0.25
@@ -145,7 +146,7 @@ def test_frames_of_several_sizes_in_one_call(engine: Engine) -> None:
 def test_a_stream_gives_what_single_calls_give(engine: Engine) -> None:
     sizes = FRAME_SIZES * 2
     frames = [Frame.from_array(painting(*size, seed=i)[0]) for i, size in enumerate(sizes)]
-    outcomes = list(engine.stream(iter(frames), Wanted(confidence=True)))
+    outcomes = list(Supervisor(engine).stream(iter(frames), Wanted(confidence=True)))
     for frame, outcome in zip(frames, outcomes, strict=True):
         alone = engine.segment([frame], Wanted(confidence=True))[0]
         assert not isinstance(outcome, EngineError)
@@ -154,7 +155,7 @@ def test_a_stream_gives_what_single_calls_give(engine: Engine) -> None:
 
 
 def test_a_stream_of_nothing(engine: Engine) -> None:
-    assert not list(engine.stream(iter([])))
+    assert not list(Supervisor(engine).stream(iter([])))
 
 
 def test_a_stream_is_read_no_further_than_a_group_ahead(engine: Engine) -> None:
@@ -166,7 +167,7 @@ def test_a_stream_is_read_no_further_than_a_group_ahead(engine: Engine) -> None:
             read.append(index)
             yield Frame.from_array(painting(48, 96, seed=index)[0])
 
-    for done, _ in enumerate(engine.stream(frames())):
+    for done, _ in enumerate(Supervisor(engine).stream(frames())):
         assert len(read) <= done // group * group + 2 * group
     assert len(read) == 3 * group
 
@@ -185,7 +186,7 @@ def test_a_frame_of_a_stream_that_fails_costs_no_other(
         return original(self, given, *rest)
 
     monkeypatch.setattr(type(engine), method, failing)
-    outcomes = list(engine.stream(frames))
+    outcomes = list(Supervisor(engine).stream(frames))
     assert [isinstance(outcome, EngineError) for outcome in outcomes] == [0, 0, 1, 0, 0]
     assert str(outcomes[2]) == 'no memory'
 

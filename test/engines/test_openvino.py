@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +16,12 @@ import pytest
 from onnx import helper, numpy_helper
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine, openvino
+from segformer_ros.engines.openvino import cpu_flags, saturates_int8
 from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.model.checksum import file_hash
-from tiny_models import painting
+from segformer_ros.model.model_files import file_hash
+from tiny_models import export_network, painting
 
 INT8 = EngineOptions(precision='int8')
 
@@ -138,3 +142,62 @@ def test_inference_is_not_bound_to_certain_cores(spec: ModelSpec) -> None:
         running.join()
     assert len(seen) > 100
     assert all(cores == allowed for cores in seen)
+
+
+IMPORT = 'from segformer_ros.engines.openvino import import_openvino; import_openvino().Core()'
+
+
+@pytest.mark.parametrize('code', [IMPORT, 'from segformer_ros.cli import main; main(["doctor"])'])
+def test_nothing_is_left_in_the_users_folder(code: str, tmp_path: Path) -> None:
+    """Its telemetry keeps the user's id there."""
+    subprocess.run(
+        [sys.executable, '-c', code],
+        check=True,
+        env={**os.environ, 'HOME': str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
+    )
+    assert not (tmp_path / 'intel').exists()
+
+
+@pytest.mark.parametrize(
+    ('machine', 'line', 'saturates'),
+    [
+        ('x86_64', 'flags : fpu avx2', True),
+        ('x86_64', 'flags : fpu avx2 avx_vnni', False),
+        ('x86_64', 'flags : fpu avx512f avx512_vnni', False),
+        ('x86_64', 'flags : avx512f amx_int8', False),
+        ('aarch64', 'Features : fp asimd', False),
+        ('x86_64', 'nothing that is known', False),
+    ],
+)
+def test_int8_saturates_without_vnni(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, line: str, saturates: bool
+) -> None:
+    monkeypatch.setattr(platform, 'machine', lambda: machine)
+    file = tmp_path / 'cpuinfo'
+    file.write_text(f'processor : 0\n{line}\n')
+    assert saturates_int8(file) == saturates
+
+
+def test_where_nothing_can_be_read_there_are_no_flags(tmp_path: Path) -> None:
+    assert cpu_flags(tmp_path / 'cpuinfo') == set()
+
+
+@pytest.mark.parametrize('operator', ['ConstantOfShape', 'Expand', 'Tile'])
+def test_a_tensor_beyond_all_measure_is_not_made(tmp_path: Path, operator: str) -> None:
+    """A few bytes of an ONNX ask for eight gigabytes."""
+    model = export_network((64, 128))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1 << 31]), 'sizes'))
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), 'one'))
+    inputs = ['sizes'] if operator == 'ConstantOfShape' else ['one', 'sizes']
+    output = model.graph.node[-1].output[0]
+    model.graph.node[-1].output[0] = 'small'
+    model.graph.node.append(helper.make_node(operator, inputs, ['huge']))
+    model.graph.node.append(helper.make_node('ReduceMean', ['huge'], ['mean'], axes=[0]))
+    model.graph.node.append(helper.make_node('Add', ['small', 'mean'], [output]))
+    path = tmp_path / 'model.onnx'
+    onnx.save(model, str(path))
+    engine = create_engine(load_model_spec(path), 'openvino')
+    with pytest.raises(EngineError, match='more than any segmenter does of 128x64'):
+        engine.activate()

@@ -20,7 +20,7 @@ from segformer_ros.engines.precision import (
     quantized_path,
 )
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.model.checksum import file_hash
+from segformer_ros.model.model_files import file_hash
 from tiny_models import export_network, save_network
 
 NANO, TX2, GTX1080, XAVIER, ORIN = 53, 62, 61, 72, 87
@@ -131,6 +131,9 @@ def test_int8_has_fp32_beside_it_where_fp16_failed(spec: ModelSpec) -> None:
         ('{"source": "another", "fp16": {"passed": false}}', 'fp16'),
         ('{"fp16": {"passed": false}}', 'fp16'),
         ('half a repo', 'fp16'),
+        ('{"source": "HASH", "fp16": [false]}', 'fp16'),
+        ('{"source": "HASH", "fp16": {"passed": "no"}}', 'fp16'),
+        ('[' * 100_000, 'fp16'),
     ],
 )
 def test_the_report_tells_of_fp16_where_int8_was_refused(

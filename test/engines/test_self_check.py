@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.exports import save_reexport
 from segformer_ros.classes import ClassMap
 from segformer_ros.engines import EngineOptions, create_engine
 from segformer_ros.engines.self_check import (
@@ -25,6 +24,7 @@ from segformer_ros.engines.self_check import (
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
 from tiny_models import HUGGINGFACE, TAO5, TAO6, Export, painting, save_network
+from tools.benchmarks.exports import save_reexport
 
 SIZE = (192, 256)
 

@@ -13,7 +13,7 @@ from fake_gpu.cuda import LaunchError
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines import tensorrt as engine_module
-from segformer_ros.engines.backoff import Backoff
+from segformer_ros.engines.engine import BrokenError
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from tiny_models import HUGGINGFACE, TAO5, TAO6, Export, save_network
 
@@ -55,35 +55,25 @@ def test_an_error_of_the_gpu_drops_the_frame(make_machine: MakeMachine, spec: Mo
     assert cuda.count('make_context') == 1
 
 
-def test_a_lost_context_is_made_anew_after_a_pause(
+def test_a_lost_context_is_made_anew(
     make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cuda = make_machine().cuda
-    now = [100.0]
-    monkeypatch.setattr(engine_module, 'Backoff', lambda: Backoff(lambda: now[0]))
     with create_engine(spec, 'tensorrt') as engine:
         cuda.faults.append(LaunchError('cuEventSynchronize failed: an illegal memory access'))
-        with pytest.raises(EngineError, match='context is lost and is made anew in 1 s'):
+        with pytest.raises(BrokenError, match='illegal memory access; the GPU context is lost'):
             engine.segment([frame()])
         assert engine.facts()['state'] == 'GPU context lost'
-        with pytest.raises(EngineError, match=r'context is lost; next attempt in 1\.0 s'):
+        with pytest.raises(BrokenError, match='context is lost; the frame is dropped'):
             engine.segment([frame()])
-        now[0] += 1.5
+        engine.deactivate()
         with monkeypatch.context() as gone:
             gone.setattr(engine_module, 'select_gpu', _no_gpu)
-            with pytest.raises(EngineError, match='could not be made anew.*next attempt in 2 s'):
-                engine.segment([frame()])
-        now[0] += 2.5
-        # The pauses grow until a frame is segmented.
-        cuda.faults.append(LaunchError('cuEventSynchronize failed: an illegal memory access'))
-        with pytest.raises(EngineError, match='context is lost and is made anew in 4 s'):
-            engine.segment([frame()])
-        now[0] += 4.5
+            with pytest.raises(EngineError, match='not be made anew.*start the program again'):
+                engine.activate()
+        engine.activate()
         assert agreement(engine, [frame()]) > 0.99
         assert 'state' not in engine.facts()
-        cuda.faults.append(LaunchError('cuEventSynchronize failed: an illegal memory access'))
-        with pytest.raises(EngineError, match='context is lost and is made anew in 1 s'):
-            engine.segment([frame()])
 
 
 def _no_gpu(index: int) -> None:

@@ -212,3 +212,57 @@ def test_refusals(runs: tuple[Path, Path], tmp_path: Path) -> None:
     shutil.copy(tmp_path / 'merged/frames.csv', tmp_path / 'mixed')
     with pytest.raises(EvaluationError, match=r'is a mixture of runs: frames\.csv has 3'):
         compare_runs(runs[0], tmp_path / 'mixed')
+
+
+def copied(run: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(run, folder / 'run'))
+
+
+@pytest.mark.parametrize(
+    ('row', 'words'),
+    [
+        ('a', 'frame 1: .* lacks|index: None'),
+        ('a,0,b,x,1,,,0,,,,', "frame 1: stamp_ns: 'x' is no whole number"),
+        ('a,0,b,5,1,inf,,0,,,,', "frame 1: miou: 'inf' is no number"),
+        ('a,-1,b,5,1,,,0,,,,', "frame 1: index: '-1' is no whole number"),
+        ('"' + 'x' * 200_000, 'is no table'),
+    ],
+)
+def test_a_damaged_table_is_said(
+    runs: tuple[Path, Path], tmp_path: Path, row: str, words: str
+) -> None:
+    run = copied(runs[0], tmp_path)
+    frames = run / 'frames.csv'
+    header, *_ = frames.read_text().splitlines()
+    frames.write_text(f'{header}\n{row}\n')
+    with pytest.raises(EvaluationError, match=f'does not hold the whole result.*({words})'):
+        compare_runs(run, run)
+
+
+def written(shape: str, kind: str = '<u4') -> bytes:
+    header = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b'\x93NUMPY\x01\x00' + len(header).to_bytes(2, 'little') + header
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'',
+        b'PK\x03\x04',
+        b'\x93NUMPY',
+        written('(' * 5000),
+        written('(24, 19, 20)'),
+        written('(24, 10**9, 20)'),
+        written('(-1, 19, 20)'),
+        written('()'),
+        written('(24, 19, 20)', '|O') + bytes(9120),
+        written('(24, 19, 20)', '<f8') + bytes(8 * 9120),
+        written('(3, 19, 19)') + bytes(4 * 3 * 19 * 19),
+        written('(2305843009213693952, 19, 20)'),
+    ],
+)
+def test_damaged_matrices_are_said(runs: tuple[Path, Path], tmp_path: Path, data: bytes) -> None:
+    run = copied(runs[0], tmp_path)
+    (run / 'confusion.npy').write_bytes(data)
+    with pytest.raises(EvaluationError, match=r'does not hold.*confusion\.npy is damaged'):
+        compare_runs(run, run)

@@ -1,6 +1,7 @@
 """Gates: what breaks them and how it is said."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,44 @@ def test_reading(tmp_path: Path) -> None:
         read_metrics(file)
     file.write_text(json.dumps(METRICS))
     assert read_metrics(tmp_path) == read_metrics(file) == METRICS
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'miou': [0.5]}, r'miou: \[0.5\] is no number'),
+        ({'miou': 'high'}, "miou: 'high' is no number"),
+        ({'iou': 3}, 'iou: 3 is not a mapping'),
+        ({'iou': {'road': {}}}, r'iou\.road: {} is no number'),
+        ({'classes': 'road'}, "classes: 'road' is no list"),
+        (
+            {'classes': ['a', 'b'], 'confusion': [[1, 2]]},
+            'confusion: .* is not of 2 classes|no list',
+        ),
+        ({'classes': ['a', 'b'], 'confusion': [[1, -2], [3, 4]]}, r'confusion\[0\]\[1\]: -2'),
+        ({'classes': ['a', 'b'], 'no_class': [1, 2, 3]}, 'no_class: .* is not of 2 classes'),
+        ({'inputs': [{}]}, r'inputs\[0\]: .* lacks name'),
+        ({'drivable': {'metres': {'bands': [{'columns': 1}]}}}, r'bands\[0\]: .* lacks band'),
+        ({'frames': -1}, 'frames: -1 is not a mapping'),
+    ],
+)
+def test_every_value_is_looked_at(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    file = tmp_path / 'metrics.json'
+    file.write_text(json.dumps({**METRICS, **changes}))
+    with pytest.raises(EvaluationError, match=words):
+        read_metrics(file)
+
+
+@pytest.mark.parametrize('text', ['[' * 100_000, '{"schema": 1, "miou": 1e999}', '[]', '\xff'])
+def test_what_is_no_metrics_json_is_said(tmp_path: Path, text: str) -> None:
+    file = tmp_path / 'metrics.json'
+    file.write_bytes(text.encode('latin-1'))
+    with pytest.raises(EvaluationError, match=r'metrics\.json (is not a|has the schema)'):
+        read_metrics(file)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'metrics.json')
+    with pytest.raises(EvaluationError, match='it is a device or a pipe'):
+        read_metrics(tmp_path)

@@ -13,7 +13,6 @@ import queue
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from fake_gpu import SURFACES, FakeTensorRt
 from host_cuda.library import HostCuda
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
 from segformer_ros.engines import tensorrt as engine_module
-from segformer_ros.engines.backoff import Backoff
 from segformer_ros.engines.trt import adapter
 from segformer_ros.frame import Frame
 from segformer_ros.model import load_model_spec
@@ -50,7 +48,6 @@ def main() -> None:
     loader.MODULES = ('tensorrt',)
     module: Any = engine_module
     module.load_kernels = lambda sm, cache, load: load(b'those of the host')
-    module.Backoff = lambda: Backoff(lambda: 1e3 * time.monotonic())
     options = EngineOptions(max_batch=3, inference=asked.inference)
     with tempfile.TemporaryDirectory() as folder:
         spec = load_model_spec(save_network(Path(folder, 'palette.onnx'), SIZE))
@@ -84,7 +81,8 @@ def _segment_and_lose(engine: Engine, cuda: HostCuda) -> int:
                 del result
         except EngineError:
             lost += 1
-            time.sleep(0.01)
+            engine.deactivate()
+            engine.activate()
     results.put(None)
     keeper.join()
     return lost

@@ -6,8 +6,7 @@ from typing import IO, Any, cast
 import numpy as np
 import pytest
 
-from segformer_ros.metrics.live import DEPTH, LivePath, Pair
-from segformer_ros.metrics.spool import PairSpool
+from segformer_ros.metrics.live import DEPTH, LivePath, Pair, PairSpool
 
 
 def labels(value: int) -> np.ndarray:

@@ -2,37 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-HERE = Path(__file__).parent
-ROS = all(importlib.util.find_spec(name) for name in ('rclpy', 'segformer_ros.msg'))
-
-# These import rclpy or messages as they are collected.
-collect_ignore = (
-    []
-    if ROS
-    else [path.name for path in HERE.glob('test_*.py') if 'pytest.mark.ros' in path.read_text()]
-)
-
-
-def pytest_report_header() -> str:
-    """Say that tests were left out."""
-    return '' if ROS else f'no ROS, or messages not built: {len(collect_ignore)} files left out'
-
-
-@pytest.fixture(scope='session')
-def ros() -> Iterator[None]:
-    """Initialise rclpy once."""
-    import rclpy
-
-    rclpy.init()
-    yield
-    rclpy.try_shutdown()
 
 
 @pytest.fixture

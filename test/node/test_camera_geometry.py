@@ -14,7 +14,10 @@ from geometry_msgs.msg import TransformStamped
 from node_rig import HEIGHT, WIDTH, MakeRig, camera_info
 from sensor_msgs.msg import CameraInfo
 
+from segformer_ros.frame import Stamp
 from segformer_ros.node import segmentation_node
+from segformer_ros.node.camera_geometry import CameraGeometry, Geometry
+from segformer_ros.node.parameters import DrivableSettings, MountSettings
 from segformer_ros.node.transforms import TransformSource
 
 pytestmark = pytest.mark.ros
@@ -80,6 +83,50 @@ def test_changed_calibration_is_taken_up(make_rig: MakeRig) -> None:
     np.testing.assert_allclose(after[near] / before[near], 2.0, rtol=0.02)
 
 
+def geometry_of(
+    topic: str = '/cam/image',
+    info: CameraInfo | None = None,
+    said: list[str] | None = None,
+    transforms: TransformSource | None = None,
+    **mount: float,
+) -> Geometry:
+    """Geometry of a frame of a topic, with a mount of 1.5 m; what is said twice is a fault."""
+    words: list[str] = []
+    geometry = CameraGeometry(transforms, topic, words.append)
+    geometry.info = info or camera_info()
+    settings, place = DrivableSettings(), MountSettings(**{'height': 1.5, **mount})
+    for _ in range(3):
+        found = geometry.at(settings, place, (HEIGHT, WIDTH), 'camera', Stamp(5, 0))
+    assert len(words) == len(set(words))
+    if said is not None:
+        said += words
+    return found
+
+
+@pytest.mark.parametrize(
+    ('topic', 'rectified'),
+    [('/cam/image_rect', True), ('/cam/image_rect_color/compressed', True), ('/cam/image', False)],
+)
+def test_rectified_topics_are_known_as_in_recordings(topic: str, rectified: bool) -> None:
+    """The camera_info beside them is that of the raw camera."""
+    info = camera_info()
+    info.d = [-0.35, 0.12, 0.0, 0.0, 0.0]
+    info.p[0] = info.p[5] = 120.0
+    calibration = geometry_of(topic, info).calibration
+    assert calibration is not None
+    assert (calibration.model == 'none') == rectified
+    assert calibration.fx == (120.0 if rectified else 150.0)
+
+
+def test_camera_that_is_not_upright_is_warned_of_once() -> None:
+    said: list[str] = []
+    assert geometry_of(said=said).pose is not None
+    assert said == []
+    assert geometry_of(said=said, roll=3.14).pose is not None
+    assert len(said) == 1
+    assert 'mounted upside down (roll 180 degrees)' in said[0]
+
+
 class TransformError(Exception):
     """Stands for tf2's TransformException."""
 
@@ -122,3 +169,15 @@ def test_pose_from_tf_or_none(
     assert area.calibrated is (words == '')
     assert words in area.reason
     assert 'camera_optical to base_link' in area.reason or not words
+
+
+def test_vehicle_frame_off_the_ground_is_warned_of_once() -> None:
+    """Here every frame is 2 m above every other."""
+    said: list[str] = []
+    found = geometry_of(
+        said=said, transforms=TransformSource(Buffer((0, 10**19)), (TransformError,))
+    )
+    assert found.pose is not None and found.pose.height == 2.0
+    assert len(said) == 1
+    assert 'base_link is 2.00 m above base_footprint' in said[0]
+    assert 'drivable.vehicle_frame' in said[0]

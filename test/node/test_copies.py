@@ -60,7 +60,7 @@ def test_executor_only_stores_the_message(make_rig: object) -> None:
     message = image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), rig.now())
     callback = stream._subscriptions[1].callback
     tracemalloc.start()
-    callback(message)
+    callback(message, {})
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100_000

@@ -52,3 +52,11 @@ def test_unknown_parameter_is_named(make_rig: MakeRig, capfd: Any) -> None:
     assert 'no parameter overlay_opcity: it is ignored; did you mean overlay_opacity?' in (
         capfd.readouterr().err
     )
+
+
+def test_a_refusal_of_megabytes_is_a_line(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    (result,) = rig.set(upsampling='\x1b[2J' + 'x' * 3_000_000)
+    assert not result.successful
+    assert result.reason.isprintable()
+    assert len(result.reason) <= 1000

@@ -15,15 +15,12 @@ from segformer_ros.drivable import (
     DrivableAreaEstimator,
     DrivableConfig,
     GridConfig,
-    ScanConfig,
 )
 from segformer_ros.frame import Stamp
 from segformer_ros.node.drivable_messages import (
     area_message,
     blank_grid,
-    blank_scan,
     grid_message,
-    scan_message,
 )
 
 pytestmark = pytest.mark.ros
@@ -85,10 +82,6 @@ def test_grid_has_its_origin_and_orientation(estimator: DrivableAreaEstimator) -
     assert set(np.unique(cells)) == {-1, 0, 100}
 
 
-def test_blank_grid_and_scan_know_nothing() -> None:
+def test_blank_grid_knows_nothing() -> None:
     grid = grid_message(HEADER, blank_grid(GridConfig()))
     assert set(grid.data) == {-1}
-    scan = scan_message(HEADER, blank_scan(ScanConfig()))
-    assert len(scan.ranges) == ScanConfig().count
-    assert all(map(math.isnan, scan.ranges))
-    assert scan.angle_max == pytest.approx(ScanConfig().angle_max, abs=1e-6)

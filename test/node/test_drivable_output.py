@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from drivable_rig import AREA, GRID, SCAN, area_of, assert_nothing_known, forward, start
 from node_rig import (
     CITYSCAPES,
@@ -141,7 +143,7 @@ def test_failed_engine(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> No
     rig = start(make_rig)
     assert area_of(rig).valid
     rig.set(drivable__max_age=0.3)
-    monkeypatch.setattr(FakeEngine, 'segment', broken)
+    monkeypatch.setattr(FakeEngine, 'start', broken)
     count = len(rig.received[AREA])
     for _ in range(8):
         rig.send(street_image(rig.now()))
@@ -222,3 +224,34 @@ def test_boundary_is_drawn_into_the_overlay(make_rig: MakeRig) -> None:
     changed = (drawn != plain).any(axis=2)
     assert changed[HEIGHT // 2 - 2 :].any()
     assert not changed[: HEIGHT // 2 - 4].any()
+
+
+def test_diagnostics_are_not_well_while_every_area_is_too_old(make_rig: MakeRig) -> None:
+    rig = start(make_rig, fake_delay=0.3, drivable__max_age=0.1)
+    for _ in range(4):
+        assert not area_of(rig).valid
+    status = rig.status()
+    assert status.level == DiagnosticStatus.WARN
+    assert 'drivable areas were not valid in the last 10 s: the image is ' in status.message
+    assert 'drivable.max_age' in status.message
+
+
+def test_a_slow_engine_between_whose_frames_areas_lapse_is_not_well(make_rig: MakeRig) -> None:
+    """Each area is valid as it is published, and taken back before the next one comes."""
+    rig = start(make_rig, fake_delay=0.4, drivable__max_age=0.6)
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        rig.send(street_image(rig.now()))
+        rig.spin(0.05)
+    valid = {area.valid for area in rig.received[AREA]}
+    if valid == {True, False}:
+        assert rig.status().level == DiagnosticStatus.WARN
+
+
+def test_a_start_without_a_camera_leaves_no_warning(make_rig: MakeRig) -> None:
+    rig = start(make_rig, drivable__max_age=0.2)
+    rig.spin(1.0)
+    rig.set(drivable__max_age=60.0)
+    for _ in range(3):
+        area_of(rig)
+    assert 'not valid' not in rig.status().message

@@ -20,8 +20,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
 from segformer_ros.classes import ClassMapError
-from segformer_ros.metrics.confusion import confusion_counts
 from segformer_ros.metrics.live import Pair
+from segformer_ros.metrics.pixel_metrics import confusion_counts
 from segformer_ros.node.evaluator_node import EvaluatorNode
 from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.qos import LATCHED

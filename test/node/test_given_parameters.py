@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,21 @@ def test_what_is_right_or_not_ours_passes(tmp_path: Path) -> None:
     check('--params-file', str(SHIPPED), '-p', 'mount.height:=1e-7', '-p', 'mount.height:=1')
     check('-p', 'use_sim_time:=1', '-p', 'not yaml:=[', '--params-file', str(tmp_path / 'none'))
     check('-p')
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    'text',
+    [
+        'a: &a [*a]',
+        'segmentation_node: {ros__parameters: text}',
+        'segmentation_node: {ros__parameters: [1]}',
+        'segmentation_node: {ros__parameters: !!binary aaaa}',
+        '[' * 9999,
+        'a: 2001-99-99',
+    ],
+)
+def test_what_ros_itself_refuses_is_passed_over(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'file.yaml').write_text(text)
+    os.mkfifo(tmp_path / 'pipe')
+    check('--params-file', str(tmp_path / 'file.yaml'), '--params-file', str(tmp_path / 'pipe'))

@@ -18,6 +18,13 @@ def test_newer_item_takes_the_place_of_a_waiting_one() -> None:
     assert inbox.tally('front') == Tally(received=5, overtaken=4, segmented=1)
 
 
+def test_items_that_never_came_here_are_received_and_overtaken() -> None:
+    inbox: Inbox[int] = Inbox(['front'])
+    inbox.overtaken('front', 3)
+    inbox.put('front', 4)
+    assert inbox.tally('front') == Tally(received=4, overtaken=3, pending=1)
+
+
 def test_all_waiting_senders_are_taken_together() -> None:
     inbox: Inbox[int] = Inbox(['front', 'left'])
     inbox.put('left', 1)

@@ -23,10 +23,10 @@ from node_rig import (
 )
 from sensor_msgs.msg import CompressedImage
 
-from segformer_ros.engines import Wanted
+from segformer_ros.engines import Pending, Wanted
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
-from segformer_ros.segmentation import BlockedRows, Segmentation
+from segformer_ros.segmentation import BlockedRows
 
 pytestmark = pytest.mark.ros
 
@@ -131,20 +131,16 @@ def test_overlay_and_blocked_rows_of_the_engine_are_taken(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Wanted] = []
-    original = FakeEngine.segment
+    original = FakeEngine.start
 
-    def segment(
-        self: FakeEngine, frames: Sequence[Frame], wanted: Wanted = Wanted()
-    ) -> list[Segmentation]:
+    def start(self: FakeEngine, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
         asked.append(wanted)
         overlay = np.full((HEIGHT, WIDTH, 3), 77, np.uint8)
         blocked = BlockedRows(np.full(WIDTH, HEIGHT - 1, np.int32), wanted.drivable)
-        return [
-            replace(result, overlay=overlay, blocked=blocked)
-            for result in original(self, frames, wanted)
-        ]
+        finish = original(self, frames, wanted)
+        return lambda: [replace(one, overlay=overlay, blocked=blocked) for one in finish()]
 
-    monkeypatch.setattr(FakeEngine, 'segment', segment)
+    monkeypatch.setattr(FakeEngine, 'start', start)
     rig = make_rig(overlay_opacity=0.25)
     rig.start('segmentation/overlay', 'drivable_area')
     assert (pixels_of(rig.segment(street_image(rig.now()), 'segmentation/overlay')) == 77).all()

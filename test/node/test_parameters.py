@@ -77,7 +77,7 @@ def test_defaults_are_those_of_the_drivable_area() -> None:
 
 def test_hood_is_of_the_mount() -> None:
     config = drivable_config(Settings().drivable, MountSettings(hood=0.1))
-    assert config.boundary.hood.rows == 0.1
+    assert config.boundary.hood == 0.1
 
 
 def test_no_height_is_no_pose() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,13 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from segformer_ros.errors import EXIT_INTERRUPTED
-from segformer_ros.node.process import _REPEATED
-
 pytestmark = pytest.mark.ros
 
 PROGRAM = """
-import sys, time
+import sys
 from rclpy.node import Node
 from std_msgs.msg import String
 from segformer_ros.node.parameter import ParameterError
@@ -36,27 +34,40 @@ class Talker(Node):
         print('working', flush=True)
 
 def work(node):
+    if 'fail' in sys.argv:
+        raise OSError(28, 'No space left on device', 'drive.mcap')
+    if 'bug' in sys.argv:
+        raise KeyError('a bug')
     spin(node)
     return True
 
 def close(node):
     print('closing', flush=True)
+    if 'full' in sys.argv:
+        raise OSError(28, 'No space left on device', 'drive.mcap')
     sys.stdin.readline()  # the second signal comes here
     node.words.publish(String(data='bye'))
     print('closed', flush=True)
 
-run_node(Program('talker', 'Talks'), Talker, work, close, [])
+def main():
+    given = [] if sys.argv[1] == 'as' else sys.argv[1:]
+    run_node(Program('talker', 'Talks'), Talker, work, close, given)
+
+if __name__ == '__main__':
+    from segformer_ros.interrupts import run_program
+    run_program('__main__', 0)
 """
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, '-c', PROGRAM, *arguments],
+        [sys.executable, '-c', PROGRAM, 'as', *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
+        env={**os.environ, **environment},
     )
 
 
@@ -77,18 +88,6 @@ def test_an_interrupt_closes_once_while_the_node_can_publish(
     assert (program.returncode, output, errors) == (0, 'closed\n', '')
 
 
-@pytest.mark.slow
-def test_a_second_ctrl_c_ends_a_node_that_does_not_come_to_an_end() -> None:
-    program = start()
-    assert program.stdout is not None
-    assert program.stdout.readline() == 'working\n'
-    program.send_signal(signal.SIGINT)
-    assert program.stdout.readline() == 'closing\n'
-    time.sleep(_REPEATED + 0.2)
-    program.send_signal(signal.SIGINT)
-    assert program.wait(timeout=100) == EXIT_INTERRUPTED
-
-
 def test_a_refusal_is_one_line() -> None:
     program = start('refuse')
     output, errors = program.communicate(timeout=100)
@@ -97,10 +96,63 @@ def test_a_refusal_is_one_line() -> None:
     assert output == ''
 
 
+def test_a_full_disk_at_work_is_one_line() -> None:
+    program = start('fail')
+    output, errors = program.communicate('\n', timeout=100)
+    assert (program.returncode, output) == (1, 'closing\nclosed\n')
+    assert errors.startswith('talker: drive.mcap: the disk is full; ')
+    assert errors.count('\n') == 1
+
+
+def test_a_full_disk_at_the_end_is_one_line() -> None:
+    program = start('full')
+    assert program.stdout is not None
+    assert program.stdout.readline() == 'working\n'
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate('\n', timeout=100)
+    assert program.returncode == 1
+    assert errors.startswith('talker: drive.mcap: the disk is full; ')
+    assert errors.count('\n') == 1
+
+
+@pytest.mark.parametrize('variable', ['HOME', 'ROS_HOME', 'ROS_LOG_DIR'])
+def test_a_folder_for_logs_that_cannot_be_written_to_is_one_line(variable: str) -> None:
+    program = start(**{'ROS_LOG_DIR': '', 'ROS_HOME': '', variable: '/proc/1'})
+    assert program.stdout is not None
+    assert program.stdout.readline() == 'working\n'
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate('\n', timeout=100)
+    assert program.returncode == 0
+    assert errors.startswith('talker: /proc/1')
+    assert errors.endswith(': no log file is written; ROS_LOG_DIR names another place\n')
+    assert errors.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    ('variable', 'value', 'words'),
+    [
+        ('ROS_DOMAIN_ID', '300', "ROS_DOMAIN_ID is '300'; give a whole number from 0 to 232"),
+        ('RMW_IMPLEMENTATION', 'rmw_none', 'rmw_none'),
+    ],
+)
+def test_ros_that_does_not_start_is_told(variable: str, value: str, words: str) -> None:
+    program = start(**{variable: value})
+    _, errors = program.communicate('\n', timeout=100)
+    assert words in errors
+    assert 'Traceback' not in errors
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    program = start('bug')
+    output, errors = program.communicate('\n', timeout=100)
+    assert (program.returncode, output) == (1, 'closing\nclosed\n')
+    assert errors.endswith("KeyError: 'a bug'\n")
+
+
 @pytest.mark.parametrize(('argument', 'code'), [('--help', 0), ('--loud', 2)])
 def test_help_and_unknown_arguments_start_no_node(argument: str, code: int) -> None:
     program = subprocess.run(
-        [sys.executable, '-c', PROGRAM.replace(', [])', ')'), argument],
+        [sys.executable, '-c', PROGRAM, argument],
         capture_output=True,
         text=True,
         timeout=100,

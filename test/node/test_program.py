@@ -54,14 +54,23 @@ def test_what_is_not_is_refused_in_one_line(
     assert '.c:' not in error
 
 
-@pytest.mark.parametrize('name', ['segmentation', 'replay', 'evaluator', 'recorder'])
-def test_every_node_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    module = importlib.import_module(f'segformer_ros.node.{name}_node')
+@pytest.mark.parametrize(
+    'path',
+    [
+        'segformer_ros.node.segmentation_node',
+        'segformer_ros.node.replay_node',
+        'segformer_ros.node.evaluator_node',
+        'tools.demo.recorder_node',
+    ],
+)
+def test_every_node_explains_itself(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = importlib.import_module(path)
+    name = path.rpartition('.')[2]
     with pytest.raises(SystemExit) as ended:
         module.main(['--help'])
     assert ended.value.code == 0
     out = capsys.readouterr().out
-    assert f'usage: {name}_node ' in out
+    assert f'usage: {name} ' in out
     for entry in module.PROGRAM.parameters:
         assert f'\n  {entry.name}: ' in out
     assert max(map(len, out.splitlines())) <= 80

@@ -9,10 +9,14 @@ import pytest
 from geometry_msgs.msg import TransformStamped
 from rclpy.time import Time
 
-from segformer_ros.camera import CameraPose
-from segformer_ros.drivable import CalibrationError
+from segformer_ros.camera import CalibrationError, CameraPose
 from segformer_ros.frame import Stamp
-from segformer_ros.node.transforms import PoseError, TransformSource, look_up_pose
+from segformer_ros.node.transforms import (
+    PoseError,
+    TransformSource,
+    look_up_ground,
+    look_up_pose,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -158,3 +162,34 @@ def test_camera_below_the_ground() -> None:
     transforms = source(lambda time: optical_transform(height=-0.2))
     with pytest.raises(CalibrationError, match='height -0.2 m is not above the ground'):
         look_up_pose(transforms, 'base_link', 'camera', STAMP)
+
+
+def test_body_frame_of_a_camera_is_named() -> None:
+    def answer(time: int) -> TransformStamped:
+        message = TransformStamped()
+        message.transform.translation.z = 1.2
+        return message
+
+    with pytest.raises(CalibrationError, match='the frame cam_link looks 90 degrees up'):
+        look_up_pose(source(answer), 'base_link', 'cam_link', STAMP)
+
+
+@pytest.mark.parametrize(
+    ('frame', 'height', 'words'),
+    [('base_link', 0.35, 'base_link is 0.35 m above base_footprint'), ('base_link', 0.0, '')],
+)
+def test_vehicle_frame_off_the_ground(frame: str, height: float, words: str) -> None:
+    def answer(time: int) -> TransformStamped:
+        message = TransformStamped()
+        message.transform.translation.z = height
+        return message
+
+    transforms = source(answer)
+    note = look_up_ground(transforms, frame)
+    assert note is not None and (words in note if words else note == '')
+    assert transforms.buffer.asked == [('base_footprint', frame, 0)]
+
+
+def test_ground_that_tf_does_not_know() -> None:
+    assert look_up_ground(source(refuse('"base_footprint" does not exist')), 'base_link') is None
+    assert look_up_ground(source(refuse('not asked')), 'base_footprint') == ''

@@ -14,7 +14,6 @@ from segformer_ros.engines import Pending, Wanted
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
 from segformer_ros.node.camera_stream import CameraStream
-from segformer_ros.segmentation import Segmentation
 
 pytestmark = pytest.mark.ros
 
@@ -23,15 +22,13 @@ pytestmark = pytest.mark.ros
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sizes of the batches that the engine was given."""
     sizes: list[int] = []
-    original = FakeEngine.segment
+    original = FakeEngine.start
 
-    def segment(
-        self: FakeEngine, frames: Sequence[Frame], wanted: Wanted = Wanted()
-    ) -> list[Segmentation]:
+    def start(self: FakeEngine, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
         sizes.append(len(frames))
         return original(self, frames, wanted)
 
-    monkeypatch.setattr(FakeEngine, 'segment', segment)
+    monkeypatch.setattr(FakeEngine, 'start', start)
     return sizes
 
 
@@ -168,7 +165,7 @@ def test_failing_engine_drops_frames_and_is_started_again(
         raise RuntimeError('device lost')
 
     with monkeypatch.context() as patch:
-        patch.setattr(FakeEngine, 'segment', broken)
+        patch.setattr(FakeEngine, 'start', broken)
         for count in (1, 2, 3):
             rig.send(street_image())
             assert rig.spin_until(partial(failed, rig, count))

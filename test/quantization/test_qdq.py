@@ -13,6 +13,7 @@ from onnx import TensorProto, numpy_helper
 from tiny_segformer import save_tiny
 
 from segformer_ros.quantization import QuantizationError
+from segformer_ros.quantization.layer_selection import select_nodes
 from segformer_ros.quantization.qdq import (
     activation_names,
     measure_ranges,
@@ -20,7 +21,6 @@ from segformer_ros.quantization.qdq import (
     quantize_nodes,
 )
 from segformer_ros.quantization.ranges import choose_limits
-from segformer_ros.quantization.selection import select_nodes
 from tiny_models import painting
 
 SIZE = (32, 64)

@@ -12,17 +12,17 @@ from segformer_ros.engines.precision import GATE, quantized_path
 from segformer_ros.model import load_model_spec
 from segformer_ros.quantization import (
     Gate,
+    GateResult,
     QuantizationError,
+    QuantizationSettings,
     Samples,
-    Settings,
-    Verdict,
     quantize,
 )
-from segformer_ros.quantization.report import advice, as_markdown
-from segformer_ros.quantization.selection import Selection
+from segformer_ros.quantization.layer_selection import Selection
+from segformer_ros.quantization.quantization_report import advice, as_markdown
 from segformer_ros.quantization.sensitivity import Attempt, LayerCost, exclude_until_passed
 
-EASY = Settings(ranges='max', gate=Gate(agreement=0.9, loss=0.02))
+EASY = QuantizationSettings(ranges='max', gate=Gate(agreement=0.9, loss=0.02))
 
 
 def unlabelled(samples: Samples) -> Samples:
@@ -56,7 +56,7 @@ def test_the_layer_that_costs_is_found_and_left_out(tmp_path: Path, samples: Sam
 
 def test_a_gate_that_nothing_passes_refuses_with_reasons(tmp_path: Path, samples: Samples) -> None:
     spec = load_model_spec(save_tiny(tmp_path / 'fragile.onnx', spoil=300.0))
-    strict = Settings(ranges='max', gate=Gate(agreement=1.0))
+    strict = QuantizationSettings(ranges='max', gate=Gate(agreement=1.0))
     quantized = quantize(spec, unlabelled(samples), strict)
     assert quantized.failures[0].startswith('agreement with FP32 is 0.')
     assert 'fragile' in advice(quantized, 'max')
@@ -82,7 +82,7 @@ def test_the_fewest_layers_are_left_out(fewest: int) -> None:
     def attempt(excluded: tuple[str, ...]) -> Attempt:
         tried.append(len(excluded))
         agreement = 1.0 if len(excluded) >= fewest else 0.5 + len(excluded) / 100
-        return Attempt(excluded, None, Verdict(1, agreement, 1.0, {}))
+        return Attempt(excluded, None, GateResult(1, agreement, 1.0, {}))
 
     costs = [LayerCost(name, 1.0) for name in names]
     best = exclude_until_passed(Selection(names, ()), costs, attempt, Gate())
@@ -94,7 +94,7 @@ def test_half_of_the_layers_is_the_most(tmp_path: Path) -> None:
     names = tuple(f'layer{number}' for number in range(10))
 
     def attempt(excluded: tuple[str, ...]) -> Attempt:
-        return Attempt(excluded, None, Verdict(1, 0.1 * len(excluded) % 0.5, 1.0, {}))
+        return Attempt(excluded, None, GateResult(1, 0.1 * len(excluded) % 0.5, 1.0, {}))
 
     costs = [LayerCost(name, 1.0) for name in names]
     best = exclude_until_passed(Selection(names, ()), costs, attempt, Gate())

@@ -7,14 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from segformer_ros.camera import CameraPose
-from segformer_ros.drivable.camera_info import pose_from_transform
+from segformer_ros.camera import CameraPose, pose_from_transform
 from segformer_ros.recording.mount import mount_message, quaternion
 
 POSES = [
     CameraPose(1.4),
     CameraPose(0.5, pitch=0.3, roll=-0.2, yaw=2.9, x=1.0, y=-0.5),
-    CameraPose(2.0, pitch=-1.2, yaw=-1.6),
+    CameraPose(2.0, pitch=-0.7, yaw=-1.6),
     CameraPose(1.0, roll=3.0),
 ]
 

@@ -171,3 +171,81 @@ def test_an_unreadable_message_costs_only_itself(tmp_path: Path) -> None:
     assert_same(source.pose)
     assert source.notes[0].startswith('/tf_static message 0: ')
     assert len(source.notes) == 1
+
+
+def test_tf_alone_is_used(tmp_path: Path) -> None:
+    """Some robots publish their fixed joints there, among those that move."""
+    moving = rec.transforms(rec.transform('odom', 'base_link', (5.0, 0.0, 0.0)))
+    fixed = rec.transforms(rec.transform('base_link', CAMERA, (1.2, 0.1, 1.5), LEVEL))
+    source = opened(tmp_path, moving, fixed, moving, fixed, topic='/tf')
+    assert_same(source.pose, CameraPose(1.5, x=1.2, y=0.1))
+    assert source.notes == ()
+
+
+def test_tf_completes_what_is_static(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        static = rec.transforms(rec.transform('base_link', 'mast', (1.0, 0.0, 1.0)))
+        joint = rec.transforms(rec.transform('mast', CAMERA, (0.2, 0.1, 0.5), LEVEL))
+        bag.write(bag.topic('/tf_static', rec.TF), static, 1)
+        bag.write(bag.topic('/tf', rec.TF), joint, 1)
+        bag.write(bag.topic('/image', rec.IMAGE), rec.image(rec.picture(0), 'bgr8', 1), 1)
+    source = open_source(tmp_path / 'drive')
+    assert_same(source.pose, CameraPose(1.5, x=1.2, y=0.1))
+
+
+def test_a_mount_that_moves_is_told(tmp_path: Path) -> None:
+    poses = [
+        rec.transforms(rec.transform('base_link', CAMERA, (1.2, 0.1, height), LEVEL))
+        for height in (1.5, 1.5, 1.8)
+    ]
+    source = opened(tmp_path, *poses, topic='/tf')
+    assert_same(source.pose, CameraPose(1.5, x=1.2, y=0.1))
+    assert source.notes == (f'{CAMERA} moves in base_link by /tf: where it stood first is taken',)
+
+
+def test_tf_without_the_camera_is_told(tmp_path: Path) -> None:
+    moving = rec.transforms(rec.transform('odom', 'base_link', (5.0, 0.0, 0.0)))
+    source = opened(tmp_path, moving, topic='/tf')
+    assert source.pose is None
+    assert "/tf does not give the camera's mount: nothing leads from base_link" in source.notes[0]
+
+
+def test_the_body_frame_of_a_camera_is_named_with_the_cure(tmp_path: Path) -> None:
+    """Simulators stamp images with the frame of the camera's body, x forward."""
+    source = opened(tmp_path, rec.transforms(rec.transform('base_link', CAMERA, (0.5, 0, 1.2))))
+    assert source.pose is None
+    assert f'the frame {CAMERA} looks 90 degrees up' in source.camera_fault
+    assert 'give the images the frame_id of the optical frame' in source.camera_fault
+    assert source.notes == (source.camera_fault,)
+
+
+@pytest.mark.parametrize(
+    ('link', 'footprint', 'height', 'words'),
+    [
+        ('base_link', 'base_footprint', 0.35, 'base_link is 0.35 m above base_footprint'),
+        ('robot/base_link', 'robot/base_footprint', 0.2, '0.20 m above robot/base_footprint'),
+        ('base_link', 'base_footprint', 0.0, ''),
+        ('base_link', 'odom', 0.35, ''),
+    ],
+)
+def test_a_vehicle_frame_off_the_ground_is_noted(
+    tmp_path: Path, link: str, footprint: str, height: float, words: str
+) -> None:
+    source = opened(
+        tmp_path,
+        rec.transforms(rec.transform(footprint, link, (0.0, 0.0, height))),
+        mount(vehicle=link),
+        options=SourceOptions(vehicle_frame=link),
+    )
+    assert_same(source.pose)
+    assert len(source.notes) == bool(words)
+    assert all(words in note and '(--vehicle-frame)' in note for note in source.notes)
+
+
+def test_a_camera_upside_down_is_taken_and_noted(tmp_path: Path) -> None:
+    pose = CameraPose(1.4, pitch=0.1, roll=np.pi)
+    source = opened(tmp_path, mount(pose))
+    assert_same(source.pose, pose)
+    (note,) = source.notes
+    assert 'the camera is mounted upside down (roll 180 degrees)' in note

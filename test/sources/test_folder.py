@@ -57,8 +57,8 @@ def test_a_broken_image_is_an_entry_of_its_own(tmp_path: Path) -> None:
     entries = list(open_source(clip))
     assert entries[0].frame is not None
     assert (
-        entries[1].error == f'frame1.png: truncated JPEG image: {len(whole) // 2} bytes '
-        'without its end'
+        entries[1].error == f'frame1.png: undecodable JPEG image of {len(whole) // 2} bytes: '
+        'its header is not whole'
     )
     assert 'frame2.png' in (entries[2].error or '')
 
@@ -116,3 +116,12 @@ def test_names_need_not_be_utf8(tmp_path: Path) -> None:
 def test_digits_of_other_scripts_are_letters() -> None:
     names = ['٣.png', '²5.png', 'a.png', '4.png']
     assert sorted(names, key=lambda name: natural_key(Path(name)))[0] == '4.png'
+
+
+def test_an_image_that_is_a_hole_is_not_read(tmp_path: Path) -> None:
+    rec.write_folder(tmp_path, 2)
+    with (tmp_path / 'frame1.png').open('r+b') as file:
+        file.truncate(3 << 30)
+    entries = list(open_source(tmp_path))
+    assert entries[0].frame is not None
+    assert '268435456 are the most that are read' in (entries[1].error or '')

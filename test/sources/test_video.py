@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -119,3 +120,72 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
         container.mux(stream.encode(samples))
     with pytest.raises(SourceError, match='has no video stream'):
         open_source(tmp_path / 'sound.wav')
+
+
+def test_an_unknown_codec_is_refused(tmp_path: Path) -> None:
+    video = rec.write_video(tmp_path / 'drive.mp4', 2)
+    data = video.read_bytes()
+    with av.open(str(video)) as container:
+        tag = container.streams.video[0].codec_context.codec_tag.encode()
+    assert tag in data
+    video.write_bytes(data.replace(tag, b'ZZZZ'))
+    with pytest.raises(SourceError, match=r'drive\.mp4 is of a codec that FFmpeg does not decode'):
+        open_source(video)
+
+
+def spoiled(whole: Path, number: int, spoil: Callable[[bytes], bytes]) -> Path:
+    """The video with other bytes in one packet, in the order of decoding; without it for none."""
+    target = whole.with_name(f'spoiled{whole.suffix}')
+    with av.open(str(whole)) as read, av.open(str(target), 'w') as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        packets = [packet for packet in read.demux(video=0) if packet.size]
+        for index, packet in enumerate(packets):
+            data = spoil(bytes(packet)) if index == number else bytes(packet)
+            if data:
+                made = av.Packet(data)
+                made.pts, made.dts, made.time_base = packet.pts, packet.dts, packet.time_base
+                made.is_keyframe, made.stream = packet.is_keyframe, stream
+                written.mux(made)
+    return target
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) * 2 // 3]
+
+
+@pytest.mark.parametrize('spoil', [cut, lambda _: b''], ids=['cut', 'lost'])
+def test_what_follows_a_damaged_or_a_lost_frame_is_refused_up_to_the_next_key_frame(
+    tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    """H.264's decoder conceals both without a trace in its pictures."""
+    whole = rec.write_video(tmp_path / 'drive.mkv', COUNT, bf='0')
+    entries = list(open_source(spoiled(whole, 7, spoil)))
+    shown = [rec.index_of(entry.frame.pixels) for entry in entries if entry.frame is not None]
+    assert shown == [*range(7), *range(10, COUNT)]
+    errors = [entry.error or '' for entry in entries if entry.frame is None]
+    assert all('cannot be decoded' in error for error in errors)
+    assert 'it follows a damaged one: ' in errors[-1]
+
+
+def test_a_damaged_jpeg_of_a_video_is_refused_alone(tmp_path: Path) -> None:
+    whole = rec.write_video(
+        tmp_path / 'drive.mkv', COUNT, codec='mjpeg', pix_fmt='yuvj420p', bf='0'
+    )
+    assert all(entry.frame is not None for entry in open_source(whole))
+    entries = list(open_source(spoiled(whole, 7, cut)))
+    assert [entry.index for entry in entries if entry.frame is None] == [7]
+
+
+def test_damaged_videos_write_nothing_to_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = spoiled(rec.write_video(tmp_path / 'drive.mkv', COUNT), 7, cut)
+    capfd.readouterr()
+    list(open_source(file))
+    assert capfd.readouterr() == ('', '')
+
+
+def test_a_video_above_the_limit_is_refused(tmp_path: Path) -> None:
+    file = rec.write_video(tmp_path / 'drive.mp4', 2)
+    with pytest.raises(SourceError, match=r'drive.mp4: image of .* above the limit of 0.001'):
+        open_source(file, SourceOptions(max_megapixels=0.001))

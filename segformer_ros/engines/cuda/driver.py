@@ -10,7 +10,7 @@ import ctypes
 from contextlib import contextmanager
 from typing import Any, Iterator, List, NamedTuple
 
-from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.engine import EngineError
 
 LIBRARIES = ('libcuda.so.1', 'libcuda.so')
 

@@ -139,7 +139,7 @@ DEVICE void store(void *values, int half, long long index, float value) {
 
 // A probability's logit, but for a term that all classes of a cell share.
 DEVICE float logit(float probability) {
-    return logf(fmaxf(probability, 1.17549435e-38f));
+    return logf(probability < 1.17549435e-38f ? 1.17549435e-38f : probability);  // keeps NaN
 }
 
 DEVICE float load_score(const Scores &scores, long long index) {
@@ -260,6 +260,9 @@ DEVICE Range range_between(const Corners<Value> &corners, int class_id) {
     float c = score_at(corners, corners.below_left, class_id);
     float d = score_at(corners, corners.below_right, class_id);
     Range range = {fminf(fminf(a, b), fminf(c, d)), fmaxf(fmaxf(a, b), fmaxf(c, d))};
+    float sum = a + b + c + d;
+    if (sum != sum)  // fmaxf passes over NaN
+        range.high = sum;
     return range;
 }
 
@@ -307,9 +310,9 @@ KERNEL segformer_cells(const CellsJob job) {
         if (!job.labels && !job.best)
             continue;
         long long index = score_index(scores, blockIdx.z, y, x);
-        float best = load_score(scores, index);
-        int label = 0;
-        for (int c = 1; c < scores.classes; ++c) {
+        float best = -3.4e38f;
+        int label = NO_CLASS;  // of a cell whose scores are no numbers
+        for (int c = 0; c < scores.classes; ++c) {
             float score = load_score(scores, index + (long long)c * scores.class_stride);
             if (score > best) {
                 best = score;
@@ -357,7 +360,11 @@ KERNEL segformer_mosaic(const MosaicJob job) {
 
 DEVICE int label_at(const PostprocessJob &job, int frame, int row, int column) {
     long long index = ((long long)frame * job.scores.height + row) * job.scores.width + column;
-    return ((const byte *)job.labels)[index * job.label_bytes];  // labels are below 256, little-endian
+    const byte *label = (const byte *)job.labels + index * job.label_bytes;
+    for (int i = 1; i < job.label_bytes; ++i)
+        if (label[i])  // above 255 or below 0
+            return NO_CLASS;
+    return label[0];
 }
 
 DEVICE byte confidence_at(const PostprocessJob &job, int frame, Tap row, Tap column) {
@@ -382,12 +389,13 @@ DEVICE float score_between(const Corners<Value> &corners, int class_id, float do
     return mix(mix(a, c, down), mix(b, d, down), across);
 }
 
-// The best class of a pixel for which several compete, see `rivals_at`; of equal ones the first.
+// The best class of a pixel for which several compete, see `rivals_at`; of equal ones the first. NO_CLASS
+// where no score is a number.
 template <typename Value>
 DEVICE int best_between(const Scores &scores, int frame, unsigned rivals, Tap row, Tap column) {
     Corners<Value> corners = corners_of<Value>(scores, frame, row, column);
     bool all = rivals == 0xffffffffu;
-    int count = all ? scores.classes : (int)RIVALS, label = 0;
+    int count = all ? scores.classes : (int)RIVALS, label = NO_CLASS;
     float best = -3.4e38f;
     for (int i = 0; i < count; ++i) {
         int c = all ? i : (int)(rivals >> 8 * i & 255u);

@@ -12,8 +12,8 @@ from typing import Any, Collection, Deque, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.base import EngineError, Progress
-from segformer_ros.engines.trt.interrupts import Interrupts
+from segformer_ros.engines.engine import EngineError, Progress
+from segformer_ros.interrupts import Interrupts
 
 MODULES = ('tensorrt', 'tensorrt_rtx')
 

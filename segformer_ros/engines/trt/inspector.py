@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from segformer_ros.engines.base import EngineError
+from segformer_ros.engines.engine import EngineError
 
 # How the inspectors name a type: 'Row major linear FP16 format', 'Row major Int8 format', 'Half'.
 _TYPES: Tuple[Tuple[str, str], ...] = (

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.drawing.birdseye import BirdsEye
-from segformer_ros.drawing.boundary_overlay import draw_boundary
+from segformer_ros.drawing.overlay import draw_boundary
 from segformer_ros.drivable import BoundaryConfig, DrivableAreaEstimator, DrivableConfig
 from segformer_ros.evaluation.summary import WorstFrame
 from segformer_ros.evaluation.views import error_view, overlay_view, truth_view

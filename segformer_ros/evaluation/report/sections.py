@@ -90,7 +90,7 @@ def classes(metrics: Metrics, baseline: Optional[Metrics], colors: Mapping[str, 
         iou = metrics['iou'][name]
         if iou is None:
             continue
-        before = baseline['iou'].get(name) if baseline else None
+        before = (baseline.get('iou') or {}).get(name) if baseline else None
         row = [
             _swatch(name, colors) + _class_flag(metrics, name),
             _bar(iou),

@@ -9,12 +9,11 @@ from kernel_rig import ENCODINGS, NETWORK, address, frame_of, image_of
 
 from segformer_ros.classes import load_class_map
 from segformer_ros.drawing.overlay import blend
-from segformer_ros.engines.cuda import jobs
-from segformer_ros.engines.fit import Fit, fit_frame
-from segformer_ros.engines.labelling import confidence_map, label_map, resize_labels
-from segformer_ros.engines.reference import resize_bilinear
-from segformer_ros.engines.slide import LogitMosaic, windows
+from segformer_ros.engines.cuda import launches as jobs
+from segformer_ros.engines.placement import Fit, LogitMosaic, fit_frame, windows
+from segformer_ros.engines.upsampling import confidence_map, label_map, resize_labels
 from segformer_ros.frame import Frame
+from tools.benchmarks.reference import resize_bilinear
 
 TIE = 1e-4
 """Scores closer than this may fall either way in FP32; they lie within +-10 here."""
@@ -54,7 +53,7 @@ class Post:
         self.overlay = [np.full((*size, 3), 254, np.uint8) for size in sizes]
         self.blocked = [np.full(size[1], -1, np.int32) for size in sizes]
         outputs = [
-            jobs.Output(
+            jobs.FrameOutput(
                 *size,
                 fit,
                 address(self.labels[i]),
@@ -183,6 +182,28 @@ def test_pixels_below_the_threshold_carry_no_class() -> None:
     assert np.all(post.labels[0][unsure] == 255) and np.all(post.labels[0][~unsure] < 4)
 
 
+@pytest.mark.parametrize('fast', [False, True])
+@pytest.mark.parametrize('probabilities', [False, True])
+def test_where_scores_are_no_numbers_there_is_no_class(fast: bool, probabilities: bool) -> None:
+    scores = abs(random_scores(1, 19, (16, 24)))
+    scores[:, :, :8] = np.nan
+    post = Post(
+        scores, [(256, 384)], [Fit(NETWORK, NETWORK)], fast=fast, probabilities=probabilities
+    )
+    assert np.all(post.labels[0][:128] == 255)
+    assert np.all(post.labels[0][144:] < 19)
+
+
+@pytest.mark.parametrize('dtype', [np.int16, np.int64])
+def test_labels_beyond_a_byte_are_no_class(dtype: type) -> None:
+    cells: np.ndarray = np.array([[[0, 18, 255], [256, -1, 300]]], dtype)
+    tensor = jobs.Tensor(address(cells), cells.shape, 'NHW', cells.dtype)
+    labels = np.zeros((2, 3), np.uint8)
+    output = jobs.FrameOutput(2, 3, Fit(NETWORK, NETWORK), address(labels))
+    host_kernels.run(jobs.postprocess_job([output], tensor, tensor))
+    assert labels.tolist() == [[0, 18, 255], [255, 255, 255]]
+
+
 @pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.int32, np.int64])
 def test_integer_label_maps_are_repeated(dtype: type) -> None:
     cells: np.ndarray = np.random.default_rng(0).integers(0, 200, (2, 31, 45)).astype(dtype)
@@ -190,7 +211,7 @@ def test_integer_label_maps_are_repeated(dtype: type) -> None:
     sizes = [(80, 111), (31, 45)]
     labels = [np.zeros(size, np.uint8) for size in sizes]
     outputs = [
-        jobs.Output(*size, Fit(NETWORK, NETWORK), address(plane))
+        jobs.FrameOutput(*size, Fit(NETWORK, NETWORK), address(plane))
         for size, plane in zip(sizes, labels, strict=True)
     ]
     host_kernels.run(jobs.postprocess_job(outputs, tensor, tensor))
@@ -242,7 +263,7 @@ def test_a_mosaic_spans_whole_cells_beyond_its_frame(size: tuple[int, int], fast
     frame, cover = (45, 61), (48, 64)
     scores = random_scores(1, 6, (12, 16))
     labels = np.full(size, 254, np.uint8)
-    output = jobs.Output(*size, Fit(cover, cover), address(labels), frame=frame)
+    output = jobs.FrameOutput(*size, Fit(cover, cover), address(labels), frame=frame)
     tensor = jobs.Tensor(address(scores), scores.shape, 'NCHW', scores.dtype)
     cells = scores[0].argmax(axis=0).astype(np.uint8)
     repeated = jobs.Tensor(address(cells), (1, *cells.shape), 'NHW', cells.dtype)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from kernel_rig import ENCODINGS, NETWORK, address, frame_of, image_of
 
-from segformer_ros.engines.cuda import jobs
+from segformer_ros.engines.cuda import launches as jobs
 from segformer_ros.engines.fake import fake_spec
-from segformer_ros.engines.fit import fit_frame
-from segformer_ros.engines.reference import resize_bilinear
+from segformer_ros.engines.placement import fit_frame
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.spec import HALF_MEAN, HALF_STD, IMAGENET_MEAN, IMAGENET_STD
+from tools.benchmarks.reference import resize_bilinear
 
 FRAME_SIZES = [(64, 96), (48, 80), (1, 1), (37, 53), (241, 135), (128, 192), (7, 300)]
 

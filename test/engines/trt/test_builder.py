@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
 import pytest
+from engine_rig import agreement
 from fake_gpu import MakeMachine
+from onnx import numpy_helper
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.trt.adapter import TensorRt
-from segformer_ros.model import ModelSpec
+from segformer_ros.engines.trt.builder import build_engine
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelError, ModelSpec, load_model_spec
+from tiny_models import normalization_in_steps, painting
 
 
 def test_out_of_memory_halves_the_workspace(make_machine: MakeMachine, spec: ModelSpec) -> None:
@@ -72,3 +79,47 @@ def failing_builds(monkeypatch: pytest.MonkeyPatch, *errors: str) -> list[str]:
 
     monkeypatch.setattr(TensorRt, 'build', fail)
     return ended
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'fp32'])
+def test_squares_are_kept_in_fp32_where_there_is_no_layer(
+    make_machine: MakeMachine, precision: str
+) -> None:
+    fake = make_machine('8.5.2', sm=53).tensorrt
+    spec = load_model_spec().resized(64, 128)
+    with create_engine(spec, 'tensorrt', EngineOptions(precision=precision)):
+        kept = fake.called('layer')
+        wanted = {'Mul', 'ReduceMean', 'Add', 'Sqrt'} if precision == 'fp16' else set()
+        assert {kind for kind, *types in kept} == wanted
+        assert all(types == ['FLOAT', 'FLOAT'] for kind, *types in kept)
+        obeyed = ('OBEY_PRECISION_CONSTRAINTS',) in fake.called('set_flag')
+        assert obeyed == (precision == 'fp16')
+
+
+@pytest.mark.parametrize('version', ['8.2.1.8', '8.5.2', '8.6.1'])
+def test_the_bundled_model_runs_on_old_versions(make_machine: MakeMachine, version: str) -> None:
+    make_machine(version, sm=53)
+    spec = load_model_spec().resized(64, 128)
+    with create_engine(spec, 'tensorrt', EngineOptions(precision='fp32')) as engine:
+        assert agreement(engine, [Frame.from_array(painting(64, 128)[0])]) > 0.99
+
+
+@pytest.mark.parametrize(
+    ('version', 'reads'), [('8.5.2', False), ('8.6.1', False), ('10.3.0', True)]
+)
+def test_axes_that_a_parser_passes_over_are_refused(
+    make_machine: MakeMachine, version: str, reads: bool
+) -> None:
+    """Before TensorRT 10 a ReduceMean of opset 18 was over all axes, without a word."""
+    library = TensorRt(make_machine(version).tensorrt.module)
+    model = onnx.load_from_string(normalization_in_steps(opset=18))
+    for node in model.graph.node:
+        if node.op_type == 'ReduceMean':
+            del node.attribute[:]
+            node.input.append('axes')
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1]), 'axes'))
+    if reads:
+        assert build_engine(library, model.SerializeToString()).plan
+        return
+    with pytest.raises(ModelError, match='opset 18.* an opset from 13 to 17'):
+        build_engine(library, model.SerializeToString())

@@ -12,6 +12,7 @@ from fake_gpu import FakeCuda, MakeMachine
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
 from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine
+from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.engines.trt.pipeline import SLOTS
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
 from tiny_models import OWN, TAO5, Export, save_network
@@ -79,14 +80,14 @@ def test_a_stream_keeps_the_next_batch_under_way(
 ) -> None:
     cuda = make_machine().cuda
     with create_engine(spec, 'tensorrt', EngineOptions(max_batch=2)) as engine:
-        outcomes = engine.stream(frame(seed) for seed in range(7))
+        outcomes = Supervisor(engine).stream(frame(seed) for seed in range(7))
         next(outcomes)
         assert cuda.count('upload') == 2, 'the second batch, before the first was taken'
         assert _in_flight(cuda) > 0
         next(outcomes)
         next(outcomes)
         assert cuda.count('upload') == 3
-        outcomes.close()  # type: ignore[attr-defined]
+        outcomes.close()
         assert _in_flight(cuda) == 0, 'the engine is free for others'
         assert agreement(engine, [frame(seed) for seed in range(5)]) > 0.99
 

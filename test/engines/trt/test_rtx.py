@@ -20,8 +20,9 @@ from segformer_ros.engines import EngineError
 from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.builder import BuildOptions, BuiltEngine, build_engine
-from segformer_ros.engines.trt.provision import parsed_network
+from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import Declared, ModelSpec, bundled_model, load_model_spec
+from segformer_ros.quantization.layer_selection import select_nodes
 from segformer_ros.quantization.qdq import (
     activation_names,
     measure_ranges,
@@ -29,7 +30,6 @@ from segformer_ros.quantization.qdq import (
     quantize_nodes,
 )
 from segformer_ros.quantization.ranges import choose_limits
-from segformer_ros.quantization.selection import select_nodes
 from tiny_models import HUGGINGFACE, TAO6, Export, save_network
 
 ADA = 89

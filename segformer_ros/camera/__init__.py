@@ -1,0 +1,44 @@
+"""A calibrated camera over flat ground: its rays, its mount, and both from ROS messages."""
+
+from segformer_ros.camera.calibration import (
+    DISTORTION_MODELS,
+    Calibration,
+    CalibrationError,
+    CameraError,
+)
+from segformer_ros.camera.camera_info import (
+    calibration_from_camera_info,
+    camera_info_fields,
+    check_image_size,
+    image_size,
+    is_rectified,
+    resized_matrices,
+)
+from segformer_ros.camera.mount import (
+    CameraPose,
+    footprint_note,
+    footprint_of,
+    pose_from_transform,
+    turned_note,
+)
+from segformer_ros.camera.rays import RayTable, Turn
+
+__all__ = [
+    'DISTORTION_MODELS',
+    'Calibration',
+    'CalibrationError',
+    'CameraError',
+    'CameraPose',
+    'RayTable',
+    'Turn',
+    'calibration_from_camera_info',
+    'camera_info_fields',
+    'check_image_size',
+    'footprint_note',
+    'footprint_of',
+    'image_size',
+    'is_rectified',
+    'pose_from_transform',
+    'resized_matrices',
+    'turned_note',
+]

@@ -1,0 +1,240 @@
+"""Calibration: the rays that a camera's pixels look along.
+
+Pixel ``(u, v)`` with integer coordinates is the *centre* of a pixel, as in ROS and OpenCV:
+an image covers ``-0.5 .. width - 0.5``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Dict, Tuple
+
+import cv2
+import numpy as np
+
+#: Distortion models of sensor_msgs/CameraInfo and how many coefficients each may have.
+DISTORTION_MODELS: Dict[str, Tuple[int, ...]] = {
+    'none': (0,),
+    'plumb_bob': (0, 4, 5),
+    'rational_polynomial': (8, 12, 14),
+    'equidistant': (4,),
+}
+
+_REPROJECTION_TOLERANCE = 0.01  # pixels by which a ray may miss the pixel that it was found for
+_MAX_FOV = math.radians(179.0)
+_FOCAL_LENGTHS = (1e-3, 1e3)  # in sides of the image: fields of view from 0.06 to 179.8 degrees
+_MAX_OFF_AXIS = 100.0  # focal lengths from the image's middle to the principal point
+_MAX_COEFFICIENT = 1e6  # rational models of narrow views have thousands
+_REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-12)
+
+
+class CameraError(ValueError):
+    """A calibration or pose that no camera can have."""
+
+
+class CalibrationError(CameraError):
+    """A CameraInfo or transform that cannot serve this image."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Intrinsics of one camera at one image size, with the names of sensor_msgs/CameraInfo.
+
+    ``fx, fy, cx, cy`` are in pixels. ``distortion`` has OpenCV's order of coefficients:
+    k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]], or k1 k2 k3 k4 for 'equidistant'.
+
+    Raises CameraError for values that no camera can have.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    model: str = 'none'
+    distortion: Tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'distortion', tuple(float(k) for k in self.distortion))
+        if self.width < 1 or self.height < 1:
+            raise CameraError(
+                f'image size {self.width}x{self.height} is empty: '
+                'give the width and height of the calibrated image'
+            )
+        for name in ('fx', 'fy'):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise CameraError(
+                    f'focal length {name}={value} is not a positive number of '
+                    'pixels: the camera is not calibrated'
+                )
+        for name in ('cx', 'cy'):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise CameraError(
+                    f'principal point {name}={value} is not a number of pixels: '
+                    'the camera is not calibrated'
+                )
+        self._check_view()
+        counts = DISTORTION_MODELS.get(self.model)
+        if counts is None:
+            raise CameraError(
+                f"distortion model '{self.model}' is not known: use one of "
+                + ', '.join(DISTORTION_MODELS)
+            )
+        if len(self.distortion) not in counts:
+            raise CameraError(
+                f"distortion model '{self.model}' takes "
+                f'{" or ".join(map(str, counts))} coefficients, '
+                f'not {len(self.distortion)}'
+            )
+        if not all(map(math.isfinite, self.distortion)):
+            raise CameraError(f'distortion coefficients {self.distortion} are not all finite')
+        if any(abs(k) > _MAX_COEFFICIENT for k in self.distortion):
+            raise CameraError(
+                f'distortion coefficients {self.distortion} are those of no lens: above '
+                f'{_MAX_COEFFICIENT:g}; calibrate the camera anew'
+            )
+
+    def _check_view(self) -> None:
+        """Raise CameraError where focal length and principal point are those of no lens.
+
+        They come from files and messages. What follows from 1e300 pixels is no longer a number.
+        """
+        least, most = _FOCAL_LENGTHS
+        for axis, side in (('x', self.width), ('y', self.height)):
+            focal, centre = getattr(self, f'f{axis}'), getattr(self, f'c{axis}')
+            # A mask of a few rows, or a line that is cut out, may be much wider than high.
+            if not least <= focal / side <= most * max(self.width, self.height) / side:
+                raise CameraError(
+                    f'focal length f{axis}={focal:g} of an image of {self.width}x{self.height} '
+                    f'pixels is that of no lens: it is outside {least:g}..{most:g} times the '
+                    "image's side; calibrate the camera anew"
+                )
+            if abs(centre - side / 2) / focal > _MAX_OFF_AXIS:
+                raise CameraError(
+                    f'principal point c{axis}={centre:g} is far from the image of '
+                    f'{self.width}x{self.height} pixels: calibrate the camera anew'
+                )
+
+    @classmethod
+    def pinhole(cls, width: int, height: int, hfov_deg: float) -> Calibration:
+        """Make an ideal camera with square pixels, looking through the image's middle.
+
+        ``hfov_deg`` is the angle between the image's left and right borders.
+        """
+        if not 0 < hfov_deg < math.degrees(_MAX_FOV):
+            raise CameraError(f'horizontal field of view {hfov_deg} degrees is outside 0..179')
+        focal = width / 2 / math.tan(math.radians(hfov_deg) / 2)
+        return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The camera matrix K, (3, 3) float64."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
+
+    def scaled(self, width: int, height: int) -> Calibration:
+        """Return the calibration of the same view resampled to another size.
+
+        Image *borders* are kept, so pixel centres move: u' + 0.5 = (u + 0.5) * width / self.width.
+        """
+        sx, sy = width / self.width, height / self.height
+        return replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
+        )
+
+    def rays(self) -> np.ndarray:
+        """Rays through all pixel centres: (H, W, 3) float64, optical frame, z = 1.
+
+        NaN where the lens model has no ray in front of the camera for a pixel.
+        """
+        u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
+        return self.unproject(np.stack([u, v], axis=-1))
+
+    def unproject(self, pixels: np.ndarray) -> np.ndarray:
+        """Rays through image points (..., 2) float (u, v): (..., 3) float64, z = 1, or NaN."""
+        points = np.asarray(pixels, np.float64)
+        flat = np.ascontiguousarray(points.reshape(-1, 1, 2))
+        rays = np.ones((len(flat), 3))
+        if self.is_pinhole:
+            rays[:, :2] = (flat[:, 0] - (self.cx, self.cy)) / (self.fx, self.fy)
+        elif len(flat):
+            rays[:, :2] = self._undistorted(flat)
+            with np.errstate(invalid='ignore'):
+                miss = np.abs(self.project(rays) - flat[:, 0]).max(axis=1)
+                rays[~(miss < _REPROJECTION_TOLERANCE)] = np.nan
+        return rays.reshape(points.shape[:-1] + (3,))
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Image points (..., 2) float64 (u, v) of points (..., 3) in the optical frame.
+
+        NaN for points that the camera cannot see: behind it, or further off the axis than where
+        the distortion polynomial folds back. Points outside the image are not cut off.
+        """
+        xyz = np.asarray(points, np.float64)
+        flat = xyz.reshape(-1, 3)
+        pixels: np.ndarray = np.full((len(flat), 2), np.nan)
+        with np.errstate(invalid='ignore', divide='ignore'):
+            radius = np.hypot(flat[:, 0], flat[:, 1]) / flat[:, 2]
+            seen = (flat[:, 2] > 0) & (radius <= self._fold_radius)
+        if seen.any():
+            pixels[seen] = self._distorted(np.ascontiguousarray(flat[seen]))
+        return pixels.reshape(xyz.shape[:-1] + (2,))
+
+    @property
+    def is_pinhole(self) -> bool:
+        """Whether rays are linear in the pixel coordinates: no lens distortion at all."""
+        return self.model != 'equidistant' and not any(self.distortion)
+
+    def _distorted(self, xyz: np.ndarray) -> np.ndarray:
+        zero = np.zeros(3)
+        if self.is_pinhole:
+            return xyz[:, :2] / xyz[:, 2:] * (self.fx, self.fy) + (self.cx, self.cy)
+        if self.model == 'equidistant':
+            pixels, _ = cv2.fisheye.projectPoints(
+                xyz[:, None], zero, zero, self.matrix, np.array(self.distortion)
+            )
+        else:
+            pixels, _ = cv2.projectPoints(
+                xyz[:, None], zero, zero, self.matrix, np.array(self.distortion)
+            )
+        return np.asarray(pixels).reshape(-1, 2)
+
+    def _undistorted(self, pixels: np.ndarray) -> np.ndarray:
+        """Normalised x, y (N, 2) of pixels (N, 1, 2), not yet checked."""
+        coefficients = np.array(self.distortion)
+        if self.model == 'equidistant':
+            rays = cv2.fisheye.undistortPoints(pixels, self.matrix, coefficients)
+            return np.asarray(rays).reshape(-1, 2)
+        # OpenCV 5 folded undistortPointsIter, which takes the criteria, into undistortPoints.
+        undistort = getattr(cv2, 'undistortPointsIter', cv2.undistortPoints)
+        rays = undistort(
+            pixels, self.matrix, coefficients, R=np.eye(3), P=np.eye(3), criteria=_REFINEMENT
+        )
+        return np.asarray(rays).reshape(-1, 2)
+
+    @cached_property
+    def _fold_radius(self) -> float:
+        """Tangent of the angle off the axis up to which the image radius still grows."""
+        if self.is_pinhole:
+            return math.inf
+        angle = np.linspace(0, _MAX_FOV / 2, 2000)
+        xyz = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=1)
+        radial = replace(self, cx=0.0, cy=0.0, distortion=self._radial_coefficients())
+        with np.errstate(invalid='ignore', over='ignore'):  # far off the axis
+            grows = np.diff(radial._distorted(xyz)[:, 0]) > 0
+        last = len(grows) if grows.all() else int(np.argmin(grows))
+        return math.tan(angle[last])
+
+    def _radial_coefficients(self) -> Tuple[float, ...]:
+        k = self.distortion
+        return k if self.model == 'equidistant' else k[:2] + (0.0, 0.0) + k[4:8]

@@ -1,0 +1,196 @@
+"""Calibration from sensor_msgs/CameraInfo, duck-typed: no ROS is needed to read it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, Tuple
+
+import numpy as np
+
+from segformer_ros.camera.calibration import Calibration, CalibrationError, CameraError
+
+#: Names that drivers use for the distortion models of Calibration.
+_MODEL_NAMES: Dict[str, str] = {
+    'plumb_bob': 'plumb_bob',
+    'rational_polynomial': 'rational_polynomial',
+    'equidistant': 'equidistant',
+    'fisheye': 'equidistant',
+    'none': 'none',
+    '': 'none',
+}
+# As a word of a name: image_rect, image_rect_color, image_color_rect, rect/image, rectified.
+_RECTIFIED = re.compile(r'(^|_)rect(ified)?(_|$)')
+_TRANSPORTS = ('compressed', 'theora', 'ffmpeg', 'zstd', 'draco', 'cloudini')
+
+
+def is_rectified(image_topic: str) -> bool:
+    """Tell by the name of an image topic whether its images are rectified.
+
+    image_proc, stereo_image_proc and the drivers that rectify by themselves call it so. The
+    camera_info beside them is often that of the raw image, whose distortion no longer holds.
+    """
+    parts = image_topic.strip('/').split('/')
+    if parts[-1] in _TRANSPORTS:
+        parts.pop()
+    return any(_RECTIFIED.search(part) for part in parts[-2:])
+
+
+def calibration_from_camera_info(info: Any, rectified: bool = False) -> Calibration:
+    """Calibration of the images that a sensor_msgs/CameraInfo belongs to.
+
+    K, D and P of the message describe the full sensor; its ROI and binning tell which pixels the
+    image has. Borders are kept: the first pixel's centre of a 2x2-binned image lies between the
+    sensor's pixels 0 and 1. `rectified`: the images are rectified already, so P counts and the
+    distortion does not.
+
+    Raises CalibrationError for an uncalibrated camera (K all zero), for NaN, for an unknown
+    distortion model, for an ROI outside the sensor, and for numbers that no lens has.
+    """
+    model, distortion = ('none', ()) if rectified else _distortion(info)
+    width, height = image_size(info)
+    change = _to_image(info)
+    matrix = _matrix(info, rectified)
+    try:
+        return Calibration(
+            width,
+            height,
+            float(matrix[0, 0] * change[0, 0]),
+            float(matrix[1, 1] * change[1, 1]),
+            float(matrix[0, 2] * change[0, 0] + change[0, 2]),
+            float(matrix[1, 2] * change[1, 1] + change[1, 2]),
+            model,
+            distortion,
+        )
+    except CameraError as error:
+        raise CalibrationError(f'camera info: {error}') from error
+
+
+def image_size(info: Any) -> Tuple[int, int]:
+    """Width and height of the images that a CameraInfo belongs to, pixels."""
+    _, _, width, height = _region(info)
+    bin_x, bin_y = _binning(info)
+    return width // bin_x, height // bin_y
+
+
+def resized_matrices(info: Any, width: int, height: int) -> Tuple[np.ndarray, np.ndarray]:
+    """K (3, 3) and P (3, 4) float64 of a CameraInfo's images once they are resized.
+
+    ROI and binning are worked into them. Image borders are kept, so pixel centres move:
+    u' + 0.5 = (u + 0.5) * scale.
+    """
+    wide, high = image_size(info)
+    scale = _scaling(width / wide, height / high)
+    change = scale @ _to_image(info)
+    k = np.asarray(info.k, np.float64).reshape(3, 3)
+    p = np.asarray(info.p, np.float64).reshape(3, 4)
+    return change @ k, change @ p
+
+
+def camera_info_fields(calibration: Calibration) -> Dict[str, Any]:
+    """What sensor_msgs/CameraInfo holds of a calibration, but for its header.
+
+    By the names of its fields, `roi` as a mapping; for images that are not rectified.
+    """
+    model, distortion = calibration.model, calibration.distortion
+    if model == 'none':
+        # sensor_msgs has no name for it; viewers expect the usual model with no distortion.
+        model, distortion = 'plumb_bob', (0.0,) * 5
+    matrix = calibration.matrix
+    return {
+        'height': calibration.height,
+        'width': calibration.width,
+        'distortion_model': model,
+        'd': np.array(distortion, np.float64),
+        'k': matrix.ravel(),
+        'r': np.eye(3).ravel(),
+        'p': np.hstack([matrix, np.zeros((3, 1))]).ravel(),
+        'binning_x': 0,
+        'binning_y': 0,
+        'roi': {'x_offset': 0, 'y_offset': 0, 'height': 0, 'width': 0, 'do_rectify': False},
+    }
+
+
+def check_image_size(calibration: Calibration, height: int, width: int) -> None:
+    """Raise CalibrationError unless the calibration is for images of this size."""
+    if (calibration.width, calibration.height) != (width, height):
+        raise CalibrationError(
+            f'camera info is for {calibration.width}x{calibration.height} images, but the image '
+            f'is {width}x{height}: calibrate at this size, or let the driver publish the camera '
+            'info that belongs to its images (binning and ROI included)'
+        )
+
+
+def _to_image(info: Any) -> np.ndarray:
+    """Map (3, 3) from pixels of the sensor to those of the image: cut out, then binned."""
+    left, top, _, _ = _region(info)
+    bin_x, bin_y = _binning(info)
+    cut = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
+    change: np.ndarray = _scaling(1 / bin_x, 1 / bin_y) @ cut
+    return change
+
+
+def _scaling(x: float, y: float) -> np.ndarray:
+    """Map (3, 3) of pixel centres when an image is resized by x and y and keeps its borders."""
+    return np.array([[x, 0.0, 0.5 * x - 0.5], [0.0, y, 0.5 * y - 0.5], [0.0, 0.0, 1.0]])
+
+
+def _binning(info: Any) -> Tuple[int, int]:
+    return max(int(info.binning_x), 1), max(int(info.binning_y), 1)
+
+
+def _matrix(info: Any, rectified: bool) -> np.ndarray:
+    """K, or the left part of P, (3, 3) float64, checked."""
+    name, values = 'K', np.asarray(info.k, np.float64).reshape(3, 3)
+    projection = np.asarray(info.p, np.float64).reshape(3, 4)[:, :3]
+    # The camera_info of a camera that rectifies by itself may have no P: it would be K.
+    if rectified and (projection.any() or any(info.d)):
+        name, values = 'P', projection
+    if not values.any():
+        raise CalibrationError(
+            f'camera info has {name} all zero: the camera is not calibrated; '
+            'run camera_calibration, or give the driver its calibration file'
+        )
+    if not np.isfinite(values).all():
+        raise CalibrationError(
+            f'camera info has {name} = {values.ravel().tolist()}, '
+            'which is not finite: the calibration file is broken'
+        )
+    if values[2].tolist() not in ([0, 0, 1], [0, 0, 0]) or values[1, 0] != 0:
+        raise CalibrationError(
+            f'camera info has {name} = {values.ravel().tolist()}, which is no camera matrix: '
+            f'its last row is 0 0 1; the calibration file is broken'
+        )
+    if values[0, 1] != 0:
+        raise CalibrationError(
+            f'camera info has a skew of {values[0, 1]} in {name}: '
+            'cameras with skewed pixels are not supported'
+        )
+    return values
+
+
+def _distortion(info: Any) -> Tuple[str, Tuple[float, ...]]:
+    coefficients = tuple(float(value) for value in info.d)
+    named = str(info.distortion_model)
+    model = _MODEL_NAMES.get(named)
+    if model is None or (model == 'none' and any(coefficients)):
+        raise CalibrationError(
+            f"camera info has distortion model '{named}', which is not known"
+            + (f' to have coefficients ({len(coefficients)} are given)' if model else '')
+            + ': use plumb_bob, rational_polynomial, equidistant or none'
+        )
+    if model == 'none' or not (coefficients or model == 'equidistant'):
+        return 'none', ()
+    return model, coefficients
+
+
+def _region(info: Any) -> Tuple[int, int, int, int]:
+    """Left, top, width and height of the image's part of the sensor, in sensor pixels."""
+    roi = info.roi
+    if roi.width == 0 and roi.height == 0:
+        return 0, 0, int(info.width), int(info.height)
+    if roi.x_offset + roi.width > info.width or roi.y_offset + roi.height > info.height:
+        raise CalibrationError(
+            f'camera info has an ROI of {roi.width}x{roi.height} at ({roi.x_offset}, '
+            f'{roi.y_offset}), outside its sensor of {info.width}x{info.height}'
+        )
+    return int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height)

@@ -1,0 +1,209 @@
+"""Mount: where a camera stands over the ground, from numbers or from a transform.
+
+Two frames of reference are used throughout the package:
+
+* *optical* (REP-103): x right, y down, z forward, origin in the camera's centre;
+* *vehicle* (REP-103 base frame, on the ground): x forward, y left, z up, metres.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Sequence
+
+import numpy as np
+
+from segformer_ros.camera.calibration import CalibrationError, CameraError
+
+# Body axes (forward, left, up) of the optical axes (right, down, forward).
+_BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+_MIN_HEIGHT = 1e-3  # m
+_MAX_EXTENT = 1e4  # m, rad
+_SURELY_DOWN = math.sin(math.radians(5.0))  # of a side of the image; less in a view straight down
+_SAME_PLACE = 0.1  # m
+_DECIMALS = 6  # of what decides between two sides: a roll of 45 degrees must not flicker
+# Degrees above the horizon between which optical frames (z forward) point. A body frame (x
+# forward) that is taken for one points up, or down where the camera is upside down.
+_BODY_UP, _BODY_UP_ON_ITS_SIDE = 45.0, 20.0
+_BODY_DOWN, _BODY_DOWN_ON_ITS_SIDE = -70.0, -45.0
+_LEVEL = 0.01  # m by which a frame on the ground may be off it
+
+
+@dataclass(frozen=True)
+class CameraPose:
+    """Where the camera stands over flat ground: metres and radians in the vehicle frame.
+
+    Positive pitch looks down (about +y), positive roll tilts the right side down (about +x),
+    positive yaw turns left (about +z); vehicle_from_camera = Rz(yaw) Ry(pitch) Rx(roll).
+
+    Raises CameraError unless the height is positive, and all values are finite and of a size that
+    a vehicle may have.
+    """
+
+    height: float
+    pitch: float = 0.0
+    roll: float = 0.0
+    yaw: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ('height', 'pitch', 'roll', 'yaw', 'x', 'y'):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise CameraError(f'camera pose {name}={value} is not a finite number')
+            if abs(value) > _MAX_EXTENT:
+                raise CameraError(
+                    f'camera pose {name}={value:g} is beyond {_MAX_EXTENT:g}: give metres, radians'
+                )
+        if self.height < _MIN_HEIGHT:
+            raise CameraError(
+                f'camera height {self.height} m is not above the ground: '
+                'give the height of the lens in metres'
+            )
+
+    def rotation(self) -> np.ndarray:
+        """Rotation vehicle_from_optical, (3, 3) float64: ``ray_vehicle = R @ ray_optical``."""
+        return self._rotation.copy()
+
+    @cached_property
+    def quarter_turns(self) -> int:
+        """Counterclockwise quarter turns of the image, 0..3, that bring the near ground down.
+
+        1 and 3 for a camera on its side, 2 for one mounted upside down. Of a view straight down
+        the side next to the vehicle's origin counts as near.
+        """
+        up = (0.0, 0.0, 1.0)
+        if max(abs(self._rotation[2, 0]), abs(self._rotation[2, 1])) < _SURELY_DOWN:
+            at_origin = max(abs(self.x), abs(self.y)) < _SAME_PLACE
+            up = (1.0, 0.0, 0.0) if at_origin else (self.x, self.y, 0.0)
+        right, down, _ = (float(part) for part in up @ self._rotation)
+        # Of the bottom after 0 to 3 turns, how far it is up.
+        bottoms = [round(value, _DECIMALS) for value in (down, -right, -down, right)]
+        return bottoms.index(min(bottoms))
+
+    @cached_property
+    def _rotation(self) -> np.ndarray:
+        cr, sr = math.cos(self.roll), math.sin(self.roll)
+        cp, sp = math.cos(self.pitch), math.sin(self.pitch)
+        cy, sy = math.cos(self.yaw), math.sin(self.yaw)
+        rot_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+        rot_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+        rot_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
+        rotation: np.ndarray = rot_z @ rot_y @ rot_x @ _BODY_FROM_OPTICAL
+        return rotation
+
+    @property
+    def position(self) -> np.ndarray:
+        """The camera's centre in the vehicle frame, (3,) float64."""
+        return np.array([self.x, self.y, self.height])
+
+
+def pose_from_transform(
+    translation: Sequence[float], quaternion: Sequence[float], frame: str = ''
+) -> CameraPose:
+    """Camera pose from the transform of its optical frame in the vehicle's base frame.
+
+    translation: x, y, z in metres; quaternion: x, y, z, w (as geometry_msgs/Transform). The base
+    frame stands on the ground with x forward, y left, z up (REP-103); z is the camera's height.
+    frame: name of the optical frame, for what is said of it.
+
+    Raises CalibrationError for values that are no transform, for a camera that is not above
+    ground, and for a frame that points as only the body of a camera does.
+    """
+    x, y, height = (float(value) for value in translation)
+    rotation = _matrix_of(quaternion) @ _BODY_FROM_OPTICAL.T
+    try:
+        pose = CameraPose(
+            height=height,
+            pitch=math.asin(max(-1.0, min(1.0, -rotation[2, 0]))),
+            roll=math.atan2(rotation[2, 1], rotation[2, 2]),
+            yaw=math.atan2(rotation[1, 0], rotation[0, 0]),
+            x=x,
+            y=y,
+        )
+    except CameraError as error:
+        raise CalibrationError(f'transform of the camera: {error}') from error
+    _check_optical(pose, frame)
+    return pose
+
+
+def footprint_of(vehicle_frame: str) -> str:
+    """Name of the frame on the ground (REP-120) that belongs to a vehicle's base frame.
+
+    'base_footprint', with the vehicle's prefix; '' where the frame is that one itself.
+    """
+    prefix, _, name = vehicle_frame.rpartition('/')
+    if 'footprint' in name:
+        return ''
+    own = name.replace('base_link', 'base_footprint') if 'base_link' in name else 'base_footprint'
+    return f'{prefix}/{own}' if prefix else own
+
+
+def footprint_note(vehicle_frame: str, footprint: str, height: float) -> str:
+    """What is wrong with a vehicle frame that stands `height` m above the ground; '' for nothing.
+
+    Distances are as wrong as the camera's height, which is counted from that frame.
+    """
+    if not abs(height) > _LEVEL:
+        return ''
+    side, error = ('above', 'missing from') if height > 0 else ('below', 'too much in')
+    return (
+        f'{vehicle_frame} is {abs(height):.2f} m {side} {footprint}, the ground: that is {error} '
+        f'the height of the camera, and all distances are wrong by the same share; take '
+        f'{footprint} as the vehicle frame'
+    )
+
+
+def turned_note(pose: CameraPose) -> str:
+    """What a user must know of a camera that is not mounted upright; '' of one that is."""
+    if pose.quarter_turns == 0:
+        return ''
+    way = 'upside down' if pose.quarter_turns == 2 else 'on its side'
+    return (
+        f'the camera is mounted {way} (roll {math.degrees(pose.roll):.0f} degrees): distances are '
+        'right for that, but networks know streets the right way up; let the driver turn its '
+        'images, and the transform or mount with them'
+    )
+
+
+def _check_optical(pose: CameraPose, frame: str) -> None:
+    """Raise CalibrationError where a frame is probably the body of a camera (x forward).
+
+    Read as an optical frame (z forward), that of an upright camera looks up, and that of one
+    mounted upside down looks down.
+    """
+    elevation = -math.degrees(pose.pitch)
+    on_its_side = pose.quarter_turns % 2 == 1
+    up = _BODY_UP_ON_ITS_SIDE if on_its_side else _BODY_UP
+    down = _BODY_DOWN_ON_ITS_SIDE if on_its_side else _BODY_DOWN
+    if down <= elevation <= up:
+        return
+    where = f'{abs(elevation):.0f} degrees {"up" if elevation > 0 else "down"}'
+    raise CalibrationError(
+        f'the frame {frame or "of the camera"} looks {where} along its z axis, as the body frame '
+        'of a camera (x forward) does when it is taken for the optical one (z forward, x right, y '
+        "down): give the images the frame_id of the optical frame, usually called '..._optical_"
+        "frame'; a camera that does look there needs its mount as parameters"
+    )
+
+
+def _matrix_of(quaternion: Sequence[float]) -> np.ndarray:
+    """Rotation matrix (3, 3) of a quaternion x, y, z, w of about unit length."""
+    x, y, z, w = (float(value) for value in quaternion)
+    norm = math.sqrt(x * x + y * y + z * z + w * w)
+    if not abs(norm - 1) < 0.01:
+        raise CalibrationError(
+            f'transform of the camera has the quaternion {(x, y, z, w)}, whose '
+            f'length is {norm:.3g} and not 1'
+        )
+    x, y, z, w = x / norm, y / norm, z / norm, w / norm
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )

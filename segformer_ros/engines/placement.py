@@ -1,0 +1,134 @@
+"""Placement: where a frame lies in the network's input, whole or window by window."""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from segformer_ros.engines.engine import EngineError
+from segformer_ros.model import STRIDE, ModelSpec
+
+
+class Fit(NamedTuple):
+    """Where a frame lies in the network's input: in its upper left corner, sizes in pixels."""
+
+    content: Tuple[int, int]
+    """(height, width) of the frame's part of the input."""
+    network: Tuple[int, int]
+    """(height, width) of the input."""
+
+    def crop(self, plane: np.ndarray) -> np.ndarray:
+        """View of the frame's part of an output plane or volume (..., h, w) of any scale."""
+        rows, columns = self.cells(plane.shape[-2:])
+        return plane[..., :rows, :columns]
+
+    def cells(self, size: Sequence[int]) -> Tuple[int, int]:
+        """(rows, columns) of the frame's part of an output of this (height, width)."""
+        rows, columns = (
+            round(side * part / whole)
+            for side, part, whole in zip(size, self.content, self.network)
+        )
+        return rows, columns
+
+
+def fit_frame(frame: Tuple[int, int], network: Tuple[int, int], mode: str) -> Fit:
+    """Fit a frame into a network's input; sizes are (height, width), mode as ModelSpec.fit."""
+    if mode == 'stretch':
+        return Fit(network, network)
+    scale = min(network[0] / frame[0], network[1] / frame[1])
+    height, width = (
+        min(limit, max(STRIDE, STRIDE * round(side * scale / STRIDE)))
+        for side, limit in zip(frame, network)
+    )
+    return Fit((height, width), network)
+
+
+def cell_rows(spec: ModelSpec, inference: str, frame: Tuple[int, int], mask_rows: int) -> float:
+    """Rows of a mask that one cell of the logits spans: what limits how fine it is.
+
+    inference: as EngineOptions.inference. frame: (height, width) that is segmented. mask_rows:
+    of the mask, which may be of another size.
+    """
+    if inference == 'slide':  # windows see the frame at its own scale
+        return mask_rows / (frame[0] / STRIDE)
+    return mask_rows / (fit_frame(frame, spec.size, spec.fit).content[0] / STRIDE)
+
+
+def place(pixels: np.ndarray, fit: Fit, target: np.ndarray) -> None:
+    """Resize a frame bilinearly into its part of the input and clear the rest.
+
+    pixels: (H, W, C) or (H, W) uint8, rows any step apart. target: (h, w, C) or (h, w) uint8 of
+    the network's size, written in place.
+    """
+    height, width = fit.content
+    part = target[:height, :width]
+    if pixels.shape[:2] == fit.content:
+        np.copyto(part, pixels)
+    else:
+        cv2.resize(pixels, (width, height), dst=part, interpolation=cv2.INTER_LINEAR)
+    target[height:] = 0
+    target[:height, width:] = 0
+
+
+class Window(NamedTuple):
+    """One piece of a frame: its upper left pixel, on whole cells of the logits."""
+
+    row: int
+    column: int
+
+
+def windows(frame: Tuple[int, int], crop: Tuple[int, int], stride: int) -> List[Window]:
+    """Windows of size `crop` that cover a frame; sizes are (height, width) in pixels.
+
+    Starts lie `stride` pixels apart (0: three quarters of the crop's shorter side) and the last
+    window ends with the frame, as in the evaluation that the published numbers use (crop 1024,
+    stride 768). A frame smaller than the crop gets one window, which it fills in part.
+    """
+    stride = stride or min(crop) * 3 // 4
+    rows, columns = (_starts(side, length, stride) for side, length in zip(covered(frame), crop))
+    return [Window(row, column) for row in rows for column in columns]
+
+
+def check_scale(crop: Tuple[int, int], cells: Sequence[int]) -> None:
+    """Raise EngineError unless a crop of this (height, width) gives a cell for 4x4 pixels."""
+    if tuple(side * STRIDE for side in cells) != crop:
+        raise EngineError(
+            f'the network gives {cells[1]}x{cells[0]} logits for {crop[1]}x{crop[0]} pixels; '
+            f'windows are merged at 1/{STRIDE} of the size alone: use inference: whole'
+        )
+
+
+def covered(frame: Tuple[int, int]) -> Tuple[int, int]:
+    """Size of a frame rounded up to whole cells of the logits."""
+    height, width = (-(-side // STRIDE) * STRIDE for side in frame)
+    return height, width
+
+
+def _starts(side: int, length: int, stride: int) -> List[int]:
+    step = max(stride // STRIDE * STRIDE, STRIDE)
+    last = max(side - length, 0)
+    return [*range(0, last, step), last]
+
+
+class LogitMosaic:
+    """Logits of a frame, gathered from its windows: the mean of those that see a cell."""
+
+    def __init__(self, classes: int, frame: Tuple[int, int]) -> None:
+        height, width = covered(frame)
+        self._sum = np.zeros((classes, height // STRIDE, width // STRIDE), np.float32)
+        self._count = np.zeros(self._sum.shape[1:], np.float32)
+
+    def add(self, window: Window, logits: np.ndarray) -> None:
+        """Add a window's logits (C, h/4, w/4); what lies beyond the frame is left out."""
+        row, column = window.row // STRIDE, window.column // STRIDE
+        rows = min(logits.shape[1], self._sum.shape[1] - row)
+        columns = min(logits.shape[2], self._sum.shape[2] - column)
+        place = slice(row, row + rows), slice(column, column + columns)
+        self._sum[(slice(None), *place)] += logits[:, :rows, :columns]
+        self._count[place] += 1.0
+
+    def mean(self) -> np.ndarray:
+        """(C, H/4, W/4) float32 of the frame rounded up to whole cells."""
+        return self._sum / self._count

@@ -1,0 +1,151 @@
+"""The network on the device with its preparation: images in device memory to their scores."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Dict, Optional, Sequence
+
+import numpy as np
+
+from segformer_ros.engines.cuda.device import CapturedWork, CudaDevice
+from segformer_ros.engines.cuda.driver import load_driver
+from segformer_ros.engines.cuda.launches import MAX_BATCH, Image, Tensor, preprocess_job
+from segformer_ros.engines.cuda.memory import DeviceBuffer
+from segformer_ros.engines.engine import EngineError
+from segformer_ros.engines.placement import Fit
+from segformer_ros.engines.trt.session import Session, TensorInfo
+from segformer_ros.model import ModelSpec
+
+SETTLED = 4
+"""Runs at one batch, one after another, before they are made a CUDA graph, which costs some."""
+
+_log = logging.getLogger(__name__)
+
+
+def check_engine(session: Session, spec: ModelSpec) -> None:
+    """Raises EngineError unless an engine takes and gives what a model does."""
+    pixels, output = session.input, session.output(spec.output_name)
+    if pixels.dtype not in (np.float32, np.float16):
+        raise EngineError(
+            f'the engine takes {pixels.dtype} pixels; build it from a model with a float input'
+        )
+    if (output.dtype.kind in 'iu') != (spec.output_kind == 'labels'):
+        raise EngineError(
+            f'the engine gives {output.dtype} values, which are no {spec.output_kind}; it was '
+            'not built from this model'
+        )
+    wanted = dict(zip('CHW', (3, *spec.size)))
+    _check_sides(pixels, spec.input_layout, wanted, 'takes')
+    if spec.output_kind != 'labels':
+        _check_sides(output, spec.output_layout, {'C': len(spec.class_map)}, 'gives')
+
+
+def _check_sides(tensor: TensorInfo, layout: str, wanted: Dict[str, int], verb: str) -> None:
+    """Raises EngineError unless a tensor of this layout has the wanted lengths of its axes.
+
+    A side of -1 is known once the input's is.
+    """
+    sides = dict(zip(layout, tensor.shape))
+    if len(layout) == len(tensor.shape) and all(
+        sides[axis] in (side, -1) for axis, side in wanted.items()
+    ):
+        return
+    asked = ', '.join(f'{axis} {side}' for axis, side in wanted.items())
+    raise EngineError(
+        f'the engine {verb} {tensor.name!r} as {tensor.shape}, but the model as {layout} with '
+        f'{asked}; it was not built from this model'
+    )
+
+
+class NetworkRunner:
+    """Runs batches of up to `max_batch` images on one stream, one after another.
+
+    The network's input and output stay at their addresses: a batch's scores are those of the
+    latest `infer`, until the next one runs.
+
+    A CUDA graph of the network holds for the batch alone that it was made at: once the execution
+    context was given another, starting the graph again is undefined, also back at its own batch.
+    """
+
+    def __init__(self, device: CudaDevice, session: Session, spec: ModelSpec, stream: Any) -> None:
+        self._device = device
+        self._session = session
+        self._spec = spec
+        self._stream = stream
+        check_engine(session, spec)
+        self._output = session.output(spec.output_name)
+        self.max_batch = min(session.max_batch, MAX_BATCH)
+        self._graph: Optional[CapturedWork] = None
+        self._has_graphs = session.may_be_captured
+        self._runs = 0  # at the present batch
+        session.set_batch(session.max_batch)
+        self._batch = session.max_batch
+        self._buffers = {info.name: DeviceBuffer(device) for info in (session.input, self._output)}
+        others = {info.name for info in session.tensors} - set(self._buffers)
+        if others:
+            raise EngineError(f'the engine has outputs that nothing reads: {", ".join(others)}')
+        session.set_addresses(
+            {
+                info.name: self._buffers[info.name].reserve(
+                    int(np.prod(session.shape(info.name))) * info.dtype.itemsize
+                )
+                for info in (session.input, self._output)
+            }
+        )
+
+    def close(self) -> None:
+        """Free what TensorRT and the driver, not PyCUDA, hold."""
+        self._drop_graph()
+        self._session.close()
+
+    @property
+    def scores(self) -> Tensor:
+        """The network's output at the present batch."""
+        return self._tensor(self._output.name, self._spec.output_layout)
+
+    def prepare(self, images: Sequence[Image], fits: Sequence[Fit]) -> None:
+        """Start writing a batch of images into the network's input."""
+        batch = self._session.max_batch if self._session.fixed_batch else len(images)
+        if batch != self._batch:
+            self._drop_graph()
+            self._session.set_batch(batch)
+            self._batch, self._runs = batch, 0
+        pixels = self._tensor(self._session.input.name, self._spec.input_layout)
+        self._device.launch(preprocess_job(images, fits, pixels, self._spec), self._stream)
+
+    def infer(self) -> None:
+        """Start the network, as a CUDA graph where the batch has settled."""
+        if self._graph:
+            self._graph.launch()
+            return
+        # TensorRT sets itself up in the first run after a change of shape, which no graph allows.
+        self._session.enqueue(self._stream.handle)
+        self._runs += 1
+        if self._has_graphs and self._runs >= SETTLED:
+            self._capture()
+
+    def _drop_graph(self) -> None:
+        if self._graph:
+            self._graph.close()
+        self._graph = None
+
+    def _capture(self) -> None:
+        stream = self._stream.handle
+        try:
+            self._graph = CapturedWork.capture(
+                load_driver(), stream, lambda: self._session.enqueue(stream)
+            )
+        except EngineError as error:
+            self._has_graphs = False
+            _log.info('the network runs without a CUDA graph: %s', error)
+
+    def _tensor(self, name: str, layout: str) -> Tensor:
+        """The network's input or output as it lies at the present batch."""
+        info = self._output if name == self._output.name else self._session.input
+        return Tensor(
+            self._buffers[name].reserve(0),
+            self._session.shape(name),
+            layout,
+            info.dtype,
+            info is self._output and self._spec.output_kind == 'probabilities',
+        )

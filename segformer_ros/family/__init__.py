@@ -1,5 +1,0 @@
-"""The published SegFormer family with random weights: its speed without its licensed weights."""
-
-from segformer_ros.family.catalogue import FAMILY, FamilyError, FamilyModel, family_model
-
-__all__ = ['FAMILY', 'FamilyError', 'FamilyModel', 'family_model']

@@ -1,0 +1,43 @@
+"""Limits: how large foreign data may become, asked before anything is allocated for it."""
+
+from __future__ import annotations
+
+MAX_MEGAPIXELS = 25.0
+"""Largest image that is taken where no other limit is given: the node needs less than 600 MB more
+for one with all of its outputs."""
+
+MAX_SIDE = 32768
+"""Longest side taken for real, in pixels; a longer one is a broken header."""
+
+MAX_RATIO = 1100
+"""Most bytes that one compressed byte is believed to hold: deflate holds at most 1032."""
+
+MAX_MESSAGE_BYTES = 256 << 20
+"""Largest message, or chunk of messages, that is unpacked: ten bytes for each such pixel."""
+
+
+class FrameError(ValueError):
+    """An image that cannot be used: says what is wrong and which value."""
+
+
+class SizeError(ValueError):
+    """Data that unpack to more than is believed."""
+
+
+def check_size(height: int, width: int, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    """Raise FrameError for an image of no pixels, or of too many."""
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise FrameError(f'image of {width}x{height} pixels; each side must be 1 to {MAX_SIDE}')
+    if height * width > max_megapixels * 1e6:
+        raise FrameError(
+            f'image of {width}x{height} pixels is above the limit of {max_megapixels:g} '
+            'megapixels; raise max_megapixels if it is meant'
+        )
+
+
+def check_ratio(claimed: int, packed: int, what: str) -> None:
+    """Raise FrameError where `packed` bytes cannot hold the `claimed` ones."""
+    if claimed > packed * MAX_RATIO:
+        raise FrameError(
+            f'{what} of {packed} bytes claims {claimed} bytes of pixels, which it cannot hold'
+        )

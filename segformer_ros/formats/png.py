@@ -1,0 +1,165 @@
+"""PNG files: checked and unpacked within what their headers say, before a decoder sees them.
+
+libpng and OpenCV allocate what a chunk's header claims, and print what they do not like. A file
+that has come through `plain_png` gives them no reason for either.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Dict, Iterator, NamedTuple, Tuple
+
+import numpy as np
+
+from segformer_ros.formats.limits import FrameError, check_ratio, check_size
+
+HEAD = b'\x89PNG\r\n\x1a\n'
+
+_IMAGE_HEADER = struct.Struct('>IIBBBBB')
+
+_CHANNELS: Dict[int, Tuple[int, Tuple[int, ...]]] = {
+    0: (1, (1, 2, 4, 8, 16)),
+    2: (3, (8, 16)),
+    3: (1, (1, 2, 4, 8)),
+    4: (2, (8, 16)),
+    6: (4, (8, 16)),
+}
+"""Channels of each colour type, and the depths in bits that it may have (PNG, 11.2.1)."""
+
+_PALETTE = 3
+_WHOLE = ((0, 0, 1, 1),)
+_INTERLACED = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+"""First column and row of each pass, and its steps of columns and rows (PNG, 8.2)."""
+_LAST_FILTER = 4
+
+
+class _Header(NamedTuple):
+    width: int
+    height: int
+    depth: int
+    colour: int
+    compression: int
+    filtering: int
+    interlaced: int
+
+    @property
+    def passes(self) -> Iterator[Tuple[int, int]]:
+        """Rows of each pass, and bytes of a row with its filter's."""
+        bits = _CHANNELS[self.colour][0] * self.depth
+        for left, top, across, down in _INTERLACED if self.interlaced else _WHOLE:
+            columns = (self.width - left + across - 1) // across
+            rows = (self.height - top + down - 1) // down
+            if columns > 0 and rows > 0:
+                yield rows, 1 + (columns * bits + 7) // 8
+
+
+def plain_png(data: bytes, max_megapixels: float) -> bytes:
+    """The same image as a PNG file of the chunks that make it, its data unpacked.
+
+    Raises FrameError where the file is cut, damaged (each chunk has a checksum) or too large.
+    Of an animation the first image is left.
+    """
+    chunks = _read_chunks(data)
+    header = _read_header(chunks[b'IHDR'], len(data))
+    check_size(header.height, header.width, max_megapixels)
+    size = sum(rows * row_bytes for rows, row_bytes in header.passes)
+    packed = chunks[b'IDAT']
+    check_ratio(size, len(packed), 'PNG image')
+    scanlines = _unpack(packed, size)
+    _check_filters(scanlines, header)
+    parts = [HEAD, *_chunk(b'IHDR', chunks[b'IHDR'])]
+    palette, transparency = chunks[b'PLTE'], chunks[b'tRNS']
+    if header.colour == _PALETTE:
+        if not palette or len(palette) % 3 or len(palette) > 3 << 8:
+            raise FrameError(f'damaged PNG image: a palette of {len(palette)} bytes')
+        parts += _chunk(b'PLTE', palette.ljust(3 << header.depth, b'\0')[: 3 << header.depth])
+        transparency = transparency[: 1 << header.depth]
+    elif len(transparency) != {0: 2, 2: 6}.get(header.colour):
+        transparency = b''
+    if transparency:
+        parts += _chunk(b'tRNS', transparency)
+    parts += _chunk(b'IDAT', zlib.compress(scanlines, 0))
+    del scanlines  # large
+    parts += _chunk(b'IEND', b'')
+    return b''.join(parts)
+
+
+def _read_chunks(data: bytes) -> Dict[bytes, bytes]:
+    """Contents of the chunks that make the image, b'' for those that are not there."""
+    found: Dict[bytes, bytes] = dict.fromkeys((b'IHDR', b'PLTE', b'tRNS'), b'')
+    packed = []
+    at = len(HEAD)
+    while True:
+        begin = at + 8
+        if begin > len(data):
+            raise FrameError(f'truncated PNG image: {len(data)} bytes without its end')
+        length, name = struct.unpack_from('>I4s', data, at)
+        at = begin + length + 4
+        if at > len(data):
+            raise FrameError(
+                f'truncated PNG image: {len(data)} bytes, but a chunk claims {length} more'
+            )
+        if name == b'IEND':
+            break
+        if name != b'IDAT' and name not in found:
+            continue
+        content = data[begin : begin + length]
+        if zlib.crc32(content, zlib.crc32(name)) != struct.unpack_from('>I', data, at - 4)[0]:
+            raise FrameError(
+                f'damaged PNG image of {len(data)} bytes: the checksum of a chunk does not fit'
+            )
+        if name == b'IDAT':
+            packed.append(content)
+        elif not packed:
+            found[name] = content
+    found[b'IDAT'] = b''.join(packed)
+    return found
+
+
+def _read_header(content: bytes, size: int) -> _Header:
+    if len(content) != _IMAGE_HEADER.size:
+        raise FrameError(f'undecodable PNG image of {size} bytes: it has no header')
+    header = _Header(*_IMAGE_HEADER.unpack(content))
+    depths = _CHANNELS.get(header.colour, (0, ()))[1]
+    odd = header.compression or header.filtering or header.interlaced > 1
+    if header.depth not in depths or odd:
+        raise FrameError(f'undecodable PNG image of {size} bytes: header {tuple(header)}')
+    return header
+
+
+def _unpack(packed: bytes, size: int) -> bytes:
+    """Exactly `size` bytes of scanlines."""
+    inflate = zlib.decompressobj()
+    try:
+        scanlines = inflate.decompress(packed, size + 1)
+    except zlib.error as error:
+        raise FrameError(f'damaged PNG image: {error}') from error
+    if len(scanlines) != size or not inflate.eof:
+        raise FrameError(
+            f'damaged PNG image: {len(scanlines)} bytes of pixels or more, its header says {size}'
+        )
+    return scanlines
+
+
+def _check_filters(scanlines: bytes, header: _Header) -> None:
+    """Raise FrameError where a row begins with a filter that does not exist."""
+    values, at = np.frombuffer(scanlines, np.uint8), 0
+    for rows, row_bytes in header.passes:
+        if int(values[at : at + rows * row_bytes : row_bytes].max()) > _LAST_FILTER:
+            raise FrameError('damaged PNG image: a row has a filter that does not exist')
+        at += rows * row_bytes
+
+
+def _chunk(name: bytes, content: bytes) -> Tuple[bytes, ...]:
+    """A chunk in its parts."""
+    checksum = zlib.crc32(content, zlib.crc32(name))
+    return struct.pack('>I', len(content)), name, content, struct.pack('>I', checksum)

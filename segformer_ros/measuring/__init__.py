@@ -1,1 +1,0 @@
-"""Measuring: how fast an engine is on this machine, and what power that draws."""

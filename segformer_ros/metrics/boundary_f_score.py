@@ -1,0 +1,162 @@
+"""Boundary F-score: how well the contours of the classes are met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, NamedTuple, Tuple
+
+import cv2
+import numpy as np
+
+from segformer_ros.classes import IGNORE_ID
+from segformer_ros.metrics.metric import Metric, mean_of, ratios
+
+TOLERANCE = 0.005
+"""Distance within which a contour counts as met, as a share of the image's diagonal.
+
+The share that Boundary IoU (Cheng et al., 2021) takes on Cityscapes; 11 pixels at 2048x1024.
+"""
+
+_NO_CLASS = 254  # neither a contour's class (those are below) nor IGNORE_ID
+
+
+@dataclass(frozen=True)
+class BoundaryScores:
+    """Per scored class, (K,) float64, NaN where neither truth nor prediction has a contour.
+
+    f: harmonic mean of precision (share of the predicted contour that lies within the tolerance
+        of the true one of the same class) and recall (the same from the true one).
+    mean: mean of f over the classes that have a contour in the truth.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f: np.ndarray
+    mean: float
+
+
+class BoundaryFScore(Metric[BoundaryScores]):
+    """Contour pixels of each class over all frames.
+
+    Counts (K, 4): predicted contour pixels, those of them that are met, true contour pixels,
+    those of them that are met. (Csurka et al., 2013, take the F-score of each image and average
+    those; here the pixels of all frames are counted first, as for the IoU.)
+    """
+
+    def __init__(self, classes: int, tolerance: float = TOLERANCE) -> None:
+        super().__init__((classes, 4))
+        self._tolerance = tolerance
+
+    def update(self, truth: np.ndarray, predicted: np.ndarray) -> None:
+        """Count one frame: (H, W) uint8 scored ids; where the truth is 255 nothing counts."""
+        radius = max(1, round(self._tolerance * float(np.hypot(*truth.shape))))
+        # -1 is 255, which makes any class IGNORE_ID; np.where takes several times as long.
+        predicted = predicted | -(truth == IGNORE_ID).view(np.uint8)
+        classes = len(self.counts)
+        contours = [_contour(labels, radius) for labels in (predicted, truth)]
+        near = [_near(contour, radius, classes) for contour in contours]
+        for column, (one, other) in enumerate(((0, 1), (1, 0))):
+            found, met = _meet(contours[one], contours[other], near[other], radius)
+            self.counts[:, 2 * column] += found
+            self.counts[:, 2 * column + 1] += met
+
+    def compute(self) -> BoundaryScores:
+        """Scores of all frames."""
+        predicted, predicted_met, true, true_met = self.counts.T
+        precision, recall = ratios(predicted_met, predicted), ratios(true_met, true)
+        both = np.nan_to_num(precision) + np.nan_to_num(recall)
+        product = np.nan_to_num(precision) * np.nan_to_num(recall)
+        f = ratios(2 * product, both)
+        f[(both == 0) & (predicted + true > 0)] = 0.0
+        return BoundaryScores(precision, recall, f, mean_of(f[true > 0]))
+
+
+class _Contour(NamedTuple):
+    """Contour of a label map with a margin around it, N pixels.
+
+    image: (H', W') uint8, the contour's classes, _NO_CLASS off it. places, labels: (N,) flat
+    indices into the image and classes. cells: (N,) rows and columns of cells of the margin's side.
+    """
+
+    image: np.ndarray
+    places: np.ndarray
+    labels: np.ndarray
+    cells: Tuple[np.ndarray, np.ndarray]
+
+
+def _contour(labels: np.ndarray, margin: int) -> _Contour:
+    """Pixels of (H, W) uint8 labels of which one of the four neighbours has another class.
+
+    Neither the image's border nor the border to ignored pixels is a contour.
+    """
+    # A neighbour of a greater class, or of a lesser one. An ignored one is neither: 255 never is
+    # the lesser, and with one added to all it wraps to 0, which never is the greater.
+    shifted = labels + np.uint8(1)
+    edge = cv2.dilate(shifted, _NEIGHBOURS) != shifted
+    edge |= cv2.erode(labels, _NEIGHBOURS) != labels
+    edge &= labels != IGNORE_ID
+    places = np.flatnonzero(edge)
+    found = labels.ravel()[places]
+    rows, columns = (indices + margin for indices in np.divmod(places, labels.shape[1]))
+    image = np.full([side + 2 * margin for side in labels.shape], _NO_CLASS, np.uint8)
+    image[rows, columns] = found
+    cells = (rows // margin, columns // margin)
+    return _Contour(image, rows * image.shape[1] + columns, found, cells)
+
+
+def _near(contour: _Contour, radius: int, classes: int) -> np.ndarray:
+    """Which classes have contour in each cell of `radius` pixels or in one beside it.
+
+    (rows, columns, K) bool; what a cell does not have is further than the radius from all of it.
+    """
+    rows, columns = contour.cells
+    # A rim of one cell makes room for the neighbours.
+    shape = [-(-side // radius) + 2 for side in contour.image.shape]
+    cells = np.zeros((*shape, classes), bool)
+    cells[rows + 1, columns + 1, contour.labels] = True
+    across = cells[:, :-2] | cells[:, 1:-1] | cells[:, 2:]
+    beside: np.ndarray = across[:-2] | across[1:-1] | across[2:]
+    return beside
+
+
+def _meet(
+    contour: _Contour, other: _Contour, near: np.ndarray, radius: int
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Contour pixels of each class, and those with one of the same class in the other: (K,) each.
+
+    near: of the other, see `_near`. Few pixels are contour, those that have nothing of their
+    class anywhere near are sorted out first, and most others are met within a pixel or two: the
+    disc is searched from its middle outwards with what is left. Several times faster than a
+    distance transform for each class.
+    """
+    classes, width = near.shape[2], contour.image.shape[1]
+    found = np.bincount(contour.labels, minlength=classes)
+    kept = near[(*contour.cells, contour.labels)]
+    places, labels = contour.places[kept], contour.labels[kept]
+    met = np.bincount(labels, minlength=classes)  # as long as none is left unmet
+    # Views that begin further on spare an addition to all places.
+    places -= radius * (width + 1)
+    target = other.image.ravel()
+    for ring in _rings(radius, width):
+        unmet = np.ones(len(places), bool)
+        for shift in ring.tolist():
+            unmet &= target[shift:][places] != labels
+        places, labels = places[unmet], labels[unmet]
+    return found, met - np.bincount(labels, minlength=classes)
+
+
+def _rings(radius: int, row: int) -> List[np.ndarray]:
+    """Offsets from a disc's upper left corner to all its pixels, nearest to the middle first.
+
+    row: pixels of an image's row. In rings of 1, 1, 2, 4, 8, ... pixels: so few are met by the
+    outer ones that it does not pay to sort out the rest after each of them.
+    """
+    dy, dx = np.mgrid[-radius : radius + 1, -radius : radius + 1].reshape(2, -1)
+    distance = dy * dy + dx * dx
+    order = np.argsort(distance, kind='stable')
+    order = order[distance[order] <= radius * radius]
+    offsets = ((dy + radius) * row + dx + radius)[order]
+    return np.split(offsets, 2 ** np.arange(len(offsets).bit_length()))
+
+
+_NEIGHBOURS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))

@@ -1,0 +1,226 @@
+"""Normalisations: written out where the parser has no layer for them, and kept out of FP16.
+
+TensorRT's parser has a LayerNormalization from 8.6 on, which sums in FP32 by itself. One of many
+steps, as older exporters write it too, squares values that need not exceed 256 to overflow FP16.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, List, Sequence, Set
+
+import numpy as np
+
+from segformer_ros.model.spec import ModelError
+
+LAST_OPSET = 17
+"""From the next on ReduceMean has its axes as an input, which these parsers pass over unsaid."""
+
+_FLOATS = {1: np.float32, 10: np.float16}  # by ONNX's number of the type
+
+
+def write_out_layer_norms(model: bytes) -> bytes:
+    """The same ONNX with each LayerNormalization as means, differences and a square root.
+
+    Raises ModelError for a graph that cannot be written for these parsers.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.load_from_string(model)
+    except DecodeError:
+        return model  # the parser says what is wrong with it
+    operators = {node.op_type for node in proto.graph.node}
+    if not operators & {'LayerNormalization', 'ReduceMean'}:
+        return model
+    opset = next(entry.version for entry in proto.opset_import if entry.domain in ('', 'ai.onnx'))
+    if opset > LAST_OPSET:
+        raise ModelError(
+            f'this TensorRT reads normalisations up to opset {LAST_OPSET} only, and the model has '
+            f'opset {opset}; export it with an opset from 13 to {LAST_OPSET}'
+        )
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    constants.update(
+        (node.output[0], attribute.t)
+        for node in proto.graph.node
+        if node.op_type == 'Constant'
+        for attribute in node.attribute
+        if attribute.name == 'value'
+    )
+    nodes: List[Any] = []
+    for node in proto.graph.node:
+        normalises = node.op_type == 'LayerNormalization'
+        nodes += _written_out(node, proto.graph, constants) if normalises else [node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return bytes(proto.SerializeToString())
+
+
+def check_reductions(model: bytes) -> None:
+    """For a parser that reads axes as an attribute only: it would reduce over all others unsaid.
+
+    Raises ModelError for a graph with axes as an input, as they are from opset 18 on.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        nodes = onnx.load_from_string(model).graph.node
+    except DecodeError:
+        return  # the parser says what is wrong with it
+    for node in nodes:
+        # ReduceSum has had its axes as an input since opset 13, and is read so.
+        other = node.op_type.startswith('Reduce') and node.op_type != 'ReduceSum'
+        if other and len(node.input) > 1 and node.input[1]:
+            raise ModelError(
+                f'this TensorRT passes over the axes of {node.op_type} ({node.name}) as of opset '
+                f'{LAST_OPSET + 1}; export the model with an opset from 13 to {LAST_OPSET}'
+            )
+
+
+def squares(model: bytes) -> Set[str]:
+    """Names of what the `squaring_nodes` of an ONNX give."""
+    import onnx
+
+    return {
+        name for node in squaring_nodes(onnx.load_from_string(model).graph) for name in node.output
+    }
+
+
+def squaring_nodes(graph: Any) -> List[Any]:
+    """The nodes of written-out normalisations that stay FP32: from the square to the root."""
+    makers = {name: node for node in graph.node for name in node.output}
+    users: Dict[str, List[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    found: List[Any] = []
+    for mean in graph.node:
+        square = makers.get(mean.input[0]) if mean.op_type == 'ReduceMean' else None
+        if square is not None and _squares(square):
+            found += [square, mean, *_until_root(mean, users)]
+    return found
+
+
+def _squares(node: Any) -> bool:
+    return node.op_type == 'Pow' or (node.op_type == 'Mul' and node.input[0] == node.input[1])
+
+
+def _until_root(mean: Any, users: Dict[str, List[Any]]) -> List[Any]:
+    """What follows a mean square, if it is the smallness added and the square root."""
+    for enlarged in users.get(mean.output[0], []):
+        for root in users.get(enlarged.output[0], []) if enlarged.op_type == 'Add' else []:
+            if root.op_type == 'Sqrt':
+                return [enlarged, root]
+    return []
+
+
+def _written_out(node: Any, graph: Any, constants: Dict[str, Any]) -> List[Any]:
+    """Nodes that compute what a LayerNormalization does: (x - mean) / sqrt(var + e) * scale + b.
+
+    The smallness e goes into the graph as an initializer.
+    """
+    from onnx import helper, numpy_helper
+
+    source, scale, *bias = (name for name in node.input if name)
+    result = node.output[0]
+    given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    axes = _axes(node, given.get('axis', -1), constants)
+    kind = _FLOATS[constants[scale].data_type if scale in constants else 1]
+
+    def name(step: str) -> str:
+        return f'{result}/{step}'
+
+    smallness = np.array(given.get('epsilon', 1e-5), kind)
+    graph.initializer.append(numpy_helper.from_array(smallness, name('epsilon')))
+    scaled = name('scaled') if bias else result
+    steps = [
+        ('ReduceMean', [source], name('mean')),
+        ('Sub', [source, name('mean')], name('centred')),
+        ('Mul', [name('centred'), name('centred')], name('square')),
+        ('ReduceMean', [name('square')], name('variance')),
+        ('Add', [name('variance'), name('epsilon')], name('enlarged')),
+        ('Sqrt', [name('enlarged')], name('deviation')),
+        ('Div', [name('centred'), name('deviation')], name('normal')),
+        ('Mul', [name('normal'), scale], scaled),
+    ]
+    if bias:
+        steps.append(('Add', [scaled, bias[0]], result))
+    return [
+        helper.make_node(
+            kind_of_step, inputs, [output], name=output,
+            **({'axes': axes, 'keepdims': 1} if kind_of_step == 'ReduceMean' else {}),
+        )
+        for kind_of_step, inputs, output in steps
+    ]  # fmt: skip
+
+
+def _axes(node: Any, axis: int, constants: Dict[str, Any]) -> List[int]:
+    """The axes that are normalised over, counted from the last; raises ModelError."""
+    if len([name for name in node.output if name]) > 1:
+        raise ModelError(
+            f'the LayerNormalization {node.output[0]!r} gives its mean or deviation too, which '
+            'this TensorRT does not read; export the model without, or at opset 13 to 16'
+        )
+    if axis < 0:
+        return list(range(axis, 0))
+    if node.input[1] not in constants:
+        raise ModelError(
+            f'the axes of the LayerNormalization {node.output[0]!r} are not in the file; export '
+            'the model at opset 13 to 16'
+        )
+    return list(range(-len(constants[node.input[1]].dims), 0))
+
+
+QUANTIZED_OPSET = 19
+"""From this opset on Q/DQ may have FP16 scales."""
+
+
+def to_half(model: bytes, keep_io: bool = False) -> bytes:
+    """The same ONNX computing in FP16, Q/DQ included, but for squares; raises ModelError.
+
+    keep_io: leave input and output FP32, with a cast beside each.
+    """
+    try:
+        import onnx
+        from onnx import version_converter
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+        from onnxruntime.transformers.onnx_model import OnnxModel
+    except ImportError as error:
+        raise ModelError(
+            'this TensorRT takes the precision from the graph, and making it FP16 needs '
+            f'ONNX Runtime ({error}): pip install onnxruntime'
+        ) from error
+    proto = onnx.load_from_string(model)
+    quantized = any(node.op_type == 'QuantizeLinear' for node in proto.graph.node)
+    opset = next(entry.version for entry in proto.opset_import if entry.domain in ('', 'ai.onnx'))
+    if quantized and opset < QUANTIZED_OPSET:
+        proto = version_converter.convert_version(proto, QUANTIZED_OPSET)
+    single = _named(squaring_nodes(proto.graph))
+    half = convert_float_to_float16(proto, keep_io_types=keep_io, node_block_list=single)
+    _join(half.graph, single)
+    OnnxModel(half).topological_sort()  # the converter leaves its casts at the end
+    return bytes(half.SerializeToString())
+
+
+def _named(nodes: Iterable[Any]) -> List[str]:
+    """Names of the nodes, each given one of its own."""
+    names = []
+    for node in nodes:
+        node.name = f'{node.output[0]}/single'
+        names.append(node.name)
+    return names
+
+
+def _join(graph: Any, single: Sequence[str]) -> None:
+    """Let what goes from one FP32 node to the next stay FP32: the converter casts it both ways."""
+    outputs = {name for node in graph.node if node.name in single for name in node.output}
+    exact = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == 'Cast' and node.input[0] in outputs
+    }
+    for node in graph.node:
+        if node.op_type == 'Cast' and node.input[0] in exact:
+            node.op_type, node.input[0] = 'Identity', exact[node.input[0]]
+            del node.attribute[:]

@@ -1,0 +1,247 @@
+"""The network as TensorRT takes it: float pixels in, their preparation left to the kernels.
+
+TensorRT has no uint8 NHWC image input that its parser of every version would take, and the kernels
+normalise anyway while they resize. So the head of the graph that turns pixels into what the first
+layer wants is measured, written into the ModelSpec and cut off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, List, NamedTuple, Set
+
+import numpy as np
+
+from segformer_ros.destination import write_file
+from segformer_ros.model import ModelError, ModelSpec
+from segformer_ros.model.contracts import CONTRACT
+from segformer_ros.model.model_files import read_whole_onnx
+from segformer_ros.model.sidecar import write_sidecar
+
+HEAD_OPERATORS = frozenset(
+    ('Add', 'Cast', 'Div', 'Gather', 'Identity', 'Mul', 'Slice', 'Squeeze', 'Sub', 'Transpose',
+     'Unsqueeze')
+)  # fmt: skip
+"""What can stand between an image input and the first layer."""
+
+INPUT = 'image'
+_PROBE_SIDE = 4
+
+
+class Network(NamedTuple):
+    """An ONNX for TensorRT, serialised, and what it wants and gives."""
+
+    model: bytes
+    spec: ModelSpec
+
+
+def tensorrt_network(spec: ModelSpec) -> Network:
+    """Derive from a model's file the network that TensorRT builds; raises ModelError.
+
+    Input: (N, 3, h, w) or (N, h, w, 3) float32 of the spec's size, N as in the file.
+    """
+    model = read_whole_onnx(spec.path)
+    # An output that nothing reads would cost memory and time, and may be of any type.
+    keep_output(model.graph, spec.output_name)
+    if spec.input_dtype == 'uint8':
+        spec = _without_head(model, spec)
+    _fix_size(model, spec)
+    return Network(model.SerializeToString(), spec)
+
+
+def _without_head(model: Any, spec: ModelSpec) -> ModelSpec:
+    """Cut off the nodes that prepare the pixels; the spec of what is left."""
+    head = _head_nodes(model.graph, spec.input_name)
+    if not head:
+        raise ModelError(
+            f'{spec.path}: its uint8 input {spec.input_name!r} is used by a layer directly; '
+            'TensorRT needs a float input, export the model with one'
+        )
+    boundary = head[-1].output[0]
+    result = _measure_head(model, head, spec)
+    for node in head:
+        model.graph.node.remove(node)
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name == boundary:
+                node.input[place] = INPUT
+    drop_unused(model.graph)
+    _forget_contract(model)
+    return result
+
+
+def _forget_contract(model: Any) -> None:
+    """The graph no longer takes the pixels that its metadata says it does."""
+    kept = [entry for entry in model.metadata_props if entry.key != CONTRACT]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+
+
+def _head_nodes(graph: Any, name: str) -> List[Any]:
+    """Chain of preparing nodes from an input on, as long as each is the only one to use it."""
+    constants: Set[str] = {tensor.name for tensor in graph.initializer}
+    constants |= {node.output[0] for node in graph.node if node.op_type == 'Constant'}
+    head: List[Any] = []
+    while True:
+        users = [node for node in graph.node if name in node.input]
+        if len(users) != 1 or users[0].op_type not in HEAD_OPERATORS:
+            return head
+        if any(other != name and other not in constants for other in users[0].input):
+            return head
+        head.append(users[0])
+        name = users[0].output[0]
+
+
+def _measure_head(model: Any, head: List[Any], spec: ModelSpec) -> ModelSpec:
+    """What the head does, from its answers to an image of zeros and to one of each colour.
+
+    It must scale and shift each colour on its own: output c = (pixel k(c) - mean) / std.
+    """
+    try:
+        return _measured(_head_function(model, head, spec), spec)
+    except ModelError:
+        raise
+    except Exception as error:  # onnx's evaluator raises kinds of its own
+        raise _unknown_head(spec) from error
+
+
+def _measured(run: Callable[[np.ndarray], np.ndarray], spec: ModelSpec) -> ModelSpec:
+    """The spec behind a head that is given as a function."""
+    image = np.zeros((1, _PROBE_SIDE, _PROBE_SIDE, 3), np.uint8)
+    layout = {1: 'NCHW', 3: 'NHWC'}.get(_color_axis(run(image)))
+    if layout is None:
+        raise _unknown_head(spec)
+
+    def prepared(pixels: np.ndarray) -> np.ndarray:
+        output = run(pixels)
+        return output if layout == 'NHWC' else output.transpose(0, 2, 3, 1)
+
+    offset = prepared(image)[0, 0, 0].astype(np.float64)
+    gain = np.zeros((3, 3))  # of each output on each colour
+    for color in range(3):
+        image[:] = 0
+        image[..., color] = 255
+        gain[:, color] = (prepared(image)[0, 0, 0] - offset) / 255
+    source = np.abs(gain).argmax(axis=1)
+    order = ''.join(spec.color[index] for index in source)
+    scale = gain[np.arange(3), source]
+    random = np.random.default_rng(0).integers(0, 256, image.shape, np.uint8)
+    if order not in ('rgb', 'bgr') or np.any(scale == 0):
+        raise _unknown_head(spec)
+    if not np.allclose(prepared(random), random[..., source] * scale + offset, atol=1e-3):
+        raise _unknown_head(spec)
+    return replace(
+        spec,
+        input_name=INPUT,
+        input_layout=layout,
+        input_dtype='float32',
+        color=order,
+        mean=tuple((-offset / scale).tolist()),
+        std=tuple((1.0 / scale).tolist()),
+    )
+
+
+def _head_function(
+    model: Any, head: List[Any], spec: ModelSpec
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The head as a function of (1, h, w, 3) uint8 pixels in the order of the spec's colours."""
+    from onnx import TensorProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    used = {name for node in head for name in node.input}
+    constants = [
+        node for node in model.graph.node if node.op_type == 'Constant' and node.output[0] in used
+    ]
+    graph = helper.make_graph(
+        constants + head,
+        'head',
+        [helper.make_tensor_value_info(spec.input_name, TensorProto.UINT8, None)],
+        [helper.make_tensor_value_info(head[-1].output[0], TensorProto.FLOAT, None)],
+        [tensor for tensor in model.graph.initializer if tensor.name in used],
+    )
+    evaluator = ReferenceEvaluator(
+        helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=8)
+    )
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        if spec.input_layout == 'NCHW':
+            pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        return np.asarray(evaluator.run(None, {spec.input_name: pixels})[0])
+
+    return run
+
+
+def _color_axis(output: np.ndarray) -> int:
+    """Axis of the three colours of a (1, 3, h, w) or (1, h, w, 3) array; -1 for another shape."""
+    return output.shape.index(3) if output.ndim == 4 and output.shape.count(3) == 1 else -1
+
+
+def _unknown_head(spec: ModelSpec) -> ModelError:
+    return ModelError(
+        f'{spec.path}: what its graph does to the uint8 pixels is not a scale and a shift of each '
+        'colour; export it with a float input and say mean and std in a sidecar file'
+    )
+
+
+def _fix_size(model: Any, spec: ModelSpec) -> None:
+    """Declare the one input with the spec's size, its batch left as it is, and free outputs."""
+    from onnx import TensorProto, helper
+
+    graph = model.graph
+    sides = {'N': 'N' if spec.batch is None else spec.batch, 'C': 3}
+    sides['H'], sides['W'] = spec.size
+    value = helper.make_tensor_value_info(
+        spec.input_name, TensorProto.FLOAT, [sides[axis] for axis in spec.input_layout]
+    )
+    del graph.input[:]
+    graph.input.append(value)
+    # Shapes noted for the former input may contradict the new one; parsers infer their own.
+    del graph.value_info[:]
+    for output in graph.output:
+        for dimension in output.type.tensor_type.shape.dim:
+            dimension.Clear()
+
+
+def save_network(network: Network, path: Path) -> Path:
+    """Write the ONNX, and beside it the sidecar that says what its file cannot; its path."""
+    write_file(path, network.model)
+    return write_sidecar(network.spec, path)
+
+
+def keep_output(graph: Any, name: str) -> None:
+    """Leave an ONNX graph this output alone, and the nodes and constants that it is made from.
+
+    A graph without an output of this name stays as it is.
+    """
+    kept = [value for value in graph.output if value.name == name]
+    if not kept:
+        return
+    del graph.output[:]
+    graph.output.extend(kept)
+    drop_unused(graph)
+
+
+def drop_unused(graph: Any) -> None:
+    """Remove the nodes and constants that no output of an ONNX graph is made from."""
+    needed = {value.name for value in graph.output}
+    nodes: List[Any] = []
+    for node in reversed(graph.node):  # they are in the order of their use
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed |= _read_by(node)
+    del graph.node[:]
+    graph.node.extend(reversed(nodes))
+    for tensor in [one for one in graph.initializer if one.name not in needed]:
+        graph.initializer.remove(tensor)
+
+
+def _read_by(node: Any) -> Set[str]:
+    """Tensors that a node reads, those that the graphs inside it take from outside among them."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in [*attribute.graphs, attribute.g]:
+            names |= {value.name for value in inner.output}
+            for part in inner.node:
+                names |= _read_by(part)
+    return names

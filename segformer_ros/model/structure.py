@@ -1,0 +1,305 @@
+"""Structure: what an ONNX must keep before anything walks its graph or reads its weights.
+
+Libraries that are given a graph with a circle, a tensor that claims more than it holds or weights
+in somebody else's file hang, crash or read it. Here they are refused, for all engines alike.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Set, Tuple
+
+from segformer_ros.documents import LONGEST_PATH, FieldError, open_file, text, whole
+from segformer_ros.model.spec import ModelError
+
+MOST_NODES = 20_000
+"""Of a graph; those of its functions count as often as they are called. The bundled has 783."""
+
+MOST_SPARSE = 1 << 26
+"""Values of a sparse tensor, most of which are not in the file."""
+
+_AGAIN = 'export or copy it again'
+
+_BITS: Dict[int, int] = {
+    **dict.fromkeys((1, 6, 12), 32), **dict.fromkeys((2, 3, 9, 17, 18, 19, 20, 24), 8),
+    **dict.fromkeys((4, 5, 10, 16), 16), **dict.fromkeys((7, 11, 13, 14), 64), 15: 128,
+    **dict.fromkeys((21, 22, 23), 4), **dict.fromkeys((25, 26), 2),
+}  # fmt: skip
+"""Of a value, by TensorProto.DataType."""
+_STRING = 8
+_FIELDS = ('float_data', 'int32_data', 'int64_data', 'double_data', 'uint64_data')
+
+_location = text(LONGEST_PATH)
+_bytes = whole(0, 1 << 50)
+
+
+def check_structure(path: Path, model: Any) -> None:
+    """Raises ModelError for a ModelProto that cannot be walked, or whose tensors are not whole."""
+    _check_functions(path, model)
+    opset = max((entry.version for entry in model.opset_import if not entry.domain), default=0)
+    for nodes in _bodies(model):
+        _check_ends(path, nodes, opset)
+        _check_order(path, nodes)
+    for tensor in tensors(model):
+        _check_tensor(path, tensor)
+    for sparse in _sparse_tensors(model):
+        if math.prod(sparse.dims) > MOST_SPARSE:  # engines write it out
+            raise ModelError(f'{path}: a sparse tensor of it has the shape {list(sparse.dims)}')
+
+
+def outside_files(path: Path, model: Any) -> List[Path]:
+    """Files beside an ONNX that its weights lie in, by name; raises ModelError.
+
+    They must be real files below the model's own folder, or beside what a link to it leads to, as
+    in the cache of Hugging Face.
+    """
+    return sorted({_outside_file(path, tensor) for tensor in tensors(model) if is_outside(tensor)})
+
+
+def tensors(model: Any) -> Iterator[Any]:
+    """All tensors of a ModelProto: weights, and constants among the attributes of its nodes."""
+    for graph in _graphs(model):
+        yield from graph.initializer
+    for nodes in _bodies(model):
+        for node in nodes:
+            for attribute in node.attribute:
+                if attribute.HasField('t'):
+                    yield attribute.t
+                yield from attribute.tensors
+    for sparse in _sparse_tensors(model):
+        yield from (sparse.values, sparse.indices)
+
+
+def _sparse_tensors(model: Any) -> Iterator[Any]:
+    for graph in _graphs(model):
+        yield from graph.sparse_initializer
+    for nodes in _bodies(model):
+        for node in nodes:
+            for attribute in node.attribute:
+                if attribute.HasField('sparse_tensor'):
+                    yield attribute.sparse_tensor
+                yield from attribute.sparse_tensors
+
+
+def _graphs(model: Any) -> Iterator[Any]:
+    """The graph, and those inside its nodes and functions."""
+    yield model.graph
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        yield from _inner_graphs(nodes)
+
+
+def _inner_graphs(nodes: Iterable[Any]) -> Iterator[Any]:
+    left = list(nodes)
+    while left:
+        for attribute in left.pop().attribute:
+            for graph in (*([attribute.g] if attribute.HasField('g') else ()), *attribute.graphs):
+                yield graph
+                left += graph.node
+
+
+def _bodies(model: Any) -> Iterator[Sequence[Any]]:
+    """Lists of nodes that run one after another."""
+    for graph in _graphs(model):
+        yield graph.node
+    for function in model.functions:
+        yield function.node
+
+
+def _check_ends(path: Path, nodes: Sequence[Any], opset: int) -> None:
+    """Each node ends, and has as many inputs and outputs as its operator takes and gives."""
+    for node in nodes:
+        if node.op_type == 'Loop':
+            raise ModelError(
+                f'{path}: its graph has a Loop ({node.name!r}), whose end cannot be foreseen; '
+                'export it by tracing, which writes loops out'
+            )
+        least = _least_ends(node.op_type, opset)
+        for count, needed, ends in zip((len(node.input), len(node.output)), least, ('in', 'out')):
+            if count < needed:
+                raise ModelError(
+                    f'{path}: its node {node.name!r} ({node.op_type}) has {count} {ends}puts, '
+                    f'where {needed} are needed; {_AGAIN}'
+                )
+
+
+@lru_cache(maxsize=None)
+def _least_ends(operator: str, opset: int) -> Tuple[int, int]:
+    """The least number of inputs and of outputs of an operator; (0, 1) for one of others."""
+    from onnx import defs
+
+    try:
+        schema = defs.get_schema(operator, opset) if opset else defs.get_schema(operator)
+    except Exception:  # not of the standard, or not yet in this version
+        return 0, 1
+    return schema.min_input, schema.min_output
+
+
+def _check_order(path: Path, nodes: Sequence[Any]) -> None:
+    """Each value is made once, and by no circle of nodes."""
+    makers: Dict[str, int] = {}
+    for place, node in enumerate(nodes):
+        for name in node.output:
+            if name and makers.setdefault(name, place) != place:
+                raise ModelError(f'{path}: two nodes of its graph make {name!r}; {_AGAIN}')
+    waits = [{makers[name] for name in _reads(node) if name in makers} for node in nodes]
+    order = _in_order(waits)
+    if len(order) < len(nodes):
+        found = min(set(range(len(nodes))).difference(order))
+        raise ModelError(
+            f'{path}: its graph runs in a circle at the node {nodes[found].name!r} '
+            f'({nodes[found].op_type}); {_AGAIN}'
+        )
+
+
+def _reads(node: Any) -> Iterator[str]:
+    """Names that a node reads, those inside its own graphs too."""
+    yield from node.input
+    for graph in _inner_graphs([node]):
+        for inner in graph.node:
+            yield from inner.input
+
+
+def _in_order(waits: Sequence[Set[int]]) -> List[int]:
+    """Places in an order in which none precedes those that it waits for (Kahn, 1962).
+
+    Those of a circle, or behind one, are left out.
+    """
+    followers: List[List[int]] = [[] for _ in waits]
+    open_ends = [len(before) for before in waits]
+    for place, before in enumerate(waits):
+        for other in before:
+            followers[other].append(place)
+    order = [place for place, number in enumerate(open_ends) if not number]
+    for place in order:  # grows on the way
+        for follower in followers[place]:
+            open_ends[follower] -= 1
+            if not open_ends[follower]:
+                order.append(follower)
+    return order
+
+
+def _check_functions(path: Path, model: Any) -> None:
+    """No function calls itself, and written out all of them are of a bearable size."""
+    functions = list(model.functions)
+    places = {(entry.domain, entry.name): place for place, entry in enumerate(functions)}
+    called = [_calls(entry.node, places) for entry in functions]
+    order = _in_order([set(calls) for calls in called])
+    if len(order) < len(functions):
+        raise ModelError(f'{path}: a function of its graph calls itself; {_AGAIN}')
+    sizes = [0] * len(functions)
+    for place in order:
+        sizes[place] = _written_out(functions[place].node, called[place], sizes)
+    total = _written_out(model.graph.node, _calls(model.graph.node, places), sizes)
+    if total > MOST_NODES:
+        raise ModelError(f'{path}: its graph has {total} nodes; {MOST_NODES} are the most')
+
+
+def _calls(nodes: Sequence[Any], places: Mapping[Tuple[str, str], int]) -> List[int]:
+    """Which functions nodes call, each as often as it is called."""
+    every = [*nodes, *(node for graph in _inner_graphs(nodes) for node in graph.node)]
+    keys = ((node.domain, node.op_type) for node in every)
+    return [places[key] for key in keys if key in places]
+
+
+def _written_out(nodes: Sequence[Any], calls: Sequence[int], sizes: Sequence[int]) -> int:
+    inner = sum(len(graph.node) for graph in _inner_graphs(nodes))
+    return len(nodes) + inner + sum(sizes[place] for place in calls)
+
+
+def _check_tensor(path: Path, tensor: Any) -> None:
+    """A tensor holds as many values as its shape says, itself or in a file that is whole."""
+    values = 1
+    for side in tensor.dims:
+        values *= side
+        if side < 0 or values > 1 << 40:
+            raise ModelError(
+                f'{path}: its tensor {tensor.name!r} has the shape {list(tensor.dims)}; {_AGAIN}'
+            )
+    if is_outside(tensor) and tensor.data_type == _STRING:
+        raise ModelError(f'{path}: its tensor {tensor.name!r} keeps texts outside; {_AGAIN}')
+    if tensor.data_type == _STRING or (not values and not tensor.data_type):
+        return
+    bits = _BITS.get(tensor.data_type)
+    if bits is None:
+        raise ModelError(
+            f'{path}: its tensor {tensor.name!r} is of the unknown type {tensor.data_type}; '
+            f'{_AGAIN}'
+        )
+    size = -(-values * bits // 8)
+    if is_outside(tensor):
+        _check_outside(path, tensor, size)
+        return
+    raw = len(tensor.raw_data)
+    listed = sum(len(getattr(tensor, field)) for field in _FIELDS)
+    per_entry = max(1, 8 // bits) if bits < 8 else 1
+    if raw != size if raw else listed < -(-values // per_entry):
+        raise ModelError(
+            f'{path}: its tensor {tensor.name!r} claims {values} values in {size} bytes and holds '
+            f'{f"{raw} bytes" if raw else f"{listed} values"}; {_AGAIN}'
+        )
+
+
+def is_outside(tensor: Any) -> bool:
+    """Whether a tensor keeps its values in another file."""
+    return tensor.data_location == tensor.EXTERNAL or bool(tensor.external_data)
+
+
+def _check_outside(path: Path, tensor: Any, size: int) -> None:
+    """The weights that a tensor keeps in another file are there."""
+    file = _outside_file(path, tensor)
+    start, length = _extent(path, tensor, size)
+    if length != size:
+        raise ModelError(
+            f'{path}: its tensor {tensor.name!r} needs {size} bytes and keeps {length} in '
+            f'{file.name!r}; {_AGAIN}'
+        )
+    there = file.stat().st_size
+    if there < start + length:
+        raise ModelError(
+            f'{path} keeps its weights in {file.name!r}, which is cut short: it has {there} bytes '
+            f'and needs {start + length}; copy it again'
+        )
+
+
+def _extent(path: Path, tensor: Any, size: int) -> Tuple[int, int]:
+    """Where in its file a tensor begins, and how long it is there, in bytes."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    try:
+        return _bytes(entries.get('offset') or 0), _bytes(entries.get('length') or size)
+    except FieldError as error:
+        raise ModelError(f'{path}: place of its tensor {tensor.name!r}: {error}') from error
+
+
+def fill(path: Path, tensor: Any) -> None:
+    """Take the values of a checked tensor out of its file into itself."""
+    size = -(-math.prod(tensor.dims) * _BITS[tensor.data_type] // 8)
+    start, length = _extent(path, tensor, size)
+    with open_file(_outside_file(path, tensor)) as file:
+        file.seek(start)
+        tensor.raw_data = file.read(length)
+    del tensor.external_data[:]
+    tensor.data_location = tensor.DEFAULT
+
+
+def _outside_file(path: Path, tensor: Any) -> Path:
+    where = next((entry.value for entry in tensor.external_data if entry.key == 'location'), '')
+    try:
+        location = PurePosixPath(_location(where))
+    except FieldError as error:
+        raise ModelError(f'{path}: file of its tensor {tensor.name!r}: {error}') from error
+    file = path.parent / location
+    folders = (path.parent.resolve(), path.resolve().parent)
+    above = location.is_absolute() or '..' in location.parts
+    if above or not any(folder in file.resolve().parents for folder in folders):
+        raise ModelError(
+            f'{path} keeps weights in {where!r}, outside its own folder, where nothing is read; '
+            'export it with its weights beside it'
+        )
+    if not file.is_file():
+        raise ModelError(
+            f'{path} keeps its weights in {where!r}, which is not beside it; copy both files '
+            'together'
+        )
+    return file

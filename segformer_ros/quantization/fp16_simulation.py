@@ -1,0 +1,115 @@
+"""FP16 simulated on the CPU: what it costs in accuracy, and which layers leave its range."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
+
+import numpy as np
+
+from segformer_ros.model.normalization import squaring_nodes
+from segformer_ros.quantization.accuracy_gate import GateResult
+
+LARGEST = 65504.0
+"""The greatest number of IEEE 754 binary16; what is beyond becomes infinite."""
+
+
+class HalfPrecision(NamedTuple):
+    """What FP16 makes of a model.
+
+    failures: why the gate is not passed; empty where it is. overflowing: layers whose values FP16
+    cannot hold on the frames that were looked at, by name, where it is not passed.
+    """
+
+    verdict: GateResult
+    failures: Tuple[str, ...]
+    overflowing: Tuple[str, ...]
+
+
+def round_to_half(model: Any) -> Any:
+    """A copy of an FP32 ModelProto whose weights and layer outputs are rounded to FP16.
+
+    Sums within a layer are FP32, as tensor cores have them. What a Resize takes besides its image
+    is left alone: its scales are FP32 in every graph.
+    """
+    from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+    model = ModelProto.FromString(model.SerializeToString())
+    scales = _resize_parameters(model.graph)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in scales:
+            with np.errstate(over='ignore'):
+                half = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(half.astype(np.float32), tensor.name))
+    rounded = _layer_outputs(model)
+    nodes: List[Any] = []
+    for node in model.graph.node:
+        nodes.append(node)
+        for place, name in enumerate(node.output):
+            if name in rounded:
+                exact, half_name = f'{name}/exact', f'{name}/half'
+                node.output[place] = exact
+                nodes += [
+                    helper.make_node('Cast', [exact], [half_name], to=TensorProto.FLOAT16),
+                    helper.make_node('Cast', [half_name], [name], to=TensorProto.FLOAT),
+                ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def with_peaks(model: Any) -> Tuple[Any, Dict[str, str]]:
+    """A copy whose outputs are the greatest magnitude of each layer's output.
+
+    Returns it with the layer's name of each output.
+    """
+    from onnx import ModelProto, TensorProto, helper
+
+    model = ModelProto.FromString(model.SerializeToString())
+    outputs = _layer_outputs(model)
+    layers: Dict[str, str] = {}
+    nodes: List[Any] = []
+    for node in model.graph.node:
+        for name in outputs.intersection(node.output):
+            peak = f'{name}/peak'
+            nodes += [
+                helper.make_node('Abs', [name], [f'{name}/size']),
+                helper.make_node('ReduceMax', [f'{name}/size'], [peak], keepdims=0),
+            ]
+            layers[peak] = node.name or name
+    model.graph.node.extend(nodes)
+    del model.graph.output[:]
+    model.graph.output.extend(
+        helper.make_tensor_value_info(peak, TensorProto.FLOAT, []) for peak in layers
+    )
+    return model, layers
+
+
+def beyond_half(peaks: Mapping[str, Sequence[float]]) -> Tuple[str, ...]:
+    """The layers, in the order given, one of whose peaks FP16 cannot hold."""
+    return tuple(
+        name
+        for name, values in peaks.items()
+        if not all(value <= LARGEST for value in values)  # nor what is not a number
+    )
+
+
+def _layer_outputs(model: Any) -> Set[str]:
+    """Names of the tensors that are FP16 in an engine: not normalisations' squares, nor scales."""
+    from onnx import TensorProto, shape_inference
+
+    graph = shape_inference.infer_shapes(model).graph
+    floats = {
+        value.name
+        for value in (*graph.value_info, *graph.output)
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    made = {name for node in graph.node for name in node.output}
+    wide = {name for node in squaring_nodes(model.graph) for name in node.output}
+    return (floats & made) - _resize_parameters(graph) - wide
+
+
+def _resize_parameters(graph: Any) -> Set[str]:
+    """What each Resize takes besides its image."""
+    return {
+        name for node in graph.node if node.op_type == 'Resize' for name in node.input[1:] if name
+    }

@@ -1,0 +1,187 @@
+"""The report of a quantisation: what INT8 and FP16 cost, which layers stayed out."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Sequence
+
+from segformer_ros.engines.precision import HALF, PASSED, SOURCE
+from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult
+from segformer_ros.quantization.fp16_simulation import LARGEST
+from segformer_ros.quantization.quantizer import QuantizationSettings, Quantized
+from segformer_ros.quantization.sensitivity import LayerCost
+from segformer_ros.text_table import markdown_table
+
+MOST_LAYERS = 20
+"""Layers that the Markdown lists; the JSON has all."""
+
+
+def as_json(result: Quantized, settings: QuantizationSettings, source: str) -> Dict[str, Any]:
+    """The report's numbers; source: hash of the model that was judged."""
+    return {
+        SOURCE: source,
+        'passed': not result.failures,
+        'failures': list(result.failures),
+        'ranges': settings.ranges,
+        'percent': settings.percent,
+        'gate': {'agreement': settings.gate.agreement, 'loss': settings.gate.loss},
+        'layers': len(result.selection.layers),
+        'chained': list(result.selection.chained),
+        'excluded': list(result.excluded),
+        'all_layers': _verdict(result.first_verdict, 'int8'),
+        'result': _verdict(result.verdict, 'int8'),
+        HALF: {
+            PASSED: not result.half.failures,
+            'failures': list(result.half.failures),
+            'overflowing': list(result.half.overflowing),
+            **_verdict(result.half.verdict, 'fp16'),
+        },
+        'cost': [{'layer': cost.name, 'error': cost.error} for cost in result.costs],
+    }
+
+
+def as_markdown(result: Quantized, settings: QuantizationSettings, title: str) -> str:
+    """The report for people."""
+    verdict = result.verdict
+    lines = [
+        f'# INT8 of {title}',
+        '',
+        f'{"**Refused**: " + "; ".join(result.failures) if result.failures else "**Passed**"} '
+        f'({_gate_words(settings.gate, verdict)}), on {verdict.frames} frames that were not used '
+        'for calibration.',
+        '',
+        f'{len(result.selection.layers)} layers with weights, {len(result.selection.chained)} '
+        f'additions and resizes between them, ranges by {settings.ranges}'
+        + (f' ({settings.percent:g} %)' if settings.ranges == 'percentile' else '')
+        + f'; {len(result.excluded)} layers stay in floating point.',
+        '',
+        _summary_table(result.first_verdict, verdict),
+        '',
+        _class_table(verdict),
+        *_rare_note(verdict),
+    ]
+    if result.excluded:
+        lines += ['', 'In floating point:', '', *(f'- `{name}`' for name in result.excluded)]
+    if result.costs:
+        lines += ['', _cost_table(result.costs)]
+    lines += ['', *_half_section(result, settings)]
+    return '\n'.join(lines) + '\n'
+
+
+def half_advice(result: Quantized) -> str:
+    """What to do about a model that FP16 does not pass, naming the layers that overflow."""
+    failures = '; '.join(result.half.failures)
+    if not result.half.overflowing:
+        return (
+            f'{failures} in FP16, though no layer overflows; use fp32, or accept the '
+            'loss with --agreement or --loss'
+        )
+    layers = ', '.join(result.half.overflowing[:3])
+    return f'{failures} in FP16, whose numbers end at {LARGEST:g}: beyond are {layers}; use fp32'
+
+
+def advice(result: Quantized, ranges: str) -> str:
+    """What to do about an INT8 model that did not pass, naming the layers that cost most.
+
+    ranges: how they were chosen this time.
+    """
+    dearest = ', '.join(cost.name for cost in result.costs[:3])
+    other = 'percentile' if ranges == 'entropy' else 'entropy'
+    return (
+        f'{"; ".join(result.failures)}, with {len(result.excluded)} layers left in floating '
+        f'point; the layers that cost most are {dearest}. Calibrate with more and more typical '
+        f'frames, try --ranges {other}, accept the loss with --agreement or --loss, or stay with '
+        f'{"fp32" if result.half.failures else "fp16"}'
+    )
+
+
+def _verdict(verdict: GateResult, precision: str) -> Dict[str, Any]:
+    return {
+        'frames': verdict.frames,
+        'agreement_miou': verdict.agreement,
+        'pixel_agreement': verdict.pixel_agreement,
+        'class_agreement': verdict.class_agreement,
+        'rare_classes': verdict.rare,
+        'miou_fp32': verdict.miou_fp32,
+        f'miou_{precision}': verdict.miou,
+        'class_iou': {
+            name: {'fp32': pair[0], precision: pair[1]}
+            for name, pair in (verdict.class_iou or {}).items()
+        },
+    }
+
+
+def _gate_words(gate: Gate, verdict: GateResult) -> str:
+    if verdict.loss is None:
+        return f'gate: agreement of at least {gate.agreement:g}'
+    return f'gate: at most {100 * gate.loss:g} points of mean IoU lost'
+
+
+def _summary_table(first: GateResult, last: GateResult) -> str:
+    rows = [
+        ('agreement with FP32, mean IoU', f'{first.agreement:.4f}', f'{last.agreement:.4f}'),
+        (
+            'agreement with FP32, pixels',
+            f'{first.pixel_agreement:.4f}',
+            f'{last.pixel_agreement:.4f}',
+        ),
+    ]
+    if last.miou is not None and first.miou is not None:
+        rows += [
+            ('mean IoU of FP32', f'{first.miou_fp32:.4f}', f'{last.miou_fp32:.4f}'),
+            ('mean IoU of INT8', f'{first.miou:.4f}', f'{last.miou:.4f}'),
+        ]
+    return markdown_table(('', 'all layers INT8', 'result'), rows)
+
+
+def _class_table(verdict: GateResult) -> str:
+    agreement = {name: f'{iou:.4f}' for name, iou in verdict.class_agreement.items()}
+    if not verdict.class_iou:
+        return markdown_table(('class', 'agreement'), agreement.items())
+    rows = []
+    for name in dict.fromkeys((*verdict.class_iou, *agreement)):
+        pair = verdict.class_iou.get(name)
+        iou = [f'{value:.4f}' for value in pair] if pair else ['-', '-']
+        rows.append((name, agreement.get(name, '-'), *iou))
+    return markdown_table(('class', 'agreement', 'IoU FP32', 'IoU INT8'), rows)
+
+
+def _rare_note(verdict: GateResult) -> List[str]:
+    if not verdict.rare:
+        return []
+    names = ', '.join(f'{name} ({pixels})' for name, pixels in verdict.rare.items())
+    return [
+        '',
+        f'Not in the mean of the agreement, with less than {100 * LEAST_SHARE:g} % of the pixels: '
+        f'{names}.',
+    ]
+
+
+def _half_section(result: Quantized, settings: QuantizationSettings) -> List[str]:
+    half = result.half
+    verdict = half.verdict
+    rows = [
+        ('agreement with FP32, mean IoU', f'{verdict.agreement:.4f}'),
+        ('agreement with FP32, pixels', f'{verdict.pixel_agreement:.4f}'),
+    ]
+    if verdict.miou is not None:
+        rows += [
+            ('mean IoU of FP32', f'{verdict.miou_fp32:.4f}'),
+            ('mean IoU of FP16', f'{verdict.miou:.4f}'),
+        ]
+    return [
+        '## FP16 of the same model',
+        '',
+        f'{"**Refused**: " + half_advice(result) if half.failures else "**Passed**"} '
+        f'({_gate_words(settings.gate, verdict)}). Each value is rounded to FP16 and summed in '
+        'FP32.',
+        '',
+        markdown_table(('', 'FP16'), rows),
+    ]
+
+
+def _cost_table(costs: Sequence[LayerCost]) -> str:
+    rows = [(f'`{cost.name}`', f'{cost.error:.2e}') for cost in costs[:MOST_LAYERS]]
+    return (
+        'Noise that a layer alone brings into the logits, as a share of their power:\n\n'
+        + markdown_table(('layer', 'share'), rows)
+    )

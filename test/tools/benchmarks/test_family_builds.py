@@ -1,0 +1,24 @@
+"""The table of builds, for the smallest of each kind."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tools.benchmarks.family_builds import COLUMNS, build_member
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec('tensorrt_rtx') is None,
+    reason='no TensorRT-RTX: pip install --no-deps -r requirements/tensorrt.txt',
+)
+
+
+@pytest.mark.parametrize(('name', 'least'), [('mit-b0', 6), ('fan-tiny', 16)])
+def test_a_member_becomes_an_fp16_engine(name: str, least: int, tmp_path: Path) -> None:
+    row = dict(zip(COLUMNS, build_member(name, 64, 89, 'fp16', tmp_path), strict=True))
+    assert row['size'] == '64x64'
+    # Two bytes a weight, and the kernels.
+    assert least <= int(row['engine MiB'])
+    assert row['layers'].endswith('fp16')

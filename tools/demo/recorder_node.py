@@ -1,0 +1,159 @@
+"""The recorder node: writes a camera's topics and those of its segmentation into an mcap."""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, List, Optional, Set
+
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import String
+from tqdm import tqdm
+
+from segformer_ros import topics
+from segformer_ros.destination import DestinationError
+from segformer_ros.frame import Stamp
+from segformer_ros.node.drivable_settings import mount_pose
+from segformer_ros.node.guard import guarded
+from segformer_ros.node.parameter import ParameterError, parameters_of
+from segformer_ros.node.process import run_node, spin
+from segformer_ros.node.program import Program
+from segformer_ros.node.replay_report import ReplayReport
+from segformer_ros.node.start_parameters import start_settings
+from segformer_ros.recording import BagWriter
+from segformer_ros.recording.mount import TF_TYPE, mount_message
+from tools.demo.live_page import LivePage
+from tools.demo.recorder_parameters import LATEST_END, RecorderSettings
+from tools.demo.recorder_topics import (
+    RecordedTopic,
+    recorded_topics,
+)
+
+NODE_NAME = 'recorder_node'
+
+TF_TOPIC = '/tf_static'
+
+
+class RecorderNode(Node):  # type: ignore[misc]
+    """Writes serialized messages as they come, under the time of their stamps.
+
+    A topic appears in the bag with its first message. Raises ParameterError.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(NODE_NAME, **arguments)
+        self.settings = start_settings(self, RecorderSettings)
+        if not self.settings.output:
+            raise ParameterError('output is empty; give the mcap file to write')
+        self.failed = False
+        self._open = ExitStack()
+        self._bag = self._open.enter_context(BagWriter(Path(self.settings.output)))
+        self._page: Optional[LivePage] = None
+        if self.settings.page:
+            self._page = self._open.enter_context(LivePage())
+            _invite(self._page.url)
+        total = self.settings.frames or None
+        self._bar = self._open.enter_context(tqdm(total=total, unit='frame', desc='segment'))
+        self._topics: Set[str] = set()
+        self._time_ns = 0
+        self._masks = 0
+        self._report: Optional[ReplayReport] = None
+        self._reported = self._last = 0.0
+        for topic in recorded_topics():
+            taken = guarded(self, topic.name, partial(self._on_message, topic))
+            self.create_subscription(topic.type, topic.name, taken, topic.qos, raw=True)
+
+    @property
+    def done(self) -> bool:
+        """Whether the play is over and what belongs to it has come."""
+        if self.failed:
+            return True
+        if self._report is None:
+            return False
+        now = monotonic()
+        complete = self._masks >= self._report.answered
+        settled = complete and now - self._last > self.settings.settle
+        return settled or now - self._reported > LATEST_END
+
+    def close(self) -> None:
+        """Finish the file, or say why there is none."""
+        try:
+            self._open.close()
+        except DestinationError as error:
+            self._fail(error)
+
+    def _fail(self, error: DestinationError) -> None:
+        """Say what ends the recording."""
+        self.failed = True
+        tqdm.write(f'{NODE_NAME}: {error}', file=sys.stderr)
+
+    def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
+        if topic.headed:
+            # A stamp of zero is a clock that has not begun.
+            self._time_ns = Stamp.of_message(data).ns or self._time_ns
+        if self._time_ns and not self.failed:
+            try:
+                self._write(topic, data)
+            except DestinationError as error:
+                self._fail(error)
+        if topic.name == topics.MASK:
+            self._masks += 1
+            self._bar.update()
+        elif topic.name == topics.COMPRESSED_OVERLAY and self._page and self._page.viewers:
+            self._page.show(deserialize_message(data, topic.type).data.tobytes())
+        elif topic.name == topics.REPORT:
+            self._on_report(ReplayReport.from_json(deserialize_message(data, String).data))
+        if topic.name != topics.DIAGNOSTICS:
+            self._last = monotonic()
+
+    def _write(self, topic: RecordedTopic, data: bytes) -> None:
+        name = self.resolve_topic_name(topic.name)
+        if name not in self._topics:
+            self._topics.add(name)
+            self._bag.add_topic(name, topic.msgtype, topic.latched)
+            if topic.name == topics.CAMERA_INFO:
+                self._write_mount(deserialize_message(data, topic.type).header.frame_id)
+        self._bag.write(name, data, self._time_ns)
+
+    def _write_mount(self, camera_frame: str) -> None:
+        pose = mount_pose(self.settings.mount)
+        if pose is not None:
+            message = mount_message(pose, self.settings.vehicle_frame, camera_frame, self._time_ns)
+            self._bag.add_topic(TF_TOPIC, TF_TYPE, latched=True)
+            self._bag.write_message(TF_TOPIC, message, self._time_ns)
+
+    def _on_report(self, report: ReplayReport) -> None:
+        if report.finished:
+            self._report, self._reported = report, monotonic()
+
+
+def _invite(url: str) -> None:
+    """Say where to look, and open it where there is a desktop."""
+    print(f'watch it live: {url}', flush=True)
+    if any(os.environ.get(name) for name in ('DISPLAY', 'WAYLAND_DISPLAY')):
+        webbrowser.open(url)
+
+
+PROGRAM = Program(
+    NODE_NAME,
+    'Records what the nodes publish into one mcap file',
+    parameters_of(RecorderSettings),
+    './run demo starts it with the nodes that it needs.',
+)
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Record until the replay has ended, or until interrupted."""
+    run_node(PROGRAM, RecorderNode, _record, RecorderNode.close, arguments)
+
+
+def _record(node: RecorderNode) -> bool:
+    spin(node, lambda: node.done)
+    node.close()
+    return not node.failed

@@ -1,0 +1,54 @@
+"""The catalogue: every published SegFormer by name, written as an ONNX of random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Tuple
+
+from tools.family.decoder import decode
+from tools.family.fan import FAN, fan_features
+from tools.family.graph import NetworkGraph, Value
+from tools.family.mit import MIT, mit_features
+
+CLASSES = 19
+FAMILY = (*FAN, *MIT)
+"""Names of all members; fan-* have TAO 6's graph shapes, mit-* those of Hugging Face."""
+
+
+class FamilyError(ValueError):
+    """A member or size that does not exist."""
+
+
+class FamilyModel(NamedTuple):
+    """One member for images of one size (height, width): what an image costs, and its graph."""
+
+    name: str
+    size: Tuple[int, int]
+    parameters: int
+    macs: int
+    graph: NetworkGraph
+    logits: Value
+    output_name: str
+
+    def write(self, path: Path) -> Path:
+        """Write it as an ONNX file of random weights that takes any batch."""
+        self.graph.save(path, self.logits, self.output_name, {'weights': 'random'})
+        return path
+
+
+def family_model(name: str, size: Tuple[int, int]) -> FamilyModel:
+    """One member for images of `size` (height, width), multiples of 32."""
+    if name not in FAMILY:
+        raise FamilyError(f'no member {name!r} in the family; it has {", ".join(FAMILY)}')
+    if size[0] % 32 or size[1] % 32 or min(size) < 32:
+        raise FamilyError(
+            f'size {size[1]}x{size[0]} (width x height): both sides must be multiples of 32 pixels'
+        )
+    if name in FAN:
+        graph = NetworkGraph('input', size)
+        features, width, output = fan_features(graph, FAN[name]), FAN[name].decoder, 'output'
+    else:
+        graph = NetworkGraph('pixel_values', size)
+        features, width, output = mit_features(graph, MIT[name]), MIT[name].decoder, 'logits'
+    logits = decode(graph, features, width, CLASSES)
+    return FamilyModel(name, size, graph.parameters, graph.macs, graph, logits, output)
