@@ -1,17 +1,25 @@
-"""The software without ROS: Python, the libraries, the CPU engine, the model."""
+"""The software without ROS: Python, the libraries, the CPU engine, the models."""
 
 from __future__ import annotations
 
 import importlib.util
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
 from typing import Iterator, Optional, Tuple
 
+import numpy as np
+
 from segformer_ros.doctor.finding import Finding, Verdict
+from segformer_ros.engines import create_engine
 from segformer_ros.engines.openvino import import_openvino
-from segformer_ros.model import ModelError, load_model_spec
+from segformer_ros.frame import Frame
+from segformer_ros.model import BUNDLED_MODELS, ModelError, ModelSpec, load_model_spec
 
 _PART = 'software'
+
+_TRIALS = 5
+"""Masks that are made to see what one costs; the quickest counts, the first ones warm up."""
 
 # Module, the distributions that bring it, what for, what to type where it is missing.
 _LIBRARIES = (
@@ -24,12 +32,13 @@ _LIBRARIES = (
 
 
 def examine_software() -> Iterator[Finding]:
-    """Python, libraries, the CPU engine and the bundled model."""
+    """Python, libraries, the CPU engine and the bundled models."""
     yield Finding(_PART, 'Python', Verdict.OK, platform.python_version())
     for module, distributions, loss, package in _LIBRARIES:
         yield _library(module, distributions, loss, package)
     yield _openvino()
-    yield _bundled_model()
+    for name in BUNDLED_MODELS:
+        yield _bundled_model(name)
 
 
 def installed_version(*distributions: str) -> Optional[str]:
@@ -64,16 +73,36 @@ def _openvino() -> Finding:
     return Finding(_PART, name, Verdict.OK, f'{openvino.__version__.split("-")[0]} on {devices}')
 
 
-def _bundled_model() -> Finding:
+def _bundled_model(name: str) -> Finding:
+    title = f'bundled model, {name}' if name else 'bundled model'
     try:
-        spec = load_model_spec()
+        spec = load_model_spec(name)
     except (ModelError, OSError) as error:
         return Finding(
-            _PART, 'bundled model', Verdict.BROKEN, str(error), 'reinstall the package, or name '
+            _PART, title, Verdict.BROKEN, str(error), 'reinstall the package, or name '
             'another with the parameter `model`',
         )  # fmt: skip
     size = spec.path.stat().st_size / 2**20
-    detail = (
-        f'{spec.path.name}, {size:.1f} MiB, {spec.size_in_words}, {len(spec.class_map)} classes'
-    )
-    return Finding(_PART, 'bundled model', Verdict.OK, detail)
+    facts = [
+        spec.path.name,
+        f'{size:.1f} MiB',
+        spec.size_in_words,
+        f'{len(spec.class_map)} classes',
+        *_cost(spec),
+    ]
+    return Finding(_PART, title, Verdict.OK, ', '.join(facts))
+
+
+def _cost(spec: ModelSpec) -> Iterator[str]:
+    """What a mask costs on this machine's CPU, in words; nothing where it cannot be tried."""
+    frame = Frame.from_array(np.zeros((720, 1280, 3), np.uint8))
+    seconds = []
+    try:
+        with create_engine(spec, 'openvino') as engine:
+            for _ in range(_TRIALS):
+                started = perf_counter()
+                engine.segment([frame])
+                seconds.append(perf_counter() - started)
+    except Exception:  # of OpenVINO, which has a finding of its own
+        return
+    yield f'{min(seconds) * 1000:.0f} ms a mask of 1280x720 on this CPU'

@@ -1,10 +1,16 @@
 """Models: what a file holds, recognised from the file itself."""
 
 from segformer_ros.model.declared import Declared
-from segformer_ros.model.loading import bundled_model, load_model_spec, recognise
+from segformer_ros.model.loading import (
+    BUNDLED_MODELS,
+    bundled_model,
+    load_model_spec,
+    recognise,
+)
 from segformer_ros.model.spec import STRIDE, ModelError, ModelSpec
 
 __all__ = [
+    'BUNDLED_MODELS',
     'STRIDE',
     'Declared',
     'ModelError',
