@@ -29,9 +29,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, HIGHEST_DOMAIN)))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(REPO / 'config/fastdds.xml'))
-    # A shell lets its background jobs ignore Ctrl-C, and so would programs that tests interrupt.
+    # A shell lets its background jobs ignore Ctrl-C, nohup lets its command ignore a hang-up, and
+    # so would programs that tests interrupt.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -66,10 +69,11 @@ def _why_no_ros() -> str | None:
 
 @pytest.fixture(scope='session')
 def ros() -> Iterator[None]:
-    """Initialise rclpy once."""
+    """Initialise rclpy once; its signal handlers would end it when a test interrupts itself."""
     import rclpy
+    from rclpy.signals import SignalHandlerOptions
 
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     yield
     rclpy.try_shutdown()
 

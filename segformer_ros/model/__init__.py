@@ -4,7 +4,7 @@ from segformer_ros.model.declared import Declared
 from segformer_ros.model.loading import (
     BUNDLED_MODELS,
     bundled_model,
-    load_model_spec,
+    load_model,
     recognise,
 )
 from segformer_ros.model.spec import STRIDE, ModelError, ModelSpec
@@ -16,6 +16,6 @@ __all__ = [
     'ModelError',
     'ModelSpec',
     'bundled_model',
-    'load_model_spec',
+    'load_model',
     'recognise',
 ]

@@ -114,7 +114,7 @@ def bundled_model(name: str = '') -> Path:
     return share_path(BUNDLED_MODELS[name])
 
 
-def load_model_spec(
+def load_model(
     path: Union[str, Path, None] = None,
     class_map: Optional[ClassMap] = None,
     parameters: Declared = Declared(),

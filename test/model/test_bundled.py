@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from segformer_ros.model import BUNDLED_MODELS, ModelError, bundled_model, load_model_spec
+from segformer_ros.model import BUNDLED_MODELS, ModelError, bundled_model, load_model
 from segformer_ros.model.graph import read_signature
 
 
 @pytest.mark.parametrize('name', BUNDLED_MODELS)
 def test_a_name_stands_for_a_file_that_says_its_licence(name: str) -> None:
-    spec = load_model_spec(name)
+    spec = load_model(name)
     assert spec.path == bundled_model(name)
     assert spec.contract == 'uint8_bgr_nhwc'
     assert spec.dynamic_size
@@ -20,7 +20,7 @@ def test_a_name_stands_for_a_file_that_says_its_licence(name: str) -> None:
 
 
 def test_the_smaller_one_is_smaller() -> None:
-    large, small = (load_model_spec(name) for name in ('', 'tiny'))
+    large, small = (load_model(name) for name in ('', 'tiny'))
     assert small.path.stat().st_size < large.path.stat().st_size
     assert small.size[0] * small.size[1] < large.size[0] * large.size[1]
     assert small.class_map == large.class_map
@@ -32,4 +32,4 @@ def test_both_together_are_small_enough_for_a_package() -> None:
 
 def test_a_path_is_a_path(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r'no model file .*tiny\b'):
-        load_model_spec(tmp_path / 'tiny')
+        load_model(tmp_path / 'tiny')

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segformer_ros.errors import SegformerError
 from tools.training.augment import augment, paste_rare
 from tools.training.recipe import FolderSource, Recipe, Stage
 from tools.training.taxonomy import COARSE, IGNORE_ID, Taxonomy, taxonomy
@@ -20,7 +21,7 @@ from tools.training.taxonomy import COARSE, IGNORE_ID, Taxonomy, taxonomy
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
-class DataError(ValueError):
+class DataError(SegformerError, ValueError):
     """Training data that cannot be used; the message names the file."""
 
 

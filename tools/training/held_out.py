@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import load_class_map
+from segformer_ros.cli.arguments import whole
 from segformer_ros.destination import DestinationError, output_folder
 from segformer_ros.engines import EngineOptions
 from segformer_ros.errors import EXIT_REFUSED
 from segformer_ros.evaluation import EvaluationJob, Execution, ModelChoice, Run
 from segformer_ros.model import ModelError
 from segformer_ros.sources import SourceOptions
-from segformer_ros.terminal.arguments import whole
 from segformer_ros.text_table import format_table
 from tools.training.data import DataError, held_out_place, pairs, read_picture
 from tools.training.recipe import FolderSource, Recipe, RecipeError, load_recipe
