@@ -35,7 +35,7 @@ ARGUMENTS = (
         'front/image_raw,left/image_raw. The outputs are then under front and left',
     ),
     ('compressed', '', 'subscribe to the compressed image (true, false)'),
-    ('model', '', 'ONNX or engine file; empty here and in the file: the bundled model'),
+    ('model', '', 'ONNX or engine file, or tiny; empty here and in the file: the bundled model'),
     ('engine', '', 'what runs the network: auto, openvino, tensorrt, ...'),
     ('precision', '', 'auto, fp32, fp16, bf16, int8 or fastest'),
 )

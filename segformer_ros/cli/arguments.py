@@ -105,7 +105,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('model')
     group.add_argument(
         '-c', '--model', '--config', default='', metavar='FILE',
-        help='ONNX file or DeepStream configuration (default: the bundled model)',
+        help='ONNX file, DeepStream configuration, or tiny (default: the bundled model)',
     )  # fmt: skip
     group.add_argument('--classes', default='', help='class map: a preset, a yaml or a labels.txt')
     group.add_argument(

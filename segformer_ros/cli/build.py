@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
         'model', nargs='?', default='', metavar='MODEL',
-        help='ONNX file or DeepStream configuration (default: the bundled model)',
+        help='ONNX file, DeepStream configuration, or tiny (default: the bundled model)',
     )  # fmt: skip
     parser.add_argument('--precision', choices=PRECISIONS, default='auto')
     parser.add_argument(

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
         'file', nargs='?', metavar='FILE',
-        help='ONNX file or DeepStream configuration (default: the bundled model)',
+        help='ONNX file, DeepStream configuration, or tiny (default: the bundled model)',
     )  # fmt: skip
     parser.add_argument(
         '--image', type=Path, action='append', default=[], metavar='IMAGE',

@@ -93,7 +93,11 @@ def _class_count(declared: Declared) -> Optional[int]:
     return declared.class_count
 
 
-BUNDLED_MODEL = 'models/segformer_street.onnx'
+BUNDLED_MODELS = {
+    '': 'models/segformer_street.onnx',
+    'tiny': 'models/segformer_street_tiny.onnx',
+}
+"""Models that come with the package, by the name that stands for a path."""
 
 DEFAULT_SIZE = (512, 512)
 """(height, width) of a graph of any size that nobody says more of."""
@@ -114,9 +118,9 @@ _WAYS_OUT = {
 """Other files that models come in, and what to do with them."""
 
 
-def bundled_model() -> Path:
-    """The SegFormer that comes with the package."""
-    return share_path(BUNDLED_MODEL)
+def bundled_model(name: str = '') -> Path:
+    """A SegFormer that comes with the package, by its name in BUNDLED_MODELS."""
+    return share_path(BUNDLED_MODELS[name])
 
 
 def load_model(
@@ -126,12 +130,13 @@ def load_model(
 ) -> ModelSpec:
     """Recognise a model: an ONNX file, a built engine, or a configuration that names one.
 
-    path: None or '' takes the bundled model. class_map: used in place of any other.
-    parameters: what the caller says of the model; a sidecar yaml beside the file and a DeepStream
-    configuration are trusted before it. Raises ModelError in words: where the file does not tell
-    and two contracts fit, none is guessed.
+    path: None or '' takes the bundled model, 'tiny' the smaller one. class_map: used in place of
+    any other. parameters: what the caller says of the model; a sidecar yaml beside the file and a
+    DeepStream configuration are trusted before it. Raises ModelError in words: where the file does
+    not tell and two contracts fit, none is guessed.
     """
-    file = Path(path) if path else bundled_model()
+    name = path or ''
+    file = bundled_model(str(name)) if name in BUNDLED_MODELS else Path(name)
     if file.is_dir():
         raise ModelError(f'{file} is a folder; name the model file in it')
     if not file.is_file():

@@ -42,6 +42,7 @@ SETTINGS = {
     'min_gap 1.0': DrivableConfig(ground=GroundConfig(min_gap=1.0)),
     'min_confidence 0.5': DrivableConfig(boundary=BoundaryConfig(min_confidence=0.5)),
     'min_confidence 0.7': DrivableConfig(boundary=BoundaryConfig(min_confidence=0.7)),
+    'min_confidence 0.8': DrivableConfig(boundary=BoundaryConfig(min_confidence=0.8)),
     'min_confidence 0.9': DrivableConfig(boundary=BoundaryConfig(min_confidence=0.9)),
 }
 

@@ -11,6 +11,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, compose, helper, numpy_helper
 
 from segformer_ros.model import bundled_model
+from segformer_ros.model.contracts import INPUT_SIZE
 from segformer_ros.model.spec import HALF_MEAN, HALF_STD, IMAGENET_MEAN, IMAGENET_STD
 
 CLASSES = 19
@@ -131,6 +132,8 @@ def _save_own(path: Path, size: tuple[int, int], export: Export) -> Path:
         sides = model.graph.input[0].type.tensor_type.shape.dim
         for side, length in zip(sides, (export.batch, *size, 3), strict=True):
             side.dim_value = length
+    own = {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(model, {**own, INPUT_SIZE: f'{size[0]}x{size[1]}'})
     onnx.save(model, str(path))
     return path
 

@@ -13,7 +13,7 @@ from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.cli.arguments import number
 from segformer_ros.engines import ENGINES
 from segformer_ros.errors import SegformerError
-from segformer_ros.model import load_model
+from segformer_ros.model import BUNDLED_MODELS, load_model
 from segformer_ros.node.transport import check_shared_memory
 from segformer_ros.recordings import Source, SourceOptions
 from segformer_ros.resources import share_path
@@ -43,7 +43,7 @@ def add_node_arguments(parser: argparse.ArgumentParser, rate: float) -> None:
     """--engine, --rate and the other words about the nodes; `rate` is the default."""
     group = parser.add_argument_group('nodes')
     group.add_argument('--engine', choices=('auto', *ENGINES), help='what runs the network')
-    group.add_argument('--model', help='model file (default: the bundled model)')
+    group.add_argument('--model', help='model file, or tiny (default: the bundled model)')
     group.add_argument('--precision', help='arithmetic of the network')
     group.add_argument('--classes', help="class map, if the model's own is not the right one")
     group.add_argument(
@@ -71,7 +71,7 @@ def node_parameters(arguments: argparse.Namespace) -> Dict[str, Value]:
     for text in arguments.param:
         name, value = _param(text)
         given[name] = value
-    if given.get('model'):
+    if given.get('model', '') not in BUNDLED_MODELS:
         given['model'] = str(Path(str(given['model'])).resolve())
     return given
 

@@ -21,6 +21,7 @@ Labels = np.ndarray
 class AugmentConfig:
     """How far frames are pushed; every range is what training sees, so also its limits."""
 
+    frame: tuple[int, int] = (384, 512)  # height, width that a frame fits into at scale 1
     scale: tuple[float, float] = (0.6, 1.8)
     aspect: float = 1.33  # width/height is stretched by up to this factor, either way
     rotation: float = 3.0  # degrees, either way
@@ -32,6 +33,7 @@ class AugmentConfig:
     white_balance: float = 0.18  # standard deviation of each channel's log gain
     saturation: tuple[float, float] = (0.2, 1.6)
     shade: float = 0.3  # share with a brightness ramp across the frame
+    rain: float = 0.0  # share with streaks of rain, its haze and drops on the lens
     blur: float = 0.2
     noise: float = 0.35
     jpeg: float = 0.15
@@ -50,6 +52,8 @@ def augment(
     image, labels = warp(image, labels, matrix, crop, rng)
     if rng.random() < config.light:
         image = relight(image, config, rng)
+    if rng.random() < config.rain:
+        image = rain(image, rng)
     return degrade(image, config, rng), labels
 
 
@@ -62,7 +66,8 @@ def sample_transform(
 ) -> np.ndarray:
     """(2, 3) affine matrix from source pixels to crop pixels: scale, aspect, turn, flip, place."""
     height, width = labels.shape
-    scale = np.exp(rng.uniform(*np.log(config.scale)))
+    fit = min(config.frame[0] / height, config.frame[1] / width)
+    scale = fit * np.exp(rng.uniform(*np.log(config.scale)))
     stretch = np.exp(rng.uniform(-0.5, 0.5) * np.log(config.aspect))
     angle = np.deg2rad(rng.uniform(-config.rotation, config.rotation))
     sx, sy = scale * stretch, scale / stretch
@@ -146,6 +151,27 @@ def _shade(image: Image, rng: np.random.Generator) -> Image:
     corners = rng.uniform(0.35, 1.3, (2, 2)).astype(np.float32)
     ramp = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.multiply(image, cv2.merge([ramp, ramp, ramp]), dtype=cv2.CV_8U)
+
+
+def rain(image: Image, rng: np.random.Generator) -> Image:
+    """Falling streaks, grey haze, and drops on the lens that smear what lies behind them."""
+    height, width = image.shape[:2]
+    length = int(rng.integers(5, 25)) | 1
+    kernel = np.zeros((length, length), np.float32)
+    lean = int(rng.integers(-length // 3, length // 3 + 1))
+    middle = length // 2
+    cv2.line(kernel, (middle - lean // 2, 0), (middle + lean // 2, length - 1), 1.0)
+    seeds = (rng.random((height, width)) < rng.uniform(0.0005, 0.008)).astype(np.float32)
+    streaks = cv2.filter2D(seeds, -1, kernel) * rng.uniform(30.0, 90.0)
+    haze = rng.uniform(0.0, 0.45)
+    wet = image * np.float32(1.0 - haze) + np.float32(haze * rng.uniform(90.0, 200.0))
+    wet = np.clip(wet + streaks[..., None], 0.0, 255.0).astype(np.uint8)
+    drops = np.zeros((height, width), np.uint8)
+    for _ in range(int(rng.integers(0, 25))):
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        cv2.circle(drops, centre, int(rng.integers(2, 10)), 1, -1)
+    smeared = cv2.GaussianBlur(wet, (0, 0), 4.0)
+    return np.where(drops[..., None] > 0, smeared, wet)
 
 
 def degrade(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from segformer_ros.errors import SegformerError
 from tools.training.augment import augment, paste_rare
-from tools.training.recipe import Recipe
-from tools.training.taxonomy import IGNORE_ID, Taxonomy, taxonomy
+from tools.training.recipe import FolderSource, Recipe, Stage
+from tools.training.taxonomy import COARSE, IGNORE_ID, Taxonomy, taxonomy
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
@@ -26,50 +27,80 @@ class DataError(SegformerError, ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """Frames of one kind, decoded and held in memory.
+    """Frames of one kind, read from their files when they are drawn.
 
     Attributes:
         name: what the recipe calls it.
-        images: (H, W, 3) uint8 BGR each.
-        labels: (H, W) uint8 each, values of the taxonomy's labels or 255.
-        taxonomy: what those labels mean.
+        files: image, labels and coarse labels (None where the folder has none) of each frame.
+        counts: (labels,) int64, pixels of each of the taxonomy's labels in all frames.
+        taxonomy: what the labels mean.
         rare: labels that crops are aimed at and that are pasted.
     """
 
     name: str
-    images: list[np.ndarray]
-    labels: list[np.ndarray]
+    files: list[tuple[Path, Path, Path | None]]
+    counts: np.ndarray
     taxonomy: Taxonomy
     rare: tuple[int, ...]
 
-    def pixel_counts(self) -> np.ndarray:
-        """(labels,) int64: pixels of each of the taxonomy's labels in all frames."""
-        counts = np.zeros(256, np.int64)
-        for labels in self.labels:
-            counts += np.bincount(labels.ravel(), minlength=256)
-        return counts[list(self.taxonomy.labels)]
+    def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W, 3) uint8 BGR, and (H, W) uint8 of the taxonomy's labels or 255."""
+        image_path, label_path, coarse_path = self.files[index]
+        image = read_picture(image_path, cv2.IMREAD_COLOR)
+        labels = read_labels(label_path, coarse_path)
+        if labels.shape != image.shape[:2]:
+            raise DataError(f'{label_path}: labels of {labels.shape}, image of {image.shape[:2]}')
+        return image, labels
+
+    def check(self) -> None:
+        """Reads every frame once; raises DataError."""
+        for index in range(len(self.files)):
+            self.frame(index)
 
 
-def load_folder(name: str, root: Path, taxonomy_name: str, rare: tuple[int, ...] = ()) -> Source:
-    """Reads `root/images/*` and `root/labels/*.png`, paired by name and checked."""
-    images, labels = [], []
-    known = taxonomy(taxonomy_name)
+def load_folder(name: str, folder: FolderSource) -> Source:
+    """All of `images/*` with their `labels/*.png`, but frames of places that are held out."""
+    known = taxonomy(folder.taxonomy)
     allowed = np.zeros(256, bool)
     allowed[[*known.labels, IGNORE_ID]] = True
+    counts = np.zeros(256, np.int64)
+    root = Path(folder.path)
+    files: list[tuple[Path, Path, Path | None]] = []
     for image_path, label_path in pairs(root):
-        image = read_picture(image_path, cv2.IMREAD_COLOR)
-        label = read_picture(label_path, cv2.IMREAD_UNCHANGED)
-        if label.shape != image.shape[:2] or label.dtype != np.uint8:
-            raise DataError(
-                f'{label_path}: labels are {label.dtype} {label.shape}, '
-                f'the image is {image.shape[:2]}: expected uint8 of the same size'
-            )
-        if not allowed[label].all():
-            value = int(label[~allowed[label]][0])
+        if held_out_place(folder, image_path):
+            continue
+        coarse_path = root / folder.coarse / label_path.name if folder.coarse else None
+        labels = read_labels(label_path, coarse_path)
+        if not allowed[labels].all():
+            value = int(labels[~allowed[labels]][0])
             raise DataError(f'{label_path}: label {value} is not in taxonomy {known.name!r}')
-        images.append(image)
-        labels.append(label)
-    return Source(name, images, labels, known, rare)
+        counts += np.bincount(labels.ravel(), minlength=256)
+        files.append((image_path, label_path, coarse_path))
+    if not files:
+        raise DataError(f'{root}: all its frames are held out; hold out fewer places')
+    return Source(name, files, counts[list(known.labels)], known, folder.rare)
+
+
+def held_out_place(folder: FolderSource, image: Path) -> str:
+    """The place that an image of the folder shows, if it is held out; '' for one to train on."""
+    for place, patterns in folder.held_out.items():
+        if any(fnmatch(image.stem, pattern) for pattern in patterns):
+            return place
+    return ''
+
+
+def read_labels(path: Path, coarse_path: Path | None = None) -> np.ndarray:
+    """(H, W) uint8 labels; where there are none, those of `coarse_path`, from COARSE on."""
+    labels = read_picture(path, cv2.IMREAD_UNCHANGED)
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise DataError(f'{path}: labels are {labels.dtype} {labels.shape}, not uint8 (H, W)')
+    if not coarse_path:
+        return labels
+    coarse = read_labels(coarse_path)
+    if coarse.shape != labels.shape:
+        raise DataError(f'{coarse_path}: labels of {coarse.shape}, finer ones {labels.shape}')
+    known = (labels != IGNORE_ID) | (coarse == IGNORE_ID)
+    return np.where(known, labels, coarse + COARSE)
 
 
 def read_picture(path: Path, flags: int) -> np.ndarray:
@@ -97,17 +128,26 @@ def pairs(root: Path) -> list[tuple[Path, Path]]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops of one source within a step.
+    """Crops of one taxonomy within a step.
 
     Attributes:
-        source: the source's name.
+        taxonomy: the name of what the labels mean.
         images: (B, 3, H, W) uint8 RGB.
         labels: (B, H/stride, W/stride) uint8.
     """
 
-    source: str
+    taxonomy: str
     images: Tensor
     labels: Tensor
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One augmented crop: (H, W, 3) uint8 BGR and (H, W) uint8 labels."""
+
+    source: Source
+    image: np.ndarray
+    labels: np.ndarray
 
 
 class Loader:
@@ -140,54 +180,59 @@ class Loader:
                 yield batch
 
     def make(self, step: int) -> list[Batch]:
-        """The batches of one step, one per source of its stage."""
-        stage_index, local = self._recipe.stage_at(step)
-        stage = self._recipe.stages[stage_index]
-        return [
-            self._source_batch(
-                self._sources[name], count // self._recipe.workers, stage_index, local, step
-            )
-            for name, count in stage.batch.items()
-            if count > 0
-        ]
-
-    def _source_batch(
-        self, source: Source, count: int, stage_index: int, local: int, step: int
-    ) -> Batch:
+        """The batches of one step, one per taxonomy that it has crops of."""
         recipe = self._recipe
-        crop = recipe.stages[stage_index].crop
-        name_seed = sum(source.name.encode())
-        rng = np.random.default_rng([recipe.seed, name_seed, step, self._rank])
-        crops = []
-        for slot in range(count):
-            draw = (local * recipe.workers + self._rank) * count + slot
-            frame = self._frame_index(source, stage_index, draw)
-            crops.append(
-                augment(
-                    source.images[frame],
-                    source.labels[frame],
-                    crop,
-                    source.rare,
-                    recipe.augment,
-                    rng,
-                )
-            )
+        index, local = recipe.stage_at(step)
+        rng = np.random.default_rng([recipe.seed, step, self._rank])
+        count = recipe.stages[index].crops_per_step
+        crops = [
+            self._crop(index, local * count + slot, rng)
+            for slot in range(self._rank, count, recipe.workers)
+        ]
+        groups: dict[str, list[Crop]] = {}
+        for crop in crops:
+            groups.setdefault(crop.source.taxonomy.name, []).append(crop)
+        return [self._batch(name, group, rng) for name, group in sorted(groups.items())]
+
+    def _crop(self, stage_index: int, number: int, rng: np.random.Generator) -> Crop:
+        """The `number`-th crop of a stage."""
+        stage = self._recipe.stages[stage_index]
+        name, draw = _draw(stage, number, [self._recipe.seed, stage_index])
+        source = self._sources[name]
+        image, labels = source.frame(self._frame_index(source, stage_index, draw))
+        config = self._recipe.augment
+        return Crop(source, *augment(image, labels, stage.crop, source.rare, config, rng))
+
+    def _batch(self, taxonomy: str, crops: list[Crop], rng: np.random.Generator) -> Batch:
         pasted = [
-            paste_rare(*crops[i], *crops[i - 1], source.rare)
-            if rng.random() < recipe.augment.paste
-            else crops[i]
-            for i in range(count)
+            paste_rare(crop.image, crop.labels, donor.image, donor.labels, donor.source.rare)
+            if rng.random() < self._recipe.augment.paste
+            else (crop.image, crop.labels)
+            for crop, donor in zip(crops, crops[-1:] + crops, strict=False)
         ]
         images = np.stack([image[..., ::-1] for image, _ in pasted])  # (B, H, W, 3) RGB
-        stride = recipe.label_stride
+        stride = self._recipe.label_stride
         oy, ox = rng.integers(stride, size=2)
         labels = np.stack([label[oy::stride, ox::stride] for _, label in pasted])
         return Batch(
-            source.name, torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+            taxonomy, torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
         )
 
     def _frame_index(self, source: Source, stage_index: int, draw: int) -> int:
         """Frame of the draw-th crop of a stage: every epoch shows each frame once, shuffled."""
-        epoch, position = divmod(draw, len(source.images))
+        epoch, position = divmod(draw, len(source.files))
         seed = [self._recipe.seed, stage_index, epoch, sum(source.name.encode())]
-        return int(np.random.default_rng(seed).permutation(len(source.images))[position])
+        return int(np.random.default_rng(seed).permutation(len(source.files))[position])
+
+
+def _draw(stage: Stage, number: int, seed: list[int]) -> tuple[str, int]:
+    """Source of the `number`-th crop of a stage, and how many crops of it came before.
+
+    The crops come in blocks of the whole of `stage.batch`, each in an order of its own.
+    """
+    block = [name for name, count in stage.batch.items() for _ in range(count)]
+    index, position = divmod(number, len(block))
+    order = np.random.default_rng([*seed, index]).permutation(len(block))
+    name = block[order[position]]
+    before = sum(block[i] == name for i in order[:position])
+    return name, index * stage.batch[name] + before

@@ -83,8 +83,24 @@ class SegmentationLoss(nn.Module):
         valid = target >= 0
         loss = loss / self.weights[target[valid]].sum().clamp(min=1.0)
         if self.jaccard > 0.0:
-            loss = loss + self.jaccard * soft_jaccard(log_p.exp(), target)
+            disjoint = self.taxonomy.disjoint
+            known = target.where(target < len(disjoint), -1)
+            loss = loss + self.jaccard * soft_jaccard(log_p[:, : len(disjoint)].exp(), known)
         return loss
+
+
+def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Mean divergence of the probabilities from the teacher's, on every pixel, labelled or not.
+
+    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, at temperature 1.
+
+    Args:
+        logits: (B, classes, h, w).
+        teacher: (B, classes, h, w), logits too.
+    """
+    log_p = F.log_softmax(logits.float(), dim=1)
+    log_q = F.log_softmax(teacher.float(), dim=1)
+    return F.kl_div(log_p, log_q, reduction='none', log_target=True).sum(dim=1).mean()
 
 
 def soft_jaccard(probabilities: Tensor, target: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ SIZES: dict[str, SegFormerConfig] = {
     'nano': SegFormerConfig(
         dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), expansion=2, decoder=16
     ),
-    'tiny': SegFormerConfig(dims=(24, 48, 96, 160), heads=(1, 2, 3, 5), expansion=3, decoder=96),
+    # B0 with one block in each stage instead of two, so that B0's weights begin it.
+    'tiny': SegFormerConfig(depths=(1, 1, 1, 1)),
     'b0': SegFormerConfig(),
 }
 

@@ -9,7 +9,8 @@ from tools.training.checkpoint import load_run
 from tools.training.data import DataError, load_folder
 from tools.training.model import create_model
 from tools.training.optimizer import create_optimizers
-from tools.training.recipe import Recipe, RecipeError
+from tools.training.recipe import FolderSource, Recipe, RecipeError
+from tools.training.warm_start import read_weights
 
 
 def check_run(recipe: Recipe, out: Path, validate: Path | None = None) -> None:
@@ -18,14 +19,21 @@ def check_run(recipe: Recipe, out: Path, validate: Path | None = None) -> None:
     Raises DestinationError, CheckpointError, DataError or RecipeError.
     """
     output_folder(out)
-    load_run(out / 'checkpoint.pt', recipe)
+    begun = load_run(out / 'checkpoint.pt', recipe)
     try:
-        create_optimizers(create_model(recipe.size), recipe.optimizer, recipe.weight_decay)
+        model = create_model(recipe.size)
+        create_optimizers(model, recipe.optimizer, recipe.weight_decay)
+        if recipe.init and not begun:
+            read_weights(Path(recipe.init), model)
+        if recipe.teacher:
+            read_weights(Path(recipe.teacher), create_model(recipe.teacher_size))
         for name, folder in recipe.folders.items():
-            load_folder(name, Path(folder.path), folder.taxonomy)
+            source = load_folder(name, folder)
+            if not begun:  # a run that goes on has seen its frames
+                source.check()
     except DataError:
         raise
     except ValueError as error:  # a name that the recipe gives to nothing known
         raise RecipeError(str(error)) from error
     if validate:
-        load_folder('validate', validate, 'cityscapes')
+        load_folder('validate', FolderSource(str(validate))).check()

@@ -26,11 +26,23 @@ class RecipeError(SegformerError, ValueError):
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder with `images/` and `labels/` (PNG, train ids or the taxonomy's labels)."""
+    """A folder with `images/` and `labels/` (PNG, train ids or the taxonomy's labels).
+
+    Attributes:
+        path: the folder.
+        taxonomy: what its labels mean.
+        rare: labels aimed at and pasted.
+        coarse: folder beside `labels/` with labels of groups of classes, which stand where
+            `labels/` knows nothing; '' for none.
+        held_out: places that are never trained on, but scored: to each, patterns of the names
+            (`boston_*`) of its frames.
+    """
 
     path: str
     taxonomy: str = 'cityscapes'
-    rare: tuple[int, ...] = (5, 6, 7, 11, 12, 17, 18)  # labels aimed at and pasted
+    rare: tuple[int, ...] = (5, 6, 7, 11, 12, 17, 18)
+    coarse: str = ''
+    held_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,12 +58,26 @@ class StreetSource:
 
 @dataclass(frozen=True)
 class Stage:
-    """Some steps with one crop size and one mixture."""
+    """Some steps with one crop size and one mixture.
+
+    Attributes:
+        steps: how many.
+        crop: (height, width) in pixels.
+        batch: crops of each source among every `sum(batch.values())` crops.
+        crops: crops per step; 0 for the whole of `batch`.
+        weight_power: how far rare classes are lifted, see `loss.class_weights`.
+    """
 
     steps: int
-    crop: tuple[int, int]  # height, width
-    batch: dict[str, int]  # crops of each source per step
-    weight_power: float = 0.35  # how far rare classes are lifted, see loss.class_weights
+    crop: tuple[int, int]
+    batch: dict[str, int]
+    crops: int = 0
+    weight_power: float = 0.35
+
+    @property
+    def crops_per_step(self) -> int:
+        """Crops of all sources and workers together in each step."""
+        return self.crops or sum(self.batch.values())
 
 
 @dataclass(frozen=True)
@@ -60,6 +86,10 @@ class Recipe:
 
     size: str
     stages: tuple[Stage, ...]
+    init: str = ''  # model that the weights come from at first, '' for random ones
+    teacher: str = ''  # model whose probabilities are learnt beside the labels, '' for none
+    teacher_size: str = 'b0'
+    distillation: float = 1.0  # weight of the teacher's loss, see loss.distillation
     folders: dict[str, FolderSource] = field(default_factory=dict)
     streets: dict[str, StreetSource] = field(default_factory=dict)
     seed: int = 0
@@ -143,7 +173,14 @@ class Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Reads and checks a recipe; RecipeError names the key that is wrong."""
+    """Reads and checks a recipe; RecipeError names the key that is wrong.
+
+    Its key `base` names another recipe beside it, whose keys stand where it has none.
+    """
+    return recipe_from(_read(path), str(path))
+
+
+def _read(path: Path) -> Any:
     try:
         raw = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
@@ -153,7 +190,9 @@ def load_recipe(path: Path) -> Recipe:
             f'{path} cannot be read as a recipe: {reason(error)}; training/recipes has the '
             'shipped ones'
         ) from error
-    return recipe_from(raw, str(path))
+    if isinstance(raw, dict) and 'base' in raw:
+        return {**_read(Path(path).parent / raw.pop('base')), **raw}
+    return raw
 
 
 def recipe_from(raw: Any, where: str) -> Recipe:
@@ -161,11 +200,10 @@ def recipe_from(raw: Any, where: str) -> Recipe:
     recipe = _build(Recipe, raw, where)
     _check_values(recipe, where)
     for i, stage in enumerate(recipe.stages):
-        odd = [name for name, count in stage.batch.items() if count % recipe.workers]
-        if odd:
+        if stage.crops_per_step % recipe.workers:
             raise RecipeError(
-                f'{where}: stages[{i}].batch.{odd[0]}: {stage.batch[odd[0]]} crops cannot be '
-                f'shared by {recipe.workers} workers'
+                f'{where}: stages[{i}]: {stage.crops_per_step} crops per step cannot be shared '
+                f'by {recipe.workers} workers'
             )
         unknown = sorted(set(stage.batch) - set(recipe.source_names))
         if unknown:
@@ -199,7 +237,7 @@ def _check_values(recipe: Recipe, where: str) -> None:
 
 def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, float]]:
     """Key, value and least value of what has one."""
-    for key in ('seed', 'weight_decay', 'jaccard', 'gradient_clip'):
+    for key in ('seed', 'weight_decay', 'jaccard', 'gradient_clip', 'distillation'):
         yield key, getattr(recipe, key), 0
     for key in ('workers', 'weight_limit', 'label_stride'):
         yield key, getattr(recipe, key), 1
@@ -208,6 +246,7 @@ def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, float]]:
         yield f'stages[{i}].steps', stage.steps, 1
         yield f'stages[{i}].crop', min(stage.crop), 32
         yield f'stages[{i}].batch', sum(stage.batch.values()), 1
+        yield f'stages[{i}].crops', stage.crops, 0
         for name, count in stage.batch.items():
             yield f'stages[{i}].batch.{name}', count, 0
     for name, street in recipe.streets.items():

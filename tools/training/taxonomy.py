@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 IGNORE_ID = 255
 CLASS_COUNT = 19
+COARSE = 32  # label i of a folder of coarse labels is COARSE + i in the taxonomy
 
 # (train id of a network class, probability that an annotator gives that class this label)
 Members = tuple[tuple[int, float], ...]
@@ -35,6 +36,11 @@ class Taxonomy:
         """True where every label is exactly the network class of the same id."""
         return self.labels == tuple(range(CLASS_COUNT)) and all(len(m) == 1 for m in self.members)
 
+    @property
+    def disjoint(self) -> list[int]:
+        """Indices of the labels that share no class with each other: all but coarse ones."""
+        return [i for i, label in enumerate(self.labels) if label < COARSE]
+
 
 def _exact(name: str) -> Taxonomy:
     ids = tuple(range(CLASS_COUNT))
@@ -43,6 +49,23 @@ def _exact(name: str) -> Taxonomy:
 
 def _coarse(name: str, members: tuple[Members, ...]) -> Taxonomy:
     return Taxonomy(name, tuple(group[0][0] for group in members), members)
+
+
+def _doubted(name: str, alternatives: dict[int, tuple[int, ...]], weight: float) -> Taxonomy:
+    """The exact labels, some of which may stand for other classes too, with that weight each."""
+    members = tuple(
+        ((i, 1.0), *((other, weight) for other in alternatives.get(i, ())))
+        for i in range(CLASS_COUNT)
+    )
+    return Taxonomy(name, tuple(range(CLASS_COUNT)), members)
+
+
+def _grouped(name: str, groups: tuple[tuple[int, ...], ...]) -> Taxonomy:
+    """The exact labels, and coarse ones for groups of classes that are as likely each."""
+    exact = _exact(name)
+    labels = tuple(COARSE + i for i in range(len(groups)))
+    members = tuple(tuple((i, 1.0) for i in group) for group in groups)
+    return Taxonomy(name, exact.labels + labels, exact.members + members)
 
 
 TAXONOMIES: dict[str, Taxonomy] = {
@@ -66,6 +89,31 @@ TAXONOMIES: dict[str, Taxonomy] = {
                 ((11, 1.0),),  # pedestrian
                 ((12, 1.0), (18, 1.0), (17, 0.4)),  # cyclist: rider and cycle in one
                 ((13, 1.0), (14, 0.4), (15, 0.4), (16, 0.2)),  # car: also lorry, bus, train
+            ),
+        ),
+        # Polygons of large things, drawn without what stands before them.
+        _doubted(
+            'facades',
+            {
+                0: (5, 11, 12, 17, 18),  # road
+                1: (4, 5, 11, 17, 18),  # sidewalk
+                2: (3, 4, 5, 6, 7, 8, 11, 12, 17, 18),  # building
+                8: (4, 5, 6, 7, 9, 11),  # vegetation
+                10: (5, 6, 7),  # sky
+            },
+            0.3,
+        ),
+        # IDD-Lite's groups, for what finer labels leave open.
+        _grouped(
+            'idd',
+            (
+                (0,),  # drivable
+                (1, 9),  # not drivable: sidewalk, bare or green ground
+                (11, 12),  # living things
+                (13, 14, 15, 16, 17, 18),  # vehicles, autorickshaws too
+                (3, 4, 5, 6, 7),  # along the road: walls, fences, poles, signs, lights
+                (2, 8),  # far: buildings, vegetation
+                (10,),  # sky
             ),
         ),
     )

@@ -29,13 +29,15 @@ from tools.training.checkpoint import Checkpoint, CheckpointError, load_run
 from tools.training.data import Batch, DataError, Loader, Source, load_folder
 from tools.training.ema import Ema
 from tools.training.evaluate import INPUT_SIZE, Predictor, Score, score_folder
-from tools.training.loss import SegmentationLoss, class_weights
+from tools.training.loss import SegmentationLoss, class_weights, distillation
 from tools.training.model import SegFormer, create_model, normalise
 from tools.training.optimizer import create_optimizers
 from tools.training.parallel import ALONE, Group, launch
 from tools.training.preflight import check_run
-from tools.training.recipe import Recipe, RecipeError, load_recipe
+from tools.training.recipe import FolderSource, Recipe, RecipeError, Stage, load_recipe
 from tools.training.streets import render
+from tools.training.taxonomy import taxonomy
+from tools.training.warm_start import read_weights, warm_start
 
 RECIPES = Path(__file__).parent / 'recipes'
 LOG_EVERY = 50  # steps
@@ -57,18 +59,18 @@ class Trainer:
         self.group = group
         self.step = 0
         model = create_model(recipe.size, recipe.drop_path, recipe.dropout)
+        self.teacher = load_teacher(recipe, device)
         self.model: SegFormer = model.to(device, memory_format=torch.channels_last)
         self.ema = Ema(self.model, recipe.ema)
         self.optimizers = create_optimizers(self.model, recipe.optimizer, recipe.weight_decay)
-        counts = {name: source.pixel_counts() for name, source in sources.items()}
         self.losses = [
             {
                 name: SegmentationLoss(
-                    sources[name].taxonomy,
-                    class_weights(counts[name], stage.weight_power, recipe.weight_limit),
+                    taxonomy(name),
+                    class_weights(counts, stage.weight_power, recipe.weight_limit),
                     recipe.jaccard,
                 ).to(device)
-                for name in stage.batch
+                for name, counts in mixed_counts(stage, sources).items()
             }
             for stage in recipe.stages
         ]
@@ -88,9 +90,13 @@ class Trainer:
         start = 0
         for batch in batches:
             end = start + len(batch.images)
-            loss = losses[batch.source](logits[start:end], batch.labels.to(self.device))
+            loss = losses[batch.taxonomy](logits[start:end], batch.labels.to(self.device))
             total = total + loss * ((end - start) / len(images))
             start = end
+        if self.teacher is not None:
+            with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+                taught = self.teacher(images)
+            total = total + recipe.distillation * distillation(logits, taught)
         total.backward()
         self.group.average_gradients(self.model)
         self.group.average_buffers(self.model)
@@ -110,26 +116,58 @@ class Trainer:
             self.optimizers.state_dict(),
         ).save(path)
 
-    def resume(self, path: Path) -> None:
-        """Goes on from the checkpoint at `path`, if there is one; raises as `load_run`."""
+    def begin(self, images: torch.Tensor) -> None:
+        """Takes the weights of the recipe's `init`; images (B, 3, H, W) as training shows them."""
+        weights = read_weights(Path(self.recipe.init), self.model)
+        warm_start(self.model, weights, images.to(self.device))
+        self.ema = Ema(self.model, self.recipe.ema)
+
+    def resume(self, path: Path) -> bool:
+        """Goes on from the checkpoint at `path`; False if there is none. Raises as `load_run`."""
         checkpoint = load_run(path, self.recipe, self.device)
         if checkpoint is None:
-            return
+            return False
         self.step = checkpoint.step
         self.model.load_state_dict(checkpoint.model)
         self.ema.load_state_dict(checkpoint.ema)
         self.optimizers.load_state_dict(checkpoint.optimizers)
+        return True
+
+
+def load_teacher(recipe: Recipe, device: torch.device) -> SegFormer | None:
+    """The network that a recipe's student learns from, in evaluation mode; None without one."""
+    if not recipe.teacher:
+        return None
+    teacher = create_model(recipe.teacher_size)
+    anything = torch.zeros(1, 3, 32, 32)  # statistics of the images matter in training alone
+    warm_start(teacher, read_weights(Path(recipe.teacher), teacher), anything)
+    return teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def first_images(recipe: Recipe, sources: dict[str, Source]) -> torch.Tensor:
+    """(B, 3, H, W) float32: the first worker's normalised crops of some first steps."""
+    loader = Loader(recipe, sources)
+    steps = range(min(8, recipe.stages[0].steps))
+    return normalise(torch.cat([b.images for step in steps for b in loader.make(step)]))
+
+
+def mixed_counts(stage: Stage, sources: dict[str, Source]) -> dict[str, np.ndarray]:
+    """Per taxonomy, (labels,) float64: how often a stage shows each label, in no unit."""
+    counts: dict[str, np.ndarray] = {}
+    for name, crops in stage.batch.items():
+        source = sources[name]
+        share = crops * source.counts / max(source.counts.sum(), 1)
+        counts[source.taxonomy.name] = counts.get(source.taxonomy.name, 0) + share
+    return counts
 
 
 def load_sources(recipe: Recipe, out: Path) -> dict[str, Source]:
-    """Every source of the recipe, in memory; streets as `render_streets` left them in `out`."""
-    sources = {
-        name: load_folder(name, Path(folder.path), folder.taxonomy, folder.rare)
-        for name, folder in recipe.folders.items()
+    """Every source of the recipe, checked; streets as `render_streets` left them in `out`."""
+    folders = {
+        name: FolderSource(str(out / name), rare=street.rare)
+        for name, street in recipe.streets.items()
     }
-    for name, street in recipe.streets.items():
-        sources[name] = load_folder(name, out / name, 'cityscapes', street.rare)
-    return sources
+    return {name: load_folder(name, folder) for name, folder in (recipe.folders | folders).items()}
 
 
 def render_streets(recipe: Recipe, out: Path) -> None:
@@ -139,8 +177,11 @@ def render_streets(recipe: Recipe, out: Path) -> None:
 
 
 def gains_by_bfloat16(device: torch.device) -> bool:
-    """True where mixed precision is faster: CUDA, and CPUs that multiply bfloat16 (AMX)."""
-    return device.type == 'cuda' or bool(torch.cpu.get_capabilities().get('amx_bf16'))
+    """True where mixed precision is faster: CUDA, and CPUs that multiply bfloat16."""
+    capabilities = torch.cpu.get_capabilities()
+    return device.type == 'cuda' or any(
+        capabilities.get(name) for name in ('amx_bf16', 'avx512_bf16')
+    )
 
 
 def predictor(model: SegFormer, device: torch.device) -> Predictor:
@@ -220,7 +261,8 @@ def run(
     sources = load_sources(recipe, out)
     trainer = Trainer(recipe, sources, device, group)
     checkpoint = out / 'checkpoint.pt'
-    trainer.resume(checkpoint)
+    if not trainer.resume(checkpoint) and recipe.init:
+        trainer.begin(first_images(recipe, sources))
     last = min(schedule.stop_after or recipe.steps, recipe.steps)
     leader = group.rank == 0
     journal = Journal(out, recipe.steps, trainer.step, silent=not leader)
@@ -274,6 +316,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar='NAME=PATH',
         help="where a folder of the recipe lies here, instead of the recipe's own path",
     )
+    parser.add_argument(
+        '--init',
+        type=Path,
+        metavar='MODEL.onnx',
+        help="model of tools.training.export to begin with, instead of the recipe's own",
+    )
     parser.add_argument('--out', type=Path, default=Path('out/train'), help='checkpoints and log')
     parser.add_argument(
         '--device',
@@ -301,6 +349,7 @@ def work(options: argparse.Namespace, recipe: Recipe, group: Group) -> None:
     """What each process does."""
     cv2.setNumThreads(0)  # the loader's threads are enough; OpenCV's own would fight torch's
     torch.use_deterministic_algorithms(options.device.type == 'cpu')
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, finds only bugs
     schedule = Schedule(
         options.stop_after, options.checkpoint_every, options.validate, options.validate_every
     )
@@ -328,6 +377,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         recipe = load_recipe(RECIPES / 'quick.yaml' if options.quick else options.recipe)
         recipe = recipe.with_folders(options.folder)
+        if options.init:
+            recipe = dataclasses.replace(recipe, init=str(options.init))
         check_run(recipe, options.out, options.validate)
         render_streets(recipe, options.out)
         launch(recipe.workers, functools.partial(work, options, recipe))

@@ -98,7 +98,7 @@ class Settings:
     model: str = parameter(
         '',
         'path of an ONNX or engine file, or of a DeepStream nvinfer configuration; empty: the '
-        'bundled model',
+        'bundled model; tiny: the smaller bundled one',
         change=Changeable.CONFIGURE,
     )
     class_map: str = parameter(

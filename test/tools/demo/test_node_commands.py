@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from pathlib import Path
 
+import pytest
 import recordings as rec
 
 from segformer_ros.recordings import open_source
-from tools.demo.node_commands import mount_parameters
+from tools.demo.node_commands import add_node_arguments, mount_parameters, node_parameters
 
 
 def test_the_mount_of_the_recording_goes_to_the_nodes() -> None:
@@ -29,3 +31,19 @@ def test_a_recording_without_a_mount_has_the_given_one_alone(tmp_path: Path) -> 
     clip = open_source(rec.write_folder(tmp_path / 'clip', 1))
     assert mount_parameters(clip, {}) == {}
     assert mount_parameters(clip, {'mount.height': 1.5, 'engine': 'fake'}) == {'mount.height': 1.5}
+
+
+@pytest.mark.parametrize(
+    ('typed', 'model'),
+    [
+        ([], None),
+        (['--model', 'tiny'], 'tiny'),
+        (['--model', 'a.onnx'], str(Path('a.onnx').resolve())),
+    ],
+)
+def test_a_models_path_is_the_same_for_the_nodes_and_a_name_stays_one(
+    typed: list[str], model: str | None
+) -> None:
+    parser = ArgumentParser()
+    add_node_arguments(parser, 1.0)
+    assert node_parameters(parser.parse_args(typed)).get('model') == model

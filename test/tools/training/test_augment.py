@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from tools.training.augment import AugmentConfig, augment, degrade, paste_rare, relight
+from tools.training.augment import AugmentConfig, augment, degrade, paste_rare, rain, relight
 
 ROAD, SKY, POLE = 0, 10, 5
-ONLY_GEOMETRY = AugmentConfig(scale=(0.8, 1.8), light=0.0, blur=0.0, noise=0.0, jpeg=0.0)
+ONLY_GEOMETRY = AugmentConfig(
+    frame=(90, 120), scale=(0.8, 1.8), light=0.0, blur=0.0, noise=0.0, jpeg=0.0
+)
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
@@ -39,10 +41,21 @@ def test_labels_stay_on_their_pixels(seed: int) -> None:
 
 def test_what_lies_outside_the_frame_is_ignored() -> None:
     image, labels = scene()
-    config = AugmentConfig(scale=(0.5, 0.5), aspect=1.0, rotation=0.0)
+    config = AugmentConfig(frame=(90, 120), scale=(0.5, 0.5), aspect=1.0, rotation=0.0)
     crop_labels = augment(image, labels, (96, 128), (), config, np.random.default_rng(0))[1]
     assert set(np.unique(crop_labels)) <= {ROAD, SKY, POLE, 255}
     assert (crop_labels == 255).mean() == pytest.approx(1 - 45 * 60 / (96 * 128), abs=0.03)
+
+
+@pytest.mark.parametrize('shape', [(227, 320), (540, 960), (290, 960), (640, 640)])
+def test_frames_of_all_shapes_are_letterboxed_into_the_networks(shape: tuple[int, int]) -> None:
+    """At scale 1 a crop of the network's size shows the whole frame, as deployment does."""
+    image, labels = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
+    config = AugmentConfig(frame=(384, 640), scale=(1.0, 1.0), aspect=1.0, rotation=0.0)
+    shown = augment(image, labels, (384, 640), (), config, np.random.default_rng(0))[1] == ROAD
+    height, width = (np.ptp(places) + 1 for places in np.nonzero(shown))
+    assert width / height == pytest.approx(shape[1] / shape[0], rel=0.02)
+    assert max(width / 640, height / 384) == pytest.approx(1.0, abs=0.01)
 
 
 def test_the_generator_decides_everything() -> None:
@@ -62,7 +75,7 @@ def test_crops_are_aimed_at_rare_classes() -> None:
     image = np.zeros((400, 400, 3), np.uint8)
     found = {}
     for aim in (0.0, 1.0):
-        config = AugmentConfig(rare_crop=aim, scale=(1.0, 1.0))
+        config = AugmentConfig(frame=(400, 400), rare_crop=aim, scale=(1.0, 1.0))
         rng = np.random.default_rng(0)
         crops = [augment(image, labels, (64, 64), (POLE,), config, rng)[1] for _ in range(40)]
         found[aim] = sum(bool((crop == POLE).any()) for crop in crops)
@@ -83,6 +96,14 @@ def test_exposure_darkens_and_brightens() -> None:
     ]
     assert means[0] < 0.7 * means[1]
     assert means[1] < means[2]
+
+
+def test_rain_streaks_are_bright_and_its_haze_takes_contrast() -> None:
+    image = np.repeat(np.tile(np.array([0, 80], np.uint8), (64, 48))[..., None], 3, axis=2)
+    rained = [rain(image, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(wet.shape == image.shape and wet.dtype == np.uint8 for wet in rained)
+    assert max(wet.max() for wet in rained) > 150
+    assert np.mean([wet.std() for wet in rained]) < image.std()
 
 
 def test_noise_is_in_every_channel() -> None:

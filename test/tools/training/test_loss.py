@@ -9,12 +9,13 @@ import torch
 from tools.training.loss import (
     SegmentationLoss,
     class_weights,
+    distillation,
     marginal_log_probabilities,
     soft_jaccard,
 )
-from tools.training.taxonomy import TAXONOMIES, taxonomy
+from tools.training.taxonomy import COARSE, TAXONOMIES, taxonomy
 
-CAR, TRUCK, RIDER, BICYCLE, ROAD = 13, 14, 12, 18, 0
+CAR, TRUCK, RIDER, BICYCLE, ROAD, BUILDING, PERSON = 13, 14, 12, 18, 0, 2, 11
 
 
 def certain(train_id: int) -> torch.Tensor:
@@ -52,6 +53,23 @@ def test_a_lorry_is_nearly_right_and_a_road_wrong_where_camvid_says_car() -> Non
     assert loss_of(CAR, CAR, 'camvid') == pytest.approx(0.0, abs=1e-4)
 
 
+def test_a_person_before_a_facade_is_nearly_right() -> None:
+    assert 0.0 < loss_of(PERSON, BUILDING, 'facades') < 2.0
+    assert loss_of(PERSON, BUILDING, 'cityscapes') > 10.0
+    assert loss_of(ROAD, BUILDING, 'facades') > 10.0
+    assert loss_of(PERSON, PERSON, 'facades') == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize('jaccard', [0.0, 1.0])
+def test_any_class_of_a_coarse_group_is_right(jaccard: float) -> None:
+    known = taxonomy('idd')
+    criterion = SegmentationLoss(known, np.ones(len(known.labels), np.float32), jaccard)
+    vehicles = torch.full((1, 4, 4), COARSE + 3, dtype=torch.uint8)
+    for train_id in (CAR, TRUCK, BICYCLE):
+        assert float(criterion(certain(train_id), vehicles)) == pytest.approx(0.0, abs=1e-4)
+    assert float(criterion(certain(ROAD), vehicles)) > 10.0
+
+
 def test_camvid_groups_cover_each_class_once() -> None:
     members = [i for group in TAXONOMIES['camvid'].members for i, _ in group]
     assert sorted(members) == list(range(19))
@@ -81,3 +99,15 @@ def test_soft_jaccard_of_hard_predictions_is_one_minus_iou() -> None:
 def test_rare_labels_weigh_more_within_the_limit() -> None:
     weights = class_weights(np.array([1_000_000, 10_000, 10, 0]), power=0.5, limit=3.0)
     assert weights == pytest.approx([1 / 3, 1.0, 3.0, 1.0])
+
+
+def test_a_student_diverges_from_its_teacher_until_they_agree() -> None:
+    teacher = certain(CAR)
+    assert float(distillation(teacher + 3.0, teacher)) == pytest.approx(0.0, abs=1e-6)
+    logits = torch.zeros(1, 19, 4, 4, requires_grad=True)
+    apart = distillation(logits, teacher)
+    assert float(apart.detach()) == pytest.approx(np.log(19), rel=1e-3)  # the teacher is sure
+    apart.backward()
+    assert logits.grad is not None
+    assert (logits.grad[:, CAR] < 0).all()
+    assert (logits.grad[:, ROAD] > 0).all()

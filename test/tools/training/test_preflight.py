@@ -42,6 +42,11 @@ def test_an_unknown_taxonomy_is_refused(recipe: Recipe, tmp_path: Path) -> None:
         check_run(replace(recipe, folders=folders), tmp_path)
 
 
+def test_a_model_to_begin_with_is_tried_too(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match='no model at .*none.onnx to begin with'):
+        check_run(replace(recipe, init=str(tmp_path / 'none.onnx')), tmp_path)
+
+
 def test_a_missing_folder_is_named(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'^/nowhere/images: no such folder'):
         check_run(recipe.with_folders([('frames', '/nowhere')]), tmp_path)

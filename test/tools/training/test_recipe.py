@@ -34,7 +34,7 @@ def test_shipped_recipes_can_be_read(path: Path) -> None:
         (
             'size: b0\nworkers: 2\nfolders: {a: {path: x}}\n'
             'stages: [{steps: 1, crop: [64, 64], batch: {a: 3}}]',
-            r'stages\[0\].batch.a: 3 crops cannot be shared by 2 workers',
+            r'stages\[0\]: 3 crops per step cannot be shared by 2 workers',
         ),
         (
             'size: b0\nfolders: {a: {path: x}}\n'
@@ -67,6 +67,16 @@ def test_a_wrong_key_is_named(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / 'wrong.yaml'
     path.write_text(text)
     with pytest.raises(RecipeError, match=words):
+        load_recipe(path)
+
+
+def test_a_recipe_may_stand_on_another(tmp_path: Path) -> None:
+    (tmp_path / 'whole.yaml').write_text(WHOLE)
+    path = tmp_path / 'other.yaml'
+    path.write_text('base: whole.yaml\nsize: tiny\n')
+    assert load_recipe(path) == replace(load_recipe(tmp_path / 'whole.yaml'), size='tiny')
+    path.write_text('base: none.yaml\n')
+    with pytest.raises(RecipeError, match=r'no recipe at .*none\.yaml'):
         load_recipe(path)
 
 

@@ -25,7 +25,7 @@ def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 def test_steps_on_a_fixed_batch_lower_the_loss(recipe: Recipe, folder: Path) -> None:
-    sources = {'frames': load_folder('frames', folder, 'camvid', (5,))}
+    sources = {'frames': load_folder('frames', recipe.folders['frames'])}
     trainer = Trainer(replace(recipe, drop_path=0.0, rates=((0, 1e-3),)), sources, CPU, ALONE)
     batch = Loader(recipe, sources).make(0)
     losses = [trainer.train_step(batch) for _ in range(10)]
