@@ -32,7 +32,7 @@ step_inputs() {
             step_inputs command
             (cd "$root" && cat CMakeLists.txt package.xml msg/*.msg)
             # Contents are linked into the installation, names are not.
-            (cd "$root" && { find config launch models scripts -type f 2>/dev/null || true; } | LC_ALL=C sort)
+            (cd "$root" && { find config launch models samples scripts -type f 2>/dev/null || true; } | LC_ALL=C sort)
             ;;
         train | tensorrt) step_inputs venv; cat "$root/requirements/$1.txt" ;;
     esac

@@ -118,7 +118,7 @@ build_workspace() {
     [ -z "$again" ] || rm -rf "$workspace"
     rm -rf "$source"
     mkdir -p "$source"
-    for name in CMakeLists.txt LICENSE package.xml config launch models msg resource scripts segformer_ros; do
+    for name in CMakeLists.txt LICENSE package.xml config launch models msg resource samples scripts segformer_ros; do
         [ ! -e "$root/$name" ] || ln -s "$root/$name" "$source/$name"
     done
     cd "$workspace"

@@ -53,7 +53,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         self.settings = start_settings(self, ReplaySettings)
         self.source = open_settings(self.settings)
         self._report = self.create_publisher(String, topics.REPORT, LATCHED)
-        self._output = ReplayOutput(self, self.settings, self.source.calibration)
+        self._output = ReplayOutput(self, self.settings, self.source)
         clock = self.get_clock()
         self._player = Player(
             self.source,
@@ -127,7 +127,7 @@ class ReplayNode(Node):  # type: ignore[misc]
 def open_settings(settings: ReplaySettings) -> Source:
     """Open what the parameters name; raises ParameterError and SourceError."""
     if not settings.input:
-        raise ParameterError('input is empty; give a bag, a video, a folder of images or street:')
+        raise ParameterError('input is empty; give a bag, a video, a folder of images or sample:')
     return open_source(
         settings.input,
         SourceOptions(
@@ -136,7 +136,7 @@ def open_settings(settings: ReplaySettings) -> Source:
             label_tolerance=settings.label_tolerance,
             labels=Path(settings.labels) if settings.labels else None,
             fps=settings.fps,
-            vehicle_frame='',  # a camera knows nothing of its mount
+            vehicle_frame=settings.vehicle_frame,
         ),
     )
 

@@ -15,7 +15,8 @@ class ReplaySettings:
 
     input: str = parameter(
         '',
-        'bag, video, folder of images, Cityscapes folder, or a generated drive (street:[SEED])',
+        'bag, video, folder of images, Cityscapes folder, the shipped drive (sample:), or a '
+        'generated one (street:[SEED])',
         change=Change.START,
     )
     topic: str = parameter('', 'image topic of a bag; empty: the only one', change=Change.START)
@@ -62,6 +63,12 @@ class ReplaySettings:
     )
     frame_id: str = parameter(
         '', 'frame_id of the messages; empty: as recorded', change=Change.START
+    )
+    vehicle_frame: str = parameter(
+        '',
+        "frame in which a bag's /tf_static places the camera: that mount is published there too, "
+        'where tf2 is installed; empty: no mount',
+        change=Change.START,
     )
     reliable: bool = parameter(
         False, 'publish images reliably; else best effort, as cameras do', change=Change.START

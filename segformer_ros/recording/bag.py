@@ -24,8 +24,9 @@ DEFINITIONS: Tuple[Tuple[str, str], ...] = (
 class BagWriter:
     """Writes serialized messages into one mcap file with their definitions; a context manager.
 
-    The file appears under its name when it is closed, whole, also where the writing was
-    interrupted; with no message written there is none. Raises RecordingError where the installed
+    path: the file, NAME.mcap; any other is a folder with the file and its metadata.yaml. It
+    appears under its name when it is closed, whole, also where the writing was interrupted; with
+    no message written there is none. Raises RecordingError where the installed
     rosbags cannot write one.
     """
 
@@ -90,7 +91,8 @@ class BagWriter:
         self._closed = True
         self._writer.close()
         if self.messages:
-            (self._folder / self.path.stem / f'{self.path.stem}.mcap').replace(self.path)
+            bag = self._folder / self.path.stem
+            (bag / f'{bag.name}.mcap' if self.path.suffix == '.mcap' else bag).replace(self.path)
         shutil.rmtree(self._folder)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, Tuple, Union
 from urllib.parse import unquote
 
-from segformer_ros.resources import NotInstalledError, tool
+from segformer_ros.resources import NotInstalledError, share_path, tool
 from segformer_ros.sources.bag import BagSource
 from segformer_ros.sources.bag_files import BAG_SUFFIXES, storage_files
 from segformer_ros.sources.base import (
@@ -20,6 +21,7 @@ from segformer_ros.sources.base import (
 from segformer_ros.sources.cityscapes import CityscapesSource, is_cityscapes
 from segformer_ros.sources.folder import FolderSource, is_image
 from segformer_ros.sources.video import VideoSource
+from segformer_ros.topics import COMPRESSED_LABELS, recorded
 
 
 def _is_bag(path: Path) -> bool:
@@ -39,6 +41,10 @@ _KINDS: Tuple[Tuple[Callable[[Path], bool], Callable[[Path, SourceOptions], Sour
 
 STREET = 'street:'
 """Prefix of a generated drive's name."""
+
+SAMPLE = 'sample:'
+"""Name of the short drive that is shipped with the package, its labels included."""
+SAMPLE_BAG = 'samples/street_drive'
 
 _FILE_URL = 'file://'
 
@@ -64,13 +70,26 @@ def _generated(name: str, options: SourceOptions) -> Source:
     return source
 
 
+def _shipped(options: SourceOptions) -> Source:
+    """The sample drive; its labels unless others are named."""
+    try:
+        path = share_path(SAMPLE_BAG)
+    except FileNotFoundError as error:
+        raise SourceError(f'{SAMPLE} {error}') from None
+    if not options.label_topic and options.labels is None:
+        options = replace(options, label_topic=recorded(COMPRESSED_LABELS))
+    return BagSource(path, options)
+
+
 def open_source(location: Union[str, Path], options: SourceOptions = SourceOptions()) -> Source:
     """Open a recording by its path or name; raises SourceError.
 
     A rosbag2 (a folder, .mcap or .db3), a Cityscapes folder, a folder of images, one image, a
-    video file, or a generated drive (`street:`, `street:SEED`, `street:SEED:FRAMES`). A file may
-    be given as `file://PATH` too.
+    video file, the shipped drive (`sample:`), or a generated one (`street:`, `street:SEED`,
+    `street:SEED:FRAMES`). A file may be given as `file://PATH` too.
     """
+    if str(location) == SAMPLE:
+        return _shipped(options)
     if str(location).startswith(STREET):
         return _generated(str(location), options)
     path = local_path(location)
@@ -84,6 +103,7 @@ def open_source(location: Union[str, Path], options: SourceOptions = SourceOptio
 
 __all__ = [
     'NO_TRUTH',
+    'SAMPLE',
     'Source',
     'SourceError',
     'SourceFrame',

@@ -65,6 +65,13 @@ def test_a_bag_is_one_file_that_reads_back(tmp_path: Path) -> None:
     assert [rec.index_of(frame.pixels) for frame in frames if frame] == [0, 1]
 
 
+def test_a_path_without_the_suffix_is_a_folder_that_reads_back(tmp_path: Path) -> None:
+    write_drive(tmp_path / 'drive')
+    names = sorted(path.name for path in (tmp_path / 'drive').iterdir())
+    assert names == ['drive.mcap', 'metadata.yaml']
+    assert len(list(open_source(tmp_path / 'drive'))) == 2
+
+
 def test_the_bag_carries_the_definition_of_our_own_message(tmp_path: Path) -> None:
     write_drive(tmp_path / 'drive.mcap')
     # AnyReader knows no types but those that it finds in the bag.
