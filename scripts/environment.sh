@@ -34,7 +34,9 @@ step_inputs() {
             # Contents are linked into the installation, names are not.
             (cd "$root" && { find config launch models samples scripts -type f 2>/dev/null || true; } | LC_ALL=C sort)
             ;;
-        train | tensorrt) step_inputs venv; cat "$root/requirements/$1.txt" ;;
+        train | tensorrt | ray | pycuda) step_inputs venv; cat "$root/requirements/$1.txt" ;;
+        torch) step_inputs train ;;
+        browser) echo "$(command -v chromium chromium-browser google-chrome | head -n 1)" ;;
     esac
 }
 
