@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import setup
 
-FOLDERS = ('config', 'config/classes', 'models', 'msg', 'samples/street_drive')
+FOLDERS = ('config', 'config/classes', 'models', 'msg', 'samples')
 
 
 def files(folder):

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Iterator, Optional, Sequence, Type, Union
+
+import cv2
+import numpy as np
 
 from segformer_ros.errors import reason
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DestinationError(ValueError):
@@ -85,25 +93,152 @@ def _written_over(file: Path) -> DestinationError:
     )
 
 
-def write_file(file: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file that is there whole or not at all; raises DestinationError.
+class WholeFile:
+    """A file to write that gets its name when it is whole, or never; a context manager.
 
-    mode: its permissions, as far as the user's mask leaves them. A link stays one.
+    Until then it is hidden beside its place. An exception removes it; an interrupt does not, for
+    what was written until then is wanted. Whatever the system refuses raises DestinationError.
+
+    mode: its permissions, as far as the user's mask leaves them. follow: whether a link stays one,
+    and its target is written. durable: whether it outlives a power cut once it has its name.
     """
-    target = file.resolve()
-    part = target.with_name(f'.{target.name}.{os.getpid()}')
+
+    def __init__(
+        self, path: Path, mode: int = 0o644, *, follow: bool = True, durable: bool = False
+    ) -> None:
+        self.path = path
+        self._durable = durable
+        self._target = path.resolve() if follow else path
+        self._part = hidden_part(self._target)
+        self._written = 0
+        with self._refused():
+            self._part.unlink(missing_ok=True)  # of a process of this number that was killed
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = open(os.open(self._part, flags, mode), 'wb')  # noqa: SIM115
+
+    def __enter__(self) -> WholeFile:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], *error: object) -> None:
+        if kind is not None and issubclass(kind, Exception):
+            self.discard()
+        else:
+            self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has its name, or was removed."""
+        return self._file.closed
+
+    def write(self, data: Buffer) -> None:
+        """Append bytes."""
+        with self._refused():
+            self._written += self._file.write(data)
+
+    def write_text(self, text: str) -> None:
+        """Append a text as UTF-8."""
+        self.write(text.encode())
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._written
+
+    def flush(self) -> None:
+        """Hand what was written to the system."""
+        with self._refused():
+            self._file.flush()
+
+    def close(self) -> None:
+        """Give the file its name; does nothing where it has it, or was removed."""
+        if self._file.closed:
+            return
+        with self._refused():
+            self._file.flush()
+            if self._durable:
+                os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._part, self._target)
+            if self._durable:
+                _sync_folder(self._target.parent)
+
+    def discard(self) -> None:
+        """Remove what was written; does nothing where the file has its name."""
+        if not self._file.closed:
+            with suppress(OSError):  # what is not yet flushed has no room either
+                self._file.close()
+            self._part.unlink()
+
+    @contextmanager
+    def _refused(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            with suppress(OSError, AttributeError):  # nothing is open, or has room
+                self._file.close()
+            with suppress(OSError):
+                self._part.unlink()
+            raise cannot_write(self.path, error, self._written) from error
+
+
+def write_file(
+    file: Path, data: Buffer, mode: int = 0o644, *, follow: bool = True, durable: bool = False
+) -> None:
+    """Write a file that is there whole or not at all, see WholeFile; raises DestinationError."""
+    with WholeFile(file, mode, follow=follow, durable=durable) as whole:
+        whole.write(data)
+
+
+def write_image(file: Path, pixels: np.ndarray) -> None:
+    """Write pixels (H, W) or (H, W, 3) BGR as an image file of its suffix, whole or not at all.
+
+    Raises DestinationError.
+    """
+    write_file(file, cv2.imencode(file.suffix, pixels)[1].data)
+
+
+def hidden_part(file: Path) -> Path:
+    """Where a file lies until it is whole: beside its place, which a rename needs."""
+    return file.with_name(f'.{file.name}.{os.getpid()}')
+
+
+def cannot_write(file: Path, error: OSError, size: int = 0) -> DestinationError:
+    """What the system says when a file cannot be written, with the disk that is full."""
+    told = f' ({size} bytes)' if size else ''
+    advice = (
+        'free some space, or name another place' if error.errno in _FULL else 'name another place'
+    )
+    return DestinationError(f'cannot write {file}{told}: {_why(error, file)}; {advice}')
+
+
+def lock_folder(folder: Path) -> int:
+    """Lock a folder against other runs until the descriptor that is returned is closed.
+
+    The system lets go of it however a process ends, and no file is left. Raises DestinationError
+    where another run holds it.
+    """
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), 'wb') as opened:
-            opened.write(data)
-        os.replace(part, target)
-    except BaseException as error:
-        with suppress(OSError):
-            part.unlink()
-        if not isinstance(error, OSError):
-            raise
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
         raise DestinationError(
-            f'cannot write {file} ({len(data)} bytes): {_why(error)}; name another place'
-        ) from error
+            f'another run writes into {folder}; wait for it, or name another folder'
+        ) from None
+    except OSError:  # a file system without locks: as safe as it can be
+        pass
+    return descriptor
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _try(file: Path) -> None:
@@ -116,9 +251,17 @@ def _try(file: Path) -> None:
         file.unlink()
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError, file: Optional[Path] = None) -> str:
+    if error.errno in _FULL and file is not None:
+        return f'{reason(error)} (that of {_mount_point(file)})'
     # Under /proc and the like nothing can be made, which the system calls not found.
     return 'nothing can be made there' if error.errno == errno.ENOENT else reason(error)
+
+
+def _mount_point(place: Path) -> Path:
+    """Where the disk is mounted that holds a place."""
+    place = place.resolve()
+    return next(above for above in (place, *place.parents) if os.path.ismount(above))
 
 
 def _or(suffixes: Sequence[str]) -> str:

@@ -34,6 +34,8 @@ from segformer_ros.errors import reason
 
 MAX_BYTES = 16 << 20
 """Of a document. metrics.json of 255 classes has one."""
+MAX_IMAGE_BYTES = 256 << 20
+"""Of an image file, as it is compressed."""
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 """Values of a yaml, those counted anew that an alias repeats. A bag of 1000 files has 20,000."""
@@ -86,16 +88,22 @@ def open_file(path: Path, flags: int = 0) -> IO[bytes]:
     raise OSError(errno.EINVAL, 'it is a device or a pipe, not a file', str(path))
 
 
+def read_bytes(path: Path, most: int) -> bytes:
+    """The bytes of a file, `most` of them; raises DocumentError for more, and OSError."""
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(most + 1) if size <= most else b''
+    if size > most or len(data) > most:
+        raise DocumentError(f'it has {size} bytes; {most} are the most that are read')
+    return data
+
+
 def read_text(path: Path, errors: str = 'strict') -> str:
     """The text of a file; raises DocumentError and OSError.
 
     errors: what becomes of bytes that are no UTF-8, as of bytes.decode.
     """
-    with open_file(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        data = file.read(MAX_BYTES + 1) if size <= MAX_BYTES else b''
-    if size > MAX_BYTES or len(data) > MAX_BYTES:
-        raise DocumentError(f'it has {size} bytes; {MAX_BYTES} are the most that are read')
+    data = read_bytes(path, MAX_BYTES)
     try:
         return data.decode('utf-8', errors)
     except UnicodeDecodeError as error:

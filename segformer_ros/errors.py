@@ -26,6 +26,8 @@ _SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
     errno.EPERM: ('permission denied', _ELSEWHERE),
     errno.EROFS: ('the file system is read-only', 'name another place'),
     errno.ENOSPC: ('the disk is full', 'free some space, or name another place'),
+    errno.EDQUOT: ('the disk has no room left for this user', 'free some, or name another place'),
+    errno.EFBIG: ('it is larger than a file may be (ulimit -f)', 'raise that limit'),
     errno.ENAMETOOLONG: ('the name is too long', 'check the path'),
 }
 """By errno: the reason, and what to do next."""

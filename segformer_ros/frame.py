@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ class Stamp(NamedTuple):
         return cls(*divmod(nanoseconds, 1_000_000_000))
 
     @classmethod
-    def of_message(cls, data: bytes) -> Stamp:
+    def of_message(cls, data: Union[bytes, memoryview]) -> Stamp:
         """Stamp of a CDR message that begins with a std_msgs/Header; struct.error if cut."""
         # Four bytes of encapsulation, whose second tells the byte order, then sec and nanosec.
         order = '<' if data[1] & 1 else '>'

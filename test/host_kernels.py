@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segformer_ros.engines.cuda.jobs import KERNELS, Job
+from segformer_ros.engines.cuda.launches import KERNELS, Launch
 
 SHIM = Path(__file__).with_name('host_kernels.cpp')
 
@@ -47,7 +47,7 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(str(target))
 
 
-def run(job: Job) -> None:
+def run(job: Launch) -> None:
     """Run a job whose addresses are those of host memory."""
     argument = np.array(job.argument)
     function = getattr(library(), f'host_{job.kernel}')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from segformer_ros.engines.cuda import jobs
+from segformer_ros.engines.cuda import launches as jobs
 from segformer_ros.frame import Frame
 
 NETWORK = (64, 96)

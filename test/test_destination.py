@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ import pytest
 
 from segformer_ros.destination import (
     DestinationError,
+    WholeFile,
+    hidden_part,
     keep_files,
     keep_input,
+    lock_folder,
     output_file,
     output_folder,
     write_file,
@@ -129,6 +133,70 @@ def test_a_file_is_written_whole_or_not_at_all(
         write_file(file, b'third')
     assert file.read_bytes() == b'second'
     assert list(tmp_path.iterdir()) == [file]
+
+
+@contextmanager
+def file_limit(size: int) -> Iterator[None]:
+    """No file may be larger than this for a while, as where a disk is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize('size', [100, 5000, 100_000])
+def test_what_grows_beyond_the_limit_leaves_nothing(tmp_path: Path, size: int) -> None:
+    file = tmp_path / 'results.csv'
+    words = rf'cannot write {file}.*: it is larger than a file may be \(ulimit -f\); name another'
+
+    def write() -> None:
+        with WholeFile(file) as whole:
+            for _ in range(300):
+                whole.write_text(500 * 'x')
+
+    with file_limit(size), pytest.raises(DestinationError, match=words):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('error', 'left'), [(ValueError, []), (KeyboardInterrupt, ['results.csv'])]
+)
+def test_what_fails_is_removed_and_what_is_interrupted_kept(
+    tmp_path: Path, error: type[BaseException], left: list[str]
+) -> None:
+
+    def write() -> None:
+        with WholeFile(tmp_path / 'results.csv') as whole:
+            whole.write(b'so far')
+            assert not (tmp_path / 'results.csv').exists()
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == left
+    assert all(path.read_bytes() == b'so far' for path in tmp_path.iterdir())
+
+
+def test_a_link_in_place_of_the_hidden_part_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / 'other'
+    other.write_text('kept')
+    hidden_part(tmp_path / 'file').symlink_to(other)
+    write_file(tmp_path / 'file', b'data')
+    assert (tmp_path / 'file').read_bytes() == b'data'
+    assert other.read_text() == 'kept'
+
+
+def test_a_lock_holds_until_it_is_let_go(tmp_path: Path) -> None:
+    first = lock_folder(tmp_path)
+    with pytest.raises(DestinationError, match='another run writes into .*; wait for it, or name'):
+        lock_folder(tmp_path)
+    os.close(first)
+    os.close(lock_folder(tmp_path))
+    with pytest.raises(DestinationError, match='cannot write .*/none'):
+        lock_folder(tmp_path / 'none')
 
 
 def test_a_link_is_written_through(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_wheel_carries_what_the_command_needs(source: Path) -> None:
     assert 'segformer_ros/engines/cuda/kernels.cu' in listing
     assert f'segformer_ros/engines/cuda/prebuilt/{file_name(87)}' in listing
     assert 'share/segformer_ros/config/classes/cityscapes.yaml' in listing
-    assert 'share/segformer_ros/samples/street_drive/street_drive.mcap' in listing
+    assert 'share/segformer_ros/samples/street_drive.mcap' in listing
     assert 'share/segformer_ros/msg/DrivableArea.msg' in listing  # for the bags of results
     assert (
         'segformer = segformer_ros.interrupts:segformer'

@@ -6,7 +6,6 @@ Six seconds of a generated street with labels, calibration and mount, small enou
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 import cv2
@@ -39,7 +38,7 @@ def sample_drive() -> Drive:
 
 
 def write_sample(path: Path) -> None:
-    """Write the bag, a folder; the same bytes each time, with the same OpenCV and rosbags."""
+    """Write the bag; the same bytes each time, with the same OpenCV and mcap."""
     drive = sample_drive()
     with BagWriter(path) as bag:
         bag.add_topic(_MOUNT, TF_TYPE, latched=True)
@@ -70,9 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=Path, default=REPO / SAMPLE_BAG)
     path = parser.parse_args().out
-    shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)
     write_sample(path)
-    print(f'{path}: {sum(file.stat().st_size for file in path.iterdir()) / 2**20:.1f} MiB')
+    print(f'{path}: {path.stat().st_size / 2**20:.1f} MiB')
 
 
 if __name__ == '__main__':

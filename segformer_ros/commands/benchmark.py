@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from segformer_ros.destination import DestinationError, keep_files, output_file, write_file
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.timing import (
     BenchmarkResult,
     as_json,
@@ -24,7 +24,7 @@ from segformer_ros.engines.timing import (
 )
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model_spec
-from segformer_ros.model.files import model_files
+from segformer_ros.model.model_files import model_files
 from segformer_ros.resources import tool
 from segformer_ros.sources import SAMPLE, SourceError, open_source
 from segformer_ros.terminal.arguments import (

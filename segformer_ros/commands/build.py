@@ -12,13 +12,13 @@ from tqdm import tqdm
 from segformer_ros.destination import keep_files, output_file, write_file
 from segformer_ros.engines import EngineError, EngineOptions, Progress, create_engine
 from segformer_ros.engines.cuda.driver import Gpu, current_gpu, select_gpu
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.precision import PRECISIONS, choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB, BuiltEngine
 from segformer_ros.engines.trt.engine_loading import NOWHERE, build_apart, parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.model.files import model_files
+from segformer_ros.model.model_files import model_files
 from segformer_ros.model.onnx_network import save_network
 from segformer_ros.model.sidecar import write_sidecar
 from segformer_ros.terminal.arguments import whole

@@ -9,6 +9,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from tqdm import tqdm
 
+from segformer_ros.destination import DestinationError
 from segformer_ros.engines import EngineOptions
 from segformer_ros.errors import one_line
 from segformer_ros.evaluation import (
@@ -130,14 +131,25 @@ def run(arguments: argparse.Namespace) -> int:
     baseline = read_metrics(arguments.baseline) if arguments.baseline else None
     if drops and baseline is None:
         raise EvaluationError('--max-drop needs --baseline, the metrics.json to compare with')
-    evaluation_run = Run(job_of(arguments), arguments.out)
+    with Run(job_of(arguments), arguments.out) as evaluation_run:
+        return _evaluate(evaluation_run, arguments, limits, drops, baseline)
+
+
+def _evaluate(
+    evaluation_run: Run,
+    arguments: argparse.Namespace,
+    limits: Tuple[Limit, ...],
+    drops: Tuple[Limit, ...],
+    baseline: Optional[Dict[str, Any]],
+) -> int:
+    """Tell what is odd, and finish the run; returns the exit code."""
     blank = evaluation_run.blank()
     check_gates(blank, limits, drops, baseline)  # wrong ones end here, not after hours
     for note in (*evaluation_run.notes, *(baseline_notes(blank, baseline) if baseline else ())):
         print(f'segformer evaluate: {one_line(note)}', file=sys.stderr)
     try:
         return _finish(evaluation_run, arguments, limits, drops, baseline)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, DestinationError):
         print(_kept_text(evaluation_run), file=sys.stderr)
         raise
 

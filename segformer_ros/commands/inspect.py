@@ -10,7 +10,8 @@ from typing import List, Tuple
 import cv2
 import numpy as np
 
-from segformer_ros.destination import DestinationError, output_file
+from segformer_ros.destination import output_file, write_image
+from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drawing.panels import Panel, side_by_side
 from segformer_ros.engines import Wanted
@@ -122,8 +123,9 @@ def _numbers(values: Tuple[float, ...]) -> str:
 
 def _read(path: Path) -> Frame:
     try:
-        return Frame.from_array(decode(np.fromfile(path, np.uint8), path.suffix))
-    except FrameError as error:
+        data = np.frombuffer(read_bytes(path, MAX_IMAGE_BYTES), np.uint8)
+        return Frame.from_array(decode(data, path.suffix))
+    except (FrameError, DocumentError) as error:
         raise FrameError(f'{path}: {error}') from error
 
 
@@ -137,5 +139,4 @@ def _draw(frame: Frame, result: Segmentation, spec: ModelSpec, path: Path) -> No
     if result.confidence is not None:
         confidence = cv2.applyColorMap(result.confidence, cv2.COLORMAP_VIRIDIS)
         panels.append(Panel('confidence', np.asarray(confidence)))
-    if not cv2.imwrite(str(path), side_by_side(panels, _PANEL_HEIGHT)):
-        raise DestinationError(f'cannot write {path}; is the disk full?')
+    write_image(path, side_by_side(panels, _PANEL_HEIGHT))

@@ -15,7 +15,7 @@ from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import ModelSpec, load_model_spec
 from segformer_ros.model.contracts import OWN
-from segformer_ros.model.files import model_files, model_hash
+from segformer_ros.model.model_files import model_files, model_hash
 from segformer_ros.model.onnx_network import save_network
 from segformer_ros.model.sidecar import sidecar_path, write_sidecar
 from segformer_ros.quantization import (
@@ -27,7 +27,12 @@ from segformer_ros.quantization import (
     collect_samples,
     quantize,
 )
-from segformer_ros.quantization.report import advice, as_json, as_markdown, half_advice
+from segformer_ros.quantization.quantization_report import (
+    advice,
+    as_json,
+    as_markdown,
+    half_advice,
+)
 from segformer_ros.quantization.samples import too_few, too_few_labels
 from segformer_ros.sources import SourceOptions, open_source
 from segformer_ros.terminal.arguments import MAX_THREADS, number, whole
@@ -144,10 +149,11 @@ def run(arguments: argparse.Namespace) -> int:
     quantized = quantize(spec, samples, settings, _progress)
     numbers = json.dumps(as_json(quantized, settings, model_hash(spec.path)), indent=2)
     text = as_markdown(quantized, settings, spec.path.name)
+    refused = _write_models(spec, quantized, places, settings.ranges)
+    # After the models, so that on a full disk no report stands without its model.
     for file, content in zip(places.report, (numbers, text)):
         _write(file, content.encode())
     print(text)
-    refused = _write_models(spec, quantized, places, settings.ranges)
     if refused:
         raise QuantizationError(f'refused and not written: {"; ".join(refused)}')
     return 0

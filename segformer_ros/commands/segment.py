@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from segformer_ros.destination import keep_input, output_folder
+from segformer_ros.destination import keep_input, lock_folder, output_folder
 from segformer_ros.errors import one_line
 from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.segmenting.segment import RESULTS, Camera, SegmentRun
@@ -73,6 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(one_line(note), file=sys.stderr)
     keep_input(source.path, [arguments.out / name for name in RESULTS])
     folder = output_folder(arguments.out)
+    lock = lock_folder(folder)
+    try:
+        return _into(folder, arguments, source)
+    finally:
+        os.close(lock)
+
+
+def _into(folder: Path, arguments: argparse.Namespace, source: Source) -> int:
+    """Segment all of a source into a folder; returns the exit code."""
     code = 0
     with engine_of(arguments, model_spec(arguments)) as engine:
         camera = _camera(arguments, source)

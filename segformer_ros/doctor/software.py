@@ -18,6 +18,7 @@ _LIBRARIES = (
     ('cv2', ('opencv-python-headless', 'opencv-python', 'opencv'), '', 'opencv-python-headless'),
     ('onnx', ('onnx',), '', 'onnx'),
     ('rosbags', ('rosbags',), 'bags cannot be read', 'rosbags'),
+    ('mcap', ('mcap',), 'bags in mcap files cannot be read or written', 'mcap'),
     ('av', ('av',), 'videos cannot be read or written', 'av'),
 )
 
@@ -27,7 +28,6 @@ def examine_software() -> Iterator[Finding]:
     yield Finding(_PART, 'Python', Verdict.OK, platform.python_version())
     for module, distributions, loss, package in _LIBRARIES:
         yield _library(module, distributions, loss, package)
-    yield from _bags()
     yield _openvino()
     yield _bundled_model()
 
@@ -48,22 +48,6 @@ def _library(module: str, distributions: Tuple[str, ...], loss: str, package: st
         return Finding(_PART, module, Verdict.OK, installed_version(*distributions) or 'installed')
     verdict = Verdict.WARNING if loss else Verdict.BROKEN
     return Finding(_PART, module, verdict, loss or 'missing', f'pip install {package}')
-
-
-def _bags() -> Iterator[Finding]:
-    """What the installed rosbags, if it is old, cannot do."""
-    try:
-        from rosbags import rosbag2
-    except ImportError:
-        return
-    if not hasattr(rosbag2, 'StoragePlugin'):
-        yield Finding(
-            _PART,
-            'bags',
-            Verdict.WARNING,
-            'this rosbags writes none, and reads no single files and no bags of Jazzy',
-            'Python 3.10 or later, then pip install -U rosbags',
-        )
 
 
 def _openvino() -> Finding:

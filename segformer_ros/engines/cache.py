@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from segformer_ros.documents import LONGEST_PATH, mapping, open_file, parse_json, record, text
-from segformer_ros.engines.engine import EngineError
-from segformer_ros.engines.files import (
+from segformer_ros.engines.cache_files import (
     MOST_BYTES,
     folder_fault,
     make_own_folder,
@@ -21,6 +20,7 @@ from segformer_ros.engines.files import (
     read_if_own,
     write_atomically,
 )
+from segformer_ros.engines.engine import EngineError
 from segformer_ros.errors import in_words, reason
 
 MAGIC = b'SEGFENG1'

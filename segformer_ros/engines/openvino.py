@@ -16,7 +16,7 @@ from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
 from segformer_ros.model import ModelError
-from segformer_ros.model.files import read_onnx, read_whole_onnx
+from segformer_ros.model.model_files import read_onnx, read_whole_onnx
 from segformer_ros.model.structure import outside_files
 
 CPU_INFO = Path('/proc/cpuinfo')

@@ -10,7 +10,7 @@ from segformer_ros.documents import DocumentError, flag, read_json, record, text
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.contracts import METADATA
-from segformer_ros.model.files import model_hash, read_onnx
+from segformer_ros.model.model_files import model_hash, read_onnx
 
 PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
 

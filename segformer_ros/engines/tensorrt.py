@@ -11,6 +11,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from segformer_ros.engines.cache_files import cache_folder
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
@@ -25,11 +26,10 @@ from segformer_ros.engines.engine import (
     Traffic,
     Wanted,
 )
-from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import PRECISIONS
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.engine_loading import Provided, provide_engine
-from segformer_ros.engines.trt.pipeline import Pipeline, Run
+from segformer_ros.engines.trt.pipeline import Pipeline, PipelineRun
 from segformer_ros.engines.trt.session import open_session
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec
@@ -111,7 +111,7 @@ class TensorRtEngine(Engine):
         with self._running() as pipeline:
             return partial(self._finish, pipeline.start(frames, wanted))
 
-    def _finish(self, run: Run) -> List[Segmentation]:
+    def _finish(self, run: PipelineRun) -> List[Segmentation]:
         with self._running() as pipeline:
             return pipeline.finish(run)
 

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.power import PowerMeter
 from segformer_ros.engines.trt.network_runner import SETTLED
 from segformer_ros.environment import environment

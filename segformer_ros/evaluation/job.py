@@ -22,7 +22,7 @@ from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.metrics.scored_classes import truth_table
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.model.files import ONNX_SUFFIX, model_files, model_hash
+from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash
 from segformer_ros.sources import Source, SourceError, SourceOptions, local_path, open_source
 from segformer_ros.sources.cityscapes import is_cityscapes
 from segformer_ros.sources.unreadable import UnreadableSource

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.destination import output_folder, write_image
 from segformer_ros.evaluation.errors import EvaluationError
 
 FOLDER = 'predictions'
@@ -32,11 +33,10 @@ class Predictions:
         self._read[self._written[:classes]] = range(classes)
 
     def write(self, recording: str, key: str, labels: np.ndarray) -> None:
-        """Write the mask of a frame, (H, W) uint8 train ids; raises EvaluationError."""
+        """Write the mask of a frame, (H, W) uint8 train ids; raises DestinationError."""
         path = self._path(recording, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(path), cv2.LUT(labels, self._written)):
-            raise EvaluationError(f'cannot write {path}; is the disk full?')
+        output_folder(path.parent)
+        write_image(path, cv2.LUT(labels, self._written))
 
     def read(self, recording: str, key: str) -> np.ndarray:
         """The mask of a frame as it was written, in train ids; raises EvaluationError."""
@@ -48,9 +48,12 @@ class Predictions:
 
     def clear(self) -> None:
         """Remove the masks of former runs, and the folders that this leaves empty."""
-        for path in self._folder.glob('*/*.png'):
-            path.unlink()
-        for place in self._folder.glob('*/'):
+        places = [] if self._folder.is_symlink() else [*self._folder.glob('*/')]
+        for place in places:
+            if place.is_symlink():  # what it leads to is not ours
+                continue
+            for path in place.glob('*.png'):
+                path.unlink()
             with suppress(OSError):  # something else lies in it
                 place.rmdir()
 

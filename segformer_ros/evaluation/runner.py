@@ -9,7 +9,6 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 import numpy as np
 
-from segformer_ros.destination import output_folder
 from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.job import EvaluationJob, describe
 from segformer_ros.evaluation.partials import Partials
@@ -56,7 +55,10 @@ class Evaluation:
 
 
 class Run:
-    """One evaluation into one folder; a run that was interrupted there goes on."""
+    """One evaluation into one folder; a run that was interrupted there goes on.
+
+    A context manager. No other run may write into that folder until it is left.
+    """
 
     def __init__(self, job: EvaluationJob, out: Path) -> None:
         self.job = job
@@ -65,14 +67,29 @@ class Run:
         self.names = job.input_names(self.sources)
         self._shards = plan_shards(self.sources, job.shard_frames)
         self._scorer = job.scorer()
-        self._partials = Partials(output_folder(out), job.fingerprint(self.sources))
         self._masks = job.mask_folder()
-        self._missing = self._unfinished()
+        self._partials = Partials(out, job.fingerprint(self.sources))
+        self._damaged: Dict[Path, str] = {}
+        try:
+            self._missing = self._unfinished()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @property
     def notes(self) -> List[str]:
-        """What is odd about the recordings: a line each."""
-        return [f'{n}: {note}' for n, s in zip(self.names, self.sources) for note in s.notes]
+        """What is odd about the recordings and about what is kept of this run: a line each."""
+        notes = [f'{n}: {note}' for n, s in zip(self.names, self.sources) for note in s.notes]
+        return notes + [
+            f'the checkpoint {path} cannot be read: {why}; its frames are done anew'
+            for path, why in self._damaged.items()
+        ]
 
     @property
     def frames(self) -> int:
@@ -115,6 +132,10 @@ class Run:
         """Remove the partial results, once everything that is made of them is written."""
         self._partials.remove()
 
+    def close(self) -> None:
+        """Let others write into the folder; may be called again without harm."""
+        self._partials.close()
+
     def blank(self) -> Dict[str, Any]:
         """What metrics.json holds of no frame: all names that there may be, and no numbers."""
         self._scorer.reset()
@@ -122,7 +143,7 @@ class Run:
 
     def _unfinished(self) -> List[Shard]:
         """Shards without a result, or whose masks are asked for and no longer all there."""
-        missing = self._partials.missing(self._shards)
+        missing, self._damaged = self._partials.missing(self._shards)
         masks = self._masks
         if masks is None:
             return missing

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from dataclasses import asdict, astuple, dataclass, fields
-from pathlib import Path
+from io import BytesIO
 from typing import Any, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
+from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.worst import Picture
 from segformer_ros.sources import Source
+
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 class Shard(NamedTuple):
@@ -65,9 +68,8 @@ class ShardResult:
     pictures: List[Picture]
     facts: Dict[str, str]
 
-    def save(self, path: Path) -> None:
-        """Write to a file that appears whole or not at all."""
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    def to_bytes(self) -> bytes:
+        """What `from_bytes` reads: an npz and its checksum."""
         rows = [astuple(record) for record in self.frames]
         arrays: Dict[str, Any] = {
             'number': np.array(self.number),
@@ -80,14 +82,18 @@ class ShardResult:
                 (f'picture.{place}.{name}', np.asarray(value))
                 for name, value in asdict(picture).items()
             )
-        with temporary.open('wb') as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
+        file = BytesIO()
+        np.savez(file, **arrays)
+        file.write(hashlib.sha256(file.getbuffer()).digest())
+        return file.getvalue()
 
     @classmethod
-    def load(cls, path: Path) -> ShardResult:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as data:
+    def from_bytes(cls, content: bytes) -> ShardResult:
+        """What `to_bytes` wrote; raises EvaluationError where a bit of it is another."""
+        packed, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
+        if hashlib.sha256(packed).digest() != checksum:
+            raise EvaluationError('its checksum is not that of its content')
+        with np.load(BytesIO(packed), allow_pickle=False) as data:
             counts = {name[7:]: data[name] for name in data.files if name.startswith('counts.')}
             places = sum(name.endswith('.index') for name in data.files)
             frames, facts = json.loads(data['texts'].tobytes())

@@ -6,13 +6,15 @@ import csv
 import io
 import math
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from segformer_ros import documents
+from segformer_ros.destination import WholeFile
 from segformer_ros.documents import (
     LONGEST_PATH,
     DocumentError,
@@ -46,34 +48,44 @@ _FRAME_COLUMNS = (
 )  # fmt: skip
 
 
+class _Text(NamedTuple):
+    """What csv.writer writes to."""
+
+    write: Callable[[str], object]
+
+
 class FrameTables:
     """Writes the tables in the order of the frames; a context manager.
 
-    frames.csv holds nothing that two runs could differ in; times have a file of their own.
+    Each is there when all are whole. frames.csv holds nothing that two runs could differ in; times
+    have a file of their own.
     confusion.npy: (N, K, K + 1) uint32, the scored frames of frames.csv in their order.
     """
 
     def __init__(self, out: Path, inputs: Sequence[str], scored: int, classes: int) -> None:
         self._inputs = inputs
-        self._files = [
-            (out / name).open('w', newline='', encoding='utf-8')
-            for name in (FRAMES_CSV, TIMINGS_CSV)
-        ]
-        self._frames, self._timings = (csv.writer(file) for file in self._files)
-        self._frames.writerow(_FRAME_COLUMNS)
-        self._timings.writerow(('input', 'index', *STAGES))
-        self._matrices = np.lib.format.open_memmap(
-            out / CONFUSION_NPY, 'w+', np.uint32, (scored, classes, classes + 1)
-        )
-        self._row = 0
+        with ExitStack() as opened:
+            frames, timings, matrices = (
+                opened.enter_context(WholeFile(out / name))
+                for name in (FRAMES_CSV, TIMINGS_CSV, CONFUSION_NPY)
+            )
+            self._frames, self._timings = (
+                csv.writer(_Text(file.write_text)) for file in (frames, timings)
+            )
+            self._frames.writerow(_FRAME_COLUMNS)
+            self._timings.writerow(('input', 'index', *STAGES))
+            # Not mapped into memory: on a full disk that ends the process by SIGBUS.
+            self._matrices = matrices
+            shape = (scored, classes, classes + 1)
+            header = {'descr': '<u4', 'fortran_order': False, 'shape': shape}
+            np.lib.format.write_array_header_1_0(matrices, header)
+            self._open = opened.pop_all()
 
     def __enter__(self) -> FrameTables:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        for file in self._files:
-            file.close()
-        self._matrices.flush()
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
     def add(self, result: ShardResult) -> None:
         """Write the rows of the next shard."""
@@ -82,8 +94,7 @@ class FrameTables:
             scores: Tuple[Any, ...] = ('',) * 6
             if record.scored:
                 matrix = next(matrices)
-                self._matrices[self._row] = matrix
-                self._row += 1
+                self._matrices.write(matrix.astype('<u4').tobytes())
                 scores = _frame_scores(matrix.astype(np.int64), record)
             name = self._inputs[record.source]
             self._frames.writerow(

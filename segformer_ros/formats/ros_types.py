@@ -19,7 +19,11 @@ def ros_types() -> Any:
     return get_typestore(next(store for store in stores if store is not None))
 
 
+def definitions(types: Any) -> Any:
+    """What a typestore knows: constants and fields by message type."""
+    return getattr(types, 'fielddefs', None) or types.FIELDDEFS  # before 0.10
+
+
 def field_names(types: Any, msgtype: str) -> List[str]:
     """Names of a message's fields in a typestore, in order."""
-    definitions = getattr(types, 'fielddefs', None) or types.FIELDDEFS  # before 0.10
-    return [name for name, _ in definitions[msgtype][1]]
+    return [name for name, _ in definitions(types)[msgtype][1]]

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from segformer_ros.destination import write_file
 from segformer_ros.documents import (
     LONGEST_PATH,
     FieldError,
@@ -199,7 +200,7 @@ def checked_document(data: Any) -> Dict[str, Any]:
 
 def write_json(path: Path, document: Any) -> None:
     """Write plain data as JSON that a person can read: short lists stay on one line."""
-    path.write_text(_compact(document) + '\n', encoding='utf-8')
+    write_file(path, f'{_compact(document)}\n'.encode())
 
 
 def _rare(names: Sequence[str], pixels: np.ndarray) -> Dict[str, int]:

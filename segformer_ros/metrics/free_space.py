@@ -69,7 +69,7 @@ class FreeSpaceScores:
     p95: float
 
 
-class FreeSpace(Metric[FreeSpaceScores]):
+class FreeSpaceMetric(Metric[FreeSpaceScores]):
     """Free distance of columns against the truth.
 
     Counts, one after another: for each band its columns, the false free and the false blocked

@@ -13,7 +13,7 @@ from segformer_ros.metrics.free_space import (
     METRES,
     ROWS,
     Camera,
-    FreeSpace,
+    FreeSpaceMetric,
     FreeSpaceReader,
     FreeSpaceScores,
 )
@@ -101,8 +101,8 @@ class Scorer:
         self._flicker = Flicker(len(classes))
         self._reliability = Reliability()
         self._instances = InstanceIou(classes, instance_sizes)
-        self._metres = FreeSpace(METRES)
-        self._rows = FreeSpace(ROWS)
+        self._metres = FreeSpaceMetric(METRES)
+        self._rows = FreeSpaceMetric(ROWS)
         self._metrics: Dict[str, Metric[object]] = {
             'confusion': self._confusion,
             'boundary': self._boundary,

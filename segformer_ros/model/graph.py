@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from segformer_ros.model.files import read_onnx
+from segformer_ros.model.model_files import read_onnx
 
 _KEEP_CLASSES = (
     'ArgMax',

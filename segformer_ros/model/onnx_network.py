@@ -16,7 +16,7 @@ import numpy as np
 from segformer_ros.destination import write_file
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.contracts import CONTRACT
-from segformer_ros.model.files import read_whole_onnx
+from segformer_ros.model.model_files import read_whole_onnx
 from segformer_ros.model.sidecar import write_sidecar
 
 HEAD_OPERATORS = frozenset(

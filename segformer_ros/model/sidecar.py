@@ -9,6 +9,7 @@ from typing import Any, Dict, Optional
 import yaml
 
 from segformer_ros.classes import ClassMap, ClassMapError, load_class_map
+from segformer_ros.destination import write_file
 from segformer_ros.documents import (
     LONGEST_PATH,
     DocumentError,
@@ -89,7 +90,7 @@ def write_sidecar(spec: ModelSpec, model: Path) -> Path:
         )
     sidecar = sidecar_path(model)
     known = {key: value for key, value in says.items() if value is not None}
-    sidecar.write_text(yaml.safe_dump(known, sort_keys=False), encoding='utf-8')
+    write_file(sidecar, yaml.safe_dump(known, sort_keys=False).encode())
     return sidecar
 
 
@@ -99,7 +100,7 @@ def _name_classes(class_map: ClassMap, model: Path) -> str:
         if load_class_map(class_map.name) == class_map:
             return class_map.name
     path = model.with_name(f'{model.name}.classes.yaml')
-    path.write_text(class_map.as_yaml(), encoding='utf-8')
+    write_file(path, class_map.as_yaml().encode())
     return path.name
 
 

@@ -165,6 +165,25 @@ class CameraStream:
         return int(self._node.count_publishers(self.topic))
 
     @property
+    def mismatch(self) -> str:
+        """Which types the image topic is published as, if all are others than the awaited; ''."""
+        found = self._node.get_publishers_info_by_topic(self.topic)
+        types = sorted({endpoint.topic_type for endpoint in found})
+        awaited = f'sensor_msgs/msg/{self._message_type.__name__}'
+        if not types or awaited in types:
+            return ''
+        compressed = 'sensor_msgs/msg/CompressedImage' in types
+        images = compressed or 'sensor_msgs/msg/Image' in types
+        cure = (
+            f'set compressed to {str(compressed).lower()}' if images else 'remap image to another'
+        )
+        return f'{self.topic} is published as {", ".join(types)}, not as {awaited}; {cure}'
+
+    @property
+    def _message_type(self) -> Any:
+        return CompressedImage if self._settings().compressed else Image
+
+    @property
     def demand(self) -> Demand:
         """What is subscribed to now."""
         return Demand(self._masks.demand, self.drivable.wanted, self.drivable.wanted_drivable)
@@ -211,10 +230,9 @@ class CameraStream:
     def _subscribe_images(
         self, callback: Callable[[ImageMessage, Mapping[str, Any]], None]
     ) -> Any:
-        message_type = CompressedImage if self._settings().compressed else Image
         given = callback if _GIVES_INFO else lambda message: callback(message, {})
         guard = guarded(self._node, self.topic, given)
-        arguments = (message_type, f'{self._prefix}image', guard, qos_profile_sensor_data)
+        arguments = (self._message_type, f'{self._prefix}image', guard, qos_profile_sensor_data)
         try:
             events = SubscriptionEventCallbacks(message_lost=self._on_lost)
             subscription = self._node.create_subscription(*arguments, event_callbacks=events)

@@ -49,7 +49,8 @@ class CameraState(NamedTuple):
     """All that is known of one camera.
 
     idle: why its frames are not segmented though nothing is wrong; else empty. uncalibrated: why
-    its drivable area is without metres; empty where it is not, or nobody wants it.
+    its drivable area is without metres; empty where it is not, or nobody wants it. mismatch: that
+    its topic is published as another type; empty where it is not.
     """
 
     name: str
@@ -59,6 +60,7 @@ class CameraState(NamedTuple):
     tally: Tally
     idle: str
     uncalibrated: str
+    mismatch: str = ''
 
 
 class Verdict(NamedTuple):
@@ -143,7 +145,8 @@ def _silence(camera: CameraState) -> str:
     if camera.publishers == 0:
         return f'nobody publishes on {camera.topic}; start the camera, or remap the topic'
     if camera.figures.silence is None:
-        return f'no image has come on {camera.topic} yet, though it has a publisher'
+        waits = f'no image has come on {camera.topic} yet, though it has a publisher'
+        return camera.mismatch or waits
     return f'silent: the last image on {camera.topic} came {camera.figures.silence:.1f} s ago'
 
 

@@ -85,4 +85,5 @@ class Reporter:
             tally=self._worker.tally(stream.name),
             idle=self._idle() or ('' if demand.anything else 'idle: nobody subscribes'),
             uncalibrated=stream.drivable.uncalibrated if demand.drivable else '',
+            mismatch=stream.mismatch,
         )

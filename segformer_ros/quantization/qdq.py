@@ -12,6 +12,7 @@ from typing import Any, Collection, Dict, Iterator, List, Sequence
 
 import numpy as np
 
+from segformer_ros.destination import write_file
 from segformer_ros.quantization.layer_selection import constant_names
 from segformer_ros.quantization.ranges import Histogram
 
@@ -41,11 +42,11 @@ def prepare(model: Any) -> Any:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folded)
         options.log_severity_level = 3
+        content = model.SerializeToString()
         try:
-            onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=['CPUExecutionProvider']
-            )
+            onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
         except Exception as error:  # it has kinds of its own
+            write_file(folded, content)  # where the disk is full, it does not say so
             raise QuantizationError(
                 f'ONNX Runtime, which measures the ranges, cannot run the model: {_cause(error)}'
             ) from error

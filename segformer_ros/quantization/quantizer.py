@@ -13,7 +13,7 @@ import numpy as np
 from segformer_ros.engines.placement import fit_frame, place
 from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.files import model_hash, read_whole_onnx
+from segformer_ros.model.model_files import model_hash, read_whole_onnx
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult, Judge
 from segformer_ros.quantization.fp16_simulation import (
     HalfPrecision,

@@ -9,7 +9,7 @@ import numpy as np
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.files import read_whole_onnx
+from segformer_ros.model.model_files import read_whole_onnx
 
 
 class SimulatedEngine(CpuEngine):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type
 
-from segformer_ros.formats.ros_types import ros_types
-from segformer_ros.formats.zstd import compress_checked
+from segformer_ros.destination import WholeFile
+from segformer_ros.formats.ros_types import definitions, ros_types
 from segformer_ros.recording.errors import RecordingError
 from segformer_ros.resources import PACKAGE, share_path
+
+_PROFILE = 'ros2'
+_WAITING_NS, _WAITING_BYTES = 3_000_000_000, 1 << 27
+"""How long, by their times, messages wait for earlier ones, and how much of them at most."""
 
 DEFINITIONS: Tuple[Tuple[str, str], ...] = (
     (PACKAGE, 'DrivableArea'),
@@ -24,76 +27,114 @@ DEFINITIONS: Tuple[Tuple[str, str], ...] = (
 class BagWriter:
     """Writes serialized messages into one mcap file with their definitions; a context manager.
 
-    path: the file, NAME.mcap; any other is a folder with the file and its metadata.yaml. It
-    appears under its name when it is closed, whole, also where the writing was interrupted; with
-    no message written there is none. Raises RecordingError where the installed
-    rosbags cannot write one.
+    The file appears under its name when it is closed, whole, also where the writing was
+    interrupted; with no message written, or after an exception, there is none. It has the
+    checksums of its chunks and its index, and its messages in the order of their times: a mask,
+    which comes after images of later stamps, lies with its own. One that comes too late for that
+    is recorded at the time of the one before it, and published at its own. Raises DestinationError
+    where the system refuses to write, RecordingError without `mcap`.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+            from mcap.writer import Writer
         except ImportError as error:
             raise RecordingError(
-                f'the installed rosbags writes no {path.name} ({error}); needed is 0.10.10 or '
-                'later, which needs Python 3.10'
+                f'{path.name} cannot be written without mcap ({error}): pip install mcap'
             ) from error
         self.path = path
         self.messages = 0
-        self._folder = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
-        self._writer = Writer(
-            self._folder / path.stem, version=8, storage_plugin=StoragePlugin.MCAP
-        )
-        # Label maps shrink fifty-fold.
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._writer.open()
-        # rosbags writes chunks without a CRC; by this checksum, too, every reader sees damage.
-        storage: Any = getattr(self._writer, 'storage', None)
-        if hasattr(storage, 'compressor'):
-            storage.compressor = compress_checked
         self._typestore = recording_types()
-        self._connections: Dict[str, Any] = {}
-        self._closed = False
+        self._schemas: Dict[str, int] = {}
+        self._channels: Dict[str, _Channel] = {}
+        self._waiting: List[_Waiting] = []  # a heap, by time
+        self._waiting_bytes = 0
+        self._newest_ns = self._last_ns = 0
+        self._file = WholeFile(path)
+        try:
+            self._writer = Writer(self._file)  # type: ignore[arg-type]
+            self._writer.start(_PROFILE, f'{PACKAGE} (mcap)')
+        except BaseException:
+            self._file.discard()
+            raise
 
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self.close()
+    def __exit__(self, kind: Optional[Type[BaseException]], *error: object) -> None:
+        if kind is not None and issubclass(kind, Exception):
+            self._file.discard()
+        else:
+            self.close()
 
     def add_topic(self, topic: str, msgtype: str, latched: bool = False) -> None:
         """Add a topic of a type such as 'sensor_msgs/msg/Image'; raises RecordingError."""
-        if msgtype not in self._typestore.fielddefs:
+        if msgtype not in definitions(self._typestore):
             raise RecordingError(f'topic {topic} has type {msgtype}, which has no definition here')
-        self._connections[topic] = self._writer.add_connection(
-            topic, msgtype, typestore=self._typestore, offered_qos_profiles=_qos(latched)
+        if msgtype not in self._schemas:
+            text, _ = self._typestore.generate_msgdef(msgtype, ros_version=2)
+            self._schemas[msgtype] = self._writer.register_schema(
+                msgtype, 'ros2msg', text.encode()
+            )
+        number = self._writer.register_channel(
+            topic, 'cdr', self._schemas[msgtype], {'offered_qos_profiles': _qos(latched)}
         )
+        self._channels[topic] = _Channel(number, msgtype)
 
     def write(self, topic: str, data: bytes, time_ns: int) -> None:
         """Append the CDR bytes of a message of a topic that was added."""
-        self._writer.write(self._connections[topic], time_ns, data)
+        heappush(self._waiting, _Waiting(time_ns, self.messages, self._channels[topic], data))
+        self._waiting_bytes += len(data)
+        self._newest_ns = max(self._newest_ns, time_ns)
         self.messages += 1
+        while (
+            self._waiting_bytes > _WAITING_BYTES
+            or self._newest_ns - self._waiting[0].time_ns > _WAITING_NS
+        ):
+            self._record()
 
     def write_message(self, topic: str, message: Any, time_ns: int) -> None:
         """Append a message made from `recording_types()`."""
-        data = self._typestore.serialize_cdr(message, self._connections[topic].msgtype)
+        data = self._typestore.serialize_cdr(message, self._channels[topic].msgtype)
         self.write(topic, data, time_ns)
 
     def write_fields(self, topic: str, fields: Mapping[str, Any], time_ns: int) -> None:
         """Append a message given by all its fields, those of messages within it as mappings."""
-        msgtype = self._connections[topic].msgtype
+        msgtype = self._channels[topic].msgtype
         self.write_message(topic, _made(self._typestore, msgtype, fields), time_ns)
 
     def close(self) -> None:
         """Finish the file; may be called again without harm."""
-        if self._closed:
+        if self._file.closed:
             return
-        self._closed = True
-        self._writer.close()
         if self.messages:
-            bag = self._folder / self.path.stem
-            (bag / f'{bag.name}.mcap' if self.path.suffix == '.mcap' else bag).replace(self.path)
-        shutil.rmtree(self._folder)
+            while self._waiting:
+                self._record()
+            self._writer.finish()  # type: ignore[no-untyped-call]
+            self._file.close()
+        else:
+            self._file.discard()
+
+    def _record(self) -> None:
+        """Write the earliest message that waits."""
+        message = heappop(self._waiting)
+        self._waiting_bytes -= len(message.data)
+        self._last_ns = max(self._last_ns, message.time_ns)
+        self._writer.add_message(
+            message.channel.number, self._last_ns, message.data, message.time_ns
+        )
+
+
+class _Channel(NamedTuple):
+    number: int
+    msgtype: str
+
+
+class _Waiting(NamedTuple):
+    time_ns: int
+    place: int
+    channel: _Channel
+    data: bytes
 
 
 def recording_types() -> Any:
@@ -112,7 +153,7 @@ def recording_types() -> Any:
 def _made(typestore: Any, msgtype: str, fields: Mapping[str, Any]) -> Any:
     """A message of a typestore's type made of its fields."""
     values = dict(fields)
-    for name, (_, inner) in typestore.fielddefs[msgtype][1]:
+    for name, (_, inner) in definitions(typestore)[msgtype][1]:
         if isinstance(values[name], dict):
             values[name] = _made(typestore, inner, values[name])
     return typestore.types[msgtype](**values)
@@ -127,29 +168,16 @@ def _find_definition(package: str, name: str) -> Optional[Path]:
     return next((file for file in files if file.is_file()), None)
 
 
-def _qos(latched: bool) -> List[Any]:
-    """What `ros2 bag play` shall offer: reliable, and kept for late joiners where latched."""
-    from rosbags.interfaces import (
-        Qos,
-        QosDurability,
-        QosHistory,
-        QosLiveliness,
-        QosReliability,
-        QosTime,
-    )
+def _qos(latched: bool) -> str:
+    """What `ros2 bag play` shall offer: reliable, and kept for late joiners where latched.
 
-    unset = QosTime(0, 0)
-    durability = QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE
-    return [
-        Qos(
-            QosHistory.KEEP_LAST,
-            10,
-            QosReliability.RELIABLE,
-            durability,
-            unset,
-            unset,
-            QosLiveliness.AUTOMATIC,
-            unset,
-            False,
-        )
-    ]
+    As rosbag2 writes it up to version 8 of its metadata, which all read; the numbers are those of
+    rmw/types.h: keep last, reliable, volatile or transient local, automatic.
+    """
+    durability = 1 if latched else 2
+    unset = '{sec: 0, nsec: 0}'
+    return (
+        f'- {{history: 1, depth: 10, reliability: 1, durability: {durability}, deadline: {unset}, '
+        f'lifespan: {unset}, liveliness: 1, liveliness_lease_duration: {unset}, '
+        'avoid_ros_namespace_conventions: false}'
+    )

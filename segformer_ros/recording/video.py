@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple, Type
 
 import cv2
 import numpy as np
 
+from segformer_ros.destination import cannot_write, hidden_part
 from segformer_ros.recording.errors import RecordingError
 
 _CODECS = ('libx264', 'libopenh264', 'mpeg4')
@@ -24,13 +26,14 @@ class VideoWriter:
     """Writes frames with the times of their stamps; a context manager.
 
     The file appears under its name when it is closed, whole, also where the writing was
-    interrupted; with no frame written there is none.
+    interrupted; with no frame written, or after an exception, there is none. Raises
+    DestinationError where the system refuses to write.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.frames = 0
-        self._part = path.with_name(f'.{path.name}.part')
+        self._part = hidden_part(path)
         self._container: Any = None
         self._stream: Any = None
         self._size: Tuple[int, ...] = (0, 0)
@@ -40,8 +43,11 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self.close()
+    def __exit__(self, kind: Optional[Type[BaseException]], *error: object) -> None:
+        if kind is not None and issubclass(kind, Exception):
+            self.discard()
+        else:
+            self.close()
 
     def write(self, pixels: np.ndarray, stamp_ns: int) -> None:
         """Append (H, W, 3) uint8 BGR pixels; the first frame fixes the size.
@@ -57,22 +63,41 @@ class VideoWriter:
         if self._container is None:
             self._first_ns = stamp_ns
             self._size = tuple(max(side, _LEAST) for side in even)
-            self._open(*self._size)
+            with self._refused():
+                self._open(*self._size)
         fitting = pixels[: even[0], : even[1]] if even == self._size else self._fitted(pixels)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(fitting), format='bgr24')
         tick = (stamp_ns - self._first_ns) * _TICKS // 1_000_000_000
         self._last_tick = picture.pts = max(tick, self._last_tick + 1)
-        self._container.mux(self._stream.encode(picture))
+        with self._refused():
+            self._container.mux(self._stream.encode(picture))
         self.frames += 1
 
     def close(self) -> None:
         """Finish the file; may be called again without harm."""
         if self._container is None:
             return
+        with self._refused():
+            self._container.mux(self._stream.encode())
+            self._container.close()
+            self._container = None
+            self._part.replace(self.path)
+
+    def discard(self) -> None:
+        """Remove what was written; does nothing where the file has its name."""
         container, self._container = self._container, None
-        container.mux(self._stream.encode())
-        container.close()
-        self._part.replace(self.path)
+        if container is not None:
+            with suppress(OSError):  # its end has no room either
+                container.close()
+        self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _refused(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # PyAV's own are of this kind
+            self.discard()
+            raise cannot_write(self.path, error) from error
 
     def _open(self, height: int, width: int) -> None:
         import av

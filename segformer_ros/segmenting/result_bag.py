@@ -74,7 +74,7 @@ class ResultBag:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._bag.close()
+        self._bag.__exit__(*error)
 
     def add(
         self,

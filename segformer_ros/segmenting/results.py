@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Set
 
-import cv2
 import numpy as np
 
 from segformer_ros.classes import ClassMap
-from segformer_ros.destination import output_folder
+from segformer_ros.destination import output_folder, write_image
 from segformer_ros.drawing.birdseye import BirdsEye
 from segformer_ros.drawing.overlay import blend, colorize, draw_boundary, draw_legend
 from segformer_ros.drawing.panels import Panel, side_by_side
 from segformer_ros.drivable import DrivableArea, GridNumbers
 from segformer_ros.engines.upsampling import resize_labels
-from segformer_ros.recording import RecordingError, VideoWriter
+from segformer_ros.recording import VideoWriter
 
 PICTURES = 6
 """Frames of a run that become pictures, evenly spread."""
@@ -80,7 +79,7 @@ class ResultFolder:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._video.close()
+        self._video.__exit__(*error)
 
     def add(self, view: SegmentedView) -> None:
         """Take one view in."""
@@ -101,6 +100,4 @@ class ResultFolder:
         picture = side_by_side(panels, _PANEL_HEIGHT)
         shown = np.flatnonzero(np.bincount(view.labels.ravel()))
         legend = draw_legend(self._class_map, shown.tolist(), picture.shape[1])
-        path = self._pictures / f'{view.key}.png'
-        if not cv2.imwrite(str(path), np.vstack([picture, legend])):
-            raise RecordingError(f'cannot write {path}; is the disk full?')
+        write_image(self._pictures / f'{view.key}.png', np.vstack([picture, legend]))

@@ -11,11 +11,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
-import cv2
 import numpy as np
 
 from segformer_ros.camera import Calibration, CameraError, CameraPose, check_image_size
 from segformer_ros.classes import ClassMap
+from segformer_ros.destination import WholeFile, write_image
 from segformer_ros.drivable import (
     CLASS_NONE,
     ROW_NONE,
@@ -97,7 +97,7 @@ class SegmentRun:
 
     Writes `masks/KEY.png` (train ids), `overlay.mp4`, `frames/KEY.png`, `drivable.jsonl` with one
     line for each frame, and `drive.mcap` with all of it as messages, see ResultBag. What was
-    written when a run is interrupted is whole.
+    written when a run is interrupted is whole; of one that fails only the masks and frames stay.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class SegmentRun:
             self._results = opened.enter_context(
                 ResultFolder(folder, self._class_map, len(source))
             )
-            self._lines = opened.enter_context((folder / 'drivable.jsonl').open('w'))
+            self._lines = opened.enter_context(WholeFile(folder / 'drivable.jsonl'))
             (folder / BAG_NAME).unlink(missing_ok=True)
             self._bag = _open_bag(folder / BAG_NAME, camera)
             if self._bag:
@@ -136,7 +136,7 @@ class SegmentRun:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._open.close()
+        self._open.__exit__(*error)
 
     def run(self, on_frame: Callable[[str], object]) -> None:
         """Segment all frames; what comes out is written while the next are segmented.
@@ -185,12 +185,10 @@ class SegmentRun:
         if entry.labels is not None:
             self._score.update(entry.labels, result.labels)
         name = self._name(entry)
-        path = self._masks / f'{name}.png'
-        if not cv2.imwrite(str(path), result.labels):
-            raise RecordingError(f'cannot write {path}; is the disk full?')
+        write_image(self._masks / f'{name}.png', result.labels)
         area = self._drivable_area(frame, result)
         line = area_line(name, area, self._class_map)
-        self._lines.write(json.dumps(line) + '\n')
+        self._lines.write_text(json.dumps(line) + '\n')
         view = SegmentedView(
             key=name,
             stamp_ns=frame.stamp.ns,

@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 
 from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.destination import write_file
 from segformer_ros.metrics import ConfusionMatrix, MetricError, ScoredClasses
 from segformer_ros.metrics.scored_classes import truth_table, unknown_note
 from segformer_ros.text_table import format_table
@@ -96,7 +97,7 @@ class RunSummary:
 
     def write(self, path: Path) -> None:
         """Write summary.json."""
-        path.write_text(json.dumps(self.as_json(), indent=2) + '\n', encoding='utf-8')
+        write_file(path, f'{json.dumps(self.as_json(), indent=2)}\n'.encode())
 
     def as_table(self) -> str:
         """The summary for the terminal."""

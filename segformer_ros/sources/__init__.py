@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from segformer_ros.resources import NotInstalledError, share_path, tool
 from segformer_ros.sources.bag import BagSource
-from segformer_ros.sources.bag_files import BAG_SUFFIXES, storage_files
+from segformer_ros.sources.bag_files import is_storage, storage_files
 from segformer_ros.sources.base import (
     NO_TRUTH,
     Source,
@@ -27,7 +27,7 @@ from segformer_ros.topics import COMPRESSED_LABELS, recorded
 def _is_bag(path: Path) -> bool:
     if path.is_dir():
         return (path / 'metadata.yaml').exists() or bool(storage_files(path))
-    return path.suffix in BAG_SUFFIXES
+    return is_storage(path)
 
 
 _KINDS: Tuple[Tuple[Callable[[Path], bool], Callable[[Path, SourceOptions], Source]], ...] = (
@@ -44,13 +44,12 @@ STREET = 'street:'
 
 SAMPLE = 'sample:'
 """Name of the short drive that is shipped with the package, its labels included."""
-SAMPLE_BAG = 'samples/street_drive'
+SAMPLE_BAG = 'samples/street_drive.mcap'
 
 _FILE_URL = 'file://'
 
 _REFUSED: Dict[str, str] = {
     '.bag': 'is a ROS 1 bag; convert it: rosbags-convert --src FILE.bag --dst FOLDER',
-    '.zstd': 'is one compressed file of a bag; give the folder with its metadata.yaml',
 }
 
 
@@ -84,9 +83,9 @@ def _shipped(options: SourceOptions) -> Source:
 def open_source(location: Union[str, Path], options: SourceOptions = SourceOptions()) -> Source:
     """Open a recording by its path or name; raises SourceError.
 
-    A rosbag2 (a folder, .mcap or .db3), a Cityscapes folder, a folder of images, one image, a
-    video file, the shipped drive (`sample:`), or a generated one (`street:`, `street:SEED`,
-    `street:SEED:FRAMES`). A file may be given as `file://PATH` too.
+    A rosbag2 (a folder, .mcap or .db3, also as .zstd), a Cityscapes folder, a folder of images, an
+    image, a video file, the shipped drive (`sample:`), or a generated one (`street:`,
+    `street:SEED`, `street:SEED:FRAMES`). A file may be given as `file://PATH` too.
     """
     if str(location) == SAMPLE:
         return _shipped(options)
@@ -97,8 +96,10 @@ def open_source(location: Union[str, Path], options: SourceOptions = SourceOptio
         raise SourceError(f'no such recording: {path}; check the path')
     if path.suffix in _REFUSED:
         raise SourceError(f'{path} {_REFUSED[path.suffix]}')
-    make = next(make for fits, make in _KINDS if fits(path))
-    return make(path, options)
+    for fits, make in _KINDS:
+        if fits(path):
+            return make(path, options)
+    raise SourceError(f'{path} is a device or a pipe; give a file or a folder')
 
 
 __all__ = [

@@ -6,6 +6,7 @@ from array import array
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Sequence
 
@@ -16,18 +17,21 @@ from segformer_ros.camera import (
     check_image_size,
     is_rectified,
 )
+from segformer_ros.errors import reason
 from segformer_ros.formats.ros_types import field_names, ros_types
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.sources.bag_labels import BagLabels, entry_stamp
-from segformer_ros.sources.bag_reader import BagReader, Entry, Lost
+from segformer_ros.sources.bag_reader import BagReader
+from segformer_ros.sources.bag_storage import Bytes, Entry, Lost
 from segformer_ros.sources.bag_topics import (
     INFO_TYPE,
+    Choice,
     check_label_topic,
     choose_image_topic,
     find_info_topic,
     info_topic_beside,
 )
-from segformer_ros.sources.bag_transforms import read_mount, transform_topics
+from segformer_ros.sources.bag_transforms import TransformTopics, read_mount, transform_topics
 from segformer_ros.sources.base import Source, SourceError, SourceFrame, SourceOptions
 from segformer_ros.sources.labels import LabelError, label_folder
 
@@ -35,6 +39,9 @@ _FRAME_READERS = {
     'sensor_msgs/msg/Image': Frame.from_image,
     'sensor_msgs/msg/CompressedImage': Frame.from_compressed,
 }
+
+_MOST_INFOS = 10_000
+"""Camera infos that are tried: some minutes of them."""
 
 
 class BagSource(Source):
@@ -51,19 +58,29 @@ class BagSource(Source):
         self.path = path
         self._options = options
         with BagReader(path) as bag:
-            self.topic = choose_image_topic(bag.topics, options.topic, str(path))
-            if options.label_topic:
-                check_label_topic(bag.topics, options.label_topic, str(path))
+            choice = self._choose(bag)
+            self.topic = choice.topic
             self._msgtype = bag.topics[self.topic].msgtype
             self._count = bag.topics[self.topic].messages
             _check_definition(bag, self.topic)
             self._read_camera(bag)
-            self.notes = bag.notes + self.notes
-        # Times of the first messages, as far as they were read: by them later parts are found.
-        self._times = array('q')
+            self.notes = (*bag.notes, *filter(None, (choice.note,)), *self.notes)
         self._stamps: Optional[Sequence[int]] = None
         self._label_folder = label_folder(options)
         self.labelled = bool(options.label_topic or options.labels)
+
+    def _choose(self, bag: BagReader) -> Choice:
+        """The image topic; raises SourceError, with what of the bag cannot be read."""
+        options, where = self._options, str(self.path)
+        try:
+            choice = choose_image_topic(bag.topics, options.topic, where, options.label_topic)
+            if options.label_topic:
+                check_label_topic(bag.topics, options.label_topic, where)
+        except SourceError as error:
+            if not bag.notes:
+                raise
+            raise SourceError(f'{error} ({"; ".join(bag.notes[:3])})') from error
+        return choice
 
     def __len__(self) -> int:
         return self._count
@@ -71,7 +88,10 @@ class BagSource(Source):
     @property
     def files(self) -> List[Path]:
         """Storage files and metadata, and the label images."""
-        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        log = self.path.with_name(f'{self.path.name}-wal')
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path, log]
+        # What SQLite makes to read a log is no part of the recording.
+        files = [file for file in files if not file.name.endswith('-shm') and file.exists()]
         return files + (self._label_folder.files if self._label_folder else [])
 
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
@@ -82,11 +102,9 @@ class BagSource(Source):
             labels = self._open_labels(stack)
             before: Optional[int] = None
             # One earlier, to know whether its stamp is repeated.
-            for index, entry in bag.entries(self.topic, max(span.start - 1, 0), self._times):
+            for index, entry in bag.entries(self.topic, max(span.start - 1, 0)):
                 if index >= span.stop:
                     return
-                if index == len(self._times) and entry.time is not None:
-                    self._times.append(entry.time)
                 stamp = entry_stamp(entry)
                 if index >= span.start:
                     repeats = stamp is not None and stamp == before
@@ -136,31 +154,52 @@ class BagSource(Source):
             return SourceFrame(index, key, frame, error=str(error))
         return SourceFrame(index, key, frame, labels=values)
 
-    def _frame(self, data: bytes) -> Frame:
+    def _frame(self, data: Bytes) -> Frame:
         message = deserialize(data, self._msgtype)
         return _FRAME_READERS[self._msgtype](message, self._options.max_megapixels)
 
     def _read_camera(self, bag: BagReader) -> None:
         """Read calibration and mount, as far as the bag has them."""
         info_topic = find_info_topic(bag.topics, self.topic)
-        tf_topics = transform_topics(bag.topics, self.topic) if self._options.vehicle_frame else []
-        first = self._first_frame(bag) if info_topic or tf_topics else None
+        tf_topics = transform_topics(bag.topics, self.topic)
+        if not self._options.vehicle_frame:
+            tf_topics = TransformTopics((), ())
+        first = self._first_frame(bag) if info_topic or any(tf_topics) else None
         camera_frame = first.frame_id if first else ''
         if info_topic:
-            try:
-                info = deserialize(next(bag.messages(info_topic)).data, INFO_TYPE)
-                self._check_belongs(info_topic, info.header.frame_id, camera_frame)
-                camera_frame = info.header.frame_id or camera_frame
-                self.calibration = self._calibration(info, first)
-            except (SourceError, CameraError, StopIteration) as error:
-                self.camera_fault = f'camera info of {info_topic} is not used: {error}'
-                self.notes += (self.camera_fault,)
-        if tf_topics:
+            camera_frame = self._read_info(bag, info_topic, first) or camera_frame
+        if any(tf_topics):
             frame = self._options.vehicle_frame
             self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame, deserialize)
             self.notes += notes
             if self.pose is None:
                 self.camera_fault = '; '.join(filter(None, (self.camera_fault, notes[-1])))
+
+    def _read_info(self, bag: BagReader, topic: str, first: Optional[Frame]) -> str:
+        """Take the calibration from the first camera info that has one; its frame of reference.
+
+        Drivers send zeros until their calibration is loaded.
+        """
+        frame, fault, unused = '', '', 0
+        image_frame = first.frame_id if first else ''
+        for message in islice(bag.messages(topic), _MOST_INFOS):
+            try:
+                info = deserialize(message.data, INFO_TYPE)
+                self._check_belongs(topic, info.header.frame_id, image_frame)
+                frame = info.header.frame_id
+                self.calibration = self._calibration(info, first)
+                break
+            except (SourceError, CameraError) as error:
+                unused += 1
+                fault = fault or str(error)
+        if self.calibration is None:
+            self.camera_fault = (
+                f'camera info of {topic} is not used: {fault or "none can be read"}'
+            )
+            self.notes += (self.camera_fault,)
+        elif unused:
+            self.notes += (f'the first {unused} camera infos of {topic} are not used: {fault}',)
+        return frame
 
     def _check_belongs(self, info_topic: str, info_frame: str, image_frame: str) -> None:
         """Raises CameraError where the camera info may be that of another camera."""
@@ -190,13 +229,13 @@ def _typestore() -> Any:
     return ros_types()
 
 
-def deserialize(data: bytes, msgtype: str) -> Any:
+def deserialize(data: Bytes, msgtype: str) -> Any:
     """Message of CDR bytes, its arrays being views of them; raises SourceError."""
     try:
         return _typestore().deserialize_cdr(data, msgtype)
     except Exception as error:  # cut bytes raise by what is cut
         raise SourceError(
-            f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {error})'
+            f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {reason(error)[:200]})'
         ) from error
 
 
@@ -204,14 +243,14 @@ def _check_definition(bag: BagReader, topic: str) -> None:
     """Raises SourceError where the bag's own definition of the image is not ROS 2's."""
     from rosbags.typesys import TypesysError, get_types_from_msg
 
-    msgtype, text = bag.topics[topic].msgtype, bag.definition(topic)
-    if not text or text.startswith('='):  # none, or in IDL
+    msgtype, text = bag.topics[topic].msgtype, bag.topics[topic].definition
+    if not text:
         return
     try:
         fields = get_types_from_msg(text, msgtype)[msgtype][1]
     except (TypesysError, KeyError) as error:
         raise SourceError(
-            f'{bag.path} has an unreadable definition of {msgtype}: {error}'
+            f'{bag.path} has an unreadable definition of {msgtype}: {reason(error)[:200]}'
         ) from error
     if [name for name, _ in fields] != field_names(_typestore(), msgtype):
         raise SourceError(

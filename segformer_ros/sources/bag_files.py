@@ -22,6 +22,12 @@ PACKED = '.zstd'
 """Ending of a storage file that was compressed as a whole."""
 
 
+def is_storage(path: Path) -> bool:
+    """Whether a path is named as a storage file, compressed or not."""
+    name = path.name[: -len(PACKED)] if path.suffix == PACKED else path.name
+    return PurePath(name).suffix in BAG_SUFFIXES
+
+
 _COUNT = whole(0, 1 << 40)
 _TIME = whole(-(1 << 63), 1 << 63)
 
@@ -62,16 +68,22 @@ _DOCUMENT = record(
 
 
 class Layout(NamedTuple):
-    """Storage files in the order of recording, and whether each message is compressed."""
+    """Storage files in the order of recording, and whether each message is compressed.
+
+    listed: whether the metadata tell, not only the folder.
+    """
 
     files: List[Path]
     by_message: bool
+    listed: bool = True
 
 
 def storage_files(folder: Path) -> List[Path]:
     """Storage files that lie in a folder, in the order in which they were recorded."""
-    files = (path for path in folder.iterdir() if path.suffix in BAG_SUFFIXES and path.is_file())
-    return sorted(files, key=natural_key)
+    files = {path for path in folder.iterdir() if is_storage(path) and path.is_file()}
+    # A recorder that was killed while it compressed a file leaves both.
+    twice = {path for path in files if path.suffix == PACKED and path.with_suffix('') in files}
+    return sorted(files - twice, key=natural_key)
 
 
 def read_layout(folder: Path) -> Layout:
@@ -79,7 +91,7 @@ def read_layout(folder: Path) -> Layout:
     try:
         facts = read_metadata(folder)
     except (OSError, DocumentError):
-        return Layout(storage_files(folder), False)
+        return Layout(storage_files(folder), False, listed=False)
     files = [folder / PurePath(name).name for name in facts['relative_file_paths']]
     return Layout(files, facts.get('compression_mode', '').lower() == 'message')
 

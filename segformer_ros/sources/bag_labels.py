@@ -10,7 +10,8 @@ import numpy as np
 
 from segformer_ros.formats.images import decode_labels
 from segformer_ros.frame import HEADER_BYTES, Frame, Stamp
-from segformer_ros.sources.bag_reader import BagReader, Entry, Lost, RawMessage
+from segformer_ros.sources.bag_reader import BagReader
+from segformer_ros.sources.bag_storage import Bytes, Entry, Lost, RawMessage
 from segformer_ros.sources.base import SourceOptions
 from segformer_ros.sources.labels import LabelError, check_labels
 
@@ -18,11 +19,10 @@ _COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
 class _Place(NamedTuple):
-    """Where a label message lies: its stamp (ns), its place in the topic, its time in the bag."""
+    """Where a label message lies: its stamp (ns) and its place in the topic."""
 
     stamp: int
     order: int
-    time: int
 
 
 class BagLabels:
@@ -40,7 +40,7 @@ class BagLabels:
         path: Path,
         options: SourceOptions,
         images: Sequence[int],
-        deserialize: Callable[[bytes, str], Any],
+        deserialize: Callable[[Bytes, str], Any],
     ) -> None:
         self._reader = BagReader(path)
         self._topic = options.label_topic
@@ -50,7 +50,7 @@ class BagLabels:
         self._images = images
         self._places: Dict[int, _Place] = {}  # by the stamp of the image
         self._lost: List[str] = []
-        self._cursor: Iterator[RawMessage] = iter(())
+        self._cursor: Iterator[Tuple[int, Entry]] = iter(())
         self._next_order = -1
 
     def __enter__(self) -> BagLabels:
@@ -61,7 +61,7 @@ class BagLabels:
                 continue
             stamp = entry_stamp(entry)
             if stamp is not None:
-                self._assign(_Place(stamp, order, entry.time))
+                self._assign(_Place(stamp, order))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -118,12 +118,12 @@ class BagLabels:
 
     def _fetch(self, place: _Place) -> RawMessage:
         if place.order != self._next_order:
-            self._cursor = self._reader.messages(self._topic, start=place.time)
+            self._cursor = self._reader.entries(self._topic, place.order)
         self._next_order = place.order + 1
-        for message in self._cursor:
-            if entry_stamp(message) == place.stamp:
-                return message
-        raise LabelError(f'{self._topic} lost the label at {place.time} ns')
+        _, message = next(self._cursor)
+        if isinstance(message, Lost):
+            raise LabelError(message.reason)
+        return message
 
 
 def entry_stamp(entry: Entry) -> Optional[int]:

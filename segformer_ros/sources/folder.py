@@ -9,6 +9,7 @@ from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
+from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import reason
 from segformer_ros.formats.images import decode
 from segformer_ros.frame import Frame, FrameError
@@ -115,7 +116,11 @@ def natural_key(path: Path) -> Tuple[List[Union[str, int]], str]:
 def read_image(file: Path, index: int, options: SourceOptions) -> Union[Frame, str]:
     """The image as a frame, or what is wrong with it in one line."""
     try:
-        pixels = decode(np.fromfile(file, np.uint8), file.suffix, options.max_megapixels)
-    except (FrameError, OSError) as error:
+        pixels = decode(
+            np.frombuffer(read_bytes(file, MAX_IMAGE_BYTES), np.uint8),
+            file.suffix,
+            options.max_megapixels,
+        )
+    except (FrameError, DocumentError, OSError) as error:
         return f'{_text(file.name)}: {reason(error)}'
     return Frame.from_array(pixels, 'bgr8', made_up_stamp(index, options.fps), CAMERA_FRAME)

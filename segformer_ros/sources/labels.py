@@ -8,6 +8,8 @@ from typing import Dict, List, Optional, Tuple
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
+from segformer_ros.errors import reason
 from segformer_ros.formats.images import decode_labels
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError
 from segformer_ros.sources.base import SourceError, SourceOptions
@@ -55,12 +57,11 @@ def label_folder(options: SourceOptions) -> Optional[LabelFolder]:
 
 def read_label_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     """Values of a single-channel PNG file, (H, W) of its own type; raises LabelError."""
-    # cv2.imread would crash at a name that is not UTF-8.
-    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
     try:
+        data = np.frombuffer(read_bytes(path, MAX_IMAGE_BYTES), np.uint8)
         values = decode_labels(data, path.suffix, max_megapixels)
-    except FrameError as error:
-        raise LabelError(f'unreadable label image {path}: {error}') from error
+    except (FrameError, DocumentError, OSError) as error:
+        raise LabelError(f'unreadable label image {path}: {reason(error)}') from error
     _check_channels(values, str(path))
     return values
 

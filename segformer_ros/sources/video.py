@@ -11,6 +11,7 @@ import numpy as np
 
 from segformer_ros.errors import reason
 from segformer_ros.formats.jpeg import check_jpeg
+from segformer_ros.formats.limits import check_size
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.sources.base import (
     CAMERA_FRAME,
@@ -80,7 +81,8 @@ class VideoSource(Source):
         self.path = path
         self._labels = label_folder(options)
         self.labelled = self._labels is not None
-        self._times, self._keys, self._begin = _presentation_times(path)
+        self._times, self._keys, self._begin = _presentation_times(path, options.max_megapixels)
+        self._max_pixels = round(options.max_megapixels * 1e6)
 
     def __len__(self) -> int:
         return len(self._times)
@@ -99,6 +101,8 @@ class VideoSource(Source):
         with _opened(self.path) as container:
             # What the decoder complains of is then known with the packet.
             container.streams.video[0].thread_count = 1
+            limit = {'max_pixels': str(self._max_pixels)}  # of frames that become larger, too
+            container.streams.video[0].codec_context.options = limit
             for index, picture, fault in self._decoded_from(span.start, container):
                 if picture is None:
                     reason = fault
@@ -216,7 +220,7 @@ def _decode_packet(packet: Any, codec: str) -> Tuple[Sequence[Any], str]:
     return pictures, fault
 
 
-def _presentation_times(path: Path) -> Tuple[List[int], List[int], int]:
+def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], List[int], int]:
     """Times of all frames and of the key frames, in the order of showing, and of the first packet.
 
     All in the stream's units. What the file says is not to be shown (the lead of a cut video) is
@@ -229,11 +233,19 @@ def _presentation_times(path: Path) -> Tuple[List[int], List[int], int]:
             if not container.streams.video:
                 raise SourceError(f'{path} has no video stream')
             stream = container.streams.video[0]
+            codec = stream.codec_context
+            if codec is None:
+                raise SourceError(f'{path} is of a codec that FFmpeg does not decode here')
+            height, width = codec.height, codec.width
+            if height and width:  # else known with the first frame only
+                check_size(height, width, max_megapixels)
             packets = [
                 (packet.pts, packet.dts, packet.is_keyframe, getattr(packet, 'is_discard', False))
                 for packet in container.demux(stream)
                 if packet.pts is not None
             ]
+    except FrameError as error:
+        raise SourceError(f'{path}: {error}') from error
     except av.error.FFmpegError as error:
         raise SourceError(
             f'{path} is neither a bag (.mcap, .db3) nor a video that FFmpeg reads: '

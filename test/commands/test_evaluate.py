@@ -94,16 +94,16 @@ def test_a_baseline_of_other_classes(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_an_interrupted_run_says_what_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = ShardResult.save
-    saved: list[Path] = []
+    to_bytes = ShardResult.to_bytes
+    saved: list[int] = []
 
-    def interrupt(result: ShardResult, path: Path) -> None:
+    def interrupt(result: ShardResult) -> bytes:
         if saved:
             raise KeyboardInterrupt
-        saved.append(path)
-        save(result, path)
+        saved.append(result.number)
+        return to_bytes(result)
 
-    monkeypatch.setattr(ShardResult, 'save', interrupt)
+    monkeypatch.setattr(ShardResult, 'to_bytes', interrupt)
     assert evaluate(tmp_path, frames=70) == 130
     error = capsys.readouterr().err
     assert f'64 of 70 frames are kept in {tmp_path}/out (they are saved 64 at a time)' in error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rosbags.highlevel import AnyReader
 
 from segformer_ros import cli
 from segformer_ros.camera import CameraPose
+from segformer_ros.destination import lock_folder
 from segformer_ros.recording.mount import mount_message
 
 
@@ -37,6 +39,19 @@ def test_a_video_by_its_url_as_deepstream_applications_take_it(
     (said,) = [line for line in captured.err.splitlines() if 'without metres' in line]
     assert '--hfov' in said
     assert '--height' in said
+
+
+def test_a_second_run_into_a_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = rec.write_folder(tmp_path / 'images', 2), tmp_path / 'out'
+    out.mkdir()
+    asked = ['segment', str(images), '--out', str(out), '--engine', 'fake']
+    lock = lock_folder(out)
+    assert cli.main(asked) == 2
+    assert f'another run writes into {out}; wait for it' in capsys.readouterr().err
+    os.close(lock)
+    assert cli.main(asked) == 0
 
 
 def calibrated(out: Path) -> list[bool]:

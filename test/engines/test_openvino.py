@@ -20,7 +20,7 @@ from segformer_ros.engines.openvino import cpu_flags, saturates_int8
 from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.model.checksum import file_hash
+from segformer_ros.model.model_files import file_hash
 from tiny_models import export_network, painting
 
 INT8 = EngineOptions(precision='int8')

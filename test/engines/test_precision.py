@@ -20,7 +20,7 @@ from segformer_ros.engines.precision import (
     quantized_path,
 )
 from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.model.checksum import file_hash
+from segformer_ros.model.model_files import file_hash
 from tiny_models import export_network, save_network
 
 NANO, TX2, GTX1080, XAVIER, ORIN = 53, 62, 61, 72, 87

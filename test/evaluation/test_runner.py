@@ -6,6 +6,9 @@ import json
 import multiprocessing
 import os
 import signal
+import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 import recordings
 
 from segformer_ros.camera import CameraPose
+from segformer_ros.destination import DestinationError
 from segformer_ros.engines import EngineOptions
 from segformer_ros.evaluation import EvaluationError, EvaluationJob, Execution, Run
 from segformer_ros.metrics import confusion_scores
@@ -180,8 +184,8 @@ def test_an_interrupted_run_resumes(
         if sum(done) > 2 * SHARD_FRAMES:
             raise _InterruptedError
 
-    with pytest.raises(_InterruptedError):
-        Run(job, tmp_path).execute(progress=interrupt)
+    with Run(job, tmp_path) as run, pytest.raises(_InterruptedError):
+        run.execute(progress=interrupt)
     again = Run(job, tmp_path)
     assert again.frames == FRAMES
     # The second shard is segmented, and perhaps not scored.
@@ -208,9 +212,9 @@ def test_a_resumed_run_has_all_masks(tmp_path: Path) -> None:
     """Frames whose masks were removed in the meantime are segmented again."""
     masks = tmp_path / 'out/predictions'
     job = dataclasses.replace(painted.folder_job(tmp_path, FRAMES), predictions=str(masks))
-    first = Run(job, tmp_path / 'out')
-    first.execute()
-    assert first.kept == FRAMES
+    with Run(job, tmp_path / 'out') as first:
+        first.execute()
+        assert first.kept == FRAMES
     (masks / 'images/frame0003.png').unlink()
     again = Run(job, tmp_path / 'out')
     assert again.left == SHARD_FRAMES
@@ -219,18 +223,153 @@ def test_a_resumed_run_has_all_masks(tmp_path: Path) -> None:
 
 
 def test_other_settings_do_not_resume(job: EvaluationJob, tmp_path: Path) -> None:
-    first = Run(job, tmp_path)
-    first.execute()
+    with Run(job, tmp_path) as first:
+        first.execute()
     assert Run(job, tmp_path).left == 0
     other = dataclasses.replace(job, upsampling='fast')
     assert Run(other, tmp_path).left == FRAMES
 
 
-def test_a_damaged_partial_result_is_done_again(job: EvaluationJob, tmp_path: Path) -> None:
-    Run(job, tmp_path).execute()
-    part = sorted(tmp_path.glob('.partial/*/*.npz'))[1]
-    part.write_bytes(part.read_bytes()[:100])
-    assert Run(job, tmp_path).left == SHARD_FRAMES
+def damaged(content: bytes, kind: str) -> bytes:
+    """A checkpoint of which a part is lost."""
+    middle = len(content) // 2
+    return {
+        'cut': content[:100],
+        'zeros': content[:512] + bytes(512) + content[1024:],
+        'bit': content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        'empty': b'',
+        'no archive': b'PK\x05\x06' + bytes(18),
+    }[kind]
+
+
+@pytest.mark.parametrize('kind', ['cut', 'zeros', 'bit', 'empty', 'no archive', 'of another'])
+def test_a_checkpoint_that_cannot_be_read_is_done_anew_and_said(
+    job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path, kind: str
+) -> None:
+    with Run(job, tmp_path) as run:
+        run.execute()
+    first, second, _ = sorted(tmp_path.glob('.partial/*/*.npz'))
+    second.write_bytes(
+        first.read_bytes() if kind == 'of another' else damaged(second.read_bytes(), kind)
+    )
+    with Run(job, tmp_path) as again:
+        assert again.left == SHARD_FRAMES
+        (note,) = again.notes
+        assert note.startswith(f'the checkpoint {second} cannot be read: ')
+        assert note.endswith('its frames are done anew')
+        again.execute()
+        again.finish()
+    assert contents(tmp_path) == expected
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    job: EvaluationJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def tell_sync(descriptor: int) -> None:
+        kind = 'folder' if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 'file'
+        done.append(f'sync {kind}')
+        fsync(descriptor)
+
+    def tell_replace(source: Path, target: Path) -> None:
+        done.append(target.suffix)
+        replace(source, target)
+
+    monkeypatch.setattr(os, 'fsync', tell_sync)
+    monkeypatch.setattr(os, 'replace', tell_replace)
+    with Run(job, tmp_path) as run:
+        run.execute()
+    assert done[:6] == ['sync file', '.npz', 'sync folder'] * 2
+
+
+def test_a_second_run_into_a_folder_is_refused(job: EvaluationJob, tmp_path: Path) -> None:
+    with Run(job, tmp_path), pytest.raises(DestinationError, match='another run writes into'):
+        Run(dataclasses.replace(job, upsampling='fast'), tmp_path)
+    with Run(job, tmp_path) as run:
+        run.execute()
+        run.finish()
+    assert not list(tmp_path.glob('.*'))
+
+
+def test_a_run_of_another_process_is_refused(job: EvaluationJob, tmp_path: Path) -> None:
+    """However it ends, the folder is free after it."""
+    code = 'import fcntl, os, sys; d = os.open(sys.argv[1], 0); fcntl.flock(d, 2); print(d)'
+    with subprocess.Popen(
+        [sys.executable, '-c', f'{code}; sys.stdout.flush(); input()', str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline()
+        with pytest.raises(DestinationError, match='another run writes into'):
+            Run(job, tmp_path)
+        other.kill()
+    with Run(job, tmp_path) as run:
+        assert run.left == FRAMES
+
+
+@pytest.mark.parametrize('where', ['.partial', '.partial/FINGERPRINT'])
+def test_links_in_place_of_the_checkpoints_are_refused(
+    job: EvaluationJob, tmp_path: Path, where: str
+) -> None:
+    out, foreign = tmp_path / 'out', tmp_path / 'foreign'
+    kept = foreign / '0123456789abcdef/000000.npz'
+    kept.parent.mkdir(parents=True)
+    kept.write_text('kept')
+    place = out / where.replace('FINGERPRINT', job.fingerprint(job.open_sources()))
+    place.parent.mkdir(parents=True)
+    place.symlink_to(foreign)
+    with pytest.raises(EvaluationError, match='is a link or a file, .* remove it, or give'):
+        Run(job, out)
+    assert kept.read_text() == 'kept'
+
+
+def test_what_is_not_ours_among_the_checkpoints_stays(job: EvaluationJob, tmp_path: Path) -> None:
+    foreign, root = tmp_path / 'foreign', tmp_path / 'out/.partial'
+    stale = root / '0123456789abcdef'
+    stale.mkdir(parents=True)
+    foreign.mkdir()
+    (foreign / '000000.npz').write_text('kept')
+    (root / 'fedcba9876543210').symlink_to(foreign)
+    (root / 'notes').mkdir()
+    (root / 'notes/000000.npz').write_text('kept')
+    (stale / 'mine.txt').write_text('kept')
+    (stale / '000000.npz').touch()
+    (stale / '.000001.npz.77').touch()
+    with Run(job, tmp_path / 'out') as run:
+        run.execute()
+        run.finish()
+    assert (foreign / '000000.npz').read_text() == 'kept'
+    left = [path.relative_to(root) for path in root.rglob('*') if not path.is_dir()]
+    assert sorted(map(str, left)) == ['0123456789abcdef/mine.txt', 'notes/000000.npz']
+    assert (root / 'fedcba9876543210').is_symlink()
+
+
+def test_a_checkpoint_that_is_a_link_is_not_followed(job: EvaluationJob, tmp_path: Path) -> None:
+    with Run(job, tmp_path / 'out') as run:
+        run.execute()
+    part = sorted((tmp_path / 'out').glob('.partial/*/*.npz'))[1]
+    elsewhere = part.rename(tmp_path / 'elsewhere')
+    content = elsewhere.read_bytes()
+    part.symlink_to(elsewhere)
+    with Run(job, tmp_path / 'out') as again:
+        assert again.left == SHARD_FRAMES
+        again.execute()
+        again.finish()
+    assert elsewhere.read_bytes() == content
+
+
+def test_masks_behind_a_link_are_not_removed(tmp_path: Path) -> None:
+    photo = tmp_path / 'photos/photo.png'
+    recordings.write_png(photo, recordings.picture(0))
+    masks = tmp_path / 'out/predictions'
+    masks.mkdir(parents=True)
+    (masks / 'drive').symlink_to(photo.parent)
+    job = dataclasses.replace(painted.folder_job(tmp_path, 3), predictions=str(masks))
+    with Run(job, tmp_path / 'out') as run:
+        run.execute()
+    assert photo.exists() and len(list((masks / 'images').glob('*.png'))) == 3
 
 
 def test_several_recordings_are_told_apart(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import host_kernels
 import numpy as np
 
-from segformer_ros.engines.cuda.jobs import BLOCK, Job
+from segformer_ros.engines.cuda.launches import BLOCK, Launch
 
 Work = Callable[[], None]
 
@@ -144,7 +144,7 @@ class Function:
         def work() -> None:
             if self._cuda.faults:
                 raise self._cuda.faults.pop()
-            host_kernels.run(Job(self._name, copy, grid))
+            host_kernels.run(Launch(self._name, copy, grid))
 
         self._cuda.journal.append(('launch', self._name))
         stream.put(work)

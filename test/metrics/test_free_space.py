@@ -7,7 +7,7 @@ import pytest
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMapError, load_class_map
-from segformer_ros.metrics.free_space import METRES, ROWS, Camera, FreeSpace, FreeSpaceReader
+from segformer_ros.metrics.free_space import METRES, ROWS, Camera, FreeSpaceMetric, FreeSpaceReader
 
 CITYSCAPES = load_class_map('cityscapes')
 ROAD, CAR, SKY = CITYSCAPES.ids('road', 'car', 'sky')
@@ -15,7 +15,7 @@ inf, nan = math.inf, math.nan
 
 
 def test_rates_by_band_of_the_true_distance() -> None:
-    metric = FreeSpace(METRES)
+    metric = FreeSpaceMetric(METRES)
     true = np.array([3.0, 3.0, 8.0, 15.0, 15.0, 30.0, inf, nan, 5.0])
     guess = np.array([4.9, 5.0, 6.0, 15.0, 13.5, inf, 30.0, 5.0, nan])
     assert metric.update(true, guess) == (7, 2, 2)
@@ -28,7 +28,7 @@ def test_rates_by_band_of_the_true_distance() -> None:
 
 
 def test_errors_of_the_distance() -> None:
-    metric = FreeSpace(METRES)
+    metric = FreeSpaceMetric(METRES)
     metric.update(np.array([10.0, 10.0, 10.0, 90.0]), np.array([10.5, 9.0, 11.0, 70.0]))
     scores = metric.compute()  # what lies beyond the reach in both is not measured
     assert scores.bias == pytest.approx(0.5 / 3)
@@ -38,7 +38,7 @@ def test_errors_of_the_distance() -> None:
 
 def test_merging_equals_counting_together() -> None:
     rng = np.random.default_rng(1)
-    whole, parts = FreeSpace(METRES), [FreeSpace(METRES) for _ in range(3)]
+    whole, parts = FreeSpaceMetric(METRES), [FreeSpaceMetric(METRES) for _ in range(3)]
     for part in parts:
         columns = rng.uniform(0, 60, (2, 50))
         whole.update(*columns)
@@ -88,7 +88,7 @@ def test_unlabelled_ends_are_unknown() -> None:
 def test_without_a_blocker_all_is_free() -> None:
     ends = FreeSpaceReader(CITYSCAPES, 'road', Camera()).read(np.zeros((24, 32), np.uint8))
     assert np.isinf(ends.rows).all()
-    metric = FreeSpace(ROWS)
+    metric = FreeSpaceMetric(ROWS)
     metric.update(ends.rows, ends.rows)
     assert metric.compute().false_free == 0.0
 

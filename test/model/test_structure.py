@@ -18,7 +18,7 @@ from segformer_ros.engines import EngineError, create_engine
 from segformer_ros.engines.precision import find_quantized, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, load_model_spec
-from segformer_ros.model.files import model_files, read_onnx, read_whole_onnx
+from segformer_ros.model.model_files import model_files, read_onnx, read_whole_onnx
 from segformer_ros.model.onnx_network import tensorrt_network
 from tiny_models import TAO6, export_network, painting, save_external_network, save_network
 

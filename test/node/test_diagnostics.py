@@ -70,6 +70,12 @@ def test_silent_camera_is_stale(publishers: int, silence: float | None, words: s
     assert camera_verdict(camera, 2.0, '') == (STALE, words)
 
 
+def test_a_camera_of_another_type_is_named() -> None:
+    words = '/front/image is published as sensor_msgs/msg/CompressedImage, not as'
+    camera = CAMERA._replace(figures=HEALTHY._replace(silence=None), mismatch=words)
+    assert camera_verdict(camera, 2.0, '') == (STALE, words)
+
+
 def test_silence_by_losses_says_so() -> None:
     figures = HEALTHY._replace(recently_received=0, losses=lost(177), silence=7.7)
     level, message = camera_verdict(CAMERA._replace(figures=figures), 2.0, 'take the profile')

@@ -5,8 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from node_rig import MASK, MakeRig, street_image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 pytestmark = pytest.mark.ros
 
@@ -47,6 +50,32 @@ def test_silent_camera_is_stale(make_rig: MakeRig) -> None:
     rig.set(silent_after=0.5)
     rig.spin(0.7)
     assert 'silent: the last image' in rig.status().message
+
+
+@pytest.mark.parametrize(
+    ('compressed', 'published', 'cure'),
+    [
+        (False, CompressedImage, 'set compressed to true'),
+        (True, Image, 'set compressed to false'),
+        (False, CameraInfo, 'remap image to another'),
+    ],
+)
+def test_a_publisher_of_another_type_is_named(
+    make_rig: MakeRig, compressed: bool, published: type, cure: str
+) -> None:
+    rig = make_rig(compressed=compressed)
+    rig.start(MASK, '/diagnostics')
+    # Of another participant: one alone has a topic of one type only.
+    context = rclpy.Context()
+    context.init()
+    other = rclpy.create_node('other', context=context, namespace=rig.node.get_namespace())
+    other.create_publisher(published, 'image', 1)
+    words = f'/image is published as sensor_msgs/msg/{published.__name__}, not as sensor_msgs/msg/'
+    assert rig.spin_until(lambda: words in rig.status().message)
+    assert rig.status().message.endswith(cure)
+    assert rig.status().level == DiagnosticStatus.STALE
+    other.destroy_node()
+    context.try_shutdown()
 
 
 def test_diagnostics_come_while_simulated_time_stands_still(make_rig: MakeRig) -> None:

@@ -19,7 +19,7 @@ from segformer_ros.quantization import (
     quantize,
 )
 from segformer_ros.quantization.layer_selection import Selection
-from segformer_ros.quantization.report import advice, as_markdown
+from segformer_ros.quantization.quantization_report import advice, as_markdown
 from segformer_ros.quantization.sensitivity import Attempt, LayerCost, exclude_until_passed
 
 EASY = QuantizationSettings(ranges='max', gate=Gate(agreement=0.9, loss=0.02))

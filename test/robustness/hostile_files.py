@@ -110,9 +110,10 @@ class Server:
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin
+        assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 _started: list[Server] = []

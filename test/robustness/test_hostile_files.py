@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from robustness import hostile_files as hostile
+from robustness import mutation
 from robustness.mutation import KINDS
 
 SEED = int(os.environ.get('SEGFORMER_FUZZ_SEED', '1'))
@@ -31,6 +33,30 @@ def test_hostile_files_do_no_harm(tmp_path: Path) -> None:
         assert outcome.held, f'seed {SEED}, file {number}, {kind}: {outcome}'
         verdicts.append(outcome.verdict)
     assert verdicts.count('refused') > FILES / 4, 'hardly a file was hostile'
+
+
+def hole(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 3 << 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('make', [hole, os.mkfifo, lambda path: path.symlink_to('/dev/zero')])
+def test_what_is_no_file_does_no_harm_in_place_of_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object]
+) -> None:
+    def write(rng: random.Random, path: Path, data: bytes) -> Path:
+        path.unlink(missing_ok=True)
+        make(path)
+        return path
+
+    monkeypatch.setattr(mutation, 'write', write)
+    valid = mutation.valid_files(tmp_path / 'valid')
+    for kind in KINDS:
+        (tmp_path / kind).mkdir()
+        path = KINDS[kind].spoil(random.Random(3), valid, tmp_path / kind)
+        outcome = hostile.try_file(kind, path)
+        assert outcome.held, f'{kind}: {outcome}'
 
 
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import recordings as rec
 
 from segformer_ros.sources import SourceError, SourceOptions, open_source
+from segformer_ros.sources.bag import BagSource
 
 WITH_LABELS = SourceOptions(label_topic='/front/labels')
 COUNT = 12
@@ -156,6 +157,107 @@ def test_of_two_cameras_one_must_be_chosen(tmp_path: Path) -> None:
     entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(topic='/right/image'))))
     assert entry.frame is not None
     assert rec.index_of(entry.frame.pixels) == 1
+
+
+def write_transports(path: Path, written: dict[str, int]) -> Path:
+    """A bag with these image topics of one camera, and how many messages each has."""
+    with rec.open_bag(path) as writer:
+        bag = rec.BagRecorder(writer)
+        for name, count in written.items():
+            raw = name.endswith(('raw', 'labels'))
+            topic = bag.topic(name, rec.IMAGE if raw else rec.COMPRESSED)
+            for index in range(count):
+                time = rec.stamp_ns(index)
+                pixels = rec.picture(index)
+                message = rec.image(pixels, 'bgr8', time)
+                if not raw:
+                    message = rec.compressed(pixels, 'png', time)
+                bag.write(topic, message, time)
+    return path
+
+
+@pytest.mark.parametrize(
+    ('written', 'read', 'note'),
+    [
+        (
+            {'/i/raw': 0, '/i/raw/compressed': 2, '/i/raw/compressedDepth': 0, '/i/raw/zstd': 0},
+            '/i/raw/compressed',
+            '/i/raw/compressed is read; /i/raw has no message, /i/raw/zstd has no message',
+        ),
+        (
+            {'/i/raw': 2, '/i/raw/compressed': 1},
+            '/i/raw',
+            '/i/raw is read; /i/raw/compressed has the same images',
+        ),
+        (
+            {'/i/raw': 0, '/j/raw': 2},
+            '/j/raw',
+            '/j/raw is read; /i/raw has no message',
+        ),
+        ({'/i/raw': 2}, '/i/raw', ''),
+    ],
+)
+def test_topics_without_messages_are_no_cameras(
+    tmp_path: Path, written: dict[str, int], read: str, note: str
+) -> None:
+    source = open_source(write_transports(tmp_path / 'drive', written))
+    assert isinstance(source, BagSource)
+    assert source.topic == read
+    assert source.notes == ((note,) if note else ())
+    assert [entry.error for entry in source] == [None, None]
+
+
+def test_labels_are_no_camera(tmp_path: Path) -> None:
+    bag = write_transports(tmp_path / 'drive', {'/i/raw': 2, '/truth/labels': 0, '/t/raw': 2})
+    source = open_source(bag, SourceOptions(label_topic='/t/raw'))
+    assert isinstance(source, BagSource)
+    assert source.topic == '/i/raw'
+
+
+@pytest.mark.parametrize(
+    ('topic', 'words'),
+    [
+        ('', 'is empty: its image topics /i/raw, /j/raw have no message'),
+        ('/i/raw', 'topic /i/raw of .* has no message'),
+    ],
+)
+def test_image_topics_without_messages(tmp_path: Path, topic: str, words: str) -> None:
+    bag = write_transports(tmp_path / 'drive', {'/i/raw': 0, '/j/raw': 0})
+    with pytest.raises(SourceError, match=words):
+        open_source(bag, SourceOptions(topic=topic))
+
+
+def test_a_topic_without_messages_names_the_one_that_has_some(tmp_path: Path) -> None:
+    bag = write_transports(tmp_path / 'drive', {'/i/raw': 0, '/i/raw/compressed': 1})
+    with pytest.raises(SourceError, match='has no message; /i/raw/compressed has some'):
+        open_source(bag, SourceOptions(topic='/i/raw'))
+
+
+def write_infos(path: Path, *focal: float) -> Path:
+    """A bag of one image and camera infos of these focal lengths."""
+    with rec.open_bag(path) as writer:
+        bag = rec.BagRecorder(writer)
+        info = bag.topic('/cam/camera_info', rec.INFO)
+        for place, length in enumerate(focal):
+            bag.write(info, rec.camera_info(length), 1 + place)
+        image = rec.image(rec.picture(0), 'bgr8', 1)
+        bag.write(bag.topic('/cam/image', rec.IMAGE), image, 1)
+    return path
+
+
+def test_the_first_camera_info_that_is_one_counts(tmp_path: Path) -> None:
+    source = open_source(write_infos(tmp_path / 'drive', 0.0, 0.0, 80.0, 90.0))
+    assert source.calibration is not None
+    assert source.calibration.fx == 80.0
+    (note,) = source.notes
+    assert note.startswith('the first 2 camera infos of /cam/camera_info are not used: ')
+
+
+def test_camera_infos_of_zeros_are_told(tmp_path: Path) -> None:
+    source = open_source(write_infos(tmp_path / 'drive', 0.0, 0.0))
+    assert source.calibration is None
+    (note,) = source.notes
+    assert note.startswith('camera info of /cam/camera_info is not used: ')
 
 
 def test_raw_and_compressed_of_one_camera_and_our_own_outputs_leave_no_choice(

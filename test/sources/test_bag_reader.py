@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import recordings as rec
 import yaml
+import zstandard
 
 from segformer_ros.formats import zstd
-from segformer_ros.sources import SourceError, SourceOptions, bag_reader, open_source
+from segformer_ros.sources import SourceError, SourceOptions, mcap_records, open_source
 
 # Noise does not compress, so that several chunks of 1 MiB come about.
 SIZE = (200, 300)
@@ -185,7 +188,7 @@ def test_a_cut_file_of_a_split_bag_costs_its_end(tmp_path: Path, compression: st
 def test_a_missing_file_of_a_split_bag_is_named(tmp_path: Path) -> None:
     bag = split_bag(tmp_path / 'drive')
     (bag / 'part_1.mcap').unlink()
-    assert 'part_1.mcap is left out: it is missing' in open_source(bag).notes[1]
+    assert 'part_1.mcap is missing' in open_source(bag).notes[1]
     assert first_pixels(bag) == [*range(COUNT), *range(2 * COUNT, 3 * COUNT)]
 
 
@@ -206,7 +209,105 @@ def test_what_is_no_bag_is_refused(tmp_path: Path, content: bytes, words: str) -
 def test_a_missing_part_of_a_split_bag_is_refused(tmp_path: Path) -> None:
     bag = rec.write_bag(tmp_path / 'drive', 3)
     (bag / 'drive.mcap').unlink()
-    with pytest.raises(SourceError, match='files are missing'):
+    with pytest.raises(SourceError, match=r'drive.mcap is missing; copy'):
+        open_source(bag)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize('compression', ['file', 'message'])
+@pytest.mark.parametrize('whole', [True, False])
+def test_compressed_bags_without_metadata(
+    tmp_path: Path, storage: str, compression: str, whole: bool
+) -> None:
+    """As a killed recorder leaves them; or one of their files alone."""
+    bag = rec.write_bag(tmp_path / 'drive', 4, storage, compression)
+    (bag / 'metadata.yaml').unlink()
+    (file,) = bag.iterdir()
+    source = open_source(bag if whole else file)
+    assert [rec.index_of(entry.frame.pixels) for entry in source if entry.frame] == [0, 1, 2, 3]
+    words = ('has no metadata.yaml: its files are read in name order',) if whole else ()
+    assert tuple(note[len(str(bag)) + 1 :] for note in source.notes) == words
+
+
+def test_a_file_that_was_being_compressed_is_read_once(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4)
+    packed = rec.write_bag(tmp_path / 'packed', 4, compression='file') / 'packed.mcap.zstd'
+    (bag / 'drive.mcap.zstd').write_bytes(packed.read_bytes()[:100])
+    for metadata in (True, False):
+        if not metadata:
+            (bag / 'metadata.yaml').unlink()
+        assert len(list(open_source(bag))) == 4
+
+
+@pytest.mark.parametrize(('listed', 'lies'), [('none', 'file'), ('file', 'none')])
+def test_a_listed_file_may_lie_there_compressed_or_not(
+    tmp_path: Path, listed: str, lies: str
+) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4, compression=listed)
+    other = rec.write_bag(tmp_path / 'other/drive', 4, compression=lies)
+    next(bag.glob('drive*')).unlink()
+    shutil.copy(next(other.glob('drive*')), bag)
+    source = open_source(bag)
+    assert len(list(source)) == 4 and source.notes == ()
+
+
+def test_a_file_that_metadata_does_not_have_is_named(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4)
+    shutil.copy(bag / 'drive.mcap', bag / 'drive_1.mcap')
+    source = open_source(bag)
+    assert len(source) == 4
+    assert source.notes[1] == 'drive_1.mcap is left out: metadata.yaml does not have it'
+
+
+@pytest.mark.parametrize('text', ['', 'rosbag2_bagfile_information:', '- 1', '\0'])
+def test_metadata_that_cannot_be_read_are_done_without(tmp_path: Path, text: str) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4)
+    (bag / 'metadata.yaml').write_text(text)
+    source = open_source(bag)
+    assert len(list(source)) == 4
+    assert 'has a metadata.yaml that cannot be read: its files' in source.notes[0]
+
+
+def test_what_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / 'drive'
+    folder.mkdir()
+    stream = zstandard.ZstdCompressor(level=3).compressobj()
+    with (folder / 'drive.mcap.zstd').open('wb') as file:
+        for _ in range(1100):
+            file.write(stream.compress(bytes(1 << 20)))
+        file.write(stream.flush())
+    with pytest.raises(SourceError, match='cannot read bag .*hold more than'):
+        open_source(folder)
+
+
+def test_the_log_of_a_killed_recorder_is_read_with_its_bag(tmp_path: Path) -> None:
+    """Frames that only drive.db3-wal has."""
+    bag = rec.write_bag(tmp_path / 'drive', 5, 'sqlite3')
+    (bag / 'metadata.yaml').unlink()
+    file = bag / 'drive.db3'
+    with closing(sqlite3.connect(file)) as database:
+        database.execute('PRAGMA journal_mode=WAL')
+        database.execute('PRAGMA wal_autocheckpoint=0')
+        rows = database.execute('SELECT topic_id, timestamp, data FROM messages').fetchall()
+        copies = [(topic, time + 10**9, data) for topic, time, data in rows]
+        insert = 'INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)'
+        database.executemany(insert, copies)
+        database.commit()
+        log = (bag / 'drive.db3-wal').read_bytes()
+        main = file.read_bytes()
+    file.write_bytes(main)
+    (bag / 'drive.db3-wal').write_bytes(log)
+    assert len(list(open_source(bag))) == 10
+    assert (bag / 'drive.db3-wal').read_bytes() == log and file.read_bytes() == main
+
+
+def test_a_bag_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 4)
+    file = bag / 'drive.mcap'
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(
+        SourceError, match=r'no topic at all \(.*drive.mcap was cut off; its first'
+    ):
         open_source(bag)
 
 
@@ -233,7 +334,7 @@ def test_metadata_of_any_kind_does_not_hide_the_files(
     (bag / 'metadata.yaml').write_text(yaml.safe_dump(metadata))
     source = open_source(bag)
     assert len([entry for entry in source if entry.frame is not None]) == 3
-    assert any('is not as its metadata.yaml says' in note for note in source.notes)
+    assert any('has a metadata.yaml that cannot be read' in note for note in source.notes)
 
 
 @pytest.mark.parametrize('bomb', ['a: &a [*a]', '[' * 5000, 'a: 2001-99-99', '\0'])
@@ -270,12 +371,13 @@ def test_a_pipe_among_the_files_is_not_waited_for(tmp_path: Path) -> None:
 def test_what_unpacks_to_more_than_a_message_is_lost_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
 ) -> None:
-    """In chunks of an mcap, which rosbags unpacks, and in messages of their own."""
+    """In chunks of an mcap, and in messages of their own."""
     bag = rec.write_bag(tmp_path / 'drive', 3, 'mcap', compression)
-    monkeypatch.setattr(bag_reader, 'MAX_MESSAGE_BYTES', 100)
+    monkeypatch.setattr(zstd, 'MAX_MESSAGE_BYTES', 100)
+    monkeypatch.setattr(mcap_records, 'MAX_MESSAGE_BYTES', 100)
     errors = [entry.error or '' for entry in open_source(bag)]
     assert len(errors) == 3
-    assert all('hold more than' in error for error in errors)
+    assert all('more than 100' in error for error in errors)
 
 
 def test_a_compressed_file_that_holds_far_too_much_is_refused(

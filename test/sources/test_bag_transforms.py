@@ -173,6 +173,44 @@ def test_an_unreadable_message_costs_only_itself(tmp_path: Path) -> None:
     assert len(source.notes) == 1
 
 
+def test_tf_alone_is_used(tmp_path: Path) -> None:
+    """Some robots publish their fixed joints there, among those that move."""
+    moving = rec.transforms(rec.transform('odom', 'base_link', (5.0, 0.0, 0.0)))
+    fixed = rec.transforms(rec.transform('base_link', CAMERA, (1.2, 0.1, 1.5), LEVEL))
+    source = opened(tmp_path, moving, fixed, moving, fixed, topic='/tf')
+    assert_same(source.pose, CameraPose(1.5, x=1.2, y=0.1))
+    assert source.notes == ()
+
+
+def test_tf_completes_what_is_static(tmp_path: Path) -> None:
+    with rec.open_bag(tmp_path / 'drive') as writer:
+        bag = rec.BagRecorder(writer)
+        static = rec.transforms(rec.transform('base_link', 'mast', (1.0, 0.0, 1.0)))
+        joint = rec.transforms(rec.transform('mast', CAMERA, (0.2, 0.1, 0.5), LEVEL))
+        bag.write(bag.topic('/tf_static', rec.TF), static, 1)
+        bag.write(bag.topic('/tf', rec.TF), joint, 1)
+        bag.write(bag.topic('/image', rec.IMAGE), rec.image(rec.picture(0), 'bgr8', 1), 1)
+    source = open_source(tmp_path / 'drive')
+    assert_same(source.pose, CameraPose(1.5, x=1.2, y=0.1))
+
+
+def test_a_mount_that_moves_is_told(tmp_path: Path) -> None:
+    poses = [
+        rec.transforms(rec.transform('base_link', CAMERA, (1.2, 0.1, height), LEVEL))
+        for height in (1.5, 1.5, 1.8)
+    ]
+    source = opened(tmp_path, *poses, topic='/tf')
+    assert_same(source.pose, CameraPose(1.5, x=1.2, y=0.1))
+    assert source.notes == (f'{CAMERA} moves in base_link by /tf: where it stood first is taken',)
+
+
+def test_tf_without_the_camera_is_told(tmp_path: Path) -> None:
+    moving = rec.transforms(rec.transform('odom', 'base_link', (5.0, 0.0, 0.0)))
+    source = opened(tmp_path, moving, topic='/tf')
+    assert source.pose is None
+    assert "/tf does not give the camera's mount: nothing leads from base_link" in source.notes[0]
+
+
 def test_the_body_frame_of_a_camera_is_named_with_the_cure(tmp_path: Path) -> None:
     """Simulators stamp images with the frame of the camera's body, x forward."""
     source = opened(tmp_path, rec.transforms(rec.transform('base_link', CAMERA, (0.5, 0, 1.2))))

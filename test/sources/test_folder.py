@@ -116,3 +116,12 @@ def test_names_need_not_be_utf8(tmp_path: Path) -> None:
 def test_digits_of_other_scripts_are_letters() -> None:
     names = ['٣.png', '²5.png', 'a.png', '4.png']
     assert sorted(names, key=lambda name: natural_key(Path(name)))[0] == '4.png'
+
+
+def test_an_image_that_is_a_hole_is_not_read(tmp_path: Path) -> None:
+    rec.write_folder(tmp_path, 2)
+    with (tmp_path / 'frame1.png').open('r+b') as file:
+        file.truncate(3 << 30)
+    entries = list(open_source(tmp_path))
+    assert entries[0].frame is not None
+    assert '268435456 are the most that are read' in (entries[1].error or '')

@@ -122,6 +122,17 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path / 'sound.wav')
 
 
+def test_an_unknown_codec_is_refused(tmp_path: Path) -> None:
+    video = rec.write_video(tmp_path / 'drive.mp4', 2)
+    data = video.read_bytes()
+    with av.open(str(video)) as container:
+        tag = container.streams.video[0].codec_context.codec_tag.encode()
+    assert tag in data
+    video.write_bytes(data.replace(tag, b'ZZZZ'))
+    with pytest.raises(SourceError, match=r'drive\.mp4 is of a codec that FFmpeg does not decode'):
+        open_source(video)
+
+
 def spoiled(whole: Path, number: int, spoil: Callable[[bytes], bytes]) -> Path:
     """The video with other bytes in one packet, in the order of decoding; without it for none."""
     target = whole.with_name(f'spoiled{whole.suffix}')
@@ -172,3 +183,9 @@ def test_damaged_videos_write_nothing_to_the_terminal(
     capfd.readouterr()
     list(open_source(file))
     assert capfd.readouterr() == ('', '')
+
+
+def test_a_video_above_the_limit_is_refused(tmp_path: Path) -> None:
+    file = rec.write_video(tmp_path / 'drive.mp4', 2)
+    with pytest.raises(SourceError, match=r'drive.mp4: image of .* above the limit of 0.001'):
+        open_source(file, SourceOptions(max_megapixels=0.001))

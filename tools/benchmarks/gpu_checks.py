@@ -11,7 +11,7 @@ import numpy as np
 
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
-from segformer_ros.engines.cuda import jobs
+from segformer_ros.engines.cuda import launches as jobs
 from segformer_ros.engines.fake import fake_spec
 from segformer_ros.engines.placement import Fit, LogitMosaic, covered, fit_frame, windows
 from segformer_ros.engines.upsampling import confidence_map
@@ -38,7 +38,7 @@ class Device(Protocol):
     def get(self, address: int, like: np.ndarray) -> np.ndarray:
         """Copy an array of this shape and type back."""
 
-    def launch(self, job: jobs.Job) -> None:
+    def launch(self, job: jobs.Launch) -> None:
         """Run a kernel; done when the next `get` returns."""
 
 
@@ -103,7 +103,7 @@ def _check_postprocess(device: Device, size: tuple[int, int], kind: np.dtype) ->
     device.launch(jobs.cells_job(tensor, 1, best=best, rivals=rivals))
     labels, overlay = np.zeros(size, np.uint8), np.zeros((*size, 3), np.uint8)
     rows = np.full(size[1], -1, np.int32)
-    output = jobs.Output(
+    output = jobs.FrameOutput(
         *size,
         Fit((1, 1), (1, 1)),
         labels=device.put(labels),

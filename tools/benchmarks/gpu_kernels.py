@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segformer_ros.engines import EngineError
-from segformer_ros.engines.cuda import jobs
+from segformer_ros.engines.cuda import launches as jobs
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.driver import check, load_driver, select_gpu
-from segformer_ros.engines.cuda.jobs import KERNEL_NAMES
+from segformer_ros.engines.cuda.launches import KERNEL_NAMES
 from segformer_ros.engines.fake import fake_spec
 from segformer_ros.engines.placement import Fit
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
@@ -98,7 +98,7 @@ class Gpu:
             ctypes.c_size_t(size), None,
         )  # fmt: skip
 
-    def launch(self, job: jobs.Job) -> None:
+    def launch(self, job: jobs.Launch) -> None:
         argument = np.array(job.argument)
         parameters = (ctypes.c_void_p * 1)(argument.ctypes.data)
         self._call(
@@ -106,7 +106,7 @@ class Gpu:
             parameters, None,
         )  # fmt: skip
 
-    def launch_all(self, several: Sequence[jobs.Job]) -> None:
+    def launch_all(self, several: Sequence[jobs.Launch]) -> None:
         for job in several:
             self.launch(job)
 
@@ -192,7 +192,7 @@ def _timings_in(gpu: Gpu, kind: np.dtype) -> Iterator[Timing]:
     )
 
     coloring = jobs.Coloring(gpu.put(spec.class_map.palette_bgr), 0.5, DRIVABLE)
-    plain = jobs.Output(*FRAME, fit, labels)
+    plain = jobs.FrameOutput(*FRAME, fit, labels)
     sure = jobs.cells_job(logits, 1, best=best, rivals=rivals)
     for name, output, moved in (
         ('post', plain, mask),

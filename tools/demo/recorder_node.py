@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import webbrowser
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +17,7 @@ from std_msgs.msg import String
 from tqdm import tqdm
 
 from segformer_ros import topics
+from segformer_ros.destination import DestinationError
 from segformer_ros.frame import Stamp
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.guard import guarded
@@ -49,6 +51,7 @@ class RecorderNode(Node):  # type: ignore[misc]
         self.settings = start_settings(self, RecorderSettings)
         if not self.settings.output:
             raise ParameterError('output is empty; give the mcap file to write')
+        self.failed = False
         self._open = ExitStack()
         self._bag = self._open.enter_context(BagWriter(Path(self.settings.output)))
         self._page: Optional[LivePage] = None
@@ -69,6 +72,8 @@ class RecorderNode(Node):  # type: ignore[misc]
     @property
     def done(self) -> bool:
         """Whether the play is over and what belongs to it has come."""
+        if self.failed:
+            return True
         if self._report is None:
             return False
         now = monotonic()
@@ -77,15 +82,26 @@ class RecorderNode(Node):  # type: ignore[misc]
         return settled or now - self._reported > LATEST_END
 
     def close(self) -> None:
-        """Finish the file."""
-        self._open.close()
+        """Finish the file, or say why there is none."""
+        try:
+            self._open.close()
+        except DestinationError as error:
+            self._fail(error)
+
+    def _fail(self, error: DestinationError) -> None:
+        """Say what ends the recording."""
+        self.failed = True
+        tqdm.write(f'{NODE_NAME}: {error}', file=sys.stderr)
 
     def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
         if topic.headed:
             # A stamp of zero is a clock that has not begun.
             self._time_ns = Stamp.of_message(data).ns or self._time_ns
-        if self._time_ns:
-            self._write(topic, data)
+        if self._time_ns and not self.failed:
+            try:
+                self._write(topic, data)
+            except DestinationError as error:
+                self._fail(error)
         if topic.name == topics.MASK:
             self._masks += 1
             self._bar.update()
@@ -139,4 +155,5 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 def _record(node: RecorderNode) -> bool:
     spin(node, lambda: node.done)
-    return True
+    node.close()
+    return not node.failed

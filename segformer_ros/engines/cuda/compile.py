@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, TypeVar
 
-from segformer_ros.engines.cuda.jobs import KERNELS
+from segformer_ros.engines.cache_files import read_if_own, write_atomically
+from segformer_ros.engines.cuda.launches import KERNELS
 from segformer_ros.engines.engine import EngineError
-from segformer_ros.engines.files import read_if_own, write_atomically
 
 PREBUILT = Path(__file__).with_name('prebuilt')
 

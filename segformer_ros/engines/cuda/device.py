@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, NamedTuple
 import numpy as np
 
 from segformer_ros.engines.cuda.driver import Gpu
-from segformer_ros.engines.cuda.jobs import BLOCK, KERNEL_NAMES, Job
+from segformer_ros.engines.cuda.launches import BLOCK, KERNEL_NAMES, Launch
 from segformer_ros.engines.engine import EngineError
 
 # After these the context answers every call with an error: it has to be made anew.
@@ -114,7 +114,7 @@ class CudaDevice:
         for name in KERNEL_NAMES:
             self._functions[name] = module.get_function(name)
 
-    def launch(self, job: Job, stream: Any) -> None:
+    def launch(self, job: Launch, stream: Any) -> None:
         """Start a kernel on a stream."""
         self._functions[job.kernel](
             job.argument, block=(BLOCK, 1, 1), grid=job.grid, stream=stream

@@ -8,8 +8,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Optional, Sequence, Tuple
 
+from segformer_ros.engines.cache_files import read_if_own, write_atomically
 from segformer_ros.engines.engine import EngineError, Progress
-from segformer_ros.engines.files import read_if_own, write_atomically
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.inspector import Layers, read_build_log
 from segformer_ros.model.normalization import (

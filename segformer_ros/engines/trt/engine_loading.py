@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from segformer_ros.engines.cache import Built, EngineCache, EngineKey, Entry, read_plan
+from segformer_ros.engines.cache_files import cache_folder
 from segformer_ros.engines.cuda.driver import Gpu
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.engine import EngineError, EngineOptions, Progress
-from segformer_ros.engines.files import cache_folder
 from segformer_ros.engines.precision import Candidate, choose_precision
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.builder import MIB, BuildOptions, BuiltEngine, build_engine
@@ -20,7 +20,7 @@ from segformer_ros.engines.trt.inspector import read_inspector
 from segformer_ros.engines.trt.network_runner import check_engine
 from segformer_ros.engines.trt.session import open_session
 from segformer_ros.model import ModelError, ModelSpec
-from segformer_ros.model.files import model_hash
+from segformer_ros.model.model_files import model_hash
 from segformer_ros.model.normalization import to_half
 from segformer_ros.model.onnx_network import Network, tensorrt_network
 

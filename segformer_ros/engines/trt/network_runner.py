@@ -9,7 +9,7 @@ import numpy as np
 
 from segformer_ros.engines.cuda.device import CapturedWork, CudaDevice
 from segformer_ros.engines.cuda.driver import load_driver
-from segformer_ros.engines.cuda.jobs import MAX_BATCH, Image, Tensor, preprocess_job
+from segformer_ros.engines.cuda.launches import MAX_BATCH, Image, Tensor, preprocess_job
 from segformer_ros.engines.cuda.memory import DeviceBuffer
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.placement import Fit

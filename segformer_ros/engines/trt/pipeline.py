@@ -10,11 +10,11 @@ from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from segformer_ros.engines.cuda.device import CudaDevice
-from segformer_ros.engines.cuda.jobs import (
+from segformer_ros.engines.cuda.launches import (
     Coloring,
+    FrameOutput,
     Image,
     Mosaic,
-    Output,
     Tensor,
     cells_job,
     mosaic_job,
@@ -60,7 +60,7 @@ class _Slot:
     traffic: Traffic = field(default_factory=Traffic)
 
 
-class Run(NamedTuple):
+class PipelineRun(NamedTuple):
     """Frames of one call: batches that wait, and numbers of the slots of those under way.
 
     era: tells whether they still are; what is under way is given up with the pipeline's error.
@@ -137,11 +137,11 @@ class Pipeline:
         self._abandon()
         self._runner.close()
 
-    def start(self, frames: Sequence[Frame], wanted: Wanted) -> Run:
+    def start(self, frames: Sequence[Frame], wanted: Wanted) -> PipelineRun:
         """Put as many batches of frames on their way as there are slots free."""
         starts = range(0, len(frames), self._together)
         batches = deque(frames[first : first + self._together] for first in starts)
-        run = Run(batches, deque(), wanted, self._era)
+        run = PipelineRun(batches, deque(), wanted, self._era)
         try:
             self._advance(run)
         except BaseException:
@@ -149,7 +149,7 @@ class Pipeline:
             raise
         return run
 
-    def finish(self, run: Run) -> List[Segmentation]:
+    def finish(self, run: PipelineRun) -> List[Segmentation]:
         """The results of a run's frames; runs are finished in the order of their start.
 
         Raises GivenUpError where they ended with another run's error.
@@ -170,7 +170,7 @@ class Pipeline:
             raise
         return results
 
-    def _advance(self, run: Run) -> None:
+    def _advance(self, run: PipelineRun) -> None:
         """Submit what there are slots for."""
         for number, slot in enumerate(self._slots):
             if run.batches and slot.lease is None:
@@ -279,7 +279,9 @@ class Pipeline:
         tensor = Tensor(logits, (1, classes, rows, columns), 'NCHW', np.dtype(np.float32))
         return Mosaic(tensor, seen), _scored(tensor, seen + 4 * count, count)
 
-    def _postprocess(self, outputs: Sequence[Output], scored: _Scored, wanted: Wanted) -> None:
+    def _postprocess(
+        self, outputs: Sequence[FrameOutput], scored: _Scored, wanted: Wanted
+    ) -> None:
         """Start the kernels from the scores to the results."""
         spec, scores, count = self._spec, scored.scores, len(outputs)
         coloring = Coloring(int(self._palette), wanted.overlay or 0.0, wanted.drivable)

@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.cuda.jobs import Image, Output
+from segformer_ros.engines.cuda.launches import FrameOutput, Image
 from segformer_ros.engines.cuda.memory import Lease, aligned
 from segformer_ros.engines.engine import Wanted
 from segformer_ros.engines.placement import Fit
@@ -29,9 +29,9 @@ class Place(NamedTuple):
 
     def output(
         self, address: int, fit: Fit, image: Image, frame: Optional[Tuple[int, int]] = None
-    ) -> Output:
-        """What the kernels are to write into a block at an address; `frame` as in Output."""
-        return Output(
+    ) -> FrameOutput:
+        """What the kernels are to write into a block at an address; `frame` as in FrameOutput."""
+        return FrameOutput(
             self.height,
             self.width,
             fit,

@@ -9,8 +9,8 @@ from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from segformer_ros.engines.cache_files import read_if_own, write_atomically
 from segformer_ros.engines.engine import EngineError
-from segformer_ros.engines.files import read_if_own, write_atomically
 from segformer_ros.engines.trt.adapter import TensorRt
 
 _log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 
+from segformer_ros.destination import write_file
 from segformer_ros.evaluation.report import sections
 from segformer_ros.evaluation.report.html import text
 from segformer_ros.evaluation.report.pictures import FramePictures
@@ -64,5 +65,5 @@ def write_report(folder: Path, content: ReportContent) -> Path:
         body=body,
     )
     path = folder / REPORT_HTML
-    path.write_text(page, encoding='utf-8')
+    write_file(path, page.encode())
     return path

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kernel_rig import address
 
-from segformer_ros.engines.cuda.jobs import STRUCTS
+from segformer_ros.engines.cuda.launches import STRUCTS
 
 
 @pytest.mark.parametrize('name', ['Preprocess', 'Cells', 'Mosaic', 'Postprocess'])

@@ -9,7 +9,7 @@ from kernel_rig import ENCODINGS, NETWORK, address, frame_of, image_of
 
 from segformer_ros.classes import load_class_map
 from segformer_ros.drawing.overlay import blend
-from segformer_ros.engines.cuda import jobs
+from segformer_ros.engines.cuda import launches as jobs
 from segformer_ros.engines.placement import Fit, LogitMosaic, fit_frame, windows
 from segformer_ros.engines.upsampling import confidence_map, label_map, resize_labels
 from segformer_ros.frame import Frame
@@ -53,7 +53,7 @@ class Post:
         self.overlay = [np.full((*size, 3), 254, np.uint8) for size in sizes]
         self.blocked = [np.full(size[1], -1, np.int32) for size in sizes]
         outputs = [
-            jobs.Output(
+            jobs.FrameOutput(
                 *size,
                 fit,
                 address(self.labels[i]),
@@ -199,7 +199,7 @@ def test_labels_beyond_a_byte_are_no_class(dtype: type) -> None:
     cells: np.ndarray = np.array([[[0, 18, 255], [256, -1, 300]]], dtype)
     tensor = jobs.Tensor(address(cells), cells.shape, 'NHW', cells.dtype)
     labels = np.zeros((2, 3), np.uint8)
-    output = jobs.Output(2, 3, Fit(NETWORK, NETWORK), address(labels))
+    output = jobs.FrameOutput(2, 3, Fit(NETWORK, NETWORK), address(labels))
     host_kernels.run(jobs.postprocess_job([output], tensor, tensor))
     assert labels.tolist() == [[0, 18, 255], [255, 255, 255]]
 
@@ -211,7 +211,7 @@ def test_integer_label_maps_are_repeated(dtype: type) -> None:
     sizes = [(80, 111), (31, 45)]
     labels = [np.zeros(size, np.uint8) for size in sizes]
     outputs = [
-        jobs.Output(*size, Fit(NETWORK, NETWORK), address(plane))
+        jobs.FrameOutput(*size, Fit(NETWORK, NETWORK), address(plane))
         for size, plane in zip(sizes, labels, strict=True)
     ]
     host_kernels.run(jobs.postprocess_job(outputs, tensor, tensor))
@@ -263,7 +263,7 @@ def test_a_mosaic_spans_whole_cells_beyond_its_frame(size: tuple[int, int], fast
     frame, cover = (45, 61), (48, 64)
     scores = random_scores(1, 6, (12, 16))
     labels = np.full(size, 254, np.uint8)
-    output = jobs.Output(*size, Fit(cover, cover), address(labels), frame=frame)
+    output = jobs.FrameOutput(*size, Fit(cover, cover), address(labels), frame=frame)
     tensor = jobs.Tensor(address(scores), scores.shape, 'NCHW', scores.dtype)
     cells = scores[0].argmax(axis=0).astype(np.uint8)
     repeated = jobs.Tensor(address(cells), (1, *cells.shape), 'NHW', cells.dtype)

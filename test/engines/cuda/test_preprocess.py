@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kernel_rig import ENCODINGS, NETWORK, address, frame_of, image_of
 
-from segformer_ros.engines.cuda import jobs
+from segformer_ros.engines.cuda import launches as jobs
 from segformer_ros.engines.fake import fake_spec
 from segformer_ros.engines.placement import fit_frame
 from segformer_ros.frame import Frame

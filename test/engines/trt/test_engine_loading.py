@@ -13,7 +13,7 @@ from fake_gpu import MAGIC, MakeMachine
 
 from segformer_ros.cli import main
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
-from segformer_ros.engines.cuda.jobs import MAX_BATCH
+from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt import engine_loading as provision
 from segformer_ros.engines.trt.adapter import TensorRt

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from host_cuda.library import COMPLAINT, build_driver, environment
 
-from segformer_ros.engines.cuda.jobs import Job
+from segformer_ros.engines.cuda.launches import Launch
 from tools.benchmarks import gpu_kernels
 from tools.benchmarks.gpu_checks import check_all
 
@@ -34,7 +34,7 @@ class Host:
         ctypes.memmove(result.ctypes.data, address, result.nbytes)
         return result
 
-    def launch(self, job: Job) -> None:
+    def launch(self, job: Launch) -> None:
         if job.kernel.endswith(self._spoil or '-'):
             return
         host_kernels.run(job)

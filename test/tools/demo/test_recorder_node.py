@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from listener_rig import ListenerRig
 from rosbags.highlevel import AnyReader
 from sensor_msgs.msg import Image
+from small_disk import small_disk
 from std_msgs.msg import Header, String
 
 from segformer_ros.msg import DrivableArea
 from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.qos import LATCHED
 from segformer_ros.node.replay_report import ReplayReport
-from tools.demo.recorder_node import RecorderNode
+from tools.demo.recorder_node import RecorderNode, _record
 from tools.demo.recorder_topics import recorded_topics
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
@@ -106,6 +109,44 @@ def test_it_waits_for_masks_that_were_answered(rig: Rig) -> None:
     rig.send('segmentation/mask', mask(6))
     rig.finish(answered=2)
     assert [second for topic, second, _ in contents(rig.file) if topic == 'mask'] == [5, 6]
+
+
+@pytest.mark.parametrize('masks', [1, 12])
+def test_a_full_disk_ends_the_recording_in_a_line(
+    tmp_path: Path, masks: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it is full while messages come (in chunks of 1 MiB), or when the file is closed."""
+    noise = np.random.default_rng(0).integers(0, 255, 400_000, np.uint8)
+    with small_disk(tmp_path / 'disk', 300_000) as disk:
+        rig = Rig(disk)
+        rig.send('segmentation/mask', mask(5))
+
+        def publish() -> None:
+            publisher = rig.probe.create_publisher(Image, 'segmentation/mask', 100)
+            for second in range(6, 6 + masks):
+                message = mask(second)
+                message.width = message.step = len(noise)
+                message.data = noise.tobytes()
+                publisher.publish(message)
+                time.sleep(0.05)
+            report = ReplayReport(finished=True, answered=1 + masks).to_json()
+            rig.probe.create_publisher(String, 'replay/report', LATCHED).publish(
+                String(data=report)
+            )
+            ended.wait()
+
+        ended = threading.Event()
+        publishing = threading.Thread(target=publish)
+        publishing.start()
+        recorded = _record(rig.node)
+        ended.set()
+        publishing.join()
+        assert not recorded
+        assert list(disk.iterdir()) == []
+        rig.close()
+    said = capfd.readouterr().err
+    assert f'recorder_node: cannot write {disk}/drive.mcap' in said
+    assert f'the disk is full (that of {disk})' in said
 
 
 def test_every_topic_of_the_table_can_be_recorded() -> None:

@@ -1,4 +1,4 @@
-"""Wire: what a protobuf unfolds to."""
+"""Files of a model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,57 @@ from onnx import ModelProto
 
 from segformer_ros.documents import DocumentError
 from segformer_ros.model import ModelError, bundled_model, load_model_spec
-from segformer_ros.model.wire import MOST_FIELDS, MOST_UNFOLDED, check_wire
-from tiny_models import export_network
+from segformer_ros.model.model_files import (
+    MOST_FIELDS,
+    MOST_UNFOLDED,
+    check_wire,
+    file_hash,
+    model_files,
+    model_hash,
+)
+from tiny_models import export_network, save_external_network, save_network
+
+
+def test_a_model_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / 'model.onnx'
+    save_network(path)
+    assert model_files(path) == (path,)
+    assert model_hash(path) == file_hash(path)
+
+
+def test_weights_beside_the_graph_belong_to_it(tmp_path: Path) -> None:
+    path, weights = tmp_path / 'model.onnx', tmp_path / 'weights.bin'
+    save_external_network(path)
+    assert model_files(path) == (path, weights)
+    before = model_hash(path)
+    content = bytearray(weights.read_bytes())
+    content[0] ^= 1
+    weights.write_bytes(content)
+    assert model_hash(path) != before
+
+
+def test_an_engine_file_stands_alone(tmp_path: Path) -> None:
+    path = tmp_path / 'model.engine'
+    path.write_bytes(b'plan')
+    assert model_files(path) == (path,)
+
+
+def test_the_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
+    file = tmp_path / 'long'
+    file.write_bytes(b'abc')
+    # FIPS 180-2, appendix B.1.
+    assert file_hash(file).startswith('ba7816bf8f01cfea414140de5dae2223')
+    file.write_bytes(b'a' * 1_000_000 * 3)
+    longer = file_hash(file)
+    file.write_bytes(b'a' * 1_000_000 * 2 + b'b' * 1_000_000)
+    assert file_hash(file) != longer
+
+
+def test_files_are_taken_one_behind_the_other(tmp_path: Path) -> None:
+    parts = [tmp_path / 'first', tmp_path / 'second', tmp_path / 'both']
+    for part, content in zip(parts, (b'a', b'bc', b'abc'), strict=True):
+        part.write_bytes(content)
+    assert file_hash(*parts[:2]) == file_hash(parts[2])
 
 
 def varint(value: int) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segformer_ros.engines.files import (
+from segformer_ros.engines.cache_files import (
     MOST_BYTES,
     cache_folder,
     make_own_folder,

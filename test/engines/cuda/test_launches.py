@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segformer_ros.engines.cuda.jobs import read_constants, read_kernels, read_structs
+from segformer_ros.engines.cuda.launches import read_constants, read_kernels, read_structs
 
 SOURCE = """
 enum {

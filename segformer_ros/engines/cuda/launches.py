@@ -1,4 +1,4 @@
-"""Jobs: launches of the kernels in `kernels.cu`, from what an engine knows to their arguments."""
+"""Launches of the kernels in `kernels.cu`, from what an engine knows to their arguments."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ BYTE_ORDER: Dict[str, str] = {
 }
 
 
-class Job(NamedTuple):
+class Launch(NamedTuple):
     """One launch: the kernel's name, its only argument and its grid of blocks of BLOCK threads.
 
     argument: an np.void of the kernel's struct, which PyCUDA passes by value.
@@ -148,7 +148,7 @@ class Mosaic(NamedTuple):
     seen: int
 
 
-class Output(NamedTuple):
+class FrameOutput(NamedTuple):
     """Where the results of one frame go, as device addresses; 0 is not wanted.
 
     labels, confidence: (height, width) uint8. overlay: (height, width, 3) uint8 BGR over `image`,
@@ -178,7 +178,7 @@ class Coloring(NamedTuple):
 
 def preprocess_job(
     images: Sequence[Image], fits: Sequence[Fit], tensor: Tensor, spec: ModelSpec
-) -> Job:
+) -> Launch:
     """Images into the first frames of the network's input."""
     job = np.zeros((), STRUCTS['PreprocessJob'])
     for source, image, fit in zip(job['sources'], images, fits):
@@ -191,10 +191,12 @@ def preprocess_job(
     job['mean'] = spec.mean
     job['scale'] = 1.0 / np.asarray(spec.std)
     grid = _grid(tensor.side('W'), tensor.side('H'), len(images), ROWS)
-    return Job('segformer_preprocess', job[()], grid)
+    return Launch('segformer_preprocess', job[()], grid)
 
 
-def cells_job(scores: Tensor, count: int, labels: int = 0, best: int = 0, rivals: int = 0) -> Job:
+def cells_job(
+    scores: Tensor, count: int, labels: int = 0, best: int = 0, rivals: int = 0
+) -> Launch:
     """What is known of each cell of the first `count` frames of the scores.
 
     Addresses, 0 for what is not wanted: labels: uint8, the best class. best: float32, its
@@ -203,12 +205,12 @@ def cells_job(scores: Tensor, count: int, labels: int = 0, best: int = 0, rivals
     job = np.zeros((), STRUCTS['CellsJob'])
     job['labels'], job['best'], job['rivals'] = labels, best, rivals
     _set_scores(job['scores'], scores)
-    return Job('segformer_cells', job[()], _grid(scores.side('W'), scores.side('H'), count))
+    return Launch('segformer_cells', job[()], _grid(scores.side('W'), scores.side('H'), count))
 
 
 def mosaic_job(
     scores: Tensor, windows: Sequence[Window], mosaic: Mosaic, first: bool, last: bool
-) -> Job:
+) -> Launch:
     """The logits of a batch of windows into their frame's mosaic; of its first and last batch."""
     job = np.zeros((), STRUCTS['MosaicJob'])
     _set_scores(job['scores'], scores)
@@ -219,23 +221,23 @@ def mosaic_job(
     job['column'][: len(windows)] = [window.column // STRIDE for window in windows]
     job['first'], job['last'] = first, last
     grid = _grid(mosaic.tensor.side('W'), mosaic.tensor.side('H'))
-    return Job('segformer_mosaic', job[()], grid)
+    return Launch('segformer_mosaic', job[()], grid)
 
 
 def postprocess_job(
-    outputs: Sequence[Output],
+    outputs: Sequence[FrameOutput],
     scores: Tensor,
     labels: Optional[Tensor] = None,
     rivals: int = 0,
     best: int = 0,
     threshold: float = 0.0,
     coloring: Coloring = Coloring(),
-) -> Job:
-    """Scores, or the labels given instead of them, to what each frame's Output names.
+) -> Launch:
+    """Scores, or the labels given instead of them, to what each frame's FrameOutput names.
 
     rivals: address of the cells' rivals, see `cells_job`; for scores.
     best: address of the cells' probabilities, where there is a threshold (pixels below this
-    probability carry no class) or an Output wants its confidence.
+    probability carry no class) or a FrameOutput wants its confidence.
     """
     job = np.zeros((), STRUCTS['PostprocessJob'])
     _set_scores(job['scores'], labels or scores)
@@ -252,7 +254,7 @@ def postprocess_job(
         job['drivable'][train_id // 32] |= np.uint32(1 << train_id % 32)
     widest = max(output.width for output in outputs)
     highest = max(output.height for output in outputs)
-    return Job('segformer_postprocess', job[()], _grid(widest, highest, len(outputs), ROWS))
+    return Launch('segformer_postprocess', job[()], _grid(widest, highest, len(outputs), ROWS))
 
 
 def _describe(source: np.void, image: Image, colors: str) -> None:
@@ -278,7 +280,7 @@ def _set_strides(struct: np.ndarray, tensor: Tensor, names: str) -> None:
         struct[f'{name}_stride'] = tensor.stride(axis)
 
 
-def _set_target(target: np.void, output: Output, cells: Tensor) -> None:
+def _set_target(target: np.void, output: FrameOutput, cells: Tensor) -> None:
     for name in ('labels', 'confidence', 'overlay', 'blocked', 'height', 'width'):
         target[name] = getattr(output, name)
     size = (output.height, output.width)
