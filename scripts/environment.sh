@@ -2,7 +2,7 @@
 # Sourced by ./run and scripts/setup.sh with $root set: where the environment is, whether it is complete,
 # and how to enter it. Kept to bash and a few small programs: it runs before every command.
 
-venv=$root/.venv
+venv=${SEGFORMER_VENV:-$root/.venv}
 workspace=$venv/ros_ws
 stamps=$venv/.setup
 
