@@ -24,14 +24,14 @@ from segformer_ros.documents import (
     text,
     whole,
 )
-from segformer_ros.errors import reason
+from segformer_ros.errors import SegformerError, reason
 from segformer_ros.resources import share_path
 
 IGNORE_ID = 255
 """Value of a pixel that carries no class (void in Cityscapes, unlabelled in vision_msgs)."""
 
 
-class ClassMapError(ValueError):
+class ClassMapError(SegformerError, ValueError):
     """A class map that cannot be read or contradicts itself."""
 
 

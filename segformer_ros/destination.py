@@ -1,4 +1,4 @@
-"""Where results go: folders and files to write, refused before the work and not after it."""
+"""Destinations of results: checked before the work begins, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Iterator, Optional, Sequence, Type, Union
 import cv2
 import numpy as np
 
-from segformer_ros.errors import reason
+from segformer_ros.errors import SegformerError, reason
 
 Buffer = Union[bytes, bytearray, memoryview]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class DestinationError(ValueError):
-    """A place that cannot be written: says which, why, and what to do."""
+class DestinationError(SegformerError, ValueError):
+    """A file or folder that cannot be written: says which, why, and what to do."""
 
 
 def output_folder(folder: Path) -> Path:
-    """The folder, made with all above it where it is not there; raises DestinationError."""
+    """Create a folder and its parents if needed, and return it; raises DestinationError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -40,9 +40,9 @@ def output_folder(folder: Path) -> Path:
 
 
 def output_file(file: Path, suffixes: Sequence[str] = ()) -> Path:
-    """The file's path, its folder made; raises DestinationError.
+    """Check that a file can be written, create its folder, and return its path.
 
-    suffixes: those that its name may have, lower case with the dot; empty for any.
+    suffixes: those allowed, in lower case with the dot; empty for any. Raises DestinationError.
     """
     if suffixes and file.suffix.lower() not in suffixes:
         raise DestinationError(f'cannot write {file}; give a name that ends in {_or(suffixes)}')
@@ -59,48 +59,49 @@ def output_file(file: Path, suffixes: Sequence[str] = ()) -> Path:
     return file
 
 
-def keep_input(recording: Optional[Path], results: Sequence[Path]) -> None:
-    """Raises DestinationError where results would take the place of what they are made from.
+def refuse_overwriting_input(recording: Optional[Path], results: Sequence[Path]) -> None:
+    """Raise DestinationError if results would overwrite the recording that they are made from.
 
-    recording: None for what is no file. results: files and folders that are made anew; the
-    recording may be one of them, or the folder of a bag with one in it.
+    recording: file or folder; None if it is neither. results: files and folders that will be
+    replaced. The recording may be one of them, or a bag's folder that contains one.
     """
     if recording is None:
         return
     kept = recording.resolve()
     bags = [place for place in results if place.suffix == '.mcap' and place.exists()]
     if any(place.resolve().parent == kept for place in bags):
-        raise _written_over(recording)
-    keep_files([recording], results)
+        raise _overwritten(recording)
+    refuse_overwriting([recording], results)
     if recording.is_dir() and any(result.resolve().parent == kept for result in results):
         raise DestinationError(
-            f'results among the frames of {recording} would be taken for a part of it; give '
-            'another --out'
+            f'results in the folder {recording} would be taken for frames of the recording; '
+            'give another --out'
         )
 
 
-def keep_files(files: Sequence[Path], results: Sequence[Path]) -> None:
-    """Raises DestinationError where a result would take the place of one of the files."""
+def refuse_overwriting(files: Sequence[Path], results: Sequence[Path]) -> None:
+    """Raise DestinationError if one of the results is one of the files."""
     places = [result.resolve() for result in results]
     for file in files:
         if file.resolve() in places:
-            raise _written_over(file)
+            raise _overwritten(file)
 
 
-def _written_over(file: Path) -> DestinationError:
+def _overwritten(file: Path) -> DestinationError:
     return DestinationError(
-        f'{file} would be written over by its own results; name another place for them'
+        f'{file} would be overwritten by its own results; name another place for them'
     )
 
 
 class WholeFile:
-    """A file to write that gets its name when it is whole, or never; a context manager.
+    """A file that appears under its name when it is complete, or never; a context manager.
 
-    Until then it is hidden beside its place. An exception removes it; an interrupt does not, for
-    what was written until then is wanted. Whatever the system refuses raises DestinationError.
+    It is written to a hidden file beside its place, and renamed when it is closed. An exception
+    removes it. An interrupt does not: what was written until then is kept. Errors of the operating
+    system are raised as DestinationError.
 
-    mode: its permissions, as far as the user's mask leaves them. follow: whether a link stays one,
-    and its target is written. durable: whether it outlives a power cut once it has its name.
+    mode: permissions, before the user's umask. follow: write the target of a symbolic link instead
+    of replacing the link. durable: sync it, so that it survives a power cut.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class WholeFile:
         self._part = hidden_part(self._target)
         self._written = 0
         with self._refused():
-            self._part.unlink(missing_ok=True)  # of a process of this number that was killed
+            self._part.unlink(missing_ok=True)  # left by a killed process of the same id
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = open(os.open(self._part, flags, mode), 'wb')  # noqa: SIM115
 
@@ -127,7 +128,7 @@ class WholeFile:
 
     @property
     def closed(self) -> bool:
-        """Whether it has its name, or was removed."""
+        """Whether it was closed or discarded."""
         return self._file.closed
 
     def write(self, data: Buffer) -> None:
@@ -144,12 +145,12 @@ class WholeFile:
         return self._written
 
     def flush(self) -> None:
-        """Hand what was written to the system."""
+        """Flush what was written to the operating system."""
         with self._refused():
             self._file.flush()
 
     def close(self) -> None:
-        """Give the file its name; does nothing where it has it, or was removed."""
+        """Complete the file and give it its name; may be called again without harm."""
         if self._file.closed:
             return
         with self._refused():
@@ -162,9 +163,9 @@ class WholeFile:
                 _sync_folder(self._target.parent)
 
     def discard(self) -> None:
-        """Remove what was written; does nothing where the file has its name."""
+        """Remove what was written, unless the file was closed."""
         if not self._file.closed:
-            with suppress(OSError):  # what is not yet flushed has no room either
+            with suppress(OSError):  # flushing the rest fails again on a full disk
                 self._file.close()
             self._part.unlink()
 
@@ -173,7 +174,7 @@ class WholeFile:
         try:
             yield
         except OSError as error:
-            with suppress(OSError, AttributeError):  # nothing is open, or has room
+            with suppress(OSError, AttributeError):  # it was never opened, or flushing fails again
                 self._file.close()
             with suppress(OSError):
                 self._part.unlink()
@@ -183,38 +184,38 @@ class WholeFile:
 def write_file(
     file: Path, data: Buffer, mode: int = 0o644, *, follow: bool = True, durable: bool = False
 ) -> None:
-    """Write a file that is there whole or not at all, see WholeFile; raises DestinationError."""
+    """Write a file completely or not at all, see WholeFile; raises DestinationError."""
     with WholeFile(file, mode, follow=follow, durable=durable) as whole:
         whole.write(data)
 
 
 def write_image(file: Path, pixels: np.ndarray) -> None:
-    """Write pixels (H, W) or (H, W, 3) BGR as an image file of its suffix, whole or not at all.
+    """Write (H, W) or (H, W, 3) BGR pixels as an image file, completely or not at all.
 
-    Raises DestinationError.
+    The suffix decides the format. Raises DestinationError.
     """
     write_file(file, cv2.imencode(file.suffix, pixels)[1].data)
 
 
 def hidden_part(file: Path) -> Path:
-    """Where a file lies until it is whole: beside its place, which a rename needs."""
+    """Path of a file until it is complete: in the same folder, so that it can be renamed."""
     return file.with_name(f'.{file.name}.{os.getpid()}')
 
 
 def cannot_write(file: Path, error: OSError, size: int = 0) -> DestinationError:
-    """What the system says when a file cannot be written, with the disk that is full."""
-    told = f' ({size} bytes)' if size else ''
+    """DestinationError for an error of the operating system; names the disk if it is full."""
+    amount = f' ({size} bytes)' if size else ''
     advice = (
         'free some space, or name another place' if error.errno in _FULL else 'name another place'
     )
-    return DestinationError(f'cannot write {file}{told}: {_why(error, file)}; {advice}')
+    return DestinationError(f'cannot write {file}{amount}: {_why(error, file)}; {advice}')
 
 
 def lock_folder(folder: Path) -> int:
-    """Lock a folder against other runs until the descriptor that is returned is closed.
+    """Lock a folder against other runs until the returned file descriptor is closed.
 
-    The system lets go of it however a process ends, and no file is left. Raises DestinationError
-    where another run holds it.
+    The lock ends with the process, however that ends, and leaves no file behind. Raises
+    DestinationError if another run holds it.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -227,13 +228,13 @@ def lock_folder(folder: Path) -> int:
         raise DestinationError(
             f'another run writes into {folder}; wait for it, or name another folder'
         ) from None
-    except OSError:  # a file system without locks: as safe as it can be
+    except OSError:  # the file system has no locks
         pass
     return descriptor
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have a new name outlive a power cut."""
+    """Make a renamed file survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -242,8 +243,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _try(file: Path) -> None:
-    """Open the file to write, and leave it as it was; raises OSError."""
-    file = file.resolve()  # of a link to nowhere the target is tried
+    """Try to open the file for writing, without changing it; raises OSError."""
+    file = file.resolve()  # a dangling link is tried at its target
     new = not file.exists()
     with file.open('ab'):
         pass
@@ -254,12 +255,12 @@ def _try(file: Path) -> None:
 def _why(error: OSError, file: Optional[Path] = None) -> str:
     if error.errno in _FULL and file is not None:
         return f'{reason(error)} (that of {_mount_point(file)})'
-    # Under /proc and the like nothing can be made, which the system calls not found.
+    # Under /proc and the like nothing can be created, which is reported as "not found".
     return 'nothing can be made there' if error.errno == errno.ENOENT else reason(error)
 
 
 def _mount_point(place: Path) -> Path:
-    """Where the disk is mounted that holds a place."""
+    """Mount point of the disk that a path is on."""
     place = place.resolve()
     return next(above for above in (place, *place.parents) if os.path.ismount(above))
 

@@ -30,7 +30,7 @@ from typing import (
 
 import yaml
 
-from segformer_ros.errors import reason
+from segformer_ros.errors import SegformerError, reason
 
 MAX_BYTES = 16 << 20
 """Of a document. metrics.json of 255 classes has one."""
@@ -52,7 +52,7 @@ Check = Callable[[Any], T]
 _Loader: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 
-class DocumentError(ValueError):
+class DocumentError(SegformerError, ValueError):
     """A document that cannot be read: says what is wrong with it, to stand behind its path."""
 
 

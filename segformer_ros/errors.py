@@ -1,4 +1,4 @@
-"""Errors on the terminal: those that a user can mend, as one line without a traceback."""
+"""Errors: their common base, and how programs report those that the user can fix."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import sys
 from typing import Callable, Dict, NoReturn, Tuple
 
 from segformer_ros.interrupts import EXIT_INTERRUPTED, interruptible
-from segformer_ros.resources import PACKAGE, TOOLS
 
 EXIT_REFUSED = 2
 
 LONGEST = 1000
-"""Characters of a line at most that is shown to people."""
+"""Most characters of a line that is shown to people."""
 
 _ELSEWHERE = 'change its permissions, or name another place'
 
@@ -34,10 +33,10 @@ _SYSTEM_ERRORS: Dict[int, Tuple[str, str]] = {
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
-    """Text of any origin as it is fit to be shown: one line, printable, and not long.
+    """Any text in a form that can be shown: one printable line of limited length.
 
-    What comes from messages and files may be megabytes, or control a terminal; some libraries
-    explain themselves in many lines. Long text is cut in its middle: its end often says the most.
+    Text from messages and files may be megabytes long or contain terminal escapes, and some
+    libraries write many lines. Long text is cut in the middle, since the end often says most.
     """
     near = text
     if len(text) > 4 * longest:
@@ -56,21 +55,25 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     return f'{line[:head]}...{line[-tail:]}{note}'
 
 
+class SegformerError(Exception):
+    """Base of this package's errors. The message says what is wrong, and what to do about it."""
+
+
 class ArgumentParser(argparse.ArgumentParser):
-    """Refuses a command line in one line: a page of usage before it hides what is wrong."""
+    """Reports a wrong command line in one line, which a page of usage would only hide."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is; exit code EXIT_REFUSED."""
+        """Print what is wrong and how to get help; exit with EXIT_REFUSED."""
         self.exit(
             EXIT_REFUSED, f'{self.prog}: error: {one_line(message)}; see {self.prog} --help\n'
         )
 
 
 def explained(command: str, action: Callable[[], int]) -> int:
-    """Do `action` and return its exit code; an expected error becomes a line and EXIT_REFUSED.
+    """Run `action` and return its exit code; an expected error is one line and EXIT_REFUSED.
 
-    Expected are this package's own errors and those of the operating system; others are bugs and
-    keep their traceback.
+    This package's own errors and those of the operating system are expected. Anything else is a
+    bug and keeps its traceback.
     """
     try:
         return interruptible(action)
@@ -78,23 +81,21 @@ def explained(command: str, action: Callable[[], int]) -> int:
         print(f'{command}: interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output (`| head`) has seen enough.
+        # The reader of the output (`| head`) has closed it.
         sys.stderr.close()
         return 0
-    except (ValueError, RuntimeError, OSError) as error:
-        if not is_expected(error):
-            raise
+    except (SegformerError, OSError) as error:
         print(f'{command}: {in_words(error)}', file=sys.stderr)
         return EXIT_REFUSED
 
 
 def is_expected(error: Exception) -> bool:
-    """Whether an error is one that the user can mend."""
-    return isinstance(error, OSError) or type(error).__module__.split('.')[0] in (PACKAGE, TOOLS)
+    """Whether the user can do something about an error; any other error is a bug."""
+    return isinstance(error, (SegformerError, OSError))
 
 
 def in_words(error: Exception) -> str:
-    """An expected error as one line; of the operating system's: path, reason, what to do."""
+    """An expected error in one line; for the operating system's: path, reason, what to do."""
     if isinstance(error, OSError) and error.filename is not None:
         advice = _SYSTEM_ERRORS.get(error.errno or 0, ('', 'see whether it can be used'))[1]
         return f'{one_line(str(error.filename))}: {reason(error)}; {advice}'
@@ -102,7 +103,7 @@ def in_words(error: Exception) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What an error says, in one line without a number or the path: to stand behind a path."""
+    """What an error says, in one line without number and path, to be put after a path."""
     words = getattr(error, 'strerror', None)  # PyAV's errors have it too
     if words:
         known = _SYSTEM_ERRORS.get(getattr(error, 'errno', None) or 0)

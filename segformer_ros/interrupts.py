@@ -90,7 +90,7 @@ def run_program(
 
         if not is_expected(error):
             raise
-        result = f'{module.rpartition(".")[2]}: {in_words(error)}'  # `exit` says it
+        result = f'{os.path.basename(sys.argv[0])}: {in_words(error)}'  # `exit` says it
     finally:
         _handle(signal.SIG_IGN)  # Python's own end takes a moment
     sys.exit(result)
@@ -98,7 +98,7 @@ def run_program(
 
 def segformer() -> NoReturn:
     """Run the command line."""
-    run_program('segformer_ros.cli')
+    run_program('segformer_ros.cli.main')
 
 
 def node(module: str) -> NoReturn:

@@ -8,11 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Iterator
 
+from segformer_ros.errors import SegformerError
+
 PACKAGE = 'segformer_ros'
 TOOLS = 'tools'
 
 
-class NotInstalledError(RuntimeError):
+class NotInstalledError(SegformerError, RuntimeError):
     """A tool that a checkout has and an installation has not: says which."""
 
 

@@ -133,10 +133,11 @@ def why_no_ros() -> str | None:
 
 @pytest.fixture(scope='session')
 def ros() -> Iterator[None]:
-    """Initialise rclpy once."""
+    """Initialise rclpy once; its signal handlers would end it when a test interrupts itself."""
     import rclpy
+    from rclpy.signals import SignalHandlerOptions
 
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     yield
     rclpy.try_shutdown()
 

@@ -16,11 +16,11 @@ from segformer_ros.destination import (
     DestinationError,
     WholeFile,
     hidden_part,
-    keep_files,
-    keep_input,
     lock_folder,
     output_file,
     output_folder,
+    refuse_overwriting,
+    refuse_overwriting_input,
     write_file,
 )
 
@@ -101,20 +101,23 @@ def test_results_do_not_take_the_place_of_what_they_are_of(
     (tmp_path / 'drive.mcap').touch()
     results = [tmp_path / name for name in ('masks', 'overlay.mp4', 'drive.mcap')]
     if not refused:
-        keep_input(tmp_path / recording, results)
+        refuse_overwriting_input(tmp_path / recording, results)
         return
-    with pytest.raises(DestinationError, match='written over by its own results; name another'):
-        keep_input(tmp_path / recording, results)
+    with pytest.raises(DestinationError, match='overwritten by its own results; name another'):
+        refuse_overwriting_input(tmp_path / recording, results)
 
 
 def test_results_are_not_put_among_the_frames(tmp_path: Path) -> None:
     """With a drive.mcap in it, the folder would be a bag the next time."""
-    with pytest.raises(DestinationError, match='among the frames of .* give another --out'):
-        keep_input(tmp_path, [tmp_path / 'masks', tmp_path / 'drive.mcap'])
+    with pytest.raises(
+        DestinationError,
+        match='in the folder .* would be taken for frames of the recording; give another --out',
+    ):
+        refuse_overwriting_input(tmp_path, [tmp_path / 'masks', tmp_path / 'drive.mcap'])
 
 
 def test_what_is_generated_cannot_be_written_over(tmp_path: Path) -> None:
-    keep_input(None, [tmp_path])
+    refuse_overwriting_input(None, [tmp_path])
 
 
 def test_a_file_is_written_whole_or_not_at_all(
@@ -212,6 +215,6 @@ def test_what_results_are_made_from_is_kept(tmp_path: Path) -> None:
     model, link = tmp_path / 'model.onnx', tmp_path / 'link.onnx'
     model.touch()
     link.symlink_to(model)
-    keep_files([model], [tmp_path / 'model.int8.onnx'])
-    with pytest.raises(DestinationError, match='written over by its own results'):
-        keep_files([model], [tmp_path / 'x.json', link])
+    refuse_overwriting([model], [tmp_path / 'model.int8.onnx'])
+    with pytest.raises(DestinationError, match='overwritten by its own results'):
+        refuse_overwriting([model], [tmp_path / 'x.json', link])

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import configparser
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
+import painted
 import pytest
 
-from segformer_ros import cli
+from segformer_ros.cli import main as cli
 from segformer_ros.node.parameter import Parameter, parameters_of
 from segformer_ros.node.parameters import MountSettings, Settings, mount_prefix
 
@@ -53,7 +58,7 @@ def test_parameters_have_the_named_defaults(readme: str) -> None:
 
 def test_verbs_are_there_and_all_are_named(readme: str) -> None:
     named = set(re.findall(r'segformer ([a-z]+)', readme))
-    assert named == set(cli.verbs())
+    assert named == set(cli.VERBS)
 
 
 def test_extras_are_those_of_the_package(repo: Path) -> None:
@@ -67,3 +72,16 @@ def test_extras_are_those_of_the_package(repo: Path) -> None:
 
 def test_no_path_of_a_machine_is_named(readme: str) -> None:
     assert re.findall(r'(?:\.\./shared|/root/|/tmp/|/home/|/work/)', readme) == []
+
+
+def test_the_python_program_runs(
+    readme: str, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = readme.split('### From Python')[1].split('```python\n')[1].split('```')[0]
+    shutil.copy(repo / 'models/segformer_street.onnx', tmp_path / 'model.onnx')
+    cv2.imwrite(str(tmp_path / 'street.jpg'), np.full((1080, 1920, 3), 127, np.uint8))
+    painted.write_bag(tmp_path / 'drive.mcap', 2)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert names['result'].key == '1700000000_100000000'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segformer_ros.cli import main
+from segformer_ros.cli.main import main
 from segformer_ros.resources import NotInstalledError, share_path, tool
 from segformer_ros.sources import SourceError, open_source
 

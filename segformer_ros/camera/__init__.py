@@ -15,6 +15,7 @@ from segformer_ros.camera.camera_info import (
     resized_matrices,
 )
 from segformer_ros.camera.mount import (
+    Camera,
     CameraPose,
     footprint_note,
     footprint_of,
@@ -27,6 +28,7 @@ __all__ = [
     'DISTORTION_MODELS',
     'Calibration',
     'CalibrationError',
+    'Camera',
     'CameraError',
     'CameraPose',
     'RayTable',

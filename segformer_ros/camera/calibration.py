@@ -14,6 +14,8 @@ from typing import Dict, Tuple
 import cv2
 import numpy as np
 
+from segformer_ros.errors import SegformerError
+
 #: Distortion models of sensor_msgs/CameraInfo and how many coefficients each may have.
 DISTORTION_MODELS: Dict[str, Tuple[int, ...]] = {
     'none': (0,),
@@ -30,7 +32,7 @@ _MAX_COEFFICIENT = 1e6  # rational models of narrow views have thousands
 _REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-12)
 
 
-class CameraError(ValueError):
+class CameraError(SegformerError, ValueError):
     """A calibration or pose that no camera can have."""
 
 

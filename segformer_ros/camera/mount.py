@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Sequence
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.camera.calibration import CalibrationError, CameraError
+from segformer_ros.camera.calibration import Calibration, CalibrationError, CameraError
+from segformer_ros.camera.camera_info import check_image_size
 
 # Body axes (forward, left, up) of the optical axes (right, down, forward).
 _BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
@@ -99,6 +100,36 @@ class CameraPose:
     def position(self) -> np.ndarray:
         """The camera's centre in the vehicle frame, (3,) float64."""
         return np.array([self.x, self.y, self.height])
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera as far as it is known: its calibration, and its pose in the vehicle frame.
+
+    why_not: why what a recording says of its camera is not used; '' where it is.
+    """
+
+    calibration: Optional[Calibration] = None
+    pose: Optional[CameraPose] = None
+    vehicle_frame: str = 'base_link'
+    why_not: str = ''
+
+    @property
+    def lacks(self) -> Tuple[str, ...]:
+        """What is missing for metres: 'calibration', 'mount', both or nothing."""
+        known = {'calibration': self.calibration, 'mount': self.pose}
+        return tuple(name for name, value in known.items() if value is None)
+
+    def fault(self, height: int, width: int) -> str:
+        """Why images of this size give no metres; '' where they do."""
+        if self.calibration is None or self.pose is None:
+            lacks = f'no {" and no ".join(self.lacks)} of the camera is known'
+            return f'{lacks}: {self.why_not}' if self.why_not else lacks
+        try:
+            check_image_size(self.calibration, height, width)
+        except CameraError as error:
+            return str(error)
+        return ''
 
 
 def pose_from_transform(

@@ -10,6 +10,7 @@ from typing import Deque, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID
+from segformer_ros.errors import SegformerError
 
 ROW_NONE = -1
 """Row of a column in which nothing blocks (DrivableArea.ROW_NONE)."""
@@ -23,7 +24,7 @@ _BAND = 128  # rows looked at together; a row's index in its band must fit in a 
 _STRIPS = 640  # about as many strips are kept; wider images have strips of several columns
 
 
-class DrivableError(ValueError):
+class DrivableError(SegformerError, ValueError):
     """A setting or an input from which no drivable area can be made."""
 
 

@@ -18,6 +18,7 @@ from typing import (
     Union,
 )
 
+from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.segmentation import Segmentation
@@ -26,7 +27,7 @@ UPSAMPLING = ('exact', 'fast')
 INFERENCE = ('whole', 'slide')
 
 
-class EngineError(RuntimeError):
+class EngineError(SegformerError, RuntimeError):
     """An engine that cannot be made or cannot segment: says why and what to do."""
 
 

@@ -21,7 +21,7 @@ from segformer_ros.evaluation.worst import WINDOW
 from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.metrics.scored_classes import truth_table
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash
 from segformer_ros.sources import Source, SourceError, SourceOptions, local_path, open_source
 from segformer_ros.sources.cityscapes import is_cityscapes
@@ -50,7 +50,7 @@ class ModelChoice:
         class_map = load_class_map(self.classes) if self.classes else None
         if self.engine == 'fake':
             return fake_spec(class_map=class_map)
-        return load_model_spec(self.model or None, class_map)
+        return load_model(self.model or None, class_map)
 
     def create(self) -> Engine:
         """The engine, not yet active."""

@@ -26,8 +26,7 @@ from segformer_ros.evaluation.marking import Marked, Marker, Segmented
 from segformer_ros.evaluation.shards import Shard, ShardResult
 from segformer_ros.evaluation.worst import WorstFrames
 from segformer_ros.segmentation import Segmentation
-from segformer_ros.segmenting.background import Background
-from segformer_ros.segmenting.segmented_entries import segmented_entries
+from segformer_ros.segmenter.streams import Background, segmented_entries
 from segformer_ros.sources import SourceFrame
 from segformer_ros.sources.read_ahead import read_ahead
 

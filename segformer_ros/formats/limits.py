@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from segformer_ros.errors import SegformerError
+
 MAX_MEGAPIXELS = 25.0
 """Largest image that is taken where no other limit is given: the node needs less than 600 MB more
 for one with all of its outputs."""
@@ -16,11 +18,11 @@ MAX_MESSAGE_BYTES = 256 << 20
 """Largest message, or chunk of messages, that is unpacked: ten bytes for each such pixel."""
 
 
-class FrameError(ValueError):
+class FrameError(SegformerError, ValueError):
     """An image that cannot be used: says what is wrong and which value."""
 
 
-class SizeError(ValueError):
+class SizeError(SegformerError, ValueError):
     """Data that unpack to more than is believed."""
 
 

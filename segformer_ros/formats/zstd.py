@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import IO, Iterator, Union
 
@@ -24,13 +25,27 @@ def decompress(data: Union[bytes, memoryview], most: int = 0) -> bytes:
     import zstandard
 
     most = most or MAX_MESSAGE_BYTES
+    too_large = SizeError(f'{len(data)} bytes of zstd hold more than {most} bytes')
+    size = -1  # not every frame tells it
     try:
         size = zstandard.frame_content_size(data)
         if size > most:
-            raise SizeError(f'{len(data)} bytes of zstd hold more than {most} bytes')
+            raise too_large
         return bytes(zstandard.ZstdDecompressor().decompress(data, max_output_size=most))
     except zstandard.ZstdError as error:
+        if size < 0 and _holds_more(data, most):
+            raise too_large from error
         raise ValueError(f'no whole zstd frame ({error})') from error
+
+
+def _holds_more(data: Union[bytes, memoryview], most: int) -> bool:
+    """Whether more than `most` bytes come out of a frame before it ends or is damaged."""
+    left = most
+    for block in whole_blocks(io.BytesIO(data)):
+        left -= len(block)
+        if left < 0:
+            return True
+    return False
 
 
 def whole_blocks(file: IO[bytes]) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Camera
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
     CLASS_NONE,
@@ -133,13 +133,6 @@ class FreeSpaceMetric(Metric[FreeSpaceScores]):
         return place * self.scale.reach / _BINS
 
 
-class Camera(NamedTuple):
-    """Where the frames come from, as far as it is known."""
-
-    calibration: Optional[Calibration] = None
-    pose: Optional[CameraPose] = None
-
-
 class Ends(NamedTuple):
     """Where free space ends in N columns.
 
@@ -165,7 +158,7 @@ class FreeSpaceReader:
 
     def read(self, labels: np.ndarray) -> Ends:
         """Ends of the free space in a label map, (H, W) uint8 train ids."""
-        area = self._estimator.update(labels, None, *self._camera)
+        area = self._estimator.update(labels, None, self._camera.calibration, self._camera.pose)
         height = area.image_height
         rows = np.where(area.boundary_row < 0, np.inf, (height - 1.0 - area.boundary_row) / height)
         unknown = (area.boundary_row >= 0) & (area.blocking_class == CLASS_NONE)

@@ -8,10 +8,12 @@ from typing import Generic, Iterator, Optional, Tuple, TypeVar
 import cv2
 import numpy as np
 
+from segformer_ros.errors import SegformerError
+
 ScoresT = TypeVar('ScoresT', covariant=True)
 
 
-class MetricError(ValueError):
+class MetricError(SegformerError, ValueError):
     """Something that cannot be scored: says what and which value."""
 
 

@@ -7,12 +7,12 @@ from typing import Dict, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 
+from segformer_ros.camera import Camera
 from segformer_ros.classes import IGNORE_ID
 from segformer_ros.metrics.boundary_f_score import BoundaryFScore, BoundaryScores
 from segformer_ros.metrics.free_space import (
     METRES,
     ROWS,
-    Camera,
     FreeSpaceMetric,
     FreeSpaceReader,
     FreeSpaceScores,

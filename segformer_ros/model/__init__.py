@@ -1,7 +1,7 @@
 """Models: what a file holds, recognised from the file itself."""
 
 from segformer_ros.model.declared import Declared
-from segformer_ros.model.loading import bundled_model, load_model_spec, recognise
+from segformer_ros.model.loading import bundled_model, load_model, recognise
 from segformer_ros.model.spec import STRIDE, ModelError, ModelSpec
 
 __all__ = [
@@ -10,6 +10,6 @@ __all__ = [
     'ModelError',
     'ModelSpec',
     'bundled_model',
-    'load_model_spec',
+    'load_model',
     'recognise',
 ]

@@ -110,7 +110,7 @@ def bundled_model() -> Path:
     return share_path(BUNDLED_MODEL)
 
 
-def load_model_spec(
+def load_model(
     path: Union[str, Path, None] = None,
     class_map: Optional[ClassMap] = None,
     parameters: Declared = Declared(),

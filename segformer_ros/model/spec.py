@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional, Tuple
 
 from segformer_ros.classes import ClassMap
+from segformer_ros.errors import SegformerError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -24,7 +25,7 @@ OUTPUT_KINDS = ('logits', 'probabilities', 'labels')
 ENGINE_SUFFIXES = ('.engine', '.plan', '.trt')
 
 
-class ModelError(ValueError):
+class ModelError(SegformerError, ValueError):
     """A model file that cannot be used: says what is wrong and what to do."""
 
 

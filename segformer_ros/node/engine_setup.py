@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, create_engine, fake_spec
-from segformer_ros.model import Declared, ModelError, load_model_spec
+from segformer_ros.model import Declared, ModelError, load_model
 from segformer_ros.node.build_progress import BuildProgress
 from segformer_ros.node.parameters import NetworkSettings, Settings
 
@@ -18,7 +18,7 @@ def make_engine(settings: Settings) -> Engine:
     if settings.engine == 'fake' and not settings.model:
         spec = fake_spec(class_map=class_map)
     else:
-        spec = load_model_spec(settings.model, class_map, declared(settings.network))
+        spec = load_model(settings.model, class_map, declared(settings.network))
     options = EngineOptions(
         precision=settings.precision,
         threads=settings.threads,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
+from segformer_ros.errors import SegformerError
+
 Value = Union[bool, int, float, str, Tuple[str, ...]]
 T = TypeVar('T')
 
@@ -20,7 +22,7 @@ _KINDS: Dict[type, str] = {
 }
 
 
-class ParameterError(ValueError):
+class ParameterError(SegformerError, ValueError):
     """A parameter's value that is refused: names the value and what is allowed."""
 
 

@@ -8,6 +8,7 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Protocol, Tup
 
 import numpy as np
 
+from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.answers import Answers
 from segformer_ros.node.pacer import Pacer
@@ -25,7 +26,7 @@ LAST_ANSWERS = 1.0
 PROBLEMS_KEPT = 5
 
 
-class ReplayError(RuntimeError):
+class ReplayError(SegformerError, RuntimeError):
     """A play that cannot go on: says why and what to do."""
 
 

@@ -15,7 +15,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from segformer_ros.errors import in_words, is_expected, reason
+from segformer_ros.errors import SegformerError, in_words, is_expected, reason
 from segformer_ros.interrupts import Interrupts, interruptible
 from segformer_ros.node.program import Program, without_source_places
 from segformer_ros.node.transport import prepare_transport
@@ -26,7 +26,7 @@ _POLL = 0.1
 """Seconds at most until an interrupt is noticed."""
 
 
-class StartError(RuntimeError):
+class StartError(SegformerError, RuntimeError):
     """ROS itself does not start; in its own words."""
 
 

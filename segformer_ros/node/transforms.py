@@ -14,13 +14,14 @@ from segformer_ros.camera import (
     footprint_of,
     pose_from_transform,
 )
+from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Stamp
 
 _POLL = 0.005  # seconds between two looks for a transform that has not come yet
 _SILENT = 1.0  # seconds; what has not come for so long will not come in the next moment either
 
 
-class PoseError(ValueError):
+class PoseError(SegformerError, ValueError):
     """No pose of the camera at this stamp: says why and what to do."""
 
 

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any, List
 
+from segformer_ros.errors import SegformerError
 from segformer_ros.resources import share_path
 
 SHARED_MEMORY = Path('/dev/shm')
@@ -34,7 +35,7 @@ _HIGHEST_DOMAIN = 232
 _FIRST_PORT, _PORTS_OF_A_DOMAIN = 7400, 250
 
 
-class TransportError(ValueError):
+class TransportError(SegformerError, ValueError):
     """A setting with which the middleware cannot start: names the value and what is allowed."""
 
 

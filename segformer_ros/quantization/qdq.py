@@ -13,6 +13,7 @@ from typing import Any, Collection, Dict, Iterator, List, Sequence
 import numpy as np
 
 from segformer_ros.destination import write_file
+from segformer_ros.errors import SegformerError
 from segformer_ros.quantization.layer_selection import constant_names
 from segformer_ros.quantization.ranges import Histogram
 
@@ -23,7 +24,7 @@ _STANDARD = ('', 'ai.onnx')
 """Both names of the domain of ONNX's own operators."""
 
 
-class QuantizationError(RuntimeError):
+class QuantizationError(SegformerError, RuntimeError):
     """A model that cannot be quantised, or not well enough: says why and what to do."""
 
 

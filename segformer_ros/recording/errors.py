@@ -1,5 +1,7 @@
 """The error of this room."""
 
+from segformer_ros.errors import SegformerError
 
-class RecordingError(RuntimeError):
+
+class RecordingError(SegformerError, RuntimeError):
     """A recording that cannot be written: says which and why."""

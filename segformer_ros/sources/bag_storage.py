@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, NamedTuple, Optional, Protocol, Tuple, Union
 
+from segformer_ros.errors import SegformerError
+
 Bytes = Union[bytes, memoryview]
 """A serialized message, or a view of it."""
 
@@ -40,7 +42,7 @@ class Lost(NamedTuple):
 Entry = Union[RawMessage, Lost]
 
 
-class StorageError(ValueError):
+class StorageError(SegformerError, ValueError):
     """A storage file that cannot be read at all: says why."""
 
 

@@ -11,6 +11,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.errors import SegformerError
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, Stamp
 
@@ -21,7 +22,7 @@ CAMERA_FRAME = 'camera'
 """Frame id of what has none of its own."""
 
 
-class SourceError(ValueError):
+class SourceError(SegformerError, ValueError):
     """A recording that cannot be played: says which, why and what to do."""
 
 

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Tuple
 
 import numpy as np
 
+from segformer_ros.errors import SegformerError
 from segformer_ros.formats import zstd
 from segformer_ros.formats.limits import MAX_MESSAGE_BYTES
 from segformer_ros.sources.bag_storage import Bytes
@@ -33,7 +34,7 @@ _LARGEST = 1 << 30
 """Bytes of the largest record: messages and chunks are far smaller."""
 
 
-class DamageError(ValueError):
+class DamageError(SegformerError, ValueError):
     """A part of a file that is not as it was written: says which and why."""
 
 

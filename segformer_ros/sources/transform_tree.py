@@ -6,11 +6,13 @@ from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 
+from segformer_ros.errors import SegformerError
+
 _NAMED_FRAMES = 12
 """Frames that a message about a tree names."""
 
 
-class TransformError(ValueError):
+class TransformError(SegformerError, ValueError):
     """A transform that is none, or is not there: says which and what there is."""
 
 

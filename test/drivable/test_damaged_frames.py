@@ -17,7 +17,7 @@ from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine
 from segformer_ros.formats.images import decode
 from segformer_ros.formats.limits import FrameError
 from segformer_ros.frame import Frame
-from segformer_ros.model import load_model_spec
+from segformer_ros.model import load_model
 
 COUNT, SEED = 288, 18
 SIZES = (None, (640, 480), (1280, 720), (1920, 1080))
@@ -66,7 +66,7 @@ def area_of(engine: Engine, pixels: np.ndarray) -> DrivableArea:
 
 @pytest.mark.slow
 def test_no_damaged_frame_makes_more_free_road_than_the_whole_one(camvid: Path) -> None:
-    spec = load_model_spec('')
+    spec = load_model('')
     images = sorted((camvid / 'val' / 'images').glob('*.jpg'))
     refused = 0
     with create_engine(spec, 'auto', EngineOptions()) as engine:

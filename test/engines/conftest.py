@@ -13,14 +13,14 @@ from fake_gpu import SURFACES, FakeCuda, FakeDriver, FakeTensorRt, Machine, Make
 from segformer_ros.engines import tensorrt as engine
 from segformer_ros.engines.cuda import driver
 from segformer_ros.engines.trt import adapter, network_runner
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from tiny_models import save_network
 
 
 @pytest.fixture
 def spec(tmp_path: Path) -> ModelSpec:
     """A network of this project's contract that labels the painted frames."""
-    return load_model_spec(save_network(tmp_path / 'palette.onnx', SIZE))
+    return load_model(save_network(tmp_path / 'palette.onnx', SIZE))
 
 
 @pytest.fixture

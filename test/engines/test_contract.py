@@ -16,7 +16,7 @@ from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.fake import color_logits, fake_spec
 from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from tiny_models import PALETTE_BGR, painting, save_network
 from tools.benchmarks.reference import reference_scores
 
@@ -39,7 +39,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def spec(name: str, tmp_path: Path) -> ModelSpec:
     if name == 'fake':
         return fake_spec(NETWORK)
-    return load_model_spec(save_network(tmp_path / 'palette.onnx', NETWORK))
+    return load_model(save_network(tmp_path / 'palette.onnx', NETWORK))
 
 
 @pytest.fixture

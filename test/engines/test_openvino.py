@@ -19,7 +19,7 @@ from segformer_ros.engines import EngineError, EngineOptions, create_engine, ope
 from segformer_ros.engines.openvino import cpu_flags, saturates_int8
 from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import file_hash
 from tiny_models import export_network, painting
 
@@ -64,7 +64,7 @@ def test_int8_takes_the_model_that_quantize_left_beside_it(spec: ModelSpec) -> N
 
 def test_a_quantised_model_that_is_named_itself_is_int8(spec: ModelSpec) -> None:
     path = save_int8(spec)
-    with create_engine(load_model_spec(path), 'openvino') as engine:
+    with create_engine(load_model(path), 'openvino') as engine:
         assert engine.facts()['precision'] == 'int8'
 
 
@@ -107,7 +107,7 @@ def save_with_node(spec: ModelSpec, node: onnx.NodeProto, second: np.ndarray) ->
     nodes.insert(len(nodes) - 1, node)
     model.graph.initializer.append(numpy_helper.from_array(second, 'second'))
     onnx.save(model, str(spec.path))
-    return load_model_spec(spec.path)
+    return load_model(spec.path)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,9 @@ def test_inference_is_not_bound_to_certain_cores(spec: ModelSpec) -> None:
 IMPORT = 'from segformer_ros.engines.openvino import import_openvino; import_openvino().Core()'
 
 
-@pytest.mark.parametrize('code', [IMPORT, 'from segformer_ros.cli import main; main(["doctor"])'])
+@pytest.mark.parametrize(
+    'code', [IMPORT, 'from segformer_ros.cli.main import main; main(["doctor"])']
+)
 def test_nothing_is_left_in_the_users_folder(code: str, tmp_path: Path) -> None:
     """Its telemetry keeps the user's id there."""
     subprocess.run(
@@ -198,6 +200,6 @@ def test_a_tensor_beyond_all_measure_is_not_made(tmp_path: Path, operator: str) 
     model.graph.node.append(helper.make_node('Add', ['small', 'mean'], [output]))
     path = tmp_path / 'model.onnx'
     onnx.save(model, str(path))
-    engine = create_engine(load_model_spec(path), 'openvino')
+    engine = create_engine(load_model(path), 'openvino')
     with pytest.raises(EngineError, match='more than any segmenter does of 128x64'):
         engine.activate()

@@ -22,7 +22,7 @@ from segformer_ros.engines.placement import (
 )
 from segformer_ros.engines.upsampling import label_map
 from segformer_ros.frame import Frame
-from segformer_ros.model import Declared, load_model_spec
+from segformer_ros.model import Declared, load_model
 from tiny_models import PALETTE_BGR, TAO5, TAO6, painting, save_network
 
 
@@ -144,9 +144,7 @@ def test_the_gpu_slides_as_the_cpu_does(
     make_machine(sm=50)  # FP32
     export = replace(TAO6, output=output)
     path = save_network(tmp_path / 'model.onnx', (64, 128), export)
-    spec = load_model_spec(
-        path, parameters=Declared(mean=export.mean, std=export.std, color='rgb')
-    )
+    spec = load_model(path, parameters=Declared(mean=export.mean, std=export.std, color='rgb'))
     options = EngineOptions(inference='slide', slide_stride=stride)
     frames = [Frame.from_array(painting(*size, seed)[0]) for seed in range(2)]
     for upsampling in ('exact', 'fast'):
@@ -173,7 +171,7 @@ def test_a_stride_that_leaves_gaps_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize('name', ['openvino', 'tensorrt', 'auto'])
 def test_labels_cannot_be_merged(tmp_path: Path, name: str) -> None:
-    spec = load_model_spec(save_network(tmp_path / 'm.onnx', export=TAO5))
+    spec = load_model(save_network(tmp_path / 'm.onnx', export=TAO5))
     with pytest.raises(EngineError, match='gives labels, whose windows cannot be merged'):
         create_engine(spec, name, SLIDE)
 
@@ -189,7 +187,7 @@ def test_logits_of_another_scale_cannot_be_merged(
     rows, columns = model.graph.output[0].type.tensor_type.shape.dim[2:]
     rows.dim_value, columns.dim_value = 8, 16
     onnx.save(model, str(tmp_path / 'm.onnx'))
-    engine = create_engine(load_model_spec(tmp_path / 'm.onnx'), name, SLIDE)
+    engine = create_engine(load_model(tmp_path / 'm.onnx'), name, SLIDE)
     refused = pytest.raises(EngineError, match='gives 16x8 logits for 128x64 pixels; windows are')
     with refused, engine:
         engine.segment([Frame.from_array(painting(200, 300)[0])])

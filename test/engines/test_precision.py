@@ -19,7 +19,7 @@ from segformer_ros.engines.precision import (
     has_fast_int8,
     quantized_path,
 )
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import file_hash
 from tiny_models import export_network, save_network
 
@@ -28,7 +28,7 @@ NANO, TX2, GTX1080, XAVIER, ORIN = 53, 62, 61, 72, 87
 
 @pytest.fixture
 def spec(tmp_path: Path) -> ModelSpec:
-    return load_model_spec(save_network(tmp_path / 'street.onnx'))
+    return load_model(save_network(tmp_path / 'street.onnx'))
 
 
 def add_int8(
@@ -169,7 +169,7 @@ def test_an_int8_model_below_its_gate_is_not_used(spec: ModelSpec) -> None:
 
 
 def test_a_model_that_is_quantised_itself_is_int8(spec: ModelSpec) -> None:
-    quantized = load_model_spec(add_int8(spec))
+    quantized = load_model(add_int8(spec))
     (choice,) = choose_precision('auto', quantized, ORIN)
     assert choice.precision == 'int8' and choice.model == quantized.path
     with pytest.raises(EngineError, match='is quantised itself and cannot be built in fp16'):

@@ -22,7 +22,7 @@ from segformer_ros.engines.self_check import (
     self_check,
 )
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from tiny_models import HUGGINGFACE, TAO5, TAO6, Export, painting, save_network
 from tools.benchmarks.exports import save_reexport
 
@@ -43,7 +43,7 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
     folder = tmp_path_factory.mktemp('reexports')
     exports: dict[str, Export] = {'tao5': TAO5, 'tao6': TAO6, 'huggingface': HUGGINGFACE}
     return {
-        name: load_model_spec(save_reexport(folder / f'{name}.onnx', SIZE, export))
+        name: load_model(save_reexport(folder / f'{name}.onnx', SIZE, export))
         for name, export in exports.items()
     }
 
@@ -117,14 +117,14 @@ def test_few_frames_are_little_evidence(frames: int, count: int) -> None:
 
 
 def test_values_without_a_class_are_named(tmp_path: Path) -> None:
-    spec = load_model_spec(save_network(tmp_path / 'm.onnx', (64, 128), TAO5))
+    spec = load_model(save_network(tmp_path / 'm.onnx', (64, 128), TAO5))
     few = replace(spec, class_map=ClassMap('few', spec.class_map.classes[:3]))
     found = self_check(few, [Frame.from_array(painting(64, 128)[0])], on_cpu)[1]
     assert re.match('the masks hold the value 1[0-8], for which the class map has no', found[0])
 
 
 def test_swapped_sides_are_named(tmp_path: Path) -> None:
-    spec = load_model_spec(save_network(tmp_path / 'm.onnx', (128, 64)))
+    spec = load_model(save_network(tmp_path / 'm.onnx', (128, 64)))
     frame = Frame.from_array(painting(64, 128)[0])
     assert contradictions(spec, [frame]) == [
         'the input is 64x128, but frames are 128x64 (width x height): are the sides of its size '
@@ -135,7 +135,7 @@ def test_swapped_sides_are_named(tmp_path: Path) -> None:
 
 
 def test_pixels_that_nobody_scaled_are_named(tmp_path: Path) -> None:
-    spec = load_model_spec(save_network(tmp_path / 'm.onnx', (64, 128), TAO6))
+    spec = load_model(save_network(tmp_path / 'm.onnx', (64, 128), TAO6))
     frame = Frame.from_array(painting(64, 128)[0])
     assert contradictions(spec, [frame]) == []
     raw = replace(spec, mean=(100.0,) * 3, std=(1.0,) * 3)
@@ -146,7 +146,7 @@ def test_pixels_that_nobody_scaled_are_named(tmp_path: Path) -> None:
 
 
 def test_rivals_are_the_mistakes_that_change_the_input(tmp_path: Path) -> None:
-    spec = load_model_spec(save_network(tmp_path / 'm.onnx', (64, 128), HUGGINGFACE))
+    spec = load_model(save_network(tmp_path / 'm.onnx', (64, 128), HUGGINGFACE))
     rivals = rival_specs(spec)
     assert list(rivals) == ['colours as bgr', 'colours alone as bgr', 'statistics of -1..1']
     assert rivals['colours as bgr'].mean == spec.mean[::-1]
@@ -158,5 +158,5 @@ def test_rivals_are_the_mistakes_that_change_the_input(tmp_path: Path) -> None:
 
 
 def test_own_models_have_their_statistics_inside(tmp_path: Path) -> None:
-    spec = load_model_spec(save_network(tmp_path / 'm.onnx'))
+    spec = load_model(save_network(tmp_path / 'm.onnx'))
     assert list(rival_specs(spec)) == ['colours as rgb']

@@ -14,7 +14,7 @@ from fake_gpu.cuda import LaunchError
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines import tensorrt as engine_module
 from segformer_ros.engines.engine import BrokenError
-from segformer_ros.model import Declared, ModelSpec, load_model_spec
+from segformer_ros.model import Declared, ModelSpec, load_model
 from tiny_models import HUGGINGFACE, TAO5, TAO6, Export, save_network
 
 
@@ -102,7 +102,7 @@ def test_every_contract_comes_through(
     make_machine: MakeMachine, tmp_path: Path, export: Export
 ) -> None:
     make_machine(sm=50)
-    spec = load_model_spec(
+    spec = load_model(
         save_network(tmp_path / 'other.onnx', SIZE, export),
         parameters=Declared(mean=export.mean, std=export.std, color='rgb'),
     )

@@ -25,7 +25,7 @@ from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, cr
 from segformer_ros.engines import tensorrt as engine_module
 from segformer_ros.engines.trt import adapter
 from segformer_ros.frame import Frame
-from segformer_ros.model import load_model_spec
+from segformer_ros.model import load_model
 from segformer_ros.segmentation import Segmentation
 from tiny_models import save_network
 
@@ -50,7 +50,7 @@ def main() -> None:
     module.load_kernels = lambda sm, cache, load: load(b'those of the host')
     options = EngineOptions(max_batch=3, inference=asked.inference)
     with tempfile.TemporaryDirectory() as folder:
-        spec = load_model_spec(save_network(Path(folder, 'palette.onnx'), SIZE))
+        spec = load_model(save_network(Path(folder, 'palette.onnx'), SIZE))
         engine = create_engine(spec, 'tensorrt', options)
         with engine:
             agreed = agreement(engine, [frame(0, size) for size in SIZES])

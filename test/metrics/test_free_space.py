@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Calibration, Camera, CameraPose
 from segformer_ros.classes import ClassMapError, load_class_map
-from segformer_ros.metrics.free_space import METRES, ROWS, Camera, FreeSpaceMetric, FreeSpaceReader
+from segformer_ros.metrics.free_space import METRES, ROWS, FreeSpaceMetric, FreeSpaceReader
 
 CITYSCAPES = load_class_map('cityscapes')
 ROAD, CAR, SKY = CITYSCAPES.ids('road', 'car', 'sky')

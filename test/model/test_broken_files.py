@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from segformer_ros.model import ModelError, load_model_spec
+from segformer_ros.model import ModelError, load_model
 from tiny_models import (
     HUGGINGFACE,
     OWN,
@@ -185,7 +185,7 @@ def test_each_broken_file_gets_one_clear_line(
     path = tmp_path / 'model.onnx'
     make(path)
     with pytest.raises(ModelError, match=words) as caught:
-        load_model_spec(path)
+        load_model(path)
     assert str(path) in str(caught.value)
     assert '\n' not in str(caught.value).strip()
 
@@ -206,24 +206,24 @@ def test_other_files_are_refused_with_the_way_out(tmp_path: Path, name: str, wor
     if name != 'gone.onnx':
         path.write_bytes(np.arange(64, dtype=np.uint8).tobytes())
     with pytest.raises(ModelError, match=words):
-        load_model_spec(path)
+        load_model(path)
 
 
 def test_labels_of_a_model_that_does_not_tell_its_classes_are_believed(tmp_path: Path) -> None:
     path = tmp_path / 'model.onnx'
     # A padded class: the last layer with weights does not show how many there are.
     save_network(path, export=replace(TAO5, background=True))
-    assert load_model_spec(path).notes == (
+    assert load_model(path).notes == (
         'the file does not say how many classes it has; Cityscapes was taken',
     )
     with_labels(path, 'road', 'sky', 'other')
-    assert load_model_spec(path).class_map.names == ('road', 'sky', 'other')
+    assert load_model(path).class_map.names == ('road', 'sky', 'other')
 
 
 def test_other_class_counts_get_numbered_classes(tmp_path: Path) -> None:
     path = tmp_path / 'model.onnx'
     graph(path, [IMAGE], [('output', TensorProto.FLOAT, ['N', 20, 16, 32])])
-    spec = load_model_spec(path)
+    spec = load_model(path)
     assert spec.class_map.names[19] == 'class 19'
     assert spec.notes == ('no names are known for its 20 classes; give a class map',)
 
@@ -232,19 +232,19 @@ def test_labels_as_floats_can_be_declared(tmp_path: Path) -> None:
     path = tmp_path / 'model.onnx'
     graph(path, [IMAGE], [('output', TensorProto.FLOAT, ['N', 1, 64, 128])])
     path.with_suffix('.yaml').write_text('contract: tao5\noutput_kind: labels\n')
-    assert load_model_spec(path).output_kind == 'labels'
+    assert load_model(path).output_kind == 'labels'
 
 
 def test_the_one_output_meant_can_be_named(tmp_path: Path) -> None:
     path = tmp_path / 'model.onnx'
     two_outputs(path)
     path.with_suffix('.yaml').write_text('output_name: output\n')
-    assert load_model_spec(path).output_name == 'output'
+    assert load_model(path).output_name == 'output'
 
 
 def test_own_model_of_any_size_says_its_own(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', export=replace(OWN, dynamic_size=True))
-    spec = load_model_spec(path)
+    spec = load_model(path)
     assert spec.dynamic_size and spec.size == (64, 128) and spec.notes == ()
 
 
@@ -255,4 +255,4 @@ def test_without_onnx_the_package_is_named(
     path = save_network(tmp_path / 'm.onnx')
     monkeypatch.setitem(sys.modules, 'onnx', None)
     with pytest.raises(ModelError, match=r'm\.onnx needs the package onnx .*: pip install onnx'):
-        load_model_spec(path)
+        load_model(path)

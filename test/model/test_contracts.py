@@ -10,7 +10,7 @@ import pytest
 
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelError, ModelSpec, load_model_spec
+from segformer_ros.model import ModelError, ModelSpec, load_model
 from tiny_models import HUGGINGFACE, OWN, TAO5, TAO6, Export, painting, save_network
 
 SIZE = (64, 128)
@@ -50,7 +50,7 @@ def masks(spec: ModelSpec) -> np.ndarray:
 @pytest.fixture(scope='module')
 def own_masks(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     path = save_network(tmp_path_factory.mktemp('own') / 'own.onnx', SIZE)
-    return masks(load_model_spec(path))
+    return masks(load_model(path))
 
 
 @pytest.mark.parametrize('name', EXPORTS)
@@ -58,7 +58,7 @@ def test_the_file_alone_gives_the_same_masks(
     name: str, tmp_path: Path, own_masks: np.ndarray
 ) -> None:
     export, contract = EXPORTS[name]
-    spec = load_model_spec(save_network(tmp_path / 'model.onnx', SIZE, export))
+    spec = load_model(save_network(tmp_path / 'model.onnx', SIZE, export))
     assert spec.contract == contract
     assert spec.size == SIZE
     assert spec.batch == export.batch
@@ -68,7 +68,7 @@ def test_the_file_alone_gives_the_same_masks(
 
 def test_a_dynamic_size_is_taken_from_the_contract_and_said(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', SIZE, replace(TAO6, dynamic_size=True))
-    spec = load_model_spec(path)
+    spec = load_model(path)
     assert spec.size == (1024, 1024)
     assert spec.notes == ('the graph takes any size; 1024x1024 (width x height) was taken',)
     assert spec.resized(*SIZE).size == SIZE
@@ -79,7 +79,7 @@ def test_a_dynamic_size_is_taken_from_the_contract_and_said(tmp_path: Path) -> N
 
 
 def test_a_static_size_stays(tmp_path: Path) -> None:
-    spec = load_model_spec(save_network(tmp_path / 'm.onnx', SIZE))
+    spec = load_model(save_network(tmp_path / 'm.onnx', SIZE))
     assert spec.resized(*SIZE) is spec
     with pytest.raises(ModelError, match='takes 128x64 .width x height. only, not 128x96'):
         spec.resized(96, 128)
@@ -97,16 +97,16 @@ def test_a_static_size_stays(tmp_path: Path) -> None:
 def test_what_the_file_does_not_tell_is_not_guessed(tmp_path: Path, export: Export) -> None:
     path = save_network(tmp_path / 'm.onnx', SIZE, export)
     with pytest.raises(ModelError, match=r'do not tell which colours and statistics.*m\.onnx\.ya'):
-        load_model_spec(path)
+        load_model(path)
 
 
 def test_a_sidecar_tells_what_the_file_does_not(tmp_path: Path, own_masks: np.ndarray) -> None:
     path = save_network(tmp_path / 'm.onnx', SIZE, replace(TAO6, input_name='x'))
     (tmp_path / 'm.onnx.yaml').write_text('contract: tao6\n')
-    assert (masks(load_model_spec(path)) == own_masks).mean() > SAME
+    assert (masks(load_model(path)) == own_masks).mean() > SAME
     (tmp_path / 'm.onnx.yaml').write_text(
         'color: rgb\nmean: [127.5, 127.5, 127.5]\nstd: [127.5, 127.5, 127.5]\n'
     )
-    spec = load_model_spec(path)
+    spec = load_model(path)
     assert spec.contract == 'declared'
     assert (masks(spec) == own_masks).mean() > SAME

@@ -9,7 +9,7 @@ import pytest
 
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelError, load_model_spec
+from segformer_ros.model import ModelError, load_model
 from segformer_ros.model.deepstream import is_deepstream_config
 from tiny_models import TAO5, TAO6, painting, save_network
 
@@ -51,7 +51,7 @@ def changed(folder: Path, old: str, new: str) -> Path:
 
 
 def test_a_configuration_stands_for_its_model(folder: Path) -> None:
-    spec = load_model_spec(folder / 'nvinfer_config.txt')
+    spec = load_model(folder / 'nvinfer_config.txt')
     assert spec.path == folder / 'net/model.onnx'
     assert spec.mean == (123.675, 116.28, 103.53)
     assert spec.std == (58.395, 57.12, 57.375)
@@ -67,7 +67,7 @@ def test_the_configuration_gives_the_masks_of_its_model(folder: Path) -> None:
     frame = Frame.from_array(painting(64, 128)[0])
     masks = []
     for path in (folder / 'net/model.onnx', folder / 'nvinfer_config.txt'):
-        with create_engine(load_model_spec(path), 'openvino') as engine:
+        with create_engine(load_model(path), 'openvino') as engine:
             masks.append(engine.segment([frame])[0].labels)
     assert np.array_equal(masks[0], masks[1])
 
@@ -75,14 +75,14 @@ def test_the_configuration_gives_the_masks_of_its_model(folder: Path) -> None:
 def test_imagenet_is_known_in_either_order_of_colours(folder: Path) -> None:
     path = changed(folder, 'color-format=0', 'color-format=1')
     path.write_text(path.read_text().replace('123.675;116.28;103.53', '103.53;116.28;123.675'))
-    assert load_model_spec(path).std == (57.375, 57.12, 58.395)
+    assert load_model(path).std == (57.375, 57.12, 58.395)
 
 
 @pytest.mark.parametrize(
     ('old', 'new'), [('0.01735207357', '0.0175'), ('123.675;116.28;103.53', '128;128;128')]
 )
 def test_another_scale_or_offset_is_taken_as_it_stands(folder: Path, old: str, new: str) -> None:
-    spec = load_model_spec(changed(folder, old, new))
+    spec = load_model(changed(folder, old, new))
     assert len(set(spec.std)) == 1
     assert spec.notes == ()
 
@@ -90,7 +90,7 @@ def test_another_scale_or_offset_is_taken_as_it_stands(folder: Path, old: str, n
 def test_the_engine_file_is_handed_on_once_it_exists(folder: Path) -> None:
     engine = folder / 'net/model.onnx_b1_gpu0_fp16.engine'
     engine.touch()
-    assert load_model_spec(folder / 'nvinfer_config.txt').engine_file == engine
+    assert load_model(folder / 'nvinfer_config.txt').engine_file == engine
 
 
 def test_the_yaml_form_says_the_same(folder: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_yaml_form_says_the_same(folder: Path) -> None:
     body = ''.join(f'  {line.replace("=", ": ", 1)}\n' for line in lines)
     path = folder / 'nvinfer_config.yaml'
     path.write_text(f'property:\n{body}')
-    assert load_model_spec(path) == load_model_spec(folder / 'nvinfer_config.txt')
+    assert load_model(path) == load_model(folder / 'nvinfer_config.txt')
 
 
 def test_aspect_and_threshold_are_kept(folder: Path) -> None:
@@ -107,7 +107,7 @@ def test_aspect_and_threshold_are_kept(folder: Path) -> None:
         'segmentation-threshold=0.0',
         'segmentation-threshold=0.3\nmaintain-aspect-ratio=1',
     )
-    spec = load_model_spec(path)
+    spec = load_model(path)
     assert (spec.fit, spec.threshold) == ('letterbox', 0.3)
 
 
@@ -120,7 +120,7 @@ def test_unsure_pixels_carry_no_class(folder: Path) -> None:
         .replace('0.01735207357', '0.00784313725')
         .replace('123.675;116.28;103.53', '127.5;127.5;127.5')
     )
-    with create_engine(load_model_spec(config), 'openvino') as engine:
+    with create_engine(load_model(config), 'openvino') as engine:
         labels = engine.segment([Frame.from_array(painting(64, 128)[0])])[0].labels
     assert 0 < (labels == 255).mean() < 0.5
     assert np.isin(labels[labels != 255], range(19)).all()
@@ -128,7 +128,7 @@ def test_unsure_pixels_carry_no_class(folder: Path) -> None:
 
 def test_unknown_keys_are_listed(folder: Path) -> None:
     path = changed(folder, 'gpu-id=0', 'gpu-id=0\nzoom=3\nfoo-bar=1')
-    assert load_model_spec(path).notes[0] == 'nvinfer_config.txt: not used: foo-bar, zoom'
+    assert load_model(path).notes[0] == 'nvinfer_config.txt: not used: foo-bar, zoom'
 
 
 def test_other_files_are_no_configuration(folder: Path) -> None:
@@ -180,11 +180,11 @@ def test_other_files_are_no_configuration(folder: Path) -> None:
 )
 def test_what_contradicts_is_refused(folder: Path, old: str, new: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        load_model_spec(changed(folder, old, new))
+        load_model(changed(folder, old, new))
 
 
 def test_the_order_of_the_output_is_checked(folder: Path) -> None:
     save_network(folder / 'net/model.onnx', export=TAO6)
     path = changed(folder, 'gpu-id=0', 'segmentation-output-order=1')
     with pytest.raises(ModelError, match='is NCHW, but .*nvinfer_config.txt says NHWC'):
-        load_model_spec(path)
+        load_model(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from segformer_ros.classes import ClassMap
-from segformer_ros.model import Declared, ModelError, ModelSpec, load_model_spec
+from segformer_ros.model import Declared, ModelError, ModelSpec, load_model
 from segformer_ros.model.onnx_network import tensorrt_network
 from segformer_ros.model.sidecar import write_sidecar
 from tiny_models import OWN, TAO5, TAO6, Export, save_network
@@ -36,7 +36,7 @@ def engine(tmp_path: Path) -> Path:
 def test_a_sidecar_describes_it(engine: Path) -> None:
     sidecar = engine.with_name('model.engine.yaml')
     sidecar.write_text('contract: tao6\nsize: [64, 128]\n')
-    spec = load_model_spec(engine)
+    spec = load_model(engine)
     assert spec.path == spec.engine_file == engine
     assert (spec.output_kind, spec.output_layout, spec.size) == ('logits', 'NCHW', (64, 128))
     assert spec.mean == (127.5, 127.5, 127.5)
@@ -46,7 +46,7 @@ def test_a_configuration_and_a_contract_describe_it(engine: Path) -> None:
     config = engine.with_name('nvinfer_config.txt')
     config.write_text(CONFIG)
     engine.with_name('model.engine.yaml').write_text('contract: tao5\n')
-    spec = load_model_spec(config)
+    spec = load_model(config)
     assert spec.engine_file == engine
     assert (spec.output_kind, spec.output_layout) == ('labels', 'NHWC')
     assert (spec.output_name, len(spec.class_map)) == ('output_1', 19)
@@ -61,7 +61,7 @@ def test_what_it_gives_is_not_guessed(engine: Path, config: bool) -> None:
     with pytest.raises(
         ModelError, match=r'say contract and size in a sidecar model\.engine\.yaml'
     ):
-        load_model_spec(path)
+        load_model(path)
 
 
 def test_an_encrypted_model_needs_its_engine(engine: Path) -> None:
@@ -69,7 +69,7 @@ def test_an_encrypted_model_needs_its_engine(engine: Path) -> None:
     config = engine.with_name('nvinfer_config.txt')
     config.write_text(CONFIG)
     with pytest.raises(ModelError, match='is encrypted.* build an engine with tao-converter'):
-        load_model_spec(config)
+        load_model(config)
 
 
 @pytest.mark.parametrize('export', [OWN, TAO5, replace(TAO6, layout='NHWC')])
@@ -79,7 +79,7 @@ def test_a_sidecar_that_is_written_tells_all(
 ) -> None:
     path = save_network(tmp_path / 'model.onnx', (64, 128), export)
     declared = Declared(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), color='rgb', fit='letterbox')
-    spec = load_model_spec(path, parameters=declared)
+    spec = load_model(path, parameters=declared)
     made = tensorrt_network(spec).spec
     if own_classes:
         first, *others = made.class_map.classes
@@ -87,7 +87,7 @@ def test_a_sidecar_that_is_written_tells_all(
         made = replace(made, class_map=ClassMap('yard', classes, {'track': ('track',)}))
     made = replace(made, precision='fp16', max_batch=3)
     write_sidecar(made, engine)
-    again = load_model_spec(engine)
+    again = load_model(engine)
 
     def told(spec: ModelSpec) -> ModelSpec:
         """Without what a file on its own cannot tell, and an engine need not."""

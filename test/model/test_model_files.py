@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto
 
 from segformer_ros.documents import DocumentError
-from segformer_ros.model import ModelError, bundled_model, load_model_spec
+from segformer_ros.model import ModelError, bundled_model, load_model
 from segformer_ros.model.model_files import (
     MOST_FIELDS,
     MOST_UNFOLDED,
@@ -112,4 +112,4 @@ def test_a_hole_of_a_file_is_not_read(tmp_path: Path) -> None:
     with path.open('r+b') as file:
         file.truncate(900 << 20)
     with pytest.raises(ModelError, match='not an ONNX file, or cut short: it is damaged'):
-        load_model_spec(path)
+        load_model(path)

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from segformer_ros.model import ModelError, load_model_spec
+from segformer_ros.model import ModelError, load_model
 from segformer_ros.model.normalization import squares, to_half, write_out_layer_norms
 from segformer_ros.model.onnx_network import tensorrt_network
 from segformer_ros.quantization.fp16_simulation import round_to_half
@@ -110,7 +110,7 @@ def pixels() -> np.ndarray:
 @pytest.fixture
 def street() -> bytes:
     """The bundled model as TensorRT takes it."""
-    return tensorrt_network(load_model_spec().resized(64, 128)).model
+    return tensorrt_network(load_model().resized(64, 128)).model
 
 
 def operators(model: bytes) -> set[str]:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelError, ModelSpec, load_model_spec
+from segformer_ros.model import ModelError, ModelSpec, load_model
 from segformer_ros.model.normalization import to_half
 from segformer_ros.model.onnx_network import Network, drop_unused, save_network, tensorrt_network
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
@@ -55,7 +55,7 @@ def headed(path: Path, head: list[onnx.NodeProto], constants: dict[str, np.ndarr
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
     onnx.save(model, str(path))
-    spec = load_model_spec(save_palette(path.with_suffix('.other.onnx'), SIZE, OWN))
+    spec = load_model(save_palette(path.with_suffix('.other.onnx'), SIZE, OWN))
     return replace(spec, path=path, input_name='pixels')
 
 
@@ -121,7 +121,7 @@ def test_a_head_that_swaps_two_colours_of_three_is_refused(tmp_path: Path) -> No
 
 
 def test_outputs_that_nothing_reads_are_cut_off(tmp_path: Path, bgr: np.ndarray) -> None:
-    spec = load_model_spec(save_palette(tmp_path / 'own.onnx', SIZE, OWN))
+    spec = load_model(save_palette(tmp_path / 'own.onnx', SIZE, OWN))
     model = onnx.load(str(spec.path))
     nodes = model.graph.node
     (convolution,) = [node for node in nodes if node.op_type == 'Conv']
@@ -167,7 +167,7 @@ def test_what_a_graph_within_takes_from_outside_stays() -> None:
 
 
 def test_a_float_model_is_given_as_it_is(tmp_path: Path) -> None:
-    spec = load_model_spec(save_palette(tmp_path / 'tao6.onnx', SIZE, TAO6))
+    spec = load_model(save_palette(tmp_path / 'tao6.onnx', SIZE, TAO6))
     network = tensorrt_network(spec)
     assert network.spec == spec
     nodes = onnx.load_from_string(network.model).graph.node
@@ -177,11 +177,11 @@ def test_a_float_model_is_given_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_written_network_is_recognised_with_its_sidecar(tmp_path: Path, bgr: np.ndarray) -> None:
-    spec = load_model_spec(save_palette(tmp_path / 'own.onnx', SIZE, OWN))
+    spec = load_model(save_palette(tmp_path / 'own.onnx', SIZE, OWN))
     network = tensorrt_network(spec)
     sidecar = save_network(network, tmp_path / 'exported.onnx')
     assert sidecar.name == 'exported.onnx.yaml'
-    again = load_model_spec(tmp_path / 'exported.onnx')
+    again = load_model(tmp_path / 'exported.onnx')
     assert (again.color, again.fit, again.size) == ('bgr', spec.fit, SIZE)
     np.testing.assert_allclose(again.mean, network.spec.mean, atol=1e-6)
     written = (tmp_path / 'exported.onnx').read_bytes()
@@ -192,10 +192,10 @@ def test_a_written_network_is_recognised_with_its_sidecar(tmp_path: Path, bgr: n
 
 def test_the_bundled_model_is_recognised_without_its_head(tmp_path: Path) -> None:
     """Its metadata says that it takes pixels, which is true no longer."""
-    spec = load_model_spec()
+    spec = load_model()
     network = tensorrt_network(spec)
     save_network(network, tmp_path / 'cut.onnx')
-    found = load_model_spec(tmp_path / 'cut.onnx')
+    found = load_model(tmp_path / 'cut.onnx')
     assert (found.color, found.mean, found.std) == (
         network.spec.color, network.spec.mean, network.spec.std,
     )  # fmt: skip
@@ -211,7 +211,7 @@ def test_the_bundled_model_is_recognised_without_its_head(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize('keep_io', [False, True])
 def test_half_precision_is_in_the_graph(tmp_path: Path, bgr: np.ndarray, keep_io: bool) -> None:
-    spec = load_model_spec(save_palette(tmp_path / 'tao6.onnx', SIZE, TAO6))
+    spec = load_model(save_palette(tmp_path / 'tao6.onnx', SIZE, TAO6))
     network = tensorrt_network(spec)
     half = to_half(network.model, keep_io)
     graph = onnx.load_from_string(half).graph
@@ -230,4 +230,4 @@ def test_a_head_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'model.onnx'
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match='is not a scale and a shift of each colour'):
-        tensorrt_network(load_model_spec(path))
+        tensorrt_network(load_model(path))

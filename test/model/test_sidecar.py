@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segformer_ros.model import Declared, ModelError, load_model_spec
+from segformer_ros.model import Declared, ModelError, load_model
 from segformer_ros.model.sidecar import find_sidecar, read_sidecar
 from tiny_models import HUGGINGFACE, TAO6, save_network
 
@@ -23,7 +23,7 @@ def test_class_map_is_found_from_the_sidecar_on(tmp_path: Path) -> None:
     (tmp_path / 'yard.txt').write_text('\n'.join(f'thing {index}' for index in range(19)))
     path = save_network(tmp_path / 'm.onnx', export=TAO6)
     (tmp_path / 'm.yaml').write_text('classes: yard.txt\nfit: letterbox\nthreshold: 0.4\n')
-    spec = load_model_spec(path)
+    spec = load_model(path)
     assert spec.class_map.names[18] == 'thing 18'
     assert (spec.fit, spec.threshold) == ('letterbox', 0.4)
 
@@ -31,7 +31,7 @@ def test_class_map_is_found_from_the_sidecar_on(tmp_path: Path) -> None:
 def test_the_sidecar_is_trusted_before_parameters_and_says_so(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', export=TAO6)
     (tmp_path / 'm.yaml').write_text('fit: letterbox\n')
-    spec = load_model_spec(path, parameters=Declared('parameters', fit='stretch'))
+    spec = load_model(path, parameters=Declared('parameters', fit='stretch'))
     assert spec.fit == 'letterbox'
     assert spec.notes == (
         f'fit stretch of parameters gives way to letterbox of {tmp_path / "m.yaml"}',
@@ -71,7 +71,7 @@ def test_swapped_sides_are_noticed(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', export=TAO6)
     (tmp_path / 'm.yaml').write_text('size: [128, 64]\n')
     with pytest.raises(ModelError, match='takes 128x64 pixels, but .*says 64x128.*swapped'):
-        load_model_spec(path)
+        load_model(path)
 
 
 def test_a_size_that_halves_unevenly_is_refused(tmp_path: Path) -> None:
@@ -80,11 +80,11 @@ def test_a_size_that_halves_unevenly_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match='480x360 .width x height.: both sides must be multiples of 32'
     ):
-        load_model_spec(path)
+        load_model(path)
 
 
 def test_statistics_follow_the_order_of_the_colours(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', export=HUGGINGFACE)
     (tmp_path / 'm.yaml').write_text('color: bgr\n')
-    spec = load_model_spec(path)
+    spec = load_model(path)
     assert (spec.color, spec.mean) == ('bgr', (103.53, 116.28, 123.675))

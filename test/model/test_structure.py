@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from segformer_ros.engines import EngineError, create_engine
 from segformer_ros.engines.precision import find_quantized, quantized_path
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelError, load_model_spec
+from segformer_ros.model import ModelError, load_model
 from segformer_ros.model.model_files import model_files, read_onnx, read_whole_onnx
 from segformer_ros.model.onnx_network import tensorrt_network
 from tiny_models import TAO6, export_network, painting, save_external_network, save_network
@@ -158,7 +158,7 @@ def test_what_cannot_be_walked_is_refused(
     path = tmp_path / 'model.onnx'
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match=words):
-        load_model_spec(path)
+        load_model(path)
 
 
 def test_nodes_may_stand_in_any_order(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_nodes_may_stand_in_any_order(tmp_path: Path) -> None:
     model.graph.node.extend(nodes)
     path = tmp_path / 'model.onnx'
     path.write_bytes(model.SerializeToString())
-    assert len(load_model_spec(path).class_map) == 19
+    assert len(load_model(path).class_map) == 19
 
 
 def test_functions_that_are_called_are_read(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_functions_that_are_called_are_read(tmp_path: Path) -> None:
     add_functions(model, {'f': ['g', 'g'], 'g': ['h']})
     path = tmp_path / 'model.onnx'
     path.write_bytes(model.SerializeToString())
-    assert len(load_model_spec(path).class_map) == 19
+    assert len(load_model(path).class_map) == 19
 
 
 @pytest.mark.parametrize('side', [1 << 15, 1 << 40])
@@ -187,7 +187,7 @@ def test_an_input_that_is_too_large_is_refused(tmp_path: Path, side: int) -> Non
     path = tmp_path / 'model.onnx'
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match='is no whole number from 1 to 16384'):
-        load_model_spec(path)
+        load_model(path)
 
 
 # --- weights in another file
@@ -219,11 +219,11 @@ def test_weights_outside_the_folder_are_read_by_nothing(folders: Path, location:
     secret = folders / 'secret.bin'
     (folders / 'model' / 'link').symlink_to(secret)
     path = external(folders / 'model', str(secret) if location == 'ABSOLUTE' else location)
-    for read in (load_model_spec, read_onnx, read_whole_onnx, model_files):
+    for read in (load_model, read_onnx, read_whole_onnx, model_files):
         with pytest.raises(ModelError, match='outside its own folder, where nothing is read'):
             read(path)
     # Where the file was another when the model was recognised, too.
-    spec = replace(load_model_spec(save_network(folders / 'good.onnx')), path=path)
+    spec = replace(load_model(save_network(folders / 'good.onnx')), path=path)
     with pytest.raises(ModelError, match='outside its own folder'):
         tensorrt_network(spec)
     with pytest.raises((ModelError, EngineError), match='outside its own folder'):
@@ -255,14 +255,14 @@ def test_odd_places_of_weights_are_refused(
 ) -> None:
     (tmp_path / 'weights.bin').write_bytes(bytes(WEIGHTS))
     with pytest.raises(ModelError, match=words):
-        load_model_spec(external(tmp_path, location, **place))
+        load_model(external(tmp_path, location, **place))
 
 
 @pytest.mark.timeout(20)
 def test_a_pipe_in_place_of_weights_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'weights.bin')
     with pytest.raises(ModelError, match='not beside it'):
-        load_model_spec(external(tmp_path, 'weights.bin'))
+        load_model(external(tmp_path, 'weights.bin'))
 
 
 def test_weights_in_another_part_of_a_file_are_read(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_links_of_the_hugging_face_cache_are_followed(tmp_path: Path) -> None:
     (tmp_path / 'snapshots').mkdir()
     for name in ('model.onnx', 'weights.bin'):
         (tmp_path / 'snapshots' / name).symlink_to(f'../blobs/{name}')
-    spec = load_model_spec(tmp_path / 'snapshots' / 'model.onnx')
+    spec = load_model(tmp_path / 'snapshots' / 'model.onnx')
     assert len(tensorrt_network(spec).model) > WEIGHTS
     image, labels = painting(64, 128)
     with create_engine(spec, 'openvino') as engine:
@@ -295,6 +295,6 @@ def test_weights_that_are_no_numbers_give_no_class(tmp_path: Path) -> None:
     kernel.raw_data = struct.pack('<f', float('nan')) * (WEIGHTS // 4)
     path = tmp_path / 'model.onnx'
     onnx.save(model, str(path))
-    with create_engine(load_model_spec(path), 'openvino') as engine:
+    with create_engine(load_model(path), 'openvino') as engine:
         labels = engine.segment([Frame.from_array(painting(64, 128)[0])])[0].labels
     assert np.all(labels == 255)

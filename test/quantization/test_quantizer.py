@@ -9,7 +9,7 @@ import pytest
 from tiny_segformer import save_tiny
 
 from segformer_ros.engines.precision import GATE, quantized_path
-from segformer_ros.model import load_model_spec
+from segformer_ros.model import load_model
 from segformer_ros.quantization import (
     Gate,
     GateResult,
@@ -31,7 +31,7 @@ def unlabelled(samples: Samples) -> Samples:
 
 
 def test_an_easy_model_passes_whole(tmp_path: Path, samples: Samples) -> None:
-    spec = load_model_spec(save_tiny(tmp_path / 'tiny.onnx'))
+    spec = load_model(save_tiny(tmp_path / 'tiny.onnx'))
     quantized = quantize(spec, samples, EASY)
     assert not quantized.failures and not quantized.excluded and not quantized.costs
     verdict = quantized.verdict
@@ -42,7 +42,7 @@ def test_an_easy_model_passes_whole(tmp_path: Path, samples: Samples) -> None:
 
 
 def test_the_layer_that_costs_is_found_and_left_out(tmp_path: Path, samples: Samples) -> None:
-    spec = load_model_spec(save_tiny(tmp_path / 'fragile.onnx', spoil=300.0))
+    spec = load_model(save_tiny(tmp_path / 'fragile.onnx', spoil=300.0))
     quantized = quantize(spec, unlabelled(samples), EASY)
     assert quantized.first_verdict.agreement < 0.5
     assert quantized.costs[0].name == 'fragile'
@@ -55,7 +55,7 @@ def test_the_layer_that_costs_is_found_and_left_out(tmp_path: Path, samples: Sam
 
 
 def test_a_gate_that_nothing_passes_refuses_with_reasons(tmp_path: Path, samples: Samples) -> None:
-    spec = load_model_spec(save_tiny(tmp_path / 'fragile.onnx', spoil=300.0))
+    spec = load_model(save_tiny(tmp_path / 'fragile.onnx', spoil=300.0))
     strict = QuantizationSettings(ranges='max', gate=Gate(agreement=1.0))
     quantized = quantize(spec, unlabelled(samples), strict)
     assert quantized.failures[0].startswith('agreement with FP32 is 0.')
@@ -67,11 +67,11 @@ def test_a_gate_that_nothing_passes_refuses_with_reasons(tmp_path: Path, samples
 
 
 def test_a_quantised_model_is_not_quantised_again(tmp_path: Path, samples: Samples) -> None:
-    spec = load_model_spec(save_tiny(tmp_path / 'tiny.onnx'))
+    spec = load_model(save_tiny(tmp_path / 'tiny.onnx'))
     path = quantized_path(spec.path)
     onnx.save(quantize(spec, samples, EASY).model, str(path))
     with pytest.raises(QuantizationError, match='is quantised already'):
-        quantize(load_model_spec(path), samples, EASY)
+        quantize(load_model(path), samples, EASY)
 
 
 @pytest.mark.parametrize('fewest', [0, 1, 2, 3, 5, 8])

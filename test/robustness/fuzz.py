@@ -27,7 +27,7 @@ from robustness.report import Findings
 from robustness.signal_fuzz import try_signal
 from tqdm import tqdm
 
-from segformer_ros.terminal.arguments import number, whole
+from segformer_ros.cli.arguments import number, whole
 from segformer_ros.text_table import format_table
 
 PARTS = {'raw': 0.3, 'compressed': 0.3, 'files': 0.2, 'signals': 0.2}

@@ -24,11 +24,11 @@ from recordings import labels, picture, write_bag, write_png, write_video
 from tiny_segformer import save_tiny
 
 from segformer_ros.classes import load_class_map
-from segformer_ros.cli import main as segformer
+from segformer_ros.cli.main import main as segformer
 from segformer_ros.engines.cache import EngineCache, EngineKey
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.errors import explained
-from segformer_ros.model import load_model_spec
+from segformer_ros.model import load_model
 from segformer_ros.node.given_parameters import check_given
 from segformer_ros.node.parameters import node_parameters
 from tiny_models import HUGGINGFACE, OWN, TAO5, TAO6, export_network, save_external_network
@@ -753,7 +753,7 @@ def _with_classes(path: Path) -> int:
 
 def _choose(path: Path) -> int:
     def choose() -> int:
-        choose_precision('auto', load_model_spec(path), 86)
+        choose_precision('auto', load_model(path), 86)
         return 0
 
     return explained('segformer build', choose)

@@ -31,10 +31,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from tqdm import tqdm
 
 from segformer_ros import topics
+from segformer_ros.cli.arguments import number, size
 from segformer_ros.metrics.live import LivePath
 from segformer_ros.node.transport import PROFILE_VARIABLES
 from segformer_ros.percentiles import Percentiles
-from segformer_ros.terminal.arguments import number, size
 from segformer_ros.text_table import format_table
 
 NO_PROFILE = """<?xml version="1.0" encoding="UTF-8"?>

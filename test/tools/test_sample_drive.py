@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segformer_ros.cli import main
+from segformer_ros.cli.main import main
 from segformer_ros.sources import SAMPLE, SAMPLE_BAG, SourceOptions, open_source
 from tools import sample_drive
 

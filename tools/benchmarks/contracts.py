@@ -23,10 +23,10 @@ import numpy as np
 from tqdm import tqdm
 
 from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.cli.arguments import whole
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, bundled_model, load_model_spec
-from segformer_ros.terminal.arguments import whole
+from segformer_ros.model import ModelSpec, bundled_model, load_model
 from tools.benchmarks.exports import HUGGINGFACE, OWN, TAO5, TAO6, Export, save_told
 
 ALL = 1.0
@@ -166,7 +166,7 @@ class Comparison:
     def _own(self, case: Case, wanted: Wanted) -> np.ndarray:
         key = (case.size, case.fit, wanted)
         if key not in self._masks:
-            spec = replace(load_model_spec(bundled_model()).resized(*case.size), fit=case.fit)
+            spec = replace(load_model(bundled_model()).resized(*case.size), fit=case.fit)
             self._masks[key] = self._labels(spec, wanted)
         return self._masks[key]
 
@@ -188,7 +188,7 @@ def _by_name(labels: np.ndarray, class_map: ClassMap) -> np.ndarray:
 def compare(case: Case, comparison: Comparison, whole_pixels: bool) -> tuple[str, float]:
     """Write a form and run it: the contract that it was recognised as, and its agreement."""
     with TemporaryDirectory() as folder:
-        spec = load_model_spec(case.write(Path(folder), whole_pixels))
+        spec = load_model(case.write(Path(folder), whole_pixels))
         if (spec.size, spec.fit) != (case.size, case.fit):
             raise ValueError(f'{spec.size} {spec.fit} instead of {case.size} {case.fit}')
         return spec.contract, comparison.agreement(case, spec)

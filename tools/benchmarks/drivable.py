@@ -23,11 +23,11 @@ import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
+from segformer_ros.cli.arguments import whole
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
 from segformer_ros.engines import Engine, Wanted, create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.arguments import whole
+from segformer_ros.model import bundled_model, load_model
 from segformer_ros.text_table import markdown_row, markdown_table
 from tools.street import Drive
 
@@ -135,7 +135,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     print('CPU ms a frame, medians; "update" is boundary, metres and corridor\n')
     print(markdown_table(COLUMNS, []))
-    with create_engine(load_model_spec(bundled_model()), 'openvino') as engine:
+    with create_engine(load_model(bundled_model()), 'openvino') as engine:
         for width, height in SIZES:
             for lens in LENSES:
                 bench = Bench(width, height, lens)

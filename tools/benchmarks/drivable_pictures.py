@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.cli.arguments import number, whole
 from segformer_ros.drawing.birdseye import BirdsEye
 from segformer_ros.drawing.overlay import blend, draw_boundary
 from segformer_ros.drivable import (
@@ -26,8 +27,7 @@ from segformer_ros.drivable import (
 )
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.arguments import number, whole
+from segformer_ros.model import bundled_model, load_model
 
 PANEL_WIDTH = 270
 COLUMNS = 2
@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     files = sorted(path for path in options.images.iterdir() if path.suffix in ('.jpg', '.png'))
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, options.count).round().astype(int)]
-    spec = load_model_spec(options.model or bundled_model())
+    spec = load_model(options.model or bundled_model())
     pose = CameraPose(options.height, math.radians(options.pitch))
     config = DrivableConfig(
         boundary=BoundaryConfig(hood=options.hood),

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.cli.arguments import number
 from segformer_ros.drivable import (
     BoundaryConfig,
     DrivableAreaEstimator,
@@ -28,8 +29,7 @@ from segformer_ros.drivable import (
 from segformer_ros.engines import Wanted, create_engine
 from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
-from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.arguments import number
+from segformer_ros.model import bundled_model, load_model
 from segformer_ros.text_table import markdown_table
 
 REACH, MARGIN = 40.0, 2.0
@@ -109,7 +109,7 @@ def main() -> None:
         '--pitch', type=number(-90, 90), default=2.0, help='degrees, positive looks down'
     )
     options = parser.parse_args()
-    spec = load_model_spec(options.model or bundled_model())
+    spec = load_model(options.model or bundled_model())
     files = sorted((options.folder / 'images').iterdir())
     height, width = np.asarray(cv2.imread(str(files[0]))).shape[:2]
     comparison = Comparison(

@@ -22,12 +22,12 @@ from tqdm import tqdm
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
+from segformer_ros.cli.arguments import whole
 from segformer_ros.drivable import DrivableAreaEstimator, DrivableConfig
 from segformer_ros.engines import create_engine
 from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
-from segformer_ros.model import bundled_model, load_model_spec
-from segformer_ros.terminal.arguments import whole
+from segformer_ros.model import bundled_model, load_model
 from tools.benchmarks.drivable_report import (
     ScoredDrive,
     by_condition,
@@ -109,7 +109,7 @@ def run(seeds: range, size: tuple[int, int], camera: Camera, masks: Masks) -> li
 
 def model_masks(path: Path) -> tuple[Masks, Callable[[], None]]:
     """Masks of a model on the CPU, and what ends its engine."""
-    engine = create_engine(load_model_spec(path), 'openvino')
+    engine = create_engine(load_model(path), 'openvino')
     engine.activate()
     spec = engine.spec
 

@@ -29,12 +29,12 @@ from tqdm import tqdm
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
+from segformer_ros.cli.arguments import size, whole
 from segformer_ros.engines import EngineOptions
 from segformer_ros.evaluation import EvaluationJob, ModelChoice, Run
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model
 from segformer_ros.sources import SourceOptions, open_source
-from segformer_ros.terminal.arguments import size, whole
 from tools.street import Drive
 
 START_NS = 1_700_000_000_000_000_000

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from segformer_ros.cli.arguments import whole
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB
 from segformer_ros.engines.trt.engine_loading import build_apart
-from segformer_ros.model import load_model_spec
-from segformer_ros.terminal.arguments import whole
+from segformer_ros.model import load_model
 from segformer_ros.text_table import format_table
 from tools.family import FAMILY, family_model
 
@@ -30,7 +30,7 @@ COLUMNS = ('model', 'size', 'ONNX MiB', 'engine MiB', 'build s', 'layers')
 def build_member(name: str, size: int, sm: int, precision: str, folder: Path) -> tuple[str, ...]:
     """One row of the table: a member for size x size images, built for a compute capability."""
     onnx = family_model(name, (size, size)).write(folder / f'{name}.onnx')
-    spec = load_model_spec(str(onnx))
+    spec = load_model(str(onnx))
     library = load_tensorrt(('tensorrt_rtx',))
     options = EngineOptions(precision=precision)
     candidate = choose_precision(precision, spec, sm)[0]

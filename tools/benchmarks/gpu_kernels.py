@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segformer_ros.cli.arguments import whole
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda import launches as jobs
 from segformer_ros.engines.cuda.compile import load_kernels
@@ -34,7 +35,6 @@ from segformer_ros.engines.cuda.launches import KERNEL_NAMES
 from segformer_ros.engines.fake import fake_spec
 from segformer_ros.engines.placement import Fit
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
-from segformer_ros.terminal.arguments import whole
 from tools.benchmarks.gpu_checks import check_all
 from tools.benchmarks.reference import resize_bilinear
 

@@ -22,14 +22,14 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from segformer_ros import cli
 from segformer_ros.classes import load_class_map
+from segformer_ros.cli import main as cli
+from segformer_ros.cli.arguments import whole
 from segformer_ros.engines import EngineOptions, create_engine
 from segformer_ros.engines.self_check import Evidence, examine, findings, rival_specs
 from segformer_ros.errors import EXIT_REFUSED
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, load_model_spec
-from segformer_ros.terminal.arguments import whole
+from segformer_ros.model import ModelSpec, load_model
 from tools.benchmarks.contracts import (
     DEEPSTREAM,
     HALF_SCALE,
@@ -171,7 +171,7 @@ def main() -> int:
             code, lines = inspect(model, images[:SET], engine)
             shares = ['-', '-', '-']
             if code < EXIT_REFUSED:
-                evidence = masks.of(pairing, load_model_spec(model))
+                evidence = masks.of(pairing, load_model(model))
                 shares = [f'{100 * alarms(evidence, size):.0f}' for size in (1, SET)]
                 shares.append(' '.join(f'{100 * entry.change:.2f}' for entry in evidence))
         said = next((line for line in lines if pairing.words in line), '') if lines else ''

@@ -30,16 +30,16 @@ from std_msgs.msg import Header
 from tqdm import tqdm
 
 from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.cli.arguments import size, whole
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
 from segformer_ros.engines import UPSAMPLING, Engine, EngineOptions, Wanted, create_engine
 from segformer_ros.engines.openvino import import_openvino
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, load_model_spec
+from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
 from segformer_ros.node.drivable_messages import area_message
 from segformer_ros.node.messages import ImageBuffer
-from segformer_ros.terminal.arguments import size, whole
 from segformer_ros.text_table import format_table
 from tools.family import FAMILY, family_model
 from tools.street import demo_drive
@@ -166,8 +166,8 @@ def find_model(name: str, size: tuple[int, int] | None) -> ModelSpec:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             family_model(name, (height, width)).write(path)
-        return load_model_spec(path)
-    spec = load_model_spec(name)
+        return load_model(path)
+    spec = load_model(name)
     return spec.resized(*size) if size else spec
 
 

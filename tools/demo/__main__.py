@@ -14,16 +14,16 @@ from typing import List, Mapping, Optional
 
 from tqdm import tqdm
 
+from segformer_ros.camera import Camera
 from segformer_ros.classes import ClassMap
-from segformer_ros.destination import keep_input, output_folder
+from segformer_ros.cli.arguments import merged_classes, source_options
+from segformer_ros.destination import output_folder, refuse_overwriting_input
 from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.errors import ArgumentParser
 from segformer_ros.node.replay_report import ReplayReport
-from segformer_ros.segmenting.results import ResultFolder
-from segformer_ros.segmenting.segment import Camera
-from segformer_ros.segmenting.summary import RunScore, RunSummary
+from segformer_ros.segmenter.results import ResultFolder
+from segformer_ros.segmenter.run_summary import RunScore, RunSummary
 from segformer_ros.sources import Source, open_source
-from segformer_ros.terminal.arguments import merged_classes, source_options
 from tools.demo.moments import Recording
 from tools.demo.node_commands import (
     DemoError,
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     model, class_map = chosen_model(parameters)
     score = RunScore(class_map, merged_classes(arguments), source.class_map)
     folder: Path = arguments.out
-    keep_input(source.path, [folder / name for name in ('frames', *_FILES)])
+    refuse_overwriting_input(source.path, [folder / name for name in ('frames', *_FILES)])
     recording = _empty(folder)
     plan = DemoPlan(arguments.input, options, parameters, arguments.rate, not arguments.headless)
     for note in (*source.notes, _without_metres(source, parameters)):

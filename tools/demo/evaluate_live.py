@@ -14,12 +14,12 @@ from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, Optional
 
 from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.cli.arguments import merged_classes, source_options
+from segformer_ros.cli.evaluate import scores_text
 from segformer_ros.destination import output_folder
 from segformer_ros.errors import ArgumentParser
 from segformer_ros.metrics.scored_classes import truth_table
-from segformer_ros.metrics.text import scores_text
 from segformer_ros.sources import Source, SourceError, open_source
-from segformer_ros.terminal.arguments import merged_classes, source_options
 from segformer_ros.text_table import format_table
 from tools.demo.node_commands import (
     DemoError,

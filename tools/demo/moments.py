@@ -13,7 +13,7 @@ from segformer_ros.drivable import Corridor, DrivableArea, GridNumbers
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.replay_report import ReplayReport
 from segformer_ros.recording.bag import recording_types
-from segformer_ros.segmenting.results import SegmentedView
+from segformer_ros.segmenter.results import SegmentedView
 
 _IMAGE = topics.recorded(topics.COMPRESSED_IMAGE)
 _MASK = topics.recorded(topics.MASK)

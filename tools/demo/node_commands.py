@@ -10,16 +10,17 @@ from typing import Dict, Mapping, Tuple
 import yaml
 
 from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.cli.arguments import number
 from segformer_ros.engines import ENGINES
-from segformer_ros.model import load_model_spec
+from segformer_ros.errors import SegformerError
+from segformer_ros.model import load_model
 from segformer_ros.node.transport import check_shared_memory
 from segformer_ros.resources import share_path
 from segformer_ros.sources import Source, SourceOptions
-from segformer_ros.terminal.arguments import number
 from tools.demo.processes import NodeCommand, Value
 
 
-class DemoError(RuntimeError):
+class DemoError(SegformerError, RuntimeError):
     """Nodes that cannot run, or did not: says which part and what to do."""
 
 
@@ -92,7 +93,7 @@ def chosen_model(parameters: Mapping[str, Value]) -> Tuple[str, ClassMap]:
     class_map = load_class_map(chosen) if chosen else None
     if parameters.get('engine') == 'fake' and not parameters.get('model'):
         return 'fake', class_map or load_class_map('cityscapes')
-    spec = load_model_spec(str(parameters.get('model', '')), class_map)
+    spec = load_model(str(parameters.get('model', '')), class_map)
     return spec.path.name, spec.class_map
 
 

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Callable, List, Optional
 
-from segformer_ros.errors import explained
-from segformer_ros.terminal.arguments import (
+from segformer_ros.cli.arguments import (
     LOCATION_HELP,
     add_merge_argument,
     add_source_arguments,
 )
+from segformer_ros.errors import explained
 from tools.demo.node_commands import add_node_arguments
 
 DEFAULT_DRIVE = 'street:'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Tuple
 
+from segformer_ros.errors import SegformerError
 from tools.family.decoder import decode
 from tools.family.fan import FAN, fan_features
 from tools.family.graph import NetworkGraph, Value
@@ -15,7 +16,7 @@ FAMILY = (*FAN, *MIT)
 """Names of all members; fan-* have TAO 6's graph shapes, mit-* those of Hugging Face."""
 
 
-class FamilyError(ValueError):
+class FamilyError(SegformerError, ValueError):
     """A member or size that does not exist."""
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
+from segformer_ros.errors import SegformerError
 from tools.training.recipe import Recipe, RecipeError, recipe_from
 
 CPU = torch.device('cpu')
 
 
-class CheckpointError(ValueError):
+class CheckpointError(SegformerError, ValueError):
     """A file that is no checkpoint of a training run; the message says which and why."""
 
 

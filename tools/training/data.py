@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segformer_ros.errors import SegformerError
 from tools.training.augment import augment, paste_rare
 from tools.training.recipe import Recipe
 from tools.training.taxonomy import IGNORE_ID, Taxonomy, taxonomy
@@ -19,7 +20,7 @@ from tools.training.taxonomy import IGNORE_ID, Taxonomy, taxonomy
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
-class DataError(ValueError):
+class DataError(SegformerError, ValueError):
     """Training data that cannot be used; the message names the file."""
 
 

@@ -17,9 +17,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from segformer_ros.cli.arguments import whole
 from segformer_ros.destination import DestinationError, output_file
 from segformer_ros.errors import EXIT_REFUSED
-from segformer_ros.terminal.arguments import whole
 from tools.training.checkpoint import CheckpointError, load_checkpoint
 from tools.training.evaluate import INPUT_SIZE
 from tools.training.model import MEAN, STD, Decoder, SegFormer, create_model

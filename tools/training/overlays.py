@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from segformer_ros.cli.arguments import whole
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import load_model_spec
-from segformer_ros.terminal.arguments import whole
+from segformer_ros.model import load_model
 from tools.training.data import IMAGE_SUFFIXES, read_picture
 
 TILE = (180, 240)  # height, width of one picture in the sheet
@@ -25,7 +25,7 @@ COLUMNS = 3  # pairs of frame and overlay in a row
 
 def sheet(model: Path, folders: list[Path], count: int) -> np.ndarray:
     """(H, W, 3) uint8 BGR: `count` frames of each folder, each beside its overlay."""
-    spec = load_model_spec(model)
+    spec = load_model(model)
     pairs = []
     with create_engine(spec, 'openvino') as engine:
         for path in [p for folder in folders for p in spread(folder, count)]:

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 
-from segformer_ros.errors import reason
+from segformer_ros.errors import SegformerError, reason
 from tools.training.augment import AugmentConfig
 from tools.training.taxonomy import CLASS_COUNT
 
 T = TypeVar('T')
 
 
-class RecipeError(ValueError):
+class RecipeError(SegformerError, ValueError):
     """The recipe file asks for something that cannot be; the message says which key."""
 
 

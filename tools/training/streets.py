@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from segformer_ros.terminal.arguments import whole
+from segformer_ros.cli.arguments import whole
 from tools.street import random_drive
 from tools.training.recipe import StreetSource
 

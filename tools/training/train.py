@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from segformer_ros.cli.arguments import whole
 from segformer_ros.destination import DestinationError
 from segformer_ros.errors import EXIT_REFUSED, ArgumentParser
 from segformer_ros.interrupts import EXIT_INTERRUPTED
-from segformer_ros.terminal.arguments import whole
 from tools.training.checkpoint import Checkpoint, CheckpointError, load_run
 from tools.training.data import Batch, DataError, Loader, Source, load_folder
 from tools.training.ema import Ema

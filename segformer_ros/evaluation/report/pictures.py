@@ -77,12 +77,12 @@ def _from_above(
     """Draw the boundary into `mask`; the ground from above where the camera is calibrated."""
     config = DrivableConfig(boundary=BoundaryConfig(drivable=drivable))
     estimator = DrivableAreaEstimator(config, classes.class_map)
-    area = estimator.update(predicted, None, *camera)
+    area = estimator.update(predicted, None, camera.calibration, camera.pose)
     draw_boundary(mask, area, classes.class_map)
     if not area.calibrated:
         return []
     panel = BirdsEye(mask.shape[0], _PANEL_WIDTH, classes.class_map)
-    true_area = estimator.update(truth, None, *camera)
+    true_area = estimator.update(truth, None, camera.calibration, camera.pose)
     return [
         ('truth from above', panel.draw(true_area, estimator.grid(true_area))),
         ('prediction from above', panel.draw(area, estimator.grid(area))),

@@ -13,7 +13,7 @@ from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.builder import build_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelError, ModelSpec, load_model_spec
+from segformer_ros.model import ModelError, ModelSpec, load_model
 from tiny_models import normalization_in_steps, painting
 
 
@@ -86,7 +86,7 @@ def test_squares_are_kept_in_fp32_where_there_is_no_layer(
     make_machine: MakeMachine, precision: str
 ) -> None:
     fake = make_machine('8.5.2', sm=53).tensorrt
-    spec = load_model_spec().resized(64, 128)
+    spec = load_model().resized(64, 128)
     with create_engine(spec, 'tensorrt', EngineOptions(precision=precision)):
         kept = fake.called('layer')
         wanted = {'Mul', 'ReduceMean', 'Add', 'Sqrt'} if precision == 'fp16' else set()
@@ -99,7 +99,7 @@ def test_squares_are_kept_in_fp32_where_there_is_no_layer(
 @pytest.mark.parametrize('version', ['8.2.1.8', '8.5.2', '8.6.1'])
 def test_the_bundled_model_runs_on_old_versions(make_machine: MakeMachine, version: str) -> None:
     make_machine(version, sm=53)
-    spec = load_model_spec().resized(64, 128)
+    spec = load_model().resized(64, 128)
     with create_engine(spec, 'tensorrt', EngineOptions(precision='fp32')) as engine:
         assert agreement(engine, [Frame.from_array(painting(64, 128)[0])]) > 0.99
 

@@ -11,13 +11,13 @@ import pytest
 from engine_rig import SIZE, agreement, frame
 from fake_gpu import MAGIC, MakeMachine
 
-from segformer_ros.cli import main
+from segformer_ros.cli.main import main
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt import engine_loading as provision
 from segformer_ros.engines.trt.adapter import TensorRt
-from segformer_ros.model import Declared, ModelSpec, load_model_spec
+from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.model.onnx_network import tensorrt_network
 from tiny_models import TAO5, TAO6, save_network
 
@@ -44,7 +44,7 @@ def test_a_build_is_kept_and_loaded_the_next_time(
 def test_another_model_version_or_gpu_is_built_anew(
     make_machine: MakeMachine, spec: ModelSpec, tmp_path: Path
 ) -> None:
-    other = load_model_spec(save_network(tmp_path / 'larger.onnx', (128, 128)))
+    other = load_model(save_network(tmp_path / 'larger.onnx', (128, 128)))
     builds = 0
     for version, sm, model in (
         ('10.3.0', 87, spec), ('10.3.0', 87, other), ('10.13.2.6', 87, spec), ('10.3.0', 72, spec)
@@ -120,7 +120,7 @@ def test_a_build_into_a_file_is_read_back_too(
     error = capsys.readouterr().err
     assert 'batch 8 is above the 4 frames that this engine runs at once; build it' in error
     with (
-        create_engine(load_model_spec(out), 'tensorrt') as engine,
+        create_engine(load_model(out), 'tensorrt') as engine,
         create_engine(spec, 'openvino') as other,
     ):
         labels, expected = (one.segment([frame()])[0].labels for one in (engine, other))
@@ -160,14 +160,14 @@ def test_an_engine_without_its_onnx_runs_as_its_sidecar_says(
     make_machine: MakeMachine, tmp_path: Path
 ) -> None:
     tensorrt = make_machine().tensorrt
-    spec = load_model_spec(save_network(tmp_path / 'tao6.onnx', SIZE, TAO6))
+    spec = load_model(save_network(tmp_path / 'tao6.onnx', SIZE, TAO6))
     with create_engine(spec, 'tensorrt') as engine:
         expected = engine.segment([frame()])[0].labels
     plan = tmp_path / 'alone' / 'model.engine'
     plan.parent.mkdir()
     plan.write_bytes(kept_plan(tmp_path / 'cache'))
     plan.with_name('model.engine.yaml').write_text(f'contract: tao6\nsize: {list(SIZE)}\n')
-    alone = load_model_spec(plan)
+    alone = load_model(plan)
     with create_engine(alone, 'tensorrt') as engine:
         assert (engine.segment([frame()])[0].labels == expected).all()
     assert len(tensorrt.called('build')) == 1
@@ -209,7 +209,7 @@ def test_an_engine_of_another_model_is_refused(
     make_machine: MakeMachine, spec: ModelSpec, tmp_path: Path
 ) -> None:
     make_machine()
-    labels = load_model_spec(
+    labels = load_model(
         save_network(tmp_path / 'tao5.onnx', SIZE, TAO5),
         parameters=Declared(mean=TAO5.mean, std=TAO5.std, color='rgb'),
     )
@@ -230,7 +230,7 @@ def test_an_engine_of_another_size_is_not_used(
     size: tuple[int, int],
 ) -> None:
     make_machine()
-    other = load_model_spec(save_network(tmp_path / 'other.onnx', size))
+    other = load_model(save_network(tmp_path / 'other.onnx', size))
     create_engine(other, 'tensorrt').activate()
     plan = tmp_path / 'model.engine'
     plan.write_bytes(kept_plan(tmp_path / 'cache'))

@@ -14,7 +14,7 @@ from segformer_ros.drivable.profile import IdSet, first_blocked_rows
 from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine
 from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.engines.trt.pipeline import SLOTS
-from segformer_ros.model import Declared, ModelSpec, load_model_spec
+from segformer_ros.model import Declared, ModelSpec, load_model
 from tiny_models import OWN, TAO5, Export, save_network
 
 
@@ -145,7 +145,7 @@ def test_overlay_and_blocked_rows_come_with_the_labels(
     make_machine: MakeMachine, tmp_path: Path, integrated: bool, export: Export
 ) -> None:
     make_machine(sm=50, integrated=integrated)
-    spec = load_model_spec(
+    spec = load_model(
         save_network(tmp_path / 'model.onnx', SIZE, export),
         parameters=Declared(mean=export.mean, std=export.std, color=export.color),
     )

@@ -15,13 +15,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from segformer_ros.cli import main
+from segformer_ros.cli.main import main
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.builder import BuildOptions, BuiltEngine, build_engine
 from segformer_ros.engines.trt.engine_loading import parsed_network
-from segformer_ros.model import Declared, ModelSpec, bundled_model, load_model_spec
+from segformer_ros.model import Declared, ModelSpec, bundled_model, load_model
 from segformer_ros.quantization.layer_selection import select_nodes
 from segformer_ros.quantization.qdq import (
     activation_names,
@@ -49,12 +49,12 @@ def library() -> TensorRt:
 def quantized(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     """The bundled model in INT8; its ranges, of noise, are good enough for building."""
     path = tmp_path_factory.mktemp('int8') / 'street.int8.onnx'
-    spec = load_model_spec()
+    spec = load_model()
     model = prepare(onnx.load(str(bundled_model())))
     nodes = select_nodes(model).all
     ranges = measure_ranges(model, activation_names(model, nodes), _noise(spec.size))
     onnx.save(quantize_nodes(model, nodes, choose_limits(ranges, 'max', 100.0)), str(path))
-    return load_model_spec(path)
+    return load_model(path)
 
 
 def _noise(size: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -77,7 +77,7 @@ def build(
 def test_the_bundled_model_builds(
     library: TensorRt, precision: str, batches: tuple[int, int, int]
 ) -> None:
-    layers = build(library, load_model_spec(), precision, batches).layers
+    layers = build(library, load_model(), precision, batches).layers
     assert len(layers.layers) > 50
     assert layers.count(precision) == len(layers.layers)
 
@@ -99,7 +99,7 @@ def test_the_contracts_of_the_field_build(
 ) -> None:
     path = save_network(tmp_path / 'model.onnx', (64, 128), export)
     declared = Declared(mean=(127.5,) * 3, std=(127.5,) * 3, color='rgb')
-    spec = load_model_spec(path, parameters=declared)
+    spec = load_model(path, parameters=declared)
     assert build(library, spec, 'fp16', (1, 1, 4)).layers.count('fp16')
 
 
@@ -132,7 +132,7 @@ def test_a_workspace_that_is_too_small_for_a_gpu_that_is_not_here(
 
 
 def test_a_gpu_that_rtx_does_not_build_for_is_named(library: TensorRt, tmp_path: Path) -> None:
-    spec = load_model_spec(save_network(tmp_path / 'palette.onnx'))
+    spec = load_model(save_network(tmp_path / 'palette.onnx'))
     network = parsed_network(spec, Candidate('fp32', spec.path, ''), True)
     with pytest.raises(EngineError, match='does not build for sm_53; it can for .*SM86'):
         build_engine(library, network.model, BuildOptions(target_sm=53))
@@ -157,7 +157,7 @@ def test_the_command_builds_for_a_named_gpu(
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_build_whenever_it_comes(library: TensorRt) -> None:
-    network = parsed_network(load_model_spec(), Candidate('fp32', bundled_model(), ''), True)
+    network = parsed_network(load_model(), Candidate('fp32', bundled_model(), ''), True)
     began = threading.Event()
 
     def interrupt() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import recordings as rec
 
-from segformer_ros import cli
+from segformer_ros.cli import main as cli
 
 pytestmark = pytest.mark.ros
 

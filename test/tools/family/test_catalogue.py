@@ -9,7 +9,7 @@ import pytest
 
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import load_model_spec
+from segformer_ros.model import load_model
 from tools.family import FAMILY, FamilyError, family_model
 from tools.family.fan import FAN, fan_features
 from tools.family.graph import NetworkGraph
@@ -58,7 +58,7 @@ def test_cost_grows_with_the_attention() -> None:
 @pytest.mark.parametrize(('name', 'contract'), [('fan-tiny', 'tao6'), ('mit-b0', 'huggingface')])
 def test_members_run_by_their_file_alone(name: str, contract: str, tmp_path: Path) -> None:
     path = family_model(name, (64, 96)).write(tmp_path / 'm.onnx')
-    spec = load_model_spec(path)
+    spec = load_model(path)
     assert (spec.contract, spec.size, spec.batch) == (contract, (64, 96), None)
     image = np.random.default_rng(0).integers(0, 256, (50, 80, 3), np.uint8)
     with create_engine(spec, 'openvino') as engine:

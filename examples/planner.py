@@ -1,0 +1,46 @@
+"""Brake for what the segmentation node sees.   python examples/planner.py
+
+A planner's part: it subscribes to `drivable_area`, and believes it only while it is valid and new.
+"""
+
+from contextlib import suppress
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+
+from segformer_ros.msg import DrivableArea
+
+BRAKING_DISTANCE = 8.0  # m
+PATIENCE = 0.5  # s without a message until the vehicle stops
+
+
+class Planner(Node):
+    """Says what the vehicle is to do."""
+
+    def __init__(self) -> None:
+        super().__init__('planner')
+        self.create_subscription(
+            DrivableArea, 'drivable_area', self.on_area, qos_profile_sensor_data
+        )
+        self._watch = self.create_timer(PATIENCE, lambda: self.act('stop: nothing is heard'))
+
+    def on_area(self, area: DrivableArea) -> None:
+        """Decide by one summary; distances are in metres."""
+        self._watch.reset()
+        if not (area.valid and area.calibrated):  # too old, engine failed, mount unknown
+            self.act(f'stop: {area.reason}')
+        elif area.corridor_distance - 2 * area.corridor_sigma < BRAKING_DISTANCE:
+            self.act(f'brake: free for {area.corridor_distance:.1f} m')
+        else:
+            self.act(f'go: free for {area.corridor_distance:.1f} m')
+
+    def act(self, decision: str) -> None:
+        """Put your actuators here."""
+        print(decision, flush=True)
+
+
+rclpy.init()
+with suppress(KeyboardInterrupt, ExternalShutdownException):
+    rclpy.spin(Planner())

@@ -1,0 +1,1 @@
+"""The command line: `segformer VERB`, one module for each verb."""

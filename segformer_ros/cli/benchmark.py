@@ -1,0 +1,201 @@
+"""segformer benchmark: frames per second and milliseconds per stage on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from segformer_ros.cli.arguments import (
+    LOCATION_HELP,
+    add_model_arguments,
+    add_upsampling_argument,
+    model_spec,
+    number,
+    size,
+    whole,
+    wholes,
+)
+from segformer_ros.destination import DestinationError, output_file, refuse_overwriting, write_file
+from segformer_ros.engines import EngineOptions, Wanted, create_engine
+from segformer_ros.engines.cuda.launches import MAX_BATCH
+from segformer_ros.engines.timing import (
+    BenchmarkResult,
+    as_json,
+    as_markdown,
+    as_text,
+    benchmark,
+)
+from segformer_ros.frame import Frame
+from segformer_ros.model import Declared, ModelSpec, load_model
+from segformer_ros.model.model_files import model_files
+from segformer_ros.resources import tool
+from segformer_ros.sources import SAMPLE, SourceError, open_source
+from segformer_ros.text_table import format_table, markdown_table
+
+SUMMARY = "time a model on this machine: the model card's table of frames per second by batch size"
+
+FAMILY_SIZES = (224, 512, 1024)
+"""Input sides of the published models."""
+
+ALL = 'all'
+
+FRAMES = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_model_arguments(parser)
+    parser.add_argument('--input', default=SAMPLE, help=LOCATION_HELP)
+    parser.add_argument(
+        '--frame-size',
+        type=size,
+        default='1920x1080',
+        metavar='WxH',
+        help='frames are scaled to this first (default: 1920x1080)',
+    )
+    parser.add_argument(
+        '--batch', type=wholes(MAX_BATCH), default='1', help='batch sizes, as in 1,2,4'
+    )
+    parser.add_argument(
+        '--seconds', type=number(0), default=5.0,
+        help='seconds per batch size; 0 with --family: only parameters and multiplications',
+    )  # fmt: skip
+    add_upsampling_argument(parser)
+    parser.add_argument('--confidence', action='store_true', help='make the confidence map, too')
+    parser.add_argument('--device', type=whole(0, 63), default=0, help='index of the GPU')
+    parser.add_argument(
+        '--family', nargs='?', const=ALL, metavar='NAMES',
+        help='time the published SegFormers instead, with random weights: all, or those named',
+    )  # fmt: skip
+    parser.add_argument(
+        '--sizes',
+        type=wholes(),
+        default=','.join(map(str, FAMILY_SIZES)),
+        help='sides of the input, with --family',
+    )
+    parser.add_argument('--format', choices=FORMATS, default='text')
+    parser.add_argument('--out', type=Path, help='file for the result (default: the terminal)')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Time the model or the family, and print or write the table."""
+    if arguments.out:
+        output_file(arguments.out)
+    if arguments.family:
+        text = _family(arguments)
+    else:
+        spec = model_spec(arguments)
+        if arguments.out:
+            refuse_overwriting(model_files(spec.path), [arguments.out])
+        text = FORMATS[arguments.format](_time(spec, arguments, _frames(arguments)))
+    if not arguments.out:
+        print(text)
+        return 0
+    try:
+        write_file(arguments.out, text.encode())
+    except DestinationError:
+        print(text)  # the measurement took too long to lose it
+        raise
+    return 0
+
+
+def _time(
+    spec: ModelSpec, arguments: argparse.Namespace, frames: Sequence[Frame]
+) -> BenchmarkResult:
+    batches = arguments.batch
+    options = EngineOptions(
+        precision=arguments.precision,
+        threads=arguments.threads,
+        device=arguments.device,
+        inference=arguments.inference,
+        max_batch=max(batches),
+    )
+    wanted = Wanted(arguments.confidence, arguments.upsampling)
+    with create_engine(spec, arguments.engine, options) as engine, tqdm(
+        total=len(batches), desc=spec.path.stem, unit='batch size'
+    ) as bar:
+        return benchmark(engine, frames, batches, arguments.seconds, wanted, bar.update)
+
+
+def _family(arguments: argparse.Namespace) -> str:
+    """One row for each member, size and batch; without seconds, only parameters and GMACs."""
+    rows: List[Dict[str, Any]] = []
+    frames: Optional[List[Frame]] = None
+    family = tool('family', 'the published SegFormers with random weights')
+    names = family.FAMILY if arguments.family == ALL else arguments.family.split(',')
+    for name in names:
+        for side in arguments.sizes:
+            member = family.family_model(name, (side, side))
+            cost = {
+                'model': name,
+                'input': f'{side}x{side}',
+                'M parameters': round(member.parameters / 1e6, 1),
+                'GMACs': round(member.macs / 1e9, 1),
+            }
+            if arguments.seconds <= 0:
+                rows.append(cost)
+                continue
+            frames = frames or _frames(arguments)
+            rows += [{**cost, **speed} for speed in _speeds(member, arguments, frames)]
+    return FAMILY_FORMATS[arguments.format](rows)
+
+
+def _speeds(
+    member: Any, arguments: argparse.Namespace, frames: Sequence[Frame]
+) -> Iterator[Dict[str, Any]]:
+    """Speed of a member with each batch size, in milliseconds."""
+    with TemporaryDirectory() as folder:
+        path = member.write(Path(folder, f'{member.name}.onnx'))
+        # The weights are random, so that any normalisation will do.
+        declared = Declared(mean=(127.5,) * 3, std=(127.5,) * 3, color='rgb')
+        result = _time(load_model(path, parameters=declared), arguments, frames)
+    for entry in result.batches:
+        yield {
+            'batch': entry.batch,
+            'FPS': round(entry.fps, 2),
+            'network p50, ms': round(entry.stages['inference'].p50, 2),
+            'call p50, ms': round(entry.call.p50, 2),
+            'call p99, ms': round(entry.call.p99, 2),
+            'engine': result.facts['engine'],
+            'precision': result.facts.get('precision', ''),
+        }
+
+
+def _frames(arguments: argparse.Namespace) -> List[Frame]:
+    """Some frames of the recording at the size that is asked for."""
+    location, (height, width) = arguments.input, arguments.frame_size
+    frames = []
+    for entry in open_source(location).frames(0, FRAMES):
+        if entry.frame is not None:
+            scaled = cv2.resize(entry.frame.bgr(), (width, height))
+            frames.append(Frame.from_array(np.asarray(scaled)))
+    if not frames:
+        raise SourceError(f'{location} has no image that can be read')
+    return frames
+
+
+def _family_text(rows: List[Dict[str, Any]]) -> str:
+    return format_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _family_markdown(rows: List[Dict[str, Any]]) -> str:
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows]) + '\n'
+
+
+FORMATS: Dict[str, Callable[[BenchmarkResult], str]] = {
+    'text': as_text,
+    'json': lambda result: json.dumps(as_json(result), indent=2),
+    'markdown': as_markdown,
+}
+FAMILY_FORMATS: Dict[str, Callable[[List[Dict[str, Any]]], str]] = {
+    'text': _family_text,
+    'json': lambda rows: json.dumps(rows, indent=2),
+    'markdown': _family_markdown,
+}

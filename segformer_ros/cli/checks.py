@@ -1,0 +1,231 @@
+"""Checks of `segformer doctor` that need no ROS: the machine, the software, the GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import AbstractSet, Iterator, NamedTuple, Optional, Tuple
+
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.cuda.driver import find_gpus
+from segformer_ros.engines.openvino import AMX, CPU_INFO, VNNI, cpu_flags, import_openvino
+from segformer_ros.model import ModelError, load_model
+
+
+class Health(Enum):
+    """Result of a check."""
+
+    OK = 'ok'
+    ABSENT = '-'
+    """Not installed, and not needed."""
+    WARNING = 'warning'
+    """Works, but not as well as it could."""
+    BROKEN = 'broken'
+    """Something cannot run because of it."""
+
+
+class Finding(NamedTuple):
+    """Result of one check, with what to do about it where something is wrong."""
+
+    part: str
+    name: str
+    verdict: Health
+    detail: str
+    cure: str = ''
+
+
+_MACHINE = 'machine'
+
+MEMORY_INFO = Path('/proc/meminfo')
+
+
+class _Feature(NamedTuple):
+    """An instruction set: the kernel's names for it (any of them), and what it is good for."""
+
+    name: str
+    flags: AbstractSet[str]
+    use: str
+
+
+_FEATURES = {
+    'x86_64': (
+        _Feature('AVX2', {'avx2'}, 'fast fp32'),
+        _Feature('AVX-512', {'avx512f'}, 'faster fp32'),
+        _Feature('VNNI', VNNI, 'int8 pays'),
+        _Feature('AMX', AMX, 'int8 and bf16 pay most'),
+    ),
+    'aarch64': (
+        _Feature('NEON', {'asimd'}, 'fast fp32'),
+        _Feature('dot product', {'asimddp'}, 'int8 pays'),
+        _Feature('bf16', {'bf16'}, 'bf16 pays'),
+    ),
+}
+
+
+def examine_machine(cpu_info: Path = CPU_INFO) -> Iterator[Finding]:
+    """The processor, its instruction sets and the memory."""
+    text = _read(cpu_info)
+    model = re.search(r'^(?:model name|Model)\s*:\s*(.+)$', text, re.MULTILINE)
+    cores = len(os.sched_getaffinity(0))
+    name = model.group(1).strip() if model else 'unknown processor'
+    yield Finding(
+        _MACHINE, 'CPU', Health.OK, f'{name}, {cores} usable cores, {platform.machine()}'
+    )
+    yield _instruction_sets(cpu_flags(cpu_info))
+    memory = re.search(r'^MemAvailable:\s*(\d+) kB', _read(MEMORY_INFO), re.MULTILINE)
+    if memory:
+        yield Finding(
+            _MACHINE, 'memory', Health.OK, f'{int(memory.group(1)) / 2**20:.1f} GiB available'
+        )
+
+
+def _instruction_sets(flags: AbstractSet[str]) -> Finding:
+    features = _FEATURES.get(platform.machine(), ())
+    here = [f'{feature.name} ({feature.use})' for feature in features if feature.flags & flags]
+    if not here:
+        return Finding(
+            _MACHINE,
+            'instruction sets',
+            Health.WARNING,
+            'none that inference is made for',
+            'expect a few frames per second at most on this CPU',
+        )
+    return Finding(_MACHINE, 'instruction sets', Health.OK, ', '.join(here))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding='utf-8', errors='replace')
+    except OSError:
+        return ''
+
+
+_SOFTWARE = 'software'
+
+# Module, the distributions that may provide it, what is lost without it, what to pip install.
+_LIBRARIES = (
+    ('cv2', ('opencv-python-headless', 'opencv-python', 'opencv'), '', 'opencv-python-headless'),
+    ('onnx', ('onnx',), '', 'onnx'),
+    ('rosbags', ('rosbags',), 'bags cannot be read', 'rosbags'),
+    ('mcap', ('mcap',), 'bags in mcap files cannot be read or written', 'mcap'),
+    ('av', ('av',), 'videos cannot be read or written', 'av'),
+)
+
+
+def examine_software() -> Iterator[Finding]:
+    """Python, libraries, the CPU engine and the bundled model."""
+    yield Finding(_SOFTWARE, 'Python', Health.OK, platform.python_version())
+    for module, distributions, loss, package in _LIBRARIES:
+        yield _library(module, distributions, loss, package)
+    yield _openvino()
+    yield _bundled_model()
+
+
+def installed_version(*distributions: str) -> Optional[str]:
+    """Version of the first of these distributions that is installed."""
+    for distribution in distributions:
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def _library(module: str, distributions: Tuple[str, ...], loss: str, package: str) -> Finding:
+    if importlib.util.find_spec(module) is not None:
+        # A build that came with the system may have no metadata.
+        return Finding(
+            _SOFTWARE, module, Health.OK, installed_version(*distributions) or 'installed'
+        )
+    verdict = Health.WARNING if loss else Health.BROKEN
+    return Finding(_SOFTWARE, module, verdict, loss or 'missing', f'pip install {package}')
+
+
+def _openvino() -> Finding:
+    name = 'OpenVINO (CPU engine)'
+    try:
+        openvino = import_openvino()
+        devices = ', '.join(openvino.Core().available_devices)
+    except ImportError:
+        return Finding(
+            _SOFTWARE,
+            name,
+            Health.WARNING,
+            'missing: no engine for the CPU',
+            'pip install openvino',
+        )
+    except Exception as error:  # its plugins raise their own kinds
+        return Finding(_SOFTWARE, name, Health.BROKEN, str(error), 'pip install -U openvino')
+    return Finding(
+        _SOFTWARE, name, Health.OK, f'{openvino.__version__.split("-")[0]} on {devices}'
+    )
+
+
+def _bundled_model() -> Finding:
+    try:
+        spec = load_model()
+    except (ModelError, OSError) as error:
+        return Finding(
+            _SOFTWARE,
+            'bundled model',
+            Health.BROKEN,
+            str(error),
+            'reinstall the package, or name another with the parameter `model`',
+        )
+    size = spec.path.stat().st_size / 2**20
+    detail = (
+        f'{spec.path.name}, {size:.1f} MiB, {spec.size_in_words}, {len(spec.class_map)} classes'
+    )
+    return Finding(_SOFTWARE, 'bundled model', Health.OK, detail)
+
+
+_GPU = 'GPU'
+
+JETSON_RELEASE = Path('/etc/nv_tegra_release')
+
+_TENSORRT = (
+    ('tensorrt', ('tensorrt', 'tensorrt_cu12', 'tensorrt_cu13'), 'TensorRT'),
+    ('tensorrt_rtx', ('tensorrt_rtx',), 'TensorRT-RTX'),
+)
+
+
+def examine_gpu() -> Iterator[Finding]:
+    """GPUs, TensorRT and PyCUDA, which are only needed where there is a GPU."""
+    if JETSON_RELEASE.exists():
+        release = JETSON_RELEASE.read_text(encoding='utf-8', errors='replace').splitlines()[0]
+        yield Finding(_GPU, 'Jetson', Health.OK, release.strip('# '))
+    try:
+        gpus = find_gpus()
+    except EngineError as error:
+        yield Finding(_GPU, 'GPU', Health.ABSENT, f'the CPU engine is used: {error}')
+        gpus = []
+    for gpu in gpus:
+        detail = f'{gpu.label}, {gpu.memory / 2**30:.1f} GiB, {gpu.driver}'
+        yield Finding(_GPU, f'GPU {gpu.number}', Health.OK, detail)
+    yield from _tensorrt(bool(gpus))
+
+
+def _tensorrt(wanted: bool) -> Iterator[Finding]:
+    """Looked up without an import: some versions crash on machines without a usable GPU."""
+    lacking = Health.WARNING if wanted else Health.ABSENT
+    found = [entry for entry in _TENSORRT if importlib.util.find_spec(entry[0]) is not None]
+    for _, distributions, name in found:
+        yield Finding(_GPU, name, Health.OK, installed_version(*distributions) or 'installed')
+    if not found:
+        yield Finding(
+            _GPU, 'TensorRT', lacking, 'not installed',
+            'JetPack brings it (python3-libnvinfer); elsewhere pip install tensorrt'
+            if wanted else '',
+        )  # fmt: skip
+    if importlib.util.find_spec('pycuda') is None:
+        yield Finding(
+            _GPU, 'PyCUDA', lacking, 'not installed',
+            "pip install pycuda, with the CUDA toolkit's bin folder in PATH" if wanted else '',
+        )  # fmt: skip
+    else:
+        yield Finding(_GPU, 'PyCUDA', Health.OK, installed_version('pycuda') or 'installed')

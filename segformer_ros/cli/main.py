@@ -1,0 +1,61 @@
+"""The `segformer` command: parses the command line and runs one verb."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, List, Optional
+
+from segformer_ros.errors import ArgumentParser, explained
+from segformer_ros.interrupts import interruptible, segformer
+
+VERBS = (
+    'benchmark',
+    'build',
+    'compare',
+    'doctor',
+    'evaluate',
+    'inspect',
+    'quantize',
+    'segment',
+)
+"""Each is a module of `segformer_ros.cli` with SUMMARY, add_arguments and run."""
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run a verb; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed, unknown = _parser(words).parse_known_args(words)
+    if unknown:
+        parsed.refuse(f'unrecognized arguments: {" ".join(unknown)}')
+    if parsed.debug:
+        return interruptible(lambda: int(parsed.run(parsed)))
+    return explained(f'segformer {parsed.verb}', lambda: parsed.run(parsed))
+
+
+def _parser(words: List[str]) -> ArgumentParser:
+    """A parser of the verb that `words` begin with, else of all verbs.
+
+    Only the modules of the verbs that it knows are imported.
+    """
+    parser = ArgumentParser(
+        prog='segformer', description='Street segmentation with SegFormer, without ROS.'
+    )
+    subparsers = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
+    asked = [verb for verb in VERBS if verb in words[:1]]
+    for verb in asked or VERBS:
+        module: Any = import_module(f'segformer_ros.cli.{verb}')
+        subparser = subparsers.add_parser(
+            verb, help=module.SUMMARY, description=f'{module.SUMMARY[0].upper()}'
+            f'{module.SUMMARY[1:]}.',
+        )  # fmt: skip
+        module.add_arguments(subparser)
+        subparser.add_argument(
+            '--debug', action='store_true', help='show where an error comes from'
+        )
+        subparser.set_defaults(run=module.run, refuse=subparser.error)
+    return parser
+
+
+if __name__ == '__main__':
+    segformer()

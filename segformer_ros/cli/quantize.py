@@ -1,0 +1,231 @@
+"""segformer quantize: makes an INT8 model, and keeps it only if it is accurate enough."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Callable, List, NamedTuple, Tuple
+
+from tqdm import tqdm
+
+from segformer_ros.cli.arguments import MAX_THREADS, number, whole
+from segformer_ros.destination import output_file, refuse_overwriting, write_file
+from segformer_ros.engines.precision import Candidate, quantized_path
+from segformer_ros.engines.trt.engine_loading import parsed_network
+from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.model.contracts import OWN
+from segformer_ros.model.model_files import model_files, model_hash
+from segformer_ros.model.onnx_network import save_network
+from segformer_ros.model.sidecar import sidecar_path, write_sidecar
+from segformer_ros.quantization import (
+    RANGES,
+    Gate,
+    QuantizationError,
+    QuantizationSettings,
+    Quantized,
+    collect_samples,
+    quantize,
+)
+from segformer_ros.quantization.quantization_report import (
+    advice,
+    as_json,
+    as_markdown,
+    half_advice,
+)
+from segformer_ros.quantization.samples import too_few, too_few_labels
+from segformer_ros.sources import SourceOptions, open_source
+
+_LOOSE = 0.05
+"""Mean IoU. A larger --loss is most likely meant in points."""
+
+SUMMARY = 'make the INT8 (and FP16) version of a model, calibrated and judged on real frames'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument('model', metavar='MODEL.onnx')
+    parser.add_argument(
+        '--calibrate', required=True, nargs='+', metavar='BAG|VIDEO|FOLDER',
+        help='frames from where the robot drives; some are held out to judge the result by',
+    )  # fmt: skip
+    parser.add_argument(
+        '--judge', nargs='+', default=[], metavar='BAG|VIDEO|FOLDER',
+        help='frames to judge by, instead of those held out',
+    )  # fmt: skip
+    parser.add_argument(
+        '--labels', type=Path, help='folder of label images for the frames to judge by'
+    )
+    parser.add_argument('--topic', default='', help='image topic of a bag with several cameras')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='M.int8.onnx',
+        help='the INT8 model (default: NAME.int8.onnx beside the model)',
+    )
+    parser.add_argument(
+        '--ranges', choices=RANGES, default='percentile', help='how ranges are chosen'
+    )
+    parser.add_argument(
+        '--percent',
+        type=number(0, 100, above=True),
+        default=99.99,
+        help='share of values that percentile keeps, %%',
+    )
+    parser.add_argument(
+        '--frames', type=whole(1), default=64, help='number of frames to calibrate with'
+    )
+    parser.add_argument(
+        '--held-out', type=whole(1), default=32, help='number of frames to judge by'
+    )
+    gate = parser.add_argument_group('the gate')
+    gate.add_argument(
+        '--agreement', type=number(0, 1), default=Gate().agreement,
+        help='without --labels: mean IoU with the FP32 masks that must be reached',
+    )  # fmt: skip
+    gate.add_argument(
+        '--loss',
+        type=number(0, 1),
+        default=Gate().loss,
+        help='with --labels: mean IoU that may be lost (0.005 is half a point)',
+    )
+    parser.add_argument(
+        '--sensitivity',
+        action='store_true',
+        help="measure every layer's own cost, even if the gate is passed",
+    )
+    parser.add_argument(
+        '--half', action='store_true',
+        help='also write NAME.fp16.onnx and NAME.int8.fp16.onnx beside --out: float pixels in, '
+        'and the types in the graph, as TensorRT 11 and TensorRT-RTX need it',
+    )  # fmt: skip
+    parser.add_argument(
+        '--threads', type=whole(0, MAX_THREADS), default=0, help='CPU threads; 0: all'
+    )
+
+
+class _Places(NamedTuple):
+    """Where the results go: the INT8 model and its report; with --half, FP16 and INT8 with it."""
+
+    model: Path
+    report: Tuple[Path, Path]
+    fp16: Tuple[Path, ...]
+
+    @classmethod
+    def beside(cls, model: Path, fp16: bool) -> _Places:
+        """Those that go with the file of an INT8 model."""
+        report = model.with_suffix('.json'), model.with_suffix('.md')
+        suffixes = ('.fp16.onnx', '.int8.fp16.onnx') if fp16 else ()
+        return cls(model, report, tuple(_beside(model, suffix) for suffix in suffixes))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Quantise, judge, write model and report; exit code 1 where the gate is not passed."""
+    spec = load_model(arguments.model)
+    spec.require_graph()
+    options = SourceOptions(topic=arguments.topic, labels=arguments.labels)
+    sources, judged = (
+        [open_source(location, options) for location in locations]
+        for locations in (arguments.calibrate, arguments.judge)
+    )
+    out = output_file(arguments.out or quantized_path(spec.path), ('.onnx',))
+    places = _Places.beside(out, arguments.half)
+    refuse_overwriting(model_files(spec.path), [places.model, *places.report, *places.fp16])
+    samples = collect_samples(sources, arguments.frames, arguments.held_out, judged)
+    warnings = [too_few(samples)]
+    if arguments.labels:
+        warnings.append(too_few_labels(samples.held_out, len(spec.class_map)))
+        warnings.append(_too_loose(arguments.loss))
+    for warning in filter(None, warnings):
+        print(f'warning: {warning}', file=sys.stderr)
+    settings = QuantizationSettings(
+        arguments.ranges,
+        arguments.percent,
+        Gate(arguments.agreement, arguments.loss),
+        arguments.sensitivity,
+        arguments.threads,
+    )
+    quantized = quantize(spec, samples, settings, _progress)
+    numbers = json.dumps(as_json(quantized, settings, model_hash(spec.path)), indent=2)
+    text = as_markdown(quantized, settings, spec.path.name)
+    refused = _write_models(spec, quantized, places, settings.ranges)
+    # After the models, so that on a full disk no report stands without its model.
+    for file, content in zip(places.report, (numbers, text)):
+        _write(file, content.encode())
+    print(text)
+    if refused:
+        raise QuantizationError(f'refused and not written: {"; ".join(refused)}')
+    return 0
+
+
+def _write_models(
+    spec: ModelSpec, quantized: Quantized, places: _Places, ranges: str
+) -> List[str]:
+    """Write the models that passed their gates; returns why the others are refused.
+
+    What an earlier run wrote in their place is removed: its gate was looser, or its frames others.
+    """
+    refused = []
+    if quantized.failures:
+        refused.append(f'{places.model}: {advice(quantized, ranges)}')
+        _remove(places.model)
+    else:
+        _write(places.model, quantized.model.SerializeToString())
+        if spec.contract != OWN:  # its file may not say all that is needed to load it
+            print(f'written: {write_sidecar(spec, places.model)}', file=sys.stderr)
+    if places.fp16 and quantized.half.failures:
+        refused.append(f'{places.fp16[0]}: {half_advice(quantized)}')
+    made = Candidate('fp16', spec.path, 'as asked'), Candidate('int8', places.model, 'as asked')
+    failures = quantized.half.failures, quantized.half.failures + quantized.failures
+    for path, candidate, failed in zip(places.fp16, made, failures):
+        if failed:
+            _remove(path)
+        else:
+            _write_fp16(spec, candidate, path)
+    return refused
+
+
+def _too_loose(loss: float) -> str:
+    if loss <= _LOOSE:
+        return ''
+    points = f'{100 * loss:g} points of mean IoU'
+    return f'--loss {loss:g} allows a loss of {points}; 0.005 is half a point'
+
+
+def _beside(out: Path, suffix: str) -> Path:
+    name = out.name
+    for ending in ('.onnx', '.int8'):
+        name = name[: -len(ending)] if name.endswith(ending) else name
+    return out.with_name(f'{name}{suffix}')
+
+
+def _write_fp16(spec: ModelSpec, candidate: Candidate, path: Path) -> None:
+    """Write the graph for strongly typed TensorRT, with its sidecar."""
+    network = parsed_network(spec, candidate, strongly_typed=True, keep_io=True)
+    sidecar = save_network(network, path)
+    print(f'written: {path} with {sidecar.name}', file=sys.stderr)
+
+
+def _write(path: Path, data: bytes) -> None:
+    write_file(path, data)
+    print(f'written: {path}', file=sys.stderr)
+
+
+def _remove(model: Path) -> None:
+    for path in (model, sidecar_path(model)):
+        if path.exists():
+            path.unlink()
+            print(f'removed: {path}, of an earlier run', file=sys.stderr)
+
+
+def _progress(stage: str, steps: int) -> Callable[[], object]:
+    """A progress bar for each stage, closed after its last step."""
+    bar = tqdm(total=steps, desc=stage)
+
+    def step() -> None:
+        bar.update()
+        if bar.n >= steps:
+            bar.close()
+
+    return step

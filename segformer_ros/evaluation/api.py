@@ -1,0 +1,217 @@
+"""Evaluation as one function call, which `segformer evaluate` shares."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+from segformer_ros.camera import CameraPose
+from segformer_ros.engines import EngineOptions
+from segformer_ros.evaluation import predictions
+from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.evaluation.gate import (
+    Limit,
+    baseline_notes,
+    broken_drops,
+    broken_limits,
+    check_gates,
+    parse_limits,
+    read_metrics,
+)
+from segformer_ros.evaluation.job import ANY_SOURCE, EvaluationJob, ModelChoice
+from segformer_ros.evaluation.outputs import annotate_run, report_run
+from segformer_ros.evaluation.pool import spare_threads
+from segformer_ros.evaluation.runner import Execution, Run
+from segformer_ros.evaluation.worker import Progress, no_progress
+from segformer_ros.sources import SourceOptions
+
+_log = logging.getLogger(__name__)
+
+Location = Union[str, Path]
+
+
+class Gates(NamedTuple):
+    """Limits that the scores of a run must keep.
+
+    limits: of its scores. drops: how much worse than the baseline they may be. baseline: the
+    metrics.json of another run, None for none.
+    """
+
+    limits: Tuple[Limit, ...] = ()
+    drops: Tuple[Limit, ...] = ()
+    baseline: Optional[Dict[str, Any]] = None
+
+    @classmethod
+    def parse(
+        cls, fail_under: str = '', max_drop: str = '', baseline: Optional[Path] = None
+    ) -> Gates:
+        """Gates as they are written, as in 'miou=0.6,iou.road=0.95'; raises EvaluationError."""
+        limits, drops = parse_limits(fail_under), parse_limits(max_drop)
+        metrics = read_metrics(baseline) if baseline else None
+        if drops and metrics is None:
+            raise EvaluationError('--max-drop needs --baseline, the metrics.json to compare with')
+        return cls(limits, drops, metrics)
+
+    def check(self, run: Run) -> List[str]:
+        """Notes on a run that is about to begin; raises EvaluationError for wrong gates."""
+        blank = run.blank()
+        check_gates(blank, self.limits, self.drops, self.baseline)
+        return [*run.notes, *(baseline_notes(blank, self.baseline) if self.baseline else ())]
+
+    def broken(self, metrics: Mapping[str, Any]) -> List[str]:
+        """One line for each gate that the scores do not keep."""
+        broken = broken_limits(metrics, self.limits)
+        if self.baseline:
+            broken += broken_drops(metrics, self.baseline, self.drops)
+        return broken
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """A finished evaluation.
+
+    metrics: what metrics.json holds, as in `metrics['miou']` and `metrics['iou']['road']`.
+    speed: what speed.json holds.
+    page: report.html, beside which the other results are.
+    broken: a line for each gate that was not kept.
+    """
+
+    metrics: Dict[str, Any]
+    speed: Dict[str, Any]
+    page: Path
+    broken: Tuple[str, ...] = ()
+
+
+def evaluate(
+    inputs: Union[Location, Sequence[Location]],
+    model: Location = '',
+    out: Location = 'out/evaluation',
+    *,
+    engine: str = 'auto',
+    options: EngineOptions = EngineOptions(),
+    classes: str = '',
+    labels: Optional[Location] = None,
+    sources: SourceOptions = ANY_SOURCE,
+    reference: Location = '',
+    merged: Sequence[Sequence[str]] = (),
+    drivable: str = '',
+    pose: Optional[CameraPose] = None,
+    hfov: Optional[float] = None,
+    upsampling: str = 'exact',
+    baseline: Optional[Location] = None,
+    fail_under: str = '',
+    max_drop: str = '',
+    write_predictions: bool = False,
+    write_mcap: bool = False,
+    worst: int = 6,
+    workers: int = 1,
+    ray: str = '',
+    progress: Progress = no_progress,
+) -> EvaluationReport:
+    """Score a model on recordings with known labels, and write the results into a folder.
+
+    Does what `segformer evaluate` does, whose options have the same names. A run that was
+    interrupted goes on where it was when it is called again with the same arguments.
+
+    inputs: one recording or several: bags, videos, folders of images, Cityscapes folders.
+    model: as for `Segmenter`.
+    out: folder for metrics.json, report.html and the other results.
+    engine, options, classes, upsampling: as for `Segmenter`.
+    labels: folder of label images `KEY.png` of train ids.
+    sources: more of how recordings are read.
+    reference: another model, whose masks are taken as the truth.
+    merged: groups of class names that are scored as one.
+    drivable: what may be driven on: a group of the class map, or class names joined by '+'.
+    pose, hfov: place and horizontal field of view (degrees) of a camera that the recordings do
+        not know.
+    baseline: metrics.json of another run, for `max_drop` and the report.
+    fail_under, max_drop: gates, as in 'miou=0.6,iou.road=0.95'.
+    write_predictions, write_mcap: keep the masks; write annotated.mcap for Foxglove.
+    worst: number of worst frames in the report.
+    workers: processes that share the frames.
+    ray: address of a Ray cluster.
+    progress: called with the number of frames that were finished since the last call.
+
+    Raises SegformerError; a gate that is not kept raises nothing and is in `broken`.
+    """
+    gates = Gates.parse(fail_under, max_drop, Path(baseline) if baseline else None)
+    if labels:
+        sources = replace(sources, labels=Path(labels))
+    job = make_job(
+        [inputs] if isinstance(inputs, (str, Path)) else inputs,
+        model,
+        out,
+        engine=engine,
+        options=options,
+        classes=classes,
+        sources=sources,
+        reference=reference,
+        merged=merged,
+        drivable=drivable,
+        pose=pose,
+        hfov=hfov,
+        upsampling=upsampling,
+        worst=worst,
+        write_predictions=write_predictions or write_mcap,
+        workers=workers,
+    )
+    with Run(job, Path(out)) as run:
+        for note in gates.check(run):
+            _log.warning(note)
+        report = score(run, gates, Execution(workers, ray), progress)
+        if write_mcap:
+            annotate_run(run)
+        run.finish()
+    return report
+
+
+def make_job(
+    inputs: Sequence[Location],
+    model: Location,
+    out: Location,
+    *,
+    engine: str,
+    options: EngineOptions,
+    classes: str,
+    sources: SourceOptions,
+    reference: Location,
+    merged: Sequence[Sequence[str]],
+    drivable: str,
+    pose: Optional[CameraPose],
+    hfov: Optional[float],
+    upsampling: str,
+    worst: int,
+    write_predictions: bool,
+    workers: int,
+) -> EvaluationJob:
+    """The job that the arguments of `evaluate`, or of the command, describe."""
+    options = replace(options, threads=options.threads or spare_threads(workers))
+    reference_options = EngineOptions(threads=options.threads)
+    return EvaluationJob(
+        inputs=tuple(map(str, inputs)),
+        sources=sources,
+        model=ModelChoice(str(model), engine, options, classes),
+        reference=ModelChoice(str(reference), options=reference_options) if reference else None,
+        merged=tuple(map(tuple, merged)),
+        drivable=drivable,
+        pose=pose,
+        hfov=hfov,
+        upsampling=upsampling,
+        worst=worst,
+        predictions=str(Path(out) / predictions.FOLDER) if write_predictions else '',
+    )
+
+
+def score(
+    run: Run,
+    gates: Gates,
+    execution: Execution,
+    progress: Progress = no_progress,
+) -> EvaluationReport:
+    """Score what is left of a run and write its results; the caller ends it with `finish`."""
+    evaluation = run.execute(execution, progress)
+    broken = gates.broken(evaluation.metrics)
+    page = report_run(run, evaluation, gates.baseline, broken)
+    return EvaluationReport(evaluation.metrics, evaluation.speed, page, tuple(broken))

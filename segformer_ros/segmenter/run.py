@@ -1,0 +1,201 @@
+"""Run: segments a whole recording, and writes the results into a folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+
+import numpy as np
+
+from segformer_ros.camera import Camera
+from segformer_ros.classes import ClassMap
+from segformer_ros.destination import WholeFile, write_image
+from segformer_ros.drivable import CLASS_NONE, ROW_NONE, DrivableArea
+from segformer_ros.engines import EngineError, Outcome
+from segformer_ros.frame import Frame
+from segformer_ros.percentiles import percentiles
+from segformer_ros.recording import RecordingError
+from segformer_ros.segmentation import Segmentation
+from segformer_ros.segmenter.result_bag import ResultBag
+from segformer_ros.segmenter.results import ResultFolder, SegmentedView, empty_folder
+from segformer_ros.segmenter.run_summary import RunScore, RunSummary
+from segformer_ros.segmenter.segmenter import Segmenter
+from segformer_ros.segmenter.streams import Background
+from segformer_ros.sources import Source, SourceFrame
+
+_log = logging.getLogger(__name__)
+
+BAG_NAME = 'drive.mcap'
+RESULTS = ('masks', 'frames', 'overlay.mp4', BAG_NAME)
+"""What a run replaces in its folder."""
+
+
+class SegmentRun:
+    """One pass over a source with an open segmenter; a context manager.
+
+    Writes `masks/KEY.png` (train ids), `overlay.mp4`, `frames/KEY.png`, `drivable.jsonl` with one
+    line for each frame, and `drive.mcap` with all of it as messages, see ResultBag. What was
+    written when a run is interrupted is whole; of one that fails only the masks and frames stay.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        segmenter: Segmenter,
+        folder: Path,
+        merged: Sequence[Sequence[str]] = (),
+    ) -> None:
+        self._source = source
+        self._segmenter = segmenter
+        self._class_map = segmenter.class_map
+        camera = segmenter.camera_of(source)
+        self._finisher = segmenter.finisher(camera)
+        self._score = RunScore(self._class_map, merged, source.class_map)
+        self._milliseconds: List[float] = []
+        self._began = perf_counter()
+        self._frames = self._broken = 0
+        self._masks = empty_folder(folder / 'masks')
+        self._keys: Set[str] = set()
+        with ExitStack() as opened:
+            self._results = opened.enter_context(
+                ResultFolder(folder, self._class_map, len(source))
+            )
+            self._lines = opened.enter_context(WholeFile(folder / 'drivable.jsonl'))
+            (folder / BAG_NAME).unlink(missing_ok=True)
+            self._bag = _open_bag(folder / BAG_NAME, camera)
+            if self._bag:
+                opened.enter_context(self._bag)
+            self._open = opened.pop_all()
+
+    def __enter__(self) -> SegmentRun:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def run(self, on_frame: Callable[[str], object]) -> None:
+        """Segment all frames; results are written while the next frames are segmented.
+
+        on_frame: called for each finished frame with what is wrong with it, '' for nothing.
+        """
+        with Background('results') as background:
+            for segmented in self._segmenter.outcomes(self._source):
+                background.submit(self._finish, on_frame, *segmented)
+
+    def summary(self) -> RunSummary:
+        """Figures of the frames so far."""
+        segmented = len(self._milliseconds)
+        latency = percentiles(self._milliseconds)
+        return RunSummary(
+            source=self._source.name,
+            frames_in=self._frames,
+            frames_segmented=segmented,
+            frames_broken=self._broken,
+            latency_ms={'p50': latency.p50, 'p99': latency.p99},
+            fps=segmented / (perf_counter() - self._began),
+            model=self._segmenter.model.path.name,
+            engine=self._segmenter.facts(),
+            score=self._score.result(),
+        )
+
+    def _finish(
+        self, on_frame: Callable[[str], object], entry: SourceFrame, outcome: Optional[Outcome]
+    ) -> None:
+        """Count an entry, and write the results of its frame."""
+        error = entry.error
+        if entry.frame is None:
+            self._broken += 1
+        else:
+            self._frames += 1
+            if isinstance(outcome, EngineError):
+                error = f'{entry.key}: {outcome}'
+            elif outcome is not None:
+                self._add(entry, entry.frame, outcome)
+        on_frame(error or '')
+
+    def _add(self, entry: SourceFrame, frame: Frame, result: Segmentation) -> None:
+        self._milliseconds.append(result.times.total)
+        if entry.labels is not None:
+            self._score.update(entry.labels, result.labels)
+        name = self._name(entry)
+        write_image(self._masks / f'{name}.png', result.labels)
+        found = self._finisher.finish(entry, frame, result)
+        line = area_line(name, found.area, self._class_map)
+        self._lines.write_text(json.dumps(line) + '\n')
+        view = SegmentedView(
+            key=name,
+            stamp_ns=frame.stamp.ns,
+            image=frame.bgr(),
+            labels=found.labels,
+            overlay=found.overlay,
+            truth=found.truth,
+            area=found.area,
+            grid=found.grid,
+        )
+        self._results.add(view)
+        if self._bag:
+            self._bag.add(frame, view, found.area, found.scan)
+
+    def _name(self, entry: SourceFrame) -> str:
+        """The entry's key, with its index where an earlier entry has the same (equal stamps)."""
+        name = f'{entry.key}_{entry.index:06d}' if entry.key in self._keys else entry.key
+        self._keys.add(entry.key)
+        return name
+
+
+def _open_bag(path: Path, camera: Camera) -> Optional[ResultBag]:
+    """The bag of the results; None, and a warning, where none can be written."""
+    try:
+        return ResultBag(path, camera.calibration, camera.pose, camera.vehicle_frame)
+    except RecordingError as error:
+        _log.warning('%s', error)
+        return None
+
+
+def area_line(key: str, area: DrivableArea, class_map: ClassMap) -> Dict[str, Any]:
+    """One frame's drivable area as JSON.
+
+    In pixels, metres and radians. A number is null where it is not known and 'inf' where nothing
+    blocks; a `boundary_row` is null where nothing blocks. All that is in metres is null where
+    `calibrated` is false.
+    """
+    return {
+        'key': key,
+        'stamp': area.stamp.ns / 1e9,
+        'calibrated': area.calibrated,
+        'reason': area.reason,
+        'road_fraction': area.road_fraction,
+        'sidewalk_fraction': area.sidewalk_fraction,
+        'corridor': {
+            'width': _number(area.corridor.width),
+            'distance': _number(area.corridor.distance),
+            'sigma': _number(area.corridor.sigma),
+            'blocked_by': _class_name(area.corridor.blocking_class, class_map),
+        },
+        'column': [_number(value) for value in area.column],
+        'boundary_row': [None if row == ROW_NONE else int(row) for row in area.boundary_row],
+        'bearing': _metres(area, area.bearing),
+        'free_distance': _metres(area, area.free_distance),
+        'distance_sigma': _metres(area, area.distance_sigma),
+        'blocked_by': [_class_name(value, class_map) for value in area.blocking_class],
+    }
+
+
+def _metres(area: DrivableArea, values: np.ndarray) -> Optional[List[Any]]:
+    return [_number(value) for value in values] if area.calibrated else None
+
+
+def _number(value: float) -> Any:
+    """A number that JSON can hold."""
+    if math.isfinite(value):
+        return round(float(value), 4)
+    return 'inf' if value > 0 else None
+
+
+def _class_name(train_id: int, class_map: ClassMap) -> Optional[str]:
+    return None if train_id == CLASS_NONE else class_map.name_of(train_id)

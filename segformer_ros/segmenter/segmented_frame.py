@@ -1,0 +1,138 @@
+"""SegmentedFrame: one image with its labels and drivable area, as programs get it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Callable, Optional, Union
+
+import numpy as np
+
+from segformer_ros.camera import Camera
+from segformer_ros.classes import ClassMap
+from segformer_ros.drawing.overlay import blend, draw_boundary
+from segformer_ros.drivable import (
+    BoundaryConfig,
+    DrivableArea,
+    DrivableAreaEstimator,
+    DrivableConfig,
+    GridNumbers,
+    ScanNumbers,
+)
+from segformer_ros.engines.placement import cell_rows
+from segformer_ros.frame import Frame
+from segformer_ros.model import ModelSpec
+from segformer_ros.segmentation import Segmentation, StageTimes
+from segformer_ros.sources import SourceFrame
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentedFrame:
+    """One image with its labels and drivable area.
+
+    frame: the image with its stamp and frame id.
+    labels: (H, W) uint8 train ids, at the image's size.
+    confidence: (H, W) uint8, 0..255 for a probability of 0..1 of the label; None where the model
+        gives labels alone.
+    area: how far the road is free; in pixels only (`area.calibrated` is false and `area.reason`
+        says why) unless calibration and mount are known.
+    class_map: names and colours of the train ids.
+    times: milliseconds of each stage.
+    key: name of the frame in its recording.
+    truth: (H, W) uint8 train ids that the recording has for it; None where it has none.
+    """
+
+    frame: Frame
+    labels: np.ndarray = field(repr=False)
+    confidence: Optional[np.ndarray] = field(repr=False)
+    area: DrivableArea = field(repr=False)
+    class_map: ClassMap = field(repr=False)
+    times: StageTimes
+    estimator: DrivableAreaEstimator = field(repr=False)
+    key: str = ''
+    truth: Optional[np.ndarray] = field(default=None, repr=False)
+
+    @cached_property
+    def overlay(self) -> np.ndarray:
+        """The classes' colours over the image, and the end of the area: (H, W, 3) uint8 BGR."""
+        overlay = blend(self.frame.bgr(), self.labels, self.class_map.palette_bgr)
+        draw_boundary(overlay, self.area, self.class_map)
+        return overlay
+
+    @cached_property
+    def grid(self) -> Optional[GridNumbers]:
+        """The occupancy grid in the vehicle frame; None where the area is not calibrated."""
+        return self.estimator.grid(self.area)
+
+    @cached_property
+    def scan(self) -> Optional[ScanNumbers]:
+        """The area's end as a laser scan; None where the area is not calibrated."""
+        return self.estimator.scan(self.area)
+
+    def where(self, *names: str) -> np.ndarray:
+        """Pixels of the named classes: (H, W) bool; raises ClassMapError for unknown names."""
+        chosen = np.zeros(256, bool)
+        chosen[list(self.class_map.ids(*names))] = True
+        return chosen[self.labels]
+
+
+class FrameFinisher:
+    """Turns an engine's results for one camera's frames, in order, into SegmentedFrames."""
+
+    def __init__(
+        self, spec: ModelSpec, inference: str, camera: Camera, estimator: DrivableAreaEstimator
+    ) -> None:
+        self._spec = spec
+        self._inference = inference
+        self._camera = camera
+        self._estimator = estimator
+
+    def finish(self, entry: SourceFrame, frame: Frame, result: Segmentation) -> SegmentedFrame:
+        """Add the drivable area. frame: the entry's frame, which is not None."""
+        return SegmentedFrame(
+            frame=frame,
+            labels=result.labels,
+            confidence=result.confidence,
+            area=self._area(frame, result),
+            class_map=self._spec.class_map,
+            times=result.times,
+            estimator=self._estimator,
+            key=entry.key,
+            truth=entry.labels,
+        )
+
+    def _area(self, frame: Frame, result: Segmentation) -> DrivableArea:
+        size = (frame.height, frame.width)
+        fault = self._camera.fault(*size)
+        area = self._estimator.update(
+            result.labels,
+            result.confidence,
+            None if fault else self._camera.calibration,
+            None if fault else self._camera.pose,
+            frame.stamp,
+            cell=cell_rows(self._spec, self._inference, size, frame.height),
+        )
+        return replace(area, reason=fault) if fault else area
+
+
+def estimator_factory(
+    drivable: Union[str, DrivableConfig], class_map: ClassMap
+) -> Callable[[], DrivableAreaEstimator]:
+    """A factory of estimators for what may be driven on.
+
+    Without a choice that is the road, else the first drivable group of the class map. Where it
+    has none, everything is blocked.
+    """
+    if isinstance(drivable, DrivableConfig):
+        return partial(DrivableAreaEstimator, drivable, class_map)
+    groups = [*class_map.drivable]
+    if not drivable and 'road' in (*groups, *class_map.names):
+        drivable = 'road'
+    if not drivable and not groups:
+        _log.warning('class map %r has nothing drivable: all of it is blocked', class_map.name)
+        groups, class_map = ['nothing'], replace(class_map, drivable={'nothing': ()})
+    config = DrivableConfig(boundary=BoundaryConfig(drivable=drivable or groups[0]))
+    return partial(DrivableAreaEstimator, config, class_map)

@@ -1,0 +1,335 @@
+"""Segmenter: labels, overlay and drivable area of images and recordings, with one model."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import closing, contextmanager
+from threading import Lock
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Generator,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    Union,
+    overload,
+)
+
+import numpy as np
+
+from segformer_ros.camera import Calibration, Camera, CameraPose
+from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.drivable import DrivableConfig
+from segformer_ros.engines import (
+    UPSAMPLING,
+    EngineError,
+    EngineOptions,
+    Outcome,
+    Wanted,
+    create_engine,
+    fake_spec,
+)
+from segformer_ros.errors import SegformerError, in_words, one_line
+from segformer_ros.frame import Frame, FrameError
+from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.segmenter.segmented_frame import (
+    FrameFinisher,
+    SegmentedFrame,
+    estimator_factory,
+)
+from segformer_ros.segmenter.streams import segmented_entries
+from segformer_ros.sources import Source, SourceFrame, open_source
+from segformer_ros.sources.read_ahead import read_ahead
+
+_log = logging.getLogger(__name__)
+
+Image = Union[np.ndarray, str, 'os.PathLike[str]', Frame, Any]
+"""An array, the path of an image file, a Frame, or a sensor_msgs Image or CompressedImage."""
+
+Images = Union[List[Any], Tuple[Any, ...]]
+"""Several of them."""
+
+OnFault = Callable[[str], object]
+"""Called with one line about a frame that cannot be read or segmented: which one, and why."""
+
+_BY_CHANNELS = {1: 'mono8', 3: 'bgr8', 4: 'bgra8'}
+"""Encoding of an array by its channels, where none is named: OpenCV's."""
+
+
+class SegmenterError(SegformerError, RuntimeError):
+    """A segmenter that is closed or already in use, or arguments that it cannot take."""
+
+
+class Segmenter:
+    """Segments images with one model; a context manager, which is called with them.
+
+    model: ONNX file, built engine or DeepStream configuration, or what `load_model` made of it;
+        '' takes the bundled model.
+    engine: 'auto' (TensorRT where there is a GPU, else OpenVINO) or one by name; 'fake' needs no
+        model, for tests.
+    options: precision, threads and so on.
+    classes: class map in place of the model's own: a preset, a file, or a ClassMap.
+    upsampling: 'exact' or 'fast', as in the node.
+    calibration, pose: the camera and its place over the ground, for a drivable area in metres.
+        Recordings that know their camera need neither.
+    vehicle_frame: the frame on the ground that the pose is relative to.
+    drivable: what may be driven on (a group of the class map, or class names joined by '+'), or
+        all settings of the drivable area; '' takes the road, or what the class map calls drivable.
+
+    Raises ModelError, ClassMapError, DrivableError and EngineError, all of them SegformerErrors.
+    One thread uses it at a time.
+    """
+
+    def __init__(
+        self,
+        model: Union[str, os.PathLike[str], ModelSpec] = '',
+        *,
+        engine: str = 'auto',
+        options: EngineOptions = EngineOptions(),
+        classes: Union[str, os.PathLike[str], ClassMap] = '',
+        upsampling: str = 'exact',
+        calibration: Optional[Calibration] = None,
+        pose: Optional[CameraPose] = None,
+        vehicle_frame: str = 'base_link',
+        drivable: Union[str, DrivableConfig] = '',
+    ) -> None:
+        spec = _spec(model, engine, classes)
+        if upsampling not in UPSAMPLING:
+            raise SegmenterError(f'no upsampling {upsampling!r}; use {" or ".join(UPSAMPLING)}')
+        self._engine = create_engine(spec, engine, options)
+        self._wanted = Wanted(confidence=True, upsampling=upsampling)
+        self._camera = Camera(calibration, pose, vehicle_frame)
+        self._new_estimator = estimator_factory(drivable, spec.class_map)
+        self._finisher = self.finisher(self._camera)
+        self._lock = Lock()
+        self._open = False
+
+    def __enter__(self) -> Segmenter:
+        self.open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Load the model onto the device; raises EngineError."""
+        self._engine.activate()
+        self._open = True
+
+    def close(self) -> None:
+        """Give the device back; may be called again without harm."""
+        self._open = False
+        self._engine.deactivate()
+
+    @property
+    def model(self) -> ModelSpec:
+        """What the model's file says of it."""
+        return self._engine.spec
+
+    @property
+    def class_map(self) -> ClassMap:
+        """Names and colours of the train ids."""
+        return self._engine.spec.class_map
+
+    def facts(self) -> Dict[str, str]:
+        """What is running: engine, device, precision, versions."""
+        return self._engine.facts()
+
+    @overload
+    def __call__(self, image: Images, encoding: str = '') -> List[SegmentedFrame]: ...
+
+    @overload
+    def __call__(self, image: Image, encoding: str = '') -> SegmentedFrame: ...
+
+    def __call__(
+        self, image: Union[Image, Images], encoding: str = ''
+    ) -> Union[SegmentedFrame, List[SegmentedFrame]]:
+        """Segment one image, or each of a list, in batches where the engine can.
+
+        image: an array (H, W, 3) uint8 BGR, (H, W, 4) BGRA or (H, W) grey, the path of a JPEG or
+            PNG file, a sensor_msgs Image or CompressedImage (of rclpy or of rosbags), or a Frame.
+        encoding: of arrays, where it is another: 'rgb8', 'rgba8'.
+
+        All images of a segmenter's calls are taken for those of one camera, in order.
+
+        Raises FrameError, SourceError and EngineError; for a list, the first image's error.
+        """
+        images = image if isinstance(image, (list, tuple)) else [image]
+        entries = list(_entries(images, encoding))
+        names = [f'image {index}: ' for index in range(len(images))] if images is image else ['']
+        for name, entry in zip(names, entries):
+            if entry.frame is None:
+                raise FrameError(f'{name}{entry.error}')
+        found = []
+        with self._in_use(), closing(self._outcomes(iter(entries))) as outcomes:
+            for name, (entry, outcome) in zip(names, outcomes):
+                result = self._finished(self._finisher, entry, outcome)
+                if isinstance(result, str):
+                    raise EngineError(f'{name}{result}')
+                found.append(result)
+        return found if images is image else found[0]
+
+    def stream(
+        self,
+        source: Union[str, os.PathLike[str], Source, Iterable[Image]],
+        on_fault: OnFault = _log.warning,
+    ) -> Generator[SegmentedFrame, None, None]:
+        """Segment a recording; the next frames are read and started while one is in use.
+
+        source: a recording (path, or a Source of `open_source`), or an iterable of one camera's
+            images. A recording's calibration and mount are used where the segmenter has none.
+        on_fault: called with one line about each frame that cannot be read or segmented, which
+            is left out; the default logs a warning.
+
+        Raises SourceError where the whole recording is useless.
+        """
+        if isinstance(source, (str, os.PathLike)):
+            source = open_source(os.fspath(source))
+        finisher = self._finisher
+        if isinstance(source, Source):
+            finisher = self.finisher(self.camera_of(source))
+        with closing(self.outcomes(source)) as outcomes:
+            for entry, outcome in outcomes:
+                found = self._finished(finisher, entry, outcome)
+                fault = found if isinstance(found, str) else entry.error
+                if fault:
+                    on_fault(one_line(fault if entry.error else f'{entry.key}: {fault}'))
+                if isinstance(found, SegmentedFrame):
+                    yield found
+
+    def camera_of(self, source: Source) -> Camera:
+        """The camera of a recording: the segmenter's own, else what the recording knows."""
+        own = self._camera
+        return Camera(
+            own.calibration or source.calibration,
+            own.pose or source.pose,
+            own.vehicle_frame,
+            source.camera_fault,
+        )
+
+    def finisher(self, camera: Camera) -> FrameFinisher:
+        """Turns a camera's `outcomes` into SegmentedFrames, in order, in any one thread."""
+        inference = self._engine.options.inference
+        return FrameFinisher(self._engine.spec, inference, camera, self._new_estimator())
+
+    def outcomes(
+        self, source: Union[Source, Iterable[Image]]
+    ) -> Generator[Tuple[SourceFrame, Optional[Outcome]], None, None]:
+        """Each entry of a source with the engine's result; None where it has no frame."""
+        with self._in_use():
+            if not isinstance(source, Source):
+                yield from self._outcomes(_entries(source))
+                return
+            with closing(read_ahead(source.frames())) as entries:
+                yield from self._outcomes(entries)
+
+    def _outcomes(
+        self, entries: Iterator[SourceFrame]
+    ) -> Generator[Tuple[SourceFrame, Optional[Outcome]], None, None]:
+        for entry, outcomes in segmented_entries(entries, [self._engine], self._wanted):
+            yield entry, (outcomes[0] if outcomes else None)
+
+    @staticmethod
+    def _finished(
+        finisher: FrameFinisher, entry: SourceFrame, outcome: Optional[Outcome]
+    ) -> Union[SegmentedFrame, str]:
+        """The finished frame, or why it could not be segmented."""
+        if isinstance(outcome, EngineError):
+            return str(outcome)
+        if outcome is None or entry.frame is None:
+            return entry.error or 'no image'
+        return finisher.finish(entry, entry.frame, outcome)
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Refuse a second user: results of two streams would be mixed up."""
+        if not self._open:
+            raise SegmenterError(
+                'the segmenter is not open; use `with Segmenter(...) as segment:`'
+            )
+        if not self._lock.acquire(blocking=False):
+            raise SegmenterError(
+                'the segmenter is at work; finish or close its stream first, or make one for each '
+                'thread'
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
+def as_frame(image: Image, encoding: str = '') -> Frame:
+    """A Frame of any kind of image that `Segmenter` takes; raises FrameError, SourceError."""
+    if isinstance(image, np.ndarray):
+        return _array_frame(image, encoding)
+    if encoding:
+        raise FrameError(f'encoding {encoding!r} is for arrays, not for a {type(image).__name__}')
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return _read_image(image)
+    if hasattr(image, 'encoding') and hasattr(image, 'step'):
+        return Frame.from_image(image)
+    if hasattr(image, 'format') and hasattr(image, 'data') and hasattr(image, 'header'):
+        return Frame.from_compressed(image)
+    raise FrameError(
+        f'{type(image).__name__} is no image; give an array (of PIL: numpy.asarray(image) with '
+        "encoding='rgb8'), the path of an image file, a sensor_msgs Image or CompressedImage, "
+        'or a Frame'
+    )
+
+
+def _array_frame(pixels: np.ndarray, encoding: str) -> Frame:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+        raise FrameError(
+            f'array of shape {pixels.shape} and type {pixels.dtype} is no image; give (H, W, 3), '
+            '(H, W, 4) or (H, W) uint8, and several images as a list'
+        )
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    known = encoding or _BY_CHANNELS.get(channels, 'bgr8')
+    return Frame.from_array(np.ascontiguousarray(pixels), known)
+
+
+def _read_image(path: Union[str, os.PathLike[str]]) -> Frame:
+    source = open_source(os.fspath(path))
+    if len(source) != 1:
+        raise FrameError(
+            f'{path} holds {len(source)} frames; segment.stream({os.fspath(path)!r}) takes them'
+        )
+    entry = next(iter(source))
+    if entry.frame is None:
+        raise FrameError(entry.error or f'{path} has no image')
+    return entry.frame
+
+
+def _entries(images: Iterable[Image], encoding: str = '') -> Iterator[SourceFrame]:
+    for index, image in enumerate(images):
+        key = f'{index:06d}'
+        try:
+            yield SourceFrame(index, key, as_frame(image, encoding))
+        except (SegformerError, OSError) as error:
+            yield SourceFrame(index, key, error=in_words(error))
+
+
+def _spec(
+    model: Union[str, os.PathLike[str], ModelSpec],
+    engine: str,
+    classes: Union[str, os.PathLike[str], ClassMap],
+) -> ModelSpec:
+    if isinstance(model, ModelSpec):
+        if classes:
+            raise SegmenterError('classes of a loaded model; give them to load_model')
+        return model
+    class_map: Optional[ClassMap] = None
+    if classes:
+        class_map = (
+            classes if isinstance(classes, ClassMap) else load_class_map(os.fspath(classes))
+        )
+    if engine == 'fake' and not os.fspath(model):
+        return fake_spec(class_map=class_map)
+    return load_model(os.fspath(model), class_map)

@@ -1,1 +1,0 @@
-"""Terminal: what the commands take as arguments, and the tables that they print."""

@@ -1,0 +1,83 @@
+"""What the doctor reads from the processor's description."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from pathlib import Path
+
+import pytest
+
+from segformer_ros.cli import checks
+from segformer_ros.cli.checks import Finding, Health, examine_machine, examine_software
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.cuda.driver import Gpu
+
+XEON = 'model name\t: Intel Xeon 6\nflags\t\t: fpu avx2 avx512f avx512_vnni amx_int8 amx_bf16\n'
+OLD = 'model name\t: Old CPU\nflags\t\t: fpu sse4_2\n'
+ORIN = 'Features\t: fp asimd asimddp\nModel\t\t: Jetson Orin\n'
+
+
+def examine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, machine: str
+) -> dict[str, Finding]:
+    """Findings about a processor, by name."""
+    monkeypatch.setattr(platform, 'machine', lambda: machine)
+    (tmp_path / 'cpuinfo').write_text(text)
+    return {finding.name: finding for finding in examine_machine(tmp_path / 'cpuinfo')}
+
+
+def test_instruction_sets_and_their_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = examine(tmp_path, monkeypatch, XEON, 'x86_64')
+    assert found['CPU'].detail.startswith('Intel Xeon 6, ')
+    detail = found['instruction sets'].detail
+    assert 'VNNI (int8 pays)' in detail
+    assert 'AMX' in detail
+
+
+def test_an_arm_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = examine(tmp_path, monkeypatch, ORIN, 'aarch64')
+    assert found['CPU'].detail.startswith('Jetson Orin')
+    assert found['instruction sets'].detail == 'NEON (fast fp32), dot product (int8 pays)'
+
+
+def test_an_old_processor_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = examine(tmp_path, monkeypatch, OLD, 'x86_64')['instruction sets']
+    assert found.verdict is Health.WARNING
+    assert 'a few frames per second' in found.cure
+
+
+def test_a_library_that_is_missing_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, 'find_spec', lambda name: None if name == 'mcap' else find(name)
+    )
+    found = next(finding for finding in examine_software() if finding.name == 'mcap')
+    assert found.verdict is Health.WARNING
+    assert found.cure == 'pip install mcap'
+
+
+ORIN_GPU = Gpu(0, 'Orin', 87, 8 * 2**30, integrated=True, driver='CUDA 12.6')
+
+
+def no_driver() -> list[Gpu]:
+    """A machine without a GPU."""
+    raise EngineError('no NVIDIA driver on this machine')
+
+
+def test_without_a_gpu_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, 'find_gpus', no_driver)
+    findings = list(checks.examine_gpu())
+    assert findings[0].detail == 'the CPU engine is used: no NVIDIA driver on this machine'
+    assert not any(finding.cure for finding in findings)
+    assert {finding.verdict for finding in findings} <= {Health.ABSENT, Health.OK}
+
+
+def test_with_a_gpu_tensorrt_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, 'find_gpus', lambda: [ORIN_GPU])
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    found = {finding.name: finding for finding in checks.examine_gpu()}
+    assert found['GPU 0'].detail == 'Orin (sm_87), 8.0 GiB, CUDA 12.6'
+    assert found['TensorRT'].verdict is Health.WARNING
+    assert 'JetPack' in found['TensorRT'].cure
+    assert 'pip install pycuda' in found['PyCUDA'].cure
