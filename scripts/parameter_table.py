@@ -12,10 +12,10 @@ import textwrap
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from segformer_ros.node.evaluator_parameters import EvaluatorSettings
-from segformer_ros.node.parameter import Change, Parameter, literal, start_parameters_of
-from segformer_ros.node.parameters import node_parameters
-from segformer_ros.node.replay_parameters import ReplaySettings
+from segformer_ros.node.evaluator.evaluator_parameters import EvaluatorSettings
+from segformer_ros.node.parameter import Changeable, Parameter, literal, start_parameters_of
+from segformer_ros.node.replay.replay_parameters import ReplaySettings
+from segformer_ros.node.segmentation.parameters import node_parameters
 from segformer_ros.text_table import markdown_table
 from tools.demo.recorder_parameters import RecorderSettings
 
@@ -28,10 +28,10 @@ TYPE_NAMES: Dict[type, str] = {
     str: 'string',
     tuple: 'string[]',
 }
-CHANGES: Dict[Change, str] = {
-    Change.START: 'no (read-only)',
-    Change.CONFIGURE: 'while unconfigured',
-    Change.LIVE: 'yes',
+CHANGES: Dict[Changeable, str] = {
+    Changeable.START: 'no (read-only)',
+    Changeable.CONFIGURE: 'while unconfigured',
+    Changeable.LIVE: 'yes',
 }
 
 COLUMNS = ('Parameter', 'Type', 'Default', 'Allowed', 'Changes', 'Meaning')

@@ -66,12 +66,16 @@ _work: Optional[_Interrupted] = None
 
 
 def run_program(
-    module: str, code: int = EXIT_INTERRUPTED, check: Callable[[], None] = lambda: None
+    module: str,
+    code: int = EXIT_INTERRUPTED,
+    check: Callable[[], None] = lambda: None,
+    name: str = '',
 ) -> NoReturn:
     """Import a module, run its `main` as the program of this process, and exit as it says.
 
     code: exit code where the program is interrupted while it loads. check: comes before the
-    import; an error that the user can mend is one line and exit code 1.
+    import; an error that the user can correct is one line and exit code 1. name: what that line
+    begins with; empty: the module's. (A program that is text, as `-c` is, has no other.)
     """
     global _work
     _work = _Interrupted()
@@ -90,7 +94,7 @@ def run_program(
 
         if not is_expected(error):
             raise
-        result = f'{os.path.basename(sys.argv[0])}: {in_words(error)}'  # `exit` says it
+        result = f'{name or module.rpartition(".")[2]}: {in_words(error)}'  # `exit` says it
     finally:
         _handle(signal.SIG_IGN)  # Python's own end takes a moment
     sys.exit(result)
@@ -98,7 +102,7 @@ def run_program(
 
 def segformer() -> NoReturn:
     """Run the command line."""
-    run_program('segformer_ros.cli.main')
+    run_program('segformer_ros.cli.main', name='segformer')
 
 
 def node(module: str) -> NoReturn:

@@ -35,9 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, HIGHEST_DOMAIN)))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(REPO / 'config/fastdds.xml'))
-    # A shell lets its background jobs ignore Ctrl-C, and so would programs that tests interrupt.
+    # A shell lets its background jobs ignore Ctrl-C, nohup lets its command ignore a hang-up, and
+    # so would programs that tests interrupt.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def worker_domain(worker: int) -> int:

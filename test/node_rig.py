@@ -20,8 +20,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.msg import DrivableArea
-from segformer_ros.node.inbox import Tally
-from segformer_ros.node.segmentation_node import SegmentationNode
+from segformer_ros.node.segmentation.frame_worker import FrameCounts
+from segformer_ros.node.segmentation.segmentation_node import SegmentationNode
 
 MASK = 'segmentation/mask'
 TYPES: dict[str, Any] = {
@@ -113,10 +113,10 @@ class Rig:
         assert self.spin_until(lambda: bool(found()))
         return found()[-1]
 
-    def tally(self, camera: str = '') -> Tally:
+    def counts(self, camera: str = '') -> FrameCounts:
         """What became of a camera's frames."""
         assert self.node.worker
-        return self.node.worker.tally(camera)
+        return self.node.worker.inbox.counts(camera)
 
     # --- Cameras ------------------------------------------------------------------------------
 
@@ -130,16 +130,16 @@ class Rig:
 
     def deliver(self, message: Any, camera: str = '') -> None:
         """Publish an image and wait until the node has it; best effort may lose what piles up."""
-        before = self.tally(camera).received
+        before = self.counts(camera).received
         self.send(message, f'{camera}/image' if camera else 'image')
-        assert self.spin_until(lambda: self.tally(camera).received > before)
+        assert self.spin_until(lambda: self.counts(camera).received > before)
 
     def calibrate(self, info: CameraInfo) -> None:
         """Publish a camera_info and wait until the node has taken it up."""
         geometry = self.node._streams[0]._geometry
-        before = geometry.info
+        before = geometry.newest
         self.send(info, 'camera_info')
-        assert self.spin_until(lambda: geometry.info is not before)
+        assert self.spin_until(lambda: geometry.newest is not before)
 
     def now(self) -> Time:
         """Stamp of this moment."""

@@ -264,7 +264,7 @@ def test_in_another_thread_nothing_is_held() -> None:
 
 # --- Real programs ------------------------------------------------------------------------------
 
-NODE = START.format(module='segformer_ros.node.{}_node', code=0)
+NODE = START.format(module='segformer_ros.node.{0}.{0}_node', code=0)
 TOOL = 'from segformer_ros.interrupts import segformer; segformer()'
 PROGRAMS = {
     'segmentation': (['-c', NODE.format('segmentation'), '--ros-args', '-p', 'engine:=fake'], 0),

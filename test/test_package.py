@@ -178,7 +178,10 @@ def test_viewers_show_topics_that_the_nodes_have(
     }
     literals = {
         node.value
-        for path in (*(repo / 'segformer_ros/node').glob('*.py'), repo / 'segformer_ros/topics.py')
+        for path in (
+            *(repo / 'segformer_ros/node').rglob('*.py'),
+            repo / 'segformer_ros/topics.py',
+        )
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }

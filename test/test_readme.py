@@ -14,8 +14,9 @@ import painted
 import pytest
 
 from segformer_ros.cli import main as cli
+from segformer_ros.node.drivable_settings import MountSettings
 from segformer_ros.node.parameter import Parameter, parameters_of
-from segformer_ros.node.parameters import MountSettings, Settings, mount_prefix
+from segformer_ros.node.segmentation.parameters import Settings, mount_prefix
 
 
 @pytest.fixture(scope='module')

@@ -143,6 +143,8 @@ class Calibration:
 
         Image *borders* are kept, so pixel centres move: u' + 0.5 = (u + 0.5) * width / self.width.
         """
+        if (width, height) == (self.width, self.height):
+            return self
         sx, sy = width / self.width, height / self.height
         return replace(
             self,

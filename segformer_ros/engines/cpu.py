@@ -38,10 +38,6 @@ class _Output(NamedTuple):
     preprocess: float
     inference: float
 
-    def kept(self) -> _Output:
-        """The same with the result in memory of its own."""
-        return self._replace(result=self.result.copy())
-
 
 class CpuEngine(Engine):
     """An engine whose network takes uint8 BGR pixels and runs frame by frame.
@@ -58,6 +54,7 @@ class CpuEngine(Engine):
                 'that it was built from'
             )
         self._input = np.zeros((1, *spec.size, 3), np.uint8)
+        self._classes = len(spec.class_map)
         self._finisher: Optional[ThreadPoolExecutor] = None
 
     @abstractmethod
@@ -80,11 +77,11 @@ class CpuEngine(Engine):
             fits = len([side for side in shape if side != 1]) == 2
         else:
             axis = self.spec.output_layout.index('C') - 1
-            fits = len(shape) == 3 and shape[axis] == len(self.spec.class_map) and min(shape) > 0
+            fits = len(shape) == 3 and shape[axis] == self._classes and min(shape) > 0
         if not fits:
             raise EngineError(
                 f'{self.spec.path} gives {list(shape)} for a frame, which are not the '
-                f'{self.spec.output_kind} of {len(self.spec.class_map)} classes that it is said '
+                f'{self.spec.output_kind} of {self._classes} classes that it is said '
                 'to give; export it again'
             )
 
@@ -97,18 +94,17 @@ class CpuEngine(Engine):
         """Segment frames of any sizes, one after another; a frame is finished beside the next."""
         if len(frames) != 1:
             return self.start(frames, wanted)()
-        self._check_active()
         return [self._finish(frames[0], self._run(frames[0]), wanted)]
 
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
         """Run the network on frames of any sizes; they are finished in a thread of its own."""
-        self._check_active()
         if self._finisher is None:
             self._finisher = ThreadPoolExecutor(1, thread_name_prefix='postprocess')
         finishing = []
         for frame in frames:
             # A copy, since the network writes its next output into the same memory.
-            output = self._run(frame).kept()
+            output = self._run(frame)
+            output = output._replace(result=output.result.copy())
             finishing.append(self._finisher.submit(self._finish, frame, output, wanted))
         return lambda: [future.result() for future in finishing]
 
@@ -118,11 +114,9 @@ class CpuEngine(Engine):
             self._finisher.shutdown()
         self._finisher = None
 
-    def _check_active(self) -> None:
+    def _run(self, frame: Frame) -> _Output:
         if not self.active:
             raise EngineError(f'engine {self.name!r} is not active; call activate() first')
-
-    def _run(self, frame: Frame) -> _Output:
         return self._slide(frame) if self.options.inference == 'slide' else self._whole(frame)
 
     def _finish(self, frame: Frame, output: _Output, wanted: Wanted) -> Segmentation:
@@ -150,7 +144,7 @@ class CpuEngine(Engine):
     def _slide(self, frame: Frame) -> _Output:
         """The network on each window of the frame at the frame's own scale."""
         crop, size = self.spec.size, (frame.height, frame.width)
-        mosaic = LogitMosaic(len(self.spec.class_map), size)
+        mosaic = LogitMosaic(self._classes, size)
         preprocess = inference = 0.0
         for window in windows(size, crop, self.options.slide_stride):
             start = perf_counter()

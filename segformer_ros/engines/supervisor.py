@@ -71,7 +71,10 @@ class Supervisor:
         self._engine = engine
         self._clock = clock
         self._failures = 0
-        self._broken = False
+        self.broken = False
+        """Whether the engine is left alone until it is revived."""
+        self.overlaps = False
+        """Whether the engine works on what was started while the caller does other things."""
         self._pause = FIRST_WAIT
         self._due = 0.0
         self._waits = 0
@@ -85,16 +88,12 @@ class Supervisor:
     @property
     def retry_in(self) -> Optional[float]:
         """Seconds until a broken engine is to be revived; None where it runs."""
-        return max(0.0, self._due - self._clock()) if self._broken else None
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether the engine works on what was started while the caller does other things."""
-        return self._engine.overlaps
+        return max(0.0, self._due - self._clock()) if self.broken else None
 
     def open(self) -> None:
         """Start the engine; raises what it raises."""
         self._engine.activate()
+        self.overlaps = self._engine.overlaps
         self._state = EngineState('', self._state.restarts, self._engine.facts())
 
     def close(self) -> None:
@@ -106,11 +105,12 @@ class Supervisor:
         try:
             self._engine.deactivate()
             self._engine.activate()
+            self.overlaps = self._engine.overlaps
         except Exception as error:
             self._break(f'cannot be started again: {_words(error)}')
             return False
         self._failures = 0
-        self._broken = False
+        self.broken = False
         # It counts as whole again with its first frame.
         failure, restarts, _ = self._state
         self._state = EngineState(failure, restarts + 1, self._engine.facts())
@@ -160,7 +160,7 @@ class Supervisor:
 
     def _waited_for(self) -> bool:
         """Wait until a broken engine runs; False where it was waited for too often."""
-        while self._broken:
+        while self.broken:
             if self._waits == ATTEMPTS:
                 return False
             self._waits += 1
@@ -169,7 +169,7 @@ class Supervisor:
         return True
 
     def _begin(self, frames: Sequence[Frame], wanted: Wanted) -> Pending:
-        if self._broken:
+        if self.broken:
             raise GivenUpError(
                 f'the engine is broken ({self._state.failure}); the frame is dropped'
             )
@@ -205,7 +205,7 @@ class Supervisor:
         self._pause = FIRST_WAIT
 
     def _failed(self, error: Exception) -> EngineError:
-        if not self._broken:
+        if not self.broken:
             self._failures += 1
             if self._failures >= FAILURES:
                 self._break(f'{self._failures} frames failed in a row: {_words(error)}')
@@ -213,7 +213,7 @@ class Supervisor:
 
     def _break(self, failure: str) -> None:
         """Leave the engine alone for a pause; the one after it is longer."""
-        self._broken = True
+        self.broken = True
         self._due = self._clock() + self._pause
         self._pause = min(2 * self._pause, LONGEST_WAIT)
         self._state = EngineState(failure, self._state.restarts, self._state.facts)

@@ -9,7 +9,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
+from typing import IO, Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from segformer_ros.metrics.metric import ratio
 FRAMES_CSV = 'frames.csv'
 TIMINGS_CSV = 'timings.csv'
 CONFUSION_NPY = 'confusion.npy'
+
+LONGEST_LINE = 1 << 16
+"""Characters of a line of frames.csv that is read."""
 
 LATENCY = ('preprocess', 'inference', 'postprocess')
 """Stages from frame to mask."""
@@ -128,7 +131,7 @@ def read_frames(out: Path) -> List[FrameRow]:
     rows: List[FrameRow] = []
     try:
         with io.TextIOWrapper(open_file(out / FRAMES_CSV), 'utf-8', newline='') as file:
-            for row in csv.DictReader(file):
+            for row in csv.DictReader(_lines(file)):
                 rows.append(FrameRow(**_FRAME_ROW(row)))
                 if len(rows) > MOST_FRAMES:
                     raise DocumentError(f'{FRAMES_CSV} has more than {MOST_FRAMES} rows')
@@ -137,6 +140,17 @@ def read_frames(out: Path) -> List[FrameRow]:
     except FieldError as error:
         raise DocumentError(f'{FRAMES_CSV}, frame {len(rows) + 1}: {error}') from error
     return rows
+
+
+def _lines(file: IO[str]) -> Iterator[str]:
+    """Lines of a table; raises DocumentError for one that is longer than a row can be."""
+    while True:
+        line = file.readline(LONGEST_LINE)
+        if len(line) == LONGEST_LINE:
+            raise DocumentError(f'{FRAMES_CSV} has a line of {LONGEST_LINE} characters or more')
+        if not line:
+            return
+        yield line
 
 
 def read_matrices(out: Path) -> np.ndarray:

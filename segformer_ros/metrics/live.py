@@ -213,7 +213,7 @@ class _Entry(NamedTuple):
     lengths: Tuple[int, int]
 
 
-class PairSpool:
+class PairBacklog:
     """Pairs of label maps in a temporary file, losslessly compressed; a context manager."""
 
     def __init__(self) -> None:
@@ -221,7 +221,7 @@ class PairSpool:
         self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - see __exit__
         self._entries: List[_Entry] = []
 
-    def __enter__(self) -> PairSpool:
+    def __enter__(self) -> PairBacklog:
         return self
 
     def __exit__(self, *error: object) -> None:

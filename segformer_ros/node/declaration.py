@@ -1,114 +1,36 @@
-"""Declares the table of parameters at a node, and keeps the typed settings up to date."""
+"""Declares parameters at a node: with descriptors, and with refusals in plain words."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import Any, Callable, Dict, Iterator, Mapping, Sequence
+from typing import Any, Dict, Mapping, Type, TypeVar
 
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 
-from segformer_ros.errors import one_line
 from segformer_ros.node.parameter import (
-    Change,
+    Changeable,
     Parameter,
     ParameterError,
     Value,
     build,
-    parameters_of,
+    start_parameters_of,
 )
-from segformer_ros.node.parameters import MountSettings, Settings, mount_prefix
 
-Check = Callable[[Settings, Mapping[str, MountSettings]], None]
+T = TypeVar('T')
 
 
-class NodeParameters:
-    """The node's parameters as typed settings.
-
-    settings, mounts (by camera name): immutable, replaced as a whole when a parameter changes, so
-    that any thread may read them.
-
-    is_configured: tells whether the node is beyond unconfigured. check: raises ValueError in
-    words for settings that are each right and do not go together.
-    """
-
-    def __init__(self, node: Node, is_configured: Callable[[], bool], check: Check) -> None:
-        self._node = node
-        self._is_configured = is_configured
-        self._check = check
-        self._table: Dict[str, Parameter] = {}
-        self._values: Dict[str, Value] = {}
-        self._complete = False
-        node.add_on_set_parameters_callback(self._on_set)
-        self._declare(parameters_of(Settings))
-        self.settings = build(Settings, self._values)
-        self.mounts: Dict[str, MountSettings] = {}
-        for camera in self.settings.camera_names:
-            self._declare(parameters_of(MountSettings, mount_prefix(camera)))
-        self._take_up(self._values)
-        self._complete = True
-
-    def unknown(self) -> Iterator[str]:
-        """One line for each parameter that was given and that the node does not have."""
-        # config/segment.yaml as it is shipped has these, whatever the cameras are called.
-        unused = {entry.name: entry.default for entry in parameters_of(MountSettings, 'mount.')}
-        for name, parameter in _overrides(self._node).items():
-            known = self._node.has_parameter(name) or name.startswith('qos_overrides.')
-            if not known and unused.get(name) != parameter.value:
-                close = get_close_matches(name, self._table, 1)
-                hint = f'; did you mean {close[0]}?' if close else ''
-                yield f'there is no parameter {name}: it is ignored{hint}'
-
-    def _declare(self, parameters: Sequence[Parameter]) -> None:
-        for entry in parameters:
-            self._table[entry.name] = entry
-            declare(self._node, entry)
-
-    def _on_set(self, changes: Sequence[Any]) -> SetParametersResult:
-        """Check a change as a whole, and take it up only if all of it is right."""
-        try:
-            # Others than ours are use_sim_time and the like.
-            accepted = {
-                change.name: self._checked(self._table[change.name], change.value)
-                for change in changes
-                if change.name in self._table
-            }
-            if self._complete:
-                self._take_up({**self._values, **accepted})
-        except ValueError as error:
-            return SetParametersResult(successful=False, reason=one_line(str(error)))
-        self._values.update(accepted)
-        return SetParametersResult(successful=True)
-
-    def _checked(self, entry: Parameter, value: Any) -> Value:
-        checked = entry.checked(value)
-        changed = self._complete and self._values[entry.name] != checked
-        if changed and entry.change is Change.CONFIGURE and self._is_configured():
-            raise ParameterError(
-                f'{entry.name} cannot change to {value!r} while the node is configured; '
-                'deactivate it and clean it up first'
-            )
-        return checked
-
-    def _take_up(self, values: Mapping[str, Value]) -> None:
-        settings = build(Settings, values)
-        mounts = {
-            camera: build(MountSettings, values, mount_prefix(camera))
-            for camera in settings.camera_names
-        }
-        self._check(settings, mounts)
-        self.settings, self.mounts = settings, mounts
+def start_settings(node: Node, settings: Type[T]) -> T:
+    """Declare all parameters of a settings class and build it; raises ParameterError."""
+    values: Dict[str, Value] = {}
+    for entry in start_parameters_of(settings):
+        values[entry.name] = entry.checked(declare(node, entry))
+    return build(settings, values)
 
 
 def declare(node: Node, entry: Parameter) -> Any:
     """Declare a parameter at a node; the value that it has now. Raises ParameterError."""
-    override = _overrides(node).get(entry.name)
+    override = overrides(node).get(entry.name)
     if override is not None:
         entry.checked(override.value)  # in our words, before rclpy looks at the range
     default = list(entry.default) if isinstance(entry.default, tuple) else entry.default
@@ -120,7 +42,7 @@ def declare(node: Node, entry: Parameter) -> Any:
         raise ParameterError(reason or str(error)) from error
 
 
-def _overrides(node: Node) -> Mapping[str, Any]:
+def overrides(node: Node) -> Mapping[str, Any]:
     """Parameters that the node was given at start, by name; rclpy does not publish them."""
     return getattr(node, '_parameter_overrides', {})
 
@@ -130,7 +52,7 @@ def descriptor(entry: Parameter) -> ParameterDescriptor:
     result = ParameterDescriptor(
         name=entry.name,
         description=entry.description,
-        read_only=entry.change is Change.START,
+        read_only=entry.change is Changeable.START,
         # Or else `max_age: 1` in a yaml file is refused for not being written as 1.0.
         dynamic_typing=True,
     )

@@ -1,8 +1,12 @@
-"""From the node's parameters to the configuration of the drivable area and the camera's pose."""
+"""The parameters of the drivable area and of a camera's mount, and what they stand for.
+
+Several nodes have them: the segmentation node, the evaluator and the demo's recorder.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Optional
 
 from segformer_ros.camera import CameraPose
@@ -13,7 +17,158 @@ from segformer_ros.drivable import (
     GroundConfig,
     ScanConfig,
 )
-from segformer_ros.node.parameters import DrivableSettings, MountSettings
+from segformer_ros.node.parameter import Changeable, parameter
+
+_DRIVABLE = DrivableConfig()  # has the defaults
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """Extent of `drivable_area/grid` in the vehicle frame."""
+
+    resolution: float = parameter(
+        _DRIVABLE.grid.resolution, 'side of a cell, m', low=0.02, high=5.0
+    )
+    x_min: float = parameter(_DRIVABLE.grid.x_min, 'rear end, m', low=-500.0, high=500.0)
+    x_max: float = parameter(_DRIVABLE.grid.x_max, 'front end, m', low=-500.0, high=500.0)
+    y_min: float = parameter(_DRIVABLE.grid.y_min, 'right end, m', low=-500.0, high=500.0)
+    y_max: float = parameter(_DRIVABLE.grid.y_max, 'left end, m', low=-500.0, high=500.0)
+    max_footprint: float = parameter(
+        _DRIVABLE.grid.max_footprint,
+        'no cell is called free where one image row spans more ground than this, m',
+        low=0.01,
+        high=100.0,
+    )
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """Angles and ranges of `drivable_area/scan` about the vehicle frame's origin."""
+
+    angle_min: float = parameter(
+        _DRIVABLE.scan.angle_min, 'first angle, rad, negative = right', low=-3.1415, high=3.1415
+    )
+    angle_max: float = parameter(
+        _DRIVABLE.scan.angle_max, 'last angle, rad, positive = left', low=-3.1415, high=3.1415
+    )
+    angle_increment: float = parameter(
+        _DRIVABLE.scan.angle_increment, 'angle between two ranges, rad', low=1e-4, high=0.5
+    )
+    range_min: float = parameter(
+        _DRIVABLE.scan.range_min, 'shortest range, m', low=0.0, high=100.0
+    )
+    range_max: float = parameter(
+        _DRIVABLE.scan.range_max, 'longest range, m', low=0.1, high=1000.0
+    )
+
+
+@dataclass(frozen=True)
+class DrivableSettings:
+    """What counts as drivable, and how its summary is made."""
+
+    group: str = parameter(
+        _DRIVABLE.boundary.drivable,
+        'what may be driven on: a drivable group of the class map (road, road+sidewalk, ...) or '
+        'class names joined by +',
+    )
+    columns: int = parameter(
+        _DRIVABLE.boundary.columns,
+        'number of image columns that the boundary is given for',
+        low=1,
+        high=4096,
+    )
+    speckle_size: float = parameter(
+        _DRIVABLE.boundary.speckle_size,
+        'blocked islands narrower and lower than this on the ground are ignored, m; 0: none are',
+        low=0.0,
+        high=1.0,
+    )
+    speckle: int = parameter(
+        _DRIVABLE.boundary.speckle,
+        'without calibration: blocked islands of fewer pixels are ignored, unless they are of a '
+        'person, vehicle or object; 0: none are',
+        low=0,
+        high=10_000,
+    )
+    min_gap: float = parameter(
+        _DRIVABLE.ground.min_gap,
+        'gaps between two blockers narrower than this are closed, m; 0: none are',
+        low=0.0,
+        high=10.0,
+    )
+    min_confidence: float = parameter(
+        _DRIVABLE.boundary.min_confidence,
+        'drivable pixels of a lower confidence are not free; 0: all are',
+        low=0.0,
+        high=1.0,
+    )
+    hold: float = parameter(
+        _DRIVABLE.hold,
+        'seconds that a blocker is kept in its image column after it was last seen; 0: not at all',
+        low=0.0,
+        high=10.0,
+    )
+    vehicle_width: float = parameter(
+        _DRIVABLE.corridor_width,
+        'width of the corridor that must be free for the vehicle, m',
+        low=0.1,
+        high=20.0,
+    )
+    vehicle_frame: str = parameter(
+        'base_link', 'frame_id of grid and scan: on the ground, x forward, y left, z up'
+    )
+    use_tf: bool = parameter(
+        True,
+        "take the camera's mount from TF at each frame's stamp, where tf2 is installed; else from "
+        'the mount parameters',
+        change=Changeable.CONFIGURE,
+    )
+    tf_timeout: float = parameter(
+        0.05, "longest wait for the transform of a frame's stamp, s", low=0.0, high=1.0
+    )
+    rectified: bool = parameter(
+        False,
+        'the images are rectified: P of camera_info is used, and not the distortion; those of '
+        'topics called image_rect* are known to be',
+    )
+    pitch_sigma: float = parameter(
+        _DRIVABLE.ground.pitch_sigma,
+        "standard deviation of the camera's pitch and roll, rad",
+        low=0.0,
+        high=0.2,
+    )
+    max_age: float = parameter(
+        0.5,
+        'an image older than this gives valid = false, and so does a camera or engine that has '
+        'given nothing newer, s',
+        low=0.05,
+        high=60.0,
+    )
+    grid: GridSettings = field(default_factory=GridSettings)
+    scan: ScanSettings = field(default_factory=ScanSettings)
+
+
+@dataclass(frozen=True)
+class MountSettings:
+    """Where one camera stands on the vehicle, for vehicles without TF."""
+
+    height: float = parameter(
+        0.0,
+        "the lens's height above the ground, m; 0: unknown, so nothing is given in metres",
+        low=0.0,
+        high=100.0,
+    )
+    pitch: float = parameter(0.0, 'positive looks down, rad', low=-1.6, high=1.6)
+    roll: float = parameter(0.0, 'positive tilts the right side down, rad', low=-3.2, high=3.2)
+    yaw: float = parameter(0.0, 'positive turns left, rad', low=-3.2, high=3.2)
+    x: float = parameter(0.0, 'forward of the vehicle frame, m', low=-100.0, high=100.0)
+    y: float = parameter(0.0, 'left of the vehicle frame, m', low=-100.0, high=100.0)
+    hood: float = parameter(
+        _DRIVABLE.boundary.hood,
+        "share of the image's height at the bottom that shows the vehicle's own hood",
+        low=0.0,
+        high=0.9,
+    )
 
 
 def drivable_config(settings: DrivableSettings, mount: MountSettings) -> DrivableConfig:
@@ -39,6 +194,7 @@ def drivable_config(settings: DrivableSettings, mount: MountSettings) -> Drivabl
     )
 
 
+@lru_cache(maxsize=64)
 def mount_pose(mount: MountSettings) -> Optional[CameraPose]:
     """Camera pose from the mount parameters, None where the height is not known."""
     if mount.height == 0:

@@ -1,18 +1,30 @@
-"""Fills the image messages: pixels go into the message's buffer in one copy, or none."""
+"""Messages as all nodes fill them and take them in.
+
+Pixels go into a message's buffer in one copy, or none. A message that cannot be used costs that
+message, and not the node.
+"""
 
 from __future__ import annotations
 
 from array import array
-from copy import copy
-from typing import Any, Mapping, Tuple
+from functools import wraps
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from segformer_ros.camera import CameraError, image_size, resized_matrices
+from segformer_ros.classes import ClassMap
+from segformer_ros.errors import one_line
 from segformer_ros.frame import PACKED_CHANNELS
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""Reliable and kept for late subscribers."""
+
+_THROTTLE = 5.0  # seconds between two lines of the log
 
 
 class ImageBuffer:
@@ -36,8 +48,11 @@ class ImageBuffer:
 
     def filled(self, pixels: np.ndarray, header: Header) -> Image:
         """Copy (H, W) or (H, W, C) uint8 in; the message as it is to be published."""
-        np.copyto(self.resize(*pixels.shape[:2]), pixels)
-        return self.stamped(header)
+        if self.pixels.shape != pixels.shape:
+            self.pixels = self._sized(*pixels.shape[:2])
+        np.copyto(self.pixels, pixels)
+        self.message.header = header
+        return self.message
 
     def stamped(self, header: Header) -> Image:
         """Return the message as it is to be published, with the input's header."""
@@ -87,27 +102,49 @@ def byte_array(values: np.ndarray, code: str = 'B') -> array[int]:
     return result
 
 
-def camera_info_fits(info: CameraInfo, height: int, width: int) -> bool:
-    """Tell whether a CameraInfo is of images of this size."""
-    try:
-        return image_size(info) == (width, height)
-    except CameraError:
-        return False
+def guarded(node: Node, topic: str, callback: Callable[..., None]) -> Callable[..., None]:
+    """A subscription's callback whose errors are logged: rclpy would end the node with them.
 
-
-def scaled_camera_info(header: Header, info: CameraInfo, height: int, width: int) -> CameraInfo:
-    """Calibration of an image resized to (height, width), from that of the image itself.
-
-    info: of images of a size, see camera_info_fits. Its ROI and binning are worked into K and P,
-    so the result has none.
+    Raw messages may be any bytes, and the text in a message anything.
     """
-    result = copy(info)
-    result.header = header
-    if image_size(info) == (info.width, info.height) == (width, height):
-        return result
-    k, p = resized_matrices(info, width, height)
-    result.height, result.width = height, width
-    result.k, result.p = k.ravel(), p.ravel()
-    result.binning_x = result.binning_y = 0
-    result.roi = RegionOfInterest()
-    return result
+
+    @wraps(callback)  # rclpy counts its arguments
+    def call(*arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception as error:
+            node.get_logger().warning(
+                f'a message on {topic} is left out: {type(error).__name__}: '
+                f'{one_line(str(error))}',
+                throttle_duration_sec=_THROTTLE,
+            )
+
+    return call
+
+
+class VisionMessages(NamedTuple):
+    """The two message types of vision_msgs that are used."""
+
+    label_info: Any
+    vision_class: Any
+
+
+def vision_messages() -> Optional[VisionMessages]:
+    """Import vision_msgs (4.1 and later has LabelInfo); None where it is not installed."""
+    try:
+        from vision_msgs.msg import LabelInfo, VisionClass
+    except ImportError:
+        return None
+    return VisionMessages(LabelInfo, VisionClass)
+
+
+def label_info_message(types: VisionMessages, class_map: ClassMap, header: Header) -> Any:
+    """vision_msgs/LabelInfo of a class map. A value that is not in it (255) has no label."""
+    message = types.label_info()
+    message.header = header
+    message.class_map = [
+        types.vision_class(class_id=entry.train_id, class_name=entry.name)
+        for entry in class_map.classes
+    ]
+    message.threshold = 0.0
+    return message

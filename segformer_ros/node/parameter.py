@@ -26,7 +26,7 @@ class ParameterError(SegformerError, ValueError):
     """A parameter's value that is refused: names the value and what is allowed."""
 
 
-class Change(Enum):
+class Changeable(Enum):
     """When a parameter may be changed."""
 
     START = 'at start'
@@ -51,7 +51,7 @@ class Parameter:
     low: Optional[float] = None
     high: Optional[float] = None
     choices: Tuple[str, ...] = ()
-    change: Change = Change.LIVE
+    change: Changeable = Changeable.LIVE
 
     @property
     def type(self) -> type:
@@ -107,7 +107,7 @@ def parameter(
     low: Optional[float] = None,
     high: Optional[float] = None,
     choices: Tuple[str, ...] = (),
-    change: Change = Change.LIVE,
+    change: Changeable = Changeable.LIVE,
 ) -> T:
     """Make a field of a settings class a parameter; its name is the field's."""
     entry = Parameter('', default, description, low, high, choices, change)  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def parameters_of(settings: type, prefix: str = '') -> Tuple[Parameter, ...]:
 def start_parameters_of(settings: type) -> Tuple[Parameter, ...]:
     """All parameters of a node that reads them once: read-only, also those of shared groups."""
     return tuple(
-        dataclasses.replace(entry, change=Change.START) for entry in parameters_of(settings)
+        dataclasses.replace(entry, change=Changeable.START) for entry in parameters_of(settings)
     )
 
 

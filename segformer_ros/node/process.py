@@ -1,13 +1,17 @@
-"""A node's process: it starts, works until it is done or interrupted, and ends in order."""
+"""A node's process: it starts, works until it is done or interrupted, and ends in order.
+
+What the ROS-free folders log through Python's logging goes to the node's logger (`bridge_logs`).
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Callable, Iterator, List, Optional, TypeVar
+from typing import Any, Callable, Iterator, List, Optional, TypeVar
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -15,10 +19,11 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from segformer_ros.errors import SegformerError, in_words, is_expected, reason
+from segformer_ros.errors import SegformerError, in_words, is_expected, one_line, reason
 from segformer_ros.interrupts import Interrupts, interruptible
 from segformer_ros.node.program import Program, without_source_places
 from segformer_ros.node.transport import prepare_transport
+from segformer_ros.resources import PACKAGE
 
 N = TypeVar('N', bound=Node)
 
@@ -41,18 +46,18 @@ def run_node(
 
     Asked for help it gives that alone; an argument that is not ROS's is refused, with exit code 2.
     `work` tells whether all went well, and ends early by KeyboardInterrupt. `close` comes after
-    it in any case, while the node can still publish: that is why signals are left to Python, for
-    rclpy's own handlers would shut ROS down under the feet of the node's threads.
+    it in any case, while the node can still publish. That is why signals are left to Python:
+    rclpy's own handlers would shut ROS down while the node's threads still use it.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    code = program.answer(given)
+    typed = sys.argv[1:] if arguments is None else arguments
+    code = program.answer(typed)
     if code is not None:
         sys.exit(code)
     nodes: List[N] = []
 
     def live() -> bool:
-        program.check(given)
-        _start_ros(program.name, given)
+        program.check(typed)
+        _start_ros(program.name, typed)
         with _ros_errors():
             nodes.append(create())
         return work(nodes[0])
@@ -81,6 +86,44 @@ def spin(node: Node, done: Callable[[], bool] = lambda: False) -> None:
                 executor.spin_once(timeout_sec=_POLL)
     finally:
         executor.remove_node(node)
+
+
+class LogBridge(logging.Handler):
+    """Hands records to a logger of rclpy, which knows levels by its methods."""
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record at its own level; what goes wrong with that costs the line alone."""
+        try:
+            self._log(record.levelno, one_line(self.format(record)))
+        except Exception:
+            self.handleError(record)
+
+    def _log(self, level: int, text: str) -> None:
+        # A call for each level: rclpy lets none log at one level now and at another then.
+        if level >= logging.CRITICAL:
+            self._logger.fatal(text)
+        elif level >= logging.ERROR:
+            self._logger.error(text)
+        elif level >= logging.WARNING:
+            self._logger.warning(text)
+        elif level >= logging.INFO:
+            self._logger.info(text)
+        else:
+            self._logger.debug(text)
+
+
+def bridge_logs(logger: Any) -> None:
+    """Send the package's records to a logger of rclpy, in place of any it went to before."""
+    package = logging.getLogger(PACKAGE)
+    for handler in [h for h in package.handlers if isinstance(h, LogBridge)]:
+        package.removeHandler(handler)
+    package.addHandler(LogBridge(logger))
+    package.setLevel(logging.INFO)
+    package.propagate = False
 
 
 def _start_ros(name: str, arguments: List[str]) -> None:
@@ -127,7 +170,7 @@ def _take_down(nodes: List[N], close: Callable[[N], None]) -> bool:
 
 
 def _explained(name: str, action: Callable[[], bool]) -> bool:
-    """Do `action`; an error that the user can mend is one line, and False."""
+    """Do `action`; an error that the user can correct is one line, and False."""
     try:
         return action()
     except Exception as error:

@@ -1,16 +1,20 @@
-"""A node as a program that is typed: its help, and the refusal of arguments that are not ROS's."""
+"""A node as a program that is typed: its help, and the refusal of arguments that are wrong.
+
+rcl merges the command line with its parameter files, and drops without a word a value whose type
+is not that of an earlier one: behind a file with `mask_width: 0`, `-p mask_width:=half` is simply
+not there. So each value is looked at here as it is written.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
 import textwrap
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from pathlib import Path
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from rclpy.utilities import remove_ros_args
-
+from segformer_ros.documents import DocumentError, parse_yaml, read_yaml
 from segformer_ros.errors import EXIT_REFUSED, explained
-from segformer_ros.node.given_parameters import check_given
 from segformer_ros.node.parameter import Parameter, literal
 
 _HELP = ('-h', '--help')
@@ -29,13 +33,15 @@ class Program(NamedTuple):
     parameters: Tuple[Parameter, ...] = ()
     hint: str = ''
 
-    def answer(self, given: List[str]) -> Optional[int]:
+    def answer(self, arguments: List[str]) -> Optional[int]:
         """Give help, or refuse what is not ROS's: the exit code then, None where all is right.
 
-        given: the arguments without the program's name.
+        arguments: those without the program's name.
         """
+        from rclpy.utilities import remove_ros_args
+
         try:
-            left = remove_ros_args([self.name, *given])[1:]
+            left = remove_ros_args([self.name, *arguments])[1:]
         except RuntimeError as error:
             return self._refuse(f'ROS refuses the arguments: {without_source_places(error)}')
         if any(argument in _HELP for argument in left):
@@ -44,12 +50,12 @@ class Program(NamedTuple):
             return self._refuse(f'unknown arguments: {" ".join(left)}')
         return None
 
-    def check(self, given: List[str]) -> None:
+    def check(self, arguments: List[str]) -> None:
         """Raises ParameterError for a parameter's value that is wrong as it is written.
 
-        given: as for `answer`.
+        arguments: as for `answer`.
         """
-        check_given(given, self.name, self.parameters)
+        check_command_line(arguments, self.name, self.parameters)
 
     def help(self) -> str:
         """Usage, and all parameters with their defaults."""
@@ -81,3 +87,74 @@ class Program(NamedTuple):
 def without_source_places(error: RuntimeError) -> str:
     """rcl's words, without its first and without the places in its source."""
     return re.sub(r', at \S+:\d+|^Failed to parse ROS arguments: ', '', str(error)).rstrip('.')
+
+
+_KEY = 'ros__parameters'
+_ANY_NODE = ('*', '**')
+
+
+def check_command_line(
+    arguments: Sequence[str], node: str, parameters: Sequence[Parameter]
+) -> None:
+    """Raises ParameterError for the first value of the table's parameters that is wrong.
+
+    arguments: the command line. node: the node's name; what is said to others is passed over, as
+    is what ROS itself refuses (a file that is not there, text that is not yaml).
+    """
+    table = {entry.name: entry for entry in parameters}
+    for name, value in command_line_parameters(arguments, node):
+        entry = table.get(name)
+        if entry is not None and isinstance(value, (bool, int, float, str, list)):
+            entry.checked(_as_ros_reads(value, entry))
+
+
+def command_line_parameters(arguments: Sequence[str], node: str) -> Iterator[Tuple[str, Any]]:
+    """All parameters that are said to a node, in the order of the command line."""
+    for option, value in zip(arguments, arguments[1:]):
+        try:
+            if option in ('-p', '--param'):
+                yield from _from_words(value, node)
+            elif option == '--params-file':
+                yield from _from_file(read_yaml(Path(value)), node)
+        except (OSError, DocumentError):
+            continue
+
+
+def _from_words(text: str, node: str) -> Iterator[Tuple[str, Any]]:
+    """NAME:=VALUE, or NODE:NAME:=VALUE."""
+    name, separator, value = text.partition(':=')
+    to, _, name = name.rpartition(':')
+    if separator and (not to or _is_meant(to, node)):
+        yield name, parse_yaml(value)
+
+
+def _from_file(tree: Any, node: str) -> Iterator[Tuple[str, Any]]:
+    """The parameters of a node in a parameter file, whose names may be nested."""
+    for key, below in tree.items() if isinstance(tree, dict) else ():
+        if isinstance(below, dict) and _KEY in below and _is_meant(str(key), node):
+            yield from _flat(below[_KEY], [])
+        elif key != _KEY:
+            yield from _from_file(below, node)
+
+
+def _flat(tree: Any, path: List[str]) -> Iterator[Tuple[str, Any]]:
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        here = [*path, str(key)]
+        if isinstance(value, dict):
+            yield from _flat(value, here)
+        else:
+            yield '.'.join(here), value
+
+
+def _is_meant(to: str, node: str) -> bool:
+    return to.rpartition('/')[2] in (node, *_ANY_NODE)
+
+
+def _as_ros_reads(value: Any, entry: Parameter) -> Any:
+    """The value; a number that yaml takes for a text (1e-7) as a number."""
+    if isinstance(value, str) and entry.type is float:
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    return value

@@ -225,7 +225,8 @@ def copied(run: Path, folder: Path) -> Path:
         ('a,0,b,x,1,,,0,,,,', "frame 1: stamp_ns: 'x' is no whole number"),
         ('a,0,b,5,1,inf,,0,,,,', "frame 1: miou: 'inf' is no number"),
         ('a,-1,b,5,1,,,0,,,,', "frame 1: index: '-1' is no whole number"),
-        ('"' + 'x' * 200_000, 'is no table'),
+        ('"' + 'x' * 200_000, 'has a line of 65536 characters or more'),
+        ('\0' * 200_000, 'has a line of 65536 characters or more'),
     ],
 )
 def test_a_damaged_table_is_said(

@@ -6,7 +6,7 @@ from typing import IO, Any, cast
 import numpy as np
 import pytest
 
-from segformer_ros.metrics.live import DEPTH, LivePath, Pair, PairSpool
+from segformer_ros.metrics.live import DEPTH, LivePath, Pair, PairBacklog
 
 
 def labels(value: int) -> np.ndarray:
@@ -131,16 +131,16 @@ def test_of_nothing_there_are_no_figures() -> None:
     assert math.isnan(LivePath().figures().jitter_ms)
 
 
-def test_the_spool_gives_back_what_was_put_in() -> None:
+def test_the_backlog_gives_back_what_was_put_in() -> None:
     rng = np.random.default_rng(1)
     maps = rng.integers(0, 256, (3, 2, 5, 7)).astype(np.uint8)
     pairs = [Pair(2**60 + n, maps[n, 0], maps[n, 1], n % 2 == 0) for n in range(3)]
-    with PairSpool() as spool:
+    with PairBacklog() as backlog:
         for pair in pairs:
-            spool.append(pair)
-        assert len(spool) == 3
+            backlog.append(pair)
+        assert len(backlog) == 3
         for _ in range(2):  # any number of times
-            for found, expected in zip(spool, pairs, strict=True):
+            for found, expected in zip(backlog, pairs, strict=True):
                 assert (found.stamp_ns, found.follows) == (expected.stamp_ns, expected.follows)
                 np.testing.assert_array_equal(found.truth, expected.truth)
                 np.testing.assert_array_equal(found.mask, expected.mask)
@@ -162,14 +162,14 @@ def test_what_cannot_be_written_costs_no_other_pair() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._file, name)
 
-    with PairSpool() as spool:
-        spool._file = cast(IO[bytes], Full(spool._file))
+    with PairBacklog() as backlog:
+        backlog._file = cast(IO[bytes], Full(backlog._file))
         for pair in pairs[:2]:
-            spool.append(pair)
+            backlog.append(pair)
         with pytest.raises(OSError, match='No space left'):
-            spool.append(pairs[2])
-        spool.append(pairs[3])
-        kept = list(spool)
+            backlog.append(pairs[2])
+        backlog.append(pairs[3])
+        kept = list(backlog)
     assert [pair.stamp_ns for pair in kept] == [0, 1, 3]
     for pair in kept:
         np.testing.assert_array_equal(pair.truth, labels(pair.stamp_ns))

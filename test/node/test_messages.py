@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import random
+
+# Without ``: a dataclass looks annotations that are text up in
+# sys.modules, and pytest 6 (Ubuntu 22.04) enters no test module there.
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
-from node_rig import camera_info
-from sensor_msgs.msg import CameraInfo, RegionOfInterest
-from std_msgs.msg import Header
+from listener_rig import ListenerRig
+from node_rig import CITYSCAPES
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header, String
 
-from segformer_ros.drivable import calibration_from_camera_info
+from segformer_ros.node.evaluator.evaluator_node import EvaluatorNode
 from segformer_ros.node.messages import (
+    LATCHED,
     ImageBuffer,
+    VisionMessages,
     byte_array,
-    camera_info_fits,
+    guarded,
     jpeg_message,
-    scaled_camera_info,
+    label_info_message,
+    vision_messages,
 )
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
 
 HEADER = Header(frame_id='camera')
 
@@ -61,33 +75,78 @@ def test_arrays_of_numbers_keep_their_values() -> None:
     assert byte_array(np.array([[1, -1], [0, 100]], np.int8).T, 'b').tolist() == [1, 0, -1, 100]
 
 
-def test_camera_info_at_the_image_size_is_passed_on() -> None:
-    info = camera_info(480, 640)
-    scaled = scaled_camera_info(HEADER, info, 480, 640)
-    assert scaled.header is HEADER
-    assert info.header.frame_id == ''
-    np.testing.assert_array_equal(scaled.k, info.k)
+class Logger:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def get_logger(self) -> Logger:
+        return self
+
+    def warning(self, line: str, **_: Any) -> None:
+        self.lines.append(line)
 
 
-@pytest.mark.parametrize('size', [(240, 320), (100, 333)])
-def test_scaled_camera_info_sees_the_same_view(size: tuple[int, int]) -> None:
-    info = camera_info(480, 640)
-    info.binning_x, info.binning_y = 2, 2
-    info.roi = RegionOfInterest(x_offset=40, y_offset=20, width=400, height=200)
-    assert camera_info_fits(info, 100, 200)
-    assert not camera_info_fits(info, 480, 640)
-    scaled = calibration_from_camera_info(scaled_camera_info(HEADER, info, *size))
-    expected = calibration_from_camera_info(info).scaled(size[1], size[0])
-    for name in ('width', 'height', 'fx', 'fy', 'cx', 'cy'):
-        assert getattr(scaled, name) == pytest.approx(getattr(expected, name)), name
+def test_an_error_is_a_line() -> None:
+    node: Any = Logger()
+
+    def broken(message: str) -> None:
+        raise KeyError('\x1b[2J' + 'x' * 10**6)
+
+    guarded(node, 'image', broken)('message')
+    (line,) = node.lines
+    assert line.startswith('a message on image is left out: KeyError: ')
+    assert line.isprintable()
+    assert len(line) < 1200
 
 
-def test_scaled_projection_keeps_the_stereo_baseline_in_metres() -> None:
-    info = camera_info(480, 640)
-    info.p[3] = -30.0
-    scaled = scaled_camera_info(HEADER, info, 240, 320)
-    assert scaled.p[3] / scaled.p[0] == pytest.approx(info.p[3] / info.p[0])
+def test_interrupts_are_not_held_up() -> None:
+    def interrupted(message: str) -> None:
+        raise KeyboardInterrupt
+
+    node: Any = Logger()
+    with pytest.raises(KeyboardInterrupt):
+        guarded(node, 'image', interrupted)('message')
 
 
-def test_empty_camera_info_fits_no_image() -> None:
-    assert not camera_info_fits(CameraInfo(), 480, 640)
+@pytest.mark.skipif(not hasattr(Subscription, 'CallbackType'), reason='ROS 2 Humble')
+def test_rclpy_still_sees_how_many_arguments_there_are() -> None:
+    kinds = Subscription.CallbackType
+
+    def kind_of(callback: Any) -> Any:
+        subscription = Subscription.__new__(Subscription)
+        subscription.callback = guarded(None, 'image', callback)
+        return subscription._callback_type
+
+    assert kind_of(lambda message: None) is kinds.MessageOnly
+    assert kind_of(lambda message, info: None) is kinds.WithMessageInfo
+
+
+def test_an_evaluator_outlives_what_it_is_sent(tmp_path: Path) -> None:
+    rig = ListenerRig(EvaluatorNode, output=str(tmp_path))
+    chance = random.Random(3)
+    for text in ('', '{', '[]', '{"problems": 7}', '{"problems": [], "no": 1}', 'x' * 99):
+        rig.send('replay/report', String(data=text), LATCHED)
+    rig.send('image', Image(), qos_profile_sensor_data)
+    for _ in range(30):
+        data = bytes(chance.randrange(256) for _ in range(chance.randrange(16)))
+        rig.send('image', data)
+    assert not rig.node.done
+    rig.close()
+
+
+def label_info() -> SimpleNamespace:
+    """Stands for an empty vision_msgs/LabelInfo."""
+    return SimpleNamespace(header=Header(), class_map=[], threshold=-1.0)
+
+
+def test_every_class_is_named_by_its_mask_value() -> None:
+    types = vision_messages() or VisionMessages(label_info, SimpleNamespace)
+    header = Header(frame_id='x')
+    message = label_info_message(types, CITYSCAPES, header)
+    assert message.header == header
+    assert [(c.class_id, c.class_name) for c in message.class_map][:2] == [
+        (0, 'road'),
+        (1, 'sidewalk'),
+    ]
+    assert len(message.class_map) == 19
+    assert message.threshold == 0.0

@@ -63,7 +63,8 @@ def _piece(rng: np.random.Generator) -> bytes:
     return without_piece(rng, _whole(rng))
 
 
-@_file_fault('a progressive JPEG with a piece missing')
+# Of thousands some decode without a complaint: what lacks is detail (doc/damaged_images.md).
+@_file_fault('a progressive JPEG with a piece missing', Outcome.SAFE)
 def _progressive_piece(rng: np.random.Generator) -> bytes:
     return without_piece(rng, _whole(rng, cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
 

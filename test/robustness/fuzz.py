@@ -105,14 +105,17 @@ def run(
     seconds = {
         part: 60 * minutes * PARTS[part] / sum(PARTS[other] for other in parts) for part in parts
     }
-    rclpy.init()
+    owned = not rclpy.ok()
+    if owned:
+        rclpy.init()
     try:
         for leg in (Leg.RAW, Leg.COMPRESSED):
             if leg.value in parts:
                 groups = None if wholes is None else wholes // 2
                 fuzz_messages(result, leg, seed, seconds[leg.value], groups, only)
     finally:
-        rclpy.try_shutdown()
+        if owned:
+            rclpy.try_shutdown()
     if 'files' in parts:
         fuzz_files(result, seed, seconds['files'])
     if 'signals' in parts:

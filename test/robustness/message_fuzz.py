@@ -28,7 +28,7 @@ from robustness.scenes import CAMERA_HEIGHT, Scene
 from robustness.watch import ANY, Violation, Watcher, judge_outcome, judge_whole
 
 from segformer_ros import topics
-from segformer_ros.node.inbox import Tally
+from segformer_ros.node.segmentation.frame_worker import FrameCounts
 
 TOGETHER = 4
 """Faults before each whole image."""
@@ -125,7 +125,7 @@ class Node:
         self.log = Log(folder / f'{leg.value}{number}.log')
         self.process = NodeProcess(parameters, self.log.file, ADDRESS_SPACE)
         self.idle: Usage | None = None
-        self.before: Tally | None = None
+        self.before: FrameCounts | None = None
         """Counts when the first fault was sent, and masks that the watcher had then."""
         self.masks = 0
         self.images = 0
@@ -237,7 +237,7 @@ class MessageFuzz:
     def observe(self, name: str, seed: int) -> Observed:
         """Send one fault and a whole image; what came of it, and the rules that it broke."""
         found = self._findings = Findings()
-        node, before = self._running(), self._watcher.tally()
+        node, before = self._running(), self._watcher.counts()
         stamps: list[int] = []
         broken: list[Violation] = []
         with suppress(NodeEndedError):
@@ -246,7 +246,7 @@ class MessageFuzz:
             broken = list(self._try_whole(node, [seed]))
             self._judge_images(task, stamps)
         ended = node.process.code is not None
-        after = None if ended else self._watcher.tally()
+        after = None if ended else self._watcher.counts()
         broken += self._watcher.judge_any() + ([] if ended else list(node.log.judge()))
         outcome = None if ended else self._outcome(stamps, before, after)
         statuses = self._watcher.statuses
@@ -258,14 +258,14 @@ class MessageFuzz:
         return Observed(outcome, statuses, sorted(set(rules)))
 
     def _outcome(
-        self, stamps: Sequence[int], before: Tally | None, after: Tally | None
+        self, stamps: Sequence[int], before: FrameCounts | None, after: FrameCounts | None
     ) -> Outcome | None:
         """What became of images; None where that was not one and the same, or is none."""
         if not stamps:
             return Outcome.KEPT
         if before is None or after is None:
             return None
-        of = {name: getattr(after, name) - getattr(before, name) for name in Tally._fields}
+        of = {name: getattr(after, name) - getattr(before, name) for name in FrameCounts._fields}
         taken = of['received'] - of['overtaken'] - 1  # by the worker, but for the whole image
         masks = sum(len(self._watcher.came(stamp, topics.MASK)) for stamp in set(stamps))
         areas = [area for s in set(stamps) for area in self._watcher.came(s, topics.AREA)]
@@ -336,11 +336,11 @@ class MessageFuzz:
             yield Violation('time', f'{usage.cpu - cpu:.1f} s of CPU')
 
     def _judge_counts(self, node: Node) -> Iterator[Violation]:
-        tally, before = self._watcher.tally(), node.before
-        if tally is None or before is None:
+        counts, before = self._watcher.counts(), node.before
+        if counts is None or before is None:
             yield Violation('no /diagnostics', '')
             return
-        of = {name: getattr(tally, name) - getattr(before, name) for name in Tally._fields}
+        of = {name: getattr(counts, name) - getattr(before, name) for name in FrameCounts._fields}
         received = of.pop('received')
         for name, count in of.items():
             self.counts[name] += count
@@ -429,7 +429,7 @@ class MessageFuzz:
                     break
         if node.process.code is not None or monotonic() > end:
             raise RuntimeError(f'the node does not start: {node.log.tail}')
-        node.before = self._watcher.tally()
+        node.before = self._watcher.counts()
         node.masks, node.images = self._watcher.masks, 0
         node.idle = node.process.usage()
         list(node.log.judge())

@@ -29,8 +29,8 @@ from segformer_ros.engines.cache import EngineCache, EngineKey
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.errors import explained
 from segformer_ros.model import load_model
-from segformer_ros.node.given_parameters import check_given
-from segformer_ros.node.parameters import node_parameters
+from segformer_ros.node.program import check_command_line
+from segformer_ros.node.segmentation.parameters import node_parameters
 from tiny_models import HUGGINGFACE, OWN, TAO5, TAO6, export_network, save_external_network
 
 SIZE = (32, 64)
@@ -790,7 +790,7 @@ def _compare_and_gate(run: Path) -> int:
 
 def _check_parameters(path: Path) -> int:
     def check() -> int:
-        check_given(['--params-file', str(path)], 'segmentation', node_parameters())
+        check_command_line(['--params-file', str(path)], 'segmentation', node_parameters())
         return 0
 
     return explained('segformer segmentation', check)

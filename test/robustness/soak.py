@@ -198,18 +198,18 @@ def watch(
             bar.update()
     sent = int(source.stdout.read())
     elapsed = time.monotonic() - began
-    tally, status = watcher.tally(), watcher.status()
-    if tally is None:
+    counts, status = watcher.counts(), watcher.status()
+    if counts is None:
         raise RuntimeError('the node publishes no /diagnostics')
     settled = usages[len(usages) // PARTS :]
     return Figures(
         sent=sent,
-        received=tally.received,
-        segmented=tally.segmented,
-        overtaken=tally.overtaken,
-        unwanted=tally.unwanted,
-        others=tally.rejected + tally.failed + tally.pending,
-        lost=sent - tally.received,
+        received=counts.received,
+        segmented=counts.segmented,
+        overtaken=counts.overtaken,
+        unwanted=counts.unwanted,
+        others=counts.rejected + counts.failed + counts.pending,
+        lost=sent - counts.received,
         lost_by_node=int(status['lost']),
         masks=watcher.masks,
         age_early=_ages(watcher.parts[min(1, len(watcher.parts) - 1)]),

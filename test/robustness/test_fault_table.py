@@ -49,13 +49,6 @@ LINES = [
 
 
 @pytest.fixture(scope='module')
-def ros() -> Iterator[None]:
-    rclpy.init()
-    yield
-    rclpy.try_shutdown()
-
-
-@pytest.fixture(scope='module')
 def fuzz_of(
     ros: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Leg], MessageFuzz]]:

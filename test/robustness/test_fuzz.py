@@ -58,6 +58,7 @@ def test_growth_is_that_of_a_line_through_all() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures('ros')
 def test_a_minute_of_hostile_messages_files_and_signals_breaks_no_rule() -> None:
     result = run(minutes=1.0, seed=SEED)
     assert not len(result.findings), f'./run fuzz --seed {SEED}\n{result.text()}'

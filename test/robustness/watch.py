@@ -21,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image, LaserScan
 
 from segformer_ros import topics
 from segformer_ros.msg import DrivableArea
-from segformer_ros.node.inbox import Tally
+from segformer_ros.node.segmentation.frame_worker import FrameCounts
 
 TOPICS: dict[str, Any] = {
     topics.MASK: Image,
@@ -86,17 +86,17 @@ class StatusWatcher:
             return {}
         return {'message': status.message, **{pair.key: pair.value for pair in status.values}}
 
-    def tally(self, patience: float = 30.0) -> Tally | None:
+    def counts(self, patience: float = 30.0) -> FrameCounts | None:
         """The node's counts once nothing is pending and nothing changes; None without them."""
         end, last = monotonic() + patience, None
         while monotonic() < end:
             values = self.status()
             if not values:
                 return None
-            tally = Tally(*(int(values[name]) for name in Tally._fields))
-            if tally == last and tally.pending == 0:
+            counts = FrameCounts(*(int(values[name]) for name in FrameCounts._fields))
+            if counts == last and counts.pending == 0:
                 break
-            last = tally
+            last = counts
         return last
 
     def _spin(self) -> None:

@@ -38,8 +38,8 @@ from segformer_ros.engines.openvino import import_openvino
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
-from segformer_ros.node.drivable_messages import area_message
 from segformer_ros.node.messages import ImageBuffer
+from segformer_ros.node.segmentation.drivable_output import area_message
 from segformer_ros.text_table import format_table
 from tools.family import FAMILY, family_model
 from tools.street import demo_drive

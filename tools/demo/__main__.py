@@ -5,7 +5,7 @@ from __future__ import annotations
 from segformer_ros.interrupts import EXIT_INTERRUPTED, run_program
 
 if __name__ == '__main__':
-    run_program('tools.demo.__main__')
+    run_program('tools.demo.__main__', name='demo')
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ from segformer_ros.cli.arguments import merged_classes, source_options
 from segformer_ros.destination import output_folder, refuse_overwriting_input
 from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.errors import ArgumentParser
-from segformer_ros.node.replay_report import ReplayReport
+from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.segmenter.results import ResultFolder
 from segformer_ros.segmenter.run_summary import RunScore, RunSummary
 from segformer_ros.sources import Source, open_source

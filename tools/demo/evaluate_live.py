@@ -157,7 +157,7 @@ def _evaluator(
         'quiet': 0.0,
         **mount_parameters(source, given),
     }
-    return NodeCommand('segformer_ros.node.evaluator_node', parameters)
+    return NodeCommand('segformer_ros.node.evaluator.evaluator_node', parameters)
 
 
 def _parser() -> ArgumentParser:

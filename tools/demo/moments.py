@@ -11,7 +11,7 @@ import numpy as np
 from segformer_ros import topics
 from segformer_ros.drivable import Corridor, DrivableArea, GridNumbers
 from segformer_ros.frame import Frame, Stamp
-from segformer_ros.node.replay_report import ReplayReport
+from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.recording.bag import recording_types
 from segformer_ros.segmenter.results import SegmentedView
 

@@ -100,7 +100,7 @@ def chosen_model(parameters: Mapping[str, Value]) -> Tuple[str, ClassMap]:
 def segmentation_command(parameters: Mapping[str, Value]) -> NodeCommand:
     """The segmentation node with its parameter file and these parameters above it."""
     return NodeCommand(
-        'segformer_ros.node.segmentation_node',
+        'segformer_ros.node.segmentation.segmentation_node',
         parameters,
         files=(str(share_path('config/segment.yaml')),),
     )
@@ -123,7 +123,7 @@ def replay_command(
         'wait_for': 2,
         **more,
     }
-    return NodeCommand('segformer_ros.node.replay_node', parameters)
+    return NodeCommand('segformer_ros.node.replay.replay_node', parameters)
 
 
 def mount_parameters(source: Source, given: Mapping[str, Value]) -> Dict[str, Value]:

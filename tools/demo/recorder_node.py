@@ -19,13 +19,13 @@ from tqdm import tqdm
 from segformer_ros import topics
 from segformer_ros.destination import DestinationError
 from segformer_ros.frame import Stamp
+from segformer_ros.node.declaration import start_settings
 from segformer_ros.node.drivable_settings import mount_pose
-from segformer_ros.node.guard import guarded
+from segformer_ros.node.messages import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
-from segformer_ros.node.replay_report import ReplayReport
-from segformer_ros.node.start_parameters import start_settings
+from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.recording import BagWriter
 from segformer_ros.recording.mount import TF_TYPE, mount_message
 from tools.demo.live_page import LivePage

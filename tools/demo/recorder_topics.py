@@ -12,7 +12,7 @@ from std_msgs.msg import String
 
 from segformer_ros import topics
 from segformer_ros.msg import DrivableArea
-from segformer_ros.node.label_info import vision_messages
+from segformer_ros.node.messages import vision_messages
 
 QUEUE = 100
 """Messages kept while the disk is slower than the topics."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.node.replay_report import ReplayReport
+from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.recording import BagWriter
 from segformer_ros.recording.bag import recording_types
 from tools.demo.moments import Recording

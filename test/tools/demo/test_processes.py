@@ -15,6 +15,8 @@ from segformer_ros.interrupts import shielded
 from tools.demo import processes
 from tools.demo.processes import NodeCommand, Nodes, Value
 
+REPLAY = 'segformer_ros.node.replay.replay_node'
+SEGMENTATION = 'segformer_ros.node.segmentation.segmentation_node'
 ENDS = 'import sys; sys.exit(3)'
 UNBLOCK = 'import signal; signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])\n'
 WAITS = """
@@ -85,9 +87,9 @@ def test_parameters_reach_ros_with_their_types() -> None:
         'tiny': 1e-7,
         'number': '7',
     }
-    arguments = NodeCommand('segformer_ros.node.replay_node', values, files=('a.yaml',)).arguments
+    arguments = NodeCommand(REPLAY, values, files=('a.yaml',)).arguments
     assert arguments[:2] == [sys.executable, '-c']
-    assert "node('segformer_ros.node.replay_node')" in arguments[2]
+    assert f"node('{REPLAY}')" in arguments[2]
     assert arguments[arguments.index('--params-file') + 1] == 'a.yaml'
     given = [text.partition(':=') for text in arguments if ':=' in text]
     parsed = {name: yaml.safe_load(value) for name, _, value in given}
@@ -159,14 +161,14 @@ def test_a_node_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
 
 
 def test_nodes_of_the_demo_end_with_it() -> None:
-    assert 'end_with_parent()' in NodeCommand('segformer_ros.node.replay_node', {}).arguments[2]
+    assert 'end_with_parent()' in NodeCommand(REPLAY, {}).arguments[2]
 
 
 @pytest.mark.ros
 def test_a_node_that_is_interrupted_while_it_starts_says_nothing() -> None:
     with shielded():
         node = subprocess.Popen(
-            NodeCommand('segformer_ros.node.segmentation_node', {'engine': 'fake'}).arguments,
+            NodeCommand(SEGMENTATION, {'engine': 'fake'}).arguments,
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -1,0 +1,1 @@
+"""The evaluator node: scores a running segmentation node against labels."""

@@ -1,0 +1,261 @@
+"""The evaluator node: scores the masks of a running segmentation node against labels."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any, Callable, Deque, Dict, List, Optional
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
+from tqdm import tqdm
+
+from segformer_ros import topics
+from segformer_ros.camera import Calibration, CameraError, calibration_from_camera_info
+from segformer_ros.classes import load_class_map
+from segformer_ros.destination import output_folder
+from segformer_ros.errors import in_words, one_line
+from segformer_ros.formats.images import decode_labels
+from segformer_ros.frame import Frame, FrameError, Stamp
+from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
+from segformer_ros.metrics.document import (
+    NAMED_NOTES,
+    InputFacts,
+    Note,
+    Tally,
+    metrics_document,
+    write_json,
+)
+from segformer_ros.metrics.live import LivePath, Pair, PairBacklog
+from segformer_ros.node.declaration import start_settings
+from segformer_ros.node.drivable_settings import mount_pose
+from segformer_ros.node.evaluator.evaluator_parameters import EvaluatorSettings
+from segformer_ros.node.messages import LATCHED, guarded
+from segformer_ros.node.parameter import ParameterError, parameters_of
+from segformer_ros.node.process import run_node, spin
+from segformer_ros.node.program import Program
+from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.segmentation import Segmentation, StageTimes
+
+NODE_NAME = 'evaluator_node'
+
+METRICS_JSON, LIVE_JSON = 'metrics.json', 'live.json'
+
+QUEUE = 100
+"""Masks and labels kept while this node is busy."""
+
+_LAST_MASKS = 1.0
+"""Seconds without a mask, after the replay's report, at which the evaluation ends."""
+_NO_TIMES = StageTimes(0.0, 0.0, 0.0)
+
+
+class EvaluatorNode(Node):  # type: ignore[misc]
+    """Puts masks and labels aside while they come, and scores them when all is over.
+
+    So the scoring takes no time from the node that is looked at. Raises ParameterError,
+    DestinationError, ClassMapError and MetricError.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(NODE_NAME, **arguments)
+        self.settings = settings = start_settings(self, EvaluatorSettings)
+        if not settings.output:
+            raise ParameterError('output is empty; give the folder for the results')
+        output_folder(Path(settings.output))
+        groups = [group.split(',') for group in settings.merge.split(';') if group.strip()]
+        merged = [[name.strip() for name in group] for group in groups]
+        classes = ScoredClasses(load_class_map(settings.class_map), merged)
+        self._scorer = Scorer(classes, settings.drivable)
+        self._path = LivePath(round(settings.label_tolerance * 1e9))
+        self._open = ExitStack()
+        self._backlog = self._open.enter_context(PairBacklog())
+        # Compressing takes milliseconds that must not count as the node's.
+        self._writer = self._open.enter_context(ThreadPoolExecutor(1))
+        self._writing: Deque[Future[None]] = deque()
+        total = settings.frames or None
+        self._bar = self._open.enter_context(tqdm(total=total, unit='frame', desc='evaluate'))
+        self._report: Optional[ReplayReport] = None
+        self._engine: Dict[str, str] = {}
+        self._calibration: Optional[Calibration] = None
+        self._problems: List[str] = []
+        self._last_mask = 0.0
+        self._subscribe()
+
+    @property
+    def done(self) -> bool:
+        """Whether what is to be expected has come."""
+        silence = monotonic() - self._last_mask if self._last_mask else 0.0
+        if self._report is not None:
+            return silence > _LAST_MASKS or not self._last_mask
+        return 0 < self.settings.quiet < silence
+
+    def finish(self) -> Dict[str, Any]:
+        """Score what was put aside and write the files; returns what live.json holds."""
+        for pair in self._path.end():
+            self._keep(pair)
+        self._writer.shutdown()
+        self._bar.close()
+        camera = Camera(self._calibration, mount_pose(self.settings.mount))
+        self._scorer.begin(camera)
+        tally = Tally(frames=self._path.figures().images)
+        for pair in tqdm(self._backlog, total=len(self._backlog), unit='frame', desc='score'):
+            self._score(pair, tally)
+        folder = Path(self.settings.output)
+        source = InputFacts('live', tally.frames, self._problems)
+        model = {**self._engine, 'model': Path(self._engine.get('model', '')).name}
+        metrics = metrics_document(
+            self._scorer.classes, self._scorer.compute(), tally, [source], model
+        )
+        write_json(folder / METRICS_JSON, metrics)
+        live = self._path.figures().as_json()
+        live['published'] = self._report.published if self._report else None
+        live['engine'] = self._engine
+        write_json(folder / LIVE_JSON, live)
+        return live
+
+    def close(self) -> None:
+        """Give back the temporary file."""
+        self._open.close()
+
+    def _subscribe(self) -> None:
+        sensor, reliable = qos_profile_sensor_data, QoSProfile(depth=QUEUE)
+        topic, kind = topics.IMAGE, Image
+        if self.settings.compressed:
+            topic, kind = topics.COMPRESSED_IMAGE, CompressedImage
+        # Only stamps are read of images, so they are left as the bytes that came.
+        self._listen(kind, topic, self._on_image, sensor, raw=True)
+        self._listen(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
+        self._listen(Image, topics.LABELS, self._on_labels, reliable)
+        self._listen(
+            CompressedImage, topics.COMPRESSED_LABELS, self._on_compressed_labels, reliable
+        )
+        self._listen(Image, topics.MASK, self._on_mask, reliable)
+        self._listen(String, topics.REPORT, self._on_report, LATCHED)
+        self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, reliable)
+
+    def _listen(
+        self, kind: Any, topic: str, callback: Callable[[Any], None], qos: Any, raw: bool = False
+    ) -> None:
+        self.create_subscription(kind, topic, guarded(self, topic, callback), qos, raw=raw)
+
+    def _on_image(self, data: bytes) -> None:
+        self._path.image(Stamp.of_message(data).ns, monotonic())
+
+    def _on_labels(self, message: Image) -> None:
+        self._take_labels(self._frame(message))
+
+    def _on_compressed_labels(self, message: CompressedImage) -> None:
+        try:
+            self._take_labels(_decoded_labels(message))
+        except FrameError as error:
+            self._note(str(error))
+
+    def _take_labels(self, frame: Optional[Frame]) -> None:
+        if frame is not None:
+            for pair in self._path.labels(frame.stamp.ns, frame.pixels):
+                self._keep(pair)
+
+    def _on_mask(self, message: Image) -> None:
+        self._last_mask = monotonic()
+        frame = self._frame(message)
+        if frame is None:
+            return
+        age = (self.get_clock().now().nanoseconds - frame.stamp.ns) * 1e-9
+        pairs = self._path.mask(frame.stamp.ns, frame.pixels, self._last_mask, age)
+        self._bar.update()
+        for pair in pairs:
+            self._keep(pair)
+
+    def _on_info(self, message: CameraInfo) -> None:
+        if self._calibration is not None:
+            return
+        try:
+            self._calibration = calibration_from_camera_info(message)
+        except CameraError as error:
+            self._note(f'no distances in metres: {error}')
+
+    def _on_report(self, message: String) -> None:
+        report = ReplayReport.from_json(message.data)
+        if report.finished:
+            self._report = report
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith(': engine'):
+                self._engine = {pair.key: one_line(pair.value) for pair in status.values}
+
+    def _frame(self, message: Image) -> Optional[Frame]:
+        try:
+            frame = Frame.from_image(message)
+        except FrameError as error:
+            self._note(str(error))
+            return None
+        if frame.encoding != 'mono8':
+            self._note(f'{message.encoding} is no encoding of labels; they are mono8')
+            return None
+        return frame
+
+    def _keep(self, pair: Pair) -> None:
+        self._writing.append(self._writer.submit(self._put_aside, pair))
+        while len(self._writing) > QUEUE:
+            self._writing.popleft().result()
+
+    def _put_aside(self, pair: Pair) -> None:
+        """In the writer's thread; a pair that cannot be written costs no other."""
+        try:
+            self._backlog.append(pair)
+        except OSError as error:
+            self._note(f'masks are not scored: {in_words(error)}')
+
+    def _score(self, pair: Pair, tally: Tally) -> None:
+        if not pair.follows:
+            self._scorer.restart()
+        try:
+            self._scorer.update(pair.truth, Segmentation(pair.mask, _NO_TIMES))
+        except MetricError as error:
+            tally.noted += 1
+            if len(tally.notes) < NAMED_NOTES:
+                tally.notes.append(Note('live', str(pair.stamp_ns), str(error)))
+            return
+        tally.scored += 1
+
+    def _note(self, problem: str) -> None:
+        problem = one_line(problem)
+        if problem not in self._problems and len(self._problems) < NAMED_NOTES:
+            self._problems.append(problem)
+            self.get_logger().warning(problem)
+
+
+def _decoded_labels(message: CompressedImage) -> Frame:
+    """Labels of a PNG, (H, W) uint8; raises FrameError."""
+    values = decode_labels(np.frombuffer(message.data, np.uint8), message.format)
+    stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
+    return Frame.from_array(values, 'mono8', stamp, message.header.frame_id)
+
+
+PROGRAM = Program(
+    NODE_NAME,
+    'Scores the masks of a running segmentation node against labels, and writes metrics.json and '
+    'live.json',
+    parameters_of(EvaluatorSettings),
+    './run evaluate-live starts it with the nodes that it needs.',
+)
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Evaluate until all is over, or until interrupted."""
+    run_node(PROGRAM, EvaluatorNode, _evaluate, EvaluatorNode.close, arguments)
+
+
+def _evaluate(node: EvaluatorNode) -> bool:
+    with suppress(KeyboardInterrupt):  # what has come until then is scored
+        spin(node, lambda: node.done)
+    node.finish()
+    return True

@@ -1,0 +1,1 @@
+"""The replay node: plays a recording as the topics of a camera."""

@@ -1,0 +1,299 @@
+"""Player: takes a source's frames out at the right time and notes what is answered."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from threading import Condition
+from time import monotonic, sleep
+from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple
+
+import numpy as np
+
+from segformer_ros.errors import SegformerError
+from segformer_ros.frame import Frame, Stamp
+from segformer_ros.node.replay.replay_parameters import ReplaySettings
+from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.percentiles import Percentiles, percentiles
+from segformer_ros.sources import Source, SourceFrame
+from segformer_ros.sources.read_ahead import read_ahead
+
+SILENT_LIMIT = 3
+"""Frames in a row without an answer, at rate 0, after which nobody is thought to listen."""
+
+LAST_ANSWERS = 1.0
+"""Seconds without an answer, at other rates, after which no more are waited for at the end."""
+
+PROBLEMS_KEPT = 5
+
+KEPT_IN_FLIGHT = 1000
+KEPT_LATENCIES = 100_000
+"""Bounds of the memory of an endless play."""
+
+
+class ReplayError(SegformerError, RuntimeError):
+    """A play that cannot go on: says why and what to do."""
+
+
+class Outgoing(NamedTuple):
+    """One frame on its way out, under the stamp that it is published with."""
+
+    stamp: Stamp
+    frame: Frame
+    labels: Optional[np.ndarray]
+
+
+class Output(Protocol):
+    """Where the player sends frames; `ReplayOutput`, or a test's."""
+
+    def publish(self, outgoing: Outgoing) -> None:
+        """Send one frame."""
+
+    def tick(self, stamp: Stamp) -> None:
+        """Set the clock."""
+
+
+class Player:
+    """Plays a source once, or again and again, in the thread that calls `play`.
+
+    answer: to be called from any thread with the stamp (ns) of each mask that comes. say: takes
+    one line for the user's eyes. now: the time of publishing in ns.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: ReplaySettings,
+        output: Output,
+        say: Callable[[str], None],
+        now: Callable[[], int],
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._output = output
+        self._say = say
+        self._now = now
+        self._answers = Answers()
+        self._pacer = Pacer(settings.rate, self._tick)
+        self._recent: OrderedDict[int, Outgoing] = OrderedDict()
+        self._silent = self._count_at_silence = 0
+        self._published = self._broken = self._resent = 0
+        self._problems: List[str] = []
+        self._began = self._over = 0.0
+
+    def answer(self, stamp: int) -> None:
+        """Note the mask of a frame."""
+        self._answers.came(stamp)
+
+    def play(self) -> None:
+        """Play all; raises ReplayError where nobody answers."""
+        for entry, offset in self._entries():
+            self._take(entry, offset)
+        if self._settings.rate == 0:
+            self._make_room(1)
+        else:
+            self._answers.wait_for_room(1, LAST_ANSWERS)
+        self._over = monotonic()
+
+    def report(self, finished: bool, failure: str = '') -> ReplayReport:
+        """Figures of the play so far."""
+        latency, now = self._answers.latency, monotonic()  # an interrupted play ends now
+        return ReplayReport(
+            finished=finished,
+            entries=self._published + self._broken,
+            published=self._published,
+            broken=self._broken,
+            answered=self._answers.count,
+            resent=self._resent,
+            seconds=self._over - self._began if self._over else now - (self._began or now),
+            latency_p50=latency.p50,
+            latency_p99=latency.p99,
+            problems=tuple(self._problems),
+            failure=failure,
+        )
+
+    def _entries(self) -> Iterator[Tuple[SourceFrame, int]]:
+        """Entries of all rounds, each with the ns by which its round is later than the first."""
+        offset = 0
+        while True:
+            count, first, last = 0, None, 0
+            for entry in read_ahead(self._source.frames()):
+                if entry.frame is not None:
+                    stamp = entry.frame.stamp.ns
+                    count += 1
+                    first = stamp if first is None else min(first, stamp)
+                    last = max(last, stamp)
+                yield entry, offset
+            if not self._settings.loop or first is None:  # nothing to play again
+                return
+            # The next round begins one usual step after the last frame.
+            length = last - first
+            offset += length + max(length // max(count - 1, 1), 1)
+
+    def _take(self, entry: SourceFrame, offset: int) -> None:
+        if entry.error:
+            self._say(entry.error)
+            if len(self._problems) < PROBLEMS_KEPT:
+                self._problems.append(entry.error)
+        if entry.frame is None:
+            self._broken += 1
+            return
+        stamp = Stamp.from_ns(entry.frame.stamp.ns + offset)
+        if self._settings.rate == 0:
+            self._make_room(self._settings.window)
+        self._pacer.wait(stamp.ns)
+        if self._settings.stamps == 'now':
+            stamp = Stamp.from_ns(self._now())
+        outgoing = Outgoing(stamp, entry.frame, entry.labels)
+        self._recent[stamp.ns] = outgoing
+        while len(self._recent) > self._settings.window:
+            self._recent.popitem(last=False)
+        self._send(outgoing)
+        self._published += 1
+
+    def _send(self, outgoing: Outgoing) -> None:
+        self._began = self._began or monotonic()
+        self._answers.sent(outgoing.stamp.ns)
+        self._output.publish(outgoing)
+
+    def _make_room(self, window: int) -> None:
+        """Wait for answers; a frame without one is sent once more, and then given up."""
+        timeout = self._settings.answer_timeout
+        while True:
+            overdue = self._answers.wait_for_room(window, timeout)
+            if overdue is None:
+                return
+            name = f'frame {overdue / 1e9:.3f}'
+            outgoing = self._recent.pop(overdue, None)
+            if outgoing is not None:
+                self._say(f'{name}: no answer for {timeout:g} s; it is sent again')
+                self._resent += 1
+                self._send(outgoing)
+            else:
+                self._say(f'{name}: no answer; it is given up')
+                self._give_up(overdue)
+
+    def _give_up(self, stamp: int) -> None:
+        self._answers.give_up(stamp)
+        count = self._answers.count
+        self._silent = self._silent + 1 if count == self._count_at_silence else 1
+        self._count_at_silence = count
+        if self._silent >= SILENT_LIMIT:
+            raise ReplayError(
+                f'no answer to {self._silent} frames in a row; is the consumer active, and its '
+                'mask topic the one that is listened to?'
+            )
+
+    def _tick(self, stamp: int) -> None:
+        if self._settings.stamps == 'recorded':
+            self._output.tick(Stamp.from_ns(stamp))
+
+
+class Pacer:
+    """Turns the recording's time into this machine's, at a rate.
+
+    rate: how many times faster than recorded; 0 holds nothing back. on_tick: called with the
+    recording's time (ns) each `TICK` of waiting, so that a clock can go on between frames. Where
+    the stamps go back, or ahead by more than LONGEST_STEP, the recording's clock was set or it
+    paused: the pace begins anew there.
+    """
+
+    TICK = 0.02
+    """Seconds between two ticks while a frame is held back."""
+
+    LONGEST_STEP = 60.0
+    """Seconds of the recording that are waited for between two frames."""
+
+    def __init__(
+        self,
+        rate: float,
+        on_tick: Callable[[int], None],
+        clock: Callable[[], float] = monotonic,
+        rest: Callable[[float], None] = sleep,
+    ) -> None:
+        self._rate = rate
+        self._on_tick = on_tick
+        self._clock = clock
+        self._rest = rest
+        self._start: Optional[float] = None
+        self._first = self._last = 0
+
+    def wait(self, stamp: int) -> None:
+        """Return when the time of a frame stamped `stamp` (ns) has come."""
+        if self._rate == 0:
+            return
+        step = (stamp - self._last) / 1e9
+        if self._start is None or not 0 <= step <= self.LONGEST_STEP:
+            self._start, self._first = self._clock(), stamp
+        self._last = stamp
+        due = self._start + (stamp - self._first) / 1e9 / self._rate
+        while True:
+            left = due - self._clock()
+            if left <= 0:
+                return
+            self._on_tick(stamp - round(left * self._rate * 1e9))
+            self._rest(min(left, self.TICK))
+
+
+class Answers:
+    """Frames in flight by their stamps (ns). Any thread may send, answer and wait."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._changed = Condition()
+        self._in_flight: Dict[int, float] = {}
+        self._milliseconds: Deque[float] = deque(maxlen=KEPT_LATENCIES)
+        self._count = 0
+
+    def sent(self, stamp: int) -> None:
+        """Note that a frame was sent, for the first time or again."""
+        with self._changed:
+            # Sent again: it moves to the end, and its time counts anew.
+            self._in_flight.pop(stamp, None)
+            self._in_flight[stamp] = self._clock()
+            if len(self._in_flight) > KEPT_IN_FLIGHT:
+                del self._in_flight[next(iter(self._in_flight))]
+
+    def came(self, stamp: int) -> None:
+        """Note an answer; one to a frame that is not in flight is not counted."""
+        with self._changed:
+            since = self._in_flight.pop(stamp, None)
+            if since is not None:
+                self._milliseconds.append((self._clock() - since) * 1e3)
+                self._count += 1
+                self._changed.notify_all()
+
+    def give_up(self, stamp: int) -> None:
+        """Wait no longer for a frame's answer."""
+        with self._changed:
+            self._in_flight.pop(stamp, None)
+
+    def wait_for_room(self, window: int, timeout: float) -> Optional[int]:
+        """Wait until fewer than `window` frames are in flight.
+
+        None where there is room; else the stamp that has been waited for the longest, after
+        `timeout` seconds without any answer.
+        """
+
+        def room() -> bool:
+            return len(self._in_flight) < window
+
+        with self._changed:
+            while not room():
+                before = len(self._in_flight)
+                self._changed.wait(timeout)
+                if not room() and len(self._in_flight) >= before:
+                    return next(iter(self._in_flight))
+            return None
+
+    @property
+    def count(self) -> int:
+        """How many answers have come."""
+        with self._changed:
+            return self._count
+
+    @property
+    def latency(self) -> Percentiles:
+        """Milliseconds from sending to the answer, of the answers so far."""
+        with self._changed:
+            milliseconds = list(self._milliseconds)
+        return percentiles(milliseconds)

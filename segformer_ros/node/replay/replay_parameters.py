@@ -1,0 +1,113 @@
+"""The parameters of the replay node: one table, as `parameter.py` has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segformer_ros.node.parameter import Changeable, parameter
+
+STAMPS = ('recorded', 'now')
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """What is played, how fast, and as what."""
+
+    input: str = parameter(
+        '',
+        'bag, video, folder of images, Cityscapes folder, the shipped drive (sample:), or a '
+        'generated one (street:[SEED])',
+        change=Changeable.START,
+    )
+    topic: str = parameter(
+        '', 'image topic of a bag; empty: the only one', change=Changeable.START
+    )
+    label_topic: str = parameter(
+        '', 'topic of a bag with label images (mono8 train ids)', change=Changeable.START
+    )
+    label_tolerance: float = parameter(
+        0.0,
+        "seconds by which a label's stamp may differ from its image's",
+        low=0.0,
+        high=10.0,
+        change=Changeable.START,
+    )
+    labels: str = parameter(
+        '', "folder of label images named by the frames' keys", change=Changeable.START
+    )
+    fps: float = parameter(
+        10.0,
+        'frames per second of sources without stamps (folders, generated drives)',
+        low=0.01,
+        high=1000.0,
+        change=Changeable.START,
+    )
+    rate: float = parameter(
+        1.0,
+        'how many times faster than recorded; 0: as fast as the consumer answers',
+        low=0.0,
+        high=1000.0,
+        change=Changeable.START,
+    )
+    loop: bool = parameter(
+        False, 'start again at the end; the stamps continue', change=Changeable.START
+    )
+    stamps: str = parameter(
+        'now',
+        "stamps of the messages: the recording's own, or the time of publishing",
+        choices=STAMPS,
+        change=Changeable.START,
+    )
+    clock: bool = parameter(
+        False,
+        "publish /clock with the messages' stamps, for nodes with use_sim_time",
+        change=Changeable.START,
+    )
+    frame_id: str = parameter(
+        '', 'frame_id of the messages; empty: as recorded', change=Changeable.START
+    )
+    vehicle_frame: str = parameter(
+        '',
+        "frame in which a bag's /tf_static places the camera: that mount is published there too, "
+        'where tf2 is installed; empty: no mount',
+        change=Changeable.START,
+    )
+    reliable: bool = parameter(
+        False, 'publish images reliably; else best effort, as cameras do', change=Changeable.START
+    )
+    jpeg_quality: int = parameter(
+        90, 'JPEG quality of image/compressed', low=1, high=100, change=Changeable.START
+    )
+    wait_for: int = parameter(
+        1,
+        'number of image subscribers to wait for before the first frame',
+        low=0,
+        high=100,
+        change=Changeable.START,
+    )
+    wait_timeout: float = parameter(
+        60.0,
+        'longest wait for these subscribers, s',
+        low=0.0,
+        high=3600.0,
+        change=Changeable.START,
+    )
+    window: int = parameter(
+        1,
+        'at rate 0: how many frames may be unanswered at a time',
+        low=1,
+        high=100,
+        change=Changeable.START,
+    )
+    answer_timeout: float = parameter(
+        30.0,
+        'at rate 0: longest wait for an answer before a frame is sent again or given up, s',
+        low=0.1,
+        high=3600.0,
+        change=Changeable.START,
+    )
+    exit_at_end: bool = parameter(
+        True,
+        'end when everything has been played; else stay, for late subscribers',
+        change=Changeable.START,
+    )

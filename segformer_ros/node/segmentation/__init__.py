@@ -1,0 +1,1 @@
+"""The segmentation node: a lifecycle node that segments the images of its cameras."""

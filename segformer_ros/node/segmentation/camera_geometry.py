@@ -1,0 +1,188 @@
+"""Camera geometry: what a camera_info says, and the camera's pose over the ground."""
+
+from __future__ import annotations
+
+from copy import copy
+from time import monotonic
+from typing import Any, Callable, NamedTuple, Optional, Tuple, Union
+
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
+from std_msgs.msg import Header
+
+from segformer_ros.camera import (
+    Calibration,
+    CameraError,
+    CameraPose,
+    calibration_from_camera_info,
+    check_image_size,
+    image_size,
+    is_rectified,
+    resized_matrices,
+    turned_note,
+)
+from segformer_ros.frame import Frame, Stamp
+from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings, mount_pose
+from segformer_ros.node.segmentation.transforms import (
+    PoseError,
+    TransformSource,
+    look_up_ground,
+    look_up_pose,
+)
+
+_LOOK_AGAIN = 10.0  # seconds until TF is asked again for a frame that may not be there at all
+
+
+class CameraInfoReading(NamedTuple):
+    """A camera_info that was read when it came.
+
+    size: (width, height) of the images that it belongs to, None where it has none.
+    as_recorded, rectified: the calibration of images as the lens gives them, and of images that
+    are rectified already; or why there is none.
+    """
+
+    message: CameraInfo
+    size: Optional[Tuple[int, int]]
+    as_recorded: Union[Calibration, CameraError]
+    rectified: Union[Calibration, CameraError]
+
+    @classmethod
+    def of(cls, message: CameraInfo) -> CameraInfoReading:
+        """Read a message; what is wrong with it is kept for those who ask."""
+        try:
+            size: Optional[Tuple[int, int]] = image_size(message)
+        except CameraError:
+            size = None
+        return cls(message, size, _calibration(message, False), _calibration(message, True))
+
+    def calibration(self, rectified: bool, height: int, width: int) -> Calibration:
+        """Calibration of images of this size; raises CameraError."""
+        found = self.rectified if rectified else self.as_recorded
+        if isinstance(found, CameraError):
+            raise CameraError(str(found))
+        check_image_size(found, height, width)
+        return found
+
+    def resized(self, header: Header, height: int, width: int) -> CameraInfo:
+        """Message of the same view resized to (height, width); `size` is not None.
+
+        ROI and binning are worked into K and P, so that the result has none.
+        """
+        info, result = self.message, copy(self.message)
+        result.header = header
+        if self.size == (info.width, info.height) == (width, height):
+            return result
+        k, p = resized_matrices(info, width, height)
+        result.height, result.width = height, width
+        result.k, result.p = k.ravel(), p.ravel()
+        result.binning_x = result.binning_y = 0
+        result.roi = RegionOfInterest()
+        return result
+
+
+class Geometry(NamedTuple):
+    """Calibration and pose for one frame, or neither and why in `reason`."""
+
+    calibration: Optional[Calibration]
+    pose: Optional[CameraPose]
+    reason: str
+
+
+class CameraGeometry:
+    """Keeps the newest camera_info and looks up the pose at each frame's stamp.
+
+    The executor calls `receive`, the worker everything else. topic: of the images, as it is
+    remapped: its name may say that they are rectified. warn: is told once of what makes all
+    distances wrong without being wrong itself.
+    """
+
+    def __init__(
+        self, transforms: Optional[TransformSource], topic: str, warn: Callable[[str], object]
+    ) -> None:
+        self._transforms = transforms
+        self._rectified = is_rectified(topic)
+        self._warn = warn
+        self.newest: Optional[CameraInfoReading] = None
+        """The newest camera_info, None where none came yet."""
+        self._content: Any = None
+        self._turned = False
+        self._ground_of = ''
+        self._ground_due = 0.0
+
+    def receive(self, info: CameraInfo) -> None:
+        """Take a camera_info; it is read where it is another than the last, but for its stamp."""
+        content = _content(info)
+        if self.newest is None or content != self._content:
+            self.newest = CameraInfoReading.of(info)
+            self._content = content
+        else:
+            self.newest = self.newest._replace(message=info)
+
+    def at(
+        self,
+        frame: Frame,
+        info: Optional[CameraInfoReading],
+        settings: DrivableSettings,
+        mount: MountSettings,
+    ) -> Geometry:
+        """Geometry of an image; never a guess where something is missing."""
+        try:
+            if info is None:
+                raise PoseError('no camera_info has come; let the camera driver publish it')
+            rectified = settings.rectified or self._rectified
+            calibration = info.calibration(rectified, frame.height, frame.width)
+            pose = self._pose(settings, mount, frame.frame_id, frame.stamp)
+            self._say_if_turned(pose)
+            return Geometry(calibration, pose, '')
+        except (CameraError, PoseError) as error:
+            return Geometry(None, None, str(error))
+
+    def _pose(
+        self, settings: DrivableSettings, mount: MountSettings, frame_id: str, stamp: Stamp
+    ) -> CameraPose:
+        if settings.use_tf and self._transforms is not None:
+            frame = settings.vehicle_frame
+            pose = look_up_pose(self._transforms, frame, frame_id, stamp, settings.tf_timeout)
+            self._check_ground(self._transforms, frame)
+            return pose
+        fixed = mount_pose(mount)
+        if fixed is None:
+            raise PoseError(
+                "the camera's height over the ground is not known; give its mount as parameters "
+                '(mount.height, mount.pitch, ...) or by TF'
+            )
+        return fixed
+
+    def _say_if_turned(self, pose: CameraPose) -> None:
+        """Warn once of a camera that is mounted upside down or on its side."""
+        if not self._turned and pose.quarter_turns:
+            self._turned = True
+            self._warn(turned_note(pose))
+
+    def _check_ground(self, transforms: TransformSource, vehicle_frame: str) -> None:
+        """Warn once where the vehicle frame is not on the ground."""
+        now = monotonic()
+        if self._ground_of == vehicle_frame and now < self._ground_due:
+            return
+        self._ground_of, note = vehicle_frame, look_up_ground(transforms, vehicle_frame)
+        self._ground_due = now + _LOOK_AGAIN if note is None else float('inf')
+        if note:
+            self._warn(f'{note} (drivable.vehicle_frame)')
+
+
+def _calibration(info: CameraInfo, rectified: bool) -> Union[Calibration, CameraError]:
+    try:
+        return calibration_from_camera_info(info, rectified)
+    except CameraError as error:
+        return error
+
+
+def _content(info: CameraInfo) -> Tuple[Any, ...]:
+    """All of a camera_info that a calibration is made of."""
+    roi = info.roi
+    return (
+        (info.width, info.height, info.binning_x, info.binning_y, info.distortion_model),
+        (roi.x_offset, roi.y_offset, roi.width, roi.height),
+        bytes(info.d),
+        bytes(info.k),
+        bytes(info.p),
+    )

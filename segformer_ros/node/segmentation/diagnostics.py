@@ -1,0 +1,221 @@
+"""Diagnostics: how the cameras and the engine are doing, in words and figures."""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, List, NamedTuple
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from segformer_ros.engines.supervisor import EngineState
+from segformer_ros.errors import one_line
+from segformer_ros.node.segmentation.frame_worker import FrameCounts
+from segformer_ros.node.segmentation.losses import RECENT
+from segformer_ros.node.segmentation.statistics import CameraFigures
+from segformer_ros.node.transport import (
+    has_shipped_profile,
+    profile_variable,
+    shared_memory_fault,
+    shipped_profile,
+)
+
+TOLERATED_LOSS = 0.005
+"""Share of lost frames from which a camera gets a warning."""
+
+STRANGE_AGE = 10.0
+"""Seconds; a mask that is further off the present has a stamp by another clock."""
+
+_LONGEST_MESSAGE = 4000  # characters; of several complaints
+
+OK, WARN, ERROR, STALE = (
+    DiagnosticStatus.OK,
+    DiagnosticStatus.WARN,
+    DiagnosticStatus.ERROR,
+    DiagnosticStatus.STALE,
+)
+
+_CURES: Dict[str, str] = {
+    'rmw_fastrtps_cpp': 'give {whom} {profile}',
+    'rmw_fastrtps_dynamic_cpp': 'give {whom} {profile}',
+    'rmw_cyclonedds_cpp': (
+        "raise net.core.rmem_max and CycloneDDS' SocketReceiveBufferSize "
+        '(doc/transport.md has the lines)'
+    ),
+}
+"""What to do about lost frames, by middleware."""
+
+
+class CameraState(NamedTuple):
+    """All that is known of one camera.
+
+    idle: why its frames are not segmented though nothing is wrong; else empty. uncalibrated: why
+    its drivable area is without metres; empty where it is not, or nobody wants it. mismatch: that
+    its topic is published as another type; empty where it is not.
+    """
+
+    name: str
+    topic: str
+    publishers: int
+    figures: CameraFigures
+    counts: FrameCounts
+    idle: str
+    uncalibrated: str
+    mismatch: str = ''
+
+
+class Assessment(NamedTuple):
+    """Level of a status and its message."""
+
+    level: bytes
+    message: str
+
+
+def camera_status(
+    node: str, camera: CameraState, silent_after: float, cure: str
+) -> DiagnosticStatus:
+    """Status of one camera."""
+    assessment = camera_assessment(camera, silent_after, cure)
+    figures, counts = camera.figures, camera.counts
+    values = {
+        'topic': camera.topic,
+        'rate in (Hz)': f'{figures.rate_in:.1f}',
+        'rate out (Hz)': f'{figures.rate_out:.1f}',
+        'age p50 (ms)': f'{figures.age.p50 * 1e3:.1f}',
+        'age p99 (ms)': f'{figures.age.p99 * 1e3:.1f}',
+        **{name: str(count) for name, count in counts._asdict().items()},
+        'lost': str(figures.losses.lost),
+        'last problem': figures.last_problem
+        and f'{figures.last_problem} ({figures.problem_age:.0f} s ago)',
+    }
+    name = f'camera {camera.name}' if camera.name else 'camera'
+    return _status(f'{node}: {name}', camera.name or 'camera', assessment, values)
+
+
+def camera_assessment(camera: CameraState, silent_after: float, cure: str) -> Assessment:
+    """Level and message of a camera: the worst of what is wrong with it comes first."""
+    figures = camera.figures
+    losses = _losses(figures, cure)
+    if figures.silence is None or figures.silence > silent_after:
+        # At Fast DDS defaults next to nothing of a 1080p stream arrives: that is no dead camera.
+        return Assessment(STALE, _joined(_silence(camera), losses))
+    complaints = [
+        complaint
+        for complaint in (
+            losses,
+            _skips(figures),
+            _clocks(figures),
+            f'frames without a mask: {figures.last_problem}' if figures.recent_problem else '',
+            f'drivable area without metres: {camera.uncalibrated}' if camera.uncalibrated else '',
+            _invalid_areas(figures),
+        )
+        if complaint
+    ]
+    if complaints:
+        return Assessment(WARN, '; '.join(complaints))
+    return Assessment(OK, camera.idle or f'segmenting at {figures.rate_out:.1f} Hz')
+
+
+def engine_status(node: str, state: EngineState, alive: bool) -> DiagnosticStatus:
+    """Status of the engine."""
+    if not alive:
+        assessment = Assessment(ERROR, 'the segmentation thread has ended; restart the node')
+    elif state.failure:
+        assessment = Assessment(ERROR, f'the engine failed: {state.failure}')
+    else:
+        assessment = Assessment(OK, 'running')
+    values = {**state.facts, 'restarts': str(state.restarts)}
+    return _status(f'{node}: engine', state.facts.get('device', ''), assessment, values)
+
+
+def loss_cure(middleware: str) -> str:
+    """What to do about frames that are lost on the way, for this middleware."""
+    cure = _CURES.get(middleware, f'see doc/transport.md for {middleware}')
+    if 'fastrtps' in middleware:
+        small = shared_memory_fault()
+        cure = small if small and os.environ.get(profile_variable()) else _joined(cure, small)
+    whom = (
+        'the camera driver, as this node,'
+        if has_shipped_profile()
+        else 'the camera driver and this node'
+    )
+    return cure.format(whom=whom, profile=f'{profile_variable()}={shipped_profile()}')
+
+
+def _silence(camera: CameraState) -> str:
+    if camera.publishers == 0:
+        return f'nobody publishes on {camera.topic}; start the camera, or remap the topic'
+    if camera.figures.silence is None:
+        waits = f'no image has come on {camera.topic} yet, though it has a publisher'
+        return camera.mismatch or waits
+    return f'silent: the last image on {camera.topic} came {camera.figures.silence:.1f} s ago'
+
+
+def _joined(*parts: str) -> str:
+    return '; '.join(filter(None, parts))
+
+
+def _tolerable(count: int, total: int) -> bool:
+    return count <= max(1, TOLERATED_LOSS * total)
+
+
+def _losses(figures: CameraFigures, cure: str) -> str:
+    lost = figures.losses.recently_lost
+    expected = lost + figures.recently_received
+    if _tolerable(lost, expected):
+        return ''
+    if figures.losses.by_stamps:
+        return (
+            f'{lost} of {expected} frames are missing by their stamps in the last {RECENT:g} s: '
+            f'the camera driver did not send them, or they were lost on the way here; {cure}'
+        )
+    return (
+        f'{lost} of {expected} frames were lost on the way here in the last {RECENT:g} s; {cure}'
+    )
+
+
+def _skips(figures: CameraFigures) -> str:
+    skipped = figures.losses.recently_skipped
+    expected = skipped + figures.losses.recently_lost + figures.recently_received
+    if _tolerable(skipped, expected):
+        return ''
+    return (
+        f'the camera driver did not send {skipped} of {expected} frames in the last {RECENT:g} s: '
+        "the stamps have gaps, the middleware's numbers have none; look at the camera's cable, "
+        'its exposure time and the load of its machine'
+    )
+
+
+def _invalid_areas(figures: CameraFigures) -> str:
+    invalid = figures.recently_invalid
+    total = invalid + figures.recently_valid
+    if _tolerable(invalid, total):
+        return ''
+    return (
+        f'{invalid} of {total} drivable areas were not valid in the last {RECENT:g} s: '
+        f'{figures.invalid_reason}; make inference faster (a smaller input, a GPU), or raise '
+        'drivable.max_age if the vehicle may act on older images'
+    )
+
+
+def _clocks(figures: CameraFigures) -> str:
+    if not abs(figures.age.p50) > STRANGE_AGE:  # it is NaN at first
+        return ''
+    return (
+        f'the stamps are {figures.age.p50:.3g} s off the clock of this node; play recordings with '
+        '--clock and set use_sim_time, or synchronise the clocks'
+    )
+
+
+def _status(
+    name: str, hardware: str, assessment: Assessment, values: Dict[str, str]
+) -> DiagnosticStatus:
+    pairs: List[KeyValue] = [
+        KeyValue(key=key, value=one_line(value)) for key, value in values.items()
+    ]
+    return DiagnosticStatus(
+        level=assessment.level,
+        name=name,
+        message=one_line(assessment.message, _LONGEST_MESSAGE),
+        hardware_id=hardware,
+        values=pairs,
+    )

@@ -1,0 +1,212 @@
+"""Publishes one camera's drivable area, and takes it back as soon as it no longer holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Lock
+from typing import Optional, Tuple
+
+import numpy as np
+from nav_msgs.msg import OccupancyGrid
+from rclpy.clock import Clock
+from rclpy.lifecycle import Node
+from sensor_msgs.msg import LaserScan
+from std_msgs.msg import Header
+
+from segformer_ros import topics
+from segformer_ros.drivable import (
+    DrivableArea,
+    DrivableAreaEstimator,
+    GridConfig,
+    GridNumbers,
+    ScanNumbers,
+    age_fault,
+    area_fields,
+    grid_fields,
+    scan_fields,
+)
+from segformer_ros.drivable.grid import UNKNOWN
+from segformer_ros.engines.placement import cell_rows
+from segformer_ros.errors import one_line
+from segformer_ros.frame import Stamp
+from segformer_ros.model import ModelSpec
+from segformer_ros.msg import DrivableArea as DrivableAreaMessage
+from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings, drivable_config
+from segformer_ros.node.messages import fill
+from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
+from segformer_ros.node.segmentation.frame_task import FrameTask
+from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.statistics import CameraStatistics
+from segformer_ros.node.segmentation.watchdog import Now, Watchdog
+from segformer_ros.segmentation import Segmentation
+
+
+class DrivableOutput:
+    """The topics drivable_area, drivable_area/grid and drivable_area/scan of one camera.
+
+    The worker calls `estimate` and `publish`, the executor everything else.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        camera: str,
+        spec: ModelSpec,
+        parameters: NodeParameters,
+        geometry: CameraGeometry,
+        statistics: CameraStatistics,
+    ) -> None:
+        self._clock: Clock = node.get_clock()
+        self._spec = spec
+        self._parameters = parameters
+        self._geometry = geometry
+        self._statistics = statistics
+        prefix = f'{camera}/' if camera else ''
+        self._area = node.create_lifecycle_publisher(
+            DrivableAreaMessage, f'{prefix}{topics.AREA}', 5
+        )
+        self._grid = node.create_lifecycle_publisher(OccupancyGrid, f'{prefix}{topics.GRID}', 5)
+        self._scan = node.create_lifecycle_publisher(LaserScan, f'{prefix}{topics.SCAN}', 5)
+        self.publishers = (self._area, self._grid, self._scan)
+        self._watchdog = Watchdog()
+        self._publishing = Lock()
+        settings, mount = parameters.settings.drivable, parameters.mounts[camera]
+        self._configure(settings, mount)
+        self._segmented: Optional[Header] = None
+        self._closed = False
+        self.newest: Optional[Header] = None
+        """Of the camera's last image, segmented or not."""
+        self.uncalibrated = ''
+        """Why the last frame gave no metres; empty where it did."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody subscribes to one of the topics."""
+        return any(publisher.get_subscription_count() for publisher in self.publishers)
+
+    def open(self) -> None:
+        """Publish what comes from now on."""
+        self._closed = False
+
+    def close(self, reason: str) -> None:
+        """Take the last area back, and publish nothing after that: also not a frame on its way."""
+        with self._publishing:
+            self._closed = True
+            self._retract(reason)
+
+    def estimate(self, task: FrameTask, result: Segmentation) -> DrivableArea:
+        """Make the drivable area of a segmented frame, in metres where they are known."""
+        settings, frame = task.settings.drivable, task.frame
+        if (settings, task.mount) != self._configuration:
+            self._configure(settings, task.mount)
+        geometry = self._geometry.at(frame, task.camera_info, settings, task.mount)
+        size, rows = (frame.height, frame.width), result.labels.shape[0]
+        area = self._estimator.update(
+            result.labels,
+            result.confidence,
+            geometry.calibration,
+            geometry.pose,
+            frame.stamp,
+            cell_rows(self._spec, task.settings.inference, size, rows),
+            result.blocked,
+        )
+        if geometry.reason:
+            area = replace(area, reason=one_line(geometry.reason))
+        self.uncalibrated = area.reason
+        return area
+
+    def publish(self, task: FrameTask, area: DrivableArea) -> None:
+        """Publish a drivable area under its image's header; as not valid if it is too old."""
+        settings = task.settings.drivable
+        with self._publishing:
+            if self._closed:
+                return
+            now = Now.of(self._clock)
+            fault = age_fault(now.age(area.stamp.ns), settings.max_age)
+            if fault:
+                area = DrivableArea.invalid(area.stamp, fault)
+            self._segmented = task.header
+            self._statistics.area_published(now.steady, fault)
+            self._send(area, settings, task.header, now)
+            self._watchdog.summary_published(now, area.stamp.ns, area.valid)
+
+    def watch(self, outage: str) -> None:
+        """Publish `valid = false` where the last valid area no longer stands.
+
+        outage: why nothing is segmented at all, as far as the node knows; or empty.
+        """
+        if not self.wanted:
+            self._watchdog.rest()
+            return
+        now, max_age = Now.of(self._clock), self._parameters.settings.drivable.max_age
+        self._watchdog.arrival = self._statistics.last_arrival
+        fault = self._watchdog.due(now, max_age, outage)
+        if fault:
+            self.retract(fault)
+            if not outage and not self._watchdog.silence(now) > max_age:
+                self._statistics.area_published(now.steady, fault)
+
+    def retract(self, reason: str) -> None:
+        """Publish `valid = false` in place of the last area."""
+        with self._publishing:
+            self._retract(reason)
+
+    def _retract(self, reason: str) -> None:
+        header = self._segmented or self.newest or Header()
+        area = DrivableArea.invalid(Stamp(header.stamp.sec, header.stamp.nanosec), reason)
+        self._send(area, self._parameters.settings.drivable, header, Now.of(self._clock))
+
+    def _send(
+        self, area: DrivableArea, settings: DrivableSettings, header: Header, now: Now
+    ) -> None:
+        if self._area.get_subscription_count():
+            age = now.age(area.stamp.ns)
+            self._area.publish(area_message(header, area, age, settings.vehicle_frame))
+        ground_header = Header(stamp=header.stamp, frame_id=settings.vehicle_frame)
+        estimator, config = self._estimator, self._estimator.config
+        if self._grid.get_subscription_count():
+            grid = estimator.grid(area) or blank_grid(config.grid)
+            self._grid.publish(grid_message(ground_header, grid))
+        scan = estimator.scan(area) if self._scan.get_subscription_count() else None
+        # Nothing rather than a scan that has seen nothing: Nav2's collision monitor stops where a
+        # scan stays away, but takes one without a range for a free road (doc/drivable_area.md).
+        if scan is not None and not np.isnan(scan.ranges).all():
+            self._scan.publish(scan_message(ground_header, scan))
+
+    def _configure(self, settings: DrivableSettings, mount: MountSettings) -> None:
+        """Take up parameters."""
+        self._configuration = (settings, mount)
+        self._estimator = DrivableAreaEstimator(
+            drivable_config(settings, mount), self._spec.class_map
+        )
+        self.free: Tuple[int, ...] = self._estimator.wanted_drivable
+        """Train ids for which the engine may find the blocked rows; empty where it must not."""
+
+
+def area_message(
+    header: Header, area: DrivableArea, age: float, vehicle_frame: str
+) -> DrivableAreaMessage:
+    """Message of one summary; `age` in seconds."""
+    message = DrivableAreaMessage(header=header)
+    fill(message, area_fields(area, age, vehicle_frame))
+    return message
+
+
+def grid_message(header: Header, numbers: GridNumbers) -> OccupancyGrid:
+    """Message of a grid; the header is in the vehicle frame."""
+    message = OccupancyGrid(header=header)
+    fill(message, grid_fields(numbers, Stamp(header.stamp.sec, header.stamp.nanosec)))
+    return message
+
+
+def scan_message(header: Header, numbers: ScanNumbers) -> LaserScan:
+    """Message of a scan; the header is in the vehicle frame."""
+    message = LaserScan(header=header)
+    fill(message, scan_fields(numbers))
+    return message
+
+
+def blank_grid(config: GridConfig) -> GridNumbers:
+    """Grid in which nothing is known: takes the place of a free one that no longer holds."""
+    cells = np.full((config.height, config.width), UNKNOWN, np.int8)
+    return GridNumbers(config.resolution, config.x_min, config.y_min, cells)

@@ -1,0 +1,110 @@
+"""Engine set-up: from the parameters to an engine, and how far its build is, in the log."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from time import monotonic
+from typing import Callable, Optional, Tuple
+
+from segformer_ros.classes import load_class_map
+from segformer_ros.engines import Engine, EngineOptions, Progress, create_engine, fake_spec
+from segformer_ros.model import Declared, ModelError, load_model
+from segformer_ros.node.segmentation.parameters import NetworkSettings, Settings
+
+PERCENT = 10
+"""Of the build from one line to the next."""
+
+LONGEST_SILENCE = 30.0
+"""Seconds after which a line is due though the build is not that much further."""
+
+_log = logging.getLogger(__name__)
+
+
+def make_engine(settings: Settings) -> Engine:
+    """Recognise the model and choose its engine; raises ModelError, ClassMapError, EngineError."""
+    class_map = load_class_map(settings.class_map) if settings.class_map else None
+    if settings.engine == 'fake' and not settings.model:
+        spec = fake_spec(class_map=class_map)
+    else:
+        spec = load_model(settings.model, class_map, declared(settings.network))
+    options = EngineOptions(
+        precision=settings.precision,
+        threads=settings.threads,
+        device=settings.device,
+        max_batch=max(len(settings.camera_names), 1),
+        cache_dir=Path(settings.cache_dir) if settings.cache_dir else None,
+        inference=settings.inference,
+        slide_stride=settings.slide_stride,
+        fake_delay=settings.fake_delay,
+    )
+    engine = create_engine(spec, settings.engine, options)
+    engine.progress = BuildProgress()
+    return engine
+
+
+def declared(network: NetworkSettings) -> Declared:
+    """What the parameters say of the model; raises ModelError."""
+    if bool(network.height) != bool(network.width):
+        raise ModelError(
+            f'network.height is {network.height} and network.width {network.width}; give both, or '
+            'none to take what the model says'
+        )
+    size = (network.height, network.width) if network.height else None
+    return Declared(
+        origin='the parameters network.*',
+        contract=network.contract or None,
+        color=network.color or None,
+        mean=_three('network.mean', network.mean),
+        std=_three('network.std', network.std),
+        fit=network.fit or None,
+        size=size,
+    )
+
+
+def _three(name: str, text: str) -> Optional[Tuple[float, ...]]:
+    if not text:
+        return None
+    try:
+        numbers = tuple(float(part) for part in text.split(','))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or (name.endswith('std') and 0.0 in numbers):
+        raise ModelError(
+            f'{name} is {text!r}; it must be three numbers separated by commas, such as '
+            '127.5,127.5,127.5'
+        )
+    return numbers
+
+
+class BuildProgress(Progress):
+    """Logs the outermost phase of a build, which is the build as a whole.
+
+    The log bridge takes the lines to the node's logger.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._outermost = ''
+        self._percent = 0
+        self._told = (0, 0.0)  # percent and time of the last line
+        self._begun = 0.0
+
+    def __call__(self, phase: str, step: int, steps: int) -> None:
+        """Log a line where one is due."""
+        self._outermost = self._outermost or phase
+        now = self._clock()
+        if phase == self._outermost:
+            if step == 0:  # a build begins, the second of two perhaps
+                self._begun, self._told = now, (0, now)
+            self._percent = 100 * step // max(steps, 1)
+        percent, last = self._told
+        if self._percent < percent + PERCENT and now < last + LONGEST_SILENCE:
+            return
+        self._told = (self._percent, now)
+        _log.info(
+            'building the engine: %d %% after %.0f s%s',
+            self._percent,
+            now - self._begun,
+            '' if phase == self._outermost else f' ({phase}, {step} of {steps})',
+        )

@@ -1,0 +1,256 @@
+"""Losses: frames that a camera sent and that did not get here, and those that it did not send.
+
+Three witnesses, from the best to the worst: the numbers that the middleware gives to all messages
+of a publisher (rclpy hands them out since ROS 2 Iron, where the middleware has them), the
+middleware's own count of lost messages, and the gaps between the stamps of the frames.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+from typing import Callable, Deque, List, NamedTuple, Optional, Tuple
+
+RECENT = 10.0
+"""Seconds for which a loss counts as recent."""
+
+_FASTEST = 1000.0  # frames per second; a greater step in numbers is another publisher's
+_LATE = 0.1  # seconds; by then the middleware has reported what it lost in a gap
+
+_INTERVALS = 100  # the latest intervals between stamps that the camera's period is taken of
+_FEWEST = 10  # intervals before anything is said by stamps
+_ALIKE = 1.25  # the longest interval over the shortest, in a camera that keeps its rate
+_SHORTEST = 1_000_000  # ns; frames that are stamped closer together were stamped in a burst
+_PAUSE = 2_000_000_000  # ns; a longer gap is a camera that paused, not lost frames
+_BURSTS = 1.5  # see StampGaps
+_UNEVEN, _EVEN = 0.25, 0.9  # so near to whole periods are so many of a camera's intervals
+_RUNS = 6  # gaps that are compared for a pattern
+
+
+class RecentCount:
+    """How many events came in the last RECENT seconds; the memory does not grow with them."""
+
+    def __init__(self) -> None:
+        self._seconds: Deque[Tuple[float, int]] = deque()
+
+    def add(self, now: float, count: int) -> None:
+        """Count events at a time in seconds."""
+        if count <= 0:
+            return
+        if self._seconds and now - self._seconds[-1][0] < 0.1:
+            time, before = self._seconds.pop()
+            self._seconds.append((time, before + count))
+        else:
+            self._seconds.append((now, count))
+        self.count(now)
+
+    def count(self, now: float) -> int:
+        """Events in the last RECENT seconds."""
+        while self._seconds and self._seconds[0][0] < now - RECENT:
+            self._seconds.popleft()
+        return sum(count for _, count in self._seconds)
+
+
+class PublicationNumbers:
+    """Finds the messages that are missing between two that came.
+
+    A publisher numbers its messages; rclpy does not say whose number it is. So nothing is said
+    where several publish, and a step back, or one that no camera can take, is a new publisher.
+    """
+
+    def __init__(self) -> None:
+        self._last: Optional[int] = None
+        self._time = 0.0
+
+    def missing(self, number: int, now: float, publishers: Callable[[], int]) -> int:
+        """Take a message's number; how many are missing between it and the one before."""
+        last, since = self._last, now - self._time
+        self._last, self._time = number, now
+        if last is None or number <= last + 1:
+            return 0
+        gap = number - last - 1
+        if gap > 10 + since * _FASTEST or publishers() > 1:
+            return 0
+        return gap
+
+
+class StampGaps:
+    """Estimates missing frames from the gaps that they leave between the others' stamps.
+
+    The camera's period is the median of the short intervals, those within half as much again of
+    the shortest tenth: where most frames are lost, the median of all would be the period of the
+    losses. Gaps do not count where they are the camera's way:
+
+    - Long intervals in a row that are all alike are a slower camera (its exposure grows with
+      dusk); they count once intervals differ again.
+    - Gaps after equal numbers of frames are a pattern of the camera: a driver that takes frames
+      in twos, or one that sends two frames of three.
+    - Where chance loses frames, the periods in a mean interval are the inverse of the share of
+      unbroken intervals; in an outage they are near one. Many unbroken intervals *and* many
+      missing frames (a product above _BURSTS) are frames that were stamped in bursts.
+    - Intervals that are no whole numbers of periods are a camera without a rate: one that is
+      triggered by what it sees.
+    """
+
+    def __init__(self) -> None:
+        self._intervals: Deque[float] = deque(maxlen=_INTERVALS)
+        self._last: Optional[int] = None
+        self._long: List[float] = []  # the latest intervals, each longer than the period
+        self._runs: Deque[int] = deque(maxlen=_RUNS)  # frames between the latest gaps
+        self._run = 0
+        self._pending = 0  # frames that would be missing in gaps that are not decided
+
+    def resumed(self) -> None:
+        """Take the next frame as the first: what lies before it is no gap."""
+        self._last = None
+
+    def add(self, stamp: int, known: int = 0) -> int:
+        """Take a frame's stamp in nanoseconds; how many more frames are now found missing.
+
+        known: how many were sent between it and the one before, as is known otherwise.
+        """
+        interval = None if self._last is None else (stamp - self._last) / (known + 1)
+        self._last = stamp
+        if interval is None or interval > _PAUSE:
+            return 0
+        self._intervals.append(max(interval, 0.0))
+        period = self.period()
+        if period is None or not self._trusted(period):
+            self._long, self._pending = [], 0
+            return 0
+        missing = round(max(interval, period) / period) - 1
+        return self._gap(interval, missing) if missing else self._no_gap()
+
+    def period(self) -> Optional[float]:
+        """Nanoseconds between two frames of the camera, None where that is not known."""
+        if len(self._intervals) < _FEWEST:
+            return None
+        shortest = sorted(self._intervals)
+        limit = 1.5 * shortest[len(shortest) // 10]
+        period = median(interval for interval in shortest if interval <= limit)
+        return period if period >= _SHORTEST else None
+
+    def _trusted(self, period: float) -> bool:
+        count, periods = len(self._intervals), [interval / period for interval in self._intervals]
+        even = sum(1 for ratio in periods if abs(ratio - max(1, round(ratio))) <= _UNEVEN)
+        unbroken = sum(1 for ratio in periods if ratio < 1.5)
+        bursts = sum(periods) / count * unbroken / count
+        return even >= _EVEN * count and bursts <= _BURSTS
+
+    def _gap(self, interval: float, missing: int) -> int:
+        if not self._long:
+            self._runs.append(self._run)
+            self._run = 0
+        self._long.append(interval)
+        self._pending += missing
+        if max(self._long) >= _ALIKE * min(self._long):
+            return self._decided()
+        if len(self._long) >= _FEWEST:  # a slower camera
+            self._intervals = deque(self._long, maxlen=_INTERVALS)
+            self._long, self._pending = [], 0
+        return 0
+
+    def _no_gap(self) -> int:
+        self._run += 1
+        self._long = []
+        if self._pending and len(self._runs) > 1 and len(set(self._runs)) == 1:
+            if len(self._runs) == _RUNS:
+                self._pending = 0
+            return 0
+        return self._decided()
+
+    def _decided(self) -> int:
+        found, self._pending = self._pending, 0
+        self._long = []
+        return found
+
+
+class LossFigures(NamedTuple):
+    """Frames that are missing.
+
+    lost: did not arrive, since the start. recently_...: in the last RECENT seconds.
+    recently_skipped: were never sent, by the stamps of those that were. by_stamps: the middleware
+    says nothing, so `lost` is an estimate, and such frames are among them.
+    """
+
+    lost: int
+    recently_lost: int
+    recently_skipped: int
+    by_stamps: bool
+
+
+class Losses:
+    """Tells lost frames from those that were overtaken in the middleware's queue.
+
+    Between the first frame of a subscription and the last, by their numbers:
+    frames sent = taken + lost + overtaken. What the middleware reports as lost is lost, the rest
+    was here: a newer frame took its place before it was taken. That report may come after the
+    next frames, so a gap is decided a moment later. `now` is a steady time in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._recent, self._skipped = RecentCount(), RecentCount()
+        self._stamps = StampGaps()
+        self._reports = False
+        self.resumed(False)
+
+    def resumed(self, reports: bool) -> None:
+        """Begin a new subscription; reports: whether the middleware will report losses."""
+        self._reports = reports
+        self._numbers = PublicationNumbers()
+        self._numbered = False
+        self._stamps.resumed()
+        self._total = 0  # that the middleware has reported
+        self._used = 0  # of these, how many belong to gaps that are decided
+        self._gaps: Deque[Tuple[float, int]] = deque()  # that are not decided: time and frames
+
+    def arrived(
+        self, now: float, stamp: int, number: Optional[int], publishers: Callable[[], int]
+    ) -> int:
+        """Take a frame's stamp (ns) and number; how many are now known to be overtaken."""
+        first = not self._numbered
+        missing = 0
+        if number is not None:
+            self._numbered = True
+            missing = self._numbers.missing(number, now, publishers)
+        skipped = self._stamps.add(stamp, missing)
+        overtaken = self.overtaken(now)
+        if first or not (missing or self._gaps):
+            self._used = self._total  # what was lost before the first frame is in no gap
+        if self._numbered:
+            self._skipped.add(now, skipped)
+        if not self._reports:
+            self._lose(now, missing if self._numbered else skipped)
+        elif missing:
+            self._gaps.append((now, missing))
+        return overtaken
+
+    def reported(self, now: float, total: int) -> None:
+        """Take the middleware's own count of lost messages, since the subscription began."""
+        self._reports = True
+        self._lose(now, total - self._total)
+        self._total = max(self._total, total)
+
+    def overtaken(self, now: float) -> int:
+        """How many frames are now known to be overtaken, where no further frame came."""
+        overtaken = 0
+        while self._gaps and now - self._gaps[0][0] > _LATE:
+            missing = self._gaps.popleft()[1]
+            lost = min(missing, self._total - self._used)
+            self._used += lost
+            overtaken += missing - lost
+        return overtaken
+
+    def figures(self, now: float) -> LossFigures:
+        """All figures as of now."""
+        return LossFigures(
+            self.lost,
+            self._recent.count(now),
+            self._skipped.count(now),
+            not (self._numbered or self._reports),
+        )
+
+    def _lose(self, now: float, count: int) -> None:
+        self.lost += max(0, count)
+        self._recent.add(now, count)

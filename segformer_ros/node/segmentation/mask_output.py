@@ -1,0 +1,102 @@
+"""Publishes one camera's masks and overlays, only those that somebody subscribes to."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Tuple
+
+import numpy as np
+from rclpy.lifecycle import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from segformer_ros import topics
+from segformer_ros.classes import ClassMap
+from segformer_ros.drawing.overlay import blend, draw_boundary
+from segformer_ros.drivable import DrivableArea
+from segformer_ros.engines.upsampling import resize_labels
+from segformer_ros.node.messages import (
+    LATCHED,
+    ImageBuffer,
+    VisionMessages,
+    jpeg_message,
+    label_info_message,
+)
+from segformer_ros.node.segmentation.frame_task import FrameTask
+from segformer_ros.segmentation import Segmentation
+
+QUEUE = 5
+"""Messages kept for a reliable subscriber that is behind."""
+
+
+class MaskOutput:
+    """The topics segmentation/... of one camera; the worker calls `publish...`."""
+
+    def __init__(
+        self, node: Node, prefix: str, class_map: ClassMap, vision: Optional[VisionMessages]
+    ) -> None:
+        self._clock = node.get_clock()
+        self._class_map = class_map
+        self._palette = class_map.palette_bgr
+        self._vision = vision
+
+        def publisher(message_type: Any, name: str, qos: Any = QUEUE) -> Any:
+            return node.create_lifecycle_publisher(message_type, f'{prefix}{name}', qos)
+
+        self._mask = publisher(Image, topics.MASK)
+        self._confidence = publisher(Image, topics.CONFIDENCE)
+        self._overlay = publisher(Image, topics.OVERLAY)
+        self._compressed = publisher(CompressedImage, topics.COMPRESSED_OVERLAY)
+        self._camera_info = publisher(CameraInfo, topics.MASK_CAMERA_INFO)
+        self.streamed = (
+            self._mask,
+            self._confidence,
+            self._overlay,
+            self._compressed,
+            self._camera_info,
+        )
+        """The publishers of what comes with each frame, in the order of `Demand`."""
+        self.publishers: Tuple[Any, ...] = self.streamed
+        """All publishers, to be destroyed with the node's resources."""
+        self._label_info: Any = None
+        if vision:
+            self._label_info = publisher(vision.label_info, topics.LABEL_INFO, LATCHED)
+            self.publishers = (*self.streamed, self._label_info)
+        self._mask_buffer = ImageBuffer('mono8')
+        self._confidence_buffer = ImageBuffer('mono8')
+        self._overlay_buffer = ImageBuffer('bgr8')
+
+    def publish_label_info(self) -> None:
+        """Latch the class names; done before the first mask."""
+        if self._label_info and self._vision:
+            header = Header(stamp=self._clock.now().to_msg())
+            self._label_info.publish(label_info_message(self._vision, self._class_map, header))
+
+    def publish(self, task: FrameTask, result: Segmentation) -> None:
+        """Publish mask, confidence and camera info, as far as wanted, under the frame's header."""
+        demand, header, info = task.demand, task.header, task.camera_info
+        if demand.camera_info and info and info.size == (task.frame.width, task.frame.height):
+            self._camera_info.publish(info.resized(header, *result.labels.shape))
+        if demand.mask:
+            self._mask.publish(self._mask_buffer.filled(result.labels, header))
+        if demand.confidence and result.confidence is not None:
+            self._confidence.publish(self._confidence_buffer.filled(result.confidence, header))
+
+    def publish_overlay(
+        self, task: FrameTask, result: Segmentation, area: Optional[DrivableArea]
+    ) -> None:
+        """Publish the overlay, raw and compressed as wanted; with the boundary of an area."""
+        demand, settings, frame = task.demand, task.settings, task.frame
+        size = (frame.height, frame.width)
+        pixels = self._overlay_buffer.resize(*size)
+        if result.overlay is not None:
+            np.copyto(pixels, result.overlay)
+        else:
+            labels = resize_labels(result.labels, size)
+            blend(frame.bgr(), labels, self._palette, settings.overlay_opacity, out=pixels)
+        if area and settings.overlay_boundary:
+            draw_boundary(pixels, area, self._class_map)
+        if demand.overlay:
+            self._overlay.publish(self._overlay_buffer.stamped(task.header))
+        if demand.compressed_overlay:
+            message = jpeg_message(task.header, pixels, settings.jpeg_quality)
+            self._compressed.publish(message)

@@ -1,0 +1,245 @@
+"""The table of the node's parameters: the one place that names, describes and limits them.
+
+The declaration, the validation, the typed settings that the code reads, config/segment.yaml and
+doc/parameters.md all come from these classes. A field that is a class of its own is a group:
+`settings.drivable.max_age` is the parameter `drivable.max_age`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Optional, Tuple
+
+from segformer_ros.engines import ENGINES, UPSAMPLING
+from segformer_ros.engines.engine import INFERENCE
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
+from segformer_ros.model.spec import COLORS, FITS
+from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings
+from segformer_ros.node.parameter import (
+    Changeable,
+    Parameter,
+    ParameterError,
+    parameter,
+    parameters_of,
+)
+
+_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*')
+
+PRECISIONS = tuple(
+    dict.fromkeys(precision for engine in ENGINES.values() for precision in engine.precisions)
+)
+"""Those of all engines."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What the model's file does not say of itself; a yaml file beside it is trusted first."""
+
+    contract: str = parameter(
+        '',
+        "how the network wants its input: tao5, tao6, huggingface, ...; empty: the file's",
+        change=Changeable.CONFIGURE,
+    )
+    color: str = parameter(
+        '',
+        "order of the input's channels; empty: the contract's",
+        choices=('', *COLORS),
+        change=Changeable.CONFIGURE,
+    )
+    mean: str = parameter(
+        '',
+        "three numbers on 0..255 separated by commas, '123.675,116.28,103.53'; empty: the "
+        "contract's",
+        change=Changeable.CONFIGURE,
+    )
+    std: str = parameter(
+        '',
+        "standard deviations, given like the mean, '58.395,57.12,57.375'; empty: the contract's",
+        change=Changeable.CONFIGURE,
+    )
+    fit: str = parameter(
+        '',
+        "how a frame fills the input; empty: the contract's",
+        choices=('', *FITS),
+        change=Changeable.CONFIGURE,
+    )
+    width: int = parameter(
+        0,
+        "width of the input, pixels, if the graph takes any; 0: the model's own",
+        low=0,
+        high=8192,
+        change=Changeable.CONFIGURE,
+    )
+    height: int = parameter(
+        0,
+        "height of the input, pixels, if the graph takes any; 0: the model's own",
+        low=0,
+        high=8192,
+        change=Changeable.CONFIGURE,
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All parameters but the cameras' mounts, which MountSettings gives once for each camera."""
+
+    def __post_init__(self) -> None:
+        names = self.camera_names
+        wrong = [name for name in names if not _CAMERA_NAME.fullmatch(name)]
+        if wrong and names != ('',):
+            raise ParameterError(
+                f'cameras has {wrong[0]!r}, which cannot stand before a topic name; use letters, '
+                'digits and _, a letter first'
+            )
+        if len(set(names)) < len(names):
+            raise ParameterError(f'cameras names one camera twice: {", ".join(names)}')
+
+    model: str = parameter(
+        '',
+        'path of an ONNX or engine file, or of a DeepStream nvinfer configuration; empty: the '
+        'bundled model',
+        change=Changeable.CONFIGURE,
+    )
+    class_map: str = parameter(
+        '',
+        "a preset (cityscapes), or the path of a yaml or labels.txt file; empty: the model's own",
+        change=Changeable.CONFIGURE,
+    )
+    engine: str = parameter(
+        'auto',
+        'what runs the network; auto: the best that this machine can run',
+        choices=('auto', *ENGINES),
+        change=Changeable.CONFIGURE,
+    )
+    precision: str = parameter(
+        'auto',
+        'arithmetic of the network; each engine has some of these',
+        choices=PRECISIONS,
+        change=Changeable.CONFIGURE,
+    )
+    threads: int = parameter(
+        0,
+        'CPU threads of inference; 0: the engine chooses',
+        low=0,
+        high=1024,
+        change=Changeable.CONFIGURE,
+    )
+    device: int = parameter(0, 'index of the GPU', low=0, high=63, change=Changeable.CONFIGURE)
+    cache_dir: str = parameter(
+        '', "folder for built engines; empty: the user's cache folder", change=Changeable.CONFIGURE
+    )
+    inference: str = parameter(
+        'whole',
+        "whole: the frame is resized to the network's input; slide: the input moves over the "
+        'frame at its own scale',
+        choices=INFERENCE,
+        change=Changeable.CONFIGURE,
+    )
+    slide_stride: int = parameter(
+        0,
+        "pixels from one window to the next; 0: three quarters of the input's shorter side",
+        low=0,
+        high=4096,
+        change=Changeable.CONFIGURE,
+    )
+    fake_delay: float = parameter(
+        0.0,
+        'seconds that the fake engine takes for each call',
+        low=0.0,
+        high=60.0,
+        change=Changeable.CONFIGURE,
+    )
+    autostart: bool = parameter(
+        True, 'configure and activate at start, without being told to', change=Changeable.START
+    )
+    bond_heartbeat_period: float = parameter(
+        0.25,
+        "seconds between two heartbeats of an active node for Nav2's lifecycle manager, where "
+        'bond is installed; 0: none',
+        low=0.0,
+        high=2.0,
+        change=Changeable.CONFIGURE,
+    )
+    cameras: Tuple[str, ...] = parameter(
+        ('',),
+        "names of the cameras, each with its topics under its name ('front/image'); one empty "
+        'name: a single camera without a prefix',
+        change=Changeable.START,
+    )
+    compressed: bool = parameter(
+        False,
+        'subscribe to CompressedImage (JPEG or PNG) instead of Image',
+        change=Changeable.CONFIGURE,
+    )
+    max_megapixels: float = parameter(
+        MAX_MEGAPIXELS,
+        'images of more pixels than this are refused before they are decoded, 10^6 pixels',
+        low=0.01,
+        high=1000.0,
+    )
+    enabled: bool = parameter(True, 'segment; ~/set_enabled sets it too')
+    upsampling: str = parameter(
+        'exact',
+        'exact: logits upsampled to the mask, then the best class; fast: the best class of the '
+        "logits' cells, repeated",
+        choices=UPSAMPLING,
+    )
+    mask_width: int = parameter(
+        0,
+        "width of mask and confidence, pixels; 0: in proportion to the height, or the image's",
+        low=0,
+        high=16384,
+    )
+    mask_height: int = parameter(
+        0,
+        "height of mask and confidence, pixels; 0: in proportion to the width, or the image's",
+        low=0,
+        high=16384,
+    )
+    overlay_opacity: float = parameter(
+        0.5, "opacity of the classes' colours over the image", low=0.0, high=1.0
+    )
+    overlay_boundary: bool = parameter(
+        False, 'draw the boundary of the drivable area, and its distances, into the overlay'
+    )
+    jpeg_quality: int = parameter(80, 'JPEG quality of the compressed overlay', low=1, high=100)
+    diagnostics_period: float = parameter(
+        1.0,
+        'seconds between two messages on /diagnostics',
+        low=0.1,
+        high=60.0,
+        change=Changeable.CONFIGURE,
+    )
+    silent_after: float = parameter(
+        2.0,
+        'a camera without an image for this many seconds is reported as stale',
+        low=0.1,
+        high=600.0,
+    )
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    drivable: DrivableSettings = field(default_factory=DrivableSettings)
+
+    @property
+    def camera_names(self) -> Tuple[str, ...]:
+        """Names of the cameras; one empty name where there is a single one without prefix."""
+        return self.cameras or ('',)
+
+    def mask_size(self, height: int, width: int) -> Optional[Tuple[int, int]]:
+        """(height, width) of the mask of an image, None for the image's own size."""
+        if not (self.mask_width or self.mask_height):
+            return None
+        return (
+            self.mask_height or max(1, round(height * self.mask_width / width)),
+            self.mask_width or max(1, round(width * self.mask_height / height)),
+        )
+
+
+def mount_prefix(camera: str) -> str:
+    """What stands before the names of a camera's mount parameters."""
+    return f'{camera}.mount.' if camera else 'mount.'
+
+
+def node_parameters() -> Tuple[Parameter, ...]:
+    """All parameters of a node with one camera."""
+    return parameters_of(Settings) + parameters_of(MountSettings, mount_prefix(''))

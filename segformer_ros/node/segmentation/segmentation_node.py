@@ -1,0 +1,272 @@
+"""The segmentation node: a lifecycle node around one worker and a stream for each camera."""
+
+from __future__ import annotations
+
+import traceback
+from functools import partial
+from typing import Any, Callable, List, Mapping, Optional
+
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
+
+from segformer_ros.drivable import DrivableAreaEstimator
+from segformer_ros.engines import Engine
+from segformer_ros.engines.supervisor import Supervisor
+from segformer_ros.errors import in_words, is_expected
+from segformer_ros.node.drivable_settings import MountSettings, drivable_config, mount_pose
+from segformer_ros.node.messages import vision_messages
+from segformer_ros.node.process import bridge_logs, run_node, spin
+from segformer_ros.node.program import Program
+from segformer_ros.node.segmentation.camera_stream import CameraStream, Shared
+from segformer_ros.node.segmentation.engine_setup import make_engine
+from segformer_ros.node.segmentation.frame_worker import FrameWorker
+from segformer_ros.node.segmentation.lifecycle import Bond, ManagedNode, bond_status
+from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.native_stderr import sieved_stderr
+from segformer_ros.node.segmentation.parameters import Settings, node_parameters
+from segformer_ros.node.segmentation.reporter import Reporter
+from segformer_ros.node.segmentation.transforms import TransformSource, listen_to_tf
+
+NODE_NAME = 'segmentation_node'
+
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
+
+WATCH_PERIOD = 0.05
+"""Seconds between two looks of the watchdog, on top of drivable.max_age."""
+
+_THROTTLE = 5.0  # seconds between two lines about frames without a mask
+
+
+class SegmentationNode(ManagedNode):
+    """Segments the images of one or more cameras.
+
+    unconfigured -> inactive: the model is loaded, the engine runs, the topics exist.
+    inactive -> active: images come in and masks go out.
+
+    Raises ParameterError for a parameter that is wrong from the start.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(NODE_NAME, **arguments)
+        self._engine: Optional[Engine] = None
+        self._worker: Optional[FrameWorker] = None
+        self._streams: List[CameraStream] = []
+        self._reporter: Optional[Reporter] = None
+        self._watch_timer: Any = None
+        self._enable_service: Any = None
+        self._transforms: Optional[TransformSource] = None
+        self._bond: Optional[Bond] = None
+        self._active = False
+        self._table = NodeParameters(self, self._is_configured, self._check)
+        for warning in self._table.unknown():
+            self.get_logger().warning(warning)
+
+    @property
+    def settings(self) -> Settings:
+        """The parameters as they are now."""
+        return self._table.settings
+
+    @property
+    def worker(self) -> Optional[FrameWorker]:
+        """The worker, from `configure` to `cleanup`."""
+        return self._worker
+
+    def autostart(self) -> bool:
+        """Configure and activate, if the parameter says so; tell whether nothing failed."""
+        if not self.settings.autostart:
+            return True
+        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+
+    # --- Transitions --------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model, start the engine and make all topics."""
+        result = self._attempt('configure', self._configure, self.release)
+        return result or super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let images in."""
+        result = super().on_activate(state)  # the publishers: `_activate` publishes
+        undo = partial(self.on_deactivate, state)
+        return self._attempt('activate', self._activate, undo) or result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let no more images in, and take the last drivable area back."""
+        stop = partial(self._deactivate, 'the node was deactivated')
+        return self._attempt('deactivate', stop) or super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the engine and give everything back."""
+        return self._attempt('clean up', self.release) or super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the engine and give everything back, for good."""
+        return self._attempt('shut down', self.release) or super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything back, so that the node may be configured anew."""
+        return self._attempt('end after an error', self.release) or super().on_error(state)
+
+    def release(self) -> None:
+        """Stop the thread and the engine, and destroy what `configure` made."""
+        self._deactivate('the node was shut down')
+        if self._worker:
+            self._worker.stop()
+        if self._transforms:
+            self._transforms.close()
+        if self._reporter:
+            self._reporter.destroy()
+        if self._watch_timer:
+            self.destroy_timer(self._watch_timer)
+        if self._enable_service:
+            self.destroy_service(self._enable_service)
+        for stream in self._streams:
+            stream.destroy()
+        self._engine = self._worker = self._reporter = self._transforms = None
+        self._watch_timer = self._enable_service = None
+        self._streams = []
+
+    def _attempt(
+        self,
+        name: str,
+        action: Callable[[], None],
+        undo: Optional[Callable[[], Any]] = None,
+    ) -> Optional[TransitionCallbackReturn]:
+        """Run a transition's work: None, FAILURE (correct it and try again) or ERROR (a bug).
+
+        undo: takes back what a failed action has begun, so that it may be tried again.
+        """
+        try:
+            action()
+        except Exception as error:
+            if undo and is_expected(error):
+                self.get_logger().error(f'cannot {name}: {in_words(error)}')
+                undo()
+                return FAILURE
+            self.get_logger().fatal(f'error in {name}:\n{traceback.format_exc()}')
+            return ERROR
+        return None
+
+    def _configure(self) -> None:
+        engine = self._engine = make_engine(self.settings)
+        self._check(self.settings, self._table.mounts)
+        shared = Shared(engine.spec, self._table, self._vision(), self._tf())
+        self._streams = [CameraStream(self, name, shared) for name in self.settings.camera_names]
+        self._worker = FrameWorker(
+            Supervisor(engine), self._streams, self._table, self._on_problem
+        )
+        self._worker.start()
+        self._reporter = Reporter(self, self._worker, self._streams, self._table, self._idle)
+        self._watch_timer = self.create_timer(
+            WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._enable_service = self.create_service(SetBool, '~/set_enabled', self._on_set_enabled)
+        facts = ', '.join(f'{key} {value}' for key, value in engine.facts().items())
+        self.get_logger().info(f'configured: {facts}')
+
+    def _activate(self) -> None:
+        assert self._worker
+        self._active = True
+        for stream in self._streams:
+            stream.start(self._worker.inbox.put, self._worker.inbox.overtaken)
+        status, period = bond_status(), self.settings.bond_heartbeat_period
+        if status and period:
+            self._bond = Bond(self, status, period)
+
+    def _deactivate(self, reason: str) -> None:
+        if self._bond:
+            self._bond.end()
+            self._bond = None
+        if self._active:
+            self._active = False
+            for stream in self._streams:
+                stream.stop(reason)
+
+    # --- Optional neighbours ------------------------------------------------------------------
+
+    def _vision(self) -> Any:
+        vision = vision_messages()
+        if vision is None:
+            self.get_logger().info(
+                'vision_msgs (4.1 or later) is not installed: segmentation/label_info is not '
+                'published'
+            )
+        return vision
+
+    def _tf(self) -> Optional[TransformSource]:
+        if not self.settings.drivable.use_tf:
+            return None
+        transforms = self._transforms = listen_to_tf(self)
+        if transforms is None:
+            self.get_logger().info(
+                "tf2_ros is not installed: the camera's mount comes from the mount parameters"
+            )
+        return transforms
+
+    # --- Callbacks ----------------------------------------------------------------------------
+
+    def _is_configured(self) -> bool:
+        return self._worker is not None
+
+    def _check(self, settings: Settings, mounts: Mapping[str, MountSettings]) -> None:
+        """Raise ValueError in words where settings do not go together."""
+        for mount in mounts.values():
+            mount_pose(mount)
+            config = drivable_config(settings.drivable, mount)
+            if self._engine:
+                DrivableAreaEstimator(config, self._engine.spec.class_map)
+
+    def _idle(self) -> str:
+        if not self._active:
+            return 'inactive'
+        return '' if self.settings.enabled else 'disabled: enabled is false'
+
+    def _watch(self) -> None:
+        if not self._active or not self._worker:
+            return
+        failure = self._worker.supervisor.state.failure
+        outage = f'the engine failed: {failure}' if failure else ''
+        if not self.settings.enabled:
+            outage = 'segmentation is disabled: enabled is false'
+        for stream in self._streams:
+            stream.drivable.watch(outage)
+
+    def _on_set_enabled(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        result = self.set_parameters([Parameter('enabled', value=request.data)])[0]
+        response.success = result.successful
+        response.message = result.reason or f'enabled is {str(request.data).lower()}'
+        return response
+
+    def _on_problem(self, line: str) -> None:
+        self.get_logger().warning(line, throttle_duration_sec=_THROTTLE)
+
+
+PROGRAM = Program(
+    NODE_NAME,
+    'Segments the images of one or several cameras: mask, confidence, overlay and drivable area',
+    node_parameters(),
+    'config/segment.yaml is a parameter file to copy; doc/parameters.md has the table, with what '
+    'may be changed while the node runs.',
+)
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Run the node until it is interrupted; exits with 1 where it cannot start."""
+    run_node(PROGRAM, SegmentationNode, _segment, SegmentationNode.release, arguments)
+
+
+def _segment(node: SegmentationNode) -> bool:
+    bridge_logs(node.get_logger())
+    with sieved_stderr():
+        if not node.autostart():
+            return False
+        spin(node)
+        return True

@@ -1,0 +1,203 @@
+"""Running figures of one camera: rates, ages, losses, and what went wrong of late."""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Lock
+from typing import Callable, Deque, NamedTuple, Optional, Tuple
+
+from segformer_ros.errors import one_line
+from segformer_ros.node.segmentation.losses import RECENT, Losses, LossFigures, RecentCount
+from segformer_ros.percentiles import Percentiles, percentiles
+
+RATE_WINDOW = 5.0
+"""Seconds that a rate is taken over."""
+
+REMEMBERED = 300.0
+"""Seconds after which the last problem of a camera is forgotten."""
+
+_AGES = 300  # the latest masks whose ages percentiles are taken of
+_NOTED = 1000  # frames at most that are not evaluated yet
+
+
+class Rate:
+    """Events per second over the last `window` seconds."""
+
+    def __init__(self, window: float = RATE_WINDOW) -> None:
+        self._window = window
+        self._times: Deque[Tuple[float, int]] = deque()
+
+    def add(self, now: float, count: int = 1) -> None:
+        """Count events at a time in seconds."""
+        self._times.append((now, count))
+        self._forget(now)
+
+    def per_second(self, now: float) -> float:
+        """Events per second up to now; 0 where there were fewer than two times in the window."""
+        self._forget(now)
+        if len(self._times) < 2:
+            return 0.0
+        (first, before), (last, _) = self._times[0], self._times[-1]
+        return (sum(count for _, count in self._times) - before) / max(last - first, 1e-9)
+
+    def _forget(self, now: float) -> None:
+        while self._times and self._times[0][0] < now - self._window:
+            self._times.popleft()
+
+
+class CameraFigures(NamedTuple):
+    """Snapshot of one camera's figures.
+
+    rate_in, rate_out: frames per second received and segmented. age: publication minus stamp.
+    recently_...: in the last RECENT seconds. recently_received: with those that were overtaken
+    before they were taken. silence: seconds since the last frame, None where none came yet.
+    problem_age: seconds since the last frame without a mask. recently_valid, recently_invalid:
+    drivable areas that were published; invalid_reason: of the last of the latter.
+    """
+
+    rate_in: float
+    rate_out: float
+    age: Percentiles
+    losses: LossFigures
+    recently_received: int
+    silence: Optional[float]
+    last_problem: str = ''
+    problem_age: float = float('inf')
+    recently_valid: int = 0
+    recently_invalid: int = 0
+    invalid_reason: str = ''
+
+    @property
+    def recent_problem(self) -> bool:
+        """Whether a frame gave no mask of late."""
+        return self.problem_age < RECENT
+
+
+class _Arrival(NamedTuple):
+    """An image as it came in; see `CameraStatistics.arrived`."""
+
+    now: float
+    stamp: int
+    number: Optional[int]
+    publishers_then: int
+
+    def publishers(self) -> int:
+        """How many publishers the topic had then."""
+        return self.publishers_then
+
+
+class CameraStatistics:
+    """Collects one camera's figures from the executor's and the worker's thread.
+
+    What comes with each frame is only noted, and is evaluated where figures are asked for.
+    `now` is a steady time in seconds throughout.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._noted: Deque[_Arrival] = deque()
+        self._number: Optional[int] = None
+        self._overtaken = 0
+        self._arrivals = Rate()
+        self._received, self._valid, self._invalid = RecentCount(), RecentCount(), RecentCount()
+        self._masks: Deque[Tuple[float, float]] = deque(maxlen=_AGES)  # time and age, in seconds
+        self._losses = Losses()
+        self.last_arrival: Optional[float] = None
+        """When the last frame was received; None where none came yet."""
+        self._problem = self._invalid_reason = ''
+        self._problem_time = float('-inf')
+
+    def resumed(self, reports: bool = False) -> None:
+        """Note that images are let in again: those in between were not lost.
+
+        reports: whether the middleware will say how many it lost.
+        """
+        with self._lock:
+            self._evaluate()
+            self._losses.resumed(reports)
+
+    def arrived(
+        self,
+        now: float,
+        stamp: int,
+        number: Optional[int] = None,
+        publishers: Callable[[], int] = lambda: 1,
+    ) -> None:
+        """Note a received frame.
+
+        stamp: nanoseconds. number: the middleware's. publishers: how many the topic has; asked
+        where numbers are missing.
+        """
+        with self._lock:
+            last, self._number = self._number, number
+            missing = last is not None and number is not None and number > last + 1
+            count = publishers() if missing else 1
+            self._noted.append(_Arrival(now, stamp, number, count))
+            self.last_arrival = now
+            if len(self._noted) > _NOTED:
+                self._evaluate()
+
+    def overtaken(self, now: float) -> int:
+        """How many more frames were overtaken before the last one, since this was asked last."""
+        with self._lock:
+            self._evaluate()
+            overtaken = self._losses.overtaken(now)
+            self._received.add(now, overtaken)
+            overtaken, self._overtaken = overtaken + self._overtaken, 0
+            return overtaken
+
+    def lost_in_transport(self, now: float, total: int) -> None:
+        """Take the middleware's own count of messages that it lost, since images are let in."""
+        with self._lock:
+            self._evaluate()
+            self._losses.reported(now, total)
+
+    def published(self, now: float, age: float) -> None:
+        """Count a published mask with its age in seconds."""
+        with self._lock:
+            self._masks.append((now, age))
+
+    def area_published(self, now: float, fault: str) -> None:
+        """Count a published drivable area; fault: why it is not valid, empty where it is."""
+        with self._lock:
+            (self._invalid if fault else self._valid).add(now, 1)
+            self._invalid_reason = fault or self._invalid_reason
+
+    def problem(self, now: float, reason: str) -> None:
+        """Remember why a frame gave no mask."""
+        with self._lock:
+            self._problem, self._problem_time = one_line(reason), now
+
+    def snapshot(self, now: float) -> CameraFigures:
+        """All figures as of now."""
+        with self._lock:
+            self._evaluate()
+            if now - self._problem_time > REMEMBERED:
+                self._problem = ''
+            masks = Rate()
+            for time, _ in self._masks:
+                masks.add(time)
+            return CameraFigures(
+                rate_in=self._arrivals.per_second(now),
+                rate_out=masks.per_second(now),
+                age=percentiles([age for _, age in self._masks]),
+                losses=self._losses.figures(now),
+                recently_received=self._received.count(now),
+                silence=None if self.last_arrival is None else now - self.last_arrival,
+                last_problem=self._problem,
+                problem_age=now - self._problem_time,
+                recently_valid=self._valid.count(now),
+                recently_invalid=self._invalid.count(now),
+                invalid_reason=self._invalid_reason,
+            )
+
+    def _evaluate(self) -> None:
+        """Count the frames that were noted."""
+        while self._noted:
+            frame = self._noted.popleft()
+            overtaken = self._losses.arrived(
+                frame.now, frame.stamp, frame.number, frame.publishers
+            )
+            self._arrivals.add(frame.now, 1 + overtaken)
+            self._received.add(frame.now, 1 + overtaken)
+            self._overtaken += overtaken

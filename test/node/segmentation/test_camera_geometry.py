@@ -1,0 +1,252 @@
+"""Metres only where they are known: calibration, and the pose from parameters or TF."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from drivable_rig import AREA, area_of, assert_nothing_known, forward, start
+from geometry_msgs.msg import TransformStamped
+from node_rig import HEIGHT, WIDTH, MakeRig, camera_info
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
+from std_msgs.msg import Header
+
+from segformer_ros.camera import calibration_from_camera_info
+from segformer_ros.frame import Frame, Stamp
+from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings
+from segformer_ros.node.segmentation import segmentation_node
+from segformer_ros.node.segmentation.camera_geometry import (
+    CameraGeometry,
+    CameraInfoReading,
+    Geometry,
+)
+from segformer_ros.node.segmentation.transforms import TransformSource
+
+pytestmark = pytest.mark.ros
+
+
+def zeros(info: CameraInfo) -> None:
+    info.k = [0.0] * 9
+
+
+def not_a_number(info: CameraInfo) -> None:
+    info.k = [math.nan] * 9
+
+
+def other_size(info: CameraInfo) -> None:
+    info.width = 2 * WIDTH
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'words'),
+    [
+        (zeros, 'K all zero: the camera is not calibrated'),
+        (not_a_number, 'not finite'),
+        (other_size, f'is for {2 * WIDTH}x{HEIGHT} images, but the image is {WIDTH}x{HEIGHT}'),
+    ],
+)
+def test_wrong_camera_info_gives_no_metre(
+    make_rig: MakeRig, spoil: Callable[[CameraInfo], None], words: str
+) -> None:
+    rig = start(make_rig)
+    info = camera_info()
+    spoil(info)
+    rig.calibrate(info)
+    area = area_of(rig)
+    assert area.valid
+    assert not area.calibrated
+    assert words in area.reason
+    assert len(area.free_distance) == 0
+    assert math.isnan(area.corridor_distance)
+    assert len(area.boundary_row) == 128
+    assert_nothing_known(rig)
+    assert words in rig.status().message
+
+
+def test_without_camera_info_or_height(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.start(AREA)
+    assert 'no camera_info has come' in area_of(rig).reason
+    rig.calibrate(camera_info())
+    assert "the camera's height over the ground is not known" in area_of(rig).reason
+    rig.set(mount__height=1.5)
+    assert area_of(rig).calibrated
+
+
+def test_changed_calibration_is_taken_up(make_rig: MakeRig) -> None:
+    rig = start(make_rig)
+    before = forward(area_of(rig))
+    info = camera_info()
+    info.k[0] = info.k[4] = 300.0
+    rig.calibrate(info)
+    after = forward(area_of(rig))
+    near = np.isfinite(before) & (before > 0) & (before < 15)
+    assert near.any()
+    np.testing.assert_allclose(after[near] / before[near], 2.0, rtol=0.02)
+
+
+def geometry_of(
+    topic: str = '/cam/image',
+    info: CameraInfo | None = None,
+    said: list[str] | None = None,
+    transforms: TransformSource | None = None,
+    **mount: float,
+) -> Geometry:
+    """Geometry of a frame of a topic, with a mount of 1.5 m; what is said twice is a fault."""
+    words: list[str] = []
+    geometry = CameraGeometry(transforms, topic, words.append)
+    geometry.receive(info or camera_info())
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    frame = Frame.from_array(pixels, 'bgr8', Stamp(5, 0), 'camera')
+    settings, place = DrivableSettings(), MountSettings(**{'height': 1.5, **mount})
+    for _ in range(3):
+        found = geometry.at(frame, geometry.newest, settings, place)
+    assert len(words) == len(set(words))
+    if said is not None:
+        said += words
+    return found
+
+
+@pytest.mark.parametrize(
+    ('topic', 'rectified'),
+    [('/cam/image_rect', True), ('/cam/image_rect_color/compressed', True), ('/cam/image', False)],
+)
+def test_rectified_topics_are_known_as_in_recordings(topic: str, rectified: bool) -> None:
+    """The camera_info beside them is that of the raw camera."""
+    info = camera_info()
+    info.d = [-0.35, 0.12, 0.0, 0.0, 0.0]
+    info.p[0] = info.p[5] = 120.0
+    calibration = geometry_of(topic, info).calibration
+    assert calibration is not None
+    assert (calibration.model == 'none') == rectified
+    assert calibration.fx == (120.0 if rectified else 150.0)
+
+
+def test_camera_that_is_not_upright_is_warned_of_once() -> None:
+    said: list[str] = []
+    assert geometry_of(said=said).pose is not None
+    assert said == []
+    assert geometry_of(said=said, roll=3.14).pose is not None
+    assert len(said) == 1
+    assert 'mounted upside down (roll 180 degrees)' in said[0]
+
+
+class TransformError(Exception):
+    """Stands for tf2's TransformException."""
+
+
+class Buffer:
+    """Stands for tf2_ros.Buffer; `stamped` are the times in ns between which it knows TF."""
+
+    def __init__(self, stamped: tuple[int, int]) -> None:
+        self.stamped = stamped
+
+    def lookup_transform(self, target: str, source: str, moment: Any) -> TransformStamped:
+        if moment.nanoseconds > self.stamped[1]:
+            raise TransformError('Lookup would require extrapolation into the future')
+        if moment.nanoseconds < self.stamped[0]:
+            raise TransformError('Lookup would require extrapolation into the past')
+        message = TransformStamped()
+        message.transform.translation.z = 2.0
+        rotation = message.transform.rotation
+        rotation.x, rotation.y, rotation.z, rotation.w = -0.5, 0.5, -0.5, 0.5
+        return message
+
+
+@pytest.mark.parametrize(
+    ('offset', 'words'),
+    [
+        ((-60, 60), ''),
+        ((-60, -30), 'extrapolation into the future'),
+        ((30, 60), 'extrapolation into the past'),
+    ],
+)
+def test_pose_from_tf_or_none(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, offset: tuple[int, int], words: str
+) -> None:
+    times = tuple(time.time_ns() + seconds * 10**9 for seconds in offset)
+    source = TransformSource(Buffer((times[0], times[1])), (TransformError,))
+    monkeypatch.setattr(segmentation_node, 'listen_to_tf', lambda node: source)
+    rig = start(make_rig)
+    area = area_of(rig)
+    assert area.valid
+    assert area.calibrated is (words == '')
+    assert words in area.reason
+    assert 'camera_optical to base_link' in area.reason or not words
+
+
+def test_vehicle_frame_off_the_ground_is_warned_of_once() -> None:
+    """Here every frame is 2 m above every other."""
+    said: list[str] = []
+    found = geometry_of(
+        said=said, transforms=TransformSource(Buffer((0, 10**19)), (TransformError,))
+    )
+    assert found.pose is not None and found.pose.height == 2.0
+    assert len(said) == 1
+    assert 'base_link is 2.00 m above base_footprint' in said[0]
+    assert 'drivable.vehicle_frame' in said[0]
+
+
+# --- What a camera_info says ---------------------------------------------------------------------
+
+HEADER = Header(frame_id='camera')
+
+
+def test_a_camera_info_is_read_when_it_differs_but_for_its_stamp(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads: list[CameraInfo] = []
+    read = CameraInfoReading.of
+
+    def counted(message: CameraInfo) -> CameraInfoReading:
+        reads.append(message)
+        return read(message)
+
+    monkeypatch.setattr(CameraInfoReading, 'of', counted)
+    geometry = CameraGeometry(None, '/cam/image', print)
+    first, second, third = (camera_info() for _ in range(3))
+    second.header.stamp.sec = 7
+    third.k[0] = 300.0
+    for message in (first, second):
+        geometry.receive(message)
+    assert geometry.newest is not None and geometry.newest.message is second
+    assert reads == [first]
+    geometry.receive(third)
+    assert reads == [first, third]
+    assert geometry.newest.calibration(False, HEIGHT, WIDTH).fx == 300.0
+
+
+def test_camera_info_at_the_image_size_is_passed_on() -> None:
+    info = camera_info(480, 640)
+    resized = CameraInfoReading.of(info).resized(HEADER, 480, 640)
+    assert resized.header is HEADER
+    assert info.header.frame_id == ''
+    np.testing.assert_array_equal(resized.k, info.k)
+
+
+@pytest.mark.parametrize('size', [(240, 320), (100, 333)])
+def test_resized_camera_info_sees_the_same_view(size: tuple[int, int]) -> None:
+    info = camera_info(480, 640)
+    info.binning_x, info.binning_y = 2, 2
+    info.roi = RegionOfInterest(x_offset=40, y_offset=20, width=400, height=200)
+    reading = CameraInfoReading.of(info)
+    assert reading.size == (200, 100)
+    resized = calibration_from_camera_info(reading.resized(HEADER, *size))
+    expected = calibration_from_camera_info(info).scaled(size[1], size[0])
+    for name in ('width', 'height', 'fx', 'fy', 'cx', 'cy'):
+        assert getattr(resized, name) == pytest.approx(getattr(expected, name)), name
+
+
+def test_resized_projection_keeps_the_stereo_baseline_in_metres() -> None:
+    info = camera_info(480, 640)
+    info.p[3] = -30.0
+    resized = CameraInfoReading.of(info).resized(HEADER, 240, 320)
+    assert resized.p[3] / resized.p[0] == pytest.approx(info.p[3] / info.p[0])
+
+
+def test_empty_camera_info_fits_no_image() -> None:
+    assert CameraInfoReading.of(CameraInfo()).size != (640, 480)

@@ -1,0 +1,125 @@
+"""All topics of one camera: no frame comes or goes without being counted."""
+
+from __future__ import annotations
+
+import tracemalloc
+from functools import partial
+from typing import Any
+
+import pytest
+from builtin_interfaces.msg import Time
+from node_rig import MASK, MakeRig, Rig, street_image
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+from segformer_ros.node.segmentation import camera_stream
+
+pytestmark = pytest.mark.ros
+
+QUEUE = qos_profile_sensor_data.depth
+
+
+@pytest.fixture
+def rig(make_rig: MakeRig) -> Rig:
+    rig = make_rig(diagnostics_period=0.2)
+    rig.start(MASK, '/diagnostics')
+    rig.segment(street_image(rig.now()))
+    return rig
+
+
+def publish(rig: Rig, count: int, publisher: Any = None) -> None:
+    """Publish frames while nothing takes them: all but the newest fall out of the queue."""
+    for _ in range(count):
+        (publisher or rig._publishers['image']).publish(street_image(rig.now()))
+
+
+def received(rig: Rig, count: int) -> bool:
+    """Whether so many frames have come."""
+    return rig.counts().received == count
+
+
+def values(rig: Rig) -> dict[str, str]:
+    """Figures of the camera on /diagnostics."""
+    return {pair.key: pair.value for pair in rig.status().values}
+
+
+def test_what_falls_out_of_the_queue_is_received_and_overtaken(rig: Rig) -> None:
+    publish(rig, 20)
+    assert rig.spin_until(lambda: rig.counts().received == 21)
+    publish(rig, 1)
+    assert rig.spin_until(lambda: rig.counts().received == 22 and not rig.counts().pending)
+    counts = rig.counts()
+    assert counts.received == sum(counts) - counts.received
+    assert counts.overtaken >= 20 - QUEUE
+    assert values(rig)['lost'] == '0'
+    assert 'lost' not in rig.status().message
+
+
+def test_the_last_frames_of_a_camera_are_settled_without_further_ones(rig: Rig) -> None:
+    publish(rig, 20)
+    assert rig.spin_until(lambda: values(rig)['received'] == '21')
+
+
+def test_a_driver_that_is_started_again_has_lost_nothing(rig: Rig) -> None:
+    publish(rig, 3)
+    assert rig.spin_until(lambda: rig.counts().received == 4)
+    rig.probe.destroy_publisher(rig._publishers.pop('image'))
+    rig.send(street_image(rig.now()))
+    publish(rig, 2)
+    assert rig.spin_until(lambda: rig.counts().received == 7)
+    rig.spin(0.3)
+    assert rig.counts().received == 7
+    assert values(rig)['lost'] == '0'
+
+
+def test_two_publishers_count_each_for_itself(rig: Rig) -> None:
+    other = rig.probe.create_publisher(Image, 'image', 10)
+    assert rig.spin_until(lambda: other.get_subscription_count() > 0)
+    publish(rig, 3)
+    assert rig.spin_until(lambda: rig.counts().received == 4)
+    for number in range(6):
+        publish(rig, 1, other if number % 2 else None)
+        assert rig.spin_until(partial(received, rig, 5 + number))
+    rig.spin(0.3)
+    assert rig.counts().received == 10
+    assert values(rig)['lost'] == '0'
+
+
+@pytest.mark.parametrize('gives_info', [True, False])
+def test_stamps_a_nanosecond_apart_take_no_memory(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, gives_info: bool
+) -> None:
+    """And then 1.9 s: two billion lost frames, were the stamps believed."""
+    monkeypatch.setattr(camera_stream, '_GIVES_INFO', gives_info)
+    rig = make_rig()
+    rig.start(MASK, '/diagnostics')
+    tracemalloc.start()
+    for tick in range(22):
+        stamp = Time(sec=100, nanosec=tick) if tick < 21 else Time(sec=101, nanosec=900_000_000)
+        rig.deliver(street_image(stamp))
+    assert values(rig)['lost'] == '0'
+    assert 'did not send' not in rig.status().message
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+def test_humble_gives_no_numbers(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera_stream, '_GIVES_INFO', False)
+    rig = make_rig()
+    rig.start(MASK)
+    rig.segment(street_image(rig.now()))
+    publish(rig, 20)
+    assert rig.spin_until(lambda: rig.counts().received == 1 + QUEUE)
+    rig.spin(0.3)
+    assert rig.counts().received == 1 + QUEUE
+
+
+def test_an_encoding_of_megabytes_takes_a_line(rig: Rig, capfd: Any) -> None:
+    message = street_image(rig.now())
+    message.encoding = 'x' * 3_000_000
+    message.header.frame_id = '\x1b[31m' * 100
+    rig.deliver(message)
+    assert rig.spin_until(lambda: rig.counts().rejected == 1)
+    assert len(values(rig)['last problem']) <= 1000
+    assert 'unknown image encoding' in rig.status().message
+    assert all(len(line) < 2000 for line in capfd.readouterr().err.splitlines())

@@ -1,0 +1,126 @@
+"""The node as its users see it: transitions, what cannot be configured, and its service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from node_rig import MASK, MakeRig, Rig, street_image
+from rclpy.lifecycle import TransitionCallbackReturn
+from std_srvs.srv import SetBool
+
+from segformer_ros.node.segmentation import segmentation_node
+from segformer_ros.node.segmentation.frame_worker import FrameWorker
+
+pytestmark = pytest.mark.ros
+
+
+def is_alive(worker: FrameWorker) -> bool:
+    return worker.alive
+
+
+def state(rig: Rig) -> str:
+    return str(rig.node._state_machine.current_state[1])
+
+
+def test_members_end_with_cleanup_and_come_back(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    assert state(rig) == 'unconfigured'
+    rig.start(MASK)
+    assert state(rig) == 'active'
+    thread = rig.node.worker
+    assert thread and is_alive(thread)
+    rig.segment(street_image())
+    assert rig.node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+    assert rig.node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+    assert rig.node.worker is None
+    assert not is_alive(thread)
+    assert rig.probe.count_publishers(MASK) == 0
+    assert rig.node.autostart()
+    rig.spin(0.5)
+    rig.segment(street_image())
+
+
+def test_inactive_node_takes_no_images(make_rig: MakeRig) -> None:
+    rig = make_rig(autostart=False)
+    assert rig.node.autostart()
+    assert state(rig) == 'unconfigured'
+    rig.node.trigger_configure()
+    publisher = rig.probe.create_publisher(type(street_image()), 'image', 5)
+    rig.spin(0.3)
+    assert publisher.get_subscription_count() == 0
+    rig.node.trigger_activate()
+    assert rig.spin_until(lambda: publisher.get_subscription_count() == 1)
+
+
+def test_missing_model_is_refused_with_its_path(make_rig: MakeRig, capfd: Any) -> None:
+    rig = make_rig(model='/nowhere/best.onnx')
+    assert rig.node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert state(rig) == 'unconfigured'
+    assert 'cannot configure: no model file /nowhere/best.onnx' in capfd.readouterr().err
+    rig.set(model='')
+    assert rig.node.autostart()
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'words'),
+    [
+        ({'class_map': 'mars'}, "no class map 'mars'"),
+        ({'drivable__group': 'canal'}, "has no class 'canal'"),
+        ({'precision': 'int8'}, "engine 'fake' has no precision 'int8'"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_configure(
+    make_rig: MakeRig, capfd: Any, parameters: dict[str, Any], words: str
+) -> None:
+    rig = make_rig(**parameters)
+    assert rig.node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert words in capfd.readouterr().err
+    assert rig.node.worker is None
+
+
+def test_a_bug_is_an_error_and_not_a_failure(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    def broken(settings: object) -> None:
+        raise KeyError('a bug')
+
+    rig = make_rig()
+    monkeypatch.setattr(segmentation_node, 'make_engine', broken)
+    assert rig.node.trigger_configure() == TransitionCallbackReturn.ERROR
+    assert state(rig) == 'unconfigured'
+    assert "KeyError: 'a bug'" in capfd.readouterr().err
+
+
+def test_absent_neighbours_are_said_once(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setattr(segmentation_node, 'vision_messages', lambda: None)
+    monkeypatch.setattr(segmentation_node, 'listen_to_tf', lambda node: None)
+    rig = make_rig()
+    rig.start(MASK)
+    rig.segment(street_image())
+    lines = capfd.readouterr().err
+    assert lines.count('vision_msgs (4.1 or later) is not installed') == 1
+    assert lines.count('tf2_ros is not installed') == 1
+
+
+def test_set_enabled_service(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.start(MASK, '/diagnostics')
+    rig.segment(street_image(rig.now()))
+    client = rig.probe.create_client(SetBool, 'segmentation_node/set_enabled')
+
+    def call(data: bool) -> SetBool.Response:
+        assert rig.spin_until(client.service_is_ready)
+        future = client.call_async(SetBool.Request(data=data))
+        assert rig.spin_until(future.done)
+        return future.result()
+
+    assert call(False).success
+    assert rig.node.get_parameter('enabled').value is False
+    rig.send(street_image(rig.now()))
+    assert rig.spin_until(lambda: rig.counts().unwanted == 1)
+    assert 'disabled' in rig.status().message
+    assert call(True).message == 'enabled is true'
+    rig.segment(street_image(rig.now()))
