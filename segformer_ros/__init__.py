@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from segformer_ros.evaluation.api import EvaluationReport, evaluate
     from segformer_ros.frame import Frame, Stamp
     from segformer_ros.model import Declared, ModelSpec, load_model
+    from segformer_ros.recordings import Source, SourceFrame, SourceOptions, open_source
     from segformer_ros.segmenter.segmented_frame import SegmentedFrame
     from segformer_ros.segmenter.segmenter import Segmenter
-    from segformer_ros.sources import Source, SourceFrame, SourceOptions, open_source
 
 __version__ = '0.1.0'
 
@@ -69,7 +69,7 @@ _MODULES = {
     'model': ('Declared', 'ModelSpec', 'load_model'),
     'segmenter.segmented_frame': ('SegmentedFrame',),
     'segmenter.segmenter': ('Segmenter',),
-    'sources': ('Source', 'SourceFrame', 'SourceOptions', 'open_source'),
+    'recordings': ('Source', 'SourceFrame', 'SourceOptions', 'open_source'),
 }
 _HOMES: Dict[str, str] = {name: home for home, names in _MODULES.items() for name in names}
 """Module of each public name, which is imported when the name is first used."""

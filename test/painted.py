@@ -12,8 +12,8 @@ from segformer_ros.camera import CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.evaluation import EvaluationJob, ModelChoice
 from segformer_ros.frame import Frame
-from segformer_ros.recording.mount import mount_message
-from segformer_ros.sources import SourceOptions
+from segformer_ros.recordings import SourceOptions
+from segformer_ros.recordings.bag_writer import mount_message
 
 CITYSCAPES = load_class_map('cityscapes')
 SIZE = (64, 128)

@@ -17,7 +17,7 @@ from segformer_ros.errors import (
     reason,
 )
 from segformer_ros.interrupts import EXIT_INTERRUPTED
-from segformer_ros.sources import SourceError
+from segformer_ros.recordings import SourceError
 
 
 def raising(error: BaseException) -> int:

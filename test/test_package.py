@@ -26,6 +26,7 @@ BUILT_FROM = (
 DECLARED_AS = {
     'ament_index_python': 'ament_index_python',
     'cv2': 'python3-opencv',
+    'jinja2': 'python3-jinja2',
     'launch': 'launch',
     'launch_ros': 'launch_ros',
     'numpy': 'python3-numpy',
@@ -240,7 +241,7 @@ def test_colcon_build_can_be_used(source: Path, options: tuple[str, ...]) -> Non
     script = (
         f'. {workspace}/install/setup.sh && cd / && {sys.executable} -c "'
         'import segformer_ros.classes as classes, segformer_ros.msg as msg; '
-        'from segformer_ros.sources import open_source; '
+        'from segformer_ros.recordings import open_source; '
         "print(classes.__file__, len(classes.load_class_map('cityscapes')), "
         "msg.DrivableArea.CLASS_NONE, open_source('sample:').path)\" && "
         # A wrong parameter makes the node say so and end: it starts from the installation.

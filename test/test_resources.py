@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from segformer_ros.cli.main import main
+from segformer_ros.recordings import SourceError, open_source
 from segformer_ros.resources import NotInstalledError, share_path, tool
-from segformer_ros.sources import SourceError, open_source
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_an_installation_measures_on_the_drive_that_is_shipped(tmp_path: Path) -
 def test_a_broken_installation_says_that_the_drive_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr('segformer_ros.sources.SAMPLE_BAG', 'samples/none')
+    monkeypatch.setattr('segformer_ros.recordings.SAMPLE_BAG', 'samples/none')
     with pytest.raises(SourceError, match=r"sample: .*no file 'samples/none' .*reinstall"):
         open_source('sample:')
 

@@ -14,11 +14,15 @@ from tqdm import tqdm
 
 from segformer_ros import topics
 from segformer_ros.camera import camera_info_fields
-from segformer_ros.recording import BagWriter
-from segformer_ros.recording.image_fields import COMPRESSED_TYPE, header_fields, jpeg_fields
-from segformer_ros.recording.mount import TF_TYPE, mount_message
-from segformer_ros.sources import SAMPLE_BAG
-from segformer_ros.sources.base import CAMERA_FRAME, made_up_stamp
+from segformer_ros.recordings import SAMPLE_BAG, BagWriter
+from segformer_ros.recordings.bag_writer import (
+    COMPRESSED_TYPE,
+    TF_TYPE,
+    header_fields,
+    jpeg_fields,
+    mount_message,
+)
+from segformer_ros.recordings.source import CAMERA_FRAME, made_up_stamp
 from tools.street.drive import Drive
 from tools.street.drives import demo_drive
 

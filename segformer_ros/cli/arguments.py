@@ -20,7 +20,7 @@ from segformer_ros.engines import (
 from segformer_ros.engines.engine import INFERENCE
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model import ModelSpec, load_model
-from segformer_ros.sources import SourceOptions
+from segformer_ros.recordings import SourceOptions
 
 N = TypeVar('N', int, float)
 

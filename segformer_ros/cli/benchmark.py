@@ -35,8 +35,8 @@ from segformer_ros.engines.timing import (
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.model.model_files import model_files
+from segformer_ros.recordings import SAMPLE, SourceError, open_source
 from segformer_ros.resources import tool
-from segformer_ros.sources import SAMPLE, SourceError, open_source
 from segformer_ros.text_table import format_table, markdown_table
 
 SUMMARY = "time a model on this machine: the model card's table of frames per second by batch size"

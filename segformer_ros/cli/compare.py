@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Tuple
 
 from segformer_ros.cli.arguments import whole
-from segformer_ros.evaluation.compare import (
+from segformer_ros.evaluation.comparison import (
     BLOCK,
     FEWEST_BLOCKS,
-    Change,
     Comparison,
+    ScoreChange,
     compare_runs,
 )
 from segformer_ros.text_table import format_table
@@ -67,7 +67,7 @@ def comparison_text(comparison: Comparison) -> str:
     return '\n'.join(lines)
 
 
-def _row(name: str, change: Change) -> Tuple[str, ...]:
+def _row(name: str, change: ScoreChange) -> Tuple[str, ...]:
     return (
         name,
         f'{change.before:.4f}',
@@ -78,7 +78,7 @@ def _row(name: str, change: Change) -> Tuple[str, ...]:
     )
 
 
-def _verdict(change: Change) -> str:
+def _verdict(change: ScoreChange) -> str:
     if not change.decided:
         return 'too few frames to tell' if change.difference else ''
     if not change.significant:

@@ -25,9 +25,9 @@ from segformer_ros.cli.arguments import (
 )
 from segformer_ros.destination import DestinationError
 from segformer_ros.errors import one_line
-from segformer_ros.evaluation import EvaluationJob, Execution, Run
+from segformer_ros.evaluation import EvaluationJob, EvaluationRun, Execution
+from segformer_ros.evaluation.annotate import annotate_run
 from segformer_ros.evaluation.api import Gates, make_job, score
-from segformer_ros.evaluation.outputs import annotate_run
 from segformer_ros.metrics.document import SCORES
 from segformer_ros.text_table import format_table
 
@@ -114,11 +114,11 @@ def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, write the results and print the summary; 1 where a gate is broken."""
     gates = Gates.parse(arguments.fail_under, arguments.max_drop, arguments.baseline)
-    with Run(job_of(arguments), arguments.out) as evaluation_run:
+    with EvaluationRun(job_of(arguments), arguments.out) as evaluation_run:
         return _evaluate(evaluation_run, arguments, gates)
 
 
-def _evaluate(evaluation_run: Run, arguments: argparse.Namespace, gates: Gates) -> int:
+def _evaluate(evaluation_run: EvaluationRun, arguments: argparse.Namespace, gates: Gates) -> int:
     """Print notes on the run, and finish it; returns the exit code."""
     for note in gates.check(evaluation_run):  # wrong gates are refused now, not after hours
         print(f'segformer evaluate: {one_line(note)}', file=sys.stderr)
@@ -129,7 +129,7 @@ def _evaluate(evaluation_run: Run, arguments: argparse.Namespace, gates: Gates) 
         raise
 
 
-def _finish(evaluation_run: Run, arguments: argparse.Namespace, gates: Gates) -> int:
+def _finish(evaluation_run: EvaluationRun, arguments: argparse.Namespace, gates: Gates) -> int:
     """Score, write the results and print the summary; returns the exit code."""
     done = evaluation_run.frames - evaluation_run.left
     with tqdm(total=evaluation_run.frames, initial=done, unit='frame', desc='evaluate') as bar:
@@ -146,7 +146,7 @@ def _finish(evaluation_run: Run, arguments: argparse.Namespace, gates: Gates) ->
     return 1 if report.broken else 0
 
 
-def _kept_text(evaluation_run: Run) -> str:
+def _kept_text(evaluation_run: EvaluationRun) -> str:
     """What an interrupted run has saved, and how to continue."""
     kept, frames = evaluation_run.kept, evaluation_run.frames
     return (

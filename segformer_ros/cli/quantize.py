@@ -35,7 +35,7 @@ from segformer_ros.quantization.quantization_report import (
     half_advice,
 )
 from segformer_ros.quantization.samples import too_few, too_few_labels
-from segformer_ros.sources import SourceOptions, open_source
+from segformer_ros.recordings import SourceOptions, open_source
 
 _LOOSE = 0.05
 """Mean IoU. A larger --loss is most likely meant in points."""

@@ -26,9 +26,9 @@ from segformer_ros.cli.arguments import (
 from segformer_ros.destination import lock_folder, output_folder, refuse_overwriting_input
 from segformer_ros.errors import one_line
 from segformer_ros.interrupts import EXIT_INTERRUPTED
+from segformer_ros.recordings import Source, SourceError, open_source
 from segformer_ros.segmenter.run import RESULTS, SegmentRun
 from segformer_ros.segmenter.segmenter import Segmenter
-from segformer_ros.sources import Source, SourceError, open_source
 
 SUMMARY = (
     'segment a bag, a video or a folder of images: masks, an overlay video, the drivable area, '

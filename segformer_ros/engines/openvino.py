@@ -16,8 +16,7 @@ from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
 from segformer_ros.model import ModelError
-from segformer_ros.model.model_files import read_onnx, read_whole_onnx
-from segformer_ros.model.structure import outside_files
+from segformer_ros.model.model_files import read_whole_onnx, weight_files
 
 CPU_INFO = Path('/proc/cpuinfo')
 
@@ -193,13 +192,13 @@ class OpenVinoEngine(CpuEngine):
 
 
 def _source(path: Path) -> Union[str, bytes]:
-    """What OpenVINO is given of an ONNX, which is looked at again; raises EngineError.
+    """What OpenVINO is given of an ONNX, looked at again if it has changed; raises EngineError.
 
     Where its weights lie outside, the whole of it as bytes: OpenVINO does not follow the links
     that Hugging Face's cache is made of.
     """
     try:
-        outside = outside_files(path, read_onnx(path))
+        outside = weight_files(path)
         return bytes(read_whole_onnx(path).SerializeToString()) if outside else str(path)
     except (ModelError, ValueError) as error:  # beyond protobuf's 2 GB
         raise EngineError(str(error)) from error

@@ -5,26 +5,28 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Tuple
 
 import numpy as np
 
 from segformer_ros import topics
-from segformer_ros.evaluation.predictions import Predictions
-from segformer_ros.evaluation.tables import FrameRow
-from segformer_ros.evaluation.views import error_view, overlay_view
-from segformer_ros.evaluation.worker import Progress, no_progress
+from segformer_ros.evaluation.frame_views import error_view, overlay_view
+from segformer_ros.evaluation.runner import EvaluationRun
+from segformer_ros.evaluation.shard_worker import Progress, no_progress
+from segformer_ros.evaluation.shards import EvaluationError
+from segformer_ros.evaluation.tables import FrameRow, read_frames
 from segformer_ros.frame import Frame
 from segformer_ros.metrics import ScoredClasses
-from segformer_ros.recording import BagWriter
-from segformer_ros.recording.image_fields import (
+from segformer_ros.recordings import BagWriter, SourceFrame
+from segformer_ros.recordings.bag_writer import (
     COMPRESSED_TYPE,
     IMAGE_TYPE,
     header_fields,
     jpeg_fields,
     mono8_fields,
 )
-from segformer_ros.sources import Source, SourceFrame
+
+ANNOTATED_MCAP = 'annotated.mcap'
 
 IMAGE = topics.recorded(topics.COMPRESSED_IMAGE)
 MASK = topics.recorded(topics.MASK)
@@ -44,27 +46,27 @@ _TOPICS: Tuple[Tuple[str, str], ...] = (
 _JPEG_QUALITY = 90
 
 
-def write_annotated_bag(
-    path: Path,
-    recordings: Sequence[Tuple[str, Source, Optional[np.ndarray]]],
-    rows: Sequence[FrameRow],
-    predictions: Predictions,
-    classes: ScoredClasses,
-    progress: Progress = no_progress,
-) -> None:
-    """Write an mcap with all frames of a finished run.
+def annotate_run(run: EvaluationRun, progress: Progress = no_progress) -> Path:
+    """Write an mcap with all frames of a finished run whose masks were kept; returns its path.
 
-    recordings: their names in `rows`, themselves, and their tables of truth_table. The frames are
-    read again, the masks are those that were scored; a frame that could not be segmented is left
-    out. Stamps and frame ids are the frames' own. Raises EvaluationError where the mask of a
-    scored frame is missing.
+    The frames are read again, the masks are those that were scored; a frame that could not be
+    segmented is left out. Stamps and frame ids are the frames' own. Raises EvaluationError where
+    the mask of a scored frame is missing.
     """
-    scores = {(row.input, row.index): row for row in rows}
+    predictions = run.job.mask_folder()
+    if predictions is None:
+        raise EvaluationError('an annotated bag needs the masks: set EvaluationJob.predictions')
+    path = run.out / ANNOTATED_MCAP
+    # A reference's table is not for the labels of the recordings, which it stands in for.
+    tables = run.job.truth_tables(run.sources)
+    if run.job.reference is not None:
+        tables = [None] * len(tables)
+    scores = {(row.input, row.index): row for row in read_frames(run.out)}
     with BagWriter(path) as bag:
         for topic, msgtype in _TOPICS:
             bag.add_topic(topic, msgtype)
-        annotator = _Annotator(bag, classes)
-        for name, source, table in recordings:
+        annotator = _Annotator(bag, run.job.scorer().classes)
+        for name, source, table in zip(run.names, run.sources, tables):
             for entry in source:
                 row = scores[name, entry.index]
                 has_mask = row.scored or predictions.has(name, entry.key)
@@ -74,6 +76,7 @@ def write_annotated_bag(
                     mask = predictions.read(name, entry.key)
                     annotator.write(entry, entry.frame, mask, row)
                 progress(1)
+    return path
 
 
 class _Annotator:

@@ -10,8 +10,10 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from segformer_ros.camera import CameraPose
 from segformer_ros.engines import EngineOptions
 from segformer_ros.evaluation import predictions
-from segformer_ros.evaluation.errors import EvaluationError
-from segformer_ros.evaluation.gate import (
+from segformer_ros.evaluation.annotate import annotate_run
+from segformer_ros.evaluation.executors import spare_threads
+from segformer_ros.evaluation.job import ANY_SOURCE, EvaluationJob, ModelChoice
+from segformer_ros.evaluation.regression_gate import (
     Limit,
     baseline_notes,
     broken_drops,
@@ -20,12 +22,11 @@ from segformer_ros.evaluation.gate import (
     parse_limits,
     read_metrics,
 )
-from segformer_ros.evaluation.job import ANY_SOURCE, EvaluationJob, ModelChoice
-from segformer_ros.evaluation.outputs import annotate_run, report_run
-from segformer_ros.evaluation.pool import spare_threads
-from segformer_ros.evaluation.runner import Execution, Run
-from segformer_ros.evaluation.worker import Progress, no_progress
-from segformer_ros.sources import SourceOptions
+from segformer_ros.evaluation.report import report_run
+from segformer_ros.evaluation.runner import EvaluationRun, Execution
+from segformer_ros.evaluation.shard_worker import Progress, no_progress
+from segformer_ros.evaluation.shards import EvaluationError
+from segformer_ros.recordings import SourceOptions
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Gates(NamedTuple):
             raise EvaluationError('--max-drop needs --baseline, the metrics.json to compare with')
         return cls(limits, drops, metrics)
 
-    def check(self, run: Run) -> List[str]:
+    def check(self, run: EvaluationRun) -> List[str]:
         """Notes on a run that is about to begin; raises EvaluationError for wrong gates."""
         blank = run.blank()
         check_gates(blank, self.limits, self.drops, self.baseline)
@@ -157,7 +158,7 @@ def evaluate(
         write_predictions=write_predictions or write_mcap,
         workers=workers,
     )
-    with Run(job, Path(out)) as run:
+    with EvaluationRun(job, Path(out)) as run:
         for note in gates.check(run):
             _log.warning(note)
         report = score(run, gates, Execution(workers, ray), progress)
@@ -205,7 +206,7 @@ def make_job(
 
 
 def score(
-    run: Run,
+    run: EvaluationRun,
     gates: Gates,
     execution: Execution,
     progress: Progress = no_progress,

@@ -1,10 +1,11 @@
-"""EvaluationJob: everything that the numbers of a run depend on."""
+"""The job: everything that the numbers of a run depend on."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -15,17 +16,17 @@ from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.engines.precision import quantized_path, require_quantized
 from segformer_ros.environment import versions
-from segformer_ros.evaluation.errors import EvaluationError
 from segformer_ros.evaluation.predictions import Predictions
-from segformer_ros.evaluation.worst import WINDOW
+from segformer_ros.evaluation.shards import EvaluationError
+from segformer_ros.evaluation.worst_frames import WINDOW
 from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.metrics.scored_classes import truth_table
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash
-from segformer_ros.sources import Source, SourceError, SourceOptions, local_path, open_source
-from segformer_ros.sources.cityscapes import is_cityscapes
-from segformer_ros.sources.unreadable import UnreadableSource
+from segformer_ros.recordings import Source, SourceError, SourceOptions, local_path, open_source
+from segformer_ros.recordings.cityscapes_source import is_cityscapes
+from segformer_ros.recordings.source import UnreadableSource
 
 ANY_SOURCE = SourceOptions()
 SHARD_FRAMES = 64
@@ -46,7 +47,11 @@ class ModelChoice:
     classes: str = ''
 
     def spec(self) -> ModelSpec:
-        """The model's specification; raises ModelError or ClassMapError."""
+        """The model's specification, recognised once; raises ModelError or ClassMapError."""
+        return self._spec
+
+    @cached_property
+    def _spec(self) -> ModelSpec:
         class_map = load_class_map(self.classes) if self.classes else None
         if self.engine == 'fake':
             return fake_spec(class_map=class_map)
@@ -105,6 +110,11 @@ class EvaluationJob:
             raise EvaluationError(
                 f'shards of {self.shard_frames} frames; give a multiple of {WINDOW}'
             )
+
+    def fresh(self) -> EvaluationJob:
+        """The same job, that recognises its models anew: their files may be others by now."""
+        reference = replace(self.reference) if self.reference else None
+        return replace(self, model=replace(self.model), reference=reference)
 
     def open_sources(self) -> List[Source]:
         """Open all recordings; raises SourceError or EvaluationError.

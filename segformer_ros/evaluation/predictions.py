@@ -10,7 +10,7 @@ import numpy as np
 
 from segformer_ros.classes import IGNORE_ID, ClassMap
 from segformer_ros.destination import output_folder, write_image
-from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.evaluation.shards import EvaluationError
 
 FOLDER = 'predictions'
 

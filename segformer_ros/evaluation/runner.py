@@ -1,26 +1,33 @@
-"""Runner: plan, score, resume, merge and write one evaluation."""
+"""One evaluation: planned, scored, taken up again, merged and written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Dict, Generator, List, Mapping, Sequence
 
 import numpy as np
 
-from segformer_ros.evaluation.errors import EvaluationError
+from segformer_ros.environment import environment
+from segformer_ros.evaluation.checkpoints import Checkpoints
+from segformer_ros.evaluation.executors import score_in_processes, score_on_ray
 from segformer_ros.evaluation.job import EvaluationJob, describe
-from segformer_ros.evaluation.partials import Partials
-from segformer_ros.evaluation.pool import score_here, score_in_processes
-from segformer_ros.evaluation.ray_pool import score_on_ray
-from segformer_ros.evaluation.shards import Shard, ShardResult, plan_shards
-from segformer_ros.evaluation.speed import speed_document
-from segformer_ros.evaluation.summary import Summary, WorstFrame
-from segformer_ros.evaluation.tables import FrameTables
-from segformer_ros.evaluation.worker import Progress, no_progress
-from segformer_ros.metrics.document import InputFacts, Tally, metrics_document, write_json
-from segformer_ros.sources import Source
+from segformer_ros.evaluation.shard_worker import Progress, ShardWorker, no_progress
+from segformer_ros.evaluation.shards import EvaluationError, Shard, ShardResult, plan_shards
+from segformer_ros.evaluation.tables import LATENCY, STAGES, FrameTables
+from segformer_ros.evaluation.worst_frames import WorstFrame
+from segformer_ros.metrics.document import (
+    NAMED_NOTES,
+    FrameCounts,
+    InputFacts,
+    Note,
+    metrics_document,
+    write_json,
+)
+from segformer_ros.percentiles import percentiles
+from segformer_ros.recordings import Source
 
 METRICS_JSON = 'metrics.json'
 SPEED_JSON = 'speed.json'
@@ -54,21 +61,21 @@ class Evaluation:
     pictures: Sequence[WorstFrame]
 
 
-class Run:
+class EvaluationRun:
     """One evaluation into one folder; a run that was interrupted there goes on.
 
     A context manager. No other run may write into that folder until it is left.
     """
 
     def __init__(self, job: EvaluationJob, out: Path) -> None:
-        self.job = job
+        self.job = job = job.fresh()
         self.out = out
         self.sources: List[Source] = job.open_sources()
         self.names = job.input_names(self.sources)
         self._shards = plan_shards(self.sources, job.shard_frames)
         self._scorer = job.scorer()
         self._masks = job.mask_folder()
-        self._partials = Partials(out, job.fingerprint(self.sources))
+        self._checkpoints = Checkpoints(out, job.fingerprint(self.sources))
         self._damaged: Dict[Path, str] = {}
         try:
             self._missing = self._unfinished()
@@ -76,7 +83,7 @@ class Run:
             self.close()
             raise
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> EvaluationRun:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -115,12 +122,13 @@ class Run:
         if self._masks is not None and own and frames == self.frames:
             self._masks.clear()
         started = perf_counter()
-        for result in _results(self.job, self._missing, execution, progress):
-            self._partials.save(result)
+        with closing(self._results(execution, progress)) as results:
+            for result in results:
+                self._checkpoints.save(result)
         seconds = perf_counter() - started
         summary = self._merge()
         evaluation = Evaluation(
-            metrics=self._document(summary.tally),
+            metrics=self._document(summary.counts),
             speed=speed_document(summary.times, summary.facts, execution.workers, frames, seconds),
             pictures=summary.pictures,
         )
@@ -129,37 +137,52 @@ class Run:
         return evaluation
 
     def finish(self) -> None:
-        """Remove the partial results, once everything that is made of them is written."""
-        self._partials.remove()
+        """Remove the checkpoints, once everything that is made of them is written."""
+        self._checkpoints.remove()
 
     def close(self) -> None:
         """Let others write into the folder; may be called again without harm."""
-        self._partials.close()
+        self._checkpoints.close()
 
     def blank(self) -> Dict[str, Any]:
         """What metrics.json holds of no frame: all names that there may be, and no numbers."""
         self._scorer.reset()
-        return self._document(Tally(), unmeasured=True)
+        return self._document(FrameCounts(), unmeasured=True)
 
     def _unfinished(self) -> List[Shard]:
         """Shards without a result, or whose masks are asked for and no longer all there."""
-        missing, self._damaged = self._partials.missing(self._shards)
+        missing, self._damaged = self._checkpoints.missing(self._shards)
         masks = self._masks
         if masks is None:
             return missing
         kept = [shard for shard in self._shards if shard not in missing]
-        for shard, result in zip(kept, self._partials.results(kept)):
+        for shard, result in zip(kept, self._checkpoints.results(kept)):
             name = self.names[shard.source]
             if not all(masks.has(name, row.key) for row in result.frames if row.scored):
                 missing.append(shard)
         return sorted(missing)
 
-    def _document(self, tally: Tally, unmeasured: bool = False) -> Dict[str, Any]:
+    def _results(
+        self, execution: Execution, progress: Progress
+    ) -> Generator[ShardResult, None, None]:
+        """Score what is left, by whom the execution names."""
+        job, shards, workers = self.job, self._missing, execution.workers
+        if not shards:
+            return
+        if execution.ray:
+            yield from score_on_ray(job, shards, workers, execution.ray, progress)
+        elif workers > 1:
+            yield from score_in_processes(job, shards, workers, progress)
+        else:
+            with ShardWorker(job, self.sources) as worker:
+                yield from worker.score(shards, progress)
+
+    def _document(self, counts: FrameCounts, unmeasured: bool = False) -> Dict[str, Any]:
         reference, upsampling = self.job.reference, self.job.upsampling
         return metrics_document(
             self._scorer.classes,
             self._scorer.compute(unmeasured),
-            tally,
+            counts,
             [InputFacts(n, len(s), s.notes) for n, s in zip(self.names, self.sources)],
             describe(self.job.model, upsampling),
             describe(reference, upsampling) if reference else None,
@@ -169,19 +192,19 @@ class Run:
         summary = Summary(self.job.worst)
         self._scorer.reset()
         scored = pixels = 0
-        for result in self._partials.results(self._shards):
+        for result in self._checkpoints.results(self._shards):
             scored += len(result.matrices)
             pixels += int(result.matrices.sum(dtype=np.int64))
         with FrameTables(self.out, self.names, scored, len(self._scorer.classes)) as tables:
-            for shard, result in zip(self._shards, self._partials.results(self._shards)):
+            for shard, result in zip(self._shards, self._checkpoints.results(self._shards)):
                 self._scorer.merge(result.counts)
                 summary.add(self.names[shard.source], result)
                 tables.add(result)
-        first = f'; the first: {summary.tally.notes[0].note}' if summary.tally.notes else ''
+        first = f'; the first: {summary.counts.notes[0].note}' if summary.counts.notes else ''
         if not scored:
             raise EvaluationError(
-                f'none of {summary.tally.frames} frames can be scored{first}; '
-                'mend the labels and start again'
+                f'none of {summary.counts.frames} frames can be scored{first}; '
+                'correct the labels and start again'
             )
         if not pixels:
             raise EvaluationError(
@@ -195,13 +218,66 @@ def _frames(shards: Sequence[Shard]) -> int:
     return sum(shard.stop - shard.start for shard in shards)
 
 
-def _results(
-    job: EvaluationJob, shards: Sequence[Shard], execution: Execution, progress: Progress
-) -> Iterator[ShardResult]:
-    if not shards:
-        return iter(())
-    if execution.ray:
-        return score_on_ray(job, shards, execution.workers, execution.ray, progress)
-    if execution.workers > 1:
-        return score_in_processes(job, shards, execution.workers, progress)
-    return score_here(job, shards, progress)
+def speed_document(
+    times: Mapping[str, Sequence[float]],
+    facts: Mapping[str, str],
+    workers: int,
+    frames: int,
+    seconds: float,
+) -> Dict[str, Any]:
+    """Timings of a run.
+
+    times: milliseconds of each stage of all scored frames. frames, seconds: what this session
+    scored (a resumed run has scored others before) and how long it took, start of the engine
+    included.
+    """
+    stages = {name: percentiles(values)._asdict() for name, values in times.items() if values}
+    totals = np.sum([times[name] for name in LATENCY], axis=0)
+    return {
+        'stages_ms': stages,
+        'latency_ms': percentiles(totals)._asdict() if len(totals) else None,
+        'session': {
+            'workers': workers,
+            'frames': frames,
+            'seconds': round(seconds, 3),
+            'fps': round(frames / seconds, 3) if seconds and frames else None,
+        },
+        'engine': dict(facts),
+        'environment': environment(),
+    }
+
+
+@dataclass
+class Summary:
+    """What the shards of a run add up to beside the metrics.
+
+    counts: of its frames. pictures: the worst frames. times: milliseconds by stage. facts: what
+    the engine ran on.
+    worst: how many frames are kept.
+    """
+
+    worst: int
+    counts: FrameCounts = field(default_factory=FrameCounts)
+    pictures: List[WorstFrame] = field(default_factory=list)
+    times: Dict[str, List[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
+    facts: Dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, result: ShardResult) -> None:
+        """Add the next shard of the recording `name`."""
+        keys = {}
+        for record in result.frames:
+            keys[record.index] = record.key
+            self.counts.frames += 1
+            self.counts.scored += record.scored
+            if record.note:
+                self.counts.noted += 1
+                if len(self.counts.notes) < NAMED_NOTES:
+                    self.counts.notes.append(Note(name, record.key, record.note))
+            if record.scored:
+                for stage, times in self.times.items():
+                    times.append(getattr(record, stage))
+        self.pictures += [WorstFrame(name, keys[p.index], p) for p in result.pictures]
+        # Sorting keeps the order of equals, so the earlier frame stands first, as in a shard.
+        self.pictures.sort(key=lambda frame: -frame.picture.wrong)
+        del self.pictures[self.worst :]
+        self.facts = result.facts

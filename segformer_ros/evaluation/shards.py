@@ -10,9 +10,14 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
-from segformer_ros.evaluation.errors import EvaluationError
-from segformer_ros.evaluation.worst import Picture
-from segformer_ros.sources import Source
+from segformer_ros.errors import SegformerError
+from segformer_ros.evaluation.worst_frames import Picture
+from segformer_ros.recordings import Source
+
+
+class EvaluationError(SegformerError, ValueError):
+    """An evaluation that cannot be done: says why and what to do."""
+
 
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
 

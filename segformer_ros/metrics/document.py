@@ -70,7 +70,7 @@ class Note(NamedTuple):
 
 
 @dataclass
-class Tally:
+class FrameCounts:
     """Frames of a run: all of them, the scored ones, and what was noted (the first ones)."""
 
     frames: int = 0
@@ -82,7 +82,7 @@ class Tally:
 def metrics_document(
     classes: ScoredClasses,
     scores: Scores,
-    tally: Tally,
+    counts: FrameCounts,
     inputs: Sequence[InputFacts],
     model: Dict[str, str],
     reference: Optional[Dict[str, str]] = None,
@@ -108,7 +108,7 @@ def metrics_document(
         'drivable_iou': scores.drivable.iou if scores.drivable else None,
         'false_free': scores.drivable.best.false_free if scores.drivable else None,
         'false_blocked': scores.drivable.best.false_blocked if scores.drivable else None,
-        'frames': {'total': tally.frames, 'scored': tally.scored, 'noted': tally.noted},
+        'frames': {'total': counts.frames, 'scored': counts.scored, 'noted': counts.noted},
         'iou': by_class(confusion.iou),
         'accuracy': by_class(confusion.accuracy),
         'precision': by_class(confusion.precision),
@@ -124,7 +124,7 @@ def metrics_document(
         'confusion': confusion.matrix[:, :-1].tolist(),
         'no_class': confusion.matrix[:, -1].tolist(),
         'inputs': [{**item._asdict(), 'notes': list(item.notes)} for item in inputs],
-        'notes': [note._asdict() for note in tally.notes],
+        'notes': [note._asdict() for note in counts.notes],
         'model': model,
         'reference': reference,
     }

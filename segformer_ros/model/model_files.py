@@ -11,7 +11,14 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 from segformer_ros.documents import DocumentError, open_file
 from segformer_ros.errors import reason
 from segformer_ros.model.spec import ModelError
-from segformer_ros.model.structure import check_structure, fill, is_outside, outside_files, tensors
+from segformer_ros.model.structure import (
+    check_structure,
+    fill,
+    is_outside,
+    outside_files,
+    outside_places,
+    tensors,
+)
 
 MOST_FIELDS = 500_000
 """Of a protobuf in all its messages; a SegFormer has some 20,000."""
@@ -110,6 +117,18 @@ MOST_BYTES = 1 << 30
 _LFS_POINTER = b'version https://git-lfs'
 
 
+_State = Tuple[int, ...]
+
+_MOST_KNOWN = 32
+_PLACES: Dict[Path, Tuple[_State, Dict[str, str]]] = {}
+"""Of files that were read: what they were like, and where their weights lie outside."""
+
+
+def _state(status: os.stat_result) -> _State:
+    """What tells a file from another one of the same name, or from what it was before."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 def read_onnx(path: Path) -> Any:
     """The ModelProto of a file, without weights that lie outside; raises ModelError."""
     try:
@@ -126,6 +145,7 @@ def read_onnx(path: Path) -> Any:
                     f'{path} is a Git LFS pointer, not the file itself; fetch it with '
                     '`git lfs pull`'
                 )
+            state = _state(os.fstat(file.fileno()))
             size = os.fstat(file.fileno()).st_size
             if size > MOST_BYTES:
                 raise DocumentError(f'it has {size} bytes, and {MOST_BYTES} are the most')
@@ -143,6 +163,9 @@ def read_onnx(path: Path) -> Any:
     if not model.graph.node or not model.graph.output:
         raise ModelError(f'{path} is not an ONNX file: it holds no network; give another')
     check_structure(path, model)
+    if len(_PLACES) >= _MOST_KNOWN:
+        _PLACES.clear()
+    _PLACES[path] = (state, outside_places(model))
     return model
 
 
@@ -162,7 +185,20 @@ def model_files(model: Path) -> Tuple[Path, ...]:
     """A model's file, and behind it those that an ONNX keeps its weights in, by name."""
     if model.suffix != ONNX_SUFFIX:
         return (model,)
-    return (model, *outside_files(model, read_onnx(model)))
+    return (model, *weight_files(model))
+
+
+def weight_files(model: Path) -> List[Path]:
+    """Files beside an ONNX that its weights lie in; raises ModelError where it cannot be used.
+
+    It is parsed where it was not yet, or has changed since.
+    """
+    known = _PLACES.get(model)
+    if known is None or not model.is_file() or known[0] != _state(model.stat()):
+        places = outside_places(read_onnx(model))
+    else:
+        places = known[1]
+    return outside_files(model, places)
 
 
 def model_hash(model: Path) -> str:

@@ -49,13 +49,18 @@ def check_structure(path: Path, model: Any) -> None:
             raise ModelError(f'{path}: a sparse tensor of it has the shape {list(sparse.dims)}')
 
 
-def outside_files(path: Path, model: Any) -> List[Path]:
+def outside_files(path: Path, places: Mapping[str, str]) -> List[Path]:
     """Files beside an ONNX that its weights lie in, by name; raises ModelError.
 
     They must be real files below the model's own folder, or beside what a link to it leads to, as
-    in the cache of Hugging Face.
+    in the cache of Hugging Face. places: see `outside_places`.
     """
-    return sorted({_outside_file(path, tensor) for tensor in tensors(model) if is_outside(tensor)})
+    return sorted({_outside_file(path, where, name) for where, name in places.items()})
+
+
+def outside_places(model: Any) -> Dict[str, str]:
+    """Where the weights lie that a ModelProto has outside: by place the name of one of them."""
+    return {_place(tensor): tensor.name for tensor in tensors(model) if is_outside(tensor)}
 
 
 def tensors(model: Any) -> Iterator[Any]:
@@ -248,7 +253,7 @@ def is_outside(tensor: Any) -> bool:
 
 def _check_outside(path: Path, tensor: Any, size: int) -> None:
     """The weights that a tensor keeps in another file are there."""
-    file = _outside_file(path, tensor)
+    file = _outside_file(path, _place(tensor), tensor.name)
     start, length = _extent(path, tensor, size)
     if length != size:
         raise ModelError(
@@ -276,19 +281,22 @@ def fill(path: Path, tensor: Any) -> None:
     """Take the values of a checked tensor out of its file into itself."""
     size = -(-math.prod(tensor.dims) * _BITS[tensor.data_type] // 8)
     start, length = _extent(path, tensor, size)
-    with open_file(_outside_file(path, tensor)) as file:
+    with open_file(_outside_file(path, _place(tensor), tensor.name)) as file:
         file.seek(start)
         tensor.raw_data = file.read(length)
     del tensor.external_data[:]
     tensor.data_location = tensor.DEFAULT
 
 
-def _outside_file(path: Path, tensor: Any) -> Path:
-    where = next((entry.value for entry in tensor.external_data if entry.key == 'location'), '')
+def _place(tensor: Any) -> str:
+    return next((entry.value for entry in tensor.external_data if entry.key == 'location'), '')
+
+
+def _outside_file(path: Path, where: str, name: str) -> Path:
     try:
         location = PurePosixPath(_location(where))
     except FieldError as error:
-        raise ModelError(f'{path}: file of its tensor {tensor.name!r}: {error}') from error
+        raise ModelError(f'{path}: file of its tensor {name!r}: {error}') from error
     file = path.parent / location
     folders = (path.parent.resolve(), path.resolve().parent)
     above = location.is_absolute() or '..' in location.parts

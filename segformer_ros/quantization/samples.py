@@ -9,7 +9,7 @@ import numpy as np
 
 from segformer_ros.frame import Frame
 from segformer_ros.quantization.qdq import QuantizationError
-from segformer_ros.sources import Source
+from segformer_ros.recordings import Source
 
 FEW = 16
 """Frames below which ranges and verdict rest on chance: light and rare classes of a drive change

@@ -15,15 +15,16 @@ from segformer_ros.drivable import (
     scan_fields,
 )
 from segformer_ros.frame import Frame
-from segformer_ros.recording import BagWriter
-from segformer_ros.recording.image_fields import (
+from segformer_ros.recordings import BagWriter
+from segformer_ros.recordings.bag_writer import (
     COMPRESSED_TYPE,
     IMAGE_TYPE,
+    TF_TYPE,
     header_fields,
     jpeg_fields,
     mono8_fields,
+    mount_message,
 )
-from segformer_ros.recording.mount import TF_TYPE, mount_message
 from segformer_ros.resources import PACKAGE
 from segformer_ros.segmenter.results import SegmentedView
 

@@ -14,7 +14,7 @@ from segformer_ros.drawing.overlay import blend, colorize, draw_boundary, draw_l
 from segformer_ros.drawing.panels import Panel, side_by_side
 from segformer_ros.drivable import DrivableArea, GridNumbers
 from segformer_ros.engines.upsampling import resize_labels
-from segformer_ros.recording import VideoWriter
+from segformer_ros.recordings import VideoWriter
 
 PICTURES = 6
 """Number of frames that are drawn as pictures, evenly spread over the run."""

@@ -19,14 +19,13 @@ from segformer_ros.drivable import CLASS_NONE, ROW_NONE, DrivableArea
 from segformer_ros.engines import EngineError, Outcome
 from segformer_ros.frame import Frame
 from segformer_ros.percentiles import percentiles
-from segformer_ros.recording import RecordingError
+from segformer_ros.recordings import RecordingError, Source, SourceFrame
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenter.result_bag import ResultBag
 from segformer_ros.segmenter.results import ResultFolder, SegmentedView, empty_folder
 from segformer_ros.segmenter.run_summary import RunScore, RunSummary
 from segformer_ros.segmenter.segmenter import Segmenter
 from segformer_ros.segmenter.streams import Background
-from segformer_ros.sources import Source, SourceFrame
 
 _log = logging.getLogger(__name__)
 

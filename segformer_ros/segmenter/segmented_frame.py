@@ -23,8 +23,8 @@ from segformer_ros.drivable import (
 from segformer_ros.engines.placement import cell_rows
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
+from segformer_ros.recordings import SourceFrame
 from segformer_ros.segmentation import Segmentation, StageTimes
-from segformer_ros.sources import SourceFrame
 
 _log = logging.getLogger(__name__)
 

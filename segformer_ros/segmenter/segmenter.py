@@ -37,14 +37,14 @@ from segformer_ros.engines import (
 from segformer_ros.errors import SegformerError, in_words, one_line
 from segformer_ros.frame import Frame, FrameError
 from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.recordings import Source, SourceFrame, open_source
+from segformer_ros.recordings.source import read_ahead
 from segformer_ros.segmenter.segmented_frame import (
     FrameFinisher,
     SegmentedFrame,
     estimator_factory,
 )
 from segformer_ros.segmenter.streams import segmented_entries
-from segformer_ros.sources import Source, SourceFrame, open_source
-from segformer_ros.sources.read_ahead import read_ahead
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Callable, Deque, Iterator, Sequence, Tuple, TypeVar
 from segformer_ros.engines import Engine, Outcome, Wanted
 from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.frame import Frame
-from segformer_ros.sources import SourceFrame
+from segformer_ros.recordings import SourceFrame
 
 
 def segmented_entries(

@@ -9,7 +9,7 @@ import painted
 import pytest
 
 from segformer_ros.cli import main as cli
-from segformer_ros.evaluation import Run
+from segformer_ros.evaluation import EvaluationRun
 
 
 @pytest.fixture(scope='module')
@@ -18,7 +18,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp('runs')
     job = painted.folder_job(root, 12)
     for name in ('exact', 'fast'):
-        Run(dataclasses.replace(job, upsampling=name), root / name).execute()
+        EvaluationRun(dataclasses.replace(job, upsampling=name), root / name).execute()
     return root
 
 

@@ -16,7 +16,7 @@ from small_disk import size_on_disk, small_disk
 from tiny_segformer import save_tiny
 
 from segformer_ros.cli import main as cli
-from segformer_ros.sources import SourceOptions, open_source
+from segformer_ros.recordings import SourceOptions, open_source
 from tiny_models import save_paintings
 
 COUNT = 40

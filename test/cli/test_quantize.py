@@ -14,7 +14,7 @@ from segformer_ros.engines.precision import choose_precision, quantized_path
 from segformer_ros.model import load_model
 from segformer_ros.model.sidecar import sidecar_path, write_sidecar
 from segformer_ros.quantization.simulation import SimulatedEngine
-from segformer_ros.sources import open_source
+from segformer_ros.recordings import open_source
 from tiny_models import TAO6, save_network, save_paintings
 
 

@@ -14,7 +14,7 @@ from rosbags.highlevel import AnyReader
 from segformer_ros.camera import CameraPose
 from segformer_ros.cli import main as cli
 from segformer_ros.destination import lock_folder
-from segformer_ros.recording.mount import mount_message
+from segformer_ros.recordings.bag_writer import mount_message
 
 
 def test_a_video_by_its_url_as_deepstream_applications_take_it(

@@ -18,7 +18,7 @@ from segformer_ros.drivable import (
     scan_fields,
 )
 from segformer_ros.frame import Stamp
-from segformer_ros.recording.bag import recording_types
+from segformer_ros.recordings.bag_writer import recording_types
 
 TYPES = recording_types()
 

@@ -11,16 +11,23 @@ from rosbags.highlevel import AnyReader
 
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.fake import FakeEngine
-from segformer_ros.evaluation import EvaluationError, Run
-from segformer_ros.evaluation.annotate import ACCURACY, ERRORS, IMAGE, MASK, MIOU, OVERLAY
-from segformer_ros.evaluation.outputs import annotate_run
+from segformer_ros.evaluation import EvaluationError, EvaluationRun
+from segformer_ros.evaluation.annotate import (
+    ACCURACY,
+    ERRORS,
+    IMAGE,
+    MASK,
+    MIOU,
+    OVERLAY,
+    annotate_run,
+)
 from segformer_ros.frame import Frame
 
 
 def test_messages_carry_the_frames_stamps_and_the_scored_masks(tmp_path: Path) -> None:
     bag = painted.write_bag(tmp_path / 'drive', 4)
     job = dataclasses.replace(painted.bag_job(bag), predictions=str(tmp_path / 'out/predictions'))
-    run = Run(job, tmp_path / 'out')
+    run = EvaluationRun(job, tmp_path / 'out')
     run.execute()
     counted: list[int] = []
     path = annotate_run(run, counted.append)
@@ -66,7 +73,7 @@ def test_a_frame_that_could_not_be_segmented_is_left_out(
     job = dataclasses.replace(
         painted.folder_job(tmp_path, 4), predictions=str(tmp_path / 'out/predictions')
     )
-    run = Run(job, tmp_path / 'out')
+    run = EvaluationRun(job, tmp_path / 'out')
     assert run.execute().metrics['frames']['scored'] == 3
     with AnyReader([annotate_run(run)]) as reader:
         masks = [c for c in reader.connections if c.topic == MASK]

@@ -12,7 +12,7 @@ import pytest
 import segformer_ros
 from segformer_ros.cli.main import main
 from segformer_ros.evaluation import EvaluationError
-from segformer_ros.sources import SourceOptions
+from segformer_ros.recordings import SourceOptions
 
 
 def test_a_call_writes_what_the_command_writes(tmp_path: Path) -> None:

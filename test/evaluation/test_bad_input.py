@@ -14,8 +14,8 @@ import recordings
 
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.fake import FakeEngine
-from segformer_ros.evaluation import EvaluationError, EvaluationJob, ModelChoice, Run
-from segformer_ros.sources import SourceError, SourceOptions
+from segformer_ros.evaluation import EvaluationError, EvaluationJob, EvaluationRun, ModelChoice
+from segformer_ros.recordings import SourceError, SourceOptions
 
 COUNT = 16
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
@@ -23,7 +23,7 @@ ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
 def notes_of(job: EvaluationJob, out: Path) -> dict[str, Any]:
     """metrics.json of a run."""
-    return dict(Run(job, out).execute().metrics)
+    return dict(EvaluationRun(job, out).execute().metrics)
 
 
 def write_noise(path: Path, compression: str = 'none') -> Path:
@@ -73,7 +73,7 @@ def test_another_definition_of_the_image_message(tmp_path: Path) -> None:
         writer.write(camera, 1, b'\0' * 32)
     job = EvaluationJob((str(bag),), model=painted.FAKE, reference=painted.FAKE)
     with pytest.raises(SourceError, match='with the fields header, rows, data'):
-        Run(job, tmp_path / 'out')
+        EvaluationRun(job, tmp_path / 'out')
 
 
 def test_labels_of_another_size(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_two_cameras(tmp_path: Path) -> None:
             image = recordings.image(painted.paint(painted.mask(0)), 'bgr8', recordings.START_NS)
             recorder.write(topic, image, recordings.START_NS)
     with pytest.raises(SourceError, match='/left/image.*/right/image'):
-        Run(painted.bag_job(bag), tmp_path / 'out')
+        EvaluationRun(painted.bag_job(bag), tmp_path / 'out')
 
 
 def test_stamps_out_of_order(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_an_empty_bag(tmp_path: Path) -> None:
         recorder.topic('/image', recordings.IMAGE)
         recorder.topic('/labels', recordings.IMAGE)
     with pytest.raises((SourceError, EvaluationError), match='drive.*no '):
-        Run(painted.bag_job(bag), tmp_path / 'out')
+        EvaluationRun(painted.bag_job(bag), tmp_path / 'out')
 
 
 def test_bad_recordings_among_good_ones(tmp_path: Path) -> None:
@@ -185,9 +185,9 @@ def test_bad_recordings_among_good_ones(tmp_path: Path) -> None:
     empty.mkdir()
     job = painted.bag_job(good)
     several = dataclasses.replace(job, inputs=(str(trash), str(good), str(empty)))
-    run = Run(several, tmp_path / 'out')
+    run = EvaluationRun(several, tmp_path / 'out')
     metrics = run.execute().metrics
-    assert metrics['miou'] == Run(job, tmp_path / 'alone').execute().metrics['miou']
+    assert metrics['miou'] == EvaluationRun(job, tmp_path / 'alone').execute().metrics['miou']
     assert [item['frames'] for item in metrics['inputs']] == [0, 3, 0]
     noted = [' '.join(item['notes']) for item in metrics['inputs']]
     assert noted[0].startswith('left out: cannot read bag')
@@ -196,10 +196,10 @@ def test_bad_recordings_among_good_ones(tmp_path: Path) -> None:
     assert [note.partition(':')[0] for note in run.notes] == ['trash', 'empty']
     missing = dataclasses.replace(job, inputs=(str(good), str(tmp_path / 'nowhere')))
     with pytest.raises((SourceError, EvaluationError), match='nowhere'):
-        Run(missing, tmp_path / 'out')
+        EvaluationRun(missing, tmp_path / 'out')
     bad = dataclasses.replace(job, inputs=(str(trash), str(empty)))
     with pytest.raises(EvaluationError, match='no input can be scored; the first is left out: '):
-        Run(bad, tmp_path / 'out')
+        EvaluationRun(bad, tmp_path / 'out')
 
 
 def test_nothing_that_can_be_scored(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_nothing_that_can_be_scored(tmp_path: Path) -> None:
     with pytest.raises(
         EvaluationError, match=r'none of 2 frames can be scored; the first: no label image frame0'
     ):
-        Run(job, tmp_path / 'out').execute()
+        EvaluationRun(job, tmp_path / 'out').execute()
 
 
 def test_labels_of_no_class(tmp_path: Path) -> None:
@@ -222,12 +222,12 @@ def test_labels_of_no_class(tmp_path: Path) -> None:
     job = EvaluationJob((str(images),), SourceOptions(labels=labels), painted.FAKE)
     words = r'no pixel of 2 frames is labelled with a class .* not scored: 200 \(\d+ pixels\)'
     with pytest.raises(EvaluationError, match=words):
-        Run(job, tmp_path / 'out').execute()
+        EvaluationRun(job, tmp_path / 'out').execute()
 
 
 def test_a_class_that_is_not_there(tmp_path: Path) -> None:
     job = painted.folder_job(tmp_path, 1)
     with pytest.raises(ValueError, match="no class 'tram'"):
-        Run(dataclasses.replace(job, merged=(('tram', 'bus'),)), tmp_path / 'out')
+        EvaluationRun(dataclasses.replace(job, merged=(('tram', 'bus'),)), tmp_path / 'out')
     with pytest.raises(ValueError, match="no class 'water'"):
-        Run(dataclasses.replace(job, drivable='water'), tmp_path / 'out').execute()
+        EvaluationRun(dataclasses.replace(job, drivable='water'), tmp_path / 'out').execute()

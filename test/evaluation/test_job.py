@@ -16,7 +16,7 @@ from segformer_ros.engines.precision import quantized_path
 from segformer_ros.environment import versions
 from segformer_ros.evaluation import EvaluationJob, ModelChoice
 from segformer_ros.evaluation.job import describe
-from segformer_ros.sources import open_source
+from segformer_ros.recordings import open_source
 from tiny_models import save_external_network
 
 
@@ -47,7 +47,7 @@ def _an_int8_version(model: Path) -> None:
 
 def fingerprint(job: EvaluationJob) -> str:
     """Of the job and its recordings, as they lie there now."""
-    return job.fingerprint([open_source(path, job.sources) for path in job.inputs])
+    return job.fresh().fingerprint([open_source(path, job.sources) for path in job.inputs])
 
 
 @pytest.mark.parametrize('change', [_other_weights, _a_sidecar, _an_int8_version])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from segformer_ros.classes import load_class_map
-from segformer_ros.evaluation import EvaluationJob, Run
+from segformer_ros.evaluation import EvaluationJob, EvaluationRun
 from segformer_ros.model import bundled_model
-from segformer_ros.sources import SourceOptions
+from segformer_ros.recordings import SourceOptions
 
 official: Any = pytest.importorskip('cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling')
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ def test_equals_cityscapesscripts(
         predictions=str(tmp_path / 'predictions'),
     )
     assert bundled_model().is_file()
-    metrics = Run(job, tmp_path / 'out').execute().metrics
+    metrics = EvaluationRun(job, tmp_path / 'out').execute().metrics
     assert metrics['frames'] == {'total': 101, 'scored': 101, 'noted': 0}
 
     classes = load_class_map('cityscapes').classes

@@ -15,10 +15,9 @@ import numpy as np
 import painted
 import pytest
 
-from segformer_ros.evaluation import Run
-from segformer_ros.evaluation.outputs import report_run
-from segformer_ros.evaluation.report.charts import POINTS, Line, gather, line_chart, nice_ticks
-from segformer_ros.evaluation.report.html import change, element, percent, text
+from segformer_ros.evaluation import EvaluationRun
+from segformer_ros.evaluation.charts import POINTS, Line, gather, line_chart, nice_ticks
+from segformer_ros.evaluation.report import difference, percent, report_run
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -30,8 +29,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with a baseline and a broken gate."""
     root = tmp_path_factory.mktemp('report')
     job = painted.folder_job(root, 40)
-    before = Run(dataclasses.replace(job, upsampling='fast'), root / 'before').execute()
-    run = Run(dataclasses.replace(job, pose=None, hfov=None), root / 'after')
+    before = EvaluationRun(dataclasses.replace(job, upsampling='fast'), root / 'before').execute()
+    run = EvaluationRun(dataclasses.replace(job, pose=None, hfov=None), root / 'after')
     return report_run(run, run.execute(), before.metrics, ['miou is 0.5, below the gate of 0.6'])
 
 
@@ -134,17 +133,22 @@ def test_in_a_real_browser(page: Path, tmp_path: Path, width: int) -> None:
     assert found.groups()[3:] == ('true', 'false')  # a click opens the picture, another closes it
 
 
-def test_text_is_escaped() -> None:
-    assert text('<b>&"') == '&lt;b&gt;&amp;&quot;'
-    assert element('p', text('a < b'), class_='x"y') == '<p class="x&quot;y">a &lt; b</p>'
+def test_names_of_recordings_are_escaped(tmp_path: Path) -> None:
+    """Nothing of a recording's name becomes a part of the page."""
+    job = painted.folder_job(tmp_path, 3)
+    hostile = (tmp_path / 'images').rename(tmp_path / '<script>alert(1)<')
+    with EvaluationRun(dataclasses.replace(job, inputs=(str(hostile),)), tmp_path / 'out') as run:
+        html = report_run(run, run.execute()).read_text(encoding='utf-8')
+    assert '<script>alert' not in html
+    assert '<h1>fake on &lt;script&gt;alert(1)&lt;</h1>' in html
 
 
 def test_changes_name_their_direction() -> None:
-    assert 'class="better">▲ +2.0' in change(0.52, 0.5)
-    assert 'class="worse">▼ −2.0' in change(0.5, 0.52)
-    assert 'class="worse">▲ +2.0' in change(0.52, 0.5, lower_is_better=True)
-    assert 'class="same"' in change(0.5, 0.5)
-    assert change(0.5, None) == ''
+    assert difference(0.52, 0.5) == ('better', '▲ +2.0')
+    assert difference(0.5, 0.52) == ('worse', '▼ −2.0')
+    assert difference(0.52, 0.5, lower_is_better=True) == ('worse', '▲ +2.0')
+    assert difference(0.5, 0.5) == ('same', '±0.0')
+    assert difference(0.5, None) is difference(float('nan'), 0.5) is None
     assert percent(None) == percent(float('nan')) == '–'
 
 
@@ -156,8 +160,9 @@ def test_long_runs_are_gathered_with_their_extremes() -> None:
     assert np.nanmin(gathered.low) == 0.0
     assert np.isnan(gathered.mean).sum() >= 3
     chart = line_chart([Line('a', 'one', values)], 1.0, [], [], 'scores')
-    assert chart.count('<polyline') == 2  # what is not known is a gap
-    assert '<polygon' in chart
+    (line,) = chart.lines
+    assert len(line.runs) == 2  # what is not known is a gap
+    assert '1000.0' in line.band  # the least value is not lost
 
 
 @pytest.mark.parametrize('top', [0.7, 1.0, 3.0, 48.0, 999.0, 12345.0])

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import painted
 import pytest
 import recordings
@@ -21,11 +22,21 @@ import recordings
 from segformer_ros.camera import CameraPose
 from segformer_ros.destination import DestinationError
 from segformer_ros.engines import EngineOptions
-from segformer_ros.evaluation import EvaluationError, EvaluationJob, Execution, Run
+from segformer_ros.evaluation import (
+    EvaluationError,
+    EvaluationJob,
+    EvaluationRun,
+    Execution,
+    ModelChoice,
+)
+from segformer_ros.evaluation.api import evaluate
 from segformer_ros.metrics import confusion_scores
 from segformer_ros.metrics.instances import CITYSCAPES_SIZES
 from segformer_ros.metrics.pixel_metrics import confusion_counts
-from segformer_ros.sources import SourceOptions
+from segformer_ros.model.loading import bundled_model
+from segformer_ros.recordings import SourceOptions
+from segformer_ros.recordings.bag_reader import BagReader
+from tiny_models import save_external_network
 
 SHARD_FRAMES = 16
 FRAMES = 2 * SHARD_FRAMES + 6
@@ -48,7 +59,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def expected(job: EvaluationJob, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Files of a run in one process."""
     out = tmp_path_factory.mktemp('alone')
-    run = Run(job, out)
+    run = EvaluationRun(job, out)
     run.execute()
     run.finish()
     return contents(out)
@@ -70,7 +81,7 @@ def test_scores_are_those_of_a_plain_count(expected: dict[str, bytes]) -> None:
 def test_two_runs_are_the_same_bytes(
     job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    Run(job, tmp_path).execute()
+    EvaluationRun(job, tmp_path).execute()
     assert contents(tmp_path) == expected
 
 
@@ -79,7 +90,7 @@ def test_two_workers_give_the_same_bytes(
     job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     counted: list[int] = []
-    Run(job, tmp_path).execute(Execution(workers=2), counted.append)
+    EvaluationRun(job, tmp_path).execute(Execution(workers=2), counted.append)
     assert contents(tmp_path) == expected
     assert sum(counted) == FRAMES
 
@@ -105,7 +116,7 @@ def test_a_killed_worker_costs_nothing_but_time(
             killed.append(victim.pid)
             os.kill(victim.pid, signal.SIGKILL)
 
-    Run(slow(job), tmp_path).execute(Execution(workers=2), kill_one)
+    EvaluationRun(slow(job), tmp_path).execute(Execution(workers=2), kill_one)
     assert killed
     assert sum(counted) == FRAMES
     assert contents(tmp_path) == expected
@@ -113,7 +124,7 @@ def test_a_killed_worker_costs_nothing_but_time(
 
 @pytest.mark.slow
 def test_a_shard_that_kills_every_worker_ends_the_run(job: EvaluationJob, tmp_path: Path) -> None:
-    run = Run(slow(job), tmp_path)
+    run = EvaluationRun(slow(job), tmp_path)
     stop = threading.Event()
 
     def kill_all() -> None:
@@ -138,7 +149,7 @@ def test_ray_gives_the_same_bytes(
     job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     pytest.importorskip('ray', reason="Ray is not installed: pip install 'ray>=2.9'")
-    Run(job, tmp_path).execute(Execution(workers=2, ray='local'))
+    EvaluationRun(job, tmp_path).execute(Execution(workers=2, ray='local'))
     assert contents(tmp_path) == expected
 
 
@@ -154,7 +165,7 @@ def test_a_killed_ray_actor_costs_nothing_but_time(
         while not finished.wait(0.1) and not killed:
             for file in Path('/proc').glob('[0-9]*/cmdline'):
                 with contextlib.suppress(OSError):
-                    if file.read_bytes().startswith(b'ray::_Actor.score'):
+                    if file.read_bytes().startswith(b'ray::_Serving.score'):
                         killed.append(int(file.parent.name))
                         os.kill(killed[-1], signal.SIGKILL)
                         return
@@ -162,7 +173,7 @@ def test_a_killed_ray_actor_costs_nothing_but_time(
     killer = threading.Thread(target=kill_one)
     killer.start()
     try:
-        Run(slow(job), tmp_path).execute(Execution(workers=2, ray='local'))
+        EvaluationRun(slow(job), tmp_path).execute(Execution(workers=2, ray='local'))
     finally:
         finished.set()
         killer.join()
@@ -184,9 +195,9 @@ def test_an_interrupted_run_resumes(
         if sum(done) > 2 * SHARD_FRAMES:
             raise _InterruptedError
 
-    with Run(job, tmp_path) as run, pytest.raises(_InterruptedError):
+    with EvaluationRun(job, tmp_path) as run, pytest.raises(_InterruptedError):
         run.execute(progress=interrupt)
-    again = Run(job, tmp_path)
+    again = EvaluationRun(job, tmp_path)
     assert again.frames == FRAMES
     # The second shard is segmented, and perhaps not scored.
     assert FRAMES - again.left in (SHARD_FRAMES, 2 * SHARD_FRAMES)
@@ -200,7 +211,7 @@ def test_masks_of_a_former_run_are_removed(tmp_path: Path) -> None:
     masks = tmp_path / 'out/predictions'
     job = dataclasses.replace(painted.folder_job(tmp_path, 5), predictions=str(masks))
     for left in (5, 3):
-        run = Run(job, tmp_path / 'out')
+        run = EvaluationRun(job, tmp_path / 'out')
         run.execute()
         run.finish()
         assert len(list(masks.rglob('*.png'))) == left
@@ -212,22 +223,22 @@ def test_a_resumed_run_has_all_masks(tmp_path: Path) -> None:
     """Frames whose masks were removed in the meantime are segmented again."""
     masks = tmp_path / 'out/predictions'
     job = dataclasses.replace(painted.folder_job(tmp_path, FRAMES), predictions=str(masks))
-    with Run(job, tmp_path / 'out') as first:
+    with EvaluationRun(job, tmp_path / 'out') as first:
         first.execute()
         assert first.kept == FRAMES
     (masks / 'images/frame0003.png').unlink()
-    again = Run(job, tmp_path / 'out')
+    again = EvaluationRun(job, tmp_path / 'out')
     assert again.left == SHARD_FRAMES
     again.execute()
     assert len(list(masks.rglob('*.png'))) == FRAMES
 
 
 def test_other_settings_do_not_resume(job: EvaluationJob, tmp_path: Path) -> None:
-    with Run(job, tmp_path) as first:
+    with EvaluationRun(job, tmp_path) as first:
         first.execute()
-    assert Run(job, tmp_path).left == 0
+    assert EvaluationRun(job, tmp_path).left == 0
     other = dataclasses.replace(job, upsampling='fast')
-    assert Run(other, tmp_path).left == FRAMES
+    assert EvaluationRun(other, tmp_path).left == FRAMES
 
 
 def damaged(content: bytes, kind: str) -> bytes:
@@ -246,13 +257,13 @@ def damaged(content: bytes, kind: str) -> bytes:
 def test_a_checkpoint_that_cannot_be_read_is_done_anew_and_said(
     job: EvaluationJob, expected: dict[str, bytes], tmp_path: Path, kind: str
 ) -> None:
-    with Run(job, tmp_path) as run:
+    with EvaluationRun(job, tmp_path) as run:
         run.execute()
     first, second, _ = sorted(tmp_path.glob('.partial/*/*.npz'))
     second.write_bytes(
         first.read_bytes() if kind == 'of another' else damaged(second.read_bytes(), kind)
     )
-    with Run(job, tmp_path) as again:
+    with EvaluationRun(job, tmp_path) as again:
         assert again.left == SHARD_FRAMES
         (note,) = again.notes
         assert note.startswith(f'the checkpoint {second} cannot be read: ')
@@ -279,15 +290,18 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
 
     monkeypatch.setattr(os, 'fsync', tell_sync)
     monkeypatch.setattr(os, 'replace', tell_replace)
-    with Run(job, tmp_path) as run:
+    with EvaluationRun(job, tmp_path) as run:
         run.execute()
     assert done[:6] == ['sync file', '.npz', 'sync folder'] * 2
 
 
 def test_a_second_run_into_a_folder_is_refused(job: EvaluationJob, tmp_path: Path) -> None:
-    with Run(job, tmp_path), pytest.raises(DestinationError, match='another run writes into'):
-        Run(dataclasses.replace(job, upsampling='fast'), tmp_path)
-    with Run(job, tmp_path) as run:
+    with (
+        EvaluationRun(job, tmp_path),
+        pytest.raises(DestinationError, match='another run writes into'),
+    ):
+        EvaluationRun(dataclasses.replace(job, upsampling='fast'), tmp_path)
+    with EvaluationRun(job, tmp_path) as run:
         run.execute()
         run.finish()
     assert not list(tmp_path.glob('.*'))
@@ -303,9 +317,9 @@ def test_a_run_of_another_process_is_refused(job: EvaluationJob, tmp_path: Path)
     ) as other:
         assert other.stdout is not None and other.stdout.readline()
         with pytest.raises(DestinationError, match='another run writes into'):
-            Run(job, tmp_path)
+            EvaluationRun(job, tmp_path)
         other.kill()
-    with Run(job, tmp_path) as run:
+    with EvaluationRun(job, tmp_path) as run:
         assert run.left == FRAMES
 
 
@@ -321,7 +335,7 @@ def test_links_in_place_of_the_checkpoints_are_refused(
     place.parent.mkdir(parents=True)
     place.symlink_to(foreign)
     with pytest.raises(EvaluationError, match='is a link or a file, .* remove it, or give'):
-        Run(job, out)
+        EvaluationRun(job, out)
     assert kept.read_text() == 'kept'
 
 
@@ -337,7 +351,7 @@ def test_what_is_not_ours_among_the_checkpoints_stays(job: EvaluationJob, tmp_pa
     (stale / 'mine.txt').write_text('kept')
     (stale / '000000.npz').touch()
     (stale / '.000001.npz.77').touch()
-    with Run(job, tmp_path / 'out') as run:
+    with EvaluationRun(job, tmp_path / 'out') as run:
         run.execute()
         run.finish()
     assert (foreign / '000000.npz').read_text() == 'kept'
@@ -347,13 +361,13 @@ def test_what_is_not_ours_among_the_checkpoints_stays(job: EvaluationJob, tmp_pa
 
 
 def test_a_checkpoint_that_is_a_link_is_not_followed(job: EvaluationJob, tmp_path: Path) -> None:
-    with Run(job, tmp_path / 'out') as run:
+    with EvaluationRun(job, tmp_path / 'out') as run:
         run.execute()
     part = sorted((tmp_path / 'out').glob('.partial/*/*.npz'))[1]
     elsewhere = part.rename(tmp_path / 'elsewhere')
     content = elsewhere.read_bytes()
     part.symlink_to(elsewhere)
-    with Run(job, tmp_path / 'out') as again:
+    with EvaluationRun(job, tmp_path / 'out') as again:
         assert again.left == SHARD_FRAMES
         again.execute()
         again.finish()
@@ -367,7 +381,7 @@ def test_masks_behind_a_link_are_not_removed(tmp_path: Path) -> None:
     masks.mkdir(parents=True)
     (masks / 'drive').symlink_to(photo.parent)
     job = dataclasses.replace(painted.folder_job(tmp_path, 3), predictions=str(masks))
-    with Run(job, tmp_path / 'out') as run:
+    with EvaluationRun(job, tmp_path / 'out') as run:
         run.execute()
     assert photo.exists() and len(list((masks / 'images').glob('*.png'))) == 3
 
@@ -375,10 +389,10 @@ def test_masks_behind_a_link_are_not_removed(tmp_path: Path) -> None:
 def test_several_recordings_are_told_apart(tmp_path: Path) -> None:
     bags = [painted.write_bag(tmp_path / name / 'drive', 5) for name in ('a', 'b')]
     job = EvaluationJob(tuple(map(str, bags)), SourceOptions(label_topic='/labels'), painted.FAKE)
-    run = Run(job, tmp_path / 'out')
+    run = EvaluationRun(job, tmp_path / 'out')
     metrics = run.execute().metrics
     assert [item['name'] for item in metrics['inputs']] == ['000_drive', '001_drive']
-    alone = Run(painted.bag_job(bags[0]), tmp_path / 'alone').execute().metrics
+    alone = EvaluationRun(painted.bag_job(bags[0]), tmp_path / 'alone').execute().metrics
     assert metrics['miou'] == alone['miou']
     # The first frame of a recording does not follow the last one of another.
     assert metrics['flicker'] == alone['flicker']
@@ -389,21 +403,26 @@ def test_a_bag_that_carries_its_mount_is_scored_in_metres(tmp_path: Path) -> Non
     pose = CameraPose(1.4, pitch=0.1)
     bag = painted.write_bag(tmp_path / 'drive', 5, pose=pose)
     job = painted.bag_job(bag)
-    metrics = Run(job, tmp_path / 'out').execute().metrics
+    metrics = EvaluationRun(job, tmp_path / 'out').execute().metrics
     assert metrics['drivable']['metres'] is not None
     assert metrics['inputs'][0]['notes'] == []
     unread = dataclasses.replace(job.sources, vehicle_frame='')
     given = dataclasses.replace(job, sources=unread, pose=pose)
-    assert Run(given, tmp_path / 'given').execute().metrics['drivable'] == metrics['drivable']
+    assert (
+        EvaluationRun(given, tmp_path / 'given').execute().metrics['drivable']
+        == metrics['drivable']
+    )
     alone = dataclasses.replace(job, sources=unread)
-    assert Run(alone, tmp_path / 'alone').execute().metrics['drivable']['metres'] is None
+    assert EvaluationRun(alone, tmp_path / 'alone').execute().metrics['drivable']['metres'] is None
 
 
 def test_a_mount_that_is_not_found_is_in_the_document(tmp_path: Path) -> None:
     bag = painted.write_bag(tmp_path / 'drive', 3, pose=CameraPose(1.4))
     job = painted.bag_job(bag)
     other = dataclasses.replace(job.sources, vehicle_frame='chassis')
-    metrics = Run(dataclasses.replace(job, sources=other), tmp_path / 'out').execute().metrics
+    metrics = (
+        EvaluationRun(dataclasses.replace(job, sources=other), tmp_path / 'out').execute().metrics
+    )
     (note,) = metrics['inputs'][0]['notes']
     assert 'nothing leads from chassis to front_optical' in note
     assert metrics['drivable']['metres'] is None
@@ -412,7 +431,7 @@ def test_a_mount_that_is_not_found_is_in_the_document(tmp_path: Path) -> None:
 def test_agreement_with_a_reference(tmp_path: Path) -> None:
     images, _ = painted.write_folders(tmp_path, 4)
     job = EvaluationJob((str(images),), model=painted.FAKE, reference=painted.FAKE)
-    metrics = Run(job, tmp_path / 'out').execute().metrics
+    metrics = EvaluationRun(job, tmp_path / 'out').execute().metrics
     assert metrics['miou'] == 1.0
     assert metrics['reference']['model'] == 'fake'
 
@@ -433,7 +452,7 @@ def test_instances_of_a_cityscapes_folder_are_weighted_as_its_server_does(
     recordings.write_png(root / f'gtFine/val/{name}_gtFine_labelIds.png', labels)
     recordings.write_png(root / f'gtFine/val/{name}_gtFine_instanceIds.png', instances)
     job = EvaluationJob((f'{prefix}{root}',), model=painted.FAKE)
-    metrics = Run(job, tmp_path / 'out').execute().metrics
+    metrics = EvaluationRun(job, tmp_path / 'out').execute().metrics
     car = metrics['classes'].index('car')
     matrix = np.array(metrics['confusion'])
     share = matrix[car, car] / matrix[car].sum()
@@ -443,10 +462,52 @@ def test_instances_of_a_cityscapes_folder_are_weighted_as_its_server_does(
     assert metrics['class_iiou']['car'] == pytest.approx(share * size / (size + false))
 
 
+@pytest.mark.parametrize('workers', [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_model_is_parsed_and_a_recording_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """By the whole of an evaluation, in the process that asks for it."""
+    parsed: list[int] = []
+    opened: list[Path] = []
+    parse, enter = onnx.load_from_string, BagReader.__enter__
+
+    def counted_parse(data: bytes) -> onnx.ModelProto:
+        parsed.append(len(data))
+        return parse(data)
+
+    def counted_enter(reader: BagReader) -> BagReader:
+        opened.append(reader.path)
+        return enter(reader)
+
+    monkeypatch.setattr(onnx, 'load_from_string', counted_parse)
+    monkeypatch.setattr(BagReader, '__enter__', counted_enter)
+    model = tmp_path / 'model.onnx'
+    model.write_bytes(bundled_model().read_bytes())
+    bag = painted.write_bag(tmp_path / 'drive', 3)
+    sources = SourceOptions(label_topic='/labels', label_tolerance=0.01)
+    out = tmp_path / 'out'
+    report = evaluate(bag, model, out, sources=sources, write_mcap=True, workers=workers)
+    assert report.metrics['frames']['scored'] == 3
+    assert len(parsed) == 1
+    assert opened == [bag]
+
+
+def test_a_model_that_changes_between_two_runs_is_read_anew(tmp_path: Path) -> None:
+    model = tmp_path / 'model.onnx'
+    save_external_network(model)
+    images, _ = painted.write_folders(tmp_path, 1)
+    job = EvaluationJob((str(images),), model=ModelChoice(str(model)), reference=painted.FAKE)
+    before = EvaluationRun(job, tmp_path / 'a').blank()['model']
+    model.write_bytes(bundled_model().read_bytes())
+    after = EvaluationRun(job, tmp_path / 'b').blank()['model']
+    assert before['input'] != after['input']
+    assert before['contract'] == after['contract']
+
+
 def test_refusals(tmp_path: Path) -> None:
     images, _ = painted.write_folders(tmp_path, 2)
     with pytest.raises(EvaluationError, match=r'images has no truth; give --labels FOLDER'):
-        Run(EvaluationJob((str(images),), model=painted.FAKE), tmp_path / 'out')
+        EvaluationRun(EvaluationJob((str(images),), model=painted.FAKE), tmp_path / 'out')
     with pytest.raises(EvaluationError, match='nothing to evaluate'):
         EvaluationJob(())
     with pytest.raises(EvaluationError, match='-1 worst frames; give 0 or more'):

@@ -6,8 +6,8 @@ import numpy as np
 import painted
 
 from segformer_ros.evaluation.shards import FrameRecord, Shard, ShardResult, plan_shards
-from segformer_ros.evaluation.worst import Picture
-from segformer_ros.sources import open_source
+from segformer_ros.evaluation.worst_frames import Picture
+from segformer_ros.recordings import open_source
 
 
 def test_plan_covers_every_frame_once(tmp_path: Path) -> None:

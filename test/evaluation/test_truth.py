@@ -8,7 +8,7 @@ from pathlib import Path
 import painted
 import pytest
 
-from segformer_ros.evaluation import EvaluationJob, ModelChoice, Run
+from segformer_ros.evaluation import EvaluationJob, EvaluationRun, ModelChoice
 from segformer_ros.metrics import MetricError
 
 CITYSCAPES = painted.CITYSCAPES
@@ -29,7 +29,9 @@ def of_classes(classes: Path) -> ModelChoice:
 def test_scores_do_not_depend_on_the_order_of_the_classes(backwards: Path, tmp_path: Path) -> None:
     jobs = [EvaluationJob(('street:7:2',), model=painted.FAKE)]
     jobs.append(dataclasses.replace(jobs[0], model=of_classes(backwards)))
-    one, other = (Run(job, tmp_path / str(i)).execute().metrics for i, job in enumerate(jobs))
+    one, other = (
+        EvaluationRun(job, tmp_path / str(i)).execute().metrics for i, job in enumerate(jobs)
+    )
     assert one['iou']['road'] > 0.1
     for name, iou in one['iou'].items():  # ties between two classes go to the first of them
         assert other['iou'][name] == (None if iou is None else pytest.approx(iou, abs=1e-5))
@@ -38,7 +40,7 @@ def test_scores_do_not_depend_on_the_order_of_the_classes(backwards: Path, tmp_p
 def test_a_reference_is_matched_by_name(backwards: Path, tmp_path: Path) -> None:
     images, _ = painted.write_folders(tmp_path, 2)
     job = EvaluationJob((str(images),), model=painted.FAKE, reference=of_classes(backwards))
-    assert Run(job, tmp_path / 'out').execute().metrics['miou'] == 1.0
+    assert EvaluationRun(job, tmp_path / 'out').execute().metrics['miou'] == 1.0
 
 
 @pytest.mark.parametrize('reference', [None, painted.FAKE])
@@ -47,4 +49,4 @@ def test_truth_of_other_classes_is_refused(reference: ModelChoice | None, tmp_pa
     job = EvaluationJob(('street:7:2',), model=model, reference=reference)
     words = r"has the classes of 'cityscapes' \(19\), the model those of 'ade20k' \(150\); in one"
     with pytest.raises(MetricError, match=words):
-        Run(job, tmp_path)
+        EvaluationRun(job, tmp_path)

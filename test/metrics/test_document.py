@@ -9,9 +9,9 @@ import numpy as np
 from segformer_ros.classes import load_class_map
 from segformer_ros.metrics import ScoredClasses, Scorer
 from segformer_ros.metrics.document import (
+    FrameCounts,
     InputFacts,
     Note,
-    Tally,
     metrics_document,
     write_json,
 )
@@ -30,9 +30,9 @@ def document() -> dict[str, Any]:
     predicted[29] = 1
     predicted[28] = 255
     scorer.update(labels, Segmentation(predicted, StageTimes(0, 0, 0)))
-    tally = Tally(2, 1, 1, [Note('drive', 'frame7', 'cut short')])
+    counts = FrameCounts(2, 1, 1, [Note('drive', 'frame7', 'cut short')])
     inputs = [InputFacts('drive', 2, ('odd',))]
-    return metrics_document(CLASSES, scorer.compute(), tally, inputs, {'model': 'm.onnx'})
+    return metrics_document(CLASSES, scorer.compute(), counts, inputs, {'model': 'm.onnx'})
 
 
 def test_scores_and_counts() -> None:

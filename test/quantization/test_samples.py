@@ -10,7 +10,7 @@ import pytest
 
 from segformer_ros.quantization import QuantizationError, Sample, Samples, collect_samples
 from segformer_ros.quantization.samples import FEW, too_few, too_few_labels
-from segformer_ros.sources import SourceOptions, open_source
+from segformer_ros.recordings import SourceOptions, open_source
 
 
 def keys(samples: Samples) -> tuple[set[int], set[int]]:

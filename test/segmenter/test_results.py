@@ -9,8 +9,8 @@ import numpy as np
 import recordings as rec
 
 from segformer_ros.classes import load_class_map
+from segformer_ros.recordings import open_source
 from segformer_ros.segmenter.results import PICTURES, ResultFolder, SegmentedView, draw_overlay
-from segformer_ros.sources import open_source
 
 CITYSCAPES = load_class_map('cityscapes')
 

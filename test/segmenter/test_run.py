@@ -20,10 +20,10 @@ from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.engines import EngineError, fake_spec
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
+from segformer_ros.recordings import Source, SourceOptions, open_source
 from segformer_ros.segmenter.run import SegmentRun
 from segformer_ros.segmenter.run_summary import RunSummary
 from segformer_ros.segmenter.segmenter import Segmenter
-from segformer_ros.sources import Source, SourceOptions, open_source
 from tools.demo.moments import Recording
 
 CITYSCAPES = load_class_map('cityscapes')

@@ -20,9 +20,9 @@ from segformer_ros.drivable import BoundaryConfig, DrivableConfig
 from segformer_ros.engines import EngineError, fake_spec
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame, FrameError, Stamp
+from segformer_ros.recordings import SourceError, SourceOptions, open_source
 from segformer_ros.segmenter.segmented_frame import SegmentedFrame
 from segformer_ros.segmenter.segmenter import Segmenter, SegmenterError
-from segformer_ros.sources import SourceError, SourceOptions, open_source
 
 CITYSCAPES = load_class_map('cityscapes')
 ROAD, SKY, CAR = CITYSCAPES.ids('road', 'sky', 'car')

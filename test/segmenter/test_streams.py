@@ -11,9 +11,9 @@ import pytest
 from segformer_ros.engines import EngineError, Wanted, fake_spec
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
+from segformer_ros.recordings import SourceFrame
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenter.streams import Background, segmented_entries
-from segformer_ros.sources import SourceFrame
 from tiny_models import painting
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from segformer_ros.cli.main import main
-from segformer_ros.sources import SAMPLE, SAMPLE_BAG, SourceOptions, open_source
+from segformer_ros.recordings import SAMPLE, SAMPLE_BAG, SourceOptions, open_source
 from tools import sample_drive
 
 MOST_BYTES = 6_000_000

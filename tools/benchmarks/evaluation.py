@@ -31,10 +31,10 @@ from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.cli.arguments import size, whole
 from segformer_ros.engines import EngineOptions
-from segformer_ros.evaluation import EvaluationJob, ModelChoice, Run
+from segformer_ros.evaluation import EvaluationJob, EvaluationRun, ModelChoice
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model
-from segformer_ros.sources import SourceOptions, open_source
+from segformer_ros.recordings import SourceOptions, open_source
 from tools.street import Drive
 
 START_NS = 1_700_000_000_000_000_000
@@ -81,7 +81,7 @@ def measure_cost(folder: Path, model: ModelChoice, frames: int, rounds: int) -> 
             network = bare_inference(engine, [f for f in pictures if f is not None], frames)
             started = perf_counter()
             cpu = process_time()
-            Run(job, folder / f'out{turn}').execute()
+            EvaluationRun(job, folder / f'out{turn}').execute()
             seconds = perf_counter() - started
             cpu = process_time() - cpu
             networks.append(network / frames * 1e3)
@@ -120,7 +120,7 @@ def check_long(folder: Path, model: ModelChoice, frames: int) -> int:
             bar.update(count)
             memory.append(resident_bytes())
 
-        metrics = Run(job, folder / 'out').execute(progress=advance).metrics
+        metrics = EvaluationRun(job, folder / 'out').execute(progress=advance).metrics
     places = (frames // 10, frames)
     early, late = (statistics.median(memory[max(at - 50, 0) : at]) / 2**20 for at in places)
     growth = late / early - 1

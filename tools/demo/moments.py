@@ -12,7 +12,7 @@ from segformer_ros import topics
 from segformer_ros.drivable import Corridor, DrivableArea, GridNumbers
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.replay.replay_report import ReplayReport
-from segformer_ros.recording.bag import recording_types
+from segformer_ros.recordings.bag_writer import recording_types
 from segformer_ros.segmenter.results import SegmentedView
 
 _IMAGE = topics.recorded(topics.COMPRESSED_IMAGE)

@@ -15,8 +15,8 @@ from segformer_ros.engines import ENGINES
 from segformer_ros.errors import SegformerError
 from segformer_ros.model import load_model
 from segformer_ros.node.transport import check_shared_memory
+from segformer_ros.recordings import Source, SourceOptions
 from segformer_ros.resources import share_path
-from segformer_ros.sources import Source, SourceOptions
 from tools.demo.processes import NodeCommand, Value
 
 

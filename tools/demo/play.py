@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Dict, Mapping
 
-from segformer_ros.sources import Source, SourceOptions
+from segformer_ros.recordings import Source, SourceOptions
 from tools.demo.node_commands import (
     mount_parameters,
     replay_command,

@@ -26,8 +26,8 @@ from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
 from segformer_ros.node.replay.replay_report import ReplayReport
-from segformer_ros.recording import BagWriter
-from segformer_ros.recording.mount import TF_TYPE, mount_message
+from segformer_ros.recordings import BagWriter
+from segformer_ros.recordings.bag_writer import TF_TYPE, mount_message
 from tools.demo.live_page import LivePage
 from tools.demo.recorder_parameters import LATEST_END, RecorderSettings
 from tools.demo.recorder_topics import (

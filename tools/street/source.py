@@ -6,8 +6,8 @@ import re
 from typing import Iterator, Optional
 
 from segformer_ros.frame import Frame
-from segformer_ros.sources import STREET
-from segformer_ros.sources.base import (
+from segformer_ros.recordings import STREET
+from segformer_ros.recordings.source import (
     CAMERA_FRAME,
     Source,
     SourceError,

@@ -27,9 +27,9 @@ from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
 from segformer_ros.metrics.document import (
     NAMED_NOTES,
+    FrameCounts,
     InputFacts,
     Note,
-    Tally,
     metrics_document,
     write_json,
 )
@@ -104,14 +104,14 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self._bar.close()
         camera = Camera(self._calibration, mount_pose(self.settings.mount))
         self._scorer.begin(camera)
-        tally = Tally(frames=self._path.figures().images)
+        counts = FrameCounts(frames=self._path.figures().images)
         for pair in tqdm(self._backlog, total=len(self._backlog), unit='frame', desc='score'):
-            self._score(pair, tally)
+            self._score(pair, counts)
         folder = Path(self.settings.output)
-        source = InputFacts('live', tally.frames, self._problems)
+        source = InputFacts('live', counts.frames, self._problems)
         model = {**self._engine, 'model': Path(self._engine.get('model', '')).name}
         metrics = metrics_document(
-            self._scorer.classes, self._scorer.compute(), tally, [source], model
+            self._scorer.classes, self._scorer.compute(), counts, [source], model
         )
         write_json(folder / METRICS_JSON, metrics)
         live = self._path.figures().as_json()
@@ -214,17 +214,17 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         except OSError as error:
             self._note(f'masks are not scored: {in_words(error)}')
 
-    def _score(self, pair: Pair, tally: Tally) -> None:
+    def _score(self, pair: Pair, counts: FrameCounts) -> None:
         if not pair.follows:
             self._scorer.restart()
         try:
             self._scorer.update(pair.truth, Segmentation(pair.mask, _NO_TIMES))
         except MetricError as error:
-            tally.noted += 1
-            if len(tally.notes) < NAMED_NOTES:
-                tally.notes.append(Note('live', str(pair.stamp_ns), str(error)))
+            counts.noted += 1
+            if len(counts.notes) < NAMED_NOTES:
+                counts.notes.append(Note('live', str(pair.stamp_ns), str(error)))
             return
-        tally.scored += 1
+        counts.scored += 1
 
     def _note(self, problem: str) -> None:
         problem = one_line(problem)

@@ -14,8 +14,8 @@ from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
 from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.percentiles import Percentiles, percentiles
-from segformer_ros.sources import Source, SourceFrame
-from segformer_ros.sources.read_ahead import read_ahead
+from segformer_ros.recordings import Source, SourceFrame
+from segformer_ros.recordings.source import read_ahead
 
 SILENT_LIMIT = 3
 """Frames in a row without an answer, at rate 0, after which nobody is thought to listen."""

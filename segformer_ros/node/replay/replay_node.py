@@ -24,7 +24,7 @@ from segformer_ros.node.program import Program
 from segformer_ros.node.replay.player import Player, ReplayError
 from segformer_ros.node.replay.replay_output import ReplayOutput
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
-from segformer_ros.sources import Source, SourceError, SourceOptions, open_source
+from segformer_ros.recordings import Source, SourceError, SourceOptions, open_source
 
 NODE_NAME = 'replay_node'
 

@@ -18,8 +18,8 @@ from segformer_ros.frame import Stamp
 from segformer_ros.node.messages import ImageBuffer, fill, jpeg_message
 from segformer_ros.node.replay.player import Outgoing
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
-from segformer_ros.recording.mount import quaternion
-from segformer_ros.sources import Source
+from segformer_ros.recordings import Source
+from segformer_ros.recordings.bag_writer import quaternion
 
 QUEUE = 5
 

@@ -22,8 +22,8 @@ from segformer_ros.node.replay.player import (
     ReplayError,
 )
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
-from segformer_ros.sources import open_source
-from segformer_ros.sources.base import FIRST_STAMP_NS
+from segformer_ros.recordings import open_source
+from segformer_ros.recordings.source import FIRST_STAMP_NS
 
 FAST = ReplaySettings(rate=0.0, stamps='recorded', answer_timeout=0.1)
 STEP = 100_000_000

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.sources import open_source
+from segformer_ros.recordings import open_source
 
 pytestmark = pytest.mark.ros
 

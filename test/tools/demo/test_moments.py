@@ -9,8 +9,8 @@ import pytest
 import recordings as rec
 
 from segformer_ros.node.replay.replay_report import ReplayReport
-from segformer_ros.recording import BagWriter
-from segformer_ros.recording.bag import recording_types
+from segformer_ros.recordings import BagWriter
+from segformer_ros.recordings.bag_writer import recording_types
 from tools.demo.moments import Recording
 
 TYPES = recording_types().types

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import recordings as rec
 
-from segformer_ros.sources import open_source
+from segformer_ros.recordings import open_source
 from tools.demo.node_commands import mount_parameters
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segformer_ros.sources import SourceError, SourceOptions, open_source
+from segformer_ros.recordings import SourceError, SourceOptions, open_source
 
 
 def test_everything_about_the_drive_is_known() -> None:

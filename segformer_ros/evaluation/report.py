@@ -1,0 +1,196 @@
+"""The report of a run: one HTML file that needs nothing else, for a desk and for a phone."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import jinja2
+import numpy as np
+
+from segformer_ros.destination import write_file
+from segformer_ros.evaluation.charts import (
+    SIDE,
+    Chart,
+    Line,
+    Tick,
+    line_chart,
+    nice_ticks,
+    reliability_chart,
+)
+from segformer_ros.evaluation.frame_views import frame_pictures
+from segformer_ros.evaluation.regression_gate import baseline_notes, lower_is_better
+from segformer_ros.evaluation.runner import Evaluation, EvaluationRun
+from segformer_ros.evaluation.tables import FrameRow, read_frames, read_latency
+from segformer_ros.metrics.document import SCORES
+
+REPORT_HTML = 'report.html'
+
+Metrics = Mapping[str, Any]
+
+_TEMPLATE = 'report_template.html'
+_X_TICKS = 5
+
+
+class Difference(NamedTuple):
+    """Difference of two shares in percentage points.
+
+    kind: 'better', 'worse' or 'same', which is a CSS class.
+    """
+
+    kind: str
+    words: str
+
+
+def report_run(
+    run: EvaluationRun,
+    evaluation: Evaluation,
+    baseline: Optional[Metrics] = None,
+    broken: Sequence[str] = (),
+) -> Path:
+    """Write report.html of a finished run and return its path.
+
+    baseline: metrics of the run to compare with. broken: broken gates, one line each.
+    """
+    metrics, speed, scorer = evaluation.metrics, evaluation.speed, run.job.scorer()
+    cameras = {name: run.job.camera(source) for name, source in zip(run.names, run.sources)}
+    class_map = scorer.classes.class_map
+    page = _template().render(
+        metrics=metrics,
+        speed=speed,
+        baseline=baseline,
+        broken=broken,
+        remarks=baseline_notes(metrics, baseline) if baseline else (),
+        scores=[(name, title, lower_is_better(name)) for name, title in SCORES],
+        colors={
+            name: 'rgb({}, {}, {})'.format(*class_map.classes[ids[0]].color)
+            for name, ids in zip(scorer.classes.names, scorer.classes.members)
+        },
+        worst_frames=[
+            frame_pictures(frame, scorer.classes, scorer.drivable, cameras[frame.input])
+            for frame in evaluation.pictures
+        ],
+        confusion=_confusion(metrics),
+        over_time=_over_time(read_frames(run.out)),
+        calibration=_calibration(metrics),
+        latency=_latency(read_latency(run.out)),
+        facts=_facts(metrics, speed),
+    )
+    path = run.out / REPORT_HTML
+    write_file(path, page.encode())
+    return path
+
+
+def percent(value: Optional[float], digits: int = 1) -> str:
+    """A share as a percentage, an en dash where there is none."""
+    return f'{100 * value:.{digits}f}' if value is not None and not math.isnan(value) else '–'
+
+
+def difference(
+    after: Optional[float], before: Optional[float], lower_is_better: bool = False
+) -> Optional[Difference]:
+    """Difference of two shares; None where one is not known."""
+    if after is None or before is None or math.isnan(after) or math.isnan(before):
+        return None
+    points = 100 * (after - before)
+    if abs(points) < 0.05:
+        return Difference('same', '±0.0')
+    better = (points < 0) == lower_is_better
+    sign = '▲ +' if points > 0 else '▼ −'
+    return Difference('better' if better else 'worse', f'{sign}{abs(points):.1f}')
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(Path(__file__).parent)),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, band=_band)
+    environment.globals.update(difference=difference, SIDE=SIDE)
+    return environment.get_template(_TEMPLATE)
+
+
+def _confusion(metrics: Metrics) -> Dict[str, Dict[str, Optional[float]]]:
+    """Of the classes that are there: by the true and the predicted one the share of the true."""
+    matrix = np.array(metrics['confusion'], float)
+    true = matrix.sum(axis=1) + np.array(metrics['no_class'], float)
+    shown = np.flatnonzero((true > 0) | (matrix.sum(axis=0) > 0))
+    names = metrics['classes']
+    return {
+        names[row]: {
+            names[column]: matrix[row, column] / true[row] if true[row] else None
+            for column in shown
+        }
+        for row in shown
+    }
+
+
+def _calibration(metrics: Metrics) -> Optional[Chart]:
+    """Reliability curve of the confidence."""
+    curve = metrics['calibration']
+    if curve is None:
+        return None
+    confidence, accuracy = (
+        [float('nan') if point[name] is None else point[name] for point in curve]
+        for name in ('confidence', 'accuracy')
+    )
+    return reliability_chart(confidence, accuracy)
+
+
+def _over_time(rows: Sequence[FrameRow]) -> Optional[Chart]:
+    """Scores of the frames in their order."""
+    if sum(row.scored for row in rows) < 2:
+        return None
+    lines = [
+        Line('mean IoU of the frame', 'one', np.array([row.miou for row in rows])),
+        Line('pixel accuracy', 'two', np.array([row.pixel_accuracy for row in rows])),
+    ]
+    ticks = [Tick(share, f'{100 * share:g} %') for share in (0, 0.25, 0.5, 0.75, 1)]
+    return line_chart(lines, 1.0, ticks, _frame_ticks(rows), 'Scores of each frame')
+
+
+def _latency(milliseconds: np.ndarray) -> Optional[Chart]:
+    """Time of each frame, (N,) with NaN for broken ones."""
+    if len(milliseconds) < 2:
+        return None
+    top = max(float(np.nanmax(milliseconds)) * 1.05, 1.0)
+    line = Line('preprocess + inference + postprocess, ms', 'one', milliseconds)
+    x_ticks = _even_ticks(len(milliseconds))
+    return line_chart([line], top, nice_ticks(top), x_ticks, 'Milliseconds of each frame')
+
+
+def _facts(metrics: Metrics, speed: Metrics) -> List[Tuple[str, Any]]:
+    """What was run, and on what: names and values."""
+    pairs = list(metrics['model'].items())
+    pairs += [(f'reference {key}', value) for key, value in (metrics['reference'] or {}).items()]
+    pairs += [('input', f'{i["name"]}, {i["frames"]} frames') for i in metrics['inputs']]
+    pairs += [(f'engine {key}', value) for key, value in speed['engine'].items()]
+    pairs += list(speed['environment'].items())
+    return pairs + [(f'session {key}', value) for key, value in speed['session'].items()]
+
+
+def _band(band: str, unit: str) -> str:
+    """A distance band '5-10' or '40-' in words; unit: 'm', or '' for shares of the height."""
+    start, _, end = band.partition('-')
+    if unit:
+        return f'{start}–{end} {unit}' if end else f'{start} {unit} and more'
+    low = percent(float(start), 0)
+    return f'{low}–{percent(float(end), 0)} % of the height' if end else f'{low} % and more'
+
+
+def _frame_ticks(rows: Sequence[FrameRow]) -> List[Tick]:
+    """Where recordings begin, where there are several; else some frame numbers."""
+    starts = [i for i, row in enumerate(rows) if i == 0 or row.input != rows[i - 1].input]
+    if 1 < len(starts) <= _X_TICKS + 1:
+        return [Tick(start / (len(rows) - 1), rows[start].input) for start in starts]
+    return _even_ticks(len(rows))
+
+
+def _even_ticks(frames: int) -> List[Tick]:
+    last = frames - 1
+    places = [round(i * last / (_X_TICKS - 1)) for i in range(_X_TICKS)]
+    return [Tick(place / last, str(place)) for place in places]

@@ -1,0 +1,313 @@
+"""A rosbag2: which files it has, and the messages of its topics, also of a damaged one."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
+from threading import RLock
+from typing import Any, Callable, ClassVar, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from weakref import finalize
+
+from segformer_ros.documents import (
+    LONGEST_PATH,
+    DocumentError,
+    items,
+    read_yaml,
+    record,
+    text,
+    whole,
+)
+from segformer_ros.errors import reason
+from segformer_ros.formats import zstd
+from segformer_ros.recordings.bag_storage import (
+    Entry,
+    Lost,
+    RawMessage,
+    Storage,
+    StorageError,
+    Topic,
+)
+from segformer_ros.recordings.folder_source import natural_key
+from segformer_ros.recordings.mcap_file import McapFile
+from segformer_ros.recordings.source import SourceError
+from segformer_ros.recordings.sqlite_file import SqliteFile
+
+BAG_SUFFIXES = ('.mcap', '.db3')
+METADATA = 'metadata.yaml'
+PACKED = '.zstd'
+"""Ending of a storage file that was compressed as a whole."""
+
+
+def is_storage(path: Path) -> bool:
+    """Whether a path is named as a storage file, compressed or not."""
+    name = path.name[: -len(PACKED)] if path.suffix == PACKED else path.name
+    return PurePath(name).suffix in BAG_SUFFIXES
+
+
+_COUNT = whole(0, 1 << 40)
+_TIME = whole(-(1 << 63), 1 << 63)
+
+_DOCUMENT = record(
+    {
+        'rosbag2_bagfile_information': record(
+            {
+                'version': whole(1, 99),
+                'storage_identifier': text(),
+                'relative_file_paths': items(text(LONGEST_PATH)),
+                'duration': record({'nanoseconds': _TIME}, needed=frozenset(('nanoseconds',))),
+                'starting_time': record(
+                    {'nanoseconds_since_epoch': _TIME},
+                    needed=frozenset(('nanoseconds_since_epoch',)),
+                ),
+                'message_count': _COUNT,
+                'topics_with_message_count': items(
+                    record(
+                        {
+                            'topic_metadata': record(
+                                {'name': text(LONGEST_PATH), 'type': text(LONGEST_PATH)},
+                                needed=frozenset(('name', 'type')),
+                            ),
+                            'message_count': _COUNT,
+                        },
+                        needed=frozenset(('topic_metadata', 'message_count')),
+                    )
+                ),
+                'compression_format': text(least=0),
+                'compression_mode': text(least=0),
+            },
+            needed=frozenset(('relative_file_paths',)),
+        )
+    },
+    needed=frozenset(('rosbag2_bagfile_information',)),
+)
+"""What is read of a bag's metadata.yaml, here and by rosbags."""
+
+
+class Layout(NamedTuple):
+    """Storage files in the order of recording, and whether each message is compressed.
+
+    listed: whether the metadata tell, not only the folder.
+    """
+
+    files: List[Path]
+    by_message: bool
+    listed: bool = True
+
+
+def storage_files(folder: Path) -> List[Path]:
+    """Storage files that lie in a folder, in the order in which they were recorded."""
+    files = {path for path in folder.iterdir() if is_storage(path) and path.is_file()}
+    # A recorder that was killed while it compressed a file leaves both.
+    twice = {path for path in files if path.suffix == PACKED and path.with_suffix('') in files}
+    return sorted(files - twice, key=natural_key)
+
+
+def read_layout(folder: Path) -> Layout:
+    """What a bag's metadata says of its files; where it is unreadable, what lies there."""
+    try:
+        facts = read_metadata(folder)
+    except (OSError, DocumentError):
+        return Layout(storage_files(folder), False, listed=False)
+    files = [folder / PurePath(name).name for name in facts['relative_file_paths']]
+    return Layout(files, facts.get('compression_mode', '').lower() == 'message')
+
+
+def read_metadata(folder: Path) -> Dict[str, Any]:
+    """What a bag's metadata says, each value what it should be; raises OSError, DocumentError."""
+    found = _DOCUMENT(read_yaml(folder / METADATA))
+    facts: Dict[str, Any] = found['rosbag2_bagfile_information']
+    return facts
+
+
+_STORAGES: Dict[str, Callable[[Path, Path], Storage]] = {'.mcap': McapFile, '.db3': SqliteFile}
+"""By the ending of the file."""
+
+
+class _Part(NamedTuple):
+    """One storage file, and whether each message is compressed by itself."""
+
+    storage: Storage
+    by_message: bool
+
+
+class BagReader:
+    """Reads a bag: a folder with metadata.yaml, a folder of storage files, or one such file.
+
+    A context manager; one iteration at a time. Raises SourceError where the bag cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notes: Tuple[str, ...] = ()
+        self.topics: Dict[str, Topic] = {}
+        self._parts: List[_Part] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> BagReader:
+        try:
+            self._open_all()
+            self.topics = self._joined_topics()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._parts.clear()
+        self._stack.close()
+
+    def messages(self, topic: str) -> Iterator[RawMessage]:
+        """Readable messages of a topic, in the order of the bag."""
+        return (entry for _, entry in self.entries(topic) if isinstance(entry, RawMessage))
+
+    def entries(self, topic: str, start: int = 0) -> Iterator[Tuple[int, Entry]]:
+        """Places and entries of a topic from the `start`th on, as many as the bag counts.
+
+        In the order of the files and in each by the times of recording; unreadable ones are Lost.
+        """
+        place = 0
+        for storage, by_message in self._parts:
+            found = storage.topics.get(topic)
+            if found is None or found.msgtype != self.topics[topic].msgtype:
+                continue
+            first = max(start - place, 0)
+            if first < found.messages:
+                for entry in storage.entries(topic, first):
+                    yield place + first, self._unpacked(entry, by_message)
+                    first += 1
+            place += found.messages
+
+    def _unpacked(self, entry: Entry, by_message: bool) -> Entry:
+        """An entry whose message is not compressed; no CDR message begins as a compressed one."""
+        if isinstance(entry, Lost):
+            return entry
+        if not by_message and entry.data[: len(zstd.MAGIC)] != zstd.MAGIC:
+            return entry
+        try:
+            return RawMessage(entry.time, zstd.decompress(entry.data))
+        except ValueError as error:
+            where = f'the message recorded at {entry.time} ns'
+            return Lost(f'{self.path} is damaged: {where}: {error}', entry.time)
+
+    def _joined_topics(self) -> Dict[str, Topic]:
+        """The topics of all files; of what has another type in some file, the one most used."""
+        types: Dict[str, Dict[str, Topic]] = {}
+        for storage, _ in self._parts:
+            for name, topic in storage.topics.items():
+                known = types.setdefault(name, {}).get(topic.msgtype, topic._replace(messages=0))
+                types[name][topic.msgtype] = known._replace(
+                    messages=known.messages + topic.messages,
+                    definition=known.definition or topic.definition,
+                )
+        return {
+            name: max(found.values(), key=lambda topic: topic.messages)
+            for name, found in sorted(types.items())
+        }
+
+    def _open_all(self) -> None:
+        if self.path.is_file():
+            self._open(self.path, False)
+            return
+        layout = read_layout(self.path)
+        fault: Optional[SourceError] = None
+        notes: List[str] = []
+        for listed in dict.fromkeys(layout.files):
+            file = _as_it_lies(listed)
+            try:
+                if not file.exists():
+                    raise SourceError(f'{file} is missing; copy all files of the bag')
+                self._open(file, layout.by_message)
+            except SourceError as error:
+                notes.append(f'{file.name} is left out: {error}')
+                fault = fault or error
+        if not self._parts:
+            raise fault or SourceError(f'bag {self.path} has no storage file')
+        notes += self.notes
+        if layout.listed:
+            taken = {_as_it_lies(file) for file in layout.files}
+            notes += [
+                f'{file.name} is left out: metadata.yaml does not have it'
+                for file in storage_files(self.path)
+                if file not in taken
+            ]
+            if notes:
+                notes.insert(0, f'{self.path} is not as its metadata.yaml says')
+        else:
+            there = (self.path / METADATA).exists()
+            lack = 'a metadata.yaml that cannot be read' if there else 'no metadata.yaml'
+            notes.insert(0, f'{self.path} has {lack}: its files are read in name order')
+        self.notes = tuple(notes)
+
+    def _open(self, file: Path, by_message: bool) -> None:
+        """Open a storage file, unpacked where it is compressed as a whole; raises SourceError."""
+        try:
+            path = self._unpacked_file(file) if file.suffix == PACKED else file
+            if path.suffix not in _STORAGES:
+                raise StorageError(f'it ends in none of {", ".join(_STORAGES)}')
+            storage = _STORAGES[path.suffix](path, file)
+        except (ValueError, OSError) as error:
+            raise SourceError(f'cannot read bag {file}: {reason(error)}') from error
+        self._stack.callback(storage.close)
+        self._parts.append(_Part(storage, by_message))
+        self.notes += storage.notes
+
+    def _unpacked_file(self, packed: Path) -> Path:
+        unpacked = Path(self._stack.enter_context(TemporaryDirectory()), packed.stem)
+        zstd.write_whole(packed, unpacked)
+        if not unpacked.stat().st_size:
+            raise StorageError('nothing of it can be unpacked')
+        return unpacked
+
+
+_OPEN_BAGS = 4
+"""Bags that are kept open at most while nobody reads them: they hold files and memory."""
+
+
+class KeptBag:
+    """A bag that stays open from one reading to the next, for one reader at a time.
+
+    Who reads beside another opens it anew. It is closed when it was not read for the longest of
+    all that are kept, and with its owner's end.
+    """
+
+    _kept: ClassVar[OrderedDict[int, BagReader]] = OrderedDict()
+    _lock: ClassVar[Any] = RLock()  # a finaliser may come while it is held
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        finalize(self, KeptBag._close, id(self))
+
+    @contextmanager
+    def open(self) -> Iterator[BagReader]:
+        """The open bag; raises SourceError where it cannot be opened."""
+        with self._lock:
+            bag = self._kept.pop(id(self), None)
+        with ExitStack() as stack:
+            if bag is None:
+                bag = BagReader(self._path).__enter__()
+            stack.push(bag)
+            yield bag
+            stack.pop_all()
+        surplus = bag
+        with self._lock:
+            if id(self) not in self._kept:
+                self._kept[id(self)] = bag
+                if len(self._kept) <= _OPEN_BAGS:
+                    return
+                _, surplus = self._kept.popitem(last=False)
+        surplus.__exit__()
+
+    @classmethod
+    def _close(cls, owner: int) -> None:
+        with cls._lock:
+            bag = cls._kept.pop(owner, None)
+        if bag is not None:
+            bag.__exit__()
+
+
+def _as_it_lies(file: Path) -> Path:
+    """A listed file, or the compressed or unpacked one that lies in its place."""
+    other = file.with_suffix('') if file.suffix == PACKED else file.with_name(file.name + PACKED)
+    return other if other.exists() and not file.exists() else file

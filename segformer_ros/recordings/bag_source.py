@@ -1,0 +1,252 @@
+"""A rosbag2 as a source."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Iterator, List, Optional, Sequence
+
+from segformer_ros.camera import (
+    Calibration,
+    CameraError,
+    calibration_from_camera_info,
+    check_image_size,
+    is_rectified,
+)
+from segformer_ros.errors import reason
+from segformer_ros.formats.ros_types import field_names, ros_types
+from segformer_ros.frame import Frame, FrameError, Stamp
+from segformer_ros.recordings.bag_labels import BagLabels, entry_stamp
+from segformer_ros.recordings.bag_reader import BagReader, KeptBag
+from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost
+from segformer_ros.recordings.bag_topics import (
+    INFO_TYPE,
+    Choice,
+    check_label_topic,
+    choose_image_topic,
+    find_info_topic,
+    info_topic_beside,
+)
+from segformer_ros.recordings.bag_transforms import TransformTopics, read_mount, transform_topics
+from segformer_ros.recordings.labels import LabelError, label_folder
+from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
+
+_FRAME_READERS = {
+    'sensor_msgs/msg/Image': Frame.from_image,
+    'sensor_msgs/msg/CompressedImage': Frame.from_compressed,
+}
+
+_MOST_INFOS = 10_000
+"""Camera infos that are tried: some minutes of them."""
+
+
+class BagSource(Source):
+    """Images of one topic of a rosbag2 (sqlite3 or mcap, split, compressed), in bag order.
+
+    An image without a stamp (all zero) has that of its recording. One with the stamp of the image
+    before it has its index in its key too.
+    """
+
+    path: Path
+
+    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
+        self.name = path.stem
+        self.path = path
+        self._options = options
+        self._bag = KeptBag(path)
+        with self._bag.open() as bag:
+            choice = self._choose(bag)
+            self.topic = choice.topic
+            self._msgtype = bag.topics[self.topic].msgtype
+            self._count = bag.topics[self.topic].messages
+            _check_definition(bag, self.topic)
+            self._read_camera(bag)
+            self.notes = (*bag.notes, *filter(None, (choice.note,)), *self.notes)
+        self._stamps: Optional[Sequence[int]] = None
+        self._label_folder = label_folder(options)
+        self.labelled = bool(options.label_topic or options.labels)
+
+    def _choose(self, bag: BagReader) -> Choice:
+        """The image topic; raises SourceError, with what of the bag cannot be read."""
+        options, where = self._options, str(self.path)
+        try:
+            choice = choose_image_topic(bag.topics, options.topic, where, options.label_topic)
+            if options.label_topic:
+                check_label_topic(bag.topics, options.label_topic, where)
+        except SourceError as error:
+            if not bag.notes:
+                raise
+            raise SourceError(f'{error} ({"; ".join(bag.notes[:3])})') from error
+        return choice
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def files(self) -> List[Path]:
+        """Storage files and metadata, and the label images."""
+        log = self.path.with_name(f'{self.path.name}-wal')
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path, log]
+        # What SQLite makes to read a log is no part of the recording.
+        files = [file for file in files if not file.name.endswith('-shm') and file.exists()]
+        return files + (self._label_folder.files if self._label_folder else [])
+
+    def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
+        """Messages `start` to `stop`, with their recorded stamps and frame ids."""
+        span = self.span(start, stop)
+        with self._bag.open() as bag:
+            labels = self._find_labels(bag)
+            before: Optional[int] = None
+            # One earlier, to know whether its stamp is repeated.
+            for index, entry in bag.entries(self.topic, max(span.start - 1, 0)):
+                if index >= span.stop:
+                    return
+                stamp = entry_stamp(entry)
+                if index >= span.start:
+                    repeats = stamp is not None and stamp == before
+                    yield self._entry(index, entry, labels, repeats)
+                before = stamp
+
+    def _find_labels(self, bag: BagReader) -> Optional[BagLabels]:
+        options = self._options
+        if not options.label_topic:
+            return None
+        if options.label_tolerance and self._stamps is None:
+            # Stamps (ns) of all images that can be read, rising.
+            stamps = {entry_stamp(entry) for _, entry in bag.entries(self.topic)}
+            self._stamps = array('q', sorted(stamp for stamp in stamps if stamp is not None))
+        return BagLabels(bag, options, self._stamps or (), deserialize)
+
+    def _entry(
+        self, index: int, entry: Entry, labels: Optional[BagLabels], repeats: bool
+    ) -> SourceFrame:
+        key = label_key = f'{index:06d}'
+        if isinstance(entry, Lost):
+            return SourceFrame(index, key, error=entry.reason)
+        try:
+            frame = self._frame(entry.data)
+        except (FrameError, SourceError) as error:
+            return SourceFrame(index, key, error=f'{self.topic} message {index}: {error}')
+        if frame.stamp.ns:
+            label_key = f'{frame.stamp.sec}_{frame.stamp.nanosec:09d}'
+            key = f'{label_key}_{key}' if repeats else label_key
+        else:  # a driver that stamps nothing: when it was recorded is the next best
+            frame = replace(frame, stamp=Stamp.from_ns(entry.time))
+        size = (frame.height, frame.width)
+        try:
+            if labels is not None:
+                values = labels.read(frame.stamp, size)
+            elif self._label_folder is not None:
+                values = self._label_folder.read(label_key, size)
+            else:
+                return SourceFrame(index, key, frame)
+        except (LabelError, FrameError, SourceError) as error:
+            return SourceFrame(index, key, frame, error=str(error))
+        return SourceFrame(index, key, frame, labels=values)
+
+    def _frame(self, data: Bytes) -> Frame:
+        message = deserialize(data, self._msgtype)
+        return _FRAME_READERS[self._msgtype](message, self._options.max_megapixels)
+
+    def _read_camera(self, bag: BagReader) -> None:
+        """Read calibration and mount, as far as the bag has them."""
+        info_topic = find_info_topic(bag.topics, self.topic)
+        tf_topics = transform_topics(bag.topics, self.topic)
+        if not self._options.vehicle_frame:
+            tf_topics = TransformTopics((), ())
+        first = self._first_frame(bag) if info_topic or any(tf_topics) else None
+        camera_frame = first.frame_id if first else ''
+        if info_topic:
+            camera_frame = self._read_info(bag, info_topic, first) or camera_frame
+        if any(tf_topics):
+            frame = self._options.vehicle_frame
+            self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame, deserialize)
+            self.notes += notes
+            if self.pose is None:
+                self.camera_fault = '; '.join(filter(None, (self.camera_fault, notes[-1])))
+
+    def _read_info(self, bag: BagReader, topic: str, first: Optional[Frame]) -> str:
+        """Take the calibration from the first camera info that has one; its frame of reference.
+
+        Drivers send zeros until their calibration is loaded.
+        """
+        frame, fault, unused = '', '', 0
+        image_frame = first.frame_id if first else ''
+        for message in islice(bag.messages(topic), _MOST_INFOS):
+            try:
+                info = deserialize(message.data, INFO_TYPE)
+                self._check_belongs(topic, info.header.frame_id, image_frame)
+                frame = info.header.frame_id
+                self.calibration = self._calibration(info, first)
+                break
+            except (SourceError, CameraError) as error:
+                unused += 1
+                fault = fault or str(error)
+        if self.calibration is None:
+            self.camera_fault = (
+                f'camera info of {topic} is not used: {fault or "none can be read"}'
+            )
+            self.notes += (self.camera_fault,)
+        elif unused:
+            self.notes += (f'the first {unused} camera infos of {topic} are not used: {fault}',)
+        return frame
+
+    def _check_belongs(self, info_topic: str, info_frame: str, image_frame: str) -> None:
+        """Raises CameraError where the camera info may be that of another camera."""
+        if info_topic != info_topic_beside(self.topic) and info_frame != image_frame:
+            raise CameraError(
+                f'it is of the frame {info_frame!r}, the images of {self.topic} are of '
+                f'{image_frame!r}'
+            )
+
+    def _first_frame(self, bag: BagReader) -> Optional[Frame]:
+        """The first image; None where it cannot be read."""
+        try:
+            return self._frame(next(bag.messages(self.topic)).data)
+        except (FrameError, SourceError, StopIteration):
+            return None
+
+    def _calibration(self, info: Any, first: Optional[Frame]) -> Calibration:
+        """Calibration of a CameraInfo, for images as the first is; raises CameraError."""
+        calibration = calibration_from_camera_info(info, is_rectified(self.topic))
+        if first is not None:
+            check_image_size(calibration, first.height, first.width)
+        return calibration
+
+
+@lru_cache(maxsize=1)
+def _typestore() -> Any:
+    return ros_types()
+
+
+def deserialize(data: Bytes, msgtype: str) -> Any:
+    """Message of CDR bytes, its arrays being views of them; raises SourceError."""
+    try:
+        return _typestore().deserialize_cdr(data, msgtype)
+    except Exception as error:  # cut bytes raise by what is cut
+        raise SourceError(
+            f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {reason(error)[:200]})'
+        ) from error
+
+
+def _check_definition(bag: BagReader, topic: str) -> None:
+    """Raises SourceError where the bag's own definition of the image is not ROS 2's."""
+    from rosbags.typesys import TypesysError, get_types_from_msg
+
+    msgtype, text = bag.topics[topic].msgtype, bag.topics[topic].definition
+    if not text:
+        return
+    try:
+        fields = get_types_from_msg(text, msgtype)[msgtype][1]
+    except (TypesysError, KeyError) as error:
+        raise SourceError(
+            f'{bag.path} has an unreadable definition of {msgtype}: {reason(error)[:200]}'
+        ) from error
+    if [name for name, _ in fields] != field_names(_typestore(), msgtype):
+        raise SourceError(
+            f'{bag.path} defines {msgtype} with the fields '
+            f'{", ".join(name for name, _ in fields)}; that is not the type ROS 2 has'
+        )

@@ -1,0 +1,358 @@
+"""MCAP files as storage of a bag: read by their index if it is good, else record by record."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from segformer_ros.recordings.bag_storage import (
+    Bytes,
+    Entry,
+    Lost,
+    RawMessage,
+    StorageError,
+    Topic,
+    plain,
+    type_name,
+)
+from segformer_ros.recordings.mcap_records import (
+    CHANNEL,
+    CHUNK,
+    CHUNK_INDEX,
+    DATA_END,
+    FOOTER,
+    HEAD,
+    HEADER,
+    MAGIC,
+    MESSAGE,
+    MESSAGE_HEAD,
+    MESSAGE_INDEX,
+    SCHEMA,
+    STATISTICS,
+    DamageError,
+    McapBytes,
+    message_index,
+    parsed,
+    records,
+)
+
+_ALONE = 0xFFFFFFFFFFFFFFFF
+"""In place of an offset in a chunk: the message is a record of the file itself."""
+_CHUNKS_KEPT = 4
+"""Unpacked chunks that are kept, for messages of neighbouring ones that take turns."""
+_BYTES_KEPT = 1 << 26
+_LAST_KNOWN = 0x0F
+_MOST_UNKNOWN = 10_000
+"""Records of kinds that this version of the format does not have: more of them are none."""
+_BATCH = 1 << 12
+_ROS1, _ROS2 = 'ros1', ('ros2msg', 'ros2idl')
+
+
+class McapFile:
+    """One MCAP file as a Storage; raises StorageError where there is nothing to read.
+
+    Whatever is whole is read: without a good index, the records one by one up to the first that is
+    none; damage in a chunk, of which its checksum tells, costs its own messages only.
+
+    name: by what name it is known.
+    """
+
+    def __init__(self, path: Path, name: Path) -> None:
+        self.notes: Tuple[str, ...] = ()
+        self._name = name
+        self._schemas: Dict[int, Any] = {}
+        self._channels: Dict[int, Any] = {}
+        self._counts: Dict[int, int] = {}  # messages by channel
+        # By chunk, where the index of a channel's messages is; by channel, (N, 3) uint64 rows of
+        # time, chunk and offset in it.
+        self._index_places: Dict[int, Dict[int, int]] = {}
+        self._rows: Dict[int, List[np.ndarray]] = {}
+        self._unpacked: OrderedDict[int, Union[memoryview, DamageError]] = OrderedDict()
+        self._bytes = McapBytes(path)
+        try:
+            start = self._read_header()
+            if not self._read_summary():
+                self._walk(start)
+            self._topics = self._by_topic()
+        except BaseException:
+            self.close()
+            raise
+        self.topics = {name: topic for name, (topic, _) in self._topics.items()}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._bytes.close()
+
+    def entries(self, topic: str, start: int = 0) -> Iterator[Entry]:
+        """Messages of a topic by their times from the `start`th on, as many as it counts."""
+        (_, count, _), channels = self._topics[topic]
+        index = self._index(channels)[:count]
+        for low in range(start, len(index), _BATCH):
+            for time, chunk, offset in index[low : low + _BATCH].tolist():
+                try:
+                    yield RawMessage(time, self._message(channels, time, chunk, offset))
+                except DamageError as error:
+                    yield Lost(f'{self._name}: damaged chunk ({error})', time)
+        for place in range(max(start, len(index)), count):
+            yield Lost(f'{self._name} lacks message {place + 1} of the {count} of {topic}')
+
+    def _read_header(self) -> int:
+        """Check the header; where the data start behind it."""
+        from mcap.records import Header
+
+        if not self._bytes.size:
+            raise StorageError('it is empty')
+        try:
+            if self._bytes.read(0, len(MAGIC)) != MAGIC:
+                raise StorageError('it is no MCAP file: its magic bytes are others')
+            content = self._bytes.record(len(MAGIC), HEADER)
+            profile = parsed(Header, content).profile
+        except DamageError as error:
+            raise StorageError(f'it has no whole header: {error}') from error
+        if profile == _ROS1:
+            raise _of_ros1()
+        return len(MAGIC) + HEAD.size + len(content)
+
+    def _read_summary(self) -> bool:
+        """Read the index at the file's end; whether all messages can be found by it."""
+        from mcap.records import ChunkIndex, Statistics
+
+        chunks, statistics = [], None
+        try:
+            for record in records(self._bytes.summary()):
+                if record.opcode == CHUNK_INDEX:
+                    chunks.append(parsed(ChunkIndex, record.content))
+                elif record.opcode == STATISTICS:
+                    statistics = parsed(Statistics, record.content)
+                else:
+                    self._learn(record.opcode, record.content)
+        except DamageError:
+            statistics = None
+        if statistics is None or not self._is_complete(statistics, chunks):
+            self._schemas.clear()
+            self._channels.clear()
+            return False
+        self._counts = dict(statistics.channel_message_counts)
+        self._index_places = {c.chunk_start_offset: c.message_index_offsets for c in chunks}
+        behind = self._bytes.zeros_behind
+        if behind:
+            self._note(f'{self._name} has {behind} zeros behind its end, as after a power cut')
+        return True
+
+    def _is_complete(self, statistics: Any, chunks: Sequence[Any]) -> bool:
+        """Whether an index has all that the statistics count, and what it refers to."""
+        counts = statistics.channel_message_counts
+        indexed = {channel for chunk in chunks for channel in chunk.message_index_offsets}
+        schemas = {channel.schema_id for channel in self._channels.values()} - {0}
+        return (
+            sum(counts.values()) == statistics.message_count
+            and len(chunks) == statistics.chunk_count
+            and len(self._channels) == statistics.channel_count
+            and {channel for channel, count in counts.items() if count} <= indexed
+            and indexed <= self._channels.keys()
+            and schemas <= self._schemas.keys()
+        )
+
+    def _walk(self, start: int) -> None:
+        """Find all messages record by record, up to the end or to what is no record."""
+        position, whole = start, False
+        chunk: Optional[int] = None  # the one whose indexes are being read
+        indexes: List[memoryview] = []
+        alone: Dict[int, array[int]] = {}
+        unknown = 0
+        while position + HEAD.size <= self._bytes.size:
+            head = self._bytes.peek(position, HEAD.size + MESSAGE_HEAD.size)
+            opcode, length = HEAD.unpack_from(head)
+            following = position + HEAD.size + length
+            if not opcode or following > self._bytes.size:
+                break
+            if self._is_filled_up(opcode, position, following):
+                break
+            if opcode == MESSAGE_INDEX:
+                indexes.append(self._bytes.record(position, opcode))
+            elif chunk is not None:
+                self._add_chunk(chunk, indexes)
+                chunk = None
+            if opcode == CHUNK:
+                chunk, indexes = position, []
+            elif opcode == MESSAGE and length >= MESSAGE_HEAD.size:
+                channel, _, time, _ = MESSAGE_HEAD.unpack_from(head, HEAD.size)
+                alone.setdefault(channel, array('Q')).extend((time, position, _ALONE))
+            elif opcode in (SCHEMA, CHANNEL):
+                self._learn(opcode, self._bytes.record(position, opcode))
+            elif opcode in (DATA_END, FOOTER):
+                whole = True
+                break
+            elif opcode > _LAST_KNOWN:
+                unknown += 1
+                if unknown > _MOST_UNKNOWN:
+                    break
+            position = following
+        for channel, rows in alone.items():
+            self._add_rows(channel, np.frombuffer(rows, np.uint64).reshape(-1, 3))
+        if chunk is not None:  # an index of it may be missing
+            self._add_chunk(chunk, [])
+        if not whole:
+            left = self._bytes.size - position
+            rest = f'; the {left} behind them are no records' if left else ''
+            first = f'its first {position} bytes are whole and are read'
+            self._note(f'{self._name} was cut off; {first}{rest}')
+        self._counts = {n: sum(map(len, rows)) for n, rows in self._rows.items()}
+
+    def _is_filled_up(self, opcode: int, start: int, end: int) -> bool:
+        """Whether a record ends among the zeros behind a cut, and no checksum tells of that."""
+        last = self._bytes.size - self._bytes.zeros_behind
+        if not last < end < self._bytes.size:
+            return False
+        return opcode == MESSAGE or (opcode == CHUNK and not self._bytes.chunk_crc(start))
+
+    def _add_chunk(self, start: int, indexes: Sequence[memoryview]) -> None:
+        """Take in a chunk's messages by their indexes, or where these are not enough by itself."""
+        try:
+            rows = dict(_rows_of_index(index, start) for index in indexes)
+            if not rows or not rows.keys() <= self._channels.keys():
+                rows = self._scan(start)
+        except DamageError as error:
+            self._note(f'{self._name} is damaged: {error}; its messages are lost')
+            return
+        for channel, found in rows.items():
+            self._add_rows(channel, found)
+
+    def _scan(self, start: int) -> Dict[int, np.ndarray]:
+        """Rows of a chunk by channel, from its content; takes in its schemas and channels."""
+        found: Dict[int, List[Tuple[int, int, int]]] = {}
+        for record in records(self._chunk(start)):
+            if record.opcode == MESSAGE:
+                channel, time = _message_head(record.content)
+                found.setdefault(channel, []).append((time, start, record.start))
+            else:
+                self._learn(record.opcode, record.content)
+        return {channel: np.array(rows, np.uint64) for channel, rows in found.items()}
+
+    def _learn(self, opcode: int, content: Bytes) -> None:
+        """Take in a schema or a channel; one that is damaged is as good as none."""
+        from mcap.records import Channel, Schema
+
+        with suppress(DamageError):
+            if opcode == SCHEMA:
+                schema = parsed(Schema, content)
+                self._schemas[schema.id] = schema
+            elif opcode == CHANNEL:
+                channel = parsed(Channel, content)
+                self._channels[channel.id] = channel
+
+    def _add_rows(self, channel: int, rows: Any) -> None:
+        self._rows.setdefault(channel, []).append(np.array(rows, np.uint64))
+
+    def _note(self, text: str) -> None:
+        self.notes += (text,)
+
+    def _by_topic(self) -> Dict[str, Tuple[Topic, List[int]]]:
+        """Topics and the channels of each; of a topic of several types, the one most used."""
+        if self._channels and all(c.message_encoding == _ROS1 for c in self._channels.values()):
+            raise _of_ros1()
+        types: Dict[str, Dict[str, Tuple[Topic, List[int]]]] = {}
+        for number, channel in sorted(self._channels.items()):
+            schema = self._schemas.get(channel.schema_id)
+            encoding, text = channel.message_encoding, ''
+            if schema is not None and schema.encoding in _ROS2:
+                encoding = encoding or 'cdr'  # which some writers leave out
+            if schema is not None and schema.encoding == _ROS2[0]:
+                text = schema.data.decode(errors='replace')
+            msgtype = type_name(schema.name if schema else '', encoding)
+            count = self._counts.get(number, 0)
+            known = types.setdefault(plain(channel.topic), {})
+            topic, channels = known.get(msgtype, (Topic(msgtype, 0, text), []))
+            topic = topic._replace(messages=topic.messages + count)
+            known[msgtype] = topic, [*channels, number]
+        return {
+            name: max(found.values(), key=lambda item: item[0].messages)
+            for name, found in types.items()
+        }
+
+    def _index(self, channels: Sequence[int]) -> np.ndarray:
+        """(N, 3) uint64 time, chunk and offset of the messages of channels, by time."""
+        for chunk, places in self._index_places.items():
+            for channel in set(channels) & places.keys():
+                self._load_index(chunk, channel, places.pop(channel))
+        rows = [rows for channel in channels for rows in self._rows.get(channel, [])]
+        if not rows:
+            return np.zeros((0, 3), np.uint64)
+        index = np.concatenate(rows)
+        order = np.lexsort((index[:, 2], index[:, 1], index[:, 0]))
+        ordered: np.ndarray = index[order]
+        return ordered
+
+    def _load_index(self, chunk: int, channel: int, place: int) -> None:
+        """Take in the index of a channel's messages in a chunk, or what the chunk itself has."""
+        try:
+            found, rows = _rows_of_index(self._bytes.record(place, MESSAGE_INDEX), chunk)
+            if found != channel:
+                raise DamageError(f'the index at byte {place} is of another channel')
+        except DamageError:
+            try:
+                rows = self._scan(chunk).get(channel, np.zeros((0, 3)))
+            except DamageError:
+                return  # nothing tells when they were; they are counted as lost
+        self._add_rows(channel, rows)
+
+    def _message(self, channels: Sequence[int], time: int, chunk: int, offset: int) -> memoryview:
+        """Content of the message at a place; raises DamageError."""
+        if offset == _ALONE:
+            content = self._bytes.record(chunk, MESSAGE)
+        else:
+            data = self._chunk(chunk)
+            if offset + HEAD.size > len(data):
+                raise DamageError('its index leads beyond its end')
+            opcode, length = HEAD.unpack_from(data, offset)
+            content = data[offset + HEAD.size : offset + HEAD.size + length]
+            if opcode != MESSAGE or len(content) != length:
+                raise DamageError('its index leads to what is no message')
+        channel, found = _message_head(content)
+        if channel not in channels or found != time:
+            raise DamageError('its index leads to another message')
+        return content[MESSAGE_HEAD.size :]
+
+    def _chunk(self, start: int) -> memoryview:
+        """The records in a chunk, or those of the last few again; raises DamageError."""
+        found = self._unpacked.pop(start, None)
+        if found is None:
+            try:
+                found = self._bytes.chunk(start)
+            except DamageError as error:
+                found = error
+        self._unpacked[start] = found
+        sizes = [0 if isinstance(c, DamageError) else len(c) for c in self._unpacked.values()]
+        if len(sizes) > _CHUNKS_KEPT or (len(sizes) > 1 and sum(sizes) > _BYTES_KEPT):
+            self._unpacked.popitem(last=False)
+        if isinstance(found, DamageError):
+            raise found
+        return found
+
+
+def _rows_of_index(content: memoryview, chunk: int) -> Tuple[int, np.ndarray]:
+    """The channel of a message index, and its rows."""
+    channel, index = message_index(content)
+    return channel, np.insert(index, 1, chunk, axis=1)
+
+
+def _message_head(content: memoryview) -> Tuple[int, int]:
+    """Channel and time of recording of a message."""
+    try:
+        channel, _, time, _ = MESSAGE_HEAD.unpack_from(content)
+    except struct.error as error:
+        raise DamageError(f'a message is cut ({error})') from error
+    return channel, time
+
+
+def _of_ros1() -> StorageError:
+    return StorageError(
+        'it is a recording of ROS 1, whose messages are others; convert the .bag that it was made '
+        'of: rosbags-convert --src FILE.bag --dst FOLDER'
+    )

@@ -1,0 +1,210 @@
+"""The contract of every source: frames in order, with truth where it is known.
+
+And what goes with any of them: reading ahead, and what stands for one that cannot be read.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Deque, Generator, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
+
+import numpy as np
+
+from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.errors import SegformerError
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
+from segformer_ros.frame import Frame, Stamp
+
+FIRST_STAMP_NS = 1_000_000_000
+"""Stamp of the first frame of what has no time of its own: in ROS, zero stands for no time."""
+
+CAMERA_FRAME = 'camera'
+"""Frame id of what has none of its own."""
+
+
+class SourceError(SegformerError, ValueError):
+    """A recording that cannot be played: says which, why and what to do."""
+
+
+class RecordingError(SegformerError, RuntimeError):
+    """A recording that cannot be written: says which and why."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What to take from a recording, where its path alone does not say.
+
+    topic: image topic of a bag; '' takes the only one.
+    label_topic: topic of a bag with label images (mono8 train ids) of the same stamps.
+    label_tolerance: seconds by which a label's stamp may differ from that of its image, which is
+        the nearest one.
+    labels: folder of label images, named by the frames' keys (`KEY.png`).
+    fps: frames per second of what has no stamps (folders, Cityscapes, the generated drive).
+    max_megapixels: larger images and labels are not read.
+    vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
+        the transforms unread.
+    """
+
+    topic: str = ''
+    label_topic: str = ''
+    label_tolerance: float = 0.0
+    labels: Optional[Path] = None
+    fps: float = 10.0
+    max_megapixels: float = MAX_MEGAPIXELS
+    vehicle_frame: str = 'base_link'
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fps < math.inf:
+            raise SourceError(f'{self.fps} frames per second; give a rate above 0')
+        if not 0 <= self.label_tolerance < math.inf:
+            raise SourceError(f'label tolerance of {self.label_tolerance} s; give 0 or more')
+
+
+class Truth(NamedTuple):
+    """What else is known exactly about a frame; None where it is not.
+
+    instances: (H, W) uint16 instance numbers, 0 = none.
+    depth: (H, W) float32 metres along the optical axis, inf = sky.
+    free_distance: (W,) float32 metres over the ground to what blocks each column, inf = nothing.
+    free_blocker: (W,) uint8 train id of what blocks each column, 255 = nothing.
+    """
+
+    instances: Optional[np.ndarray] = None
+    depth: Optional[np.ndarray] = None
+    free_distance: Optional[np.ndarray] = None
+    free_blocker: Optional[np.ndarray] = None
+
+
+NO_TRUTH = Truth()
+
+
+def made_up_stamp(index: int, fps: float) -> Stamp:
+    """Stamp of a frame that has no time of its own, at an even rate."""
+    return Stamp.from_ns(FIRST_STAMP_NS + round(index * 1e9 / fps))
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One entry of a source.
+
+    index: its place in the source, from 0; the same however the source is split.
+    key: its name in files that are written about it: a file's stem, a stamp `SEC_NANOSEC`, or the
+        index in six digits.
+    frame: the image; None where it cannot be read.
+    error: what is broken, in one line; with a frame it is the truth that is broken.
+    labels: (H, W) uint8 train ids, 255 = ignore; None where they are not known.
+    """
+
+    index: int
+    key: str
+    frame: Optional[Frame] = None
+    error: Optional[str] = None
+    labels: Optional[np.ndarray] = None
+    truth: Truth = NO_TRUTH
+
+
+class Source(ABC):
+    """Frames of one recording; made by `open_source`.
+
+    `frames` may be called any number of times, also for parts (`start`, `stop`), and gives the
+    same each time. It reads lazily, holds a bounded number of frames, and never ends at a broken
+    frame: that one comes as an entry with `error`. What makes the whole recording useless raises
+    SourceError when it is opened.
+    """
+
+    name: str = ''
+    """Short name for reports: the file's or folder's."""
+    path: Optional[Path] = None
+    """The file or folder that is read; None for what is generated."""
+    calibration: Optional[Calibration] = None
+    """The camera, where the recording knows it."""
+    pose: Optional[CameraPose] = None
+    """The camera's place over the ground, where the recording knows it."""
+    camera_fault: str = ''
+    """Why what the recording says of its camera is not used; '' where it is, or is not there."""
+    labelled: bool = False
+    """Whether entries may carry labels."""
+    class_map: str = ''
+    """Preset that the labels are train ids of; '' where they are in the classes of the model."""
+    notes: Tuple[str, ...] = ()
+    """What is odd about the recording, for the user's eyes: one line each."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Entries that `frames()` gives, broken ones counted."""
+
+    @abstractmethod
+    def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
+        """Entries `start` to `stop` (to the end for None), in order."""
+
+    @property
+    def files(self) -> List[Path]:
+        """Files that decide what `frames` gives, images and labels; none for what is generated."""
+        return []
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        return self.frames()
+
+    def note_unused(self, hfov: Optional[float]) -> None:
+        """Note that a given field of view is not used, where the recording knows its camera."""
+        if hfov is not None and self.calibration is not None:
+            unused = f'--hfov {hfov:g} is not used: the recording has its own calibration'
+            self.notes = (*self.notes, unused)
+
+    def calibrated(self, hfov: Optional[float]) -> Optional[Calibration]:
+        """The camera; where it is not known a pinhole of `hfov` degrees, None without that too."""
+        if self.calibration is not None or hfov is None:
+            return self.calibration
+        first = next((entry.frame for entry in self if entry.frame is not None), None)
+        return Calibration.pinhole(first.width, first.height, hfov) if first else None
+
+    def span(self, start: int, stop: Optional[int]) -> range:
+        """Indices of a part, cut to what there is."""
+        return range(max(start, 0), min(len(self) if stop is None else stop, len(self)))
+
+
+class UnreadableSource(Source):
+    """Stands in the place of a recording that gives no frame; its note says why."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.name = path.stem
+        self.path = path
+        self.notes = (f'left out: {reason}',)
+
+    def __len__(self) -> int:
+        return 0
+
+    def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
+        """Nothing."""
+        return iter(())
+
+
+ItemT = TypeVar('ItemT')
+
+DEPTH = 4
+"""Items held ready; what bounds the memory."""
+
+
+def read_ahead(items: Iterator[ItemT], depth: int = DEPTH) -> Generator[ItemT, None, None]:
+    """The same items, read by a thread of its own at most `depth` ahead.
+
+    An error of the iterator is raised where its item would have come.
+    """
+    pending: Deque[Future[Optional[ItemT]]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix='read-ahead') as reader:
+        try:
+            pending.extend(reader.submit(next, items, None) for _ in range(depth))
+            while True:
+                item = pending.popleft().result()
+                if item is None:
+                    return
+                pending.append(reader.submit(next, items, None))
+                yield item
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,265 @@
+"""A video file as a source."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.errors import reason
+from segformer_ros.formats.jpeg import check_jpeg
+from segformer_ros.formats.limits import check_size
+from segformer_ros.frame import Frame, FrameError, Stamp
+from segformer_ros.recordings.labels import LabelError, label_folder
+from segformer_ros.recordings.source import (
+    CAMERA_FRAME,
+    FIRST_STAMP_NS,
+    Source,
+    SourceError,
+    SourceFrame,
+    SourceOptions,
+)
+
+_HARMLESS = ('slice end not reached',)
+"""What FFmpeg complains of in whole files, too (MPEG-4, its own among them)."""
+
+
+_GAP = 'Frame num gap'
+
+
+class _Decoded(NamedTuple):
+    """A picture and its frame's index, or a fault of the decoder; both for what is no good."""
+
+    place: int
+    picture: Any
+    fault: str
+
+
+class _Trust:
+    """Which pictures can be trusted: none that refers to a damaged one, up to a key frame.
+
+    Decoders conceal what is damaged or missing, and go on from there as if nothing had been.
+    """
+
+    def __init__(self) -> None:
+        self._fault = self._fault_before_key = ''
+        self._key_time = 0
+        self._faults: Dict[int, str] = {}
+
+    def note(self, packet: Any, fault: str) -> None:
+        """Take in the next packet in the order of decoding, and what is wrong with it."""
+        if packet.is_keyframe and packet.pts is not None:
+            self._fault_before_key, self._key_time, self._fault = self._fault, packet.pts, ''
+        # Pictures that are shown before a key frame may refer to what stands before it.
+        leads = packet.pts is not None and packet.pts < self._key_time
+        before = self._fault or (leads and self._fault_before_key)
+        if packet.pts is not None:
+            after = f'it follows a damaged one: {before}' if before else ''
+            self._faults[packet.pts] = fault or after
+        self._fault = self._fault or fault
+
+    def fault_of(self, picture: Any) -> str:
+        """Why a picture is not to be trusted; '' where it is."""
+        fault = self._faults.pop(picture.pts, self._fault)
+        return fault or ('its data are damaged' if picture.is_corrupt else '')
+
+
+class VideoSource(Source):
+    """Frames of a video file's first video stream, stamped with their time in the video.
+
+    The file is gone through once without decoding, so the number of frames and each one's time
+    are known, and any part can be read without what stands before it.
+    """
+
+    path: Path
+
+    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
+        self.name = path.stem
+        self.path = path
+        self._labels = label_folder(options)
+        self.labelled = self._labels is not None
+        self._times, self._keys, self._begin = _presentation_times(path, options.max_megapixels)
+        self._max_pixels = round(options.max_megapixels * 1e6)
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def files(self) -> List[Path]:
+        """The video, and the label images."""
+        return [self.path, *(self._labels.files if self._labels else [])]
+
+    def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
+        """Frames `start` to `stop`; what the decoder cannot give comes as an error."""
+        span = self.span(start, stop)
+        if not span:
+            return
+        following, reason = span.start, 'missing'
+        with _opened(self.path) as container:
+            # What the decoder complains of is then known with the packet.
+            container.streams.video[0].thread_count = 1
+            limit = {'max_pixels': str(self._max_pixels)}  # of frames that become larger, too
+            container.streams.video[0].codec_context.options = limit
+            for index, picture, fault in self._decoded_from(span.start, container):
+                if picture is None:
+                    reason = fault
+                if picture is None or index < following:
+                    continue
+                for gap in range(following, min(index, span.stop)):
+                    yield self._broken(gap, reason)
+                if index >= span.stop:
+                    return
+                if fault:
+                    yield self._broken(index, fault)
+                else:
+                    time_base = float(container.streams.video[0].time_base)
+                    yield self._entry(index, picture, time_base)
+                following = index + 1
+        for gap in range(following, span.stop):
+            yield self._broken(gap, reason)
+
+    def _decoded_from(self, start: int, container: Any) -> Iterator[_Decoded]:
+        """What comes out of the decoder from a key frame on that gives frame `start` too.
+
+        After a seek, pictures that are shown before the key frame but refer to what stands before
+        it (HEVC's open GOP) do not come; then the decoding begins at an earlier key frame.
+        """
+        seeks = self._seek_times(start)
+        for place, time in enumerate(seeks):
+            container.seek(time, stream=container.streams.video[0])
+            decoded = self._decode(container)
+            first: List[_Decoded] = []
+            for item in decoded:
+                first.append(item)
+                if item.picture is not None:
+                    break
+            reached = bool(first) and first[-1].picture is not None and first[-1].place <= start
+            if reached or place == len(seeks) - 1:
+                yield from first
+                yield from decoded
+                return
+
+    def _seek_times(self, start: int) -> List[int]:
+        """Times to seek for frame `start`: its own, those of key frames ever further before it.
+
+        At last that of the first packet: some containers seek by the times of decoding (MPEG-TS),
+        which are before those of showing.
+        """
+        before = bisect_left(self._keys, self._times[start])
+        steps = [2**power for power in range(before.bit_length()) if 2**power <= before]
+        return [self._times[start], *(self._keys[before - step] for step in steps), self._begin]
+
+    def _decode(self, container: Any) -> Iterator[_Decoded]:
+        """Pictures from where the container stands on, and the faults between them."""
+        stream = container.streams.video[0]
+        trust = _Trust()
+        for packet in container.demux(stream):
+            pictures, fault = _decode_packet(packet, stream.codec_context.name)
+            trust.note(packet, fault)
+            if not pictures and fault:
+                yield _Decoded(-1, None, fault)
+            for picture in pictures:
+                fault = trust.fault_of(picture)
+                yield _Decoded(bisect_left(self._times, picture.pts or 0), picture, fault)
+
+    def _broken(self, index: int, reason: str) -> SourceFrame:
+        message = f'frame {index} of {self.path.name} cannot be decoded: {reason}'
+        return SourceFrame(index, f'{index:06d}', error=message)
+
+    def _entry(self, index: int, picture: Any, time_base: float) -> SourceFrame:
+        seconds = (self._times[index] - self._times[0]) * time_base
+        stamp = Stamp.from_ns(FIRST_STAMP_NS + round(seconds * 1e9))
+        frame = Frame.from_array(_pixels(picture), 'bgr8', stamp, CAMERA_FRAME)
+        key = f'{index:06d}'
+        if self._labels is None:
+            return SourceFrame(index, key, frame)
+        try:
+            labels = self._labels.read(key, (frame.height, frame.width))
+        except LabelError as error:
+            return SourceFrame(index, key, frame, str(error))
+        return SourceFrame(index, key, frame, labels=labels)
+
+
+def _opened(path: Path) -> Any:
+    """The file's container; raises FFmpeg's errors. Titles and the like are in any encoding."""
+    import av
+
+    return av.open(str(path), metadata_errors='replace')
+
+
+def _decode_packet(packet: Any, codec: str) -> Tuple[Sequence[Any], str]:
+    """Pictures that a packet completes, and what the decoder complains of, '' for nothing.
+
+    FFmpeg says in its log alone that it conceals damage or lacks a reference: H.264 sets no flag,
+    and a frame that is missing without a trace is only told to debuggers.
+    """
+    import av
+
+    logging.getLogger('libav').setLevel(logging.CRITICAL + 1)  # they are told with the frame
+    av.logging.set_level(av.logging.DEBUG if codec == 'h264' else av.logging.ERROR)
+    pictures: Sequence[Any] = ()
+    fault = ''
+    with av.logging.Capture(local=True) as log:
+        try:
+            pictures = packet.decode()
+        except av.error.FFmpegError as error:
+            fault = str(error)
+    for level, _, text in log:
+        gap = text.startswith(_GAP) and not packet.is_keyframe
+        if gap or (level <= av.logging.ERROR and not text.startswith(_HARMLESS)):
+            fault = ' '.join(text.split())
+            break
+    if codec == 'mjpeg' and packet.size and not fault:
+        try:
+            check_jpeg(bytes(packet))
+        except FrameError as error:
+            fault = str(error)
+    return pictures, fault
+
+
+def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], List[int], int]:
+    """Times of all frames and of the key frames, in the order of showing, and of the first packet.
+
+    All in the stream's units. What the file says is not to be shown (the lead of a cut video) is
+    no frame, but its key frames count. Raises SourceError.
+    """
+    import av
+
+    try:
+        with _opened(path) as container:
+            if not container.streams.video:
+                raise SourceError(f'{path} has no video stream')
+            stream = container.streams.video[0]
+            codec = stream.codec_context
+            if codec is None:
+                raise SourceError(f'{path} is of a codec that FFmpeg does not decode here')
+            height, width = codec.height, codec.width
+            if height and width:  # else known with the first frame only
+                check_size(height, width, max_megapixels)
+            packets = [
+                (packet.pts, packet.dts, packet.is_keyframe, getattr(packet, 'is_discard', False))
+                for packet in container.demux(stream)
+                if packet.pts is not None
+            ]
+    except FrameError as error:
+        raise SourceError(f'{path}: {error}') from error
+    except av.error.FFmpegError as error:
+        raise SourceError(
+            f'{path} is neither a bag (.mcap, .db3) nor a video that FFmpeg reads: '
+            f'{reason(error)}; give another file'
+        ) from error
+    times = sorted({pts for pts, _, _, hidden in packets if not hidden})
+    if not times:
+        raise SourceError(f'video {path} has no frame with a time')
+    keys = sorted({pts for pts, _, is_key, _ in packets if is_key})
+    return times, keys, min(pts if dts is None else min(pts, dts) for pts, dts, _, _ in packets)
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    """The picture as (H, W, 3) uint8 BGR, turned upright as the file says (phones)."""
+    pixels = picture.to_ndarray(format='bgr24')
+    quarter_turns = round(getattr(picture, 'rotation', 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))

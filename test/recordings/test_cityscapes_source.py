@@ -1,0 +1,97 @@
+"""The Cityscapes layout as a source."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recordings as rec
+
+from segformer_ros.recordings import SourceError, SourceOptions, open_source
+
+ROAD, CAR, UNLABELLED = 7, 26, 0
+"""Label ids of Cityscapes; road is train id 0, car 13."""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two cities of `val`: one with label ids and instances, one with train ids."""
+    ids = np.full(rec.SIZE, ROAD, np.uint8)
+    ids[:10], ids[10:20] = CAR, UNLABELLED
+    instances = np.where(ids == CAR, np.uint16(CAR * 1000 + 4), ids)
+    truth = tmp_path / 'gtFine' / 'val'
+    for index, city in enumerate(('aachen', 'bonn')):
+        stem = f'{city}_000000_000019'
+        image = tmp_path / 'leftImg8bit' / 'val' / city / f'{stem}_leftImg8bit.png'
+        rec.write_png(image, rec.picture(index))
+        if city == 'aachen':
+            rec.write_png(truth / city / f'{stem}_gtFine_labelIds.png', ids)
+            rec.write_png(truth / city / f'{stem}_gtFine_instanceIds.png', instances)
+        else:
+            rec.write_png(truth / city / f'{stem}_gtFine_labelTrainIds.png', rec.labels(5))
+    return tmp_path
+
+
+@pytest.mark.parametrize('inside', ['.', 'leftImg8bit', 'leftImg8bit/val'])
+def test_images_are_found_from_every_level(root: Path, inside: str) -> None:
+    source = open_source(root / inside)
+    assert source.labelled
+    assert [entry.key for entry in source] == ['aachen_000000_000019', 'bonn_000000_000019']
+
+
+def test_one_city_alone(root: Path) -> None:
+    source = open_source(root / 'leftImg8bit' / 'val' / 'bonn')
+    assert [rec.index_of(entry.frame.pixels) for entry in source if entry.frame] == [1]
+
+
+def test_label_ids_become_train_ids(root: Path) -> None:
+    aachen, bonn = open_source(root)
+    assert aachen.labels is not None
+    assert [int(aachen.labels[row, 0]) for row in (0, 15, 30)] == [13, 255, 0]
+    rec.assert_labels(bonn.labels, 5)
+
+
+def test_instances_are_the_single_objects(root: Path) -> None:
+    aachen, bonn = open_source(root)
+    assert aachen.truth.instances is not None
+    assert np.unique(aachen.truth.instances).tolist() == [0, CAR * 1000 + 4]
+    assert bonn.truth.instances is None
+
+
+def test_a_missing_label_file_leaves_the_frame(root: Path) -> None:
+    (root / 'gtFine/val/bonn/bonn_000000_000019_gtFine_labelTrainIds.png').unlink()
+    bonn = list(open_source(root))[1]
+    assert bonn.frame is not None
+    assert 'bonn_000000_000019_gtFine_labelIds.png' in (bonn.error or '')
+
+
+def test_values_that_are_no_label_ids_stay_to_be_told_of(root: Path) -> None:
+    ids = np.full(rec.SIZE, 77, np.uint8)
+    ids[0], ids[1] = 255, 33
+    rec.write_png(root / 'gtFine/val/aachen/aachen_000000_000019_gtFine_labelIds.png', ids)
+    labels = next(iter(open_source(root))).labels
+    assert labels is not None
+    assert labels[:3, 0].tolist() == [255, 18, 77]
+
+
+def test_a_label_folder_replaces_the_truth_beside_the_images(root: Path, tmp_path: Path) -> None:
+    rec.write_png(tmp_path / 'other/aachen_000000_000019.png', rec.labels(7))
+    source = open_source(root, SourceOptions(labels=tmp_path / 'other'))
+    assert (open_source(root).class_map, source.class_map) == ('cityscapes', '')
+    aachen, bonn = source
+    rec.assert_labels(aachen.labels, 7)
+    assert aachen.truth.instances is None
+    assert 'no label image bonn_000000_000019.png' in (bonn.error or '')
+    with pytest.raises(SourceError, match='no label folder'):
+        open_source(root, SourceOptions(labels=tmp_path / 'none'))
+
+
+def test_without_truth_there_are_the_images(root: Path, tmp_path: Path) -> None:
+    shutil.rmtree(root / 'gtFine')
+    source = open_source(root)
+    assert not source.labelled
+    assert [entry.error for entry in source] == [None, None]
+    rec.write_png(tmp_path / 'other/bonn_000000_000019.png', rec.labels(7))
+    assert open_source(root, SourceOptions(labels=tmp_path / 'other')).labelled

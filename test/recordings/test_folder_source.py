@@ -1,0 +1,127 @@
+"""Image folders as sources."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import recordings as rec
+
+from segformer_ros.recordings import SourceError, SourceOptions, open_source
+from segformer_ros.recordings.folder_source import natural_key
+
+
+def test_images_come_in_natural_order_at_an_even_rate(tmp_path: Path) -> None:
+    source = open_source(rec.write_folder(tmp_path / 'clip', 12), SourceOptions(fps=4.0))
+    frames = [entry.frame for entry in source]
+    assert [rec.index_of(frame.pixels) for frame in frames if frame] == list(range(12))
+    stamps = [frame.stamp.ns for frame in frames if frame]
+    assert set(np.diff(stamps)) == {250_000_000}
+    assert [entry.key for entry in source.frames(9, 11)] == ['frame9', 'frame10']
+
+
+def test_natural_order_holds_for_odd_names() -> None:
+    names = ['a.png', 'a2.png', 'a2.png3.png', 'a10.png', 'a010.png', '7.png', 'b.png']
+    ordered = sorted((Path(name) for name in names), key=natural_key)
+    assert [path.name for path in ordered] == [
+        '7.png',
+        'a.png',
+        'a2.png',
+        'a2.png3.png',
+        'a010.png',
+        'a10.png',
+        'b.png',
+    ]
+
+
+def test_labels_lie_in_a_folder_by_the_same_names(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 4)
+    for index in range(3):
+        rec.write_png(tmp_path / 'labels' / f'frame{index}.png', rec.labels(index))
+    rec.write_png(tmp_path / 'labels' / 'frame2.png', rec.picture(2))
+    entries = list(open_source(clip, SourceOptions(labels=tmp_path / 'labels')))
+    rec.assert_labels(entries[1].labels, 1)
+    assert 'has 3 channels' in (entries[2].error or '')
+    assert 'no label image frame3.png' in (entries[3].error or '')
+    assert all(entry.frame is not None for entry in entries)
+
+
+def test_a_broken_image_is_an_entry_of_its_own(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 3)
+    whole = cv2.imencode('.jpg', np.zeros((90, 90, 3), np.uint8))[1].tobytes()
+    (clip / 'frame1.png').write_bytes(whole[: len(whole) // 2])
+    (clip / 'frame2.png').write_bytes(b'')
+    entries = list(open_source(clip))
+    assert entries[0].frame is not None
+    assert (
+        entries[1].error == f'frame1.png: undecodable JPEG image of {len(whole) // 2} bytes: '
+        'its header is not whole'
+    )
+    assert 'frame2.png' in (entries[2].error or '')
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'notes.txt').write_text('nothing here')
+    with pytest.raises(SourceError, match='holds no image .* and no bag'):
+        open_source(tmp_path)
+
+
+def test_a_folder_of_label_images_must_exist(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 1)
+    with pytest.raises(SourceError, match='no label folder'):
+        open_source(clip, SourceOptions(labels=tmp_path / 'none'))
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(SourceError, match=r'holds no \.png'):
+        open_source(clip, SourceOptions(labels=tmp_path / 'empty'))
+
+
+def test_one_image_is_a_folder_of_one_frame(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 2)
+    rec.write_png(tmp_path / 'labels' / 'frame1.png', rec.labels(1))
+    source = open_source(clip / 'frame1.png', SourceOptions(labels=tmp_path / 'labels'))
+    (entry,) = source
+    assert (source.name, len(source), entry.key) == ('frame1', 1, 'frame1')
+    assert entry.frame is not None
+    assert rec.index_of(entry.frame.pixels) == 1
+    rec.assert_labels(entry.labels, 1)
+    assert open_source(f'file://{clip}/frame1.png').files == [clip / 'frame1.png']
+
+
+def test_images_of_one_stem_have_keys_of_their_own(tmp_path: Path) -> None:
+    names = ('x.png', 'x.jpg', 'x.JPG', 'x_png.png', 'y.png')
+    for index, name in enumerate(names):
+        rec.write_png(tmp_path / 'clip' / name, rec.picture(index))
+    rec.write_png(tmp_path / 'labels' / 'x.png', rec.labels(1))
+    entries = list(open_source(tmp_path / 'clip', SourceOptions(labels=tmp_path / 'labels')))
+    keys = [entry.key for entry in entries]
+    assert keys == ['x', 'x_jpg', 'x_png_000002', 'x_png', 'y']
+    # Labels go by the stem.
+    assert [entry.labels is not None for entry in entries] == [True, True, True, False, False]
+
+
+def test_names_need_not_be_utf8(tmp_path: Path) -> None:
+    """A key is written into files, so it is text."""
+    name = os.fsdecode(b'stra\xdfe.png')
+    for folder, pixels in (('clip', rec.picture(3)), ('labels', rec.labels(3))):
+        rec.write_png(tmp_path / folder / 'x.png', pixels)
+        (tmp_path / folder / 'x.png').rename(tmp_path / folder / name)
+    (entry,) = open_source(tmp_path / 'clip', SourceOptions(labels=tmp_path / 'labels'))
+    assert entry.key == 'stra\ufffde'
+    rec.assert_labels(entry.labels, 3)
+
+
+def test_digits_of_other_scripts_are_letters() -> None:
+    names = ['٣.png', '²5.png', 'a.png', '4.png']
+    assert sorted(names, key=lambda name: natural_key(Path(name)))[0] == '4.png'
+
+
+def test_an_image_that_is_a_hole_is_not_read(tmp_path: Path) -> None:
+    rec.write_folder(tmp_path, 2)
+    with (tmp_path / 'frame1.png').open('r+b') as file:
+        file.truncate(3 << 30)
+    entries = list(open_source(tmp_path))
+    assert entries[0].frame is not None
+    assert '268435456 are the most that are read' in (entries[1].error or '')

@@ -1,0 +1,43 @@
+"""Reading ahead of the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from segformer_ros.recordings.source import read_ahead
+
+
+class Counted:
+    """An iterator that knows how many of its items were taken, and whether it was closed."""
+
+    def __init__(self, count: int) -> None:
+        self.taken = 0
+        self.count = count
+
+    def items(self) -> Iterator[int]:
+        """Numbers from 0; an error at the end."""
+        for number in range(self.count):
+            self.taken += 1
+            yield number
+        raise RuntimeError('the end is broken')
+
+
+def test_items_come_in_order_and_the_error_where_it_belongs() -> None:
+    ahead = read_ahead(Counted(10).items(), depth=3)
+    assert [next(ahead) for _ in range(10)] == list(range(10))
+    with pytest.raises(RuntimeError, match='the end is broken'):
+        next(ahead)
+
+
+def test_no_more_than_depth_is_read_ahead() -> None:
+    counted = Counted(100)
+    ahead = read_ahead(counted.items(), depth=3)
+    assert [next(ahead) for _ in range(5)] == [0, 1, 2, 3, 4]
+    ahead.close()
+    assert counted.taken <= 5 + 3
+
+
+def test_nothing_gives_nothing() -> None:
+    assert list(read_ahead(iter([]))) == []

@@ -1,0 +1,90 @@
+"""Videos that a run leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import recordings as rec
+
+from segformer_ros.recordings import VideoWriter, open_source
+
+
+def write(path: Path, stamps_ms: list[int], size: tuple[int, int] = rec.SIZE) -> None:
+    """A video of frames at the given times."""
+    with VideoWriter(path) as video:
+        for index, stamp in enumerate(stamps_ms):
+            video.write(rec.picture(index, size), stamp * 1_000_000)
+
+
+def times_ms(path: Path) -> list[int]:
+    """Times of a video's frames since the first."""
+    stamps = [entry.frame.stamp.ns for entry in open_source(path) if entry.frame]
+    return [round((stamp - stamps[0]) / 1e6) for stamp in stamps]
+
+
+def test_frames_keep_the_times_of_their_stamps(tmp_path: Path) -> None:
+    write(tmp_path / 'overlay.mp4', [5000, 5100, 5350, 5400])
+    assert times_ms(tmp_path / 'overlay.mp4') == [0, 100, 350, 400]
+    frames = [entry.frame for entry in open_source(tmp_path / 'overlay.mp4')]
+    assert [rec.index_of(frame.pixels) for frame in frames if frame] == [0, 1, 2, 3]
+    assert [path.name for path in tmp_path.iterdir()] == ['overlay.mp4']
+
+
+def test_stamps_that_do_not_grow_lose_no_frame(tmp_path: Path) -> None:
+    write(tmp_path / 'overlay.mp4', [100, 100, 50, 200])
+    assert times_ms(tmp_path / 'overlay.mp4') == [0, 0, 0, 100]
+
+
+def test_odd_sizes_lose_their_last_line(tmp_path: Path) -> None:
+    write(tmp_path / 'overlay.mp4', [0, 100], (47, 63))
+    frame = next(iter(open_source(tmp_path / 'overlay.mp4'))).frame
+    assert frame is not None
+    assert (frame.height, frame.width) == (46, 62)
+
+
+def test_an_interrupted_video_is_whole(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with VideoWriter(tmp_path / 'overlay.mp4') as video:
+            video.write(rec.picture(1), 0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(open_source(tmp_path / 'overlay.mp4')) == 1
+
+
+def test_without_a_frame_there_is_no_video(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / 'overlay.mp4'):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('size', [(48, 32), (24, 16), (96, 64), (200, 4000)])
+def test_a_frame_of_another_size_is_fitted_in(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / 'overlay.mp4'
+    with VideoWriter(path) as video:
+        video.write(np.full((48, 64, 3), 90, np.uint8), 0)
+        video.write(np.full((*size, 3), 200, np.uint8), 100_000_000)
+    first, second = (entry.frame for entry in open_source(path).frames())
+    assert first is not None and second is not None
+    pixels = second.bgr()
+    assert pixels.shape == first.bgr().shape == (48, 64, 3)
+    assert pixels[24, 32].min() > 180
+    assert pixels[0, 0].max() < 30  # none of these has the first one's shape
+
+
+@pytest.mark.parametrize('size', [(1, 1), (8, 300), (301, 3)])
+def test_a_picture_too_small_for_a_video_is_fitted_into_one(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    with VideoWriter(tmp_path / 'small.mp4') as writer:
+        writer.write(np.full((*size, 3), 200, np.uint8), 0)
+        writer.write(np.full((64, 64, 3), 100, np.uint8), 10**8)
+    capture = cv2.VideoCapture(str(tmp_path / 'small.mp4'))
+    read, picture = capture.read()
+    assert read and picture.shape[:2] == tuple(max(16, side // 2 * 2) for side in size)
+    assert picture.max() > 150
+    assert capture.read()[0]
