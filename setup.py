@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import setup
 
-FOLDERS = ('config', 'config/classes', 'models', 'msg')
+FOLDERS = ('config', 'config/classes', 'models', 'msg', 'samples')
 
 
 def files(folder):

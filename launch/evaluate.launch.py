@@ -30,7 +30,7 @@ SHARE = get_package_share_directory('segformer_ros')
 ARGUMENTS = (
     ('out', 'out/live', 'folder for metrics.json and live.json'),
     ('play', 'true', 'play `input`; false: something else plays it (true, false)'),
-    ('input', 'street:', 'bag, video, folder of images, or a generated drive (street:[SEED])'),
+    ('input', 'sample:', 'bag, video or folder of images; sample: is the drive that is shipped'),
     ('topic', '', 'image topic of a bag; empty: the only one'),
     ('label_topic', '', 'topic of a bag with label images'),
     ('labels', '', "folder of label images named by the frames' keys"),

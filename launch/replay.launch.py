@@ -1,6 +1,7 @@
-"""A bag, a video, a folder or a generated drive played as a camera, and the segmentation node.
+"""The shipped drive, or a recording, played as a camera, and the segmentation node.
 
-ros2 launch segformer_ros replay.launch.py input:=drive.mcap rviz:=true
+ros2 launch segformer_ros replay.launch.py rviz:=true
+ros2 launch segformer_ros replay.launch.py input:=drive.mcap
 """
 
 import os
@@ -22,10 +23,15 @@ from launch_ros.actions import Node
 SHARE = get_package_share_directory('segformer_ros')
 
 ARGUMENTS = (
-    ('input', 'street:', 'bag, video, folder of images, or a generated drive (street:[SEED])'),
+    ('input', 'sample:', 'bag, video or folder of images; sample: is the drive that is shipped'),
     ('topic', '', 'image topic of a bag; empty: the only one'),
     ('rate', '1.0', 'how many times faster than recorded; 0: as fast as the node takes frames'),
     ('loop', 'false', 'start again at the end (true, false)'),
+    (
+        'vehicle_frame',
+        'base_link',
+        "frame on TF for a bag's camera mount; '': no mount",
+    ),
     ('rviz', 'false', 'show camera, overlay and drivable area in RViz (true, false)'),
 )
 
@@ -33,8 +39,8 @@ ARGUMENTS = (
 def replay(context: LaunchContext) -> List[Node]:
     given: Dict[str, str] = {
         name: LaunchConfiguration(name).perform(context)
-        for name in ('input', 'topic', 'rate', 'loop', 'namespace', 'camera', 'use_sim_time',
-                     'log_level')
+        for name in ('input', 'topic', 'rate', 'loop', 'vehicle_frame', 'namespace', 'camera',
+                     'use_sim_time', 'log_level')
     }  # fmt: skip
     if ',' in given['camera']:
         raise ValueError(f'camera is {given["camera"]!r}; a replay is one camera')
@@ -44,6 +50,7 @@ def replay(context: LaunchContext) -> List[Node]:
         'topic': given['topic'],
         'rate': number(given, 'rate'),
         'loop': flag(given, 'loop'),
+        'vehicle_frame': given['vehicle_frame'].strip(),
         # With simulated time, the recording's own stamps are the time.
         'clock': simulated,
         'stamps': 'recorded' if simulated else 'now',

@@ -2,7 +2,7 @@
 # Sourced by ./run and scripts/setup.sh with $root set: where the environment is, whether it is complete,
 # and how to enter it. Kept to bash and a few small programs: it runs before every command.
 
-venv=$root/.venv
+venv=${SEGFORMER_VENV:-$root/.venv}
 workspace=$venv/ros_ws
 stamps=$venv/.setup
 
@@ -32,9 +32,11 @@ step_inputs() {
             step_inputs command
             (cd "$root" && cat CMakeLists.txt package.xml msg/*.msg)
             # Contents are linked into the installation, names are not.
-            (cd "$root" && { find config launch models scripts -type f 2>/dev/null || true; } | LC_ALL=C sort)
+            (cd "$root" && { find config launch models samples scripts -type f 2>/dev/null || true; } | LC_ALL=C sort)
             ;;
-        train | tensorrt) step_inputs venv; cat "$root/requirements/$1.txt" ;;
+        train | tensorrt | ray | pycuda) step_inputs venv; cat "$root/requirements/$1.txt" ;;
+        torch) step_inputs train ;;
+        browser) echo "$(command -v chromium chromium-browser google-chrome | head -n 1)" ;;
     esac
 }
 

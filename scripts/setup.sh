@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make the environment in .venv, or complete it: only steps whose inputs changed are done again, so an
-# interrupted setup goes on where it stopped.   setup.sh [--with train|tensorrt] [--force]
+# interrupted setup goes on where it stopped.   setup.sh [--force] [--with train] [--if-possible STEP]...
+# What only tests need is made if it can be; where it cannot, setup says why and succeeds.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -118,7 +119,7 @@ build_workspace() {
     [ -z "$again" ] || rm -rf "$workspace"
     rm -rf "$source"
     mkdir -p "$source"
-    for name in CMakeLists.txt LICENSE package.xml config launch models msg resource scripts segformer_ros; do
+    for name in CMakeLists.txt LICENSE package.xml config launch models msg resource samples scripts segformer_ros; do
         [ ! -e "$root/$name" ] || ln -s "$root/$name" "$source/$name"
     done
     cd "$workspace"
@@ -143,7 +144,59 @@ install_train() {
     "$venv/bin/python" -m pip install --disable-pip-version-check -r "$root/requirements/train.txt"
 }
 
+# What cannot be had is a line for the user, and exit code 1.
+cannot() {
+    echo "$1" >"$stamps/why"
+    return 1
+}
+
+install_torch() {
+    local found
+    ! step_is_done train || return 0
+    found=$("$venv/bin/python" -m pip install --disable-pip-version-check --dry-run --no-deps --ignore-installed \
+        --quiet --report - -r "$root/requirements/train.txt") || return 1
+    # From the usual registry it is several GB, most of it for GPUs.
+    if [ "$(uname -sm)" = 'Linux x86_64' ] && ! grep -q '"version": "[0-9.]*+cpu"' <<<"$found"; then
+        cannot "pip finds no CPU build of torch: show it one (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL), or ./run train"
+    else
+        install_train
+    fi
+}
+
+install_ray() {
+    "$venv/bin/uv" pip install --python "$venv/bin/python" -r "$root/requirements/ray.txt"
+}
+
+# Without a GPU, PyCUDA needs the headers of CUDA, and a driver to link with that does nothing.
+install_pycuda() {
+    local toolkit home cache
+    for toolkit in "${CUDA_HOME:-}" /usr/local/cuda; do
+        [ ! -f "$toolkit/include/cuda.h" ] || break
+    done
+    [ -f "$toolkit/include/cuda.h" ] || { cannot "no CUDA toolkit in CUDA_HOME or /usr/local/cuda"; return; }
+    home=$(mktemp -d)
+    cache=$("$venv/bin/uv" cache dir)
+    cc -shared -fPIC -Wl,-soname,libcuda.so.1 -o "$home/libcuda.so" -xc /dev/null
+    cat >"$home/.aksetup-defaults.py" <<TEXT
+CUDA_INC_DIR = ['$toolkit/include']
+CUDADRV_LIB_DIR = ['$home']
+CUDA_ENABLE_CURAND = False
+TEXT
+    HOME=$home UV_CACHE_DIR=$cache "$venv/bin/uv" pip install --python "$venv/bin/python" \
+        -r "$root/requirements/pycuda.txt"
+    rm -r "$home"
+}
+
+install_browser() {
+    [ -z "$(step_inputs browser)" ] || return 0
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+        { cannot "no Chromium, and no right to install it: sudo apt-get install chromium"; return; }
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium
+}
+
 install_tensorrt() {
+    [ "$(uname -sm)" = 'Linux x86_64' ] || { cannot 'its wheels exist for x86-64 Linux only'; return; }
     # TensorRT-RTX builds real engines and NVRTC compiles the kernels, both without a GPU.
     "$venv/bin/uv" pip install --python "$venv/bin/python" --no-deps -r "$root/requirements/tensorrt.txt"
 }
@@ -156,6 +209,10 @@ title() {
         build) echo 'colcon build' ;;
         command) echo 'segformer command' ;;
         train) echo 'packages for training' ;;
+        torch) echo "torch's CPU build, for the tests" ;;
+        ray) echo 'Ray, for the tests' ;;
+        pycuda) echo 'PyCUDA, for the tests (a few minutes)' ;;
+        browser) echo 'Chromium, for the tests' ;;
         tensorrt) echo 'TensorRT-RTX and NVRTC, for the tests' ;;
     esac
 }
@@ -167,8 +224,7 @@ action() {
         exports) relocate_exports ;;
         build) build_workspace ;;
         command) install_command ;;
-        train) install_train ;;
-        tensorrt) install_tensorrt ;;
+        train | torch | ray | pycuda | browser | tensorrt) "install_$1" ;;
     esac
 }
 
@@ -185,14 +241,18 @@ explain_failure() {
     die "the step '$(title "$1")' failed." "$hint"
 }
 
-# run_step NUMBER COUNT NAME
+# run_step NUMBER COUNT NAME OPTIONAL
 run_step() {
     local began=$SECONDS again=
     [ ! -f "$stamps/$3.started" ] || again=again
-    rm -f "$stamps/$3"
+    rm -f "$stamps/$3" "$stamps/why"
     touch "$stamps/$3.started"
     printf '[%d/%d] %s ... ' "$1" "$2" "$(title "$3")"
     if ! bash "$root/scripts/setup.sh" --step "$3" $again >"$log" 2>&1; then
+        if [[ $4 = *" $3 "* ]]; then
+            echo "not to be had: $(cat "$stamps/why" 2>/dev/null || grep -v '^ *$' "$log" | tail -n 1)"
+            return
+        fi
         echo 'failed'
         explain_failure "$3"
     fi
@@ -203,10 +263,11 @@ run_step() {
 }
 
 main() {
-    local steps=(venv packages exports command build) todo=() step number=0 began=$SECONDS
+    local steps=(venv packages exports command build) optional=' ' todo=() step number=0 began=$SECONDS
     while [ $# -gt 0 ]; do
         case $1 in
             --with) steps+=("$2"); shift ;;
+            --if-possible) steps+=("$2"); optional+="$2 "; shift ;;
             --force) rm -f "$stamps/venv" ;;
             *) die "unknown option '$1'" 'usage: ./run setup [--force]' ;;
         esac
@@ -229,7 +290,7 @@ main() {
     trap 'echo; say "interrupted; ./run goes on from here" >&2; exit 130' INT TERM
     for step in "${todo[@]}"; do
         number=$((number + 1))
-        run_step "$number" "${#todo[@]}" "$step"
+        run_step "$number" "${#todo[@]}" "$step" "$optional"
     done
     say "the environment is complete, $((SECONDS - began)) s"
 }

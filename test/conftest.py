@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import random
 import re
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 DATA_VARIABLE = 'SEGFORMER_TEST_DATA'
+NOT_RUN = 'SEGFORMER_NOT_RUN'
 # Domains above 101 would use ports that Linux hands out to others.
 HIGHEST_DOMAIN = 101
 
@@ -25,7 +29,9 @@ sys.path[:0] = [str(REPO), str(REPO / 'test')]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep nodes of this session apart from any other on this machine, and on this machine."""
-    del config
+    worker = getattr(config, 'workerinput', {}).get('workerid')  # of pytest-xdist
+    if worker is not None:
+        os.environ['ROS_DOMAIN_ID'] = str(worker_domain(int(worker.removeprefix('gw'))))
     os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, HIGHEST_DOMAIN)))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(REPO / 'config/fastdds.xml'))
@@ -37,21 +43,51 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out files that are ROS's as a whole where there is none: they import it at the top."""
-    if collection_path.suffix != '.py' or _why_no_ros() is None:
-        return None
-    return bool(re.search(r'^pytestmark = .*mark\.ros', collection_path.read_text(), re.M)) or None
+def worker_domain(worker: int) -> int:
+    """A domain for one of several processes that test at the same time.
+
+    Counted from the session's own in steps, so that no two get the same, and past those in which
+    others have nodes.
+    """
+    first = int(os.environ.get('ROS_DOMAIN_ID') or random.randint(1, HIGHEST_DOMAIN))
+    own = [(first + 10 * (worker + 1) + try_) % HIGHEST_DOMAIN + 1 for try_ in range(10)]
+    sockets = Path('/proc/net/udp')
+    used = sockets.read_text() if sockets.exists() else ''
+    return next((each for each in own if f':{7400 + 250 * each:04X} ' not in used), own[0])
 
 
 def pytest_report_header() -> str:
     """Say why tests were left out."""
-    return f'ROS tests are left out: {_why_no_ros()}' if _why_no_ros() else ''
+    return f'ROS tests are left out: {why_no_ros()}' if why_no_ros() else ''
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Skip files as a whole that import at the top what is not installed."""
+    if not isinstance(collector, pytest.Module):
+        return
+    # Of pytest of Ubuntu 22.04, hooks with the path of the file have another name for it.
+    path = Path(str(getattr(collector, 'path', None) or collector.fspath))
+    reason = why_left_out(path)
+    if reason is not None:
+
+        def skip() -> NoReturn:
+            raise pytest.skip.Exception(reason, allow_module_level=True)
+
+        collector.collect = skip  # type: ignore[method-assign]
+
+
+def why_left_out(path: Path) -> str | None:
+    """What a test file needs that is not there; None for nothing."""
+    if 'training' in path.parts and importlib.util.find_spec('torch') is None:
+        return 'torch is not installed'
+    if why_no_ros() and re.search(r'^pytestmark = .*mark\.ros', path.read_text(), re.MULTILINE):
+        return why_no_ros()
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked `ros` where ROS or this package's messages cannot be imported."""
-    reason = _why_no_ros()
+    reason = why_no_ros()
     if reason is None:
         return
     for item in items:
@@ -59,7 +95,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def _why_no_ros() -> str | None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many tests did not run and why; also in the file that NOT_RUN names."""
+    reports = terminalreporter.stats.get('skipped', [])
+    reasons = Counter[str]()
+    for report in reports:
+        reason = report.longrepr[2].removeprefix('Skipped: ')
+        file = Path(terminalreporter.config.rootpath, report.nodeid)
+        reasons[reason] += tests_in(file) if report.when == 'collect' else 1
+    text = not_run(reasons)
+    if text:
+        terminalreporter.write_line(text)
+    if os.environ.get(NOT_RUN):
+        Path(os.environ[NOT_RUN]).write_text(text)
+
+
+def tests_in(file: Path) -> int:
+    """How many test functions a file has that was skipped as a whole."""
+    return len(re.findall(r'^ *def test_', file.read_text(), re.MULTILINE))
+
+
+def not_run(reasons: Counter[str]) -> str:
+    """One line on what was skipped; empty where everything ran."""
+    if not reasons:
+        return ''
+    causes = '; '.join(f'{count}: {reason}' for reason, count in reasons.most_common())
+    count = sum(reasons.values())
+    return f'{count} test{"s" if count > 1 else ""} did not run ({causes})'
+
+
+@functools.cache
+def why_no_ros() -> str | None:
+    """What keeps ROS's tests from running; None for nothing."""
     if importlib.util.find_spec('rclpy') is None:
         return 'rclpy is not installed: start the tests with ./run test, or source ROS 2'
     if importlib.util.find_spec('segformer_ros.msg') is None:

@@ -20,7 +20,7 @@ from segformer_ros.engines.cuda.compile import PREBUILT, file_name
 
 BUILT_FROM = (
     'CMakeLists.txt', 'LICENSE', 'config', 'launch', 'models', 'msg', 'package.xml', 'resource',
-    'scripts', 'segformer_ros', 'setup.cfg', 'setup.py',
+    'samples', 'scripts', 'segformer_ros', 'setup.cfg', 'setup.py',
 )  # fmt: skip
 # Imported as -> declared in package.xml as. None: a pip requirement, or Python's own.
 DECLARED_AS = {
@@ -241,8 +241,9 @@ def test_colcon_build_can_be_used(source: Path, options: tuple[str, ...]) -> Non
     script = (
         f'. {workspace}/install/setup.sh && cd / && {sys.executable} -c "'
         'import segformer_ros.classes as classes, segformer_ros.msg as msg; '
+        'from segformer_ros.recordings import open_source; '
         "print(classes.__file__, len(classes.load_class_map('cityscapes')), "
-        'msg.DrivableArea.CLASS_NONE)" && '
+        "msg.DrivableArea.CLASS_NONE, open_source('sample:').path)\" && "
         # A wrong parameter makes the node say so and end: it starts from the installation.
         f'! {prefix}/lib/segformer_ros/segmentation_node --ros-args -p engine:=abacus'
     )
@@ -251,8 +252,9 @@ def test_colcon_build_can_be_used(source: Path, options: tuple[str, ...]) -> Non
         ['sh', '-c', script], env=environment, capture_output=True, text=True, check=False
     )
     assert used.returncode == 0, used.stderr
-    module, classes, none = used.stdout.splitlines()[0].split()
+    module, classes, none, sample = used.stdout.splitlines()[0].split()
     assert Path(module).is_relative_to(workspace)
+    assert Path(sample).is_relative_to(workspace if options else prefix / 'share')
     assert (classes, none) == ('19', '255')
     assert 'abacus' in used.stderr
 
@@ -274,6 +276,7 @@ def test_wheel_carries_what_the_command_needs(source: Path) -> None:
     assert 'segformer_ros/engines/cuda/kernels.cu' in listing
     assert f'segformer_ros/engines/cuda/prebuilt/{file_name(87)}' in listing
     assert 'share/segformer_ros/config/classes/cityscapes.yaml' in listing
+    assert 'share/segformer_ros/samples/street_drive.mcap' in listing
     assert 'share/segformer_ros/msg/DrivableArea.msg' in listing  # for the bags of results
     assert (
         'segformer = segformer_ros.interrupts:segformer'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,22 @@ def test_a_package_that_a_tool_lacks_is_named_itself(monkeypatch: pytest.MonkeyP
 def test_an_installation_says_what_generated_drives_need() -> None:
     with pytest.raises(SourceError, match=r'street:3:6: generated drives .* clone its repository'):
         open_source('street:3:6')
+
+
+@pytest.mark.usefixtures('installed')
+def test_an_installation_measures_on_the_drive_that_is_shipped(tmp_path: Path) -> None:
+    table = tmp_path / 'speed.json'
+    speed = ['benchmark', '--engine', 'fake', '--seconds', '0.1', '--frame-size', '64x36']
+    assert main([*speed, '--format', 'json', '--out', str(table)]) == 0
+    assert table.exists()
+
+
+def test_a_broken_installation_says_that_the_drive_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr('segformer_ros.recordings.SAMPLE_BAG', 'samples/none')
+    with pytest.raises(SourceError, match=r"sample: .*no file 'samples/none' .*reinstall"):
+        open_source('sample:')
 
 
 @pytest.mark.usefixtures('installed')

@@ -97,7 +97,10 @@ def _refusal(text: str, words: str) -> argparse.ArgumentTypeError:
 
 
 MAX_THREADS = 1024
-LOCATION_HELP = 'bag, video, image, folder of images, Cityscapes folder, or street:[SEED][:FRAMES]'
+LOCATION_HELP = (
+    'bag, video, image, folder of images, Cityscapes folder, sample: (a short drive, shipped), '
+    'or street:[SEED][:FRAMES] (a generated one)'
+)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

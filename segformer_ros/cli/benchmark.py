@@ -35,7 +35,7 @@ from segformer_ros.engines.timing import (
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.model.model_files import model_files
-from segformer_ros.recordings import SourceError, open_source
+from segformer_ros.recordings import SAMPLE, SourceError, open_source
 from segformer_ros.resources import tool
 from segformer_ros.text_table import format_table, markdown_table
 
@@ -52,7 +52,7 @@ FRAMES = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_model_arguments(parser)
-    parser.add_argument('--input', default='street:1:8', help=LOCATION_HELP)
+    parser.add_argument('--input', default=SAMPLE, help=LOCATION_HELP)
     parser.add_argument(
         '--frame-size',
         type=size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, Tuple, Union
 from urllib.parse import unquote
@@ -22,7 +23,8 @@ from segformer_ros.recordings.source import (
 )
 from segformer_ros.recordings.video_source import VideoSource
 from segformer_ros.recordings.video_writer import VideoWriter
-from segformer_ros.resources import NotInstalledError, tool
+from segformer_ros.resources import NotInstalledError, share_path, tool
+from segformer_ros.topics import COMPRESSED_LABELS, recorded
 
 
 def _is_bag(path: Path) -> bool:
@@ -42,6 +44,10 @@ _KINDS: Tuple[Tuple[Callable[[Path], bool], Callable[[Path, SourceOptions], Sour
 
 STREET = 'street:'
 """Prefix of a generated drive's name."""
+
+SAMPLE = 'sample:'
+"""Name of the short drive that is shipped with the package, its labels included."""
+SAMPLE_BAG = 'samples/street_drive.mcap'
 
 _FILE_URL = 'file://'
 
@@ -66,13 +72,26 @@ def _generated(name: str, options: SourceOptions) -> Source:
     return source
 
 
+def _shipped(options: SourceOptions) -> Source:
+    """The sample drive; its labels unless others are named."""
+    try:
+        path = share_path(SAMPLE_BAG)
+    except FileNotFoundError as error:
+        raise SourceError(f'{SAMPLE} {error}') from None
+    if not options.label_topic and options.labels is None:
+        options = replace(options, label_topic=recorded(COMPRESSED_LABELS))
+    return BagSource(path, options)
+
+
 def open_source(location: Union[str, Path], options: SourceOptions = SourceOptions()) -> Source:
     """Open a recording by its path or name; raises SourceError.
 
     A rosbag2 (a folder, .mcap or .db3, also as .zstd), a Cityscapes folder, a folder of images, an
-    image, a video file, or a generated drive (`street:`, `street:SEED`, `street:SEED:FRAMES`). A
-    file may be given as `file://PATH` too.
+    image, a video file, the shipped drive (`sample:`), or a generated one (`street:`,
+    `street:SEED`, `street:SEED:FRAMES`). A file may be given as `file://PATH` too.
     """
+    if str(location) == SAMPLE:
+        return _shipped(options)
     if str(location).startswith(STREET):
         return _generated(str(location), options)
     path = local_path(location)
@@ -88,6 +107,7 @@ def open_source(location: Union[str, Path], options: SourceOptions = SourceOptio
 
 __all__ = [
     'NO_TRUTH',
+    'SAMPLE',
     'BagWriter',
     'RecordingError',
     'Source',

@@ -72,7 +72,7 @@ def test_what_is_set_up_in_the_first_calls_is_not_timed(
         (result,) = benchmark(engine, frames, [3], seconds=0.01).batches
     assert set(calls) == {3}
     assert len(calls) >= SETTLED + 2 + 3
-    assert result.call.p99 < 50
+    assert result.calls <= len(calls) - (SETTLED + 1)
 
 
 def test_three_forms_of_the_same_numbers(frames: list[Frame]) -> None:

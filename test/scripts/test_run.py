@@ -133,6 +133,47 @@ def test_failed_checks_leave_no_environment(run: Run, clone: Path) -> None:
     assert [path.name for path in (clone / '.venv').rglob('*') if path.is_file()] == ['lock']
 
 
+@pytest.mark.parametrize(
+    ('version', 'words'),
+    [('3.99', 'there is no Python 3.99 here; give --python a version'), ('', 'needs a version')],
+)
+def test_with_a_python_that_is_not_there(run: Run, clone: Path, version: str, words: str) -> None:
+    answer = run('test', '--python', version)
+    assert answer.returncode == 2
+    assert words in answer.stderr
+    assert not list(clone.glob('.venv*'))
+
+
+def test_with_another_python_the_environment_is_another(run: Run, machine: Path) -> None:
+    program(machine, 'python3.12', 'echo 3.12')
+    answer = run('test', '--python', '3.12', SEGFORMER_TEST_EXTRAS='')
+    assert answer.returncode == 1  # it goes on to make it, and finds no compiler
+    assert 'what builds the ROS messages is not complete' in answer.stderr
+
+
+def test_an_extra_that_is_not_to_be_had_is_said_and_stops_nothing(
+    repo: Path, tmp_path: Path
+) -> None:
+    """With an environment that is complete, but for the browser."""
+    environment = tmp_path / 'venv'
+    setup = f"""
+        . {repo}/scripts/environment.sh
+        mkdir -p $venv/bin $stamps && ln -s "$(command -v sh)" $venv/bin/python
+        for step in venv packages exports command build; do step_key $step >$stamps/$step; done
+        id() {{ echo 1000; }}; export -f id
+        command() {{ [ "$2" != chromium ] && builtin command "$@"; }}; export -f command
+        exec {repo}/scripts/setup.sh --if-possible browser"""
+    answer = subprocess.run(
+        ['bash', '-c', f'root={repo}{setup}'],
+        env={**os.environ, 'SEGFORMER_VENV': str(environment)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    said = 'not to be had: no Chromium, and no right to install it: sudo apt-get install chromium'
+    assert said in answer.stdout
+    assert not (environment / '.setup/browser').exists()
+
+
 def test_unknown_setup_option(run: Run) -> None:
     answer = run('setup', '--fast')
     assert answer.returncode == 1

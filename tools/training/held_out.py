@@ -22,9 +22,9 @@ from segformer_ros.cli.arguments import whole
 from segformer_ros.destination import DestinationError, output_folder
 from segformer_ros.engines import EngineOptions
 from segformer_ros.errors import EXIT_REFUSED
-from segformer_ros.evaluation import EvaluationJob, Execution, ModelChoice, Run
+from segformer_ros.evaluation import EvaluationJob, EvaluationRun, Execution, ModelChoice
 from segformer_ros.model import ModelError
-from segformer_ros.sources import SourceOptions
+from segformer_ros.recordings import SourceOptions
 from segformer_ros.text_table import format_table
 from tools.training.data import DataError, held_out_place, pairs, read_picture
 from tools.training.recipe import FolderSource, Recipe, RecipeError, load_recipe
@@ -105,7 +105,7 @@ def score(model: Path, place: Place, out: Path, workers: int = 1) -> dict[str, A
         model=ModelChoice(str(model), 'openvino', EngineOptions(threads=1)),
         merged=place.merged,
     )
-    run = Run(job, out)
+    run = EvaluationRun(job, out)
     metrics = run.execute(Execution(workers)).metrics
     run.finish()
     return metrics

@@ -5,93 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
-from typing import Any, Dict, List, Optional
+from typing import Any, List, Optional
 
-from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header, String
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
 from segformer_ros import topics
-from segformer_ros.camera import Calibration, camera_info_fields
 from segformer_ros.errors import in_words, one_line
 from segformer_ros.frame import Stamp
 from segformer_ros.node.declaration import start_settings
-from segformer_ros.node.messages import LATCHED, ImageBuffer, fill, guarded, jpeg_message
+from segformer_ros.node.messages import LATCHED, guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
-from segformer_ros.node.replay.player import Outgoing, Player, ReplayError
+from segformer_ros.node.replay.player import Player, ReplayError
+from segformer_ros.node.replay.replay_output import ReplayOutput
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
 from segformer_ros.recordings import Source, SourceError, SourceOptions, open_source
-
-QUEUE = 5
-
-
-class ReplayOutput:
-    """The topics image, image/compressed, camera_info, labels and /clock.
-
-    Images are only converted for those who subscribe.
-    """
-
-    def __init__(
-        self, node: Node, settings: ReplaySettings, calibration: Optional[Calibration]
-    ) -> None:
-        self._settings = settings
-        self._calibration = calibration
-        reliability = (
-            ReliabilityPolicy.RELIABLE if settings.reliable else ReliabilityPolicy.BEST_EFFORT
-        )
-        camera = QoSProfile(depth=QUEUE, reliability=reliability)
-        self._image = node.create_publisher(Image, topics.IMAGE, camera)
-        self._compressed = node.create_publisher(CompressedImage, topics.COMPRESSED_IMAGE, camera)
-        self._labels = node.create_publisher(Image, topics.LABELS, QUEUE)
-        self._info: Any = None
-        if calibration is not None:
-            self._info = node.create_publisher(CameraInfo, topics.CAMERA_INFO, camera)
-        self._clock = node.create_publisher(Clock, '/clock', QUEUE) if settings.clock else None
-        self._buffers: Dict[str, ImageBuffer] = {}
-        self._labels_buffer = ImageBuffer('mono8')
-
-    @property
-    def subscribers(self) -> int:
-        """How many subscribe to the image, raw or compressed."""
-        return int(
-            self._image.get_subscription_count() + self._compressed.get_subscription_count()
-        )
-
-    def publish(self, outgoing: Outgoing) -> None:
-        """Publish one frame: clock, calibration and labels first, the image last."""
-        frame = outgoing.frame
-        stamp = Time(sec=outgoing.stamp.sec, nanosec=outgoing.stamp.nanosec)
-        header = Header(stamp=stamp, frame_id=self._settings.frame_id or frame.frame_id)
-        self.tick(outgoing.stamp)
-        if self._info and self._calibration:
-            self._info.publish(camera_info_message(header, self._calibration))
-        if outgoing.labels is not None and self._labels.get_subscription_count():
-            self._labels.publish(self._labels_buffer.filled(outgoing.labels, header))
-        if self._compressed.get_subscription_count():
-            quality = self._settings.jpeg_quality
-            self._compressed.publish(jpeg_message(header, frame.bgr(), quality))
-        if self._image.get_subscription_count():
-            buffer = self._buffers.setdefault(frame.encoding, ImageBuffer(frame.encoding))
-            self._image.publish(buffer.filled(frame.pixels, header))
-
-    def tick(self, stamp: Stamp) -> None:
-        """Set the clock of nodes with use_sim_time."""
-        if self._clock:
-            self._clock.publish(Clock(clock=Time(sec=stamp.sec, nanosec=stamp.nanosec)))
-
-
-def camera_info_message(header: Header, calibration: Calibration) -> CameraInfo:
-    """CameraInfo of a calibration, for images that are not rectified."""
-    message = CameraInfo(header=header)
-    fill(message, camera_info_fields(calibration))
-    return message
-
 
 NODE_NAME = 'replay_node'
 
@@ -119,7 +52,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         self.settings = start_settings(self, ReplaySettings)
         self.source = open_settings(self.settings)
         self._report = self.create_publisher(String, topics.REPORT, LATCHED)
-        self._output = ReplayOutput(self, self.settings, self.source.calibration)
+        self._output = ReplayOutput(self, self.settings, self.source)
         clock = self.get_clock()
         self._player = Player(
             self.source,
@@ -193,7 +126,7 @@ class ReplayNode(Node):  # type: ignore[misc]
 def open_settings(settings: ReplaySettings) -> Source:
     """Open what the parameters name; raises ParameterError and SourceError."""
     if not settings.input:
-        raise ParameterError('input is empty; give a bag, a video, a folder of images or street:')
+        raise ParameterError('input is empty; give a bag, a video, a folder of images or sample:')
     return open_source(
         settings.input,
         SourceOptions(
@@ -202,7 +135,7 @@ def open_settings(settings: ReplaySettings) -> Source:
             label_tolerance=settings.label_tolerance,
             labels=Path(settings.labels) if settings.labels else None,
             fps=settings.fps,
-            vehicle_frame='',  # a camera knows nothing of its mount
+            vehicle_frame=settings.vehicle_frame,
         ),
     )
 

@@ -15,7 +15,8 @@ class ReplaySettings:
 
     input: str = parameter(
         '',
-        'bag, video, folder of images, Cityscapes folder, or a generated drive (street:[SEED])',
+        'bag, video, folder of images, Cityscapes folder, the shipped drive (sample:), or a '
+        'generated one (street:[SEED])',
         change=Changeable.START,
     )
     topic: str = parameter(
@@ -64,6 +65,12 @@ class ReplaySettings:
     )
     frame_id: str = parameter(
         '', 'frame_id of the messages; empty: as recorded', change=Changeable.START
+    )
+    vehicle_frame: str = parameter(
+        '',
+        "frame in which a bag's /tf_static places the camera: that mount is published there too, "
+        'where tf2 is installed; empty: no mount',
+        change=Changeable.START,
     )
     reliable: bool = parameter(
         False, 'publish images reliably; else best effort, as cameras do', change=Changeable.START

@@ -16,8 +16,12 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import VisionMessages, guarded
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
 from segformer_ros.node.segmentation.drivable_output import DrivableOutput
-from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, ImageMessage
-from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.live_parameters import (
+    Demand,
+    FrameTask,
+    ImageMessage,
+    NodeParameters,
+)
 from segformer_ros.node.segmentation.mask_output import MaskOutput
 from segformer_ros.node.segmentation.parameters import Settings
 from segformer_ros.node.segmentation.statistics import CameraStatistics

@@ -25,8 +25,7 @@ from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.errors import one_line
 from segformer_ros.frame import FrameError
 from segformer_ros.node.segmentation.camera_stream import CameraStream
-from segformer_ros.node.segmentation.frame_task import FrameTask, ImageMessage
-from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.live_parameters import FrameTask, ImageMessage, NodeParameters
 from segformer_ros.node.segmentation.parameters import Settings
 
 _POLL = 0.2  # seconds; longest time before the thread sees that it is to end

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Timer
+from time import monotonic
 
 import pytest
 import recordings as rec
@@ -66,7 +67,7 @@ def test_all_frames_are_sent_and_answered(tmp_path: Path) -> None:
     report = consumer.player.report(finished=True)
     assert (report.entries, report.published, report.answered) == (5, 5, 5)
     assert (report.resent, report.broken, report.failure) == (0, 0, '')
-    assert report.latency_p50 < 100.0
+    assert 0.0 <= report.latency_p50 <= 1000.0 * report.seconds
 
 
 def test_an_interrupted_play_has_lasted_until_now(tmp_path: Path) -> None:
@@ -76,11 +77,11 @@ def test_an_interrupted_play_has_lasted_until_now(tmp_path: Path) -> None:
         return True
 
     clip = rec.write_folder(tmp_path / 'clip', 5)
-    consumer = Consumer(clip, FAST, interrupt)
+    consumer, began = Consumer(clip, FAST, interrupt), monotonic()
     assert consumer.player.report(finished=True).seconds == 0.0
     with pytest.raises(KeyboardInterrupt):
         consumer.player.play()
-    assert 0.0 < consumer.player.report(finished=True).seconds < 60.0
+    assert 0.0 < consumer.player.report(finished=True).seconds <= monotonic() - began
 
 
 def test_a_lost_frame_is_sent_once_more(tmp_path: Path) -> None:

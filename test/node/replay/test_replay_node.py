@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import rclpy
 import recordings as rec
@@ -20,12 +23,13 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
+from segformer_ros.camera import pose_from_transform
 from segformer_ros.frame import Frame
 from segformer_ros.node.messages import LATCHED
 from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.replay.replay_node import ReplayNode
 from segformer_ros.node.replay.replay_report import ReplayReport
-from segformer_ros.recordings import SourceError
+from segformer_ros.recordings import SAMPLE, SourceError
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
 
@@ -74,7 +78,7 @@ class Consumer:
         self.node.create_subscription(kind, topic, on_image, qos_profile_sensor_data)
 
     @contextmanager
-    def replay(self, source: Path, **parameters: Any) -> Iterator[ReplayNode]:
+    def replay(self, source: Path | str, **parameters: Any) -> Iterator[ReplayNode]:
         """A replay node of a source; both nodes are spun."""
         given = {'input': str(source), 'reliable': True, **parameters}
         overrides = [Parameter(name, value=value) for name, value in given.items()]
@@ -118,6 +122,46 @@ def test_a_bag_comes_as_it_was_recorded(tmp_path: Path) -> None:
     assert [clock.clock.sec for clock in clocks] == [stamp // 10**9 for stamp in expected]
     report = ReplayReport.from_json(reports[0].data)
     assert (report.finished, report.published, report.answered) == (True, 5, 5)
+
+
+class Broadcaster:
+    """Stands for tf2_ros.StaticTransformBroadcaster, which the wheels have not."""
+
+    def __init__(self, node: Any) -> None:
+        self.sendTransform = _sent.append
+
+
+_sent: list[Any] = []
+
+
+@pytest.mark.parametrize(('vehicle_frame', 'count'), [('base_link', 1), ('', 0), ('camera', 0)])
+def test_the_mount_of_a_recording_is_published(
+    monkeypatch: pytest.MonkeyPatch, vehicle_frame: str, count: int
+) -> None:
+    tf2_ros = SimpleNamespace(StaticTransformBroadcaster=Broadcaster)
+    monkeypatch.setitem(sys.modules, 'tf2_ros', tf2_ros)
+    _sent.clear()
+    consumer = Consumer()
+    consumer.answer_images()
+    with consumer.replay(SAMPLE, rate=0.0, vehicle_frame=vehicle_frame) as node:
+        assert node.play()
+    assert len(_sent) == count
+    for sent in _sent:
+        assert (sent.header.frame_id, sent.child_frame_id) == ('base_link', 'camera')
+        place, turn = sent.transform.translation, sent.transform.rotation
+        pose = pose_from_transform(
+            (place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w), 'camera'
+        )
+        assert (pose.height, pose.pitch) == pytest.approx((1.4, np.deg2rad(2.0)))
+
+
+def test_without_tf2_a_recording_plays_without_its_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    consumer = Consumer()
+    consumer.answer_images()
+    with consumer.replay('street::2', rate=0.0, vehicle_frame='base_link') as node:
+        assert node.play()
+    assert len(consumer.images) == 2
 
 
 def test_compressed_images_are_made_for_those_who_want_them(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +121,6 @@ def test_an_interrupted_demo_leaves_whole_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_node_that_cannot_start_ends_the_demo(tmp_path: Path) -> None:
-    began = time.monotonic()
     code, _, err = finish(
         start(
             tmp_path / 'out',
@@ -135,7 +133,6 @@ def test_a_node_that_cannot_start_ends_the_demo(tmp_path: Path) -> None:
     assert code == 2
     assert "engine 'fake' has no precision 'int8'" in err
     assert 'demo: the segmentation node ended with exit code 1' in err
-    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(

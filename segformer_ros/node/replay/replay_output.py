@@ -1,0 +1,115 @@
+"""Publishes the frames of a source as a camera's topics, and its mount where that is wanted."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from segformer_ros import topics
+from segformer_ros.camera import Calibration, CameraPose, camera_info_fields
+from segformer_ros.frame import Stamp
+from segformer_ros.node.messages import ImageBuffer, fill, jpeg_message
+from segformer_ros.node.replay.player import Outgoing
+from segformer_ros.node.replay.replay_parameters import ReplaySettings
+from segformer_ros.recordings import Source
+from segformer_ros.recordings.bag_writer import quaternion
+
+QUEUE = 5
+
+
+class ReplayOutput:
+    """The topics image, image/compressed, camera_info, labels, /clock and /tf_static.
+
+    Images are only converted for those who subscribe.
+    """
+
+    def __init__(self, node: Node, settings: ReplaySettings, source: Source) -> None:
+        self._settings = settings
+        self._calibration = source.calibration
+        self._pose = source.pose if settings.vehicle_frame else None
+        self._transforms = None if self._pose is None else _broadcaster(node)
+        reliability = (
+            ReliabilityPolicy.RELIABLE if settings.reliable else ReliabilityPolicy.BEST_EFFORT
+        )
+        camera = QoSProfile(depth=QUEUE, reliability=reliability)
+        self._image = node.create_publisher(Image, topics.IMAGE, camera)
+        self._compressed = node.create_publisher(CompressedImage, topics.COMPRESSED_IMAGE, camera)
+        self._labels = node.create_publisher(Image, topics.LABELS, QUEUE)
+        self._info: Any = None
+        if self._calibration is not None:
+            self._info = node.create_publisher(CameraInfo, topics.CAMERA_INFO, camera)
+        self._clock = node.create_publisher(Clock, '/clock', QUEUE) if settings.clock else None
+        self._buffers: Dict[str, ImageBuffer] = {}
+        self._labels_buffer = ImageBuffer('mono8')
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscribe to the image, raw or compressed."""
+        return int(
+            self._image.get_subscription_count() + self._compressed.get_subscription_count()
+        )
+
+    def publish(self, outgoing: Outgoing) -> None:
+        """Publish one frame: clock, calibration and labels first, the image last."""
+        frame = outgoing.frame
+        stamp = Time(sec=outgoing.stamp.sec, nanosec=outgoing.stamp.nanosec)
+        header = Header(stamp=stamp, frame_id=self._settings.frame_id or frame.frame_id)
+        self.tick(outgoing.stamp)
+        self._publish_mount(header)
+        if self._info and self._calibration:
+            self._info.publish(camera_info_message(header, self._calibration))
+        if outgoing.labels is not None and self._labels.get_subscription_count():
+            self._labels.publish(self._labels_buffer.filled(outgoing.labels, header))
+        if self._compressed.get_subscription_count():
+            quality = self._settings.jpeg_quality
+            self._compressed.publish(jpeg_message(header, frame.bgr(), quality))
+        if self._image.get_subscription_count():
+            buffer = self._buffers.setdefault(frame.encoding, ImageBuffer(frame.encoding))
+            self._image.publish(buffer.filled(frame.pixels, header))
+
+    def _publish_mount(self, header: Header) -> None:
+        """Publish once where the camera is; one without a frame of its own has no place."""
+        vehicle_frame = self._settings.vehicle_frame
+        if self._transforms and self._pose and header.frame_id not in ('', vehicle_frame):
+            self._transforms.sendTransform(mount_transform(header, self._pose, vehicle_frame))
+            self._transforms = None  # the broadcaster's node keeps its publisher
+
+    def tick(self, stamp: Stamp) -> None:
+        """Set the clock of nodes with use_sim_time."""
+        if self._clock:
+            self._clock.publish(Clock(clock=Time(sec=stamp.sec, nanosec=stamp.nanosec)))
+
+
+def _broadcaster(node: Node) -> Any:
+    """What publishes on /tf_static; None where tf2 is not installed."""
+    try:
+        from tf2_ros import StaticTransformBroadcaster
+    except ImportError:
+        node.get_logger().warning("tf2_ros is not installed: the camera's mount is not published")
+        return None
+    return StaticTransformBroadcaster(node)
+
+
+def mount_transform(header: Header, pose: CameraPose, vehicle_frame: str) -> TransformStamped:
+    """Place the camera's optical frame, that of the header, in the vehicle's."""
+    transform = TransformStamped(
+        header=Header(stamp=header.stamp, frame_id=vehicle_frame), child_frame_id=header.frame_id
+    )
+    place, turn = transform.transform.translation, transform.transform.rotation
+    place.x, place.y, place.z = map(float, pose.position)
+    turn.x, turn.y, turn.z, turn.w = quaternion(pose.rotation())
+    return transform
+
+
+def camera_info_message(header: Header, calibration: Calibration) -> CameraInfo:
+    """CameraInfo of a calibration, for images that are not rectified."""
+    message = CameraInfo(header=header)
+    fill(message, camera_info_fields(calibration))
+    return message
