@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.errors import one_line
-from segformer_ros.formats.images import decode
+from segformer_ros.formats import decode
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 
 __all__ = ['Frame', 'FrameError', 'Stamp', 'to_bgr']

@@ -17,7 +17,7 @@ from segformer_ros.drawing.overlay import Panel, blend, side_by_side
 from segformer_ros.engines import Wanted
 from segformer_ros.engines.self_check import as_rows, self_check
 from segformer_ros.errors import one_line
-from segformer_ros.formats.images import decode
+from segformer_ros.formats import decode
 from segformer_ros.frame import Frame, FrameError
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.contracts import CONTRACTS, INPUT_SIZE

@@ -18,8 +18,12 @@ from segformer_ros.drivable.profile import (
     first_blocked_rows,
     nearest_in_spans,
 )
-from segformer_ros.drivable.region import reachable_columns
-from segformer_ros.drivable.speckle import PixelScale, SpeckRule, look_past_specks
+from segformer_ros.drivable.region import (
+    PixelScale,
+    SpeckRule,
+    look_past_specks,
+    reachable_columns,
+)
 from segformer_ros.segmentation import BlockedRows
 
 _BAND = 128  # rows that stay in the cache

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from segformer_ros.formats.images import decode_labels
+from segformer_ros.formats import decode_labels
 from segformer_ros.frame import HEADER_BYTES, Frame, Stamp
 from segformer_ros.recordings.bag_reader import BagReader
 from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost, RawMessage, Topic

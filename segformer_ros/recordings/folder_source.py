@@ -11,7 +11,7 @@ import numpy as np
 
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import reason
-from segformer_ros.formats.images import decode
+from segformer_ros.formats import decode
 from segformer_ros.frame import Frame, FrameError
 from segformer_ros.recordings.labels import LabelError, label_folder
 from segformer_ros.recordings.source import (

@@ -10,7 +10,7 @@ import numpy as np
 from segformer_ros.classes import IGNORE_ID, ClassMap
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import SegformerError, reason
-from segformer_ros.formats.images import decode_labels
+from segformer_ros.formats import decode_labels
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError
 from segformer_ros.recordings.source import SourceError, SourceOptions
 

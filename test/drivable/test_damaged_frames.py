@@ -14,7 +14,7 @@ import pytest
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine
-from segformer_ros.formats.images import decode
+from segformer_ros.formats import decode
 from segformer_ros.formats.limits import FrameError
 from segformer_ros.frame import Frame
 from segformer_ros.model import load_model

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from segformer_ros.formats.images import decode
+from segformer_ros.formats import decode
 from segformer_ros.formats.limits import FrameError
 
 END = b'\xff\xd9'

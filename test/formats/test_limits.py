@@ -13,7 +13,7 @@ _PROGRAM = """
 import resource, sys
 import numpy as np
 from segformer_ros.formats import zstd
-from segformer_ros.formats.images import decode
+from segformer_ros.formats import decode
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

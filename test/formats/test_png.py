@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segformer_ros.formats.images import decode, decode_labels
+from segformer_ros.formats import decode, decode_labels
 from segformer_ros.formats.limits import FrameError
 from segformer_ros.formats.png import HEAD
 

@@ -22,7 +22,7 @@ from segformer_ros.camera import Calibration, CameraError, calibration_from_came
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
 from segformer_ros.errors import in_words, one_line
-from segformer_ros.formats.images import decode_labels
+from segformer_ros.formats import decode_labels
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
 from segformer_ros.metrics.document import (

@@ -1,11 +1,10 @@
-"""The drivable area of a camera: made, published, and taken back when it grows too old."""
+"""Publishes one camera's drivable area, and takes it back as soon as it no longer holds."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from threading import Lock
-from time import monotonic
-from typing import NamedTuple, Optional, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
@@ -37,92 +36,8 @@ from segformer_ros.node.messages import fill
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
 from segformer_ros.node.segmentation.live_parameters import FrameTask, NodeParameters
 from segformer_ros.node.segmentation.statistics import CameraStatistics
+from segformer_ros.node.segmentation.watchdog import Now, Watchdog
 from segformer_ros.segmentation import Segmentation
-
-_NANOSECONDS = 1_000_000_000
-
-
-class Now(NamedTuple):
-    """One moment: `steady` in s, for silences and rates; `ros_ns` in ns, for ages of stamps."""
-
-    steady: float
-    ros_ns: int
-
-    @classmethod
-    def of(cls, clock: Clock) -> Now:
-        """Read both clocks."""
-        return cls(monotonic(), clock.now().nanoseconds)
-
-    def age(self, stamp_ns: int) -> float:
-        """Seconds since a stamp in nanoseconds."""
-        return (self.ros_ns - stamp_ns) / _NANOSECONDS
-
-
-class Watchdog:
-    """Judges one camera's drivable area by the clock, whatever the engine is doing.
-
-    Fed from the executor's and the worker's thread. Ages of images are by the ROS clock, which
-    their stamps come from; silences by the steady clock, so that they are noticed while simulated
-    time stands still.
-    """
-
-    def __init__(self) -> None:
-        self.arrival: Optional[float] = None
-        """Steady time of the camera's last image, in s; None where none came yet."""
-        self._lock = Lock()
-        self._start: Optional[float] = None
-        self._summary: Optional[float] = None
-        self._stamp_ns = 0
-        self._said: Optional[float] = None
-
-    def rest(self) -> None:
-        """Forget what was published: nobody listens, so nothing can be stale."""
-        with self._lock:
-            self._start = self._summary = self._said = None
-
-    def silence(self, now: Now) -> float:
-        """Seconds since the camera's last image; infinite where none came yet."""
-        with self._lock:
-            return float('inf') if self.arrival is None else now.steady - self.arrival
-
-    def summary_published(self, now: Now, stamp_ns: int, valid: bool) -> None:
-        """Note a summary that was published, with the stamp of its image."""
-        with self._lock:
-            if valid:
-                self._summary, self._stamp_ns, self._said = now.steady, stamp_ns, None
-            else:
-                self._said = now.steady
-
-    def due(self, now: Now, max_age: float, outage: str) -> str:
-        """Why 'not valid' must be said now; empty where nothing must be.
-
-        outage: why nothing is being segmented at all, as far as the node knows. It is said again
-        after each further `max_age` seconds, for those who subscribe later.
-        """
-        with self._lock:
-            if self._start is None:
-                self._start = now.steady
-            if self._said is not None and now.steady - self._said < max_age:
-                return ''
-            fault = self._fault(now, max_age, outage)
-            if fault:
-                self._said = now.steady
-            return fault
-
-    def _fault(self, now: Now, max_age: float, outage: str) -> str:
-        since = self._start if self._summary is None else self._summary
-        assert since is not None
-        stale = '' if self._summary is None else age_fault(now.age(self._stamp_ns), max_age)
-        if now.steady - since <= max_age and not stale:
-            return ''
-        if outage:
-            return outage
-        if self.arrival is None:
-            return f'no image has come from the camera for {now.steady - since:.2f} s'
-        silence = now.steady - self.arrival
-        if silence > max_age:
-            return f'the camera is silent: its last image came {silence:.2f} s ago'
-        return stale or f'no image was segmented for {now.steady - since:.2f} s'
 
 
 class DrivableOutput:

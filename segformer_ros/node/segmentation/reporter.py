@@ -18,9 +18,9 @@ from segformer_ros.node.segmentation.diagnostics import (
     engine_status,
     loss_cure,
 )
-from segformer_ros.node.segmentation.drivable_output import Now
 from segformer_ros.node.segmentation.frame_worker import FrameWorker
 from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.watchdog import Now
 
 LASTING = 5.0
 """Seconds for which a status must stay as it is to be told: cameras start after nodes do."""
