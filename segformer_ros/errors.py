@@ -7,7 +7,7 @@ import errno
 import sys
 from typing import Callable, Dict, NoReturn, Tuple
 
-from segformer_ros.interrupts import EXIT_INTERRUPTED, interruptible
+from segformer_ros.interrupts import EXIT_INTERRUPTED, interrupted, interruptible
 
 EXIT_REFUSED = 2
 
@@ -76,7 +76,10 @@ def explained(command: str, action: Callable[[], int]) -> int:
     bug and keeps its traceback.
     """
     try:
-        return interruptible(action)
+        code = interruptible(action)
+        if code == 0 and interrupted():
+            raise KeyboardInterrupt
+        return code
     except KeyboardInterrupt:
         print(f'{command}: interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED

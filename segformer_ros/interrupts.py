@@ -133,6 +133,11 @@ def interruptible(action: Callable[[], T]) -> T:
         work.raises = False
 
 
+def interrupted() -> bool:
+    """Whether this process's program was interrupted, also where a library swallowed that."""
+    return _work is not None and _work.since is not None
+
+
 class Interrupts:
     """Interrupts while a library works that calls back into Python: raised there they are lost.
 
