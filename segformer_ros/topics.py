@@ -1,4 +1,4 @@
-"""Names of the topics, as the nodes give them and as recordings have them; needs no ROS."""
+"""Names of the topics and of their types, as nodes and recordings have them; needs no ROS."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ SCAN = 'drivable_area/scan'
 
 REPORT = 'replay/report'
 DIAGNOSTICS = '/diagnostics'
+TF_STATIC = '/tf_static'
+
+IMAGE_TYPE = 'sensor_msgs/msg/Image'
+COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
+CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+TF_TYPE = 'tf2_msgs/msg/TFMessage'
 
 
 def recorded(topic: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from segformer_ros.engines.cuda import launches as jobs
+from segformer_ros.engines.cuda import launches
 from segformer_ros.frame import Frame
 
 NETWORK = (64, 96)
@@ -35,9 +35,9 @@ def frame_of(encoding: str, size: tuple[int, int], padding: int = 0, seed: int =
     return Frame.from_array(pixels[:, : size[1]], encoding)
 
 
-def image_of(frame: Frame) -> jobs.Image:
+def image_of(frame: Frame) -> launches.Image:
     """The frame's pixels as the jobs take them."""
     pixels = frame.pixels
-    return jobs.Image(
+    return launches.Image(
         address(pixels), pixels.strides[0], frame.height, frame.width, frame.encoding
     )

@@ -16,8 +16,6 @@ from segformer_ros import topics
 from segformer_ros.camera import camera_info_fields
 from segformer_ros.recordings import SAMPLE_BAG, BagWriter
 from segformer_ros.recordings.bag_writer import (
-    COMPRESSED_TYPE,
-    TF_TYPE,
     header_fields,
     jpeg_fields,
     mount_message,
@@ -33,7 +31,6 @@ VEHICLE_FRAME = 'base_link'
 _IMAGE = topics.recorded(topics.COMPRESSED_IMAGE)
 _LABELS = topics.recorded(topics.COMPRESSED_LABELS)
 _INFO = topics.recorded(topics.CAMERA_INFO)
-_MOUNT = '/tf_static'
 
 
 def sample_drive() -> Drive:
@@ -45,13 +42,13 @@ def write_sample(path: Path) -> None:
     """Write the bag; the same bytes each time, with the same OpenCV and mcap."""
     drive = sample_drive()
     with BagWriter(path) as bag:
-        bag.add_topic(_MOUNT, TF_TYPE, latched=True)
-        bag.add_topic(_INFO, 'sensor_msgs/msg/CameraInfo')
-        bag.add_topic(_LABELS, COMPRESSED_TYPE)
-        bag.add_topic(_IMAGE, COMPRESSED_TYPE)
+        bag.add_topic(topics.TF_STATIC, topics.TF_TYPE, latched=True)
+        bag.add_topic(_INFO, topics.CAMERA_INFO_TYPE)
+        bag.add_topic(_LABELS, topics.COMPRESSED_TYPE)
+        bag.add_topic(_IMAGE, topics.COMPRESSED_TYPE)
         first = made_up_stamp(0, FPS).ns
         mount = mount_message(drive.pose, VEHICLE_FRAME, CAMERA_FRAME, first)
-        bag.write_message(_MOUNT, mount, first)
+        bag.write_message(topics.TF_STATIC, mount, first)
         for index in tqdm(range(len(drive)), unit='frame'):
             stamp, frame = made_up_stamp(index, FPS), drive[index]
             header = header_fields(stamp, CAMERA_FRAME)

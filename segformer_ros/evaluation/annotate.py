@@ -19,8 +19,6 @@ from segformer_ros.frame import Frame
 from segformer_ros.metrics import ScoredClasses
 from segformer_ros.recordings import BagWriter, SourceFrame
 from segformer_ros.recordings.bag_writer import (
-    COMPRESSED_TYPE,
-    IMAGE_TYPE,
     header_fields,
     jpeg_fields,
     mono8_fields,
@@ -36,10 +34,10 @@ MIOU = '/evaluation/miou'
 ACCURACY = '/evaluation/pixel_accuracy'
 
 _TOPICS: Tuple[Tuple[str, str], ...] = (
-    (IMAGE, COMPRESSED_TYPE),
-    (MASK, IMAGE_TYPE),
-    (OVERLAY, COMPRESSED_TYPE),
-    (ERRORS, COMPRESSED_TYPE),
+    (IMAGE, topics.COMPRESSED_TYPE),
+    (MASK, topics.IMAGE_TYPE),
+    (OVERLAY, topics.COMPRESSED_TYPE),
+    (ERRORS, topics.COMPRESSED_TYPE),
     (MIOU, 'std_msgs/msg/Float32'),
     (ACCURACY, 'std_msgs/msg/Float32'),
 )

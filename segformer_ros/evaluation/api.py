@@ -9,7 +9,6 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from segformer_ros.camera import CameraPose
 from segformer_ros.engines import EngineOptions
-from segformer_ros.evaluation import shards as predictions
 from segformer_ros.evaluation.annotate import annotate_run
 from segformer_ros.evaluation.executors import spare_threads
 from segformer_ros.evaluation.job import ANY_SOURCE, EvaluationJob, ModelChoice
@@ -25,7 +24,7 @@ from segformer_ros.evaluation.regression_gate import (
 from segformer_ros.evaluation.report import report_run
 from segformer_ros.evaluation.runner import EvaluationRun, Execution
 from segformer_ros.evaluation.shard_worker import Progress, no_progress
-from segformer_ros.evaluation.shards import EvaluationError
+from segformer_ros.evaluation.shards import PREDICTIONS, EvaluationError
 from segformer_ros.recordings import SourceOptions
 
 _log = logging.getLogger(__name__)
@@ -201,7 +200,7 @@ def make_job(
         hfov=hfov,
         upsampling=upsampling,
         worst=worst,
-        predictions=str(Path(out) / predictions.FOLDER) if write_predictions else '',
+        predictions=str(Path(out) / PREDICTIONS) if write_predictions else '',
     )
 
 

@@ -132,7 +132,7 @@ def plan_shards(sources: Sequence[Source], frames: int) -> List[Shard]:
     return shards
 
 
-FOLDER = 'predictions'
+PREDICTIONS = 'predictions'
 
 
 class Predictions:

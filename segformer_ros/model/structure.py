@@ -67,12 +67,10 @@ def tensors(model: Any) -> Iterator[Any]:
     """All tensors of a ModelProto: weights, and constants among the attributes of its nodes."""
     for graph in _graphs(model):
         yield from graph.initializer
-    for nodes in _bodies(model):
-        for node in nodes:
-            for attribute in node.attribute:
-                if attribute.HasField('t'):
-                    yield attribute.t
-                yield from attribute.tensors
+    for attribute in _attributes(model):
+        if attribute.HasField('t'):
+            yield attribute.t
+        yield from attribute.tensors
     for sparse in _sparse_tensors(model):
         yield from (sparse.values, sparse.indices)
 
@@ -80,12 +78,17 @@ def tensors(model: Any) -> Iterator[Any]:
 def _sparse_tensors(model: Any) -> Iterator[Any]:
     for graph in _graphs(model):
         yield from graph.sparse_initializer
+    for attribute in _attributes(model):
+        if attribute.HasField('sparse_tensor'):
+            yield attribute.sparse_tensor
+        yield from attribute.sparse_tensors
+
+
+def _attributes(model: Any) -> Iterator[Any]:
+    """Those of all nodes."""
     for nodes in _bodies(model):
         for node in nodes:
-            for attribute in node.attribute:
-                if attribute.HasField('sparse_tensor'):
-                    yield attribute.sparse_tensor
-                yield from attribute.sparse_tensors
+            yield from node.attribute
 
 
 def _graphs(model: Any) -> Iterator[Any]:

@@ -21,7 +21,6 @@ from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.recordings.bag_reader import BagReader, KeptBag
 from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost, field_names, ros_types
 from segformer_ros.recordings.bag_topics import (
-    INFO_TYPE,
     BagLabels,
     Choice,
     check_label_topic,
@@ -33,10 +32,11 @@ from segformer_ros.recordings.bag_topics import (
 from segformer_ros.recordings.bag_transforms import TransformTopics, read_mount, transform_topics
 from segformer_ros.recordings.labels import LabelError, label_folder
 from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
+from segformer_ros.topics import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE
 
 _FRAME_READERS = {
-    'sensor_msgs/msg/Image': Frame.from_image,
-    'sensor_msgs/msg/CompressedImage': Frame.from_compressed,
+    IMAGE_TYPE: Frame.from_image,
+    COMPRESSED_TYPE: Frame.from_compressed,
 }
 
 _MOST_INFOS = 10_000
@@ -177,7 +177,7 @@ class BagSource(Source):
         image_frame = first.frame_id if first else ''
         for message in islice(bag.messages(topic), _MOST_INFOS):
             try:
-                info = deserialize(message.data, INFO_TYPE)
+                info = deserialize(message.data, CAMERA_INFO_TYPE)
                 self._check_belongs(topic, info.header.frame_id, image_frame)
                 frame = info.header.frame_id
                 self.calibration = self._calibration(info, first)

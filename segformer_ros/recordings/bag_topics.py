@@ -13,10 +13,18 @@ from segformer_ros.recordings.bag_reader import BagReader
 from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost, RawMessage, Topic
 from segformer_ros.recordings.labels import LabelError, check_labels
 from segformer_ros.recordings.source import SourceError, SourceOptions
-from segformer_ros.topics import CAMERA_INFO, CONFIDENCE, LABELS, MASK, OVERLAY
+from segformer_ros.topics import (
+    CAMERA_INFO,
+    CAMERA_INFO_TYPE,
+    COMPRESSED_TYPE,
+    CONFIDENCE,
+    IMAGE_TYPE,
+    LABELS,
+    MASK,
+    OVERLAY,
+)
 
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
 
 _TRANSPORTS = ('', '/compressed', '/zstd')
 """Endings of the topics of one camera, as image_transport names them, the preferred first."""
@@ -84,7 +92,9 @@ def check_label_topic(topics: Dict[str, Topic], wanted: str, where: str) -> None
 def find_info_topic(topics: Dict[str, Topic], image_topic: str) -> str:
     """The CameraInfo topic beside an image topic, else the only one of the bag, or ''."""
     infos = [
-        name for name, topic in topics.items() if topic.msgtype == INFO_TYPE and topic.messages
+        name
+        for name, topic in topics.items()
+        if topic.msgtype == CAMERA_INFO_TYPE and topic.messages
     ]
     beside = info_topic_beside(image_topic)
     if beside in infos:
@@ -128,9 +138,6 @@ def _listing(topics: Dict[str, Topic]) -> str:
     names: List[str] = [f'{name} ({topic.msgtype})' for name, topic in topics.items()]
     more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
     return f'it has {", ".join(names[:_NAMED])}{more}'
-
-
-_COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
 class _Place(NamedTuple):
@@ -190,7 +197,7 @@ class BagLabels:
 
     def _values(self, message: Any) -> np.ndarray:
         """Class ids of an Image or CompressedImage (PNG), (H, W)."""
-        if message.__msgtype__ == _COMPRESSED_TYPE:
+        if message.__msgtype__ == COMPRESSED_TYPE:
             data = np.frombuffer(message.data, np.uint8)
             return decode_labels(data, message.format, self._max_megapixels)
         frame = Frame.from_image(message, self._max_megapixels)

@@ -21,6 +21,7 @@ from segformer_ros.errors import SegformerError
 from segformer_ros.recordings.bag_reader import BagReader
 from segformer_ros.recordings.bag_storage import Bytes, Lost, Topic
 from segformer_ros.recordings.source import SourceError
+from segformer_ros.topics import TF_TYPE
 
 _NAMED_FRAMES = 12
 """Frames that a message about a tree names."""
@@ -151,7 +152,6 @@ def _turned(quaternion: np.ndarray, point: np.ndarray) -> np.ndarray:
     return turned
 
 
-TF_TYPE = 'tf2_msgs/msg/TFMessage'
 _STATIC, _MOVING = 'tf_static', 'tf'
 
 _MOST_MOVING = 20_000

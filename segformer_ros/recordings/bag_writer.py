@@ -17,6 +17,7 @@ from segformer_ros.frame import Stamp
 from segformer_ros.recordings.bag_storage import definitions, ros_types
 from segformer_ros.recordings.source import RecordingError
 from segformer_ros.resources import PACKAGE, share_path
+from segformer_ros.topics import TF_TYPE
 
 _PROFILE = 'ros2'
 _WAITING_NS, _WAITING_BYTES = 3_000_000_000, 1 << 27
@@ -189,10 +190,6 @@ def _qos(latched: bool) -> str:
     )
 
 
-IMAGE_TYPE = 'sensor_msgs/msg/Image'
-COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
-
-
 def header_fields(stamp: Stamp, frame_id: str) -> Dict[str, Any]:
     """Fields of std_msgs/Header."""
     return {'stamp': stamp._asdict(), 'frame_id': frame_id}
@@ -216,9 +213,6 @@ def jpeg_fields(header: Dict[str, Any], pixels: np.ndarray, quality: int) -> Dic
     """Fields of sensor_msgs/CompressedImage of (H, W, 3) uint8 BGR, as a JPEG."""
     _, data = cv2.imencode('.jpg', pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))
     return {'header': header, 'format': 'bgr8; jpeg compressed bgr8', 'data': data.ravel()}
-
-
-TF_TYPE = 'tf2_msgs/msg/TFMessage'
 
 
 def mount_message(pose: CameraPose, vehicle_frame: str, camera_frame: str, time_ns: int) -> Any:

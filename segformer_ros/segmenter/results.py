@@ -32,9 +32,6 @@ from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.frame import Frame
 from segformer_ros.recordings import BagWriter, VideoWriter
 from segformer_ros.recordings.bag_writer import (
-    COMPRESSED_TYPE,
-    IMAGE_TYPE,
-    TF_TYPE,
     header_fields,
     jpeg_fields,
     mono8_fields,
@@ -135,17 +132,16 @@ _LABELS = topics.recorded(topics.LABELS)
 _AREA = topics.recorded(topics.AREA)
 _GRID = topics.recorded(topics.GRID)
 _SCAN = topics.recorded(topics.SCAN)
-_MOUNT = '/tf_static'
 
 _TYPES: Dict[str, str] = {
-    _MASK: IMAGE_TYPE,
-    _OVERLAY: COMPRESSED_TYPE,
-    _INFO: 'sensor_msgs/msg/CameraInfo',
-    _LABELS: IMAGE_TYPE,
+    _MASK: topics.IMAGE_TYPE,
+    _OVERLAY: topics.COMPRESSED_TYPE,
+    _INFO: topics.CAMERA_INFO_TYPE,
+    _LABELS: topics.IMAGE_TYPE,
     _AREA: f'{PACKAGE}/msg/DrivableArea',
     _GRID: 'nav_msgs/msg/OccupancyGrid',
     _SCAN: 'sensor_msgs/msg/LaserScan',
-    _MOUNT: TF_TYPE,
+    topics.TF_STATIC: topics.TF_TYPE,
 }
 
 _JPEG_QUALITY = 80
@@ -212,13 +208,13 @@ class ResultBag:
     def _write_mount(self, frame: Frame) -> None:
         """Write the mount once; a camera without a frame id of its own cannot be in a TF tree."""
         named = frame.frame_id not in ('', self._vehicle_frame)
-        if self._pose is None or _MOUNT in self._topics or not named:
+        if self._pose is None or topics.TF_STATIC in self._topics or not named:
             return
         message = mount_message(self._pose, self._vehicle_frame, frame.frame_id, frame.stamp.ns)
-        self._add_topic(_MOUNT)
-        self._bag.write_message(_MOUNT, message, frame.stamp.ns)
+        self._add_topic(topics.TF_STATIC)
+        self._bag.write_message(topics.TF_STATIC, message, frame.stamp.ns)
 
     def _add_topic(self, topic: str) -> None:
         if topic not in self._topics:
             self._topics.add(topic)
-            self._bag.add_topic(topic, _TYPES[topic], latched=topic == _MOUNT)
+            self._bag.add_topic(topic, _TYPES[topic], latched=topic == topics.TF_STATIC)

@@ -8,7 +8,7 @@ import pytest
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap, load_class_map
-from segformer_ros.drawing import overlay as boundary_overlay
+from segformer_ros.drawing import overlay as drawing
 from segformer_ros.drawing.overlay import (
     Panel,
     blend,
@@ -94,7 +94,7 @@ def test_the_nearest_distances_are_written(
     )
     written: list[tuple[str, int]] = []
     monkeypatch.setattr(
-        boundary_overlay, 'write', lambda image, text, place, *_: written.append((text, place[0]))
+        drawing, 'write', lambda image, text, place, *_: written.append((text, place[0]))
     )
     draw_boundary(np.zeros((180, 320, 3), np.uint8), area, class_map)
     nearest = f'{area.free_distance.min():.1f}'

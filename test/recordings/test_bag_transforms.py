@@ -13,7 +13,8 @@ import recordings as rec
 from segformer_ros.camera import CameraPose
 from segformer_ros.recordings import BagWriter, Source, SourceOptions, open_source
 from segformer_ros.recordings.bag_transforms import TransformError, TransformTree
-from segformer_ros.recordings.bag_writer import TF_TYPE, mount_message
+from segformer_ros.recordings.bag_writer import mount_message
+from segformer_ros.topics import TF_TYPE
 
 POSE = CameraPose(1.4, pitch=0.1, yaw=-0.2, x=1.2, y=0.3)
 CAMERA = 'front_optical'

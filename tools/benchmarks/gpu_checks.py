@@ -11,7 +11,7 @@ import numpy as np
 
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
-from segformer_ros.engines.cuda import launches as jobs
+from segformer_ros.engines.cuda import launches
 from segformer_ros.engines.fake import fake_spec
 from segformer_ros.engines.placement import Fit, LogitMosaic, covered, fit_frame, windows
 from segformer_ros.engines.upsampling import confidence_map
@@ -38,7 +38,7 @@ class Device(Protocol):
     def get(self, address: int, like: np.ndarray) -> np.ndarray:
         """Copy an array of this shape and type back."""
 
-    def launch(self, job: jobs.Launch) -> None:
+    def launch(self, job: launches.Launch) -> None:
         """Run a kernel; done when the next `get` returns."""
 
 
@@ -62,7 +62,7 @@ def check_all(device: Device) -> list[str]:
 def _findings(device: Device) -> Iterator[Finding]:
     for kind, size in product((np.float32, np.float16), SIZES):
         yield from _check_postprocess(device, size, np.dtype(kind))
-        for encoding in jobs.BYTE_ORDER:
+        for encoding in launches.BYTE_ORDER:
             yield _check_preprocess(device, encoding, size, np.dtype(kind))
     for kind in (np.float32, np.float16):
         yield _check_mosaic(device, np.dtype(kind))
@@ -78,8 +78,8 @@ def _check_preprocess(
     frame, image = _put_frame(device, encoding, size)
     fit = fit_frame(size, spec.size, spec.fit)
     target = np.zeros((1, 3, *spec.size), kind)
-    tensor = jobs.Tensor(device.put(target), target.shape, 'NCHW', kind)
-    device.launch(jobs.preprocess_job([image], [fit], tensor, spec))
+    tensor = launches.Tensor(device.put(target), target.shape, 'NCHW', kind)
+    device.launch(launches.preprocess_job([image], [fit], tensor, spec))
     result = device.get(tensor.address, target)[0].astype(np.float64)
     mean, std = (np.array(values)[:, None, None] for values in (spec.mean, spec.std))
     golden = np.zeros((3, *spec.size))
@@ -96,14 +96,14 @@ def _check_postprocess(device: Device, size: tuple[int, int], kind: np.dtype) ->
     """Labels and all that comes of them."""
     frame, image = _put_frame(device, 'rgb8', size)
     scores = np.random.default_rng(1).normal(0, 3, (1, CLASSES, 32, 48)).astype(kind)
-    tensor = jobs.Tensor(device.put(scores), scores.shape, 'NCHW', kind)
+    tensor = launches.Tensor(device.put(scores), scores.shape, 'NCHW', kind)
     cells = np.zeros((32, 48), np.float32)
     best = device.put(cells)
     rivals = device.put(cells.astype(np.uint32))
-    device.launch(jobs.cells_job(tensor, 1, best=best, rivals=rivals))
+    device.launch(launches.cells_job(tensor, 1, best=best, rivals=rivals))
     labels, overlay = np.zeros(size, np.uint8), np.zeros((*size, 3), np.uint8)
     rows = np.full(size[1], -1, np.int32)
-    output = jobs.FrameOutput(
+    output = launches.FrameOutput(
         *size,
         Fit((1, 1), (1, 1)),
         labels=device.put(labels),
@@ -113,8 +113,8 @@ def _check_postprocess(device: Device, size: tuple[int, int], kind: np.dtype) ->
         image=image,
     )
     palette = fake_spec().class_map.palette_bgr
-    coloring = jobs.Coloring(device.put(palette), OPACITY, DRIVABLE)
-    device.launch(jobs.postprocess_job([output], tensor, None, rivals, best, 0.0, coloring))
+    coloring = launches.Coloring(device.put(palette), OPACITY, DRIVABLE)
+    device.launch(launches.postprocess_job([output], tensor, None, rivals, best, 0.0, coloring))
     labels, confidence, overlay, rows = (
         device.get(getattr(output, name), like)
         for name, like in (
@@ -146,26 +146,28 @@ def _check_mosaic(device: Device, kind: np.dtype) -> Finding:
         golden.add(window, scores.astype(np.float32))
     height, width = covered(frame)
     merged = np.zeros((1, CLASSES, height // STRIDE, width // STRIDE), np.float32)
-    mosaic = jobs.Mosaic(
-        jobs.Tensor(device.put(merged), merged.shape, 'NCHW', merged.dtype),
+    mosaic = launches.Mosaic(
+        launches.Tensor(device.put(merged), merged.shape, 'NCHW', merged.dtype),
         device.put(merged[0, 0]),
     )
     half = -(-len(todo) // 2)
     for place in (slice(half), slice(half, None)):
         part = logits[place]
-        tensor = jobs.Tensor(device.put(part), part.shape, 'NCHW', kind)
+        tensor = launches.Tensor(device.put(part), part.shape, 'NCHW', kind)
         device.launch(
-            jobs.mosaic_job(tensor, todo[place], mosaic, not place.start, place.stop is None)
+            launches.mosaic_job(tensor, todo[place], mosaic, not place.start, place.stop is None)
         )
     result = device.get(mosaic.tensor.address, merged)[0]
     wrong = ~np.isclose(result, golden.mean(), rtol=1e-5, atol=1e-5)
     return Finding('mosaic', f'{len(todo)} windows, {kind}', float(wrong.mean()))
 
 
-def _put_frame(device: Device, encoding: str, size: tuple[int, int]) -> tuple[Frame, jobs.Image]:
+def _put_frame(
+    device: Device, encoding: str, size: tuple[int, int]
+) -> tuple[Frame, launches.Image]:
     """A frame of noise, here and on the device; its rows lie apart by more than their pixels."""
-    channels = len(jobs.BYTE_ORDER[encoding])
+    channels = len(launches.BYTE_ORDER[encoding])
     shape = (size[0], size[1] + 7, channels)[: 2 if channels == 1 else 3]
     padded = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     frame = Frame.from_array(padded[:, : size[1]], encoding)
-    return frame, jobs.Image(device.put(padded), padded.strides[0], *size, encoding)
+    return frame, launches.Image(device.put(padded), padded.strides[0], *size, encoding)

@@ -28,7 +28,7 @@ import numpy as np
 
 from segformer_ros.cli.arguments import whole
 from segformer_ros.engines import EngineError
-from segformer_ros.engines.cuda import launches as jobs
+from segformer_ros.engines.cuda import launches
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.driver import check, load_driver, select_gpu
 from segformer_ros.engines.cuda.launches import KERNEL_NAMES
@@ -98,15 +98,15 @@ class Gpu:
             ctypes.c_size_t(size), None,
         )  # fmt: skip
 
-    def launch(self, job: jobs.Launch) -> None:
+    def launch(self, job: launches.Launch) -> None:
         argument = np.array(job.argument)
         parameters = (ctypes.c_void_p * 1)(argument.ctypes.data)
         self._call(
-            'cuLaunchKernel', self._functions[job.kernel], *job.grid, jobs.BLOCK, 1, 1, 0, None,
-            parameters, None,
+            'cuLaunchKernel', self._functions[job.kernel], *job.grid, launches.BLOCK, 1, 1, 0,
+            None, parameters, None,
         )  # fmt: skip
 
-    def launch_all(self, several: Sequence[jobs.Launch]) -> None:
+    def launch_all(self, several: Sequence[launches.Launch]) -> None:
         for job in several:
             self.launch(job)
 
@@ -168,32 +168,32 @@ def _row(timing: Timing, floor: float) -> tuple[str, ...]:
 def _timings_in(gpu: Gpu, kind: np.dtype) -> Iterator[Timing]:
     """1080p in, the network's input, and from its logits everything that comes of them."""
     pixels = np.random.default_rng(0).integers(0, 256, (*FRAME, 3), np.uint8)
-    image = jobs.Image(gpu.put(pixels), pixels.strides[0], *FRAME, 'bgr8')
+    image = launches.Image(gpu.put(pixels), pixels.strides[0], *FRAME, 'bgr8')
     spec = replace(fake_spec(NETWORK), color='rgb', mean=IMAGENET_MEAN, std=IMAGENET_STD)
     fit = Fit(NETWORK, NETWORK)
     values = 3 * NETWORK[0] * NETWORK[1] * kind.itemsize
-    tensor = jobs.Tensor(gpu.allocate(values), (1, 3, *NETWORK), 'NCHW', kind)
-    job = jobs.preprocess_job([image], [fit], tensor, spec)
+    tensor = launches.Tensor(gpu.allocate(values), (1, 3, *NETWORK), 'NCHW', kind)
+    job = launches.preprocess_job([image], [fit], tensor, spec)
     yield Timing(f'pre, {kind}', gpu.time(partial(gpu.launch, job)), pixels.nbytes + values)
 
     cells = (NETWORK[0] // 4, NETWORK[1] // 4)
     # As a street has them: large areas of one class.
     coarse = np.random.default_rng(1).normal(0, 3, (CLASSES, 8, 8))
     scores = resize_bilinear(coarse, cells)[None].astype(kind)
-    logits = jobs.Tensor(gpu.put(scores), scores.shape, 'NCHW', kind)
+    logits = launches.Tensor(gpu.put(scores), scores.shape, 'NCHW', kind)
     mask = FRAME[0] * FRAME[1]
     labels, confidence, overlay = (gpu.allocate(size) for size in (mask, mask, 3 * mask))
     count = cells[0] * cells[1]
     best, rivals = gpu.allocate(4 * count), gpu.allocate(4 * count)
     blocked = gpu.put(np.full(FRAME[1], -1, np.int32))
-    before = jobs.cells_job(logits, 1, rivals=rivals)
+    before = launches.cells_job(logits, 1, rivals=rivals)
     yield Timing(
         f'cells, {kind}', gpu.time(partial(gpu.launch, before)), scores.nbytes + 4 * count
     )
 
-    coloring = jobs.Coloring(gpu.put(spec.class_map.palette_bgr), 0.5, DRIVABLE)
-    plain = jobs.FrameOutput(*FRAME, fit, labels)
-    sure = jobs.cells_job(logits, 1, best=best, rivals=rivals)
+    coloring = launches.Coloring(gpu.put(spec.class_map.palette_bgr), 0.5, DRIVABLE)
+    plain = launches.FrameOutput(*FRAME, fit, labels)
+    sure = launches.cells_job(logits, 1, best=best, rivals=rivals)
     for name, output, moved in (
         ('post', plain, mask),
         ('post with confidence', plain._replace(confidence=confidence), 2 * mask + 4 * count),
@@ -201,7 +201,7 @@ def _timings_in(gpu: Gpu, kind: np.dtype) -> Iterator[Timing]:
         ('post with blocked rows', plain._replace(blocked=blocked), mask),
     ):
         first = sure if output.confidence else before
-        job = jobs.postprocess_job([output], logits, None, rivals, best, 0.0, coloring)
+        job = launches.postprocess_job([output], logits, None, rivals, best, 0.0, coloring)
         time = gpu.time(partial(gpu.launch_all, (first, job)))
         yield Timing(f'{name}, {kind}', time, scores.nbytes + moved)
 

@@ -27,7 +27,7 @@ from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
 from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.recordings import BagWriter
-from segformer_ros.recordings.bag_writer import TF_TYPE, mount_message
+from segformer_ros.recordings.bag_writer import mount_message
 from tools.demo.live_page import LivePage
 from tools.demo.recorder_parameters import LATEST_END, RecorderSettings
 from tools.demo.recorder_topics import (
@@ -36,8 +36,6 @@ from tools.demo.recorder_topics import (
 )
 
 NODE_NAME = 'recorder_node'
-
-TF_TOPIC = '/tf_static'
 
 
 class RecorderNode(Node):  # type: ignore[misc]
@@ -125,8 +123,8 @@ class RecorderNode(Node):  # type: ignore[misc]
         pose = mount_pose(self.settings.mount)
         if pose is not None:
             message = mount_message(pose, self.settings.vehicle_frame, camera_frame, self._time_ns)
-            self._bag.add_topic(TF_TOPIC, TF_TYPE, latched=True)
-            self._bag.write_message(TF_TOPIC, message, self._time_ns)
+            self._bag.add_topic(topics.TF_STATIC, topics.TF_TYPE, latched=True)
+            self._bag.write_message(topics.TF_STATIC, message, self._time_ns)
 
     def _on_report(self, report: ReplayReport) -> None:
         if report.finished:

@@ -131,8 +131,8 @@ class CameraStream:
         awaited = f'sensor_msgs/msg/{self._message_type.__name__}'
         if not types or awaited in types:
             return ''
-        compressed = 'sensor_msgs/msg/CompressedImage' in types
-        images = compressed or 'sensor_msgs/msg/Image' in types
+        compressed = topics.COMPRESSED_TYPE in types
+        images = compressed or topics.IMAGE_TYPE in types
         cure = (
             f'set compressed to {str(compressed).lower()}' if images else 'remap image to another'
         )

@@ -1,4 +1,4 @@
-"""The segmentation node's parameters while it runs: each change is checked as a whole."""
+"""The node's parameters while it runs, and the snapshot of them that a frame is worked on by."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from kernel_rig import ENCODINGS, NETWORK, address, frame_of, image_of
 
 from segformer_ros.classes import load_class_map
 from segformer_ros.drawing.overlay import blend
-from segformer_ros.engines.cuda import launches as jobs
+from segformer_ros.engines.cuda import launches
 from segformer_ros.engines.placement import Fit, LogitMosaic, fit_frame, windows
 from segformer_ros.engines.upsampling import confidence_map, label_map, resize_labels
 from segformer_ros.frame import Frame
@@ -38,13 +38,15 @@ class Post:
         confidence: bool = False,
         threshold: float = 0.0,
         probabilities: bool = False,
-        coloring: jobs.Coloring = jobs.Coloring(),
+        coloring: launches.Coloring = launches.Coloring(),
         images: list[Frame] | None = None,
     ) -> None:
         count = len(sizes)
         if layout == 'NHWC':
             scores = np.ascontiguousarray(scores.transpose(0, 2, 3, 1))
-        tensor = jobs.Tensor(address(scores), scores.shape, layout, scores.dtype, probabilities)
+        tensor = launches.Tensor(
+            address(scores), scores.shape, layout, scores.dtype, probabilities
+        )
         cells = (tensor.side('H'), tensor.side('W'))
         best = np.full((count, *cells), np.nan, np.float32)
         cell_labels = np.full((count, *cells), 254, np.uint8)
@@ -53,7 +55,7 @@ class Post:
         self.overlay = [np.full((*size, 3), 254, np.uint8) for size in sizes]
         self.blocked = [np.full(size[1], -1, np.int32) for size in sizes]
         outputs = [
-            jobs.FrameOutput(
+            launches.FrameOutput(
                 *size,
                 fit,
                 address(self.labels[i]),
@@ -66,13 +68,15 @@ class Post:
         ]
         self.rivals = np.zeros((count, *cells), np.uint32)
         host_kernels.run(
-            jobs.cells_job(
+            launches.cells_job(
                 tensor, count, address(cell_labels), address(best), address(self.rivals)
             )
         )
-        repeated = jobs.Tensor(address(cell_labels), cell_labels.shape, 'NHW', cell_labels.dtype)
+        repeated = launches.Tensor(
+            address(cell_labels), cell_labels.shape, 'NHW', cell_labels.dtype
+        )
         host_kernels.run(
-            jobs.postprocess_job(
+            launches.postprocess_job(
                 outputs,
                 tensor,
                 repeated if fast else None,
@@ -197,24 +201,24 @@ def test_where_scores_are_no_numbers_there_is_no_class(fast: bool, probabilities
 @pytest.mark.parametrize('dtype', [np.int16, np.int64])
 def test_labels_beyond_a_byte_are_no_class(dtype: type) -> None:
     cells: np.ndarray = np.array([[[0, 18, 255], [256, -1, 300]]], dtype)
-    tensor = jobs.Tensor(address(cells), cells.shape, 'NHW', cells.dtype)
+    tensor = launches.Tensor(address(cells), cells.shape, 'NHW', cells.dtype)
     labels = np.zeros((2, 3), np.uint8)
-    output = jobs.FrameOutput(2, 3, Fit(NETWORK, NETWORK), address(labels))
-    host_kernels.run(jobs.postprocess_job([output], tensor, tensor))
+    output = launches.FrameOutput(2, 3, Fit(NETWORK, NETWORK), address(labels))
+    host_kernels.run(launches.postprocess_job([output], tensor, tensor))
     assert labels.tolist() == [[0, 18, 255], [255, 255, 255]]
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.int32, np.int64])
 def test_integer_label_maps_are_repeated(dtype: type) -> None:
     cells: np.ndarray = np.random.default_rng(0).integers(0, 200, (2, 31, 45)).astype(dtype)
-    tensor = jobs.Tensor(address(cells), cells.shape, 'NHW', cells.dtype)
+    tensor = launches.Tensor(address(cells), cells.shape, 'NHW', cells.dtype)
     sizes = [(80, 111), (31, 45)]
     labels = [np.zeros(size, np.uint8) for size in sizes]
     outputs = [
-        jobs.FrameOutput(*size, Fit(NETWORK, NETWORK), address(plane))
+        launches.FrameOutput(*size, Fit(NETWORK, NETWORK), address(plane))
         for size, plane in zip(sizes, labels, strict=True)
     ]
-    host_kernels.run(jobs.postprocess_job(outputs, tensor, tensor))
+    host_kernels.run(launches.postprocess_job(outputs, tensor, tensor))
     for size, plane, source in zip(sizes, labels, cells, strict=True):
         np.testing.assert_array_equal(plane, resize_labels(source.astype(np.uint8), size))
 
@@ -242,17 +246,19 @@ def test_windows_are_merged_bit_for_bit_as_on_the_cpu(
     for window, scores in zip(todo, logits, strict=True):
         golden.add(window, scores.astype(np.float32))
     merged, seen = np.full_like(golden.mean()[None], np.nan), np.full((38, 83), np.nan, np.float32)
-    mosaic = jobs.Mosaic(
-        jobs.Tensor(address(merged), merged.shape, 'NCHW', merged.dtype), address(seen)
+    mosaic = launches.Mosaic(
+        launches.Tensor(address(merged), merged.shape, 'NCHW', merged.dtype), address(seen)
     )
     for first in range(0, len(todo), batch):
         part = logits[first : first + batch]
         if layout == 'NHWC':
             part = np.ascontiguousarray(part.transpose(0, 2, 3, 1))
-        tensor = jobs.Tensor(address(part), part.shape, layout, part.dtype)
+        tensor = launches.Tensor(address(part), part.shape, layout, part.dtype)
         part_windows = todo[first : first + batch]
         host_kernels.run(
-            jobs.mosaic_job(tensor, part_windows, mosaic, first == 0, first + batch >= len(todo))
+            launches.mosaic_job(
+                tensor, part_windows, mosaic, first == 0, first + batch >= len(todo)
+            )
         )
     np.testing.assert_array_equal(merged[0], golden.mean())
 
@@ -263,14 +269,14 @@ def test_a_mosaic_spans_whole_cells_beyond_its_frame(size: tuple[int, int], fast
     frame, cover = (45, 61), (48, 64)
     scores = random_scores(1, 6, (12, 16))
     labels = np.full(size, 254, np.uint8)
-    output = jobs.FrameOutput(*size, Fit(cover, cover), address(labels), frame=frame)
-    tensor = jobs.Tensor(address(scores), scores.shape, 'NCHW', scores.dtype)
+    output = launches.FrameOutput(*size, Fit(cover, cover), address(labels), frame=frame)
+    tensor = launches.Tensor(address(scores), scores.shape, 'NCHW', scores.dtype)
     cells = scores[0].argmax(axis=0).astype(np.uint8)
-    repeated = jobs.Tensor(address(cells), (1, *cells.shape), 'NHW', cells.dtype)
+    repeated = launches.Tensor(address(cells), (1, *cells.shape), 'NHW', cells.dtype)
     rivals = np.zeros((1, *cells.shape), np.uint32)
-    host_kernels.run(jobs.cells_job(tensor, 1, rivals=address(rivals)))
+    host_kernels.run(launches.cells_job(tensor, 1, rivals=address(rivals)))
     host_kernels.run(
-        jobs.postprocess_job([output], tensor, repeated if fast else None, address(rivals))
+        launches.postprocess_job([output], tensor, repeated if fast else None, address(rivals))
     )
     wanted = label_map(scores[0], cover, 'fast' if fast else 'exact')
     wanted = resize_labels(wanted[: frame[0], : frame[1]], size)
@@ -288,7 +294,7 @@ def test_overlay_and_blocked_rows_come_in_the_same_pass(encoding: str) -> None:
         scores,
         [size],
         [Fit(NETWORK, NETWORK)],
-        coloring=jobs.Coloring(address(palette), 0.4, (0, 1, 9)),
+        coloring=launches.Coloring(address(palette), 0.4, (0, 1, 9)),
         images=[frame],
     )
     labels = post.labels[0]

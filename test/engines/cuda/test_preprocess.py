@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kernel_rig import ENCODINGS, NETWORK, address, frame_of, image_of
 
-from segformer_ros.engines.cuda import launches as jobs
+from segformer_ros.engines.cuda import launches
 from segformer_ros.engines.fake import fake_spec
 from segformer_ros.engines.placement import fit_frame
 from segformer_ros.frame import Frame
@@ -24,10 +24,10 @@ def preprocess(frames: list[Frame], spec: ModelSpec, layout: str, dtype: type) -
     """What the kernel makes of the frames, as (N, h, w, 3) float32 in the spec's colour order."""
     sides = dict(zip('NCHW', (len(frames), 3, *spec.size), strict=True))
     target: np.ndarray = np.full([sides[axis] for axis in layout], np.nan, dtype)
-    tensor = jobs.Tensor(address(target), target.shape, layout, target.dtype)
+    tensor = launches.Tensor(address(target), target.shape, layout, target.dtype)
     fits = [fit_frame((frame.height, frame.width), spec.size, spec.fit) for frame in frames]
     host_kernels.run(
-        jobs.preprocess_job([image_of(frame) for frame in frames], fits, tensor, spec)
+        launches.preprocess_job([image_of(frame) for frame in frames], fits, tensor, spec)
     )
     planes = target.astype(np.float32)
     return planes.transpose(0, 2, 3, 1) if layout == 'NCHW' else planes

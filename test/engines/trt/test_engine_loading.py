@@ -15,7 +15,7 @@ from segformer_ros.cli.main import main
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.precision import Candidate
-from segformer_ros.engines.trt import engine_loading as provision
+from segformer_ros.engines.trt import engine_loading
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.model.onnx_network import tensorrt_network
@@ -249,7 +249,7 @@ def test_fastest_times_both_and_takes_one(
 ) -> None:
     make_machine()
     monkeypatch.setattr(
-        provision,
+        engine_loading,
         'choose_precision',
         lambda wanted, spec, sm: (
             Candidate('fp32', spec.path, 'first'), Candidate('fp16', spec.path, 'second')
