@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
 
     verdict: 'accepted' or 'refused', which are as they should be; or what is wrong: 'traceback',
     'crash', 'hang', 'memory', 'wordy' (refused in more than one line), 'mute' (in none).
-    detail: what was said. seconds: of processor time. peak: MiB of the process.
+    detail: what was said. seconds: of processor time. peak: MiB on top of what it began with.
     """
 
     verdict: str
@@ -148,6 +148,7 @@ def in_a_fork(read: Callable[[Path], int], path: Path) -> Outcome:
     """What a reader makes of a file, in a fork of this process."""
     with TemporaryDirectory() as folder:
         said = Path(folder, 'stderr')
+        own = _resident()
         child = os.fork()
         if not child:
             _limited(read, path, said, Path(folder))
@@ -162,10 +163,15 @@ def in_a_fork(read: Callable[[Path], int], path: Path) -> Outcome:
         if blocked:
             done, status, usage = os.wait4(child, 0)
         assert usage is not None
-        peak = usage.ru_maxrss / 1024
+        peak = max(usage.ru_maxrss / 1024 - own, 0)
         seconds = usage.ru_utime + usage.ru_stime
         text = said.read_text(errors='replace') if said.exists() else ''
         return Outcome(*_judged(status, blocked, text, peak), round(seconds, 2), round(peak))
+
+
+def _resident() -> float:
+    """MiB of this process in memory, which a fork begins with."""
+    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def _judged(status: int, blocked: bool, text: str, peak: float) -> tuple[str, str]:

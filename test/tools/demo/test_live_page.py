@@ -106,8 +106,10 @@ def test_slow_clients_take_no_more_than_their_share(monkeypatch: pytest.MonkeyPa
             stack.enter_context(connect(page, b'GET / HTTP/1.1\r\nHo'))
         most = threading.active_count()
         assert most <= before + 1 + CONNECTIONS
-        wait_for_threads(before + 1)
-        assert b'img' in answer(page, f'GET / HTTP/1.0\nHost: {page.url[7:-1]}\n\n')
+        request = f'GET / HTTP/1.0\nHost: {page.url[7:-1]}\n\n'
+        end = time.monotonic() + 60
+        while b'img' not in answer(page, request):  # slow clients that still wait take their turn
+            assert time.monotonic() < end, f'{threading.active_count()} threads'
 
 
 def test_a_byte_now_and_then_is_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
