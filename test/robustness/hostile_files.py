@@ -148,9 +148,10 @@ def in_a_fork(read: Callable[[Path], int], path: Path) -> Outcome:
     """What a reader makes of a file, in a fork of this process."""
     with TemporaryDirectory() as folder:
         said = Path(folder, 'stderr')
-        own = _resident()
+        began = Path(folder, 'began')
         child = os.fork()
         if not child:
+            began.write_text(str(_resident()))
             _limited(read, path, said, Path(folder))
         end = time.monotonic() + WALL_SECONDS
         done, status, usage = 0, 0, None
@@ -163,14 +164,14 @@ def in_a_fork(read: Callable[[Path], int], path: Path) -> Outcome:
         if blocked:
             done, status, usage = os.wait4(child, 0)
         assert usage is not None
-        peak = max(usage.ru_maxrss / 1024 - own, 0)
+        peak = usage.ru_maxrss / 1024 - float(began.read_text())
         seconds = usage.ru_utime + usage.ru_stime
         text = said.read_text(errors='replace') if said.exists() else ''
         return Outcome(*_judged(status, blocked, text, peak), round(seconds, 2), round(peak))
 
 
 def _resident() -> float:
-    """MiB of this process in memory, which a fork begins with."""
+    """MiB of this process in memory; a fork has the rest of its parent's only once it looks."""
     return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
