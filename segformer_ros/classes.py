@@ -133,8 +133,11 @@ def load_class_map(source: Union[str, Path]) -> ClassMap:
 
     A labels.txt holds one name a line in train-id order (or all names separated by `;`, as
     DeepStream writes it). Classes without a colour or a group get those of Cityscapes where they
-    carry a name of it; others a colour of evenly spread hue.
+    carry a name of it; others a colour of evenly spread hue. `void+` before a preset's name
+    puts a class `void` before its classes, as networks have whose first output is background.
     """
+    if str(source).startswith(_VOID):
+        return _with_void(load_class_map(str(source)[len(_VOID) :]))
     path = Path(source)
     if not path.suffix and not path.exists():
         path = _preset_path(str(source))
@@ -152,6 +155,16 @@ def load_class_map(source: Union[str, Path]) -> ClassMap:
         raise ClassMapError(
             f'cannot read class map {path}: {reason(error)}; give a yaml, a labels.txt or a preset'
         ) from error
+
+
+_VOID = 'void+'
+
+
+def _with_void(class_map: ClassMap) -> ClassMap:
+    """The same classes behind one that stands for none of them, at id 0."""
+    void = SegClass(0, 'void', (0, 0, 0), 0, 'void')
+    others = (replace(entry, train_id=entry.train_id + 1) for entry in class_map.classes)
+    return ClassMap(f'{_VOID}{class_map.name}', (void, *others), class_map.drivable)
 
 
 def _preset_path(name: str) -> Path:
@@ -179,15 +192,18 @@ def _read_class(entry: Mapping[str, Any], count: int) -> SegClass:
 
 def _from_labels(text: str, path: Path) -> ClassMap:
     lines = [name.strip() for name in text.replace(';', '\n').splitlines() if name.strip()]
-    names = _NAMES(lines)
-    cityscapes = load_class_map('cityscapes')
+    return class_map_of_names(_NAMES(lines), path.stem)
+
+
+def class_map_of_names(names: Sequence[str], title: str) -> ClassMap:
+    """The class map of names in train-id order, as of a labels.txt."""
     classes = tuple(_class_of_name(index, name, len(names)) for index, name in enumerate(names))
     groups = {
         group: members
-        for group, members in cityscapes.drivable.items()
+        for group, members in load_class_map('cityscapes').drivable.items()
         if set(members) <= set(names)
     }
-    return ClassMap(path.stem, classes, groups)
+    return ClassMap(title, classes, groups)
 
 
 def _class_of_name(train_id: int, name: str, count: int) -> SegClass:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,8 +30,10 @@ __all__ = [
     'TAO5',
     'TAO6',
     'Export',
+    'drivable_labels',
     'export_network',
     'painting',
+    'save_drivable_network',
     'save_external_network',
     'save_network',
     'save_paintings',
@@ -64,8 +67,8 @@ def save_paintings(folder: Path) -> Path:
 def export_network(size: tuple[int, int], export: Export = OWN) -> onnx.ModelProto:
     """The palette network for images of `size` (height, width), exported in one of many ways.
 
-    The logit of class k is (2 p_k.x - |p_k|^2) / 1000 of the mean colour x of a 4x4 block: minus
-    the squared distance to the class's colour but for a term that all classes share.
+    The logit of class k is (2 p_k.x - |p_k|^2) / 1000 of a cell's mean colour x: minus the
+    squared distance to the class's colour but for a term that all classes share.
     """
     height, width = size
     colors = PALETTE_BGR.astype(np.float32)
@@ -74,10 +77,12 @@ def export_network(size: tuple[int, int], export: Export = OWN) -> onnx.ModelPro
     std = np.asarray(export.std, np.float32)
     mean = np.asarray(export.mean, np.float32)
     # The normalisation is undone in the weights: pixel = std * input + mean.
-    kernel = np.repeat(2 * colors * std / 16 / 1000, 16).reshape(19, 3, 4, 4)
+    cell = (export.stride, export.stride)
+    share = 2 * colors * std / export.stride**2 / 1000  # (classes, colours)
+    kernel = np.broadcast_to(share[..., None, None], (*share.shape, *cell))
     offset = (2 * colors @ mean - (colors**2).sum(axis=1)) / 1000
     nodes, last = _input_nodes(export)
-    nodes.append(helper.make_node('Conv', [last, 'kernel', 'offset'], ['scores'], strides=[4, 4]))
+    nodes.append(helper.make_node('Conv', [last, 'kernel', 'offset'], ['scores'], strides=cell))
     tail, initializers = output_nodes(export)
     source = input_sides(export, size)
     graph = helper.make_graph(
@@ -86,7 +91,7 @@ def export_network(size: tuple[int, int], export: Export = OWN) -> onnx.ModelPro
         [helper.make_tensor_value_info(export.input_name, TYPES[export.dtype], source)],
         [output_info(export, size)],
         [
-            numpy_helper.from_array(kernel.astype(np.float32), 'kernel'),
+            numpy_helper.from_array(np.ascontiguousarray(kernel, np.float32), 'kernel'),
             numpy_helper.from_array(offset.astype(np.float32), 'offset'),
             *initializers,
         ],
@@ -107,6 +112,59 @@ def save_network(path: Path, size: tuple[int, int] = (64, 128), export: Export =
     """Write the palette network to a file."""
     onnx.save(export_network(size, export), str(path))
     return path
+
+
+def save_drivable_network(
+    path: Path,
+    size: tuple[int, int] = (64, 128),
+    names: tuple[str, ...] = ('da', 'll'),
+    last: str = '',
+    layout: str = 'NCHW',
+    kind: int = TensorProto.FLOAT,
+) -> Path:
+    """Write a network of two heads at full size, for RGB pixels over 255, as TwinLiteNet is.
+
+    Drivable are pixels with more blue than red, lane lines those with more green than blue.
+
+    names: of the outputs, the drivable area's first; a third gives boxes. last: operator that
+    ends both. kind: type of input and outputs.
+    """
+    height, width = size
+    scores = [[0, 0, 0], [-1, 0, 1]], [[0, 0, 0], [0, 1, -1]]  # (classes, colours) of each head
+    half = np.float16 if kind == TensorProto.FLOAT16 else np.float32
+    nodes, weights, outputs = [], [], []
+    for name, head in zip(names[:2], scores, strict=True):
+        kernel = np.array(head, half)[..., None, None] * 8
+        weights.append(numpy_helper.from_array(kernel, f'w{name}'))
+        steps: list[tuple[str, list[str], dict[str, Any]]] = [('Conv', ['images', f'w{name}'], {})]
+        if layout == 'NHWC':
+            steps.append(('Transpose', [], {'perm': [0, 2, 3, 1]}))
+        if last:
+            steps.append((last, [], {'axis': layout.index('C')} if last == 'Softmax' else {}))
+        value = ''
+        for place, (operator, inputs, attributes) in enumerate(steps):
+            made = name if place == len(steps) - 1 else f'{name}/{place}'
+            nodes.append(helper.make_node(operator, inputs or [value], [made], **attributes))
+            value = made
+        sides = {'N': 1, 'C': 2, 'H': height, 'W': width}
+        outputs.append(helper.make_tensor_value_info(name, kind, [sides[a] for a in layout]))
+    for name in names[2:]:
+        nodes.append(helper.make_node('Identity', ['images'], [name]))
+        outputs.append(helper.make_tensor_value_info(name, kind, [1, 3, height, width]))
+    image = helper.make_tensor_value_info('images', kind, [1, 3, height, width])
+    graph = helper.make_graph(nodes, 'heads', [image], outputs, weights)
+    opsets = [helper.make_opsetid('', 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(path))
+    path.with_name(f'{path.name}.yaml').write_text(
+        'color: rgb\nmean: [0, 0, 0]\nstd: [255, 255, 255]\n'
+    )
+    return path
+
+
+def drivable_labels(image: np.ndarray) -> np.ndarray:
+    """What `save_drivable_network` gives for (H, W, 3) uint8 BGR pixels of its own size."""
+    blue, green, red = (image[..., axis].astype(int) for axis in range(3))
+    return np.where(green > blue, 2, np.where(blue > red, 1, 0)).astype(np.uint8)
 
 
 def save_external_network(path: Path) -> None:

@@ -19,7 +19,7 @@ from segformer_ros.engines import (
 )
 from segformer_ros.engines.engine import INFERENCE
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
-from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.recordings import SourceOptions
 
 N = TypeVar('N', int, float)
@@ -135,12 +135,15 @@ def add_upsampling_argument(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def model_spec(arguments: argparse.Namespace) -> ModelSpec:
-    """The model that the arguments name; raises ModelError and ClassMapError."""
+def model_spec(arguments: argparse.Namespace, declared: Optional[Declared] = None) -> ModelSpec:
+    """The model that the arguments name; raises ModelError and ClassMapError.
+
+    declared: said of it beside the arguments.
+    """
     class_map = load_class_map(arguments.classes) if arguments.classes else None
     if arguments.engine == 'fake' and not arguments.model:
         return fake_spec(class_map=class_map)
-    return load_model(arguments.model, class_map)
+    return load_model(arguments.model, class_map, declared or Declared())
 
 
 def engine_of(arguments: argparse.Namespace, spec: ModelSpec) -> Engine:

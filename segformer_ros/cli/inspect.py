@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -15,13 +15,14 @@ from segformer_ros.destination import output_file, write_image
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.drawing.overlay import Panel, blend, side_by_side
 from segformer_ros.engines import Wanted
-from segformer_ros.engines.self_check import as_rows, self_check
+from segformer_ros.engines.self_check import as_rows, examine, self_check, steadiest
 from segformer_ros.errors import one_line
 from segformer_ros.formats import decode
 from segformer_ros.frame import Frame, FrameError
-from segformer_ros.model import ModelSpec
-from segformer_ros.model.contracts import CONTRACTS, INPUT_SIZE
-from segformer_ros.model.graph import read_signature
+from segformer_ros.model import Declared, ModelSpec, UnknownContractError
+from segformer_ros.model.recognition import CONTRACTS, INPUT_SIZE
+from segformer_ros.model.sidecar import sidecar_path
+from segformer_ros.model.signature import read_signature
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.text_table import format_table
 
@@ -29,6 +30,7 @@ SUMMARY = 'say what a model file takes and gives, with a picture of one segmente
 
 DEFAULT_OUT = Path('out/inspect.png')
 
+_HEADER = ('contract', 'confidence', 'entropy', 'change if darker', 'commonest class')
 _PANEL_HEIGHT = 480
 _PICTURE_SUFFIXES = ('.png', '.jpg')
 _LONGEST_LIST = 10_000  # characters of all class names
@@ -59,7 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
     frames = [_read(path) for path in arguments.image]
     if frames:
         output_file(arguments.out, _PICTURE_SUFFIXES)
-    spec = model_spec(arguments)
+    try:
+        spec = model_spec(arguments)
+    except UnknownContractError as error:
+        if not frames:
+            raise
+        return _compare_contracts(arguments, frames, error.contracts)
     print(format_table(('', ''), [*facts(spec), *origin(spec)]))
     print(f'\nclasses: {one_line(", ".join(spec.class_map.names), _LONGEST_LIST)}')
     for note in spec.notes:
@@ -70,12 +77,31 @@ def run(arguments: argparse.Namespace) -> int:
         result = engine.segment([frames[0]], Wanted(confidence=True))[0]
     _draw(frames[0], result, spec, arguments.out)
     evidence, found = self_check(spec, frames, partial(engine_of, arguments))
-    header = ('contract', 'confidence', 'entropy', 'change if darker', 'commonest class')
-    print(f'\n{format_table(header, as_rows(evidence))}')
+    print(f'\n{format_table(_HEADER, as_rows(evidence))}')
     for line in found:
         print(f'looks wrong: {one_line(line)}')
     print(f'\n{arguments.out}: the segmented frame')
     return int(bool(found))
+
+
+def _compare_contracts(
+    arguments: argparse.Namespace, frames: Sequence[Frame], contracts: Sequence[str]
+) -> int:
+    """Print which of the contracts that a file can be of fits the frames; the exit code is 1."""
+    evidence = []
+    for name in contracts:
+        spec = model_spec(arguments, Declared('this check', contract=name))
+        evidence.append(examine(name, spec, frames, partial(engine_of, arguments)))
+    print(format_table(_HEADER, as_rows(evidence)))
+    best = steadiest(evidence)
+    if best is None:
+        print('\nthe contract is unknown, and these frames do not tell it; give more of them')
+    else:
+        print(
+            f'\nthe contract is unknown; masks are steadiest as of {best}: where that can be, say '
+            f'`contract: {best}` in {sidecar_path(spec.path)}'
+        )
+    return 1
 
 
 def facts(spec: ModelSpec) -> List[Tuple[str, str]]:
@@ -92,7 +118,7 @@ def facts(spec: ModelSpec) -> List[Tuple[str, str]]:
         ('size', size),
         ('colours', f'{spec.color}, {"normalised in the graph" if own else normalisation}'),
         ('fit', spec.fit),
-        ('output', f'{spec.output_name}: {spec.output_kind}, {spec.output_layout}'),
+        ('output', _output(spec)),
         ('class map', f'{spec.class_map.name}, {len(spec.class_map)} classes'),
     ]
     if spec.threshold:
@@ -100,6 +126,12 @@ def facts(spec: ModelSpec) -> List[Tuple[str, str]]:
     if spec.engine_file:
         lines.append(('engine file', str(spec.engine_file)))
     return lines
+
+
+def _output(spec: ModelSpec) -> str:
+    name = f'{" and ".join(spec.heads)}, joined' if spec.heads else spec.output_name
+    cell = '' if spec.dynamic_size else f', 1/{spec.stride} of the size' * (spec.stride > 0)
+    return f'{name}: {spec.output_kind}, {spec.output_layout}{cell}'
 
 
 def origin(spec: ModelSpec) -> List[Tuple[str, str]]:

@@ -15,9 +15,9 @@ from segformer_ros.destination import output_file, refuse_overwriting, write_fil
 from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import ModelSpec, load_model
-from segformer_ros.model.contracts import OWN
 from segformer_ros.model.model_files import model_files, model_hash
 from segformer_ros.model.onnx_network import save_network
+from segformer_ros.model.recognition import OWN
 from segformer_ros.model.sidecar import sidecar_path, write_sidecar
 from segformer_ros.quantization import (
     RANGES,

@@ -124,8 +124,11 @@ def _segment_all(segment_run: SegmentRun, source: Source) -> None:
 
 def _segmenter(arguments: argparse.Namespace, source: Source) -> Segmenter:
     """The model that the arguments name, and the camera that they describe."""
+    spec = model_spec(arguments)
+    for note in spec.notes:
+        print(one_line(f'{spec.path.name}: {note}'), file=sys.stderr)
     return Segmenter(
-        model_spec(arguments),
+        spec,
         engine=arguments.engine,
         options=engine_options(arguments),
         upsampling=arguments.upsampling,

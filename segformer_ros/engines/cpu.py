@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from time import perf_counter
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
@@ -15,7 +16,7 @@ from segformer_ros.engines.engine import Engine, EngineError, EngineOptions, Pen
 from segformer_ros.engines.placement import (
     Fit,
     LogitMosaic,
-    check_scale,
+    check_stride,
     covered,
     fit_frame,
     place,
@@ -24,6 +25,7 @@ from segformer_ros.engines.placement import (
 from segformer_ros.engines.upsampling import as_labels, confidence_map, label_map, resize_labels
 from segformer_ros.frame import TO_BGR, Frame
 from segformer_ros.model import ModelSpec
+from segformer_ros.model.shape import cell_stride
 from segformer_ros.segmentation import Segmentation, StageTimes
 
 
@@ -66,17 +68,22 @@ class CpuEngine(Engine):
 
     def _arranged(self, output: np.ndarray) -> np.ndarray:
         """One frame's output of a network that lays it out as the spec says, as of `_infer`."""
-        self._check_shape(output.shape)
+        self._take_shape(output.shape)
         if self.spec.output_kind == 'labels':
             return output.reshape([side for side in output.shape if side != 1])
         return output.transpose(2, 0, 1) if self.spec.output_layout == 'NHWC' else output
 
-    def _check_shape(self, shape: Tuple[int, ...]) -> None:
-        """Raises EngineError for an output of one frame that is none by the spec."""
+    def _take_shape(self, shape: Tuple[int, ...]) -> None:
+        """Take the stride from the shape of one frame's output.
+
+        Raises EngineError for one that is none by the spec, or whose windows cannot be merged.
+        """
         if self.spec.output_kind == 'labels':
-            fits = len([side for side in shape if side != 1]) == 2
+            cells = [side for side in shape if side != 1]
+            fits = len(cells) == 2
         else:
             axis = self.spec.output_layout.index('C') - 1
+            cells = [side for place, side in enumerate(shape) if place != axis]
             fits = len(shape) == 3 and shape[axis] == self._classes and min(shape) > 0
         if not fits:
             raise EngineError(
@@ -84,6 +91,10 @@ class CpuEngine(Engine):
                 f'{self.spec.output_kind} of {self._classes} classes that it is said '
                 'to give; export it again'
             )
+        if self.options.inference == 'slide':
+            self.spec = check_stride(self.spec, cells)
+        else:
+            self.spec = replace(self.spec, stride=cell_stride(self.spec.size, cells))
 
     @property
     @abstractmethod
@@ -133,7 +144,8 @@ class CpuEngine(Engine):
     def _whole(self, frame: Frame) -> _Output:
         """The network on the frame resized to its input."""
         start = perf_counter()
-        fit = fit_frame((frame.height, frame.width), self.spec.size, self.spec.fit)
+        spec = self.spec
+        fit = fit_frame((frame.height, frame.width), spec.size, spec.fit, spec.stride)
         self._write(frame.pixels, frame.encoding, fit)
         prepared = perf_counter()
         result = fit.crop(self._infer(self._input))
@@ -143,20 +155,21 @@ class CpuEngine(Engine):
 
     def _slide(self, frame: Frame) -> _Output:
         """The network on each window of the frame at the frame's own scale."""
-        crop, size = self.spec.size, (frame.height, frame.width)
-        mosaic = LogitMosaic(self._classes, size)
+        crop, size, stride = self.spec.size, (frame.height, frame.width), self.spec.stride
+        mosaic = LogitMosaic(self._classes, size, stride)
         preprocess = inference = 0.0
-        for window in windows(size, crop, self.options.slide_stride):
+        for window in windows(size, crop, self.options.slide_stride, stride):
             start = perf_counter()
             piece = frame.pixels[window.row :, window.column :][: crop[0], : crop[1]]
             self._write(piece, frame.encoding, Fit(piece.shape[:2], crop))
             prepared = perf_counter()
             logits = self._logits(self._infer(self._input))
-            check_scale(crop, logits.shape[1:])
+            if self.spec.stride != stride:  # of a graph that tells it by its output alone
+                return self._slide(frame)
             mosaic.add(window, logits)
             preprocess += prepared - start
             inference += perf_counter() - prepared
-        return _Output(mosaic.mean(), covered(size), preprocess, inference)
+        return _Output(mosaic.mean(), covered(size, stride), preprocess, inference)
 
     def _logits(self, scores: np.ndarray) -> np.ndarray:
         """Contiguous float32 logits of what the network gave."""
@@ -176,8 +189,8 @@ class CpuEngine(Engine):
             return resize_labels(as_labels(output.result), size), None
         merged = self.options.inference == 'slide'  # from what were logits already
         logits = output.result if merged else self._logits(output.result)
-        # Windows end on whole cells of the logits, up to three pixels beyond the frame.
-        upsampled = size if output.cover == frame else output.cover
+        # Windows end on whole cells of the logits, which may be beyond the frame.
+        upsampled = output.cover if merged else size
         labels = label_map(logits, upsampled, wanted.upsampling)
         confidence = None
         if wanted.confidence or self.spec.threshold:

@@ -8,15 +8,16 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional, Set, Union, cast
+from typing import Any, Dict, Mapping, Optional, Set, Union, cast
 
 import numpy as np
 
 from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
-from segformer_ros.model import ModelError
-from segformer_ros.model.model_files import read_whole_onnx, weight_files
+from segformer_ros.model import ModelError, ModelSpec
+from segformer_ros.model.model_files import weight_files
+from segformer_ros.model.onnx_network import read_network
 
 CPU_INFO = Path('/proc/cpuinfo')
 
@@ -97,7 +98,6 @@ class OpenVinoEngine(CpuEngine):
             raise EngineError(
                 f'the OpenVINO engine needs its library ({error}): pip install openvino'
             ) from error
-        core = openvino.Core()
         settings: Dict[str, Any] = {
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_PRECISION_HINT': PRECISION_HINT[self.options.precision],
@@ -109,20 +109,45 @@ class OpenVinoEngine(CpuEngine):
         path = self.spec.path
         if self.options.precision == 'int8':
             path = require_quantized(path)
+        batch = self.spec.batch or 1
         try:
-            model = core.read_model(_source(path))
-            quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
-            self._compiled = core.compile_model(self._adapted(openvino, model), 'CPU', settings)
-            output = self._compiled.output(self.spec.output_name).partial_shape
-            if output.is_static:
-                self._check_shape(tuple(output.to_shape())[1:])
-        except RuntimeError as error:
-            raise EngineError(f'OpenVINO cannot run {path}: {_cause(error)}') from error
+            quantized = self._compile(openvino, path, settings, 1)
+        except EngineError:
+            if batch == 1:
+                raise
+            quantized = self._compile(openvino, path, settings, batch)
+            _log.warning(
+                '%s takes %d frames at once and no fewer, so that each costs as many here; export '
+                'it with a free batch',
+                path,
+                batch,
+            )
         self._model, self._quantized = path, quantized
         if quantized and saturates_int8():
             _log.warning('%s', _SATURATION)
         self._request = self._compiled.create_infer_request()
         self._request.set_input_tensor(openvino.Tensor(self._input, shared_memory=True))
+
+    def _compile(self, openvino: Any, path: Path, settings: Mapping[str, Any], batch: int) -> bool:
+        """Compile the network for a batch; whether it is quantised. Raises EngineError."""
+        core = openvino.Core()
+        try:
+            model = core.read_model(_source(self.spec, path))
+            quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
+            adapted = self._adapted(openvino, model, batch)
+            self._compiled = core.compile_model(adapted, 'CPU', dict(settings))
+        except RuntimeError as error:
+            raise EngineError(f'OpenVINO cannot run {path}: {_cause(error)}') from error
+        output = self._compiled.output(self.spec.output_name).partial_shape
+        if output.is_static:
+            count, *shape = output.to_shape()
+            if count != batch:
+                raise EngineError(
+                    f'{path} gives {count} results for {batch} frames; export it with a free batch'
+                )
+            self._take_shape(tuple(shape))
+        self._input = np.zeros((batch, *self.spec.size, 3), np.uint8)
+        return quantized
 
     def deactivate(self) -> None:
         """Free the network."""
@@ -144,12 +169,12 @@ class OpenVinoEngine(CpuEngine):
             facts['openvino'] = str(import_openvino().__version__)
         return facts
 
-    def _adapted(self, openvino: Any, model: Any) -> Any:
-        """The network with a static (1, h, w, 3) uint8 BGR input and one output."""
+    def _adapted(self, openvino: Any, model: Any, batch: int) -> Any:
+        """The network with a static (batch, h, w, 3) uint8 BGR input."""
         layout = self.spec.input_layout
-        sides = dict(zip('NCHW', (1, 3, *self.spec.size)))
+        sides = dict(zip('NCHW', (batch, 3, *self.spec.size)))
         model.reshape({self.spec.input_name: [sides[axis] for axis in layout]})
-        self._check_tensors(model)
+        self._check_tensors(model, batch)
         steps = openvino.preprocess.PrePostProcessor(model)
         node = steps.input(self.spec.input_name)
         node.model().set_layout(openvino.Layout(layout))
@@ -164,9 +189,11 @@ class OpenVinoEngine(CpuEngine):
             node.preprocess().mean(list(self.spec.mean))
         if any(value != 1.0 for value in self.spec.std):
             node.preprocess().scale(list(self.spec.std))
+        if self.spec.input_dtype == 'float16':
+            node.preprocess().convert_element_type(openvino.Type.f16)
         return steps.build()
 
-    def _check_tensors(self, model: Any) -> None:
+    def _check_tensors(self, model: Any, batch: int) -> None:
         """Raises EngineError for a tensor of a size that no segmenter of such images has.
 
         A few bytes of an ONNX ask for any (ConstantOfShape, Expand, Tile, Resize). Allowed are
@@ -175,6 +202,7 @@ class OpenVinoEngine(CpuEngine):
         """
         pixels = self.spec.size[0] * self.spec.size[1]
         most = _LEAST_VALUES + 512 * pixels + 8 * (pixels // 16) * (pixels // 1024)
+        most *= batch
         for node in model.get_ops():
             for output in node.outputs():
                 shape = output.partial_shape
@@ -191,15 +219,16 @@ class OpenVinoEngine(CpuEngine):
         return self._arranged(self._request.get_tensor(output).data[0])
 
 
-def _source(path: Path) -> Union[str, bytes]:
+def _source(spec: ModelSpec, path: Path) -> Union[str, bytes]:
     """What OpenVINO is given of an ONNX, looked at again if it has changed; raises EngineError.
 
-    Where its weights lie outside, the whole of it as bytes: OpenVINO does not follow the links
-    that Hugging Face's cache is made of.
+    The whole of it as bytes where its heads are to be joined, or where its weights lie outside:
+    OpenVINO does not follow the links that Hugging Face's cache is made of.
     """
     try:
-        outside = weight_files(path)
-        return bytes(read_whole_onnx(path).SerializeToString()) if outside else str(path)
+        if weight_files(path) or spec.heads:
+            return bytes(read_network(spec, path).SerializeToString())
+        return str(path)
     except (ModelError, ValueError) as error:  # beyond protobuf's 2 GB
         raise EngineError(str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import List, NamedTuple, Sequence, Tuple
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.model import STRIDE, ModelSpec
+from segformer_ros.model.shape import cell_stride
 
 
 class Fit(NamedTuple):
@@ -33,13 +35,19 @@ class Fit(NamedTuple):
         return rows, columns
 
 
-def fit_frame(frame: Tuple[int, int], network: Tuple[int, int], mode: str) -> Fit:
-    """Fit a frame into a network's input; sizes are (height, width), mode as ModelSpec.fit."""
+def fit_frame(
+    frame: Tuple[int, int], network: Tuple[int, int], mode: str, stride: int = STRIDE
+) -> Fit:
+    """Fit a frame into a network's input; sizes are (height, width).
+
+    mode, stride: as ModelSpec.fit and ModelSpec.stride; a letterboxed frame ends with a cell.
+    """
     if mode == 'stretch':
         return Fit(network, network)
     scale = min(network[0] / frame[0], network[1] / frame[1])
+    step = STRIDE if not stride or STRIDE % stride == 0 else stride
     height, width = (
-        min(limit, max(STRIDE, STRIDE * round(side * scale / STRIDE)))
+        min(limit, max(step, step * round(side * scale / step)))
         for side, limit in zip(frame, network)
     )
     return Fit((height, width), network)
@@ -48,12 +56,14 @@ def fit_frame(frame: Tuple[int, int], network: Tuple[int, int], mode: str) -> Fi
 def cell_rows(spec: ModelSpec, inference: str, frame: Tuple[int, int], mask_rows: int) -> float:
     """Rows of a mask that one cell of the logits spans: what limits how fine it is.
 
+    Where the graph upsamples them itself, they are taken to be SegFormer's inside of it.
     inference: as EngineOptions.inference. frame: (height, width) that is segmented. mask_rows:
     of the mask, which may be of another size.
     """
+    cell = max(spec.stride, STRIDE)
     if inference == 'slide':  # windows see the frame at its own scale
-        return mask_rows / (frame[0] / STRIDE)
-    return mask_rows / (fit_frame(frame, spec.size, spec.fit).content[0] / STRIDE)
+        return mask_rows / (frame[0] / cell)
+    return mask_rows / (fit_frame(frame, spec.size, spec.fit, cell).content[0] / cell)
 
 
 def place(pixels: np.ndarray, fit: Fit, target: np.ndarray) -> None:
@@ -79,50 +89,56 @@ class Window(NamedTuple):
     column: int
 
 
-def windows(frame: Tuple[int, int], crop: Tuple[int, int], stride: int) -> List[Window]:
+def windows(
+    frame: Tuple[int, int], crop: Tuple[int, int], step: int, stride: int = STRIDE
+) -> List[Window]:
     """Windows of size `crop` that cover a frame; sizes are (height, width) in pixels.
 
-    Starts lie `stride` pixels apart (0: three quarters of the crop's shorter side) and the last
-    window ends with the frame, as in the evaluation that the published numbers use (crop 1024,
-    stride 768). A frame smaller than the crop gets one window, which it fills in part.
+    Starts lie `step` pixels apart (0: three quarters of the crop's shorter side), on whole cells
+    of `stride` pixels, and the last window ends with the frame, as in the evaluation that the
+    published numbers use (crop 1024, step 768). A frame smaller than the crop gets one window,
+    which it fills in part.
     """
-    stride = stride or min(crop) * 3 // 4
-    rows, columns = (_starts(side, length, stride) for side, length in zip(covered(frame), crop))
+    step = step or min(crop) * 3 // 4
+    step = max(step // stride * stride, stride)
+    sides = zip(covered(frame, stride), crop)
+    rows, columns = ([*range(0, max(s - c, 0), step), max(s - c, 0)] for s, c in sides)
     return [Window(row, column) for row in rows for column in columns]
 
 
-def check_scale(crop: Tuple[int, int], cells: Sequence[int]) -> None:
-    """Raise EngineError unless a crop of this (height, width) gives a cell for 4x4 pixels."""
-    if tuple(side * STRIDE for side in cells) != crop:
+def check_stride(spec: ModelSpec, cells: Sequence[int]) -> ModelSpec:
+    """The spec with the stride of an output of (height, width) cells, to slide windows by.
+
+    Raises EngineError where cells are no whole pixels: windows could not be merged cell by cell.
+    """
+    stride = cell_stride(spec.size, cells)
+    if not stride:
         raise EngineError(
-            f'the network gives {cells[1]}x{cells[0]} logits for {crop[1]}x{crop[0]} pixels; '
-            f'windows are merged at 1/{STRIDE} of the size alone: use inference: whole'
+            f'the network gives {cells[1]}x{cells[0]} logits for {spec.size[1]}x{spec.size[0]} '
+            'pixels; windows are merged where a cell spans a whole number of pixels, the same '
+            'along both sides: use inference: whole'
         )
+    return replace(spec, stride=stride)
 
 
-def covered(frame: Tuple[int, int]) -> Tuple[int, int]:
+def covered(frame: Tuple[int, int], stride: int = STRIDE) -> Tuple[int, int]:
     """Size of a frame rounded up to whole cells of the logits."""
-    height, width = (-(-side // STRIDE) * STRIDE for side in frame)
+    height, width = (-(-side // stride) * stride for side in frame)
     return height, width
-
-
-def _starts(side: int, length: int, stride: int) -> List[int]:
-    step = max(stride // STRIDE * STRIDE, STRIDE)
-    last = max(side - length, 0)
-    return [*range(0, last, step), last]
 
 
 class LogitMosaic:
     """Logits of a frame, gathered from its windows: the mean of those that see a cell."""
 
-    def __init__(self, classes: int, frame: Tuple[int, int]) -> None:
-        height, width = covered(frame)
-        self._sum = np.zeros((classes, height // STRIDE, width // STRIDE), np.float32)
+    def __init__(self, classes: int, frame: Tuple[int, int], stride: int = STRIDE) -> None:
+        height, width = covered(frame, stride)
+        self._stride = stride
+        self._sum = np.zeros((classes, height // stride, width // stride), np.float32)
         self._count = np.zeros(self._sum.shape[1:], np.float32)
 
     def add(self, window: Window, logits: np.ndarray) -> None:
-        """Add a window's logits (C, h/4, w/4); what lies beyond the frame is left out."""
-        row, column = window.row // STRIDE, window.column // STRIDE
+        """Add a window's logits (C, h, w); what lies beyond the frame is left out."""
+        row, column = window.row // self._stride, window.column // self._stride
         rows = min(logits.shape[1], self._sum.shape[1] - row)
         columns = min(logits.shape[2], self._sum.shape[2] - column)
         place = slice(row, row + rows), slice(column, column + columns)
@@ -130,5 +146,5 @@ class LogitMosaic:
         self._count[place] += 1.0
 
     def mean(self) -> np.ndarray:
-        """(C, H/4, W/4) float32 of the frame rounded up to whole cells."""
+        """(C, H/stride, W/stride) float32 of the frame rounded up to whole cells."""
         return self._sum / self._count

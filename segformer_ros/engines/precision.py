@@ -9,8 +9,8 @@ from typing import Dict, NamedTuple, Optional, Tuple
 from segformer_ros.documents import DocumentError, flag, read_json, record, text
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.model import ModelError, ModelSpec
-from segformer_ros.model.contracts import METADATA
 from segformer_ros.model.model_files import model_hash, read_onnx
+from segformer_ros.model.recognition import METADATA
 
 PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
 

@@ -18,7 +18,7 @@ import numpy as np
 from segformer_ros.classes import IGNORE_ID
 from segformer_ros.engines import Engine, Wanted, create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model.contracts import OWN
+from segformer_ros.model.recognition import OWN
 from segformer_ros.model.spec import (
     HALF_MEAN,
     HALF_STD,
@@ -159,6 +159,19 @@ def contradictions(spec: ModelSpec, frames: Sequence[Frame]) -> List[str]:
     return found
 
 
+def steadiest(evidence: Sequence[Evidence]) -> Optional[str]:
+    """Name of the contract whose masks are steadier than all others', by `STEADIER`; else None."""
+    best = min(evidence, key=lambda one: one.change)
+    others = [entry for entry in evidence if entry is not best]
+    says_something = all(best.entropy > 0.5 * entry.entropy for entry in others)
+    clear = all(entry.change > _margin(best) * best.change for entry in others)
+    return best.name if says_something and clear else None
+
+
+def _margin(evidence: Evidence) -> float:
+    return 1.0 + STEADIER / math.sqrt(len(evidence.changes))
+
+
 def findings(evidence: Sequence[Evidence]) -> List[str]:
     """What looks wrong: the first evidence is the declared contract's, the others its rivals'."""
     own = evidence[0]
@@ -178,10 +191,9 @@ def findings(evidence: Sequence[Evidence]) -> List[str]:
             f'the model is sure of nothing (mean confidence {own.confidence:.2f}): is it trained, '
             'and are its statistics right?'
         )
-    margin = 1.0 + STEADIER / math.sqrt(len(own.changes))
     for rival in evidence[1:]:
         says_something = rival.entropy > 0.5 * own.entropy  # an empty mask is steady, too
-        if says_something and own.change > margin * rival.change:
+        if says_something and own.change > _margin(own) * rival.change:
             found.append(
                 f'masks are steadier with {rival.name} (in a darker frame {rival.change:.2%} of '
                 f'the pixels change their class, {own.change:.2%} as declared): is the contract '

@@ -91,8 +91,10 @@ class EvaluationRun:
 
     @property
     def notes(self) -> List[str]:
-        """What is odd about the recordings and about what is kept of this run: a line each."""
-        notes = [f'{n}: {note}' for n, s in zip(self.names, self.sources) for note in s.notes]
+        """What is odd about models, recordings and what is kept of this run: a line each."""
+        specs = [choice.spec() for choice in self.job.choices]
+        notes = [f'{spec.path.name}: {note}' for spec in specs for note in spec.notes]
+        notes += [f'{n}: {note}' for n, s in zip(self.names, self.sources) for note in s.notes]
         return notes + [
             f'the checkpoint {path} cannot be read: {why}; its frames are done anew'
             for path, why in self._damaged.items()

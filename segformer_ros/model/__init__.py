@@ -4,8 +4,8 @@ from segformer_ros.model.loading import (
     BUNDLED_MODELS,
     bundled_model,
     load_model,
-    recognise,
 )
+from segformer_ros.model.recognition import UnknownContractError, recognise
 from segformer_ros.model.spec import STRIDE, Declared, ModelError, ModelSpec
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     'Declared',
     'ModelError',
     'ModelSpec',
+    'UnknownContractError',
     'bundled_model',
     'load_model',
     'recognise',

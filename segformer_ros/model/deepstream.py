@@ -1,12 +1,14 @@
 """DeepStream: what an nvinfer configuration says of a segmentation model.
 
 Keys as in the Gst-nvinfer manual; the input is `net-scale-factor * (pixel - offset)`, relative
-paths start at the configuration's own folder.
+paths start at the configuration's own folder. An application's configuration leads to the nvinfer
+configuration that it names.
 """
 
 from __future__ import annotations
 
 import configparser
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar
@@ -20,7 +22,6 @@ from segformer_ros.documents import (
     number,
     parse_yaml,
     read_text,
-    record,
     text,
 )
 from segformer_ros.errors import reason
@@ -39,8 +40,15 @@ from segformer_ros.model.spec import (
 
 T = TypeVar('T')
 
-_PROPERTIES = mapping(text(LONGEST_PATH, least=0))
-_YAML = record({'property': _PROPERTIES}, needed=frozenset(('property',)))
+_text_value = text(LONGEST_PATH, least=0)
+_PROPERTIES = mapping(lambda value: '' if value is None else _text_value(value))
+_INFERENCE = re.compile(r'(?:primary|secondary)-gie\d*')
+"""Groups of an application's configuration that run a network each."""
+_GROUP = re.compile(rf'\[?(?:property|{_INFERENCE.pattern})[]:]')
+_OVERRIDING_FILES = ('model-engine-file', 'labelfile-path')
+"""Keys of such a group that take the place of the nvinfer configuration's; so does batch-size."""
+TRITON = '1'
+"""Its plugin-type for nvinferserver."""
 
 SEGMENTATION = 2
 ROUNDED = 0.002
@@ -94,11 +102,10 @@ class DeepStreamConfig:
 
 
 def is_deepstream_config(path: Path) -> bool:
-    """Whether a file is an nvinfer configuration, in its ini or its yaml form."""
+    """Whether a file is a configuration of nvinfer or of an application, as ini or yaml."""
     if path.suffix not in ('.txt', '.cfg', '.conf', '.yaml', '.yml'):
         return False
-    lines = _text(path).splitlines()
-    return any(line.strip() in ('[property]', 'property:') for line in lines)
+    return any(_GROUP.match(line.strip()) for line in _text(path).splitlines())
 
 
 def _text(path: Path) -> str:
@@ -109,8 +116,49 @@ def _text(path: Path) -> str:
 
 
 def read_deepstream_config(path: Path) -> DeepStreamConfig:
-    """Read an nvinfer configuration; raises ModelError for what contradicts or cannot be used."""
-    keys = _Properties(path, _read_properties(path))
+    """Read a configuration of nvinfer, or the one of the network that an application runs.
+
+    Raises ModelError for what contradicts or cannot be used.
+    """
+    groups = _read_groups(path)
+    if 'property' in groups:
+        return _read_nvinfer(_Properties(path, groups['property']))
+    return _read_nvinfer(_of_application(path, groups))
+
+
+def _of_application(path: Path, groups: Mapping[str, Mapping[str, str]]) -> _Properties:
+    """The nvinfer configuration of an application's one segmentation network."""
+    running = {name: values for name, values in groups.items() if values.get('enable', '1') != '0'}
+    found: Dict[str, _Properties] = {}
+    for name, values in running.items():
+        named = values.get('config-file') or values.get('config-file-path')
+        if named is None or values.get('plugin-type') == TRITON:
+            continue
+        file = path.parent / named
+        properties = _read_groups(file).get('property')
+        if properties is None:
+            raise ModelError(f'{path}: {name} names {file}, which is no nvinfer configuration')
+        over = {key: str(path.absolute().parent / values[key])
+                for key in _OVERRIDING_FILES if key in values}  # fmt: skip
+        over.update({key: values[key] for key in ('batch-size',) if key in values})
+        found[name] = _Properties(file, {**properties, **over})
+    segmenters = {
+        name: keys
+        for name, keys in found.items()
+        if keys.value('network-type', number()) == SEGMENTATION
+    }
+    chosen = segmenters or found
+    if len(chosen) != 1:
+        what = ', '.join(f'{name} ({keys.file})' for name, keys in chosen.items())
+        raise ModelError(
+            f'{path} runs {f"several networks: {what}" if chosen else "no network by nvinfer"}; '
+            'give the nvinfer configuration of the one that segments'
+        )
+    return next(iter(chosen.values()))
+
+
+def _read_nvinfer(keys: _Properties) -> DeepStreamConfig:
+    path = keys.file
     keys.expect('network-type', SEGMENTATION, 'is no segmentation model; network-type must be 2')
     keys.expect('symmetric-padding', 0, 'centres the image; only 0 (upper left) is supported')
     color = keys.choice('model-color-format', COLOR_FORMATS, 0)
@@ -184,19 +232,28 @@ def _model_file(path: Path, keys: _Properties) -> Path:
     raise ModelError(f'{path} names neither an onnx-file nor a model-engine-file that is there')
 
 
-def _read_properties(path: Path) -> Mapping[str, str]:
+def _read_groups(path: Path) -> Mapping[str, Mapping[str, str]]:
+    """The groups of a configuration that say anything of networks, with their values as text."""
     text = _text(path)
     try:
         if path.suffix in ('.yaml', '.yml'):
-            group: Any = _YAML(parse_yaml(text))['property']
+            found: Any = parse_yaml(text)
+            groups = dict(found) if isinstance(found, dict) else {}
         else:
             parser = configparser.ConfigParser(
-                delimiters=('=',), inline_comment_prefixes=('#',), interpolation=None
+                delimiters=('=',),
+                inline_comment_prefixes=('#',),
+                interpolation=None,
+                strict='[property]' in text,
             )
             parser.read_string(text, str(path))
-            group = parser['property']
-        return _PROPERTIES(dict(group))
-    except (configparser.Error, DocumentError, KeyError) as error:
+            groups = {name: dict(parser[name]) for name in parser.sections()}
+        return {
+            str(name): _PROPERTIES(values)
+            for name, values in groups.items()
+            if name == 'property' or _INFERENCE.fullmatch(str(name))
+        }
+    except (configparser.Error, DocumentError) as error:
         raise ModelError(f'{path} is no nvinfer configuration: {reason(error)}') from error
 
 

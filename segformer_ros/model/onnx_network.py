@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, List, NamedTuple, Set
+from typing import Any, Callable, List, NamedTuple, Optional, Set
 
 import numpy as np
 
 from segformer_ros.destination import write_file
 from segformer_ros.model import ModelError, ModelSpec
-from segformer_ros.model.contracts import CONTRACT
 from segformer_ros.model.model_files import read_whole_onnx
+from segformer_ros.model.recognition import CONTRACT
 from segformer_ros.model.sidecar import write_sidecar
+from segformer_ros.model.signature import read_heads
 
 HEAD_OPERATORS = frozenset(
     ('Add', 'Cast', 'Div', 'Gather', 'Identity', 'Mul', 'Slice', 'Squeeze', 'Sub', 'Transpose',
@@ -39,15 +40,108 @@ class Network(NamedTuple):
 def tensorrt_network(spec: ModelSpec) -> Network:
     """Derive from a model's file the network that TensorRT builds; raises ModelError.
 
-    Input: (N, 3, h, w) or (N, h, w, 3) float32 of the spec's size, N as in the file.
+    Input: (N, 3, h, w) or (N, h, w, 3) of the spec's size, N as in the file; float32, or float16
+    where the file's is.
     """
-    model = read_whole_onnx(spec.path)
+    model = read_network(spec)
     # An output that nothing reads would cost memory and time, and may be of any type.
     keep_output(model.graph, spec.output_name)
+    if spec.output_kind == 'labels':
+        _as_int32(model.graph)
     if spec.input_dtype == 'uint8':
         spec = _without_head(model, spec)
     _fix_size(model, spec)
     return Network(model.SerializeToString(), spec)
+
+
+def read_network(spec: ModelSpec, path: Optional[Path] = None) -> Any:
+    """The whole ModelProto of a model, its two heads joined where the spec says so.
+
+    path: of a file that was made from the model, such as its INT8 one. Raises ModelError.
+    """
+    model = read_whole_onnx(path or spec.path)
+    names = {value.name for value in model.graph.output}
+    if spec.heads and spec.output_name not in names:
+        _join_heads(model, spec)
+    return model
+
+
+def _join_heads(model: Any, spec: ModelSpec) -> None:
+    """Add the output `spec.output_name`: scores of background, drivable area and lane line.
+
+    With a and b, by how much the second class of each head leads the first: 0, a, and
+    b + max(a, 0), whose greatest is the lane line where b > 0, else the drivable area where
+    a > 0, as the networks' own code paints one over the other.
+    """
+    from onnx import helper, numpy_helper
+
+    graph, axis = model.graph, spec.output_layout.index('C')
+    (drivable, lane) = spec.heads
+    signature = read_heads(model)
+    values = {value.name: value for value in graph.output}
+    kind = helper.tensor_dtype_to_np_dtype(values[drivable].type.tensor_type.elem_type)
+
+    def name(step: str) -> str:
+        return f'{spec.output_name}/{step}'
+
+    def constant(step: str, value: Any) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name(step)))
+        return name(step)
+
+    first, second = constant('first', [0]), constant('second', [1])
+    least = constant('least', np.array(np.finfo(kind).tiny, kind))
+    nodes = []
+    for head in (drivable, lane):
+        scores = head
+        if signature[head].kind == 'probabilities':
+            nodes += [
+                helper.make_node('Max', [head, least], [name(f'{head}/above')]),
+                helper.make_node('Log', [name(f'{head}/above')], [name(f'{head}/logit')]),
+            ]
+            scores = name(f'{head}/logit')
+        nodes += [
+            helper.make_node('Gather', [scores, first], [name(f'{head}/0')], axis=axis),
+            helper.make_node('Gather', [scores, second], [name(f'{head}/1')], axis=axis),
+            helper.make_node(
+                'Sub', [name(f'{head}/1'), name(f'{head}/0')], [name(f'{head}/lead')]
+            ),
+        ]
+    ahead, line = name(f'{drivable}/lead'), name(f'{lane}/lead')
+    nodes += [
+        helper.make_node('Relu', [ahead], [name('positive')]),
+        helper.make_node('Add', [line, name('positive')], [name('line')]),
+        helper.make_node('Sub', [ahead, ahead], [name('background')]),
+        helper.make_node(
+            'Concat', [name('background'), ahead, name('line')], [spec.output_name], axis=axis
+        ),
+    ]
+    graph.node.extend(nodes)
+    joined = graph.output.add()
+    joined.CopyFrom(values[drivable])
+    joined.name = spec.output_name
+    joined.type.tensor_type.shape.dim[axis].dim_value = 3
+
+
+def _as_int32(graph: Any) -> None:
+    """Let labels leave the graph in a type that every TensorRT gives."""
+    from onnx import TensorProto, helper
+
+    (result,) = graph.output
+    kind = result.type.tensor_type
+    if kind.elem_type in (TensorProto.INT32, TensorProto.INT64):
+        return
+    (last,) = (node for node in graph.node if result.name in node.output)
+    if last.op_type == 'Cast':
+        del last.attribute[:]
+        last.attribute.append(helper.make_attribute('to', TensorProto.INT32))
+    else:
+        last.output[list(last.output).index(result.name)] = f'{result.name}/uncast'
+        graph.node.append(
+            helper.make_node(
+                'Cast', [f'{result.name}/uncast'], [result.name], to=TensorProto.INT32
+            )
+        )
+    kind.elem_type = TensorProto.INT32
 
 
 def _without_head(model: Any, spec: ModelSpec) -> ModelSpec:
@@ -191,8 +285,9 @@ def _fix_size(model: Any, spec: ModelSpec) -> None:
     graph = model.graph
     sides = {'N': 'N' if spec.batch is None else spec.batch, 'C': 3}
     sides['H'], sides['W'] = spec.size
+    kind = TensorProto.FLOAT16 if spec.input_dtype == 'float16' else TensorProto.FLOAT
     value = helper.make_tensor_value_info(
-        spec.input_name, TensorProto.FLOAT, [sides[axis] for axis in spec.input_layout]
+        spec.input_name, kind, [sides[axis] for axis in spec.input_layout]
     )
     del graph.input[:]
     graph.input.append(value)

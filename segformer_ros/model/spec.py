@@ -18,7 +18,7 @@ HALF_STD = (127.5, 127.5, 127.5)
 """What TAO 6 uses: 0..255 to -1..1."""
 
 STRIDE = 4
-"""Input pixels for each cell of SegFormer's logits."""
+"""Input pixels for each cell of SegFormer's logits, along both sides."""
 
 COLORS = ('rgb', 'bgr')
 FITS = ('stretch', 'letterbox')
@@ -38,11 +38,15 @@ class ModelSpec:
     contract: name of the export that it was recognised as.
     size: (height, width) of the network's input in pixels.
     batch: frames that one inference takes; None where the graph takes any number.
-    input_layout: 'NCHW' or 'NHWC'. input_dtype: 'uint8' or 'float32'.
+    input_layout: 'NCHW' or 'NHWC'. input_dtype: 'uint8', 'float32' or 'float16'.
     color: 'rgb' or 'bgr', the order of the input's channels.
     mean, std: input = (pixel - mean) / std, pixels 0..255, in the order of `color`.
     output_kind: 'logits', 'probabilities' or 'labels'.
     output_layout: 'NCHW', 'NHWC' or 'NHW'.
+    heads: outputs of the file that are joined to `output_name`: those of the drivable area and of
+        the lane lines, two classes each; empty for a network of one head.
+    stride: input pixels for each cell of the output, along both sides; 0 where that is no whole
+        number. Of a graph of any size it is SegFormer's until an engine has run it.
     fit: how a frame fills the input: 'stretch' (both sides scaled on their own) or 'letterbox'
         (one scale, the rest of the input padded).
     threshold: a pixel whose best score is below it carries no class (255); 0 for none.
@@ -66,6 +70,8 @@ class ModelSpec:
     output_name: str = 'logits'
     output_kind: str = 'logits'
     output_layout: str = 'NCHW'
+    heads: Tuple[str, ...] = ()
+    stride: int = STRIDE
     fit: str = 'stretch'
     threshold: float = 0.0
     dynamic_size: bool = False
@@ -161,11 +167,16 @@ class Declared:
     size: Optional[Tuple[int, int]] = None
     input_layout: Optional[str] = None
     output_name: Optional[str] = None
+    """One output, or those of drivable area and lane lines as 'DRIVABLE;LANES'."""
     output_kind: Optional[str] = None
     output_layout: Optional[str] = None
     classes: Optional[str] = None
     """Preset's name or path of a class map."""
+    class_names: Optional[Tuple[str, ...]] = None
+    """In train-id order, where there is no class map of them."""
     class_count: Optional[int] = None
+    usual_size: Optional[Tuple[int, int]] = None
+    """What its training code resizes to; gives way to `size` and to what the graph takes."""
     threshold: Optional[float] = None
     engine_file: Optional[Path] = None
     precision: Optional[str] = None

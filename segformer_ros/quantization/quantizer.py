@@ -24,7 +24,8 @@ import numpy as np
 from segformer_ros.engines.placement import fit_frame, place
 from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.model_files import model_hash, read_whole_onnx
+from segformer_ros.model.model_files import model_hash
+from segformer_ros.model.onnx_network import read_network
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult, Judge
 from segformer_ros.quantization.layer_selection import Selection, select_nodes
 from segformer_ros.quantization.qdq import (
@@ -170,7 +171,7 @@ def quantize(
     Whether it passed the gate is in the result; the caller refuses what did not.
     """
     tell = told or _untold
-    source = read_whole_onnx(spec.path)
+    source = read_network(spec)
     if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
         raise QuantizationError(
             f'{spec.path} is quantised already; give the FP32 model that it is of'
@@ -207,7 +208,8 @@ class _Inputs:
         for sample in samples:
             pixels = np.zeros((1, *self._spec.size, 3), np.uint8)
             frame = sample.frame
-            fit = fit_frame((frame.height, frame.width), self._spec.size, self._spec.fit)
+            spec = self._spec
+            fit = fit_frame((frame.height, frame.width), spec.size, spec.fit, spec.stride)
             place(frame.bgr(), fit, pixels[0])
             yield self._engine.network_input(pixels)
             self._told()

@@ -9,8 +9,8 @@ import numpy as np
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.model_files import read_whole_onnx
 from segformer_ros.model.normalization import squaring_nodes
+from segformer_ros.model.onnx_network import read_network
 from segformer_ros.quantization.accuracy_gate import GateResult
 
 LARGEST = 65504.0
@@ -149,7 +149,7 @@ class SimulatedEngine(CpuEngine):
         options.add_session_config_entry('session.disable_quant_qdq', '1')
         options.intra_op_num_threads = self.options.threads
         options.log_severity_level = 3
-        model = self._model if self._model is not None else read_whole_onnx(self.spec.path)
+        model = self._model if self._model is not None else read_network(self.spec)
         self._session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=['CPUExecutionProvider']
         )
@@ -170,7 +170,7 @@ class SimulatedEngine(CpuEngine):
         elif spec.input_dtype != 'uint8':
             ordered = pixels[..., ::-1] if spec.color == 'rgb' else pixels
             mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
-            pixels = (ordered.astype(np.float32) - mean) / std
+            pixels = ((ordered.astype(np.float32) - mean) / std).astype(spec.input_dtype)
         if spec.input_layout == 'NCHW':
             pixels = pixels.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(pixels)

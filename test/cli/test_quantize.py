@@ -15,7 +15,7 @@ from segformer_ros.model import load_model
 from segformer_ros.model.sidecar import sidecar_path, write_sidecar
 from segformer_ros.quantization.simulation import SimulatedEngine
 from segformer_ros.recordings import open_source
-from tiny_models import TAO6, save_network, save_paintings
+from tiny_models import HUGGINGFACE, save_network, save_paintings
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_each_is_refused_by_itself(
 def test_what_a_sidecar_says_of_the_model_holds_for_its_int8_model(
     pictures: Path, tmp_path: Path
 ) -> None:
-    model = save_network(tmp_path / 'theirs.onnx', export=TAO6)
+    model = save_network(tmp_path / 'theirs.onnx', export=HUGGINGFACE)
     sidecar_path(model).write_text('mean: [1, 2, 3]\nstd: [4, 5, 6]\ncolor: rgb\n')
     spec = load_model(model)
     asked = ['quantize', str(model), '--calibrate', str(pictures / 'images')]

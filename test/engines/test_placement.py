@@ -23,7 +23,16 @@ from segformer_ros.engines.placement import (
 from segformer_ros.engines.upsampling import label_map
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, load_model
-from tiny_models import PALETTE_BGR, TAO5, TAO6, painting, save_network
+from tiny_models import (
+    HUGGINGFACE,
+    PALETTE_BGR,
+    TAO5,
+    TAO6,
+    drivable_labels,
+    painting,
+    save_drivable_network,
+    save_network,
+)
 
 
 @pytest.mark.parametrize('frame', [(1080, 1920), (480, 360), (5, 2000)])
@@ -72,6 +81,14 @@ def test_rows_of_a_mask_that_a_cell_spans() -> None:
 
 
 SLIDE = EngineOptions(inference='slide')
+SLIDES: list[tuple[tuple[int, int], int, tuple[int, int] | None]] = [
+    ((200, 300), 0, None),
+    ((131, 401), 20, None),
+    ((50, 30), 0, None),
+    ((130, 270), 0, (60, 100)),
+    ((61, 131), 0, (240, 400)),
+]
+"""Sizes of frames, strides of windows and sizes of masks."""
 
 
 @pytest.mark.parametrize(
@@ -122,27 +139,25 @@ def test_a_smaller_mask_of_slid_windows() -> None:
     assert (result.labels == labels[2::5, 2::5]).mean() > 0.9
 
 
-@pytest.mark.parametrize('output', ['logits', 'softmax'])
 @pytest.mark.parametrize(
-    ('size', 'stride', 'mask'),
+    ('output', 'cell', 'size', 'stride', 'mask'),
     [
-        ((200, 300), 0, None),
-        ((131, 401), 20, None),
-        ((50, 30), 0, None),
-        ((130, 270), 0, (60, 100)),
-        ((61, 131), 0, (240, 400)),
+        *((output, 4, *rest) for output in ('logits', 'softmax') for rest in SLIDES),
+        *(('logits', cell, *SLIDES[1]) for cell in (1, 2, 8)),
+        ('logits', 2, *SLIDES[3]),
     ],
 )
 def test_the_gpu_slides_as_the_cpu_does(
     make_machine: MakeMachine,
     tmp_path: Path,
     output: str,
+    cell: int,
     size: tuple[int, int],
     stride: int,
     mask: tuple[int, int] | None,
 ) -> None:
     make_machine(sm=50)  # FP32
-    export = replace(TAO6, output=output)
+    export = replace(TAO6, output=output, stride=cell)
     path = save_network(tmp_path / 'model.onnx', (64, 128), export)
     spec = load_model(path, parameters=Declared(mean=export.mean, std=export.std, color='rgb'))
     options = EngineOptions(inference='slide', slide_stride=stride)
@@ -158,6 +173,47 @@ def test_the_gpu_slides_as_the_cpu_does(
             assert (gpu.labels == cpu.labels).mean() > 0.9995
             assert gpu.confidence is not None and cpu.confidence is not None
             assert np.abs(gpu.confidence.astype(int) - cpu.confidence).max() <= 1
+
+
+@pytest.mark.parametrize('cell', [1, 2, 8, 16])
+@pytest.mark.parametrize('open_size', [False, True])
+def test_slid_windows_of_any_stride_are_the_whole_frame(
+    tmp_path: Path, cell: int, open_size: bool
+) -> None:
+    """The network sees single cells alone, so windows must not show in its masks."""
+    export = replace(HUGGINGFACE, stride=cell, dynamic_size=open_size)
+    path = save_network(tmp_path / 'm.onnx', (64, 128), export)
+    declared = Declared(mean=export.mean, std=export.std, color='rgb', size=(64, 128))
+    image, _ = painting(208, 304)
+    frame = Frame.from_array(image)
+    with create_engine(load_model(path, parameters=declared), 'openvino', SLIDE) as engine:
+        slid = engine.segment([frame])[0].labels
+        assert engine.spec.stride == cell
+    save_network(path, (208, 304), replace(export, dynamic_size=False))
+    whole = load_model(path, parameters=replace(declared, size=None))
+    with create_engine(whole, 'openvino') as engine:
+        np.testing.assert_array_equal(slid, engine.segment([frame])[0].labels)
+
+
+@pytest.mark.parametrize('inference', ['whole', 'slide'])
+@pytest.mark.parametrize('fit', ['stretch', 'letterbox'])
+def test_two_heads_on_cpu_and_gpu(
+    make_machine: MakeMachine, tmp_path: Path, inference: str, fit: str
+) -> None:
+    make_machine(sm=50)  # FP32
+    path = save_drivable_network(tmp_path / 'heads.onnx', (64, 128))
+    spec = load_model(path, parameters=Declared(fit=fit))
+    options = EngineOptions(inference=inference)
+    frames = [Frame.from_array(painting(100, 300, seed)[0]) for seed in range(2)]
+    with create_engine(spec, 'openvino', options) as engine:
+        on_cpu = engine.segment(frames)
+    with create_engine(spec, 'tensorrt', options) as engine:
+        on_gpu = engine.segment(frames)
+    for frame, cpu, gpu in zip(frames, on_cpu, on_gpu, strict=True):
+        # Scaled pixels may differ by a grey level, and some patches are grey but for noise.
+        assert (gpu.labels == cpu.labels).mean() > (0.98 if inference == 'whole' else 0.9995)
+        if inference == 'slide':  # at the frame's own scale
+            np.testing.assert_array_equal(cpu.labels, drivable_labels(frame.bgr()))
 
 
 @pytest.mark.parametrize('name', ['openvino', 'tensorrt', 'auto', 'fake'])
@@ -183,12 +239,12 @@ def test_logits_of_another_scale_cannot_be_merged(
     make_machine()
     model = onnx.load(str(save_network(tmp_path / 'm.onnx', (64, 128))))
     (convolution,) = (node for node in model.graph.node if node.op_type == 'Conv')
-    convolution.attribute[0].ints[:] = [8, 8]  # its strides
+    convolution.attribute[0].ints[:] = [4, 8]  # its strides
     rows, columns = model.graph.output[0].type.tensor_type.shape.dim[2:]
-    rows.dim_value, columns.dim_value = 8, 16
+    rows.dim_value, columns.dim_value = 16, 16
     onnx.save(model, str(tmp_path / 'm.onnx'))
     engine = create_engine(load_model(tmp_path / 'm.onnx'), name, SLIDE)
-    refused = pytest.raises(EngineError, match='gives 16x8 logits for 128x64 pixels; windows are')
+    refused = pytest.raises(EngineError, match='gives 16x16 logits for 128x64 pixels; windows are')
     with refused, engine:
         engine.segment([Frame.from_array(painting(200, 300)[0])])
 

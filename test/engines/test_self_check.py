@@ -22,7 +22,7 @@ from segformer_ros.engines.self_check import (
     self_check,
 )
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.model import Declared, ModelSpec, load_model
 from tiny_models import HUGGINGFACE, TAO5, TAO6, Export, painting, save_network
 from tools.benchmarks.exports import save_reexport
 
@@ -43,7 +43,10 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
     folder = tmp_path_factory.mktemp('reexports')
     exports: dict[str, Export] = {'tao5': TAO5, 'tao6': TAO6, 'huggingface': HUGGINGFACE}
     return {
-        name: load_model(save_reexport(folder / f'{name}.onnx', SIZE, export))
+        name: load_model(
+            save_reexport(folder / f'{name}.onnx', SIZE, export),
+            parameters=Declared(contract=name),
+        )
         for name, export in exports.items()
     }
 
@@ -135,7 +138,7 @@ def test_swapped_sides_are_named(tmp_path: Path) -> None:
 
 
 def test_pixels_that_nobody_scaled_are_named(tmp_path: Path) -> None:
-    spec = load_model(save_network(tmp_path / 'm.onnx', (64, 128), TAO6))
+    spec = load_model(save_network(tmp_path / 'm.onnx', (64, 128), HUGGINGFACE))
     frame = Frame.from_array(painting(64, 128)[0])
     assert contradictions(spec, [frame]) == []
     raw = replace(spec, mean=(100.0,) * 3, std=(1.0,) * 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segformer_ros.model import BUNDLED_MODELS, ModelError, bundled_model, load_model
-from segformer_ros.model.graph import read_signature
+from segformer_ros.model.signature import read_signature
 
 
 @pytest.mark.parametrize('name', BUNDLED_MODELS)

@@ -188,3 +188,77 @@ def test_the_order_of_the_output_is_checked(folder: Path) -> None:
     path = changed(folder, 'gpu-id=0', 'segmentation-output-order=1')
     with pytest.raises(ModelError, match='is NCHW, but .*nvinfer_config.txt says NHWC'):
         load_model(path)
+
+
+APPLICATION = """[application]
+enable-perf-measurement=1
+enable-perf-measurement=1
+
+[source0]
+enable=1
+uri=file:///videos/drive.mp4
+
+[primary-gie]
+enable=1
+gpu-id=0
+config-file=pgie/detector.txt
+
+[secondary-gie0]
+enable=0
+config-file=gone.txt
+
+[secondary-gie1]
+enable=1
+batch-size=3
+config-file=nvinfer_config.txt
+"""
+
+
+def save_application(folder: Path) -> Path:
+    """An application's configuration: a detector first, then the network of the others here."""
+    (folder / 'pgie').mkdir()
+    (folder / 'pgie/detector.txt').write_text('[property]\nnetwork-type=0\nonnx-file=d.onnx\n')
+    path = folder / 'app_config.txt'
+    path.write_text(APPLICATION)
+    return path
+
+
+def test_an_application_leads_to_the_network_that_it_runs(folder: Path) -> None:
+    spec = load_model(save_application(folder))
+    assert spec.path == folder / 'net/model.onnx'
+    assert (spec.mean, spec.max_batch) == ((123.675, 116.28, 103.53), 3)
+
+
+def test_an_application_in_yaml(folder: Path) -> None:
+    (folder / 'apps').mkdir()
+    path = folder / 'apps/seg_app.yml'
+    path.write_text(
+        'source-list:\n  list: file:///a.mp4;\n'
+        'streammux:\n  width: 1280\n'
+        'primary-gie:\n  plugin-type: 0\n  config-file-path: ../nvinfer_config.txt\n'
+        '  labelfile-path: names.txt\n  unique-id:\n'
+    )
+    names = [f'named {index}' for index in range(19)]
+    (folder / 'apps/names.txt').write_text('\n'.join(names))
+    spec = load_model(path)
+    assert spec.path.samefile(folder / 'net/model.onnx')
+    assert spec.class_map.names == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'words'),
+    [
+        ('config-file=nvinfer_config.txt', 'config-file=gone.txt', r'cannot read .*gone\.txt'),
+        ('config-file=nvinfer_config.txt', 'config-file=labels.txt', 'no nvinfer configuration'),
+        ('config-file=nvinfer_config.txt', 'plugin-type=1', 'is no segmentation model'),
+        ('pgie/detector.txt', 'nvinfer_config.txt', 'several networks: primary-gie .*secondary'),
+        ('enable=1', 'enable=0', 'runs no network by nvinfer; give the nvinfer configuration'),
+    ],
+)
+def test_an_application_that_does_not_tell_its_network(
+    folder: Path, old: str, new: str, words: str
+) -> None:
+    path = save_application(folder)
+    path.write_text(APPLICATION.replace(old, new))
+    with pytest.raises(ModelError, match=words):
+        load_model(path)

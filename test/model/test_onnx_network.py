@@ -17,7 +17,7 @@ from segformer_ros.model import ModelError, ModelSpec, load_model
 from segformer_ros.model.normalization import to_half
 from segformer_ros.model.onnx_network import Network, drop_unused, save_network, tensorrt_network
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
-from tiny_models import OWN, TAO6, export_network, painting
+from tiny_models import HUGGINGFACE, OWN, export_network, painting
 from tiny_models import save_network as save_palette
 
 SIZE = (32, 64)
@@ -167,7 +167,7 @@ def test_what_a_graph_within_takes_from_outside_stays() -> None:
 
 
 def test_a_float_model_is_given_as_it_is(tmp_path: Path) -> None:
-    spec = load_model(save_palette(tmp_path / 'tao6.onnx', SIZE, TAO6))
+    spec = load_model(save_palette(tmp_path / 'hf.onnx', SIZE, HUGGINGFACE))
     network = tensorrt_network(spec)
     assert network.spec == spec
     nodes = onnx.load_from_string(network.model).graph.node
@@ -211,7 +211,7 @@ def test_the_bundled_model_is_recognised_without_its_head(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize('keep_io', [False, True])
 def test_half_precision_is_in_the_graph(tmp_path: Path, bgr: np.ndarray, keep_io: bool) -> None:
-    spec = load_model(save_palette(tmp_path / 'tao6.onnx', SIZE, TAO6))
+    spec = load_model(save_palette(tmp_path / 'hf.onnx', SIZE, HUGGINGFACE))
     network = tensorrt_network(spec)
     half = to_half(network.model, keep_io)
     graph = onnx.load_from_string(half).graph

@@ -22,15 +22,15 @@ def test_both_names_are_found(tmp_path: Path) -> None:
 def test_class_map_is_found_from_the_sidecar_on(tmp_path: Path) -> None:
     (tmp_path / 'yard.txt').write_text('\n'.join(f'thing {index}' for index in range(19)))
     path = save_network(tmp_path / 'm.onnx', export=TAO6)
-    (tmp_path / 'm.yaml').write_text('classes: yard.txt\nfit: letterbox\nthreshold: 0.4\n')
+    (tmp_path / 'm.yaml').write_text('contract: tao6\nclasses: yard.txt\nfit: letterbox\n')
     spec = load_model(path)
     assert spec.class_map.names[18] == 'thing 18'
-    assert (spec.fit, spec.threshold) == ('letterbox', 0.4)
+    assert spec.fit == 'letterbox'
 
 
 def test_the_sidecar_is_trusted_before_parameters_and_says_so(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', export=TAO6)
-    (tmp_path / 'm.yaml').write_text('fit: letterbox\n')
+    (tmp_path / 'm.yaml').write_text('contract: tao6\nfit: letterbox\n')
     spec = load_model(path, parameters=Declared('parameters', fit='stretch'))
     assert spec.fit == 'letterbox'
     assert spec.notes == (
@@ -69,14 +69,14 @@ def test_wrong_sidecars_are_refused_in_words(tmp_path: Path, text: str, words: s
 
 def test_swapped_sides_are_noticed(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', export=TAO6)
-    (tmp_path / 'm.yaml').write_text('size: [128, 64]\n')
+    (tmp_path / 'm.yaml').write_text('contract: tao6\nsize: [128, 64]\n')
     with pytest.raises(ModelError, match='takes 128x64 pixels, but .*says 64x128.*swapped'):
         load_model(path)
 
 
 def test_a_size_that_halves_unevenly_is_refused(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', export=replace(TAO6, dynamic_size=True))
-    (tmp_path / 'm.yaml').write_text('size: [360, 480]\n')
+    (tmp_path / 'm.yaml').write_text('contract: tao6\nsize: [360, 480]\n')
     with pytest.raises(
         ModelError, match='480x360 .width x height.: both sides must be multiples of 32'
     ):

@@ -20,7 +20,7 @@ from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, load_model
 from segformer_ros.model.model_files import model_files, read_onnx, read_whole_onnx
 from segformer_ros.model.onnx_network import tensorrt_network
-from tiny_models import TAO6, export_network, painting, save_external_network, save_network
+from tiny_models import HUGGINGFACE, export_network, painting, save_external_network, save_network
 
 WEIGHTS = 19 * 3 * 4 * 4 * 4
 """Bytes of the network's kernel."""
@@ -181,7 +181,7 @@ def test_functions_that_are_called_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('side', [1 << 15, 1 << 40])
 def test_an_input_that_is_too_large_is_refused(tmp_path: Path, side: int) -> None:
-    model = export_network((64, 128), replace(TAO6, dynamic_size=True))
+    model = export_network((64, 128), replace(HUGGINGFACE, dynamic_size=True))
     for axis in (2, 3):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = side
     path = tmp_path / 'model.onnx'

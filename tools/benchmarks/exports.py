@@ -11,7 +11,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, compose, helper, numpy_helper
 
 from segformer_ros.model import bundled_model
-from segformer_ros.model.contracts import INPUT_SIZE
+from segformer_ros.model.recognition import INPUT_SIZE
 from segformer_ros.model.spec import HALF_MEAN, HALF_STD, IMAGENET_MEAN, IMAGENET_STD
 
 CLASSES = 19
@@ -25,6 +25,8 @@ TYPES = {
     'int64': TensorProto.INT64,
     'float32': TensorProto.FLOAT,
     'float16': TensorProto.FLOAT16,
+    'uint16': TensorProto.UINT16,
+    'bool': TensorProto.BOOL,
 }
 
 
@@ -32,9 +34,10 @@ TYPES = {
 class Export:
     """One way to export a network.
 
-    output: 'logits', 'softmax', or the integer type of labels that leave the graph at the input's
-    size. batch: None where it is open. dynamic_size: height and width are open. background: the
-    first of 20 classes is one that no pixel has, as some TAO models put it.
+    output: 'logits', 'softmax', or the type of labels that leave the graph at the input's size.
+    stride: pixels for each cell of the scores. batch: None where it is open. dynamic_size: height
+    and width are open. background: the first of 20 classes is one that no pixel has, as some TAO
+    models put it.
     """
 
     input_name: str = 'image'
@@ -46,6 +49,7 @@ class Export:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     output: str = 'logits'
     output_layout: str = 'NCHW'
+    stride: int = 4
     batch: int | None = None
     dynamic_size: bool = False
     own: bool = False
@@ -117,6 +121,8 @@ def save_told(
     """
     model = save_reexport(folder / 'model.onnx', size, export, whole_pixels)
     (folder / 'labels.txt').write_text('\n'.join(names))
+    if export.input_name == TAO6.input_name and export.scores and not config:
+        sidecar = sidecar if 'contract' in sidecar else f'contract: tao6\n{sidecar}'
     if sidecar:
         (folder / 'model.onnx.yaml').write_text(sidecar)
     if not config:
@@ -215,7 +221,7 @@ def output_nodes(
         weights['nothing'] = np.array(NOTHING, np.float32)
         then('Pad', 'before', 'nothing')
     if not export.scores:
-        weights['scales'] = np.array([1, 1, 4, 4], np.float32)
+        weights['scales'] = np.array([1, 1, export.stride, export.stride], np.float32)
         then('Resize', '', 'scales', mode='linear', coordinate_transformation_mode='half_pixel')
     if export.output_layout == 'NHWC':
         then('Transpose', perm=[0, 2, 3, 1])
@@ -233,7 +239,7 @@ def output_nodes(
 
 def output_info(export: Export, size: tuple[int, int]) -> onnx.ValueInfoProto:
     """Type and shape of the graph's output."""
-    sides: list[int | str] = [side // 4 if export.scores else side for side in size]
+    sides: list[int | str] = [side // export.stride if export.scores else side for side in size]
     if export.dynamic_size:
         sides = ['h', 'w']
     batch = export.batch or 'N'

@@ -149,6 +149,7 @@ def _check_mosaic(device: Device, kind: np.dtype) -> Finding:
     mosaic = launches.Mosaic(
         launches.Tensor(device.put(merged), merged.shape, 'NCHW', merged.dtype),
         device.put(merged[0, 0]),
+        STRIDE,
     )
     half = -(-len(todo) // 2)
     for place in (slice(half), slice(half, None)):

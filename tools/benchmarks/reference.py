@@ -19,7 +19,7 @@ def reference_scores(
     `infer` is the bare network on (1, h, w, 3) pixels of 0..255 in BGR order, rounded to whole
     numbers as the uint8 input has them, and gives (C, h', w').
     """
-    fit = fit_frame((frame.height, frame.width), spec.size, spec.fit)
+    fit = fit_frame((frame.height, frame.width), spec.size, spec.fit, spec.stride)
     pixels = np.zeros((*fit.network, 3))
     content = np.moveaxis(
         resize_bilinear(np.moveaxis(frame.bgr().astype(np.float64), -1, 0), fit.content), 0, -1

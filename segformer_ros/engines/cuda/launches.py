@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from segformer_ros.engines.placement import Fit, Window
-from segformer_ros.model import STRIDE, ModelSpec
+from segformer_ros.model import ModelSpec
 
 KERNELS = Path(__file__).with_name('kernels.cu')
 
@@ -141,11 +141,13 @@ class Tensor(NamedTuple):
 class Mosaic(NamedTuple):
     """Where the logits of a frame's windows are gathered, as device addresses.
 
-    logits: `tensor`'s. seen: (height, width) float32 of the cells.
+    logits: `tensor`'s. seen: (height, width) float32 of the cells. stride: pixels of the frame
+    that each of them spans.
     """
 
     tensor: Tensor
     seen: int
+    stride: int
 
 
 class FrameOutput(NamedTuple):
@@ -154,7 +156,7 @@ class FrameOutput(NamedTuple):
     labels, confidence: (height, width) uint8. overlay: (height, width, 3) uint8 BGR over `image`,
     which then has this size. blocked: (width,) int32, the lowest row that is not drivable, to be
     set to -1 before. frame: size of the frame where `fit` is that of a mosaic, whose cells lie
-    STRIDE of its pixels apart; None where the cells span the result itself.
+    a whole number of its pixels apart; None where the cells span the result itself.
     """
 
     height: int
@@ -217,8 +219,8 @@ def mosaic_job(
     job['mosaic'], job['seen'] = mosaic.tensor.address, mosaic.seen
     job['height'], job['width'] = mosaic.tensor.side('H'), mosaic.tensor.side('W')
     job['windows'] = len(windows)
-    job['row'][: len(windows)] = [window.row // STRIDE for window in windows]
-    job['column'][: len(windows)] = [window.column // STRIDE for window in windows]
+    job['row'][: len(windows)] = [window.row // mosaic.stride for window in windows]
+    job['column'][: len(windows)] = [window.column // mosaic.stride for window in windows]
     job['first'], job['last'] = first, last
     grid = _grid(mosaic.tensor.side('W'), mosaic.tensor.side('H'))
     return Launch('segformer_mosaic', job[()], grid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -34,12 +34,13 @@ from segformer_ros.engines.engine import (
     Traffic,
     Wanted,
 )
-from segformer_ros.engines.placement import Fit, check_scale, covered, fit_frame, windows
+from segformer_ros.engines.placement import Fit, check_stride, covered, fit_frame, windows
 from segformer_ros.engines.trt.network_runner import NetworkRunner
 from segformer_ros.engines.trt.result_layout import Place, lay_out
 from segformer_ros.engines.trt.session import Session
 from segformer_ros.frame import Frame
-from segformer_ros.model import STRIDE, ModelSpec
+from segformer_ros.model import ModelSpec
+from segformer_ros.model.shape import cell_stride
 from segformer_ros.segmentation import Segmentation, StageTimes
 
 SLOTS = 2
@@ -103,15 +104,15 @@ class Pipeline:
         self, device: CudaDevice, session: Session, spec: ModelSpec, options: EngineOptions
     ) -> None:
         self._device = device
-        self._spec = spec
         self._slides = options.inference == 'slide'
-        self._stride = options.slide_stride
+        self._step = options.slide_stride
         self._upload, self._compute, self._download = (device.create_stream() for _ in range(3))
         self._runner = NetworkRunner(device, session, spec, self._compute)
         self._together = 1 if self._slides else self._runner.max_batch
+        cells = self._runner.scores.side('H'), self._runner.scores.side('W')
+        self._spec = replace(spec, stride=cell_stride(spec.size, cells))
         if self._slides:
-            scores = self._runner.scores
-            check_scale(spec.size, (scores.side('H'), scores.side('W')))
+            self._spec = check_stride(spec, cells)
         self.traffic = Traffic()
         self._era = object()
         self.results = ResultPool(device)
@@ -192,10 +193,12 @@ class Pipeline:
         slot.events['started'].record(self._compute)  # behind the batch before
         sizes = [(frame.height, frame.width) for frame in frames]
         if self._slides:
-            fits = [Fit(covered(size), covered(size)) for size in sizes]
+            spans = [covered(size, self._spec.stride) for size in sizes]
+            fits = [Fit(span, span) for span in spans]
             scored = self._slide(slot, images[0])
         else:
-            fits = [fit_frame(size, self._spec.size, self._spec.fit) for size in sizes]
+            spec = self._spec
+            fits = [fit_frame(size, spec.size, spec.fit, spec.stride) for size in sizes]
             scored = self._whole(slot, images, fits)
         slot.events['inferred'].record(self._compute)
         slot.places, used = lay_out(frames, wanted, self._spec.output_kind != 'labels')
@@ -252,7 +255,7 @@ class Pipeline:
         """
         size, crop = (image.height, image.width), self._spec.size
         mosaic, scored = self._mosaic(slot, size)
-        todo = windows(size, crop, self._stride)
+        todo = windows(size, crop, self._step, self._spec.stride)
         batches = [
             todo[first : first + self._runner.max_batch]
             for first in range(0, len(todo), self._runner.max_batch)
@@ -272,12 +275,13 @@ class Pipeline:
 
     def _mosaic(self, slot: _Slot, size: Tuple[int, int]) -> Tuple[Mosaic, _Scored]:
         """Room for the merged logits of a frame of this (height, width)."""
-        rows, columns = (side // STRIDE for side in covered(size))
+        stride = self._spec.stride
+        rows, columns = (side // stride for side in covered(size, stride))
         classes, count = self._runner.scores.side('C'), rows * columns
         logits = slot.cells.reserve((4 * classes + 4 + _CELL) * count)
         seen = logits + 4 * classes * count
         tensor = Tensor(logits, (1, classes, rows, columns), 'NCHW', np.dtype(np.float32))
-        return Mosaic(tensor, seen), _scored(tensor, seen + 4 * count, count)
+        return Mosaic(tensor, seen, stride), _scored(tensor, seen + 4 * count, count)
 
     def _postprocess(
         self, outputs: Sequence[FrameOutput], scored: _Scored, wanted: Wanted

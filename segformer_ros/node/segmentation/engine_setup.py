@@ -28,6 +28,8 @@ def make_engine(settings: Settings) -> Engine:
         spec = fake_spec(class_map=class_map)
     else:
         spec = load_model(settings.model, class_map, declared(settings.network))
+    for note in spec.notes:
+        _log.warning('%s: %s', spec.path.name, note)
     options = EngineOptions(
         precision=settings.precision,
         threads=settings.threads,

@@ -247,7 +247,7 @@ def test_windows_are_merged_bit_for_bit_as_on_the_cpu(
         golden.add(window, scores.astype(np.float32))
     merged, seen = np.full_like(golden.mean()[None], np.nan), np.full((38, 83), np.nan, np.float32)
     mosaic = launches.Mosaic(
-        launches.Tensor(address(merged), merged.shape, 'NCHW', merged.dtype), address(seen)
+        launches.Tensor(address(merged), merged.shape, 'NCHW', merged.dtype), address(seen), 4
     )
     for first in range(0, len(todo), batch):
         part = logits[first : first + batch]

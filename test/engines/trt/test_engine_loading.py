@@ -19,7 +19,7 @@ from segformer_ros.engines.trt import engine_loading
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.model.onnx_network import tensorrt_network
-from tiny_models import TAO5, TAO6, save_network
+from tiny_models import HUGGINGFACE, TAO5, save_network
 
 
 def kept_plan(cache: Path) -> bytes:
@@ -160,13 +160,13 @@ def test_an_engine_without_its_onnx_runs_as_its_sidecar_says(
     make_machine: MakeMachine, tmp_path: Path
 ) -> None:
     tensorrt = make_machine().tensorrt
-    spec = load_model(save_network(tmp_path / 'tao6.onnx', SIZE, TAO6))
+    spec = load_model(save_network(tmp_path / 'hf.onnx', SIZE, HUGGINGFACE))
     with create_engine(spec, 'tensorrt') as engine:
         expected = engine.segment([frame()])[0].labels
     plan = tmp_path / 'alone' / 'model.engine'
     plan.parent.mkdir()
     plan.write_bytes(kept_plan(tmp_path / 'cache'))
-    plan.with_name('model.engine.yaml').write_text(f'contract: tao6\nsize: {list(SIZE)}\n')
+    plan.with_name('model.engine.yaml').write_text(f'contract: huggingface\nsize: {list(SIZE)}\n')
     alone = load_model(plan)
     with create_engine(alone, 'tensorrt') as engine:
         assert (engine.segment([frame()])[0].labels == expected).all()

@@ -1,4 +1,4 @@
-"""Every export of one network is recognised by its file and gives the same masks."""
+"""Every export of one network is recognised by its file, or asked for; the masks are the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from segformer_ros.engines import create_engine
 from segformer_ros.frame import Frame
-from segformer_ros.model import ModelError, ModelSpec, load_model
+from segformer_ros.model import Declared, ModelError, ModelSpec, load_model
 from tiny_models import HUGGINGFACE, OWN, TAO5, TAO6, Export, painting, save_network
 
 SIZE = (64, 128)
@@ -58,7 +58,8 @@ def test_the_file_alone_gives_the_same_masks(
     name: str, tmp_path: Path, own_masks: np.ndarray
 ) -> None:
     export, contract = EXPORTS[name]
-    spec = load_model(save_network(tmp_path / 'model.onnx', SIZE, export))
+    told = Declared(contract='tao6' if contract == 'tao6' else None)
+    spec = load_model(save_network(tmp_path / 'model.onnx', SIZE, export), parameters=told)
     assert spec.contract == contract
     assert spec.size == SIZE
     assert spec.batch == export.batch
@@ -68,7 +69,7 @@ def test_the_file_alone_gives_the_same_masks(
 
 def test_a_dynamic_size_is_taken_from_the_contract_and_said(tmp_path: Path) -> None:
     path = save_network(tmp_path / 'm.onnx', SIZE, replace(TAO6, dynamic_size=True))
-    spec = load_model(path)
+    spec = load_model(path, parameters=Declared(contract='tao6'))
     assert spec.size == (1024, 1024)
     assert spec.notes == ('the graph takes any size; 1024x1024 (width x height) was taken',)
     assert spec.resized(*SIZE).size == SIZE
@@ -88,11 +89,17 @@ def test_a_static_size_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     'export',
     [
+        TAO6,
         replace(TAO6, input_name='x'),
         replace(TAO6, output='softmax'),
         Export('image', 'logits', 'uint8', 'NHWC'),
     ],
-    ids=['foreign names', 'softmax of unknown origin', 'uint8 without metadata'],
+    ids=[
+        'TAO 6 or others',
+        'foreign names',
+        'softmax of unknown origin',
+        'uint8 without metadata',
+    ],
 )
 def test_what_the_file_does_not_tell_is_not_guessed(tmp_path: Path, export: Export) -> None:
     path = save_network(tmp_path / 'm.onnx', SIZE, export)

@@ -1,0 +1,204 @@
+"""Hugging Face: what the configurations say that stand beside an exported model.
+
+`config.json` names the classes and what the model is for, `preprocessor_config.json` what is done
+to a picture: (pixel * rescale_factor - image_mean) / image_std, each step where its `do_` is true.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from segformer_ros.classes import IGNORE_ID
+from segformer_ros.documents import (
+    Check,
+    DocumentError,
+    FieldError,
+    flag,
+    items,
+    number,
+    optional,
+    read_json,
+    record,
+    text,
+    whole,
+)
+from segformer_ros.errors import reason
+from segformer_ros.model.spec import (
+    LARGEST_SIDE,
+    Declared,
+    ModelError,
+    deviations,
+    divisor,
+    input_size,
+    mean_values,
+    offset,
+)
+
+CONFIG, PREPROCESSOR = 'config.json', 'preprocessor_config.json'
+
+_TASK = 'ForSemanticSegmentation'
+"""End of the names of the classes whose output has a score of each class for each pixel."""
+
+_DEFAULTS: Dict[str, Any] = {
+    'do_rescale': True,
+    'rescale_factor': 1 / 255,
+    'do_normalize': True,
+    'do_resize': True,
+    'do_center_crop': False,
+    'do_flip_channel_order': False,
+}
+"""Of transformers' image processors, for what a file leaves out."""
+
+
+def read_huggingface(model: Path) -> List[Declared]:
+    """What the configurations beside a model say, the preprocessor's first; raises ModelError.
+
+    They lie in the model's folder, or above it where that is called `onnx`, as on the hub.
+    """
+    own = model.absolute().parent
+    for folder in (own, own.parent) if own.name == 'onnx' else (own,):
+        found = [_read_preprocessor(folder / PREPROCESSOR), _read_config(folder / CONFIG)]
+        said = [entry for entry in found if entry is not None]
+        if said:
+            return said
+    return []
+
+
+def _read(path: Path, check: Check[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+    """A configuration's fields; None where there is no file of transformers."""
+    if not path.is_file():
+        return None
+    try:
+        data = read_json(path)
+        known = isinstance(data, dict) and set(data) & set(_SIGNS)
+        return check(data) if known else None
+    except FieldError as error:
+        raise ModelError(f'{path}: {error}') from error
+    except (OSError, DocumentError) as error:
+        raise ModelError(f'cannot read {path}: {reason(error)}; mend or remove it') from error
+
+
+def _read_config(path: Path) -> Optional[Declared]:
+    """The classes of a config.json; raises ModelError for a model that is no segmenter."""
+    config = _read(path, _CONFIG)
+    if config is None:
+        return None
+    for architecture in config.get('architectures') or ():
+        if 'For' in architecture and not architecture.endswith(_TASK):
+            raise ModelError(
+                f'{path}: {architecture} does not give a score of each class for each pixel; '
+                f'export a model whose architecture ends with {_TASK}'
+            )
+    labels = config.get('id2label') or {}
+    return Declared(origin=str(path), class_names=_names(path, labels))
+
+
+def _names(path: Path, labels: Mapping[str, str]) -> Optional[Tuple[str, ...]]:
+    """Names by id; None where they are those that stand for names (LABEL_0)."""
+    ids = {}
+    for key, name in labels.items():
+        try:
+            ids[_class_id(key)] = name.strip()
+        except FieldError as error:
+            raise ModelError(f'{path}: id2label: {error}') from error
+    if len(ids) < 2 or all(name.startswith('LABEL_') for name in ids.values()):
+        return None
+    named = [ids.get(index, f'class {index}') for index in range(max(ids) + 1)]
+    return tuple(
+        name if named.count(name) == 1 else f'{name} ({index})' for index, name in enumerate(named)
+    )
+
+
+def _read_preprocessor(path: Path) -> Optional[Declared]:
+    """Colours, statistics and size of a preprocessor_config.json."""
+    given = _read(path, _PREPROCESSOR)
+    if given is None:
+        return None
+    says = {**_DEFAULTS, **{key: value for key, value in given.items() if value is not None}}
+    scale = says['rescale_factor'] if says['do_rescale'] else 1.0
+    mean, std = (0.0,) * 3, (1.0,) * 3
+    if says['do_normalize']:
+        lacking = [key for key in ('image_mean', 'image_std') if key not in says]
+        if lacking:
+            raise ModelError(
+                f'{path} lacks {" and ".join(lacking)}, which differ from model to model; say '
+                'color, mean and std in a sidecar yaml and remove it, or export it again'
+            )
+        mean, std = says['image_mean'], says['image_std']
+    size, notes = _usual_size(path, says)
+    return Declared(
+        origin=str(path),
+        color='bgr' if says['do_flip_channel_order'] else 'rgb',
+        mean=tuple(round(value / scale, 6) for value in mean),
+        std=tuple(round(value / scale, 6) for value in std),
+        usual_size=size,
+        notes=notes,
+    )
+
+
+def _usual_size(
+    path: Path, says: Mapping[str, Any]
+) -> Tuple[Optional[Tuple[int, int]], Tuple[str, ...]]:
+    """(height, width) that pictures are resized to, and a note where they keep their aspect."""
+    size = says.get('size') if says['do_resize'] else None
+    if says['do_center_crop'] and says.get('crop_size'):
+        size = says['crop_size']
+    sides = size if isinstance(size, dict) else {'height': size, 'width': size}
+    try:
+        if sides.get('height') and sides.get('width'):
+            return input_size((sides['height'], sides['width'])), ()
+        side = sides.get('shortest_edge')
+        if side is None:
+            return None, ()
+        square = input_size((side, side))
+    except FieldError as error:
+        raise ModelError(f'{path}: size: {error}') from error
+    return square, (
+        f'{path.name} resizes the shorter edge to {side} and keeps the aspect; a graph of any '
+        f'size takes {side}x{side} here, unless a size is said',
+    )
+
+
+def _three(check: Check[Tuple[float, ...]], one: Check[float]) -> Check[Tuple[float, ...]]:
+    """Three numbers, or one for all three colours."""
+
+    def read(value: Any) -> Tuple[float, ...]:
+        return check(value) if isinstance(value, (list, tuple)) else (one(value),) * 3
+
+    return read
+
+
+def _size(value: Any) -> Any:
+    return _SIDES(value) if isinstance(value, dict) else _side(value)
+
+
+def _labels(value: Any) -> Dict[str, str]:
+    if not isinstance(value, dict):
+        raise FieldError(value, 'is not a mapping of ids to names')
+    return {str(key): _name(name) for key, name in value.items()}
+
+
+_SIGNS = ('architectures', 'feature_extractor_type', 'id2label', 'image_mean',
+          'image_processor_type', 'model_type', 'transformers_version')  # fmt: skip
+"""Keys that files of transformers have, and those of other programs called so have not."""
+
+_class_id = whole(0, IGNORE_ID - 1)
+_name = text()
+_side = whole(1, LARGEST_SIDE)
+_SIDES = record(dict.fromkeys(('height', 'width', 'shortest_edge'), _side))
+_CONFIG = record({'architectures': optional(items(text())), 'id2label': optional(_labels)})
+_PREPROCESSOR = record(
+    {
+        'do_rescale': optional(flag),
+        'rescale_factor': optional(number(1e-6, 1e6)),
+        'do_normalize': optional(flag),
+        'do_resize': optional(flag),
+        'do_center_crop': optional(flag),
+        'do_flip_channel_order': optional(flag),
+        'image_mean': optional(_three(mean_values, offset)),
+        'image_std': optional(_three(deviations, divisor)),
+        'size': optional(_size),
+        'crop_size': optional(_size),
+    }
+)
