@@ -30,7 +30,7 @@ from segformer_ros.recordings.bag_topics import (
     info_topic_beside,
 )
 from segformer_ros.recordings.bag_transforms import TransformTopics, read_mount, transform_topics
-from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder
+from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
 from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
 from segformer_ros.topics import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE
 
@@ -68,7 +68,7 @@ class BagSource(Source):
         self._stamps: Optional[Sequence[int]] = None
         self._coding = LabelCoding.of(options)
         self._label_folder = label_folder(options, self._coding)
-        self.class_map, self.notes = self._coding.class_map, (*self.notes, *self._coding.notes)
+        take_coding(self, self._coding)
         self.labelled = bool(options.label_topic or options.labels)
 
     def _choose(self, bag: BagReader) -> Choice:

@@ -15,6 +15,7 @@ from segformer_ros.recordings.labels import (
     Labels,
     label_folder,
     read_values,
+    take_coding,
 )
 from segformer_ros.recordings.source import (
     NO_TRUTH,
@@ -65,7 +66,8 @@ class CityscapesSource(Source):
         coding = LabelCoding.of(options)
         self._label_folder = label_folder(options, coding)
         if self._label_folder is not None:  # those are train ids of the model, unless it is said
-            self.class_map, self.notes = coding.class_map, coding.notes
+            self.notes = ()
+            take_coding(self, coding)
         beside = any(_label_file(item)[0].exists() for item in self._items)
         self.labelled = beside or self._label_folder is not None
         if not self.labelled:

@@ -13,7 +13,7 @@ from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import reason
 from segformer_ros.formats import decode
 from segformer_ros.frame import Frame, FrameError
-from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder
+from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
 from segformer_ros.recordings.source import (
     CAMERA_FRAME,
     Source,
@@ -45,7 +45,7 @@ class FolderSource(Source):
         coding = LabelCoding.of(options)
         self._labels = label_folder(options, coding)
         self.labelled = self._labels is not None
-        self.class_map, self.notes = coding.class_map, coding.notes
+        take_coding(self, coding)
 
     def __len__(self) -> int:
         return len(self._files)

@@ -19,7 +19,7 @@ from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import SegformerError, one_line, reason
 from segformer_ros.formats import decode_labels
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
-from segformer_ros.recordings.source import SourceError, SourceOptions
+from segformer_ros.recordings.source import Source, SourceError, SourceOptions
 
 TRAIN_IDS = 'train'
 """Value of `label_ids` for labels that are train ids for sure, whatever they look like."""
@@ -424,6 +424,12 @@ class LabelFolder:
             f'label image {path} is named as one of {_WANTED[kind]}, not of train ids; give '
             f'{option}, or the class map that they are of'
         )
+
+
+def take_coding(source: Source, coding: LabelCoding) -> None:
+    """Let a recording say what its labels are."""
+    source.class_map, source.class_map_given = coding.class_map, bool(coding.class_map)
+    source.notes = (*source.notes, *coding.notes)
 
 
 def label_folder(options: SourceOptions, coding: LabelCoding) -> Optional[LabelFolder]:

@@ -136,7 +136,9 @@ class Source(ABC):
     labelled: bool = False
     """Whether entries may carry labels."""
     class_map: str = ''
-    """Preset that the labels are train ids of; '' where they are in the classes of the model."""
+    """Class map that the labels are train ids of; '' where they are of the model's classes."""
+    class_map_given: bool = False
+    """Whether the user has named it: then the classes that the model has, too, are scored."""
     notes: Tuple[str, ...] = ()
     """What is odd about the recording, for the user's eyes: one line each."""
 

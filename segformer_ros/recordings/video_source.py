@@ -13,7 +13,7 @@ from segformer_ros.errors import reason
 from segformer_ros.formats.jpeg import check_jpeg
 from segformer_ros.formats.limits import check_size
 from segformer_ros.frame import Frame, FrameError, Stamp
-from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder
+from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
 from segformer_ros.recordings.source import (
     CAMERA_FRAME,
     FIRST_STAMP_NS,
@@ -82,7 +82,7 @@ class VideoSource(Source):
         coding = LabelCoding.of(options)
         self._labels = label_folder(options, coding)
         self.labelled = self._labels is not None
-        self.class_map, self.notes = coding.class_map, coding.notes
+        take_coding(self, coding)
         self._times, self._keys, self._begin = _presentation_times(path, options.max_megapixels)
         self._max_pixels = round(options.max_megapixels * 1e6)
 
