@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from segformer_ros.drivable import DrivableArea, DrivableConfig
     from segformer_ros.engines import EngineOptions
     from segformer_ros.errors import SegformerError
-    from segformer_ros.evaluation.api import EvaluationReport, evaluate
+    from segformer_ros.evaluation.api import EvaluationOptions, EvaluationReport, evaluate
     from segformer_ros.frame import Frame, Stamp
     from segformer_ros.model import Declared, ModelSpec, load_model
     from segformer_ros.recordings import Source, SourceFrame, SourceOptions, open_source
@@ -37,6 +37,7 @@ __all__ = [
     'DrivableArea',
     'DrivableConfig',
     'EngineOptions',
+    'EvaluationOptions',
     'EvaluationReport',
     'Frame',
     'ModelSpec',
@@ -64,7 +65,7 @@ _MODULES = {
     'drivable': ('DrivableArea', 'DrivableConfig'),
     'engines': ('EngineOptions',),
     'errors': ('SegformerError',),
-    'evaluation.api': ('EvaluationReport', 'evaluate'),
+    'evaluation.api': ('EvaluationOptions', 'EvaluationReport', 'evaluate'),
     'frame': ('Frame', 'Stamp'),
     'model': ('Declared', 'ModelSpec', 'load_model'),
     'segmenter.segmented_frame': ('SegmentedFrame',),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import colorsys
+import logging
+import re
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import yaml
@@ -26,6 +28,8 @@ from segformer_ros.documents import (
 )
 from segformer_ros.errors import SegformerError, reason
 from segformer_ros.resources import share_path
+
+_log = logging.getLogger(__name__)
 
 IGNORE_ID = 255
 """Value of a pixel that carries no class (void in Cityscapes, unlabelled in vision_msgs)."""
@@ -48,6 +52,20 @@ class SegClass:
 
 
 @dataclass(frozen=True)
+class OtherLabel:
+    """What a data set labels beside the classes of its map.
+
+    label_id: -1 where it has none. color: RGB, None where it has none. counts_as: the class that
+    it is scored as, by its name; '' for not at all.
+    """
+
+    name: str
+    label_id: int = -1
+    color: Optional[Tuple[int, int, int]] = None
+    counts_as: str = ''
+
+
+@dataclass(frozen=True)
 class ClassMap:
     """The classes of a model, in train-id order without gaps."""
 
@@ -55,6 +73,10 @@ class ClassMap:
     classes: Tuple[SegClass, ...]
     drivable: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
     """Named groups of class names that a vehicle may drive on."""
+    labels: Tuple[OtherLabel, ...] = ()
+    """What else the files of the data set may hold."""
+    instances: int = 0
+    """By what a label id is multiplied in the data set's instance ids; 0 where it has none."""
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= IGNORE_ID:
@@ -73,6 +95,10 @@ class ClassMap:
             raise ClassMapError(f'class map {self.name!r} names {doubles[0]!r} twice')
         for group, members in self.drivable.items():
             self._check_names(members, f'drivable group {group!r}')
+        for label in self.labels:
+            self._check_names(
+                [label.counts_as] if label.counts_as else [], f'label {label.name!r}'
+            )
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -98,6 +124,33 @@ class ClassMap:
         return self.ids(*(name.strip() for name in group.replace('+', ',').split(',')))
 
     @property
+    def has_label_ids(self) -> bool:
+        """Whether the data set numbers its classes otherwise than by train ids."""
+        return any(entry.label_id not in (-1, entry.train_id) for entry in self.classes)
+
+    def label_table(self) -> Dict[int, int]:
+        """Train id of each of the data set's label ids, IGNORE_ID for what is not scored.
+
+        Classes without label ids have their train ids.
+        """
+        named = any(entry.label_id >= 0 for entry in self.classes)
+        own = {entry.label_id if named else entry.train_id: entry for entry in self.classes}
+        others = {label.label_id: self._counted(label) for label in self.labels}
+        table = {**others, **{label_id: entry.train_id for label_id, entry in own.items()}}
+        return {label_id: train_id for label_id, train_id in table.items() if label_id >= 0}
+
+    def color_table(self) -> Dict[Tuple[int, int, int], int]:
+        """Train id of each of the data set's colours (RGB), IGNORE_ID for what is not scored.
+
+        Of two classes of one colour, the first.
+        """
+        others = {label.color: self._counted(label) for label in self.labels if label.color}
+        return {**others, **{e.color: e.train_id for e in reversed(self.classes)}}
+
+    def _counted(self, label: OtherLabel) -> int:
+        return self.names.index(label.counts_as) if label.counts_as else IGNORE_ID
+
+    @property
     def palette(self) -> np.ndarray:
         """Colours by mask value: (256, 3) uint8 RGB; values without a class are black."""
         table = np.zeros((256, 3), np.uint8)
@@ -113,7 +166,11 @@ class ClassMap:
         """As a class map's file holds it; `load_class_map` reads the same again."""
         classes = [{**vars(entry), 'color': list(entry.color)} for entry in self.classes]
         drivable = {group: list(names) for group, names in self.drivable.items()}
-        data = {'name': self.name, 'classes': classes, 'drivable': drivable}
+        data: Dict[str, Any] = {'name': self.name, 'classes': classes, 'drivable': drivable}
+        if self.labels:
+            data['labels'] = [_label_fields(label) for label in self.labels]
+        if self.instances:
+            data['instances'] = self.instances
         return yaml.safe_dump(data, sort_keys=False)
 
     def _check_names(self, names: Sequence[str], where: str = '') -> None:
@@ -182,7 +239,26 @@ def _from_yaml(text: str, path: Path) -> ClassMap:
     data = _DOCUMENT(parse_yaml(text))
     entries = data['classes']
     classes = tuple(_read_class(entry, len(entries)) for entry in entries)
-    return ClassMap(data.get('name', path.stem), classes, data.get('drivable', {}))
+    return ClassMap(
+        data.get('name', path.stem),
+        classes,
+        data.get('drivable', {}),
+        tuple(_read_label(entry) for entry in data.get('labels', ())),
+        data.get('instances', 0),
+    )
+
+
+def _read_label(entry: Mapping[str, Any]) -> OtherLabel:
+    fields = {('counts_as' if key == 'class' else key): value for key, value in entry.items()}
+    return OtherLabel(**fields)
+
+
+def _label_fields(label: OtherLabel) -> Dict[str, Any]:
+    """A label as a class map's file holds it."""
+    color = list(label.color) if label.color else None
+    fields = {'name': label.name, 'label_id': label.label_id, 'color': color}
+    fields['class'] = label.counts_as or None
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _read_class(entry: Mapping[str, Any], count: int) -> SegClass:
@@ -191,8 +267,7 @@ def _read_class(entry: Mapping[str, Any], count: int) -> SegClass:
 
 
 def _from_labels(text: str, path: Path) -> ClassMap:
-    lines = [name.strip() for name in text.replace(';', '\n').splitlines() if name.strip()]
-    return class_map_of_names(_NAMES(lines), path.stem)
+    return class_map_of_names(_NAMES(_names_of_lines(text, path)), path.stem)
 
 
 def class_map_of_names(names: Sequence[str], title: str) -> ClassMap:
@@ -204,6 +279,30 @@ def class_map_of_names(names: Sequence[str], title: str) -> ClassMap:
         if set(members) <= set(names)
     }
     return ClassMap(title, classes, groups)
+
+
+def _names_of_lines(text: str, path: Path) -> List[str]:
+    """Names in a labels.txt, in their order; raises ClassMapError for one that stands twice."""
+    # Carriage returns before a line's end are a part of it, also where a tool has doubled them.
+    lines = re.split(r'\r*\n|\r|;', text)
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    places: Dict[str, int] = {}
+    for number, name in numbered:
+        if places.setdefault(name, number) != number:
+            raise ClassMapError(
+                f'{path} names {name!r} in line {places[name]} and in line {number}: each class '
+                'needs a name of its own, at the place of its train id; rename one, do not delete '
+                'it'
+            )
+    inside = range(numbered[0][0], numbered[-1][0]) if numbered else ()
+    empty = sorted(set(inside) - {number for number, _ in numbered})
+    if empty:
+        _log.warning(
+            f'{path}: empty lines ({", ".join(map(str, empty[:6]))}{", ..." * (len(empty) > 6)}) '
+            f'are passed over: train id {sum(n < empty[0] for n, _ in numbered)} is '
+            f'{next(name for n, name in numbered if n > empty[0])!r}'
+        )
+    return [name for _, name in numbered]
 
 
 def _class_of_name(train_id: int, name: str, count: int) -> SegClass:
@@ -234,9 +333,19 @@ _CLASS = record(
         'name': text(),
         'color': items(whole(0, 255), 3, 3),
         'label_id': whole(-1, 65535),
-        'group': text(),
+        'group': text(least=0),
     },
     needed=frozenset(('train_id', 'name')),
+)
+
+_LABEL = record(
+    {
+        'name': text(),
+        'label_id': whole(-1, 65535),
+        'color': items(whole(0, 255), 3, 3),
+        'class': text(),
+    },
+    needed=frozenset(('name',)),
 )
 
 _DOCUMENT = record(
@@ -244,6 +353,8 @@ _DOCUMENT = record(
         'name': text(),
         'classes': items(_CLASS),
         'drivable': mapping(items(text(), 0, IGNORE_ID)),
+        'labels': items(_LABEL, 0, 1 << 12),
+        'instances': whole(0, 65535),
     },
     needed=frozenset(('classes',)),
 )

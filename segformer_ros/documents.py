@@ -105,7 +105,8 @@ def read_text(path: Path, errors: str = 'strict') -> str:
     """
     data = read_bytes(path, MAX_BYTES)
     try:
-        return data.decode('utf-8', errors)
+        # A byte order mark, which editors on Windows set, is no part of the text.
+        return data.decode('utf-8-sig', errors)
     except UnicodeDecodeError as error:
         raise DocumentError(f'it is no text in UTF-8 ({error.reason} at {error.start})') from error
 

@@ -25,7 +25,9 @@ def test_other_presets_have_their_classes_and_drivable_groups(preset: str, count
     assert len(class_map) == count
     assert class_map.ids('road')[0] in class_map.drivable_ids('road')
     assert set(class_map.drivable_ids('road')) < set(class_map.drivable_ids('road+sidewalk'))
-    assert tuple(class_map.palette[class_map.ids('road')[0]]) == (128, 64, 128)
+    grey = (140, 140, 140)
+    road = {'ade20k': grey, 'mapillary': (128, 64, 128)}[preset]
+    assert tuple(class_map.palette[class_map.ids('road')[0]]) == road
     assert len({entry.color for entry in class_map.classes}) > 0.9 * count
 
 
@@ -152,3 +154,48 @@ def test_an_unknown_name_is_said_with_the_one_that_is_close() -> None:
         load_class_map('cityscapes').ids('road', 'bycicle')
     with pytest.raises(ClassMapError, match=r"has no class 'xyz'; it has road"):
         load_class_map('cityscapes').ids('xyz')
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'\xef\xbb\xbfroad\r\nsidewalk\r\nlava\r\n',
+        b'road\r\r\nsidewalk\r\r\nlava\r\r\n',
+        b'\n\nroad\rsidewalk\rlava\n\n',
+        'road\nsidewalk\nlava'.encode('utf-8-sig'),
+    ],
+)
+def test_labels_txt_of_any_editor(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / 'labels.txt').write_bytes(data)
+    class_map = load_class_map(tmp_path / 'labels.txt')
+    assert class_map.names == ('road', 'sidewalk', 'lava')
+    assert tuple(class_map.palette[0]) == (128, 64, 128)
+
+
+def test_an_empty_line_is_told_and_a_name_that_stands_twice_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / 'labels.txt'
+    file.write_text('road\n\nsidewalk\nlava\n\n')
+    assert load_class_map(file).names == ('road', 'sidewalk', 'lava')
+    assert "empty lines (2) are passed over: train id 1 is 'sidewalk'" in caplog.text
+    file.write_text('road\nvoid\n\nlava\nvoid\n')
+    with pytest.raises(ClassMapError, match="names 'void' in line 2 and in line 5.*rename one"):
+        load_class_map(file)
+
+
+@pytest.mark.parametrize('preset', ['cityscapes', 'camvid', 'ade20k', 'mapillary'])
+def test_a_map_survives_its_file(tmp_path: Path, preset: str) -> None:
+    class_map = load_class_map(preset)
+    (tmp_path / 'map.yaml').write_text(class_map.as_yaml())
+    assert load_class_map(tmp_path / 'map.yaml') == class_map
+
+
+def test_a_label_that_counts_as_no_class_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / 'yard.yaml'
+    file.write_text(
+        'classes: [{train_id: 0, name: a}, {train_id: 1, name: b}]\n'
+        'labels: [{name: c, label_id: 3, class: d}]\n'
+    )
+    with pytest.raises(ClassMapError, match="label 'c': class map 'yard' has no class 'd'"):
+        load_class_map(file)

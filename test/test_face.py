@@ -39,10 +39,10 @@ def test_the_names_are_these() -> None:
     """One that goes, or means something else, makes the next version a major one."""
     assert set(segformer_ros.__all__) == {
         'Calibration', 'CameraPose', 'ClassMap', 'Declared', 'DrivableArea', 'DrivableConfig',
-        'EngineOptions', 'EvaluationReport', 'Frame', 'ModelSpec', 'SegformerError',
-        'SegmentedFrame', 'Segmenter', 'Source', 'SourceFrame', 'SourceOptions', 'Stamp',
-        'calibration_from_camera_info', 'evaluate', 'load_class_map', 'load_model', 'open_source',
-        'pose_from_transform',
+        'EngineOptions', 'EvaluationOptions', 'EvaluationReport', 'Frame', 'ModelSpec',
+        'SegformerError', 'SegmentedFrame', 'Segmenter', 'Source', 'SourceFrame', 'SourceOptions',
+        'Stamp', 'calibration_from_camera_info', 'evaluate', 'load_class_map', 'load_model',
+        'open_source', 'pose_from_transform',
     }  # fmt: skip
 
 

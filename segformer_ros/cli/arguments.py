@@ -165,6 +165,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('recording')
     group.add_argument('--topic', default='', help='image topic of a bag with several cameras')
     group.add_argument('--labels', type=Path, help='folder of label images KEY.png (train ids)')
+    add_label_arguments(group)
     group.add_argument('--label-topic', default='', help='topic of a bag with label images')
     group.add_argument(
         '--label-tolerance', type=number(0, 10), default=0.0, metavar='S',
@@ -182,6 +183,19 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         '--vehicle-frame', default=SourceOptions.vehicle_frame, metavar='FRAME',
         help="frame on the ground relative to which a bag's /tf_static places the camera "
         '(default: base_link)',
+    )  # fmt: skip
+
+
+def add_label_arguments(parser: argparse._ActionsContainer) -> None:
+    """--label-ids and --label-colors, for labels that are not train ids."""
+    parser.add_argument(
+        '--label-ids', default='', metavar='MAP',
+        help="labels hold a data set's own ids, of this class map (a preset as cityscapes, or a "
+        'yaml); train: they are train ids, whatever they look like',
+    )  # fmt: skip
+    parser.add_argument(
+        '--label-colors', default='', metavar='MAP',
+        help='labels hold the colours of this class map (a preset as camvid, or a yaml)',
     )  # fmt: skip
 
 
@@ -229,6 +243,8 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
         label_topic=arguments.label_topic,
         label_tolerance=arguments.label_tolerance,
         labels=labels,
+        label_ids=arguments.label_ids,
+        label_colors=arguments.label_colors,
         fps=arguments.fps,
         max_megapixels=arguments.max_megapixels,
         vehicle_frame=arguments.vehicle_frame,

@@ -54,6 +54,14 @@ def comparison_text(comparison: Comparison) -> str:
             f'and there are {comparison.blocks}; use --block 1 only for images that have nothing '
             'to do with each other'
         )
+    drivable = [
+        (change.name, f'{change.before:.4f}', f'{change.after:.4f}',
+         f'{change.after - change.before:+.4f}')
+        for change in comparison.drivable
+    ]  # fmt: skip
+    if drivable:
+        columns = ('drivable area, all frames of each run', 'before', 'after', 'change')
+        lines += ['', format_table(columns, drivable)]
     if comparison.changed:
         frames = [
             (change.frame, f'{change.before:.4f}', f'{change.after:.4f}',

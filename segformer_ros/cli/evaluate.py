@@ -25,9 +25,9 @@ from segformer_ros.cli.arguments import (
 )
 from segformer_ros.destination import DestinationError
 from segformer_ros.errors import one_line
-from segformer_ros.evaluation import EvaluationJob, EvaluationRun, Execution
+from segformer_ros.evaluation import EvaluationRun
 from segformer_ros.evaluation.annotate import annotate_run
-from segformer_ros.evaluation.api import Gates, make_job, score
+from segformer_ros.evaluation.api import EvaluationOptions, Gates, score
 from segformer_ros.metrics.document import SCORES
 from segformer_ros.text_table import format_table
 
@@ -113,29 +113,30 @@ def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, write the results and print the summary; 1 where a gate is broken."""
-    gates = Gates.parse(arguments.fail_under, arguments.max_drop, arguments.baseline)
-    with EvaluationRun(job_of(arguments), arguments.out) as evaluation_run:
-        return _evaluate(evaluation_run, arguments, gates)
+    options = evaluation_options(arguments)
+    gates = options.gates()
+    job = options.job(arguments.inputs, arguments.model, arguments.out)
+    with EvaluationRun(job, arguments.out) as evaluation_run:
+        return _evaluate(evaluation_run, options, gates)
 
 
-def _evaluate(evaluation_run: EvaluationRun, arguments: argparse.Namespace, gates: Gates) -> int:
+def _evaluate(evaluation_run: EvaluationRun, options: EvaluationOptions, gates: Gates) -> int:
     """Print notes on the run, and finish it; returns the exit code."""
     for note in gates.check(evaluation_run):  # wrong gates are refused now, not after hours
         print(f'segformer evaluate: {one_line(note)}', file=sys.stderr)
     try:
-        return _finish(evaluation_run, arguments, gates)
+        return _finish(evaluation_run, options, gates)
     except (KeyboardInterrupt, DestinationError):
         print(_kept_text(evaluation_run), file=sys.stderr)
         raise
 
 
-def _finish(evaluation_run: EvaluationRun, arguments: argparse.Namespace, gates: Gates) -> int:
+def _finish(evaluation_run: EvaluationRun, options: EvaluationOptions, gates: Gates) -> int:
     """Score, write the results and print the summary; returns the exit code."""
     done = evaluation_run.frames - evaluation_run.left
     with tqdm(total=evaluation_run.frames, initial=done, unit='frame', desc='evaluate') as bar:
-        execution = Execution(arguments.workers, arguments.ray)
-        report = score(evaluation_run, gates, execution, bar.update)
-    if arguments.write_mcap:
+        report = score(evaluation_run, gates, options.execution(), bar.update)
+    if options.write_mcap:
         with tqdm(total=evaluation_run.frames, unit='frame', desc='annotate') as bar:
             annotate_run(evaluation_run, bar.update)
     evaluation_run.finish()
@@ -155,25 +156,27 @@ def _kept_text(evaluation_run: EvaluationRun) -> str:
     )
 
 
-def job_of(arguments: argparse.Namespace) -> EvaluationJob:
-    """The job that the command line describes."""
-    return make_job(
-        arguments.inputs,
-        arguments.model,
-        arguments.out,
+def evaluation_options(arguments: argparse.Namespace) -> EvaluationOptions:
+    """What the command line says of how to score."""
+    return EvaluationOptions(
         engine=arguments.engine,
-        options=replace(engine_options(arguments), slide_stride=arguments.slide_stride),
+        engine_options=replace(engine_options(arguments), slide_stride=arguments.slide_stride),
         classes=arguments.classes,
+        upsampling=arguments.upsampling,
         sources=source_options(arguments),
         reference=arguments.reference or '',
         merged=merged_classes(arguments),
         drivable=arguments.drivable,
         pose=camera_pose(arguments),
         hfov=arguments.hfov,
-        upsampling=arguments.upsampling,
+        baseline=arguments.baseline,
+        fail_under=arguments.fail_under,
+        max_drop=arguments.max_drop,
+        write_predictions=arguments.write_predictions,
+        write_mcap=arguments.write_mcap,
         worst=arguments.worst,
-        write_predictions=arguments.write_predictions or arguments.write_mcap,
         workers=arguments.workers,
+        ray=arguments.ray,
     )
 
 

@@ -10,10 +10,12 @@ from typing import Callable, List, NamedTuple, Tuple
 
 from tqdm import tqdm
 
-from segformer_ros.cli.arguments import MAX_THREADS, number, whole
+from segformer_ros.classes import load_class_map
+from segformer_ros.cli.arguments import MAX_THREADS, add_label_arguments, number, whole
 from segformer_ros.destination import output_file, refuse_overwriting, write_file
 from segformer_ros.engines.precision import Candidate, quantized_path
 from segformer_ros.engines.trt.engine_loading import parsed_network
+from segformer_ros.evaluation.label_survey import survey
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import model_files, model_hash
 from segformer_ros.model.onnx_network import save_network
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--labels', type=Path, help='folder of label images for the frames to judge by'
     )
+    add_label_arguments(parser)
     parser.add_argument('--topic', default='', help='image topic of a bag with several cameras')
     parser.add_argument(
         '--out',
@@ -124,7 +127,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Quantise, judge, write model and report; exit code 1 where the gate is not passed."""
     spec = load_model(arguments.model)
     spec.require_graph()
-    options = SourceOptions(topic=arguments.topic, labels=arguments.labels)
+    options = SourceOptions(
+        topic=arguments.topic,
+        labels=arguments.labels,
+        label_ids=arguments.label_ids,
+        label_colors=arguments.label_colors,
+    )
     sources, judged = (
         [open_source(location, options) for location in locations]
         for locations in (arguments.calibrate, arguments.judge)
@@ -132,9 +140,13 @@ def run(arguments: argparse.Namespace) -> int:
     out = output_file(arguments.out or quantized_path(spec.path), ('.onnx',))
     places = _Places.beside(out, arguments.half)
     refuse_overwriting(model_files(spec.path), [places.model, *places.report, *places.fp16])
-    samples = collect_samples(sources, arguments.frames, arguments.held_out, judged)
+    classes = spec.class_map if arguments.labels else None
+    samples = collect_samples(sources, arguments.frames, arguments.held_out, judged, classes)
     warnings = [too_few(samples)]
     if arguments.labels:
+        for source in judged or sources:
+            truth = load_class_map(source.class_map) if source.class_map else spec.class_map
+            warnings += survey(source, truth, options)
         warnings.append(too_few_labels(samples.held_out, len(spec.class_map)))
         warnings.append(_too_loose(arguments.loss))
     for warning in filter(None, warnings):

@@ -84,43 +84,12 @@ class EvaluationReport:
     broken: Tuple[str, ...] = ()
 
 
-def evaluate(
-    inputs: Union[Location, Sequence[Location]],
-    model: Location = '',
-    out: Location = 'out/evaluation',
-    *,
-    engine: str = 'auto',
-    options: EngineOptions = EngineOptions(),
-    classes: str = '',
-    labels: Optional[Location] = None,
-    sources: SourceOptions = ANY_SOURCE,
-    reference: Location = '',
-    merged: Sequence[Sequence[str]] = (),
-    drivable: str = '',
-    pose: Optional[CameraPose] = None,
-    hfov: Optional[float] = None,
-    upsampling: str = 'exact',
-    baseline: Optional[Location] = None,
-    fail_under: str = '',
-    max_drop: str = '',
-    write_predictions: bool = False,
-    write_mcap: bool = False,
-    worst: int = 6,
-    workers: int = 1,
-    ray: str = '',
-    progress: Progress = no_progress,
-) -> EvaluationReport:
-    """Score a model on recordings with known labels, and write the results into a folder.
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How recordings are scored and what is written: the options of `segformer evaluate`.
 
-    Does what `segformer evaluate` does, whose options have the same names. A run that was
-    interrupted goes on where it was when it is called again with the same arguments.
-
-    inputs: one recording or several: bags, videos, folders of images, Cityscapes folders.
-    model: as for `Segmenter`.
-    out: folder for metrics.json, report.html and the other results.
-    engine, options, classes, upsampling: as for `Segmenter`.
-    labels: folder of label images `KEY.png` of train ids.
-    sources: more of how recordings are read.
+    engine, engine_options, classes, upsampling: as for `Segmenter`.
+    sources: how recordings and their labels are read.
     reference: another model, whose masks are taken as the truth.
     merged: groups of class names that are scored as one.
     drivable: what may be driven on: a group of the class map, or class names joined by '+'.
@@ -132,76 +101,93 @@ def evaluate(
     worst: number of worst frames in the report.
     workers: processes that share the frames.
     ray: address of a Ray cluster.
+    """
+
+    engine: str = 'auto'
+    engine_options: EngineOptions = EngineOptions()
+    classes: str = ''
+    upsampling: str = 'exact'
+    sources: SourceOptions = ANY_SOURCE
+    reference: Location = ''
+    merged: Sequence[Sequence[str]] = ()
+    drivable: str = ''
+    pose: Optional[CameraPose] = None
+    hfov: Optional[float] = None
+    baseline: Optional[Location] = None
+    fail_under: str = ''
+    max_drop: str = ''
+    write_predictions: bool = False
+    write_mcap: bool = False
+    worst: int = 6
+    workers: int = 1
+    ray: str = ''
+
+    def gates(self) -> Gates:
+        """The limits that the scores must keep; raises EvaluationError."""
+        baseline = Path(self.baseline) if self.baseline else None
+        return Gates.parse(self.fail_under, self.max_drop, baseline)
+
+    def execution(self) -> Execution:
+        """Who does the work."""
+        return Execution(self.workers, self.ray)
+
+    def job(self, inputs: Sequence[Location], model: Location, out: Location) -> EvaluationJob:
+        """What is scored, and all that the numbers depend on."""
+        threads = self.engine_options.threads or spare_threads(self.workers)
+        reference = None
+        if self.reference:
+            reference = ModelChoice(str(self.reference), options=EngineOptions(threads=threads))
+        masks = self.write_predictions or self.write_mcap
+        options = replace(self.engine_options, threads=threads)
+        return EvaluationJob(
+            inputs=tuple(map(str, inputs)),
+            sources=self.sources,
+            model=ModelChoice(str(model), self.engine, options, self.classes),
+            reference=reference,
+            merged=tuple(map(tuple, self.merged)),
+            drivable=self.drivable,
+            pose=self.pose,
+            hfov=self.hfov,
+            upsampling=self.upsampling,
+            worst=self.worst,
+            predictions=str(Path(out) / PREDICTIONS) if masks else '',
+        )
+
+
+def evaluate(
+    inputs: Union[Location, Sequence[Location]],
+    model: Location = '',
+    out: Location = 'out/evaluation',
+    options: EvaluationOptions = EvaluationOptions(),
+    *,
+    labels: Optional[Location] = None,
+    progress: Progress = no_progress,
+) -> EvaluationReport:
+    """Score a model on recordings with known labels, and write the results into a folder.
+
+    Does what `segformer evaluate` does. A run that was interrupted goes on where it was when it is
+    called again with the same arguments.
+
+    inputs: one recording or several: bags, videos, folders of images, Cityscapes folders.
+    model: as for `Segmenter`.
+    out: folder for metrics.json, report.html and the other results.
+    labels: folder of label images `KEY.png`; short for `options.sources.labels`.
     progress: called with the number of frames that were finished since the last call.
 
     Raises SegformerError; a gate that is not kept raises nothing and is in `broken`.
     """
-    gates = Gates.parse(fail_under, max_drop, Path(baseline) if baseline else None)
+    gates = options.gates()
     if labels:
-        sources = replace(sources, labels=Path(labels))
-    job = make_job(
-        [inputs] if isinstance(inputs, (str, Path)) else inputs,
-        model,
-        out,
-        engine=engine,
-        options=options,
-        classes=classes,
-        sources=sources,
-        reference=reference,
-        merged=merged,
-        drivable=drivable,
-        pose=pose,
-        hfov=hfov,
-        upsampling=upsampling,
-        worst=worst,
-        write_predictions=write_predictions or write_mcap,
-        workers=workers,
-    )
-    with EvaluationRun(job, Path(out)) as run:
+        options = replace(options, sources=replace(options.sources, labels=Path(labels)))
+    paths = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    with EvaluationRun(options.job(paths, model, out), Path(out)) as run:
         for note in gates.check(run):
             _log.warning(note)
-        report = score(run, gates, Execution(workers, ray), progress)
-        if write_mcap:
+        report = score(run, gates, options.execution(), progress)
+        if options.write_mcap:
             annotate_run(run)
         run.finish()
     return report
-
-
-def make_job(
-    inputs: Sequence[Location],
-    model: Location,
-    out: Location,
-    *,
-    engine: str,
-    options: EngineOptions,
-    classes: str,
-    sources: SourceOptions,
-    reference: Location,
-    merged: Sequence[Sequence[str]],
-    drivable: str,
-    pose: Optional[CameraPose],
-    hfov: Optional[float],
-    upsampling: str,
-    worst: int,
-    write_predictions: bool,
-    workers: int,
-) -> EvaluationJob:
-    """The job that the arguments of `evaluate`, or of the command, describe."""
-    options = replace(options, threads=options.threads or spare_threads(workers))
-    reference_options = EngineOptions(threads=options.threads)
-    return EvaluationJob(
-        inputs=tuple(map(str, inputs)),
-        sources=sources,
-        model=ModelChoice(str(model), engine, options, classes),
-        reference=ModelChoice(str(reference), options=reference_options) if reference else None,
-        merged=tuple(map(tuple, merged)),
-        drivable=drivable,
-        pose=pose,
-        hfov=hfov,
-        upsampling=upsampling,
-        worst=worst,
-        predictions=str(Path(out) / PREDICTIONS) if write_predictions else '',
-    )
 
 
 def score(

@@ -63,6 +63,14 @@ class ScoreChange(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
+class DrivableChange(NamedTuple):
+    """A score of the drivable area of each whole run; NaN where one of them does not have it."""
+
+    name: str
+    before: float
+    after: float
+
+
 class FrameChange(NamedTuple):
     """Pixel accuracy of a frame before and after."""
 
@@ -80,6 +88,7 @@ class Comparison:
     blocks: number of blocks that the frames in common make.
     miou, pixel_accuracy: over the frames in common. classes: IoU by class name.
     changed: frames whose pixel accuracy changed the most, in that order.
+    drivable: scores of the drivable area, of all frames of each run: they have no intervals.
     """
 
     frames: int
@@ -91,6 +100,7 @@ class Comparison:
     pixel_accuracy: ScoreChange
     classes: Dict[str, ScoreChange]
     changed: Sequence[FrameChange]
+    drivable: Sequence[DrivableChange] = ()
 
 
 class _Finished(NamedTuple):
@@ -99,6 +109,7 @@ class _Finished(NamedTuple):
     classes: Tuple[str, ...]
     frames: Dict[FrameName, int]
     matrices: np.ndarray
+    metrics: Mapping[str, Any]
 
 
 def compare_runs(
@@ -152,6 +163,7 @@ def compare_runs(
             if not np.isnan(change.difference)
         },
         changed=_most_changed(common, counts, changed),
+        drivable=_drivable(one.metrics, other.metrics),
     )
 
 
@@ -189,7 +201,7 @@ def _load(path: Path) -> _Finished:
         )
     _check_confusion(path, metrics, matrices)
     names = {(row.input, row.frame): place for place, row in enumerate(rows)}
-    return _Finished(tuple(metrics['classes']), names, matrices)
+    return _Finished(tuple(metrics['classes']), names, matrices, metrics)
 
 
 def _check_confusion(path: Path, metrics: Mapping[str, Any], matrices: np.ndarray) -> None:
@@ -202,6 +214,30 @@ def _check_confusion(path: Path, metrics: Mapping[str, Any], matrices: np.ndarra
             f'{file} and {CONFUSION_NPY} beside it are of different runs; keep each run in a '
             'folder of its own, or evaluate again'
         )
+
+
+def _drivable(before: Mapping[str, Any], after: Mapping[str, Any]) -> List[DrivableChange]:
+    """Scores of the drivable area that both runs have."""
+    one, other = (_drivable_scores(metrics) for metrics in (before, after))
+    return [
+        DrivableChange(name, value, other[name]) for name, value in one.items() if name in other
+    ]
+
+
+def _drivable_scores(metrics: Mapping[str, Any]) -> Dict[str, float]:
+    """Scores of the drivable area in a metrics.json, by what they are called for people."""
+    drivable = metrics.get('drivable') or {}
+    found = {'drivable IoU': drivable.get('iou'), 'drivable and rest': drivable.get('miou')}
+    above = drivable.get('birdseye') or {}
+    for name in ('precision', 'recall', 'f1', 'iou', 'max_f'):
+        title = {'f1': 'F1', 'iou': 'IoU', 'max_f': 'MaxF'}.get(name, name)
+        found[f"bird's-eye {title}"] = above.get(name)
+    for scale, unit in (('metres', 'm'), ('rows', 'of the height')):
+        for band in (drivable.get(scale) or {}).get('bands', ()):
+            for name in ('false_free', 'false_blocked'):
+                title = name.replace('_', ' ')
+                found[f'{title}, {band["band"]} {unit}'] = band.get(name)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _any_name(run: _Finished) -> str:

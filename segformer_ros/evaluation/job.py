@@ -17,9 +17,10 @@ from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, 
 from segformer_ros.engines.precision import quantized_path, require_quantized
 from segformer_ros.environment import versions
 from segformer_ros.evaluation.frame_views import WINDOW
+from segformer_ros.evaluation.label_survey import survey
 from segformer_ros.evaluation.shards import EvaluationError, Predictions
 from segformer_ros.metrics import Camera, ScoredClasses, Scorer
-from segformer_ros.metrics.scored_classes import truth_table
+from segformer_ros.metrics.scored_classes import truth_notes, truth_table
 from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash
@@ -142,8 +143,9 @@ class EvaluationJob:
         if not len(source):
             raise EvaluationError(f'{path} holds no frame; there is nothing to score')
         if not source.labelled and not self.reference:
+            why = f' ({"; ".join(source.notes)})' if source.notes else ''
             raise EvaluationError(
-                f'{path} has no truth; give --labels FOLDER, --label-topic TOPIC or '
+                f'{path} has no truth{why}; give --labels FOLDER, --label-topic TOPIC or '
                 '--reference MODEL'
             )
         return source
@@ -181,11 +183,27 @@ class EvaluationJob:
             truth = self.reference.spec().class_map
             return [truth_table(truth, own, 'the reference')] * len(sources)
         return [
-            truth_table(load_class_map(source.class_map), own, f'the truth of {source.name}')
+            truth_table(
+                load_class_map(source.class_map),
+                own,
+                f'the truth of {source.name}',
+                source.class_map_given,
+            )
             if source.class_map
             else None
             for source in sources
         ]
+
+    def look_at_labels(self, sources: Sequence[Source]) -> None:
+        """Note what of the labels would make the numbers worthless; raises EvaluationError."""
+        if self.reference is not None:
+            return
+        model = self.model.spec().class_map
+        for source in sources:
+            if source.labelled and len(source):
+                truth = load_class_map(source.class_map) if source.class_map else model
+                notes = [*truth_notes(truth, model), *survey(source, truth, self.sources)]
+                source.notes = (*source.notes, *notes)
 
     def mask_folder(self) -> Optional[Predictions]:
         """Where the masks are written; None for nowhere."""

@@ -22,7 +22,7 @@ LOWER_IS_BETTER = frozenset(
 )
 """Parts of the names of scores that are better when they are lower; of a bias, when it is less."""
 
-_COUNTS = frozenset(('schema', 'frames', 'pixels', 'rare', 'instances', 'columns'))
+_COUNTS = frozenset(('schema', 'frames', 'pixels', 'rare', 'instances', 'columns', 'cells'))
 """Parts of the names of counts, which know no upper bound."""
 _METRES = tuple(
     f'drivable.metres.{name}' for name in ('margin', 'reach', 'bias', 'mean_error', 'p50', 'p95')

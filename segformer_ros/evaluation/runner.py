@@ -15,6 +15,7 @@ from segformer_ros.evaluation.checkpoints import Checkpoints
 from segformer_ros.evaluation.executors import score_in_processes, score_on_ray
 from segformer_ros.evaluation.frame_views import WorstFrame
 from segformer_ros.evaluation.job import EvaluationJob, describe
+from segformer_ros.evaluation.label_survey import agreement_note
 from segformer_ros.evaluation.shard_worker import Progress, ShardWorker, no_progress
 from segformer_ros.evaluation.shards import EvaluationError, Shard, ShardResult, plan_shards
 from segformer_ros.evaluation.tables import LATENCY, STAGES, FrameTables
@@ -71,6 +72,7 @@ class EvaluationRun:
         self.job = job = job.fresh()
         self.out = out
         self.sources: List[Source] = job.open_sources()
+        job.look_at_labels(self.sources)
         self.names = job.input_names(self.sources)
         self._shards = plan_shards(self.sources, job.shard_frames)
         self._scorer = job.scorer()
@@ -129,6 +131,7 @@ class EvaluationRun:
                 self._checkpoints.save(result)
         seconds = perf_counter() - started
         summary = self._merge()
+        self._note_agreement()
         evaluation = Evaluation(
             metrics=self._document(summary.counts),
             speed=speed_document(summary.times, summary.facts, execution.workers, frames, seconds),
@@ -189,6 +192,15 @@ class EvaluationRun:
             describe(self.job.model, upsampling),
             describe(reference, upsampling) if reference else None,
         )
+
+    def _note_agreement(self) -> None:
+        """Note where the masks speak for labels of another kind than was thought."""
+        classes, options = self._scorer.classes, self.job.sources
+        if self.job.reference or self.job.merged or options.label_ids or options.label_colors:
+            return
+        note = agreement_note(self._scorer.counts()['confusion'], classes.class_map)
+        if note:
+            self.sources[0].notes = (*self.sources[0].notes, note)
 
     def _merge(self) -> Summary:
         summary = Summary(self.job.worst)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from segformer_ros.formats import jpeg, png
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError
-
-_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode(data: np.ndarray, kind: str = '', max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
@@ -21,31 +18,31 @@ def decode(data: np.ndarray, kind: str = '', max_megapixels: float = MAX_MEGAPIX
     if raw.startswith(jpeg.HEAD):
         return jpeg.decode_jpeg(raw, max_megapixels)
     if raw.startswith(png.HEAD):
-        return _decode_png(raw, _COLOUR, max_megapixels)
+        return png.read_colours(raw, max_megapixels)
     raise FrameError(
         f'compressed image of format {kind!r} ({len(raw)} bytes) is neither JPEG nor PNG'
     )
 
 
 def decode_labels(
-    data: np.ndarray, kind: str = '', max_megapixels: float = MAX_MEGAPIXELS
+    data: np.ndarray,
+    kind: str = '',
+    max_megapixels: float = MAX_MEGAPIXELS,
+    colours: bool = False,
 ) -> np.ndarray:
-    """Values of a PNG file of labels, held in (N,) uint8 bytes: (H, W) of the file's own type.
+    """Values of a PNG file of labels, held in (N,) uint8 bytes, as they are stored.
 
-    Raises FrameError as `decode` does, and for JPEG: its values are near the class ids only.
+    (H, W) uint8 or uint16 of one channel, be it grey or a palette; (H, W, 3) BGR or (H, W, 4) BGRA
+    of colours, which all are with `colours`. Raises FrameError as `decode` does, and for JPEG: its
+    values are near the class ids only.
     """
     raw = data.tobytes()
+    if raw.startswith(jpeg.HEAD):
+        raise FrameError(
+            f'labels of format {kind!r} are no PNG but JPEG, which changes values; they need a '
+            'lossless format'
+        )
     if not raw.startswith(png.HEAD):
         raise FrameError(f'labels of format {kind!r} are no PNG; they need a lossless format')
-    return _decode_png(raw, cv2.IMREAD_UNCHANGED, max_megapixels)
-
-
-def _decode_png(raw: bytes, flags: int, max_megapixels: float) -> np.ndarray:
-    plain = np.frombuffer(png.plain_png(raw, max_megapixels), np.uint8)
-    try:
-        pixels = cv2.imdecode(plain, flags)
-    except cv2.error as error:
-        raise FrameError(f'undecodable PNG image of {len(raw)} bytes: {error}') from error
-    if pixels is None:
-        raise FrameError(f'undecodable PNG image of {len(raw)} bytes')
-    return np.asarray(pixels)
+    stored = png.read_stored(raw, max_megapixels)
+    return png.read_colours(raw, max_megapixels) if colours and stored.ndim == 2 else stored

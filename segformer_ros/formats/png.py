@@ -1,15 +1,16 @@
 """PNG files: checked and unpacked within what their headers say, before a decoder sees them.
 
-libpng and OpenCV allocate what a chunk's header claims, and print what they do not like. A file
-that has come through `plain_png` gives them no reason for either.
+libpng and OpenCV allocate what a chunk's header claims, and print what they do not like. What is
+given to them here is made anew of checked parts, and gives them no reason for either.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from typing import Dict, Iterator, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+import cv2
 import numpy as np
 
 from segformer_ros.formats.limits import FrameError, check_ratio, check_size
@@ -27,7 +28,8 @@ _CHANNELS: Dict[int, Tuple[int, Tuple[int, ...]]] = {
 }
 """Channels of each colour type, and the depths in bits that it may have (PNG, 11.2.1)."""
 
-_PALETTE = 3
+_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_GREY, _PALETTE = 0, 3
 _WHOLE = ((0, 0, 1, 1),)
 _INTERLACED = (
     (0, 0, 8, 8),
@@ -52,45 +54,111 @@ class _Header(NamedTuple):
     interlaced: int
 
     @property
-    def passes(self) -> Iterator[Tuple[int, int]]:
-        """Rows of each pass, and bytes of a row with its filter's."""
+    def passes(self) -> Iterator[_Pass]:
+        """The parts that the image is stored in, one after another."""
         bits = _CHANNELS[self.colour][0] * self.depth
         for left, top, across, down in _INTERLACED if self.interlaced else _WHOLE:
             columns = (self.width - left + across - 1) // across
             rows = (self.height - top + down - 1) // down
             if columns > 0 and rows > 0:
-                yield rows, 1 + (columns * bits + 7) // 8
+                places = (slice(top, None, down), slice(left, None, across))
+                yield _Pass(rows, columns, 1 + (columns * bits + 7) // 8, places)
 
 
-def plain_png(data: bytes, max_megapixels: float) -> bytes:
-    """The same image as a PNG file of the chunks that make it, its data unpacked.
+class _Pass(NamedTuple):
+    """One pass over an image: the bytes of a row count its filter's; places: its pixels."""
 
-    Raises FrameError where the file is cut, damaged (each chunk has a checksum) or too large.
-    Of an animation the first image is left.
+    rows: int
+    columns: int
+    row_bytes: int
+    places: Tuple[slice, slice]
+
+
+class _Unpacked(NamedTuple):
+    """A file whose every byte is accounted for: filtered scanlines, and what goes with them."""
+
+    header: _Header
+    palette: bytes
+    transparency: bytes
+    scanlines: bytes
+
+
+def read_colours(data: bytes, max_megapixels: float) -> np.ndarray:
+    """Pixels of a PNG file as colours, (H, W, 3) uint8 BGR; raises FrameError."""
+    return _decoded(_plain(_unpacked(data, max_megapixels)), _COLOUR)
+
+
+def read_stored(data: bytes, max_megapixels: float) -> np.ndarray:
+    """Values of a PNG file as they are stored, none scaled; raises FrameError.
+
+    (H, W) uint8 of one channel of 1 to 8 bits, which of a palette are the places in it; (H, W)
+    uint16 of 16 bits; of colours (H, W, 3) BGR, with alpha (H, W, 4) BGRA, uint8 or uint16.
+    """
+    image = _unpacked(data, max_megapixels)
+    header = image.header
+    if header.colour not in (_GREY, _PALETTE) or header.depth > 8:
+        # What a file calls transparent by its colour has that colour all the same.
+        return _decoded(_plain(image._replace(transparency=b'')), cv2.IMREAD_UNCHANGED)
+    values = np.empty((header.height, header.width), np.uint8)
+    shifts = np.arange(8 - header.depth, -1, -header.depth, dtype=np.uint8)
+    at = 0
+    for rows, columns, row_bytes, places in header.passes:
+        scanlines = image.scanlines[at : at + rows * row_bytes]
+        at += len(scanlines)
+        # Filters of such images work on whole bytes: they are those of a grey image of the bytes.
+        grey = _Header(row_bytes - 1, rows, 8, _GREY, 0, 0, 0)
+        packed = _decoded(_plain(_Unpacked(grey, b'', b'', scanlines)), cv2.IMREAD_UNCHANGED)
+        parts = packed[..., None] >> shifts & (1 << header.depth) - 1  # (rows, bytes, 8 / depth)
+        values[places] = parts.reshape(rows, -1)[:, :columns]
+    return values
+
+
+def _unpacked(data: bytes, max_megapixels: float) -> _Unpacked:
+    """The parts of a file.
+
+    Raises FrameError where it is cut, damaged (each chunk has a checksum) or too large. Of an
+    animation the first image is left.
     """
     chunks = _read_chunks(data)
     header = _read_header(chunks[b'IHDR'], len(data))
     check_size(header.height, header.width, max_megapixels)
-    size = sum(rows * row_bytes for rows, row_bytes in header.passes)
+    size = sum(part.rows * part.row_bytes for part in header.passes)
     packed = chunks[b'IDAT']
     check_ratio(size, len(packed), 'PNG image')
     scanlines = _unpack(packed, size)
     _check_filters(scanlines, header)
-    parts = [HEAD, *_chunk(b'IHDR', chunks[b'IHDR'])]
-    palette, transparency = chunks[b'PLTE'], chunks[b'tRNS']
+    palette, transparency = b'', chunks[b'tRNS']
     if header.colour == _PALETTE:
+        palette = chunks[b'PLTE']
         if not palette or len(palette) % 3 or len(palette) > 3 << 8:
             raise FrameError(f'damaged PNG image: a palette of {len(palette)} bytes')
-        parts += _chunk(b'PLTE', palette.ljust(3 << header.depth, b'\0')[: 3 << header.depth])
+        palette = palette.ljust(3 << header.depth, b'\0')[: 3 << header.depth]
         transparency = transparency[: 1 << header.depth]
     elif len(transparency) != {0: 2, 2: 6}.get(header.colour):
         transparency = b''
-    if transparency:
-        parts += _chunk(b'tRNS', transparency)
-    parts += _chunk(b'IDAT', zlib.compress(scanlines, 0))
-    del scanlines  # large
+    return _Unpacked(header, palette, transparency, scanlines)
+
+
+def _plain(image: _Unpacked) -> bytes:
+    """A PNG file of the chunks that make the image, its data unpacked."""
+    parts: List[bytes] = [HEAD, *_chunk(b'IHDR', _IMAGE_HEADER.pack(*image.header))]
+    for name, content in ((b'PLTE', image.palette), (b'tRNS', image.transparency)):
+        if content:
+            parts += _chunk(name, content)
+    parts += _chunk(b'IDAT', zlib.compress(image.scanlines, 0))
     parts += _chunk(b'IEND', b'')
     return b''.join(parts)
+
+
+def _decoded(plain: bytes, flags: int) -> np.ndarray:
+    pixels: Optional[np.ndarray]
+    try:
+        pixels = cv2.imdecode(np.frombuffer(plain, np.uint8), flags)
+    except cv2.error as error:
+        raise FrameError(f'undecodable PNG image of {len(plain)} bytes: {error}') from error
+    if pixels is None:
+        raise FrameError(f'undecodable PNG image of {len(plain)} bytes')
+    return np.asarray(pixels)
 
 
 def _read_chunks(data: bytes) -> Dict[bytes, bytes]:
@@ -153,7 +221,7 @@ def _unpack(packed: bytes, size: int) -> bytes:
 def _check_filters(scanlines: bytes, header: _Header) -> None:
     """Raise FrameError where a row begins with a filter that does not exist."""
     values, at = np.frombuffer(scanlines, np.uint8), 0
-    for rows, row_bytes in header.passes:
+    for rows, _, row_bytes, _ in header.passes:
         if int(values[at : at + rows * row_bytes : row_bytes].max()) > _LAST_FILTER:
             raise FrameError('damaged PNG image: a row has a filter that does not exist')
         at += rows * row_bytes

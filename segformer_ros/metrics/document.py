@@ -24,6 +24,7 @@ from segformer_ros.documents import (
 )
 from segformer_ros.metrics import ScoredClasses, Scores
 from segformer_ros.metrics.free_space import FreeSpaceScores
+from segformer_ros.metrics.ground_overlap import GroundOverlapScores
 from segformer_ros.metrics.scorer import DrivableScores
 
 SCHEMA = 1
@@ -36,6 +37,8 @@ SCORES: Tuple[Tuple[str, str], ...] = (
     ('boundary_f', 'boundary F-score'),
     ('iiou', 'instance IoU'),
     ('drivable_iou', 'drivable IoU'),
+    ('birdseye_f1', "bird's-eye F1"),
+    ('birdseye_max_f', "bird's-eye MaxF"),
     ('false_free', 'false free'),
     ('false_blocked', 'false blocked'),
     ('flicker', 'flicker'),
@@ -88,8 +91,8 @@ def metrics_document(
     reference: Optional[Dict[str, str]] = None,
 ) -> Dict[str, Any]:
     """Everything that a run measured but its timings. NaN is None."""
-    confusion = scores.confusion
-    names = classes.names
+    confusion, names = scores.confusion, classes.names
+    ground = scores.drivable.ground if scores.drivable else None
 
     def by_class(values: np.ndarray) -> Dict[str, Any]:
         return dict(zip(names, _plain(values)))
@@ -106,6 +109,8 @@ def metrics_document(
         'ece': scores.calibration.ece if scores.calibration else None,
         'flicker': scores.flicker.overall if scores.flicker else None,
         'drivable_iou': scores.drivable.iou if scores.drivable else None,
+        'birdseye_f1': ground.f1 if ground else None,
+        'birdseye_max_f': ground.max_f if ground else None,
         'false_free': scores.drivable.best.false_free if scores.drivable else None,
         'false_blocked': scores.drivable.best.false_blocked if scores.drivable else None,
         'frames': {'total': counts.frames, 'scored': counts.scored, 'noted': counts.noted},
@@ -152,6 +157,8 @@ _FREE_SPACE = record(
         ),
     }
 )
+_BIRDSEYE = ('precision', 'recall', 'f1', 'iou', 'max_f', 'max_f_precision', 'max_f_recall')
+"""Scores of the drivable area from above."""
 _DOCUMENT = record(
     {
         'schema': whole(SCHEMA, SCHEMA),
@@ -168,6 +175,8 @@ _DOCUMENT = record(
             record(
                 {
                     'group': text(LONGEST_PATH),
+                    **dict.fromkeys(('iou', 'background_iou', 'miou'), _SCORE),
+                    'birdseye': optional(record(dict.fromkeys(_BIRDSEYE, _SCORE))),
                     'metres': optional(_FREE_SPACE),
                     'rows': optional(_FREE_SPACE),
                 }
@@ -212,7 +221,22 @@ def _drivable(scores: DrivableScores) -> Dict[str, Any]:
     scales = {'metres': scores.metres, 'rows': scores.rows}
     return {
         'group': scores.group,
+        **{
+            name: _without_nan(getattr(scores, name)) for name in ('iou', 'background_iou', 'miou')
+        },
+        'birdseye': _birdseye(scores.ground) if scores.ground else None,
         **{name: _free_space(found) if found else None for name, found in scales.items()},
+    }
+
+
+def _birdseye(scores: GroundOverlapScores) -> Dict[str, Any]:
+    grid = scores.grid
+    return {
+        'cell': grid.cell,
+        'ahead': [grid.near, grid.far],
+        'side': grid.side,
+        'cells': scores.cells,
+        **{name: _without_nan(getattr(scores, name)) for name in _BIRDSEYE},
     }
 
 

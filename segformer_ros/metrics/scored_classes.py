@@ -120,25 +120,54 @@ _NAMED = 6
 """Classes that an error names."""
 
 
-def truth_table(truth: ClassMap, model: ClassMap, whose: str) -> Optional[np.ndarray]:
+def truth_table(
+    truth: ClassMap, model: ClassMap, whose: str, common: bool = False
+) -> Optional[np.ndarray]:
     """(256,) uint8 from a truth's values to the model's train ids; None where they are the same.
 
     Classes are matched by name, in any order. Values that are no class stay as they are. Raises
     MetricError where the names differ; whose: of what the truth is, for the message.
+    common: classes that both have are enough, and the truth's others are not scored.
     """
     if truth.names == model.names or _is_nameless(truth, len(model)):
         return None
     different = sorted(set(truth.names) ^ set(model.names))
-    if different:
-        named = ', '.join(different[:_NAMED]) + ', ...' * (len(different) > _NAMED)
+    if different and not (common and set(truth.names) & set(model.names)):
         raise MetricError(
             f'{whose} has the classes of {truth.name!r} ({len(truth)}), the model those of '
-            f'{model.name!r} ({len(model)}); in one of them alone: {named}. Give the class map '
-            'that both have (--classes), or truth in the classes of the model'
+            f'{model.name!r} ({len(model)}); in one of them alone: {_some(different)}. Give the '
+            'class map that both have (--classes), or truth in the classes of the model'
         )
     table = np.arange(256, dtype=np.uint8)
-    table[: len(truth)] = model.ids(*truth.names)
+    if different:  # values beyond the truth's classes must not become the model's
+        table[len(truth) :] = IGNORE_ID
+    for value, name in enumerate(truth.names):
+        table[value] = model.names.index(name) if name in model.names else IGNORE_ID
     return table
+
+
+def truth_notes(truth: ClassMap, model: ClassMap) -> Tuple[str, ...]:
+    """What a truth of other classes than the model's leaves out: one line each."""
+    if truth.names == model.names or _is_nameless(truth, len(model)):
+        return ()
+    lost = [name for name in truth.names if name not in model.names]
+    lacking = [name for name in model.names if name not in truth.names]
+    notes = []
+    if lost:
+        notes.append(
+            f'not scored, as {model.name!r} does not have them: classes {_some(lost)} of the '
+            f'labels ({truth.name!r})'
+        )
+    if lacking:
+        notes.append(
+            f'the labels ({truth.name!r}) do not have {_some(lacking)}: where the mask says so, '
+            'it counts as wrong, unless the class is merged with one of theirs (--merge)'
+        )
+    return tuple(notes)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:_NAMED]) + ', ...' * (len(names) > _NAMED)
 
 
 def _is_nameless(class_map: ClassMap, count: int) -> bool:

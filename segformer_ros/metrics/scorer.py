@@ -16,6 +16,7 @@ from segformer_ros.metrics.free_space import (
     FreeSpaceReader,
     FreeSpaceScores,
 )
+from segformer_ros.metrics.ground_overlap import GroundCells, GroundOverlap, GroundOverlapScores
 from segformer_ros.metrics.metric import Metric, ratio
 from segformer_ros.metrics.pixel_metrics import (
     ConfusionMatrix,
@@ -58,14 +59,21 @@ class FrameScore(NamedTuple):
 class DrivableScores:
     """The drivable area of a run.
 
-    iou: of the drivable classes taken as one. metres: None without a calibrated camera. rows: of
-    all frames.
+    iou: of the drivable classes taken as one. background_iou: of all others as one. metres,
+    ground: None without a calibrated camera. rows: of all frames.
     """
 
     group: str
     iou: float
+    background_iou: float
     metres: Optional[FreeSpaceScores]
     rows: FreeSpaceScores
+    ground: Optional[GroundOverlapScores]
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU of drivable and not, as BDD100K's drivable area is reported."""
+        return (self.iou + self.background_iou) / 2
 
     @property
     def best(self) -> FreeSpaceScores:
@@ -107,6 +115,7 @@ class Scorer:
         self._instances = InstanceIou(classes, instance_sizes)
         self._metres = FreeSpaceMetric(METRES)
         self._rows = FreeSpaceMetric(ROWS)
+        self._ground = GroundOverlap()
         self._metrics: Dict[str, Metric[object]] = {
             'confusion': self._confusion,
             'boundary': self._boundary,
@@ -115,15 +124,19 @@ class Scorer:
             'instances': self._instances,
             'metres': self._metres,
             'rows': self._rows,
+            'ground': self._ground,
         }
         self._free_space: Optional[FreeSpaceReader] = None
+        self._cells: Optional[GroundCells] = None
         self.begin(Camera())
 
     def begin(self, camera: Camera) -> None:
         """Take the next frame as the first of a sequence, seen by this camera."""
         self.restart()
         if self.drivable:
-            self._free_space = FreeSpaceReader(self.classes.class_map, self.drivable, camera)
+            class_map = self.classes.class_map
+            self._free_space = FreeSpaceReader(class_map, self.drivable, camera)
+            self._cells = GroundCells(class_map, self.drivable, camera)
 
     def restart(self) -> None:
         """Take the next frame as one that does not follow the last."""
@@ -152,6 +165,9 @@ class Scorer:
         stays, changed = self._flicker.update(truth, predicted).sum(axis=0)
         if len(unknown):
             labels = np.where(truth == IGNORE_ID, truth, labels)
+        cells = self._cells and self._cells.read(labels, result.labels, result.confidence)
+        if cells:
+            self._ground.update(*cells)
         return FrameScore(
             matrix, unknown, int(stays), int(changed), *self._free_columns(labels, result.labels)
         )
@@ -203,9 +219,12 @@ class Scorer:
         matrix = self._confusion.counts
         both = int(matrix[np.ix_(ids, ids)].sum())
         either = int(matrix[ids].sum()) + int(matrix[:, ids].sum()) - both
+        total = int(matrix.sum())
         return DrivableScores(
             group=self.drivable,
             iou=ratio(both, either),
+            background_iou=ratio(total - either, total - both),
             metres=self._metres.compute() if unmeasured or self._metres.counts.any() else None,
             rows=self._rows.compute(),
+            ground=self._ground.compute() if unmeasured or self._ground.counts.any() else None,
         )

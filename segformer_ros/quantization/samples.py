@@ -7,7 +7,9 @@ from typing import List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.frame import Frame
+from segformer_ros.metrics.scored_classes import truth_table
 from segformer_ros.quantization.qdq import QuantizationError
 from segformer_ros.recordings import Source
 
@@ -32,13 +34,17 @@ class Samples(NamedTuple):
 
 
 def collect_samples(
-    sources: Sequence[Source], calibration: int, held_out: int, judged: Sequence[Source] = ()
+    sources: Sequence[Source],
+    calibration: int,
+    held_out: int,
+    judged: Sequence[Source] = (),
+    classes: Optional[ClassMap] = None,
 ) -> Samples:
     """Take frames evenly spread over the sources; raises QuantizationError where they lack.
 
     The frames to judge by are held out from the sources, unless others are given for it, which
     none of the sources may be. With fewer frames than asked for, they are shared out in the same
-    proportion.
+    proportion. classes: those of the model, where the labels are to be its train ids.
     """
     needed = 1 if judged else 2
     _check_count(sources, 'calibration source', needed)
@@ -54,7 +60,7 @@ def collect_samples(
         chosen = [number for number in taken if number not in set(apart)]
     return Samples(
         _read(sources, chosen, 'to calibrate with'),
-        _read(judged or sources, apart, 'to judge by'),
+        _read(judged or sources, apart, 'to judge by', classes),
     )
 
 
@@ -127,19 +133,31 @@ def _spread(total: int, count: int) -> List[int]:
     return [int(place) for place in np.unique(places.astype(int))]
 
 
-def _read(sources: Sequence[Source], numbers: Sequence[int], purpose: str) -> List[Sample]:
+def _read(
+    sources: Sequence[Source],
+    numbers: Sequence[int],
+    purpose: str,
+    classes: Optional[ClassMap] = None,
+) -> List[Sample]:
     """The samples of these numbers, counted over all sources, that can be read; one at least."""
     samples: List[Sample] = []
     faults: List[str] = []
     first = 0
     for source in sources:
+        table = None
+        if classes is not None and source.class_map:
+            truth, whose = load_class_map(source.class_map), f'the truth of {source.name}'
+            table = truth_table(truth, classes, whose, source.class_map_given)
         for number in numbers:
             if first <= number < first + len(source):
                 for entry in source.frames(number - first, number - first + 1):
                     if entry.frame is None:
                         faults.append(f'{entry.key}: {entry.error}')
                     else:
-                        samples.append(Sample(entry.frame, entry.labels, entry.error or ''))
+                        labels = entry.labels
+                        if table is not None and labels is not None:
+                            labels = table[labels]
+                        samples.append(Sample(entry.frame, labels, entry.error or ''))
         first += len(source)
     if not samples:
         raise QuantizationError(

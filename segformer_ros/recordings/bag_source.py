@@ -30,7 +30,7 @@ from segformer_ros.recordings.bag_topics import (
     info_topic_beside,
 )
 from segformer_ros.recordings.bag_transforms import TransformTopics, read_mount, transform_topics
-from segformer_ros.recordings.labels import LabelError, label_folder
+from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
 from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
 from segformer_ros.topics import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE
 
@@ -66,7 +66,9 @@ class BagSource(Source):
             self._read_camera(bag)
             self.notes = (*bag.notes, *filter(None, (choice.note,)), *self.notes)
         self._stamps: Optional[Sequence[int]] = None
-        self._label_folder = label_folder(options)
+        self._coding = LabelCoding.of(options)
+        self._label_folder = label_folder(options, self._coding)
+        take_coding(self, self._coding)
         self.labelled = bool(options.label_topic or options.labels)
 
     def _choose(self, bag: BagReader) -> Choice:
@@ -118,7 +120,7 @@ class BagSource(Source):
             # Stamps (ns) of all images that can be read, rising.
             stamps = {entry_stamp(entry) for _, entry in bag.entries(self.topic)}
             self._stamps = array('q', sorted(stamp for stamp in stamps if stamp is not None))
-        return BagLabels(bag, options, self._stamps or (), deserialize)
+        return BagLabels(bag, options, self._coding, self._stamps or (), deserialize)
 
     def _entry(
         self, index: int, entry: Entry, labels: Optional[BagLabels], repeats: bool
@@ -138,14 +140,14 @@ class BagSource(Source):
         size = (frame.height, frame.width)
         try:
             if labels is not None:
-                values = labels.read(frame.stamp, size)
+                found = labels.read(frame.stamp, size)
             elif self._label_folder is not None:
-                values = self._label_folder.read(label_key, size)
+                found = self._label_folder.read(label_key, size)
             else:
                 return SourceFrame(index, key, frame)
         except (LabelError, FrameError, SourceError) as error:
             return SourceFrame(index, key, frame, error=str(error))
-        return SourceFrame(index, key, frame, labels=values)
+        return SourceFrame(index, key, frame, found.note or None, found.ids)
 
     def _frame(self, data: Bytes) -> Frame:
         message = deserialize(data, self._msgtype)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import bisect
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-import numpy as np
-
-from segformer_ros.formats import decode_labels
-from segformer_ros.frame import HEADER_BYTES, Frame, Stamp
+from segformer_ros.frame import HEADER_BYTES, Stamp
 from segformer_ros.recordings.bag_reader import BagReader
 from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost, RawMessage, Topic
-from segformer_ros.recordings.labels import LabelError, check_labels
+from segformer_ros.recordings.labels import LabelCoding, LabelError, Labels
 from segformer_ros.recordings.source import SourceError, SourceOptions
 from segformer_ros.topics import (
     CAMERA_INFO,
@@ -161,13 +158,14 @@ class BagLabels:
         self,
         reader: BagReader,
         options: SourceOptions,
+        coding: LabelCoding,
         images: Sequence[int],
         deserialize: Callable[[Bytes, str], Any],
     ) -> None:
         self._reader = reader
         self._topic = options.label_topic
         self._tolerance = round(options.label_tolerance * 1e9)
-        self._max_megapixels = options.max_megapixels
+        self._coding = coding
         self._deserialize = deserialize
         self._images = images
         self._places: Dict[int, _Place] = {}  # by the stamp of the image
@@ -182,7 +180,7 @@ class BagLabels:
             if stamp is not None:
                 self._assign(_Place(stamp, order))
 
-    def read(self, stamp: Stamp, size: Tuple[int, int]) -> np.ndarray:
+    def read(self, stamp: Stamp, size: Tuple[int, int]) -> Labels:
         """Labels of the image stamped `stamp` of (height, width) `size`; raises LabelError."""
         place = self._places.get(stamp.ns)
         if place is None:
@@ -193,21 +191,7 @@ class BagLabels:
         message = self._deserialize(
             self._fetch(place).data, self._reader.topics[self._topic].msgtype
         )
-        return check_labels(self._values(message), size, f'of {self._topic}')
-
-    def _values(self, message: Any) -> np.ndarray:
-        """Class ids of an Image or CompressedImage (PNG), (H, W)."""
-        if message.__msgtype__ == COMPRESSED_TYPE:
-            data = np.frombuffer(message.data, np.uint8)
-            return decode_labels(data, message.format, self._max_megapixels)
-        frame = Frame.from_image(message, self._max_megapixels)
-        # Others have become colours by now, and would be refused for channels that they never had.
-        if frame.encoding != 'mono8':
-            raise LabelError(
-                f'label image of {self._topic} is {message.encoding}; record train ids as mono8 '
-                '(8 bit)'
-            )
-        return frame.pixels
+        return self._coding.read_message(message, size, self._topic)
 
     def _loss(self) -> str:
         """What is lost of the topic, for messages; '' for nothing."""

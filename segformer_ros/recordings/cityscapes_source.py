@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from segformer_ros.classes import load_class_map
 from segformer_ros.recordings.folder_source import read_image
 from segformer_ros.recordings.labels import (
+    LabelCoding,
     LabelError,
-    check_labels,
+    Labels,
     label_folder,
-    read_label_image,
-    train_id_table,
+    read_values,
+    take_coding,
 )
 from segformer_ros.recordings.source import (
     NO_TRUTH,
@@ -26,11 +27,9 @@ from segformer_ros.recordings.source import (
 )
 
 _IMAGES = 'leftImg8bit'
-_TRUTH = 'gtFine'
+_TRUTHS = ('gtFine', 'gtCoarse')
 _TRAIN_IDS, _LABEL_IDS, _INSTANCES = '_labelTrainIds.png', '_labelIds.png', '_instanceIds.png'
 _TRUTH_ENDS = (_TRAIN_IDS, _LABEL_IDS, _INSTANCES)
-_LAST_LABEL_ID = 33
-"""Of cityscapesscripts; 255 stands for -1, the licence plate."""
 _FIRST_INSTANCE = 1000
 """gtFine_instanceIds holds label id * 1000 + number for a single object, else the label id."""
 
@@ -39,7 +38,7 @@ class _Item(NamedTuple):
     key: str
     image: Path
     truth: Path
-    """Truth files' path up to `_gtFine`."""
+    """Truth files' path up to `_gtFine`, or `_gtCoarse`."""
 
 
 class CityscapesSource(Source):
@@ -57,16 +56,22 @@ class CityscapesSource(Source):
         if images is None:
             raise SourceError(f'{folder} is not inside a Cityscapes folder ({_IMAGES})')
         self.name, self.path = folder.name, folder
-        self._items = list(_find(folder, images))
+        truth, self.notes = _truth_folder(images)
+        self._items = list(_find(folder, images, truth))
         if not self._items:
             raise SourceError(f'{folder} holds no *_{_IMAGES}.png')
         self._options = options
-        self._train_ids = _train_ids()
-        self._label_folder = label_folder(options)
-        if self._label_folder is not None:  # those are train ids of the model
-            self.class_map = ''
+        self._coding = LabelCoding(max_megapixels=options.max_megapixels)
+        self._label_ids = LabelCoding.of(replace(options, label_ids='cityscapes', label_colors=''))
+        coding = LabelCoding.of(options)
+        self._label_folder = label_folder(options, coding)
+        if self._label_folder is not None:  # those are train ids of the model, unless it is said
+            self.notes = ()
+            take_coding(self, coding)
         beside = any(_label_file(item)[0].exists() for item in self._items)
         self.labelled = beside or self._label_folder is not None
+        if not self.labelled:
+            self.notes = (*self.notes, _lacking(images, truth))
 
     def __len__(self) -> int:
         return len(self._items)
@@ -97,36 +102,22 @@ class CityscapesSource(Source):
             truth = self._truth(item, size)
         except LabelError as error:
             return SourceFrame(index, item.key, frame, str(error))
-        return SourceFrame(index, item.key, frame, labels=labels, truth=truth)
+        return SourceFrame(index, item.key, frame, labels.note or None, labels.ids, truth)
 
-    def _labels(self, item: _Item, size: Tuple[int, int]) -> np.ndarray:
+    def _labels(self, item: _Item, size: Tuple[int, int]) -> Labels:
         if self._label_folder is not None:
             return self._label_folder.read(item.key, size)
         path, has_train_ids = _label_file(item)
-        values = check_labels(self._read(path), size, str(path))
-        return values if has_train_ids else self._train_ids[values]
-
-    def _read(self, path: Path) -> np.ndarray:
-        return read_label_image(path, self._options.max_megapixels)
+        return (self._coding if has_train_ids else self._label_ids).read_file(path, size)
 
     def _truth(self, item: _Item, size: Tuple[int, int]) -> Truth:
         path = Path(f'{item.truth}{_INSTANCES}')
         if self._label_folder is not None or not path.exists():
             return NO_TRUTH
-        values = self._read(path)
+        values = read_values(path, self._options.max_megapixels)
         if values.shape != size:
             raise LabelError(f'{path} has the shape {values.shape}, its frame {size}')
         return Truth(instances=np.where(values >= _FIRST_INSTANCE, values, 0).astype(np.uint16))
-
-
-def _train_ids() -> np.ndarray:
-    """Table (256,) uint8 from label ids to train ids.
-
-    What is no label id stays as it is, so that it is told of and not taken for void.
-    """
-    table = train_id_table(load_class_map('cityscapes'))
-    table[_LAST_LABEL_ID + 1 :] = np.arange(_LAST_LABEL_ID + 1, 256)
-    return table
 
 
 def is_cityscapes(folder: Path) -> bool:
@@ -135,19 +126,52 @@ def is_cityscapes(folder: Path) -> bool:
 
 
 def _images_folder(folder: Path) -> Optional[Path]:
-    for place in (folder / _IMAGES, folder, *list(folder.resolve().parents)[:2]):
+    """The folder of all images, from anywhere inside it, or from what it was unpacked into."""
+    unpacked = sorted(folder.glob(f'{_IMAGES}*/{_IMAGES}')) if folder.is_dir() else []
+    for place in (folder / _IMAGES, folder, *list(folder.resolve().parents)[:2], *unpacked):
         if place.name == _IMAGES and place.is_dir():
             return place
     return None
 
 
-def _find(folder: Path, images: Path) -> Iterator[_Item]:
-    inside = images if (folder / _IMAGES) == images else folder
+def _truth_folder(images: Path) -> Tuple[Path, Tuple[str, ...]]:
+    """Where the labels lie, and what is to be said of it.
+
+    Beside the images, or where the archives were unpacked side by side, each into a folder of its
+    own: leftImg8bit_trainvaltest/leftImg8bit and gtFine_trainvaltest/gtFine.
+    """
+    own = images.parent.resolve()
+    for name in _TRUTHS:
+        beside = sorted(own.parent.glob(f'{name}*/{name}'))
+        for place in (own / name, own.parent / name, *beside):
+            if place.is_dir():
+                others = [str(other) for other in beside if other != place]
+                notes = [f'labels are read from {place}'] if place.parent != own else []
+                notes += [f'not from {", ".join(others)}'] if notes and others else []
+                notes += ['labels are the coarse ones (gtCoarse)'] if name != _TRUTHS[0] else []
+                return place, ('; '.join(notes),) if notes else ()
+    return own / _TRUTHS[0], ()
+
+
+def _lacking(images: Path, truth: Path) -> str:
+    """Why there are no labels, and where they must lie."""
+    split = '/val/CITY/CITY_..._gtFine_labelIds.png'
+    if truth.is_dir():
+        return f'{truth} has no labels of these images ({truth.name}{split})'
+    return (
+        f'no labels: unpack gtFine_trainvaltest.zip so that {images.parent.resolve() / "gtFine"} '
+        f'lies beside {_IMAGES} (it holds gtFine{split})'
+    )
+
+
+def _find(folder: Path, images: Path, truth: Path) -> Iterator[_Item]:
+    places = (folder.resolve(), *folder.resolve().parents)
+    inside = folder if images.resolve() in places else images
     ending = f'_{_IMAGES}.png'
     for image in sorted(inside.rglob(f'*{ending}')):
         key = image.name[: -len(ending)]
         city = image.parent.resolve().relative_to(images.resolve())
-        yield _Item(key, image, images.parent / _TRUTH / city / f'{key}_{_TRUTH}')
+        yield _Item(key, image, truth / city / f'{key}_{truth.name}')
 
 
 def _label_file(item: _Item) -> Tuple[Path, bool]:

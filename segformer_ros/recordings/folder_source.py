@@ -13,7 +13,7 @@ from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import reason
 from segformer_ros.formats import decode
 from segformer_ros.frame import Frame, FrameError
-from segformer_ros.recordings.labels import LabelError, label_folder
+from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
 from segformer_ros.recordings.source import (
     CAMERA_FRAME,
     Source,
@@ -42,8 +42,10 @@ class FolderSource(Source):
                 'give a folder of images, a bag or a video'
             )
         self._options = options
-        self._labels = label_folder(options)
+        coding = LabelCoding.of(options)
+        self._labels = label_folder(options, coding)
         self.labelled = self._labels is not None
+        take_coding(self, coding)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -69,7 +71,7 @@ class FolderSource(Source):
             labels = self._labels.read(file.stem, (frame.height, frame.width))
         except LabelError as error:
             return SourceFrame(index, key, frame, str(error))
-        return SourceFrame(index, key, frame, labels=labels)
+        return SourceFrame(index, key, frame, labels.note or None, labels.ids)
 
 
 def is_image(path: Path) -> bool:

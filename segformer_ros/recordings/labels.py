@@ -1,96 +1,468 @@
-"""Label images from files: where they lie, and their values as train ids."""
+"""Labels as they are stored (PNG, npy, topics), and how their values become train ids: one reader.
+
+Nothing is scaled and nothing guessed: ids are taken as they are stored, colours by an exact table,
+and what belongs to no class is counted.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.classes import IGNORE_ID, ClassMap, load_class_map
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
-from segformer_ros.errors import SegformerError, reason
+from segformer_ros.errors import SegformerError, one_line, reason
 from segformer_ros.formats import decode_labels
-from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError
-from segformer_ros.recordings.source import SourceError, SourceOptions
+from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
+from segformer_ros.recordings.source import Source, SourceError, SourceOptions
+
+TRAIN_IDS = 'train'
+"""Value of `label_ids` for labels that are train ids for sure, whatever they look like."""
+
+_NAMED = 6
+"""Values that a note spells out."""
+_LARGEST_SUM = 1 << 24
+_COLOURED = ('cityscapes', 'camvid', 'mapillary', 'ade20k')
+"""Presets whose colours are looked for in labels that are colours."""
 
 
 class LabelError(SegformerError, ValueError):
     """One label image that cannot be used; the rest may be."""
 
 
-class LabelFolder:
-    """Label images (single channel, train ids) of a folder, by the frames' keys."""
+class Labels(NamedTuple):
+    """Labels of a frame: (H, W) uint8 train ids, 255 = not scored; what of them is odd, or ''."""
 
-    def __init__(self, folder: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    ids: np.ndarray
+    note: str = ''
+
+
+@dataclass(frozen=True)
+class LabelCoding:
+    """What stored values mean.
+
+    ids: class map whose label ids they are. colors: class map whose colours they are. Without
+    either they are train ids.
+    """
+
+    ids: str = ''
+    colors: str = ''
+    max_megapixels: float = MAX_MEGAPIXELS
+    _table: Mapping[int, int] = field(default_factory=dict, repr=False)
+    _step: int = 0
+    _colors: Optional[np.ndarray] = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, options: SourceOptions) -> LabelCoding:
+        """The coding that the options name; raises ClassMapError, or SourceError for two."""
+        ids = '' if options.label_ids == TRAIN_IDS else options.label_ids
+        colors, limit = options.label_colors, options.max_megapixels
+        if options.label_ids and colors:
+            raise SourceError(
+                f'labels are either ids (--label-ids {options.label_ids}) or colours '
+                f'(--label-colors {colors}); give one of the two'
+            )
+        if colors:
+            return cls('', colors, limit, _colors=_color_table(load_class_map(colors)))
+        if ids:
+            class_map = load_class_map(ids)
+            return cls(ids, '', limit, class_map.label_table(), class_map.instances)
+        return cls(max_megapixels=limit)
+
+    @property
+    def class_map(self) -> str:
+        """Class map whose train ids come out; '' for the model's."""
+        return self.ids or self.colors
+
+    @property
+    def notes(self) -> Tuple[str, ...]:
+        """What cannot be told apart of such labels."""
+        if not self.colors:
+            return ()
+        class_map, found = load_class_map(self.colors), []
+        for color, train_id in class_map.color_table().items():
+            same = [entry.name for entry in class_map.classes if entry.color == color]
+            if len(same) > 1:
+                names = ' and '.join(same)
+                found.append(f'{color} of {names} is taken as {class_map.names[train_id]}')
+        return (f'colours of two classes: {"; ".join(found)}',) if found else ()
+
+    def read_file(self, path: Path, size: Tuple[int, int]) -> Labels:
+        """Labels in a file, of a frame of (height, width) `size`; raises LabelError."""
+        return self.read(
+            read_values(path, self.max_megapixels, bool(self.colors)), size, str(path)
+        )
+
+    def read_message(self, message: Any, size: Tuple[int, int], topic: str) -> Labels:
+        """Labels in an Image or CompressedImage (PNG); raises LabelError and FrameError."""
+        where = f'of {topic}'
+        return self.read(message_values(message, self.max_megapixels, self.colors), size, where)
+
+    def read(self, values: np.ndarray, size: Tuple[int, int], where: str) -> Labels:
+        """Train ids of stored values, see `read_values`; where: whose they are, for errors."""
+        _check_frame(values.shape, size, where)
+        if self._colors is not None:
+            return self._of_colours(values, where)
+        values, hidden = _one_channel(values, where)
+        labels = self._of_ids(values, where)
+        if hidden is not None:
+            labels.ids[hidden] = IGNORE_ID
+        return labels
+
+    def _of_ids(self, values: np.ndarray, where: str) -> Labels:
+        if values.dtype == np.uint8 and not self.ids:
+            return Labels(values)  # the scorer tells of those that are no class
+        found, counts = _distinct(values)
+        new = [self._train_id(value) for value in found.tolist()]
+        unknown = {v: count for v, count, to in zip(found.tolist(), counts, new) if to is None}
+        if unknown and not self.ids:
+            raise LabelError(_not_ids(where, unknown))
+        lookup = np.array([IGNORE_ID if to is None else to for to in new], np.uint8)
+        words = f'label ids that {self.ids!r} does not have'
+        return Labels(_looked_up(values, found, lookup), _unknown_note(words, unknown))
+
+    def _train_id(self, value: int) -> Optional[int]:
+        """Train id of a stored value; IGNORE_ID for what is not scored, None for no class."""
+        if value in (-1, IGNORE_ID):
+            return IGNORE_ID
+        if not self.ids:
+            return value if 0 <= value < IGNORE_ID else None
+        return self._table.get(value // self._step if 0 < self._step <= value else value)
+
+    def _of_colours(self, values: np.ndarray, where: str) -> Labels:
+        assert self._colors is not None
+        if values.ndim != 3 or values.shape[2] not in (3, 4):
+            raise LabelError(f'label image {where} has no colours; leave out --label-colors')
+        values = _eight_bits(values, where)
+        blue, green, red = (values[..., i].astype(np.uint32) for i in range(3))
+        keys = red << 16 | green << 8 | blue  # (H, W)
+        train_ids = self._colors[keys]
+        hidden = values[..., 3] == 0 if values.shape[2] == 4 else np.zeros(keys.shape, bool)
+        lost = (train_ids < 0) & ~hidden
+        unknown: Dict[Any, int] = {}
+        if lost.any():
+            odd, counts = np.unique(keys[lost], return_counts=True)
+            order = np.argsort(-counts, kind='stable')
+            for key, count in zip(odd[order].tolist(), counts[order].tolist()):
+                unknown[key >> 16, key >> 8 & 255, key & 255] = count
+        ids = np.where(hidden | (train_ids < 0), IGNORE_ID, train_ids).astype(np.uint8)
+        return Labels(ids, _unknown_note(f'colours that {self.colors!r} does not have', unknown))
+
+
+def _color_table(class_map: ClassMap) -> np.ndarray:
+    """(2^24,) int16 from a colour 0xRRGGBB to its train id, 255 for not scored, -1 for none."""
+    table = np.full(1 << 24, -1, np.int16)
+    for (red, green, blue), train_id in class_map.color_table().items():
+        table[red << 16 | green << 8 | blue] = train_id
+    return table
+
+
+def read_values(
+    path: Path, max_megapixels: float = MAX_MEGAPIXELS, colours: bool = False
+) -> np.ndarray:
+    """Values of a label file as they are stored; raises LabelError.
+
+    (H, W) of whole numbers for ids, places in a palette among them; (H, W, 3) BGR or (H, W, 4)
+    BGRA for colours. colours: of a palette its colours are wanted.
+    """
+    try:
+        data = read_bytes(path, MAX_IMAGE_BYTES)
+        if path.suffix.lower() == '.npy':
+            return _read_npy(data, max_megapixels)
+        return decode_labels(np.frombuffer(data, np.uint8), path.suffix, max_megapixels, colours)
+    except (FrameError, DocumentError, OSError) as error:
+        raise LabelError(f'unreadable label image {path}: {reason(error)}') from error
+
+
+def _read_npy(data: bytes, max_megapixels: float) -> np.ndarray:
+    """An array that numpy.save has written, (H, W) of whole numbers; raises FrameError."""
+    file = BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header: Any = getattr(np.lib.format, f'read_array_header_{version[0]}_0')
+        shape, fortran, kind = read_header(file)
+    except Exception as error:  # numpy has Python's own parser read the header
+        raise FrameError(f'it is no array of numpy ({reason(error)})') from error
+    plane = tuple(side for side in shape if side != 1) if len(shape) == 3 else shape
+    if len(plane) != 2 or kind.kind not in 'bui':
+        raise FrameError(f'an array of shape {shape} and type {kind} is no (height, width) of ids')
+    check_size(plane[0], plane[1], max_megapixels)
+    if len(data) - file.tell() != plane[0] * plane[1] * kind.itemsize:
+        raise FrameError(f'truncated array: {len(data)} bytes of shape {shape} and type {kind}')
+    values = np.frombuffer(data, kind, offset=file.tell())
+    values = values.reshape(plane, order='F' if fortran else 'C')
+    return values.astype(np.uint8) if kind.kind == 'b' else np.ascontiguousarray(values)
+
+
+_ENCODINGS: Dict[str, Tuple[str, int]] = {
+    'mono8': ('u1', 1), '8UC1': ('u1', 1), '8SC1': ('i1', 1),
+    'mono16': ('u2', 1), '16UC1': ('u2', 1), '16SC1': ('i2', 1), '32SC1': ('i4', 1),
+    'bgr8': ('u1', 3), 'rgb8': ('u1', 3), '8UC3': ('u1', 3),
+    'bgra8': ('u1', 4), 'rgba8': ('u1', 4), '8UC4': ('u1', 4),
+}  # fmt: skip
+"""Encodings of labels in an Image: type of a value, and channels."""
+
+
+def message_values(message: Any, max_megapixels: float, colours: object = False) -> np.ndarray:
+    """Values of an Image or a CompressedImage (PNG) of labels, as `read_values` gives them.
+
+    Raises FrameError and LabelError.
+    """
+    if hasattr(message, 'format'):
+        data = np.frombuffer(message.data, np.uint8)
+        return decode_labels(data, message.format, max_megapixels, bool(colours))
+    if message.encoding not in _ENCODINGS:
+        raise LabelError(
+            f"labels of the encoding '{one_line(message.encoding, 80)}'; record ids as mono8, "
+            f'16UC1 or 32SC1, or colours as bgr8 or rgb8 (known are {", ".join(_ENCODINGS)})'
+        )
+    check_size(message.height, message.width, max_megapixels)
+    kind, channels = _ENCODINGS[message.encoding]
+    dtype = np.dtype(kind).newbyteorder('>' if message.is_bigendian else '<')
+    row_bytes = message.width * channels * dtype.itemsize
+    needed = message.step * (message.height - 1) + row_bytes
+    if message.step < row_bytes or len(message.data) < needed:
+        raise FrameError(
+            f'truncated labels: {len(message.data)} bytes of data with step {message.step} are no '
+            f'{message.width}x{message.height} {message.encoding}'
+        )
+    shape = (message.height, message.width, channels)
+    strides = (message.step, channels * dtype.itemsize, dtype.itemsize)
+    values = np.ndarray(shape, dtype, buffer=memoryview(message.data), strides=strides)
+    if channels == 1:
+        return values[..., 0].astype(dtype.newbyteorder('='))
+    order = [2, 1, 0, 3][:channels] if message.encoding.startswith('rgb') else slice(None)
+    return values[..., order]
+
+
+def _check_frame(shape: Tuple[int, ...], size: Tuple[int, int], where: str) -> None:
+    """Raises LabelError where labels are not of the frame's (height, width) `size`."""
+    height, width = shape[:2]
+    if (height, width) == size:
+        return
+    words = f'label image {where} has {width}x{height} pixels, its frame {size[1]}x{size[0]}'
+    if (width, height) == size:
+        raise LabelError(f'{words}: one of them lies on its side; turn the labels as the frame is')
+    if abs(width * size[0] - height * size[1]) <= max(width, size[1]):
+        raise LabelError(
+            f'{words}: resize the labels to {size[1]}x{size[0]}, by the nearest pixel (class ids '
+            'must not be blended)'
+        )
+    raise LabelError(
+        f'{words}: another shape, so another field of view; give labels of the whole frame, or '
+        'frames that are cut as the labels are'
+    )
+
+
+def _eight_bits(values: np.ndarray, where: str) -> np.ndarray:
+    """Colours of 8 bits; raises LabelError where they have more."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.uint16 and not (values % 257).any():
+        return (values // 257).astype(np.uint8)
+    raise LabelError(f'label image {where} has colours of {values.dtype}; write them in 8 bits')
+
+
+def _one_channel(values: np.ndarray, where: str) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+    """(H, W) ids, and where they are transparent (None for nowhere).
+
+    Tools that know colours only write an id into all three channels; other colours raise
+    LabelError.
+    """
+    if values.ndim == 2:
+        return values, None
+    ids = values[..., 0]
+    if values.shape[2] < 3 or (values[..., :3] != ids[..., None]).any():
+        raise LabelError(_not_coded(values, where))
+    hidden = values[..., 3] == 0 if values.shape[2] == 4 else np.zeros(ids.shape, bool)
+    return np.ascontiguousarray(ids), hidden if hidden.any() else None
+
+
+def _not_coded(values: np.ndarray, where: str) -> str:
+    """What to do about labels that are colours."""
+    words = f'label image {where} has {values.shape[2]} channels of different values: '
+    if values.shape[2] < 3 or values.dtype != np.uint8:
+        return f'{words}labels are one channel of class ids'
+    colors = {(int(r), int(g), int(b)) for b, g, r in np.unique(_pixels(values), axis=0)}
+    fits = [name for name in _COLOURED if colors <= _colors_of(name)]
+    if fits:
+        return f'{words}they are colours of a data set; give --label-colors {" or ".join(fits)}'
+    red, green, blue = min(colors)
+    return (
+        f'{words}{len(colors)} colours, such as ({red}, {green}, {blue}); give the class map that '
+        'they are of (--label-colors: a preset or a yaml), or labels of one channel of class ids'
+    )
+
+
+def _pixels(values: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) of an image, every few of a large one."""
+    return values[:: 1 + values.shape[0] // 360, :: 1 + values.shape[1] // 480, :3].reshape(-1, 3)
+
+
+def _colors_of(preset: str) -> FrozenSet[Tuple[int, int, int]]:
+    return frozenset(load_class_map(preset).color_table())
+
+
+def _distinct(values: np.ndarray) -> Tuple[np.ndarray, List[int]]:
+    """Values that occur, rising, as int64, and how often each does."""
+    low, high = int(values.min()), int(values.max())
+    if high - low < _LARGEST_SUM:  # much faster than sorting
+        counts = np.bincount((values.astype(np.int64) - low).ravel())
+        found = np.flatnonzero(counts)
+        return found + low, counts[found].tolist()
+    found, counts = np.unique(values.astype(np.int64), return_counts=True)
+    return found, counts.tolist()
+
+
+def _looked_up(values: np.ndarray, found: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """`new` in the places of the `found` values: (H, W) uint8."""
+    low, high = int(found[0]), int(found[-1])
+    if high - low < _LARGEST_SUM:
+        table = np.zeros(high - low + 1, np.uint8)
+        table[found - low] = new
+        return np.asarray(table[values.astype(np.int64) - low])
+    return np.asarray(new[np.searchsorted(found, values)])
+
+
+def _unknown_note(words: str, unknown: Mapping[Any, int]) -> str:
+    """One line on values that are not scored; '' for none."""
+    if not unknown:
+        return ''
+    named = [f'{value} ({pixels} pixels)' for value, pixels in unknown.items()]
+    more = f' and {len(named) - _NAMED} more' if len(named) > _NAMED else ''
+    return f'{words}, not scored: {", ".join(named[:_NAMED])}{more}'
+
+
+def _not_ids(where: str, unknown: Mapping[int, int]) -> str:
+    """What to do about values that no train id can be."""
+    named = ', '.join(
+        f'{value} ({pixels} pixels)' for value, pixels in [*unknown.items()][:_NAMED]
+    )
+    return (
+        f'label image {where} holds {named}; train ids are 0 to 254, 255 (or -1) is not scored. '
+        'Instance ids hold the label id too: --label-ids cityscapes (label id * 1000 + number), '
+        '--label-ids mapillary (label id * 256 + number), or give the semantic labels'
+    )
+
+
+LABEL_SUFFIXES = ('.png', '.npy')
+
+_TRAIN, _IDS, _INSTANCES, _COLOURS, _ANY = range(5)
+_ENDINGS: Tuple[Tuple[str, int], ...] = (
+    ('_labelTrainIds', _TRAIN), ('_trainIds', _TRAIN), ('_train_id', _TRAIN),
+    ('_labelIds', _IDS), ('_instanceIds', _INSTANCES),
+    ('_train_color', _COLOURS), ('_color', _COLOURS),
+    ('_label', _ANY), ('_labels', _ANY), ('_mask', _ANY), ('_seg', _ANY), ('_L', _ANY),
+)  # fmt: skip
+"""Endings of label files' names as data sets have them, and what such files hold."""
+_SETS = ('_gtFine', '_gtCoarse')
+_IMAGE_ENDINGS = ('_leftImg8bit',)
+_WANTED = {_TRAIN: 'train ids', _IDS: 'label ids', _INSTANCES: 'instance ids', _COLOURS: 'colours'}
+
+
+class LabelFolder:
+    """Label files of a folder, by the frames' keys: KEY.png or KEY.npy, or as data sets name them.
+
+    Cityscapes' KEY_gtFine_labelIds.png, CamVid's KEY_L.png, BDD's KEY_train_id.png and so on.
+    """
+
+    def __init__(self, folder: Path, coding: LabelCoding) -> None:
         if not folder.is_dir():
             raise SourceError(f'no label folder {folder}; give the one with the KEY.png files')
-        self._files: Dict[str, Path] = {path.stem: path for path in sorted(folder.glob('*.png'))}
-        if not self._files:
-            raise SourceError(
-                f'label folder {folder} holds no .png file; give the one with the KEY.png files'
-            )
-        self.folder = folder
-        self._max_megapixels = max_megapixels
+        self.folder, self.coding = folder, coding
+        found: Dict[str, Tuple[int, Path]] = {}
+        others: Counter[str] = Counter()
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() not in LABEL_SUFFIXES:
+                others[path.suffix.lower()] += path.is_file()
+                continue
+            for key, rank in _keys_of(path.stem, coding):
+                if key not in found or rank < found[key][0]:
+                    found[key] = (rank, path)
+        if not found:
+            raise SourceError(_no_labels(folder, others))
+        self._files = {key: path for key, (_, path) in found.items()}
 
     def __contains__(self, key: str) -> bool:
-        return key in self._files
+        return self._path(key) is not None
 
     @property
     def files(self) -> List[Path]:
-        """All label images."""
-        return list(self._files.values())
+        """All label files."""
+        return sorted(set(self._files.values()))
 
-    def read(self, key: str, size: Tuple[int, int]) -> np.ndarray:
+    def read(self, key: str, size: Tuple[int, int]) -> Labels:
         """Labels of the frame `key` of (height, width) `size`; raises LabelError."""
-        if key not in self._files:
-            raise LabelError(f'no label image {key}.png in {self.folder}')
-        return check_labels(
-            read_label_image(self._files[key], self._max_megapixels), size, str(self._files[key])
+        path = self._path(key)
+        if path is None:
+            some = ', '.join(file.name for file in self.files[:3])
+            raise LabelError(f'no label image {key}.png in {self.folder} (it has {some}, ...)')
+        self._check_kind(path)
+        return self.coding.read_file(path, size)
+
+    def _path(self, key: str) -> Optional[Path]:
+        for ending in _IMAGE_ENDINGS:
+            if key.endswith(ending) and key not in self._files:
+                key = key[: -len(ending)]
+        return self._files.get(key)
+
+    def _check_kind(self, path: Path) -> None:
+        """Raises LabelError where the name says that the file holds what is not asked for."""
+        kind = _kind(path.stem)[1]
+        if kind in (_IDS, _INSTANCES) and not self.coding.ids:
+            option = '--label-ids cityscapes'
+        elif kind == _COLOURS and not self.coding.colors:
+            option = '--label-colors cityscapes'
+        else:
+            return
+        raise LabelError(
+            f'label image {path} is named as one of {_WANTED[kind]}, not of train ids; give '
+            f'{option}, or the class map that they are of'
         )
 
 
-def label_folder(options: SourceOptions) -> Optional[LabelFolder]:
+def take_coding(source: Source, coding: LabelCoding) -> None:
+    """Let a recording say what its labels are."""
+    source.class_map, source.class_map_given = coding.class_map, bool(coding.class_map)
+    source.notes = (*source.notes, *coding.notes)
+
+
+def label_folder(options: SourceOptions, coding: LabelCoding) -> Optional[LabelFolder]:
     """The label folder that the options name; raises SourceError where it has no labels."""
-    return LabelFolder(options.labels, options.max_megapixels) if options.labels else None
+    return LabelFolder(options.labels, coding) if options.labels else None
 
 
-def read_label_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
-    """Values of a single-channel PNG file, (H, W) of its own type; raises LabelError."""
-    try:
-        data = np.frombuffer(read_bytes(path, MAX_IMAGE_BYTES), np.uint8)
-        values = decode_labels(data, path.suffix, max_megapixels)
-    except (FrameError, DocumentError, OSError) as error:
-        raise LabelError(f'unreadable label image {path}: {reason(error)}') from error
-    _check_channels(values, str(path))
-    return values
+def _kind(stem: str) -> Tuple[str, int]:
+    """The key in a label file's name, and what the name says that it holds."""
+    for ending, kind in _ENDINGS:
+        if stem.endswith(ending):
+            stem = stem[: -len(ending)]
+            for name in _SETS:
+                stem = stem[: -len(name)] if stem.endswith(name) else stem
+            return stem, kind
+    return stem, _ANY
 
 
-def check_labels(values: np.ndarray, size: Tuple[int, int], where: str) -> np.ndarray:
-    """The values, if they are (H, W) uint8 of the frame's `size`; raises LabelError."""
-    _check_channels(values, where)
-    if values.dtype != np.uint8:
-        raise LabelError(f'label image {where} is {values.dtype}; train ids are 8 bit')
-    if values.shape != size:
-        raise LabelError(
-            f'label image {where} has {values.shape[1]}x{values.shape[0]} pixels, '
-            f'its frame {size[1]}x{size[0]}'
-        )
-    return values
+def _keys_of(stem: str, coding: LabelCoding) -> List[Tuple[str, int]]:
+    """Keys that a label file may be for, each with its rank among others: the least is taken."""
+    key, kind = _kind(stem)
+    first = _COLOURS if coding.colors else _IDS if coding.ids else _TRAIN
+    order = [first, *(other for other in (_TRAIN, _IDS, _INSTANCES, _COLOURS) if other != first)]
+    rank = 1 + (order.index(kind) if kind in order else len(order))
+    return [(stem, 0)] + ([(key, rank)] if key != stem else [])
 
 
-def _check_channels(values: np.ndarray, where: str) -> None:
-    if values.ndim != 2:
-        raise LabelError(
-            f'label image {where} has {values.shape[2]} channels; '
-            'labels are one channel of class ids, not colours'
-        )
-
-
-def train_id_table(class_map: ClassMap) -> np.ndarray:
-    """Table (256,) uint8 from a data set's label ids to train ids; others become 255."""
-    table = np.full(256, IGNORE_ID, np.uint8)
-    for entry in class_map.classes:
-        if 0 <= entry.label_id < 256:
-            table[entry.label_id] = entry.train_id
-    return table
+def _no_labels(folder: Path, others: Mapping[str, int]) -> str:
+    kinds = [f'{count} {suffix}' for suffix, count in others.items() if suffix and count]
+    if not kinds:
+        return f'label folder {folder} holds no .png file; give the one with the KEY.png files'
+    jpeg = ' (JPEG changes values)' if {'.jpg', '.jpeg'} & set(others) else ''
+    return (
+        f'label folder {folder} holds no .png or .npy file, but {", ".join(kinds)}{jpeg}; labels '
+        'need a lossless format: convert them to PNG'
+    )

@@ -40,10 +40,13 @@ class SourceOptions:
     """What to take from a recording, where its path alone does not say.
 
     topic: image topic of a bag; '' takes the only one.
-    label_topic: topic of a bag with label images (mono8 train ids) of the same stamps.
+    label_topic: topic of a bag with label images of the same stamps.
     label_tolerance: seconds by which a label's stamp may differ from that of its image, which is
         the nearest one.
     labels: folder of label images, named by the frames' keys (`KEY.png`).
+    label_ids: class map (preset or file) whose own label ids the labels hold; 'train' where they
+        are train ids for sure, whatever they look like; '' takes them for train ids.
+    label_colors: class map whose colours the labels hold.
     fps: frames per second of what has no stamps (folders, Cityscapes, the generated drive).
     max_megapixels: larger images and labels are not read.
     vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
@@ -54,6 +57,8 @@ class SourceOptions:
     label_topic: str = ''
     label_tolerance: float = 0.0
     labels: Optional[Path] = None
+    label_ids: str = ''
+    label_colors: str = ''
     fps: float = 10.0
     max_megapixels: float = MAX_MEGAPIXELS
     vehicle_frame: str = 'base_link'
@@ -96,7 +101,8 @@ class SourceFrame:
     key: its name in files that are written about it: a file's stem, a stamp `SEC_NANOSEC`, or the
         index in six digits.
     frame: the image; None where it cannot be read.
-    error: what is broken, in one line; with a frame it is the truth that is broken.
+    error: what is broken, in one line; with a frame it is the truth that is broken, with labels a
+        part of them that is not scored.
     labels: (H, W) uint8 train ids, 255 = ignore; None where they are not known.
     """
 
@@ -130,7 +136,9 @@ class Source(ABC):
     labelled: bool = False
     """Whether entries may carry labels."""
     class_map: str = ''
-    """Preset that the labels are train ids of; '' where they are in the classes of the model."""
+    """Class map that the labels are train ids of; '' where they are of the model's classes."""
+    class_map_given: bool = False
+    """Whether the user has named it: then the classes that the model has, too, are scored."""
     notes: Tuple[str, ...] = ()
     """What is odd about the recording, for the user's eyes: one line each."""
 

@@ -13,7 +13,7 @@ from segformer_ros.errors import reason
 from segformer_ros.formats.jpeg import check_jpeg
 from segformer_ros.formats.limits import check_size
 from segformer_ros.frame import Frame, FrameError, Stamp
-from segformer_ros.recordings.labels import LabelError, label_folder
+from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
 from segformer_ros.recordings.source import (
     CAMERA_FRAME,
     FIRST_STAMP_NS,
@@ -79,8 +79,10 @@ class VideoSource(Source):
     def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
         self.name = path.stem
         self.path = path
-        self._labels = label_folder(options)
+        coding = LabelCoding.of(options)
+        self._labels = label_folder(options, coding)
         self.labelled = self._labels is not None
+        take_coding(self, coding)
         self._times, self._keys, self._begin = _presentation_times(path, options.max_megapixels)
         self._max_pixels = round(options.max_megapixels * 1e6)
 
@@ -180,7 +182,7 @@ class VideoSource(Source):
             labels = self._labels.read(key, (frame.height, frame.width))
         except LabelError as error:
             return SourceFrame(index, key, frame, str(error))
-        return SourceFrame(index, key, frame, labels=labels)
+        return SourceFrame(index, key, frame, labels.note or None, labels.ids)
 
 
 def _opened(path: Path) -> Any:

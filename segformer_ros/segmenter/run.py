@@ -53,7 +53,7 @@ class SegmentRun:
         self._class_map = segmenter.class_map
         camera = segmenter.camera_of(source)
         self._finisher = segmenter.finisher(camera)
-        self._score = RunScore(self._class_map, merged, source.class_map)
+        self._score = RunScore(self._class_map, merged, source.class_map, source.class_map_given)
         self._milliseconds: List[float] = []
         self._began = perf_counter()
         self._frames = self._broken = 0

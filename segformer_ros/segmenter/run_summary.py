@@ -136,17 +136,21 @@ class RunScore:
 
     merged: groups of classes that are scored as one. truth: class map of the labels (preset or
     file), '' for the model's own. Where the classes differ from the model's, nothing is scored and
-    the result's note says so.
+    the result's note says so; with `common`, what both have is.
     """
 
     def __init__(
-        self, class_map: ClassMap, merged: Sequence[Sequence[str]] = (), truth: str = ''
+        self,
+        class_map: ClassMap,
+        merged: Sequence[Sequence[str]] = (),
+        truth: str = '',
+        common: bool = False,
     ) -> None:
         self._table: Optional[np.ndarray] = None
         self._refusal = ''
         if truth:
             try:
-                self._table = truth_table(load_class_map(truth), class_map, 'the truth')
+                self._table = truth_table(load_class_map(truth), class_map, 'the truth', common)
             except MetricError as error:
                 self._refusal = f'nothing is scored: {error}'
         self._classes = ScoredClasses(class_map, merged)

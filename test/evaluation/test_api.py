@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import painted
 import pytest
 
 import segformer_ros
+from segformer_ros import EvaluationOptions
 from segformer_ros.cli.main import main
 from segformer_ros.evaluation import EvaluationError
 from segformer_ros.recordings import SourceOptions
+
+FAKE = EvaluationOptions(engine='fake')
 
 
 def test_a_call_writes_what_the_command_writes(tmp_path: Path) -> None:
     images, labels = painted.write_folders(tmp_path, 4)
     told: list[int] = []
     report = segformer_ros.evaluate(
-        images, out=tmp_path / 'called', engine='fake', labels=labels, progress=told.append
+        images, out=tmp_path / 'called', options=FAKE, labels=labels, progress=told.append
     )
     command = ['evaluate', str(images), '--labels', str(labels), '--engine', 'fake']
     assert main([*command, '--out', str(tmp_path / 'typed')]) == 0
@@ -37,19 +41,20 @@ def test_a_call_writes_what_the_command_writes(tmp_path: Path) -> None:
 
 def test_gates_and_several_recordings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bag = painted.write_bag(tmp_path / 'drive', 3)
-    options = SourceOptions(label_topic='/labels')
-    first = segformer_ros.evaluate([bag, bag], out=tmp_path / 'a', engine='fake', sources=options)
+    options = replace(FAKE, sources=SourceOptions(label_topic='/labels'))
+    first = segformer_ros.evaluate([bag, bag], out=tmp_path / 'a', options=options)
     assert first.metrics['frames']['scored'] == 6
     with caplog.at_level(logging.WARNING):
         second = segformer_ros.evaluate(
             bag,
             out=str(tmp_path / 'b'),
-            engine='fake',
-            sources=options,
-            fail_under='miou=0.999',
-            max_drop='iou.road=0.5',
-            baseline=tmp_path / 'a/metrics.json',
-            write_mcap=True,
+            options=replace(
+                options,
+                fail_under='miou=0.999',
+                max_drop='iou.road=0.5',
+                baseline=tmp_path / 'a/metrics.json',
+                write_mcap=True,
+            ),
         )
     assert len(second.broken) == 1 and 'miou' in second.broken[0]
     assert (tmp_path / 'b/annotated.mcap').is_file()
@@ -57,10 +62,10 @@ def test_gates_and_several_recordings(tmp_path: Path, caplog: pytest.LogCaptureF
 
 def test_wrong_gates_end_before_the_work(tmp_path: Path) -> None:
     images, labels = painted.write_folders(tmp_path, 1)
+    drop = EvaluationOptions(max_drop='miou=0.1')
+    gate = replace(FAKE, fail_under='nosuch=1')
     with pytest.raises(EvaluationError, match='--max-drop needs --baseline'):
-        segformer_ros.evaluate(images, labels=labels, out=tmp_path / 'a', max_drop='miou=0.1')
+        segformer_ros.evaluate(images, labels=labels, out=tmp_path / 'a', options=drop)
     with pytest.raises(segformer_ros.SegformerError, match='nosuch'):
-        segformer_ros.evaluate(
-            images, labels=labels, out=tmp_path / 'b', engine='fake', fail_under='nosuch=1'
-        )
+        segformer_ros.evaluate(images, labels=labels, out=tmp_path / 'b', options=gate)
     assert not (tmp_path / 'b/metrics.json').exists()

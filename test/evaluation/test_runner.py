@@ -29,7 +29,7 @@ from segformer_ros.evaluation import (
     Execution,
     ModelChoice,
 )
-from segformer_ros.evaluation.api import evaluate
+from segformer_ros.evaluation.api import EvaluationOptions, evaluate
 from segformer_ros.metrics import confusion_scores
 from segformer_ros.metrics.pixel_metrics import confusion_counts
 from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
@@ -486,7 +486,8 @@ def test_a_model_is_parsed_and_a_recording_is_opened_once(
     bag = painted.write_bag(tmp_path / 'drive', 3)
     sources = SourceOptions(label_topic='/labels', label_tolerance=0.01)
     out = tmp_path / 'out'
-    report = evaluate(bag, model, out, sources=sources, write_mcap=True, workers=workers)
+    options = EvaluationOptions(sources=sources, write_mcap=True, workers=workers)
+    report = evaluate(bag, model, out, options)
     assert report.metrics['frames']['scored'] == 3
     assert len(parsed) == 1
     assert opened == [bag]

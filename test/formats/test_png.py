@@ -47,11 +47,12 @@ def packed(data: bytes) -> np.ndarray:
     return np.frombuffer(data, np.uint8)
 
 
-def assert_as_opencv(data: bytes) -> None:
+def assert_as_opencv(data: bytes, scale: int = 1) -> None:
+    """Colours and labels are OpenCV's, which multiplies grey values of few bits by `scale`."""
     labels = cv2.imdecode(packed(data), cv2.IMREAD_UNCHANGED)
     colours = cv2.imdecode(packed(data), cv2.IMREAD_COLOR)
     assert labels is not None and decode_labels(packed(data)).dtype == labels.dtype
-    np.testing.assert_array_equal(decode_labels(packed(data)), labels)
+    np.testing.assert_array_equal(decode_labels(packed(data)) * np.uint16(scale), labels)
     np.testing.assert_array_equal(decode(packed(data)), colours)
 
 
@@ -61,21 +62,50 @@ def assert_as_opencv(data: bytes) -> None:
     + [(8, 4, 16), (16, 4, 32), (8, 6, 32), (16, 6, 64)],
 )
 def test_whole_files_give_the_pixels_of_opencv(depth: int, colour: int, bits: int) -> None:
-    assert_as_opencv(written((9, 13), depth, colour, rows(9, (13 * bits + 7) // 8)))
+    scale = 255 // ((1 << depth) - 1) if depth < 8 else 1
+    assert_as_opencv(written((9, 13), depth, colour, rows(9, (13 * bits + 7) // 8)), scale)
 
 
 @pytest.mark.parametrize('depth', [1, 2, 4, 8])
 def test_a_palette_gives_the_colours_of_opencv(depth: int) -> None:
     colours = chunk(b'PLTE', RANDOM.integers(0, 256, 3 << depth, np.uint8).tobytes())
     scanlines = rows(6, (11 * depth + 7) // 8)
-    assert_as_opencv(written((6, 11), depth, PALETTE, scanlines, colours))
+    data = packed(written((6, 11), depth, PALETTE, scanlines, colours))
+    shown = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(decode(data), shown)
+    np.testing.assert_array_equal(decode_labels(data, colours=True), shown)
 
 
-def test_interlaced_files_give_the_pixels_of_opencv() -> None:
-    # Seven passes of 8x8: 1x1, 1x1, 2x1, 2x2, 4x2, 4x4 and 8x4 pixels.
+@pytest.mark.parametrize('depth', [1, 2, 4, 8])
+@pytest.mark.parametrize('transparency', [(), (chunk(b'tRNS', b'\0\x80'),)])
+def test_labels_of_a_palette_are_the_places_in_it(
+    depth: int, transparency: tuple[bytes, ...]
+) -> None:
+    colours = chunk(b'PLTE', RANDOM.integers(0, 256, 3 << depth, np.uint8).tobytes())
+    scanlines = rows(6, (11 * depth + 7) // 8)
+    # A grey image of the same bytes has the same values.
+    grey = decode_labels(packed(written((6, 11), depth, 0, scanlines)))
+    data = packed(written((6, 11), depth, PALETTE, scanlines, colours, *transparency))
+    assert grey.max() == (1 << depth) - 1 or depth == 8
+    np.testing.assert_array_equal(decode_labels(data), grey)
+
+
+def passes(depth: int) -> bytes:
+    """Scanlines of 8x8 pixels in seven passes: 1x1, 1x1, 2x1, 2x2, 4x2, 4x4 and 8x4 pixels."""
     sizes = ((1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4))
-    scanlines = b''.join(rows(high, wide) for wide, high in sizes)
-    assert_as_opencv(written((8, 8), 8, 0, scanlines, interlaced=INTERLACED))
+    return b''.join(rows(high, (wide * depth + 7) // 8) for wide, high in sizes)
+
+
+@pytest.mark.parametrize('depth', [1, 2, 4, 8, 16])
+def test_interlaced_files_give_the_pixels_of_opencv(depth: int) -> None:
+    scale = 255 // ((1 << depth) - 1) if depth < 8 else 1
+    assert_as_opencv(written((8, 8), depth, 0, passes(depth), interlaced=INTERLACED), scale)
+
+
+def test_a_transparent_grey_value_is_an_id_as_any_other() -> None:
+    transparent = chunk(b'tRNS', struct.pack('>H', 7))
+    data = written((1, 3), 8, 0, bytes((0, 6, 7, 8)), transparent)
+    assert decode_labels(packed(data)).tolist() == [[6, 7, 8]]
 
 
 def test_colour_profiles_texts_and_animations_change_nothing() -> None:
@@ -132,5 +162,7 @@ def test_no_part_of_a_file_ends_in_another_error() -> None:
 
 def test_labels_are_no_jpeg() -> None:
     jpeg = cv2.imencode('.jpg', np.zeros((8, 8), np.uint8))[1].reshape(-1)
-    with pytest.raises(FrameError, match="labels of format 'png' are no PNG"):
+    with pytest.raises(
+        FrameError, match="labels of format 'png' are no PNG but JPEG, which changes values"
+    ):
         decode_labels(jpeg, 'png')

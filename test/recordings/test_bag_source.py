@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.recordings import SourceError, SourceOptions, open_source
+from segformer_ros.recordings import SourceError, SourceFrame, SourceOptions, open_source
 from segformer_ros.recordings.bag_source import BagSource
 
 WITH_LABELS = SourceOptions(label_topic='/front/labels')
@@ -388,8 +389,8 @@ def test_of_two_labels_an_image_has_the_nearest_of_its_own(tmp_path: Path) -> No
     ('values', 'words'),
     [
         (rec.labels(0, (10, 10)), 'has 10x10 pixels, its frame 64x48'),
-        (rec.labels(0).astype(np.uint16), 'is uint16'),
-        (rec.picture(0), 'has 3 channels; labels are one channel'),
+        (rec.labels(0).astype(np.uint16) + 26000, r'holds 26000 \('),
+        (rec.picture(0) + np.array((1, 2, 3), np.uint8), 'has 3 channels of different values'),
     ],
 )
 def test_labels_that_do_not_fit_leave_the_frame(
@@ -403,20 +404,51 @@ def test_labels_that_do_not_fit_leave_the_frame(
     entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels'))))
     assert entry.frame is not None
     assert entry.labels is None
-    assert words in (entry.error or '')
+    assert re.search(words, entry.error or '')
 
 
-def test_raw_labels_of_another_encoding_are_refused_by_its_name(tmp_path: Path) -> None:
-    values = rec.labels(0).astype(np.uint16)
+def first_labelled(
+    tmp_path: Path, values: np.ndarray, encoding: str, **fields: int
+) -> SourceFrame:
+    """The frame of a bag whose labels are a raw image of this encoding, of any type of values."""
+    width = values.shape[1]
     with rec.open_bag(tmp_path / 'drive') as writer:
         bag = rec.BagRecorder(writer)
         camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.IMAGE)
         bag.write(camera, rec.image(rec.picture(0), 'bgr8', 7), 7)
-        message = rec.image(values.view(np.uint8), '16UC1', 7)
-        bag.write(truth, replace(message, width=values.shape[1]), 7)
-    entry = next(iter(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels'))))
+        message = rec.image(values.reshape(len(values), -1).view(np.uint8), encoding, 7)
+        bag.write(truth, replace(message, width=width, **fields), 7)
+    return next(iter(open_source(tmp_path / 'drive', SourceOptions(label_topic='/labels'))))
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'kind'),
+    [('mono16', '<u2'), ('16UC1', '<u2'), ('16UC1', '>u2'), ('32SC1', '<i4'), ('8UC1', 'u1')],
+)
+def test_raw_labels_of_more_bits_are_ids_where_they_fit(
+    tmp_path: Path, encoding: str, kind: str
+) -> None:
+    order = int(kind.startswith('>'))
+    entry = first_labelled(tmp_path, rec.labels(3).astype(kind), encoding, is_bigendian=order)
+    rec.assert_labels(entry.labels, 3)
+    assert entry.error is None
+
+
+def test_minus_one_is_not_scored_and_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    values = rec.labels(3).astype(np.int32)
+    values[values == 255] = -1
+    rec.assert_labels(first_labelled(tmp_path, values, '32SC1').labels, 3)
+    values[5, 5] = 26001
+    entry = first_labelled(tmp_path / 'other', values, '32SC1')
     assert entry.labels is None
-    assert 'label image of /labels is 16UC1; record train ids as mono8' in (entry.error or '')
+    assert 'of /labels holds 26001 (1 pixels); train ids are 0 to 254' in (entry.error or '')
+    assert '--label-ids cityscapes' in (entry.error or '')
+
+
+def test_raw_labels_of_another_encoding_are_refused_by_its_name(tmp_path: Path) -> None:
+    entry = first_labelled(tmp_path, rec.labels(3).astype('<f4'), '32FC1')
+    assert entry.labels is None
+    assert "labels of the encoding '32FC1'; record ids as mono8, 16UC1" in (entry.error or '')
 
 
 @pytest.mark.parametrize(

@@ -67,13 +67,14 @@ def test_a_missing_label_file_leaves_the_frame(root: Path) -> None:
     assert 'bonn_000000_000019_gtFine_labelIds.png' in (bonn.error or '')
 
 
-def test_values_that_are_no_label_ids_stay_to_be_told_of(root: Path) -> None:
+def test_values_that_are_no_label_ids_are_told_of(root: Path) -> None:
     ids = np.full(rec.SIZE, 77, np.uint8)
     ids[0], ids[1] = 255, 33
     rec.write_png(root / 'gtFine/val/aachen/aachen_000000_000019_gtFine_labelIds.png', ids)
-    labels = next(iter(open_source(root))).labels
-    assert labels is not None
-    assert labels[:3, 0].tolist() == [255, 18, 77]
+    entry = next(iter(open_source(root)))
+    assert entry.labels is not None
+    assert entry.labels[:3, 0].tolist() == [255, 18, 255]
+    assert "label ids that 'cityscapes' does not have, not scored: 77 (" in (entry.error or '')
 
 
 def test_a_label_folder_replaces_the_truth_beside_the_images(root: Path, tmp_path: Path) -> None:

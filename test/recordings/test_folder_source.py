@@ -41,7 +41,8 @@ def test_labels_lie_in_a_folder_by_the_same_names(tmp_path: Path) -> None:
     clip = rec.write_folder(tmp_path / 'clip', 4)
     for index in range(3):
         rec.write_png(tmp_path / 'labels' / f'frame{index}.png', rec.labels(index))
-    rec.write_png(tmp_path / 'labels' / 'frame2.png', rec.picture(2))
+    colours = rec.picture(2) + np.array((1, 2, 3), np.uint8)
+    rec.write_png(tmp_path / 'labels' / 'frame2.png', colours)
     entries = list(open_source(clip, SourceOptions(labels=tmp_path / 'labels')))
     rec.assert_labels(entries[1].labels, 1)
     assert 'has 3 channels' in (entries[2].error or '')

@@ -53,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(arguments.input, options)
     parameters = node_parameters(arguments)
     model, class_map = chosen_model(parameters)
-    score = RunScore(class_map, merged_classes(arguments), source.class_map)
+    score = RunScore(
+        class_map, merged_classes(arguments), source.class_map, source.class_map_given
+    )
     folder: Path = arguments.out
     refuse_overwriting_input(source.path, [folder / name for name in ('frames', *_FILES)])
     recording = _empty(folder)

@@ -118,6 +118,8 @@ def replay_command(
         'label_topic': options.label_topic,
         'label_tolerance': options.label_tolerance,
         'labels': str(options.labels or ''),
+        'label_ids': options.label_ids,
+        'label_colors': options.label_colors,
         'fps': options.fps,
         'rate': rate,
         'wait_for': 2,

@@ -7,9 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Callable, Deque, Dict, List, Optional
+from typing import Any, Callable, Deque, Dict, List, Optional, Union
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -22,7 +21,7 @@ from segformer_ros.camera import Calibration, CameraError, calibration_from_came
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
 from segformer_ros.errors import in_words, one_line
-from segformer_ros.formats import decode_labels
+from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
 from segformer_ros.metrics.document import (
@@ -42,6 +41,7 @@ from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
 from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.recordings.labels import LabelCoding, LabelError, message_values
 from segformer_ros.segmentation import Segmentation, StageTimes
 
 NODE_NAME = 'evaluator_node'
@@ -133,9 +133,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self._listen(kind, topic, self._on_image, sensor, raw=True)
         self._listen(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
         self._listen(Image, topics.LABELS, self._on_labels, reliable)
-        self._listen(
-            CompressedImage, topics.COMPRESSED_LABELS, self._on_compressed_labels, reliable
-        )
+        self._listen(CompressedImage, topics.COMPRESSED_LABELS, self._on_labels, reliable)
         self._listen(Image, topics.MASK, self._on_mask, reliable)
         self._listen(String, topics.REPORT, self._on_report, LATCHED)
         self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, reliable)
@@ -148,19 +146,16 @@ class EvaluatorNode(Node):  # type: ignore[misc]
     def _on_image(self, data: bytes) -> None:
         self._path.image(Stamp.of_message(data).ns, monotonic())
 
-    def _on_labels(self, message: Image) -> None:
-        self._take_labels(self._frame(message))
-
-    def _on_compressed_labels(self, message: CompressedImage) -> None:
+    def _on_labels(self, message: Union[Image, CompressedImage]) -> None:
         try:
-            self._take_labels(_decoded_labels(message))
-        except FrameError as error:
+            values = message_values(message, MAX_MEGAPIXELS)
+            labels = LabelCoding().read(values, values.shape[:2], f'of {topics.LABELS}')
+        except (FrameError, LabelError) as error:
             self._note(str(error))
-
-    def _take_labels(self, frame: Optional[Frame]) -> None:
-        if frame is not None:
-            for pair in self._path.labels(frame.stamp.ns, frame.pixels):
-                self._keep(pair)
+            return
+        stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
+        for pair in self._path.labels(stamp.ns, labels.ids):
+            self._keep(pair)
 
     def _on_mask(self, message: Image) -> None:
         self._last_mask = monotonic()
@@ -231,13 +226,6 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         if problem not in self._problems and len(self._problems) < NAMED_NOTES:
             self._problems.append(problem)
             self.get_logger().warning(problem)
-
-
-def _decoded_labels(message: CompressedImage) -> Frame:
-    """Labels of a PNG, (H, W) uint8; raises FrameError."""
-    values = decode_labels(np.frombuffer(message.data, np.uint8), message.format)
-    stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
-    return Frame.from_array(values, 'mono8', stamp, message.header.frame_id)
 
 
 PROGRAM = Program(

@@ -134,6 +134,8 @@ def open_settings(settings: ReplaySettings) -> Source:
             label_topic=settings.label_topic,
             label_tolerance=settings.label_tolerance,
             labels=Path(settings.labels) if settings.labels else None,
+            label_ids=settings.label_ids,
+            label_colors=settings.label_colors,
             fps=settings.fps,
             vehicle_frame=settings.vehicle_frame,
         ),

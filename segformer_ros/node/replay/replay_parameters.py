@@ -22,9 +22,7 @@ class ReplaySettings:
     topic: str = parameter(
         '', 'image topic of a bag; empty: the only one', change=Changeable.START
     )
-    label_topic: str = parameter(
-        '', 'topic of a bag with label images (mono8 train ids)', change=Changeable.START
-    )
+    label_topic: str = parameter('', 'topic of a bag with label images', change=Changeable.START)
     label_tolerance: float = parameter(
         0.0,
         "seconds by which a label's stamp may differ from its image's",
@@ -34,6 +32,14 @@ class ReplaySettings:
     )
     labels: str = parameter(
         '', "folder of label images named by the frames' keys", change=Changeable.START
+    )
+    label_ids: str = parameter(
+        '',
+        "class map (preset or file) whose own ids the labels hold; empty: the model's train ids",
+        change=Changeable.START,
+    )
+    label_colors: str = parameter(
+        '', 'class map whose colours the labels hold', change=Changeable.START
     )
     fps: float = parameter(
         10.0,
