@@ -38,14 +38,21 @@ ARGUMENTS = (
     ('model', '', 'ONNX or engine file, or tiny; empty here and in the file: the bundled model'),
     ('engine', '', 'what runs the network: auto, openvino, tensorrt, ...'),
     ('precision', '', 'auto, fp32, fp16, bf16, int8 or fastest'),
+    (
+        'use_tf',
+        '',
+        "take the camera's mount from TF where it has it; false: from the mount parameters alone",
+    ),
 )
+# Parameters by the arguments that override them.
 OVERRIDES = {
-    'use_sim_time': bool,
-    'autostart': bool,
-    'compressed': bool,
-    'model': str,
-    'engine': str,
-    'precision': str,
+    'use_sim_time': ('use_sim_time', bool),
+    'autostart': ('autostart', bool),
+    'compressed': ('compressed', bool),
+    'model': ('model', str),
+    'engine': ('engine', str),
+    'precision': ('precision', str),
+    'use_tf': ('drivable.use_tf', bool),
 }
 TRUTH = {'true': True, 'false': False}
 
@@ -53,13 +60,13 @@ TRUTH = {'true': True, 'false': False}
 def overrides(given: Dict[str, str]) -> Dict[str, Any]:
     """Return the node's parameters that arguments were given for."""
     parameters: Dict[str, Any] = {}
-    for name, kind in OVERRIDES.items():
+    for name, (parameter, kind) in OVERRIDES.items():
         text = given[name]
         if not text:
             continue
         if kind is bool and text.lower() not in TRUTH:
             raise ValueError(f'{name} is {text!r}; give true or false')
-        parameters[name] = TRUTH[text.lower()] if kind is bool else text
+        parameters[parameter] = TRUTH[text.lower()] if kind is bool else text
     cameras = camera_names(given['camera'])
     if cameras:
         parameters['cameras'] = cameras

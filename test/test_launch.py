@@ -109,10 +109,20 @@ def overridden(command: list[str]) -> dict[str, Any]:
     return values
 
 
+def install_program(prefix: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have launch find a package with a program of its own name."""
+    marker = prefix / 'share/ament_index/resource_index/packages' / name
+    program = prefix / 'lib' / name / name
+    for file in (marker, program):
+        file.parent.mkdir(parents=True)
+        file.touch(0o755)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(prefix), prepend=os.pathsep)
+
+
 @pytest.mark.parametrize(
     ('file', 'names'),
     [
-        (SEGMENT, USUAL | {'camera', 'model', 'engine', 'precision'}),
+        (SEGMENT, USUAL | {'camera', 'model', 'engine', 'precision', 'use_tf'}),
         (REPLAY, USUAL | {'camera', 'model', 'engine', 'precision', 'input', 'rate', 'loop'}),
         (EVALUATE, USUAL | {'camera', 'model', 'engine', 'input', 'label_topic', 'labels', 'out'}),
     ],
@@ -136,13 +146,14 @@ def test_segment_without_arguments_follows_the_parameter_file(repo: Path) -> Non
 def test_segment_arguments_come_before_the_parameter_file(repo: Path) -> None:
     command = started(
         repo, SEGMENT, engine='fake', autostart='false', use_sim_time='True', namespace='robot',
-        log_level='debug', precision='bf16', model='/models/b0.onnx',
+        log_level='debug', precision='bf16', model='/models/b0.onnx', use_tf='false',
     )['segmentation_node']  # fmt: skip
     values = overridden(command)
     assert values['engine'] == 'fake'
     assert values['precision'] == 'bf16'
     assert values['model'] == '/models/b0.onnx'
     assert values['autostart'] is False
+    assert values['drivable.use_tf'] is False
     assert values['use_sim_time'] is True
     assert remapped(command)['__ns'] == '/robot'
     assert command[command.index('--log-level') + 1] == 'debug'
@@ -210,10 +221,13 @@ def test_replay_plays_as_the_camera_that_is_segmented(repo: Path) -> None:
     assert (values['clock'], values['stamps']) == (True, 'recorded')
 
 
-def test_without_arguments_the_shipped_drive_is_played_with_its_mount(repo: Path) -> None:
+def test_without_arguments_the_shipped_drive_is_played_with_its_mount(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     player = overridden(started(repo, REPLAY)['replay_node'])
     assert (player['input'], player['vehicle_frame']) == ('sample:', 'base_link')
     assert overridden(started(repo, EVALUATE)['replay_node'])['input'] == 'sample:'
+    install_program(tmp_path, 'rviz2', monkeypatch)
     assert 'rviz2' in started(repo, REPLAY, rviz='true')
 
 

@@ -66,7 +66,8 @@ class DrivableArea:
     """Summary of one frame: the fields of DrivableArea.msg, with the same names and units.
 
     Arrays have one entry per column; bearing, free_distance and distance_sigma are empty where
-    `calibrated` is false. `reason` tells in words why `valid` or `calibrated` is false.
+    `calibrated` is false. `reason` tells in words why `valid` or `calibrated` is false;
+    `pose_source` is set by whoever looks the pose up.
 
     Of a camera that is mounted upside down or on its side, the "bottom" of the image is the side
     where the ground is nearest, and the entries run from left to right as the vehicle sees it;
@@ -79,6 +80,7 @@ class DrivableArea:
     valid: bool = True
     reason: str = ''
     calibrated: bool = False
+    pose_source: str = ''
     road_fraction: float = 0.0
     sidewalk_fraction: float = 0.0
     column: np.ndarray = field(default_factory=_NOTHING.copy)

@@ -27,6 +27,7 @@ def area_fields(area: DrivableArea, age: float, vehicle_frame: str) -> Fields:
         'valid': area.valid,
         'reason': area.reason,
         'calibrated': area.calibrated,
+        'pose_source': area.pose_source,
         'age': _duration(age),
         'image_height': area.image_height,
         'image_width': area.image_width,

@@ -119,12 +119,16 @@ class DrivableSettings:
     )
     use_tf: bool = parameter(
         True,
-        "take the camera's mount from TF at each frame's stamp, where tf2 is installed; else from "
-        'the mount parameters',
+        "take the camera's mount from TF at each frame's stamp, where tf2 is installed and TF has "
+        'it; else from the mount parameters',
         change=Changeable.CONFIGURE,
     )
     tf_timeout: float = parameter(
-        0.05, "longest wait for the transform of a frame's stamp, s", low=0.0, high=1.0
+        0.3,
+        "longest wait for the transform of a frame's stamp where it is late, s: of the drivable "
+        'area and the overlay, until drivable.max_age; masks do not wait',
+        low=0.0,
+        high=1.0,
     )
     rectified: bool = parameter(
         False,

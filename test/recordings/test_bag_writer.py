@@ -31,6 +31,7 @@ def drivable_area() -> object:
         valid=True,
         reason='',
         calibrated=False,
+        pose_source='',
         age=types['builtin_interfaces/msg/Duration'](0, 7),
         image_height=48,
         image_width=64,

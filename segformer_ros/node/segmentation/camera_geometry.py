@@ -23,6 +23,7 @@ from segformer_ros.camera import (
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings, mount_pose
 from segformer_ros.node.segmentation.transforms import (
+    LateTransformError,
     PoseError,
     TransformSource,
     look_up_ground,
@@ -79,19 +80,35 @@ class CameraInfoReading(NamedTuple):
         return result
 
 
+TF, PARAMETERS = 'tf', 'parameters'
+"""Sources of a pose, as DrivableArea.msg has them."""
+
+
 class Geometry(NamedTuple):
-    """Calibration and pose for one frame, or neither and why in `reason`."""
+    """Calibration and pose for one frame, or neither and why in `reason`.
+
+    source: where the pose comes from; '' where there is none. without_tf: why it does not come
+    from TF, where it was asked; '' where it does.
+    """
 
     calibration: Optional[Calibration]
     pose: Optional[CameraPose]
     reason: str
+    source: str = ''
+    without_tf: str = ''
+
+
+class _FoundPose(NamedTuple):
+    pose: CameraPose
+    source: str
+    without_tf: str = ''
 
 
 class CameraGeometry:
     """Keeps the newest camera_info and looks up the pose at each frame's stamp.
 
-    The executor calls `receive`, the worker everything else. topic: of the images, as it is
-    remapped: its name may say that they are rectified. warn: is told once of what makes all
+    The executor calls `receive`, one thread at a time everything else. topic: of the images, as
+    it is remapped: its name may say that they are rectified. warn: is told once of what makes all
     distances wrong without being wrong itself.
     """
 
@@ -103,6 +120,8 @@ class CameraGeometry:
         self._warn = warn
         self.newest: Optional[CameraInfoReading] = None
         """The newest camera_info, None where none came yet."""
+        self.had_tf = False
+        """Whether TF has placed the camera since the node was configured."""
         self._content: Any = None
         self._turned = False
         self._ground_of = ''
@@ -123,34 +142,64 @@ class CameraGeometry:
         info: Optional[CameraInfoReading],
         settings: DrivableSettings,
         mount: MountSettings,
-    ) -> Geometry:
-        """Geometry of an image; never a guess where something is missing."""
+        patient: bool = False,
+    ) -> Optional[Geometry]:
+        """Geometry of an image; never a guess where something is missing.
+
+        The pose is TF's, else that of the mount parameters. None, if `patient`, while the
+        transform of the image's stamp is on its way.
+        """
         try:
             if info is None:
                 raise PoseError('no camera_info has come; let the camera driver publish it')
             rectified = settings.rectified or self._rectified
             calibration = info.calibration(rectified, frame.height, frame.width)
-            pose = self._pose(settings, mount, frame.frame_id, frame.stamp)
-            self._say_if_turned(pose)
-            return Geometry(calibration, pose, '')
+            found = self._pose(settings, mount, frame.frame_id, frame.stamp, patient)
+            if found is None:
+                return None
+            self._say_if_turned(found.pose)
+            return Geometry(calibration, found.pose, '', found.source, found.without_tf)
         except (CameraError, PoseError) as error:
             return Geometry(None, None, str(error))
 
     def _pose(
-        self, settings: DrivableSettings, mount: MountSettings, frame_id: str, stamp: Stamp
-    ) -> CameraPose:
+        self,
+        settings: DrivableSettings,
+        mount: MountSettings,
+        frame_id: str,
+        stamp: Stamp,
+        patient: bool,
+    ) -> Optional[_FoundPose]:
+        without_tf = ''
         if settings.use_tf and self._transforms is not None:
             frame = settings.vehicle_frame
-            pose = look_up_pose(self._transforms, frame, frame_id, stamp, settings.tf_timeout)
-            self._check_ground(self._transforms, frame)
-            return pose
+            try:
+                pose = look_up_pose(self._transforms, frame, frame_id, stamp)
+            except LateTransformError as error:
+                if patient:
+                    return None
+                without_tf = (
+                    f'{error}; it was waited for until drivable.tf_timeout '
+                    f'({settings.tf_timeout:g} s) or drivable.max_age ({settings.max_age:g} s)'
+                )
+            except PoseError as error:
+                without_tf = str(error)
+            else:
+                self.had_tf = True
+                self._check_ground(self._transforms, frame)
+                return _FoundPose(pose, TF)
         fixed = mount_pose(mount)
-        if fixed is None:
+        if fixed is not None:
+            return _FoundPose(fixed, PARAMETERS, without_tf)
+        if without_tf:
             raise PoseError(
-                "the camera's height over the ground is not known; give its mount as parameters "
-                '(mount.height, mount.pitch, ...) or by TF'
+                f'{without_tf}; publish it, or give the mount as parameters (mount.height, '
+                'mount.pitch, ...)'
             )
-        return fixed
+        raise PoseError(
+            "the camera's height over the ground is not known; give its mount as parameters "
+            '(mount.height, mount.pitch, ...) or by TF'
+        )
 
     def _say_if_turned(self, pose: CameraPose) -> None:
         """Warn once of a camera that is mounted upside down or on its side."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
@@ -16,6 +17,7 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import VisionMessages, guarded
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
 from segformer_ros.node.segmentation.drivable_output import DrivableOutput
+from segformer_ros.node.segmentation.late_frames import LateFrames
 from segformer_ros.node.segmentation.live_parameters import (
     Demand,
     FrameTask,
@@ -40,6 +42,17 @@ _GIVES_INFO = hasattr(Subscription, 'CallbackType')
 
 Since ROS 2 Iron. Humble's calls every callback with the message alone.
 """
+
+
+_THROTTLE = 5.0  # seconds between two lines of the log
+
+
+class _Segmented(NamedTuple):
+    """A frame whose mask is out; since: when, by the steady clock."""
+
+    task: FrameTask
+    result: Segmentation
+    since: float
 
 
 class Shared(NamedTuple):
@@ -72,6 +85,7 @@ class CameraStream:
         self.drivable = DrivableOutput(
             node, name, shared.spec, shared.parameters, self._geometry, self.statistics
         )
+        self._late = LateFrames(self._publish_area, self._area_failed)
         self._subscriptions: List[Any] = []
         self._deliver: Deliver = lambda name, message: None
         self._overtaken: Callable[[str, int], None] = lambda name, count: None
@@ -107,9 +121,11 @@ class CameraStream:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
         self.drivable.close(reason)
+        self._late.clear()
 
     def destroy(self) -> None:
         """Give back everything that the node made for this camera."""
+        self._late.close()
         for publisher in (*self._masks.publishers, *self.drivable.publishers):
             self._node.destroy_lifecycle_publisher(publisher)
 
@@ -170,20 +186,42 @@ class CameraStream:
         )
 
     def publish(self, task: FrameTask, result: Segmentation) -> None:
-        """Publish what is wanted of a segmented frame, under the header of its message."""
+        """Publish what is wanted of a segmented frame, under the header of its message.
+
+        The masks at once; what is in metres waits beside the work for a late transform.
+        """
         demand = task.demand
         self._masks.publish(task, result)
         now, stamp = self._clock.now().nanoseconds, task.frame.stamp
         age = now * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
         self.statistics.published(monotonic(), age)
         overlay = demand.overlay or demand.compressed_overlay
-        area = None
         if demand.drivable or (overlay and task.settings.overlay_boundary):
-            area = self.drivable.estimate(task, result)
-        if area and demand.drivable:
+            self._late.put(_Segmented(task, result, monotonic()))
+        elif overlay:
+            self._masks.publish_overlay(task, result, None)
+
+    def _publish_area(self, segmented: _Segmented, last: bool) -> bool:
+        """Publish area and overlay once the camera's place is known; tell whether it was.
+
+        last: it is not to be waited for any longer.
+        """
+        task, result, since = segmented
+        demand = task.demand
+        geometry = self.drivable.locate(task, inf if last else monotonic() - since)
+        if geometry is None:
+            return False
+        area = self.drivable.estimate(task, result, geometry)
+        if demand.drivable:
             self.drivable.publish(task, area)
-        if overlay:  # for people, who can wait longer than planners
+        if demand.overlay or demand.compressed_overlay:  # for people, who can wait longer
             self._masks.publish_overlay(task, result, area)
+        return True
+
+    def _area_failed(self, error: Exception) -> None:
+        fault = f'cannot publish the drivable area: {type(error).__name__}: {error}'
+        self._node.get_logger().error(fault, throttle_duration_sec=_THROTTLE)
+        self.drivable.retract(fault)
 
     def _subscribe_images(self) -> Any:
         callback = self._on_image if _GIVES_INFO else lambda message: self._on_image(message, {})

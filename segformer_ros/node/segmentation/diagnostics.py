@@ -50,7 +50,8 @@ class CameraState(NamedTuple):
 
     idle: why its frames are not segmented though nothing is wrong; else empty. uncalibrated: why
     its drivable area is without metres; empty where it is not, or nobody wants it. mismatch: that
-    its topic is published as another type; empty where it is not.
+    its topic is published as another type; empty where it is not. pose_source: where the
+    camera's pose over the ground comes from. lost_tf: why it is not TF's any more, or empty.
     """
 
     name: str
@@ -61,6 +62,8 @@ class CameraState(NamedTuple):
     idle: str
     uncalibrated: str
     mismatch: str = ''
+    pose_source: str = ''
+    lost_tf: str = ''
 
 
 class Assessment(NamedTuple):
@@ -84,6 +87,7 @@ def camera_status(
         'age p99 (ms)': f'{figures.age.p99 * 1e3:.1f}',
         **{name: str(count) for name, count in counts._asdict().items()},
         'lost': str(figures.losses.lost),
+        'camera pose from': camera.pose_source,
         'last problem': figures.last_problem
         and f'{figures.last_problem} ({figures.problem_age:.0f} s ago)',
     }
@@ -106,6 +110,7 @@ def camera_assessment(camera: CameraState, silent_after: float, cure: str) -> As
             _clocks(figures),
             f'frames without a mask: {figures.last_problem}' if figures.recent_problem else '',
             f'drivable area without metres: {camera.uncalibrated}' if camera.uncalibrated else '',
+            _lost_tf(camera),
             _invalid_areas(figures),
         )
         if complaint
@@ -194,6 +199,14 @@ def _invalid_areas(figures: CameraFigures) -> str:
         f'{invalid} of {total} drivable areas were not valid in the last {RECENT:g} s: '
         f'{figures.invalid_reason}; make inference faster (a smaller input, a GPU), or raise '
         'drivable.max_age if the vehicle may act on older images'
+    )
+
+
+def _lost_tf(camera: CameraState) -> str:
+    if not camera.lost_tf or camera.uncalibrated:
+        return ''
+    return (
+        f"the camera's pose comes from the mount parameters, no longer from TF: {camera.lost_tf}"
     )
 
 

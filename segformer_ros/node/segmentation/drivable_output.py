@@ -33,17 +33,27 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
 from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings, drivable_config
 from segformer_ros.node.messages import fill
-from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
+from segformer_ros.node.segmentation.camera_geometry import (
+    PARAMETERS,
+    TF,
+    CameraGeometry,
+    Geometry,
+)
 from segformer_ros.node.segmentation.live_parameters import FrameTask, NodeParameters
 from segformer_ros.node.segmentation.statistics import CameraStatistics
 from segformer_ros.node.segmentation.watchdog import Now, Watchdog
 from segformer_ros.segmentation import Segmentation
 
+_LAST_MOMENT = 0.03
+"""Seconds before drivable.max_age in which an area is made without what has not come by then."""
+
+_SOURCES = {TF: 'TF', PARAMETERS: 'the mount parameters', '': 'not known'}
+
 
 class DrivableOutput:
     """The topics drivable_area, drivable_area/grid and drivable_area/scan of one camera.
 
-    The worker calls `estimate` and `publish`, the executor everything else.
+    One thread at a time calls `locate`, `estimate` and `publish`, the executor everything else.
     """
 
     def __init__(
@@ -77,11 +87,24 @@ class DrivableOutput:
         """Of the camera's last image, segmented or not."""
         self.uncalibrated = ''
         """Why the last frame gave no metres; empty where it did."""
+        self._located = Geometry(None, None, '')
 
     @property
     def wanted(self) -> bool:
         """Whether anybody subscribes to one of the topics."""
         return any(publisher.get_subscription_count() for publisher in self.publishers)
+
+    @property
+    def pose_source(self) -> str:
+        """Where the last frame's pose came from, in words."""
+        located = self._located
+        without_tf = f': {one_line(located.without_tf)}' if located.without_tf else ''
+        return f'{_SOURCES[located.source]}{without_tf}'
+
+    @property
+    def lost_tf(self) -> str:
+        """Why the last frame's pose is not TF's, where TF has placed the camera before; or ''."""
+        return one_line(self._located.without_tf) if self._geometry.had_tf else ''
 
     def open(self) -> None:
         """Publish what comes from now on."""
@@ -93,12 +116,21 @@ class DrivableOutput:
             self._closed = True
             self._retract(reason)
 
-    def estimate(self, task: FrameTask, result: Segmentation) -> DrivableArea:
+    def locate(self, task: FrameTask, waited: float) -> Optional[Geometry]:
+        """Where the camera was at a segmented frame's stamp; None while that may still be told.
+
+        waited: seconds since it was first asked for.
+        """
+        settings, frame = task.settings.drivable, task.frame
+        age = Now.of(self._clock).age(frame.stamp.ns)
+        patient = waited < settings.tf_timeout and age < settings.max_age - _LAST_MOMENT
+        return self._geometry.at(frame, task.camera_info, settings, task.mount, patient)
+
+    def estimate(self, task: FrameTask, result: Segmentation, geometry: Geometry) -> DrivableArea:
         """Make the drivable area of a segmented frame, in metres where they are known."""
         settings, frame = task.settings.drivable, task.frame
         if (settings, task.mount) != self._configuration:
             self._configure(settings, task.mount)
-        geometry = self._geometry.at(frame, task.camera_info, settings, task.mount)
         size, rows = (frame.height, frame.width), result.labels.shape[0]
         area = self._estimator.update(
             result.labels,
@@ -109,9 +141,11 @@ class DrivableOutput:
             cell_rows(self._spec, task.settings.inference, size, rows),
             result.blocked,
         )
+        area = replace(area, pose_source=geometry.source)
         if geometry.reason:
             area = replace(area, reason=one_line(geometry.reason))
         self.uncalibrated = area.reason
+        self._located = geometry
         return area
 
     def publish(self, task: FrameTask, area: DrivableArea) -> None:
@@ -123,7 +157,10 @@ class DrivableOutput:
             now = Now.of(self._clock)
             fault = age_fault(now.age(area.stamp.ns), settings.max_age)
             if fault:
-                area = DrivableArea.invalid(area.stamp, fault)
+                # With why it has no metres: that may be what was waited for.
+                area = DrivableArea.invalid(
+                    area.stamp, '; '.join(filter(None, (fault, area.reason)))
+                )
             self._segmented = task.header
             self._statistics.area_published(now.steady, fault)
             self._send(area, settings, task.header, now)

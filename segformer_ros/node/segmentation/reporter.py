@@ -89,6 +89,8 @@ class Reporter:
             idle=self._idle() or ('' if any(demand) else 'idle: nobody subscribes'),
             uncalibrated=stream.drivable.uncalibrated if demand.drivable else '',
             mismatch=stream.mismatch,
+            pose_source=stream.drivable.pose_source if demand.drivable else '',
+            lost_tf=stream.drivable.lost_tf if demand.drivable else '',
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from time import monotonic, sleep
-from typing import Any, NamedTuple, Optional, Tuple, Type
+from typing import Any, Callable, NamedTuple, Optional, Tuple, Type
 
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
@@ -17,12 +18,21 @@ from segformer_ros.camera import (
 from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Stamp
 
-_POLL = 0.005  # seconds between two looks for a transform that has not come yet
 _SILENT = 1.0  # seconds; what has not come for so long will not come in the next moment either
+
+_JUMP = JumpThreshold(
+    min_forward=Duration(seconds=10),  # what tf2 keeps: nothing of it holds after such a step
+    min_backward=Duration(nanoseconds=-100_000_000),
+    on_clock_change=True,
+)
 
 
 class PoseError(SegformerError, ValueError):
     """No pose of the camera at this stamp: says why and what to do."""
+
+
+class LateTransformError(PoseError):
+    """The transform of this stamp is on its way: it can be asked for again in a moment."""
 
 
 class TransformSource(NamedTuple):
@@ -30,58 +40,65 @@ class TransformSource(NamedTuple):
 
     buffer: Any
     errors: Tuple[Type[Exception], ...]
-    listener: Any = None
-    """Fills the buffer for as long as it is kept."""
+    closing: Tuple[Callable[[], Any], ...] = ()
+    """What gives back that which fills the buffer: it would be kept alive by the node."""
 
     def close(self) -> None:
-        """Give the listener's subscriptions back; they would keep it alive by themselves."""
-        if self.listener is not None:
-            self.listener.unregister()
+        """Give back all that listens."""
+        for close in self.closing:
+            close()
 
 
 def listen_to_tf(node: Node) -> Optional[TransformSource]:
-    """Subscribe to TF; None where tf2_ros is not installed."""
+    """Subscribe to TF; None where tf2_ros is not installed.
+
+    What was heard before the node's time jumped (a bag that is played again or from elsewhere, a
+    simulator's reset) is forgotten but for what is static: tf2 would take the new transforms for
+    old ones, or interpolate between both times.
+    """
     try:
         import tf2_ros
     except ImportError:
         return None
-    buffer = tf2_ros.Buffer()
+    buffer = tf2_ros.Buffer(node=node)
+    # Its own handler, which not all releases have, sees steps of a second or more alone; that of
+    # early Jazzy raises a TypeError inside of rclpy.
+    handler = getattr(buffer, 'jump_handle', None)
+    if handler is not None:
+        handler.unregister()
+    jumps = node.get_clock().create_jump_callback(_JUMP, post_callback=lambda _: buffer.clear())
     listener = tf2_ros.TransformListener(buffer, node)
-    return TransformSource(buffer, (tf2_ros.TransformException,), listener)
+    closing = (
+        listener.unregister,
+        jumps.unregister,
+        lambda: node.destroy_service(buffer.srv),
+    )
+    return TransformSource(buffer, (tf2_ros.TransformException,), closing)
 
 
 def look_up_pose(
-    source: TransformSource,
-    vehicle_frame: str,
-    camera_frame: str,
-    stamp: Stamp,
-    timeout: float = 0.0,
+    source: TransformSource, vehicle_frame: str, camera_frame: str, stamp: Stamp
 ) -> CameraPose:
-    """Pose of the camera's optical frame in the vehicle frame at a stamp.
+    """Pose of the camera's optical frame in the vehicle frame at a stamp; never waits.
 
-    Waits up to `timeout` seconds for a transform that is on its way, by the steady clock: the
-    buffer's own wait would not end while simulated time stands still. Where none is to be
-    expected nothing is waited for, since that would cost each frame of each camera the timeout.
-    Raises PoseError, or CalibrationError for a transform that no camera over the ground can have.
+    Raises LateTransformError where the transform is to be expected, PoseError where it is not,
+    and CalibrationError for a transform that no camera over the ground can have.
     """
     if not camera_frame:
         raise PoseError('the image has no frame_id, so TF cannot tell where its camera is')
-    deadline = monotonic() + timeout
     time = Time(seconds=stamp.sec, nanoseconds=stamp.nanosec)
-    while True:
-        try:
-            transform = source.buffer.lookup_transform(vehicle_frame, camera_frame, time).transform
-        except source.errors as error:
-            late = monotonic() + _POLL > deadline
-            if late or not _is_coming(source, vehicle_frame, camera_frame, stamp):
-                raise PoseError(
-                    f'no transform from {camera_frame} to {vehicle_frame} at the stamp of the '
-                    f'image: {error}; publish it, or set drivable.use_tf to false and give the '
-                    'mount as parameters'
-                ) from error
-            sleep(_POLL)
-        else:
-            break
+    try:
+        transform = source.buffer.lookup_transform(vehicle_frame, camera_frame, time).transform
+    except source.errors as error:
+        kind = (
+            LateTransformError
+            if _is_coming(source, vehicle_frame, camera_frame, stamp)
+            else PoseError
+        )
+        raise kind(
+            f'no transform from {camera_frame} to {vehicle_frame} at the stamp of the image: '
+            f'{error}'
+        ) from error
     offset, turn = transform.translation, transform.rotation
     quaternion = (turn.x, turn.y, turn.z, turn.w)
     return pose_from_transform((offset.x, offset.y, offset.z), quaternion, camera_frame)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
+import tf2_stand_in
+from diagnostic_msgs.msg import DiagnosticStatus
 from drivable_rig import AREA, area_of, assert_nothing_known, forward, start
 from geometry_msgs.msg import TransformStamped
-from node_rig import HEIGHT, WIDTH, MakeRig, camera_info
+from node_rig import HEIGHT, MASK, WIDTH, MakeRig, camera_info, street_image
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
@@ -24,6 +27,7 @@ from segformer_ros.node.segmentation.camera_geometry import (
     CameraInfoReading,
     Geometry,
 )
+from segformer_ros.node.segmentation.drivable_output import DrivableOutput
 from segformer_ros.node.segmentation.transforms import TransformSource
 
 pytestmark = pytest.mark.ros
@@ -105,6 +109,7 @@ def geometry_of(
     settings, place = DrivableSettings(), MountSettings(**{'height': 1.5, **mount})
     for _ in range(3):
         found = geometry.at(frame, geometry.newest, settings, place)
+    assert found is not None
     assert len(words) == len(set(words))
     if said is not None:
         said += words
@@ -135,56 +140,188 @@ def test_camera_that_is_not_upright_is_warned_of_once() -> None:
     assert 'mounted upside down (roll 180 degrees)' in said[0]
 
 
-class TransformError(Exception):
-    """Stands for tf2's TransformException."""
+def tf_until(rig_stamp_ns: int, *offsets: float) -> TransformSource:
+    """TF that has placed the camera 2 m high, at seconds after a stamp."""
+    source = TransformSource(tf2_stand_in.Buffer(), (tf2_stand_in.TransformException,))
+    hear(source, rig_stamp_ns, *offsets)
+    return source
 
 
-class Buffer:
-    """Stands for tf2_ros.Buffer; `stamped` are the times in ns between which it knows TF."""
-
-    def __init__(self, stamped: tuple[int, int]) -> None:
-        self.stamped = stamped
-
-    def lookup_transform(self, target: str, source: str, moment: Any) -> TransformStamped:
-        if moment.nanoseconds > self.stamped[1]:
-            raise TransformError('Lookup would require extrapolation into the future')
-        if moment.nanoseconds < self.stamped[0]:
-            raise TransformError('Lookup would require extrapolation into the past')
-        message = TransformStamped()
+def hear(source: TransformSource, stamp_ns: int, *offsets: float) -> None:
+    """Let TF place the camera at seconds after a stamp."""
+    for offset in offsets:
+        message = TransformStamped(child_frame_id='camera_optical')
+        message.header.frame_id = 'base_link'
+        message.header.stamp = Time(nanoseconds=stamp_ns + round(offset * 1e9)).to_msg()
         message.transform.translation.z = 2.0
         rotation = message.transform.rotation
         rotation.x, rotation.y, rotation.z, rotation.w = -0.5, 0.5, -0.5, 0.5
-        return message
+        source.buffer.set_transform(message, 'test')
+
+
+@pytest.fixture
+def listen(monkeypatch: pytest.MonkeyPatch) -> Callable[[TransformSource], None]:
+    """Let nodes listen to this TF."""
+
+    def to(source: TransformSource) -> None:
+        monkeypatch.setattr(segmentation_node, 'listen_to_tf', lambda node: source)
+
+    return to
+
+
+Listen = Callable[[TransformSource], None]
 
 
 @pytest.mark.parametrize(
-    ('offset', 'words'),
+    ('offsets', 'words'),
     [
-        ((-60, 60), ''),
+        ((-1, 1), ''),
         ((-60, -30), 'extrapolation into the future'),
         ((30, 60), 'extrapolation into the past'),
+        ((), 'does not exist'),
     ],
 )
-def test_pose_from_tf_or_none(
-    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, offset: tuple[int, int], words: str
+@pytest.mark.parametrize('height', [1.5, 0.0])
+def test_pose_from_tf_else_from_the_parameters_else_none(
+    make_rig: MakeRig, listen: Listen, offsets: tuple[float, ...], words: str, height: float
 ) -> None:
-    times = tuple(time.time_ns() + seconds * 10**9 for seconds in offset)
-    source = TransformSource(Buffer((times[0], times[1])), (TransformError,))
-    monkeypatch.setattr(segmentation_node, 'listen_to_tf', lambda node: source)
-    rig = start(make_rig)
-    area = area_of(rig)
+    stamp = time.time_ns()
+    listen(tf_until(stamp, *offsets))
+    rig = start(make_rig, mount__height=height)
+    area = area_of(rig, street_image(Time(nanoseconds=stamp).to_msg()))
     assert area.valid
-    assert area.calibrated is (words == '')
-    assert words in area.reason
-    assert 'camera_optical to base_link' in area.reason or not words
+    assert area.calibrated is (words == '' or height > 0)
+    if not area.calibrated:
+        assert words in area.reason
+        assert 'camera_optical to base_link' in area.reason
+        assert 'give the mount as parameters' in area.reason
+    source = '' if not area.calibrated else 'parameters' if words else 'tf'
+    assert area.pose_source == source
+    told = {value.key: value.value for value in rig.status().values}['camera pose from']
+    assert told.startswith({'': 'not known', 'parameters': 'the mount', 'tf': 'TF'}[source])
+    if source == 'parameters':
+        assert words in told
+
+
+def test_a_pose_that_is_no_longer_tf_s_is_a_warning(make_rig: MakeRig, listen: Listen) -> None:
+    stamp = time.time_ns()
+    source = tf_until(stamp, -1, 1)
+    listen(source)
+    rig = start(make_rig)
+    assert area_of(rig, street_image(Time(nanoseconds=stamp).to_msg())).pose_source == 'tf'
+    assert rig.status().level == DiagnosticStatus.OK
+    source.buffer.clear()
+    assert area_of(rig).pose_source == 'parameters'
+    status = rig.status()
+    assert status.level == DiagnosticStatus.WARN
+    assert "the camera's pose comes from the mount parameters, no longer from TF" in status.message
+
+
+def test_a_transform_that_fits_no_camera_is_not_replaced_by_parameters(
+    make_rig: MakeRig, listen: Listen
+) -> None:
+    source = tf_until(time.time_ns())
+    message = TransformStamped(child_frame_id='camera_optical')
+    message.header.frame_id = 'base_link'
+    message.transform.translation.z = -0.3
+    message.transform.rotation.w = 1.0
+    source.buffer.set_transform_static(message, 'test')
+    listen(source)
+    area = area_of(start(make_rig))
+    assert (area.calibrated, area.pose_source) == (False, '')
+
+
+# --- Transforms that come late -------------------------------------------------------------------
+
+
+def let_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No frame's wait is over by the clock: a busy machine may take longer than it."""
+    locate = DrivableOutput.locate
+    monkeypatch.setattr(DrivableOutput, 'locate', lambda self, task, _: locate(self, task, 0.0))
+
+
+def test_the_mask_goes_out_and_the_metres_follow_with_their_transform(
+    make_rig: MakeRig, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_wait_for_ever(monkeypatch)
+    stamps = [time.time_ns() + index * 33_000_000 for index in range(3)]
+    source = tf_until(stamps[0], -0.1)
+    listen(source)
+    rig = start(make_rig)
+    rig.subscribe(MASK, 'segmentation/overlay')
+    for stamp in stamps:
+        rig.deliver(street_image(Time(nanoseconds=stamp).to_msg()))
+        assert rig.spin_until(lambda: rig.counts().pending == 0)
+    assert rig.spin_until(lambda: len(rig.received[MASK]) == 3)
+    assert rig.received[AREA] == rig.received['segmentation/overlay'] == []
+    hear(source, stamps[1], 0.001)
+    assert rig.spin_until(lambda: len(rig.received[AREA]) == 2)
+    hear(source, stamps[2], 0.1)
+    assert rig.spin_until(lambda: len(rig.received[AREA]) == 3)
+    assert rig.spin_until(lambda: len(rig.received['segmentation/overlay']) == 3)
+    came = [
+        area.header.stamp.sec * 10**9 + area.header.stamp.nanosec for area in rig.received[AREA]
+    ]
+    assert came == stamps
+    assert {(area.calibrated, area.pose_source) for area in rig.received[AREA]} == {(True, 'tf')}
+
+
+@pytest.mark.parametrize('height', [0.0, 1.5])
+def test_the_wait_has_an_end_that_is_named(
+    make_rig: MakeRig, listen: Listen, height: float
+) -> None:
+    stamp = time.time_ns()
+    listen(tf_until(stamp, -0.5))
+    rig = start(make_rig, mount__height=height, drivable__tf_timeout=0.05)
+    area = area_of(rig, street_image(Time(nanoseconds=stamp).to_msg()))
+    assert (area.valid, area.pose_source) == (True, 'parameters' if height else '')
+    told = {value.key: value.value for value in rig.status().values}['camera pose from']
+    assert 'until drivable.tf_timeout (0.05 s)' in (told if height else area.reason)
+
+
+def test_no_wait_is_longer_than_an_image_may_be_old(
+    make_rig: MakeRig, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_wait_for_ever(monkeypatch)
+    stamp = time.time_ns()
+    listen(tf_until(stamp, -0.5))
+    rig = start(make_rig, mount__height=0.0, drivable__max_age=0.6)
+    area = area_of(rig, street_image(Time(nanoseconds=stamp).to_msg()))
+    assert 'drivable.max_age (0.6 s)' in area.reason
+
+
+def test_an_area_that_became_too_old_says_what_it_waited_for(make_rig: MakeRig) -> None:
+    rig = start(make_rig, mount__height=0.0, drivable__max_age=0.05)
+    area = area_of(rig, street_image(Time(seconds=int(time.time()) - 5).to_msg()))
+    assert not area.valid
+    assert 's old; at most 0.05 s' in area.reason
+    assert "the camera's height over the ground is not known" in area.reason
+
+
+def test_a_node_that_ends_waits_for_nothing(make_rig: MakeRig, listen: Listen) -> None:
+    stamp = time.time_ns()
+    listen(tf_until(stamp, -0.5))
+    rig = start(make_rig, drivable__tf_timeout=1.0)
+    rig.deliver(street_image(Time(nanoseconds=stamp).to_msg()))
+    assert rig.spin_until(lambda: rig.counts().pending == 0)
+    rig.node.release()
+    assert not any(thread.name == 'late frames' for thread in threading.enumerate())
 
 
 def test_vehicle_frame_off_the_ground_is_warned_of_once() -> None:
-    """Here every frame is 2 m above every other."""
     said: list[str] = []
-    found = geometry_of(
-        said=said, transforms=TransformSource(Buffer((0, 10**19)), (TransformError,))
-    )
+    source = tf_until(0)
+    message = TransformStamped(child_frame_id='camera')
+    message.header.frame_id = 'base_link'
+    message.transform.translation.z = 2.0
+    rotation = message.transform.rotation
+    rotation.x, rotation.y, rotation.z, rotation.w = -0.5, 0.5, -0.5, 0.5
+    source.buffer.set_transform_static(message, 'test')
+    message = TransformStamped(child_frame_id='base_link')
+    message.header.frame_id = 'base_footprint'
+    message.transform.translation.z = 2.0
+    source.buffer.set_transform_static(message, 'test')
+    found = geometry_of(said=said, transforms=source)
     assert found.pose is not None and found.pose.height == 2.0
     assert len(said) == 1
     assert 'base_link is 2.00 m above base_footprint' in said[0]

@@ -1,19 +1,24 @@
-"""Poses from TF, with a small stand-in for the tf2 buffer (tf2 is not everywhere)."""
+"""Poses from TF: when there is one, when it is late, and what becomes of it when time jumps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
+import rclpy
 from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
 from rclpy.time import Time
 
 from segformer_ros.camera import CalibrationError, CameraPose
 from segformer_ros.frame import Stamp
 from segformer_ros.node.segmentation.transforms import (
+    LateTransformError,
     PoseError,
     TransformSource,
+    listen_to_tf,
     look_up_ground,
     look_up_pose,
 )
@@ -80,77 +85,129 @@ def test_asked_at_the_stamp_of_the_frame() -> None:
     assert transforms.buffer.asked == [('base_link', 'camera', STAMP.ns)]
 
 
-def test_missing_transform_says_what_to_do() -> None:
+def test_missing_transform_is_no_late_one() -> None:
     transforms = source(refuse('"camera" does not exist'))
     with pytest.raises(
-        PoseError,
-        match='no transform from camera to base_link .*"camera" does '
-        'not exist; publish it, or set drivable.use_tf to false',
-    ):
+        PoseError, match='no transform from camera to base_link .*"camera" does not exist'
+    ) as caught:
         look_up_pose(transforms, 'base_link', 'camera', STAMP)
+    assert not isinstance(caught.value, LateTransformError)
 
 
-def moving(latest_ns: int, comes_after: int = 1_000_000) -> Callable[[int], TransformStamped]:
-    """Answers of a buffer whose latest transform is of `latest_ns`.
-
-    comes_after: how often it is asked before the transform of the asked stamp is there.
-    """
-    asked: list[int] = []
+def until(latest_ns: int) -> Callable[[int], TransformStamped]:
+    """Answers of a buffer whose latest transform is of `latest_ns`, and its only one."""
 
     def answer(time: int) -> TransformStamped:
-        message = optical_transform()
-        if time == 0:
-            message.header.stamp = Time(nanoseconds=latest_ns).to_msg()
-            return message
-        asked.append(time)
-        if len(asked) <= comes_after:
+        if time:
             raise TransformError('extrapolation')
+        message = optical_transform()
+        message.header.stamp = Time(nanoseconds=latest_ns).to_msg()
         return message
 
     return answer
 
 
-def test_transform_that_comes_a_little_later_is_waited_for() -> None:
-    transforms = source(moving(STAMP.ns - 20_000_000, comes_after=2))
-    assert look_up_pose(transforms, 'base_link', 'camera', STAMP, timeout=10.0).height == 1.5
-
-
-def test_the_wait_has_an_end() -> None:
-    with pytest.raises(PoseError, match='extrapolation'):
-        look_up_pose(
-            source(moving(STAMP.ns - 20_000_000)), 'base_link', 'camera', STAMP, timeout=0.02
-        )
-
-
 @pytest.mark.parametrize(
-    'answer',
+    ('behind', 'late'),
     [
-        pytest.param(refuse('"camera" does not exist'), id='never published'),
-        pytest.param(moving(STAMP.ns + 1), id='only from the future'),
-        pytest.param(moving(STAMP.ns - 2_000_000_000), id='silent for two seconds'),
+        pytest.param(20_000_000, True, id='a moment behind'),
+        pytest.param(150_000_000, True, id='as a localisation is'),
+        pytest.param(-1, False, id='only from the future'),
+        pytest.param(2_000_000_000, False, id='silent for two seconds'),
     ],
 )
-def test_what_is_not_on_its_way_is_not_waited_for(
-    answer: Callable[[int], TransformStamped],
+def test_a_transform_is_expected_where_it_has_come_of_late(behind: int, late: bool) -> None:
+    with pytest.raises(PoseError, match='extrapolation') as caught:
+        look_up_pose(source(until(STAMP.ns - behind)), 'base_link', 'camera', STAMP)
+    assert isinstance(caught.value, LateTransformError) == late
+
+
+# --- What is listened to ------------------------------------------------------------------------
+
+
+@pytest.fixture(params=['tf2_stand_in', 'tf2_ros'])
+def heard(request: pytest.FixtureRequest, ros: None) -> Iterator[tuple[Node, TransformSource]]:
+    """Make a node in simulated time that listens: to the stand-in, and to tf2 where it is."""
+    module = pytest.importorskip(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, 'tf2_ros', module)
+        node = rclpy.create_node('listener')
+        clock = node.get_clock()
+        clock._set_ros_time_is_active(True)
+        found = listen_to_tf(node)
+        assert found is not None
+        yield node, found
+        found.close()
+        node.destroy_node()
+
+
+def pass_time(node: Node, source: TransformSource, seconds: float, height: float) -> None:
+    """Set the node's clock, and give a transform of that time and one a second later."""
+    node.get_clock().set_ros_time_override(Time(nanoseconds=round(seconds * 1e9)))
+    for moment in (seconds, seconds + 1):
+        message = optical_transform(height)
+        message.header.frame_id, message.child_frame_id = 'base_link', 'camera'
+        message.header.stamp = Time(nanoseconds=round(moment * 1e9)).to_msg()
+        source.buffer.set_transform(message, 'test')
+
+
+def height_at(source: TransformSource, seconds: float) -> float:
+    stamp = Stamp.from_ns(round(seconds * 1e9))
+    return round(look_up_pose(source, 'base_link', 'camera', stamp).height, 3)
+
+
+@pytest.mark.parametrize('back_to', [5.0, 99.0, 99.8])
+def test_when_time_jumps_back_what_was_heard_is_forgotten(
+    heard: tuple[Node, TransformSource], back_to: float
 ) -> None:
-    """The worker serves all cameras; a wait for each frame would cost them theirs."""
-    transforms = source(answer)
+    """A bag that is played again, a simulator's reset: the old run is not mixed into the new."""
+    node, source = heard
+    fixed = optical_transform(0.7)
+    fixed.header.frame_id, fixed.child_frame_id = 'base_link', 'fixed'
+    source.buffer.set_transform_static(fixed, 'test')
+    pass_time(node, source, 100.0, 1.5)
+    assert height_at(source, 100.5) == 1.5
+    pass_time(node, source, back_to, 2.0)
+    assert height_at(source, back_to + 0.5) == 2.0
     with pytest.raises(PoseError):
-        look_up_pose(transforms, 'base_link', 'camera', STAMP, timeout=60.0)
-    assert len(transforms.buffer.asked) == 2
+        height_at(source, back_to + 1.1)
+    assert look_up_pose(source, 'base_link', 'fixed', STAMP).height == pytest.approx(0.7)
 
 
-def test_a_source_that_is_closed_gives_its_subscriptions_back() -> None:
-    class Listener:
-        closed = 0
+def test_nothing_is_interpolated_over_a_jump_ahead(heard: tuple[Node, TransformSource]) -> None:
+    node, source = heard
+    pass_time(node, source, 100.0, 1.5)
+    pass_time(node, source, 112.0, 2.0)
+    assert height_at(source, 112.5) == 2.0
+    with pytest.raises(PoseError):
+        height_at(source, 108.0)
 
-        def unregister(self) -> None:
-            self.closed += 1
 
-    listener = Listener()
-    TransformSource(None, (), listener).close()
-    TransformSource(None, ()).close()
-    assert listener.closed == 1
+def test_time_that_goes_on_forgets_nothing(heard: tuple[Node, TransformSource]) -> None:
+    node, source = heard
+    for seconds in (100.0, 101.0, 103.0):
+        pass_time(node, source, seconds, 1.5)
+    assert height_at(source, 100.5) == height_at(source, 103.5) == 1.5
+
+
+def test_a_source_that_is_closed_gives_all_back(heard: tuple[Node, TransformSource]) -> None:
+    node, source = heard
+    source.close()
+    assert [service.srv_name for service in node.services if 'tf2' in service.srv_name] == []
+    assert [one.topic_name for one in node.subscriptions if one.topic_name.startswith('/tf')] == []
+    pass_time(node, source, 100.0, 1.5)
+    node.get_clock().set_ros_time_override(Time(nanoseconds=10**9))
+    assert height_at(source, 100.5) == 1.5  # nobody clears it any more
+
+
+def test_without_tf2_nothing_is_listened_to(monkeypatch: pytest.MonkeyPatch, ros: None) -> None:
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    node = rclpy.create_node('listener')
+    assert listen_to_tf(node) is None
+    node.destroy_node()
+
+
+# --- What is no camera over the ground ----------------------------------------------------------
 
 
 def test_image_without_frame_id() -> None:

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
 
 
 @pytest.mark.parametrize(
-    ('case', 'functions', 'files'), [('mask only', 50, 12), ('all topics', 155, 31)]
+    ('case', 'functions', 'files'), [('mask only', 50, 12), ('all topics', 156, 32)]
 )
 def test_a_frame_passes_through_few_functions(case: str, functions: int, files: int) -> None:
     way = follow(CASES[case])
