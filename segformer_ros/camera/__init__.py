@@ -14,6 +14,7 @@ from segformer_ros.camera.camera_info import (
     is_rectified,
     resized_matrices,
 )
+from segformer_ros.camera.ego_motion import EgoMotion, EgoMotionTracker, StaticClasses
 from segformer_ros.camera.mount import (
     Camera,
     CameraPose,
@@ -21,6 +22,12 @@ from segformer_ros.camera.mount import (
     footprint_of,
     pose_from_transform,
     turned_note,
+)
+from segformer_ros.camera.mount_estimation import (
+    Measured,
+    MotionError,
+    MountEstimate,
+    estimate_mount,
 )
 from segformer_ros.camera.rays import RayTable, Turn
 
@@ -31,11 +38,18 @@ __all__ = [
     'Camera',
     'CameraError',
     'CameraPose',
+    'EgoMotion',
+    'EgoMotionTracker',
+    'Measured',
+    'MotionError',
+    'MountEstimate',
     'RayTable',
+    'StaticClasses',
     'Turn',
     'calibration_from_camera_info',
     'camera_info_fields',
     'check_image_size',
+    'estimate_mount',
     'footprint_note',
     'footprint_of',
     'image_size',

@@ -145,20 +145,23 @@ def pose_from_transform(
     ground, and for a frame that points as only the body of a camera does.
     """
     x, y, height = (float(value) for value in translation)
-    rotation = _matrix_of(quaternion) @ _BODY_FROM_OPTICAL.T
+    pitch, yaw, roll = mount_angles(_matrix_of(quaternion))
     try:
-        pose = CameraPose(
-            height=height,
-            pitch=math.asin(max(-1.0, min(1.0, -rotation[2, 0]))),
-            roll=math.atan2(rotation[2, 1], rotation[2, 2]),
-            yaw=math.atan2(rotation[1, 0], rotation[0, 0]),
-            x=x,
-            y=y,
-        )
+        pose = CameraPose(height, pitch, roll, yaw, x, y)
     except CameraError as error:
         raise CalibrationError(f'transform of the camera: {error}') from error
     _check_optical(pose, frame)
     return pose
+
+
+def mount_angles(vehicle_from_optical: np.ndarray) -> Tuple[float, float, float]:
+    """Pitch, yaw and roll, rad, of CameraPose from its rotation (3, 3)."""
+    rotation = vehicle_from_optical @ _BODY_FROM_OPTICAL.T
+    return (
+        math.asin(max(-1.0, min(1.0, -rotation[2, 0]))),
+        math.atan2(rotation[1, 0], rotation[0, 0]),
+        math.atan2(rotation[2, 1], rotation[2, 2]),
+    )
 
 
 def footprint_of(vehicle_frame: str) -> str:

@@ -16,6 +16,7 @@ VERBS = (
     'doctor',
     'evaluate',
     'inspect',
+    'mount',
     'quantize',
     'segment',
 )

@@ -7,7 +7,9 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
 
 from segformer_ros.camera import (
     Calibration,
@@ -32,12 +34,17 @@ from segformer_ros.recordings.bag_topics import (
 from segformer_ros.recordings.bag_transforms import TransformTopics, read_mount, transform_topics
 from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
 from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
-from segformer_ros.topics import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE
+from segformer_ros.topics import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE, ODOMETRY_TYPE
 
 _FRAME_READERS = {
     IMAGE_TYPE: Frame.from_image,
     COMPRESSED_TYPE: Frame.from_compressed,
 }
+
+SpeedReadings = Tuple[np.ndarray, np.ndarray]
+"""Stamps in seconds, rising, and speeds in m/s, negative backwards: (n,) float64 each."""
+
+_FEWEST_READINGS = 3
 
 _MOST_INFOS = 10_000
 """Camera infos that are tried: some minutes of them."""
@@ -111,6 +118,23 @@ class BagSource(Source):
                     repeats = stamp is not None and stamp == before
                     yield self._entry(index, entry, labels, repeats)
                 before = stamp
+
+    def speeds(self, topic: str = '') -> Optional[SpeedReadings]:
+        """Speeds by a nav_msgs/Odometry, '' for the only one; None where there is none.
+
+        Where all twists are zero, by the way from one pose to the next. Raises SourceError.
+        """
+        with self._bag.open() as bag:
+            found = [name for name, one in bag.topics.items() if one.msgtype == ODOMETRY_TYPE]
+            if not (topic or found):
+                return None
+            if (topic and topic not in found) or (not topic and len(found) > 1):
+                raise SourceError(
+                    f'{topic or self.path} is not one topic of type {ODOMETRY_TYPE}; the bag has '
+                    f'{", ".join(found) or "none"}: name one of them'
+                )
+            messages = bag.messages(topic or found[0])
+            return _speeds([deserialize(message.data, ODOMETRY_TYPE) for message in messages])
 
     def _find_labels(self, bag: BagReader) -> Optional[BagLabels]:
         options = self._options
@@ -217,6 +241,23 @@ class BagSource(Source):
         if first is not None:
             check_image_size(calibration, first.height, first.width)
         return calibration
+
+
+def _speeds(odometry: List[Any]) -> Optional[SpeedReadings]:
+    """Speeds by nav_msgs/Odometry messages; None where they do not tell."""
+    stamps = np.array([one.header.stamp.sec + one.header.stamp.nanosec * 1e-9 for one in odometry])
+    twists = np.array([(one.twist.twist.linear.x, one.twist.twist.linear.y) for one in odometry])
+    places = [one.pose.pose.position for one in odometry]
+    stamps, order = np.unique(stamps, return_index=True)
+    if len(stamps) < _FEWEST_READINGS:
+        return None
+    x, y = twists[order].T
+    speeds = np.copysign(np.hypot(x, y), x)
+    if not speeds.any():
+        way = np.array([(places[index].x, places[index].y) for index in order])
+        speeds = np.linalg.norm(np.gradient(way, stamps, axis=0), axis=1)
+    known = np.isfinite(speeds)
+    return (stamps[known], speeds[known]) if known.any() else None
 
 
 @lru_cache(maxsize=1)

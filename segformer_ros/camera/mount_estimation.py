@@ -1,0 +1,264 @@
+"""Mount estimation: pitch, yaw, roll and height of a camera from the motion of its vehicle.
+
+A vehicle on wheels moves along its own x axis, so the direction of the camera's motion, seen in
+the camera, is where "forward" is: that is pitch and yaw. Upright edges and the points of the road
+tell where "up" is: that is roll. How far the road is below the camera is known in lengths of the
+motion, so a speed makes it metres.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from segformer_ros.camera.calibration import CameraError
+from segformer_ros.camera.ego_motion import EgoMotion
+from segformer_ros.camera.mount import CameraPose, mount_angles
+
+FEWEST_MOTIONS = 20
+"""Motions from which a mount is estimated at least."""
+
+_CURE = (
+    'record a minute of driving by day, straight for the most part, on a street with things at '
+    'its sides'
+)
+_BLOCKS = 12  # parts of the drive whose agreement gives the sigmas
+_FLOORS = np.radians([0.03, 0.03, 0.1])  # rad; sigmas of pitch, yaw, roll are not smaller
+_LIMITS = np.radians([0.35, 0.35, 1.0])  # rad; where they are larger, nothing is known
+_HEIGHT_FLOOR = 0.01  # share of the height
+_STRAY = math.radians(15.0)  # directions further off the usual one are errors
+_LEVER = 0.3  # s; metres that a camera may be before the axle, per metre a second of speed
+_MOST_ROLL = math.radians(30.0)
+_BANDWIDTH = math.radians(0.7)  # of the density of upright edges
+_FEWEST_EDGES, _FEWEST_GROUND = 100, 15  # in all; of one motion
+_OFF_MOTION, _OFF_LEVEL = 0.12, 0.5  # sines; edges along the motion or nearly level tell nothing
+
+
+class MotionError(CameraError):
+    """A recording whose motion does not tell how the camera is mounted: says why."""
+
+
+class Measured(NamedTuple):
+    """A value and its standard deviation."""
+
+    value: float
+    sigma: float
+
+
+@dataclass(frozen=True)
+class MountEstimate:
+    """How a camera is mounted: radians and metres, as in CameraPose, with one sigma each.
+
+    height: None where no speed told it. pace: heights of the camera driven per second; None where
+    the road was not followed. motions: pairs of frames that agree.
+    """
+
+    pitch: Measured
+    yaw: Measured
+    roll: Measured
+    height: Optional[Measured]
+    pace: Optional[Measured]
+    motions: int
+
+    def pose(self, height: float) -> CameraPose:
+        """The pose with a given height, m."""
+        return CameraPose(height, self.pitch.value, self.roll.value, self.yaw.value)
+
+
+def estimate_mount(
+    motions: Sequence[EgoMotion], speeds: Optional[Sequence[float]] = None
+) -> MountEstimate:
+    """Mount of a camera by its motions; raises MotionError where they are too few or disagree.
+
+    speeds: of the vehicle at each motion, m/s, negative backwards, NaN where not known.
+    """
+    if len(motions) < FEWEST_MOTIONS:
+        raise MotionError(
+            f'not enough motion: {len(motions)} pairs of frames tell how the camera moved, '
+            f'{FEWEST_MOTIONS} are needed; {_CURE}'
+        )
+    driven = np.full(len(motions), np.nan) if speeds is None else np.asarray(speeds, float)
+    directions = np.array([motion.direction for motion in motions])  # (n, 3)
+    directions *= np.where(driven < 0, -1.0, 1.0)[:, None]
+    usual = np.linalg.eigh(directions.T @ directions)[1][:, -1]
+    usual = usual * (1.0 if np.median(directions @ usual) > 0 else -1.0)
+    chosen = np.flatnonzero(directions @ usual > math.cos(_STRAY))
+    if len(chosen) < max(FEWEST_MOTIONS, len(motions) / 2):
+        raise MotionError(
+            f'not enough motion: only {len(chosen)} of {len(motions)} pairs of frames agree on '
+            f'where the vehicle goes; check the calibration, and {_CURE}'
+        )
+    kept = [motions[int(index)] for index in chosen]
+    forward, spread = _forward(kept, directions[chosen], usual)
+    axes = _Axes.about(forward)
+    slopes, heights = _ground(kept, axes)
+    roll = _joined([_roll_of_edges(kept, axes), _summary(slopes)])
+    sigmas = np.maximum([*spread, roll.sigma if roll else np.inf], _FLOORS)
+    if roll is None or (sigmas > _LIMITS).any():
+        known = ', '.join(f'{math.degrees(sigma):.1f}' for sigma in sigmas)
+        raise MotionError(
+            'not enough motion: pitch, yaw and roll would be known to no more than '
+            f'{known} degrees; {_CURE}'
+        )
+    up = math.cos(roll.value) * axes.up + math.sin(roll.value) * axes.left
+    pitch, yaw, own_roll = mount_angles(np.stack([forward, np.cross(up, forward), up]))
+    seconds = np.array([motion.seconds for motion in kept])
+    height = _summary(heights * np.abs(driven[chosen]) * seconds)
+    if height is not None:
+        height = height._replace(sigma=max(height.sigma, _HEIGHT_FLOOR * height.value))
+    return MountEstimate(
+        Measured(pitch, float(sigmas[0])),
+        Measured(yaw, float(sigmas[1])),
+        Measured(own_roll, float(sigmas[2])),
+        height,
+        _summary(1 / (heights * seconds)),
+        len(kept),
+    )
+
+
+class _Axes(NamedTuple):
+    """Forward, and what would be left and up of a camera without roll; unit vectors, optical."""
+
+    forward: np.ndarray
+    left: np.ndarray
+    up: np.ndarray
+
+    @classmethod
+    def about(cls, forward: np.ndarray) -> _Axes:
+        """Axes of a vehicle that goes `forward` (3,)."""
+        up = np.array([0.0, -1.0, 0.0]) + forward[1] * forward
+        up /= np.linalg.norm(up)
+        return cls(forward, np.cross(up, forward), up)
+
+
+def _forward(
+    motions: Sequence[EgoMotion], directions: np.ndarray, usual: np.ndarray
+) -> Tuple[np.ndarray, Tuple[float, float]]:
+    """Where the vehicle goes when it does not turn, (3,), and the sigmas of pitch and yaw.
+
+    A camera before the turning axle goes sideways in a turn, by its distance times the rate of
+    turn: its share of the speed is fitted along.
+    """
+    axes = _Axes.about(usual)
+    ahead = directions @ usual
+    across = np.stack([directions @ axes.up, directions @ axes.left], axis=1) / ahead[:, None]
+    seconds = np.array([motion.seconds for motion in motions])
+    rate = np.array([motion.rotation @ axes.up for motion in motions]) / seconds
+    sigma = np.hypot([motion.sigma for motion in motions], _FLOORS[0])
+    centre, residual = np.zeros(2), np.zeros_like(across)
+    for axis, turning in enumerate((np.zeros_like(rate), rate)):
+        design = np.stack([np.ones_like(rate), turning], axis=1)
+        weight = 1 / np.square(sigma)
+        for _ in range(20):
+            normal = (design * weight[:, None]).T @ design
+            normal[1, 1] += 1 / _LEVER**2
+            fit = np.linalg.solve(normal, design.T @ (weight * across[:, axis]))
+            residual[:, axis] = across[:, axis] - design @ fit
+            scale = max(_deviation(residual[:, axis] / sigma), 1e-3)
+            weight = 1 / np.square(sigma) / (1 + np.square(residual[:, axis] / sigma / scale / 2))
+        centre[axis] = fit[0]
+    forward = usual + centre[0] * axes.up + centre[1] * axes.left
+    spread = _spread(residual[:, 0]), _spread(residual[:, 1])
+    return forward / np.linalg.norm(forward), spread
+
+
+def _ground(motions: Sequence[EgoMotion], axes: _Axes) -> Tuple[np.ndarray, np.ndarray]:
+    """Roll by the road, rad, and height in lengths of the motion, of each motion; NaN where not.
+
+    The road is the plane up . place = -height, with up = cos(roll) axes.up + sin(roll) axes.left.
+    """
+    rolls, heights = np.full(len(motions), np.nan), np.full(len(motions), np.nan)
+    for index, motion in enumerate(motions):
+        if len(motion.ground) < _FEWEST_GROUND:
+            continue
+        own = _Axes.about(motion.direction * np.sign(motion.direction @ axes.forward))
+        left, up = motion.ground @ own.left, motion.ground @ own.up
+        weight = np.ones(len(left))
+        design = np.stack([left, np.ones(len(left))], axis=1)
+        slope, level = 0.0, float(np.median(up))
+        for _ in range(15):
+            residual = up - slope * left - level
+            scale = max(_deviation(residual), 1e-6)
+            weight = 1 / (1 + np.square(residual / scale / 2))
+            normal = (design * weight[:, None]).T @ design + 1e-9 * np.eye(2)
+            slope, level = np.linalg.solve(normal, design.T @ (weight * up))
+        roll = -math.atan(slope)
+        if abs(roll) < _MOST_ROLL and level < 0:
+            rolls[index], heights[index] = roll, -level * math.cos(roll)
+    return rolls, heights
+
+
+def _roll_of_edges(motions: Sequence[EgoMotion], axes: _Axes) -> Optional[Measured]:
+    """Roll at which the most upright edges are vertical; None where there are too few.
+
+    An edge with the normal n is vertical where n . up = 0.
+    """
+    counts = [len(motion.edges) for motion in motions]
+    normals = np.concatenate([motion.edges for motion in motions])  # (m, 3)
+    block = np.repeat(np.arange(len(motions)) * _BLOCKS // len(motions), counts)
+    along, left, up = (normals @ axis for axis in (axes.forward, axes.left, axes.up))
+    rolls = np.arctan(-up / np.where(left == 0, 1e-12, left))
+    telling = (np.abs(along) > _OFF_MOTION) & (np.abs(left) > _OFF_LEVEL)
+    telling &= np.abs(rolls) < _MOST_ROLL
+    rolls, block, weight = rolls[telling], block[telling], np.square(left[telling])
+    if len(rolls) < _FEWEST_EDGES:
+        return None
+    grid = np.arange(-_MOST_ROLL, _MOST_ROLL, _BANDWIDTH / 4)
+    count, _ = np.histogram(rolls, np.append(grid, _MOST_ROLL), weights=weight)
+    kernel = np.exp(-np.square(np.arange(-8, 9) / 4) / 2)
+    start = grid[np.convolve(count, kernel, 'same').argmax()]
+    centre = _mode(rolls, weight, start)
+    parts = [
+        _mode(rolls[block == part], weight[block == part], centre)
+        for part in range(_BLOCKS)
+        if (block == part).sum() >= _FEWEST_EDGES / _BLOCKS
+    ]
+    if len(parts) < 3:
+        return None
+    return Measured(centre, float(np.std(parts, ddof=1)) / math.sqrt(len(parts)))
+
+
+def _mode(values: np.ndarray, weight: np.ndarray, start: float) -> float:
+    """Where the density of values (n,) has its maximum next to `start`: mean shift."""
+    centre = start
+    for _ in range(30):
+        share = weight * np.exp(-np.square((values - centre) / _BANDWIDTH) / 2)
+        if share.sum() < 1e-9:
+            break
+        centre = float((share * values).sum() / share.sum())
+    return centre
+
+
+def _summary(values: np.ndarray) -> Optional[Measured]:
+    """Median of the values (n,) of a drive in order, NaN left out; None where there are few."""
+    known = values[np.isfinite(values)]
+    if len(known) < FEWEST_MOTIONS:
+        return None
+    return Measured(float(np.median(known)), _spread(known))
+
+
+def _spread(values: np.ndarray) -> float:
+    """Standard deviation of the mean of values (n,) in the order of the drive.
+
+    By the means of its parts: what frames next to each other have in common does not average out.
+    """
+    parts = [float(np.median(part)) for part in np.array_split(values, _BLOCKS) if len(part)]
+    return float(np.std(parts, ddof=1)) / math.sqrt(len(parts))
+
+
+def _deviation(values: np.ndarray) -> float:
+    """Standard deviation of values (n,) by their median."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
+def _joined(found: List[Optional[Measured]]) -> Optional[Measured]:
+    """Mean of what was measured in several ways, weighted by the variances."""
+    known = [one for one in found if one is not None]
+    if not known:
+        return None
+    weights = np.array([1 / max(one.sigma, _FLOORS[2]) ** 2 for one in known])
+    value = float(weights @ [one.value for one in known] / weights.sum())
+    return Measured(value, float(weights.sum()) ** -0.5)

@@ -1,0 +1,239 @@
+"""segformer mount: how a camera is mounted, from a drive."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Callable, Iterable, List, Optional, Tuple
+
+import numpy as np
+from tqdm import tqdm
+
+from segformer_ros.camera import Calibration, CameraError, CameraPose
+from segformer_ros.camera.ego_motion import (
+    WHY_NOT,
+    EgoMotion,
+    EgoMotionTracker,
+    StaticClasses,
+)
+from segformer_ros.camera.mount_estimation import (
+    Measured,
+    MotionError,
+    MountEstimate,
+    estimate_mount,
+)
+from segformer_ros.classes import ClassMap
+from segformer_ros.cli.arguments import (
+    LOCATION_HELP,
+    add_model_arguments,
+    add_source_arguments,
+    engine_of,
+    model_spec,
+    number,
+    source_options,
+)
+from segformer_ros.destination import output_file, refuse_overwriting_input, write_image
+from segformer_ros.drawing.ground_grid import draw_ground_grid
+from segformer_ros.engines import Wanted
+from segformer_ros.errors import one_line
+from segformer_ros.frame import Frame
+from segformer_ros.interrupts import EXIT_INTERRUPTED
+from segformer_ros.recordings import Source, SourceError, SourceFrame, open_source
+from segformer_ros.recordings.bag_source import BagSource, SpeedReadings
+from segformer_ros.recordings.source import read_ahead
+from segformer_ros.text_table import format_table
+
+SUMMARY = 'find pitch, yaw, roll and height of a camera from a minute of driving'
+
+DEFAULT_OUT = Path('out/mount.png')
+
+_PICTURE_SUFFIXES = ('.png', '.jpg')
+_EVERY = 0.25  # seconds at least from one frame whose points are followed to the next
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument('location', metavar='INPUT', help=LOCATION_HELP)
+    parser.add_argument(
+        '--out', type=Path, default=DEFAULT_OUT, metavar='FILE',
+        help='picture with horizon and grid on the ground, to check by eye '
+        f'(default: {DEFAULT_OUT})',
+    )  # fmt: skip
+    group = parser.add_argument_group('what is known already')
+    group.add_argument(
+        '--hfov', type=number(1, 179),
+        help='horizontal field of view of a camera without calibration, degrees',
+    )  # fmt: skip
+    group.add_argument(
+        '--height', type=number(0, 100, above=True),
+        help='height of the lens above the ground, m, by the tape measure',
+    )  # fmt: skip
+    group.add_argument(
+        '--speed', type=number(-100, 100), help='speed of the vehicle, m/s, where it was constant'
+    )
+    group.add_argument(
+        '--odometry', default='', metavar='TOPIC',
+        help='nav_msgs/Odometry of a bag with the speed (default: the only one)',
+    )  # fmt: skip
+    add_model_arguments(parser)
+    add_source_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the mount, as parameters too, and draw it."""
+    source = open_source(arguments.location, source_options(arguments))
+    source.note_unused(arguments.hfov)
+    for note in source.notes:
+        print(one_line(note), file=sys.stderr)
+    refuse_overwriting_input(source.path, [arguments.out])
+    output_file(arguments.out, _PICTURE_SUFFIXES)
+    speeds = _speeds(arguments, source)
+    calibration = source.calibrated(arguments.hfov)
+    if calibration is None:
+        raise CameraError(
+            f'the camera of {arguments.location} is not calibrated'
+            f'{f": {source.camera_fault}" if source.camera_fault else ""}; record camera_info, '
+            'or give --hfov'
+        )
+    spec, code = model_spec(arguments), 0
+    drive = MountDrive(calibration, spec.class_map, speeds)
+    with engine_of(arguments, spec) as engine:
+        frames = read_ahead(source.frames())
+        bar = tqdm(frames, total=len(source), unit='frame', desc='mount')
+        try:
+            drive.watch(bar, lambda frame: engine.segment([frame], Wanted())[0].labels)
+        except KeyboardInterrupt:
+            print('interrupted; this is what the frames so far tell', file=sys.stderr)
+            code = EXIT_INTERRUPTED
+        finally:
+            frames.close()
+    if drive.unread:
+        why = 'cannot be read, or are of another size than the calibration'
+        print(f'{drive.unread} frames {why}', file=sys.stderr)
+    found = drive.estimate()
+    height = arguments.height or (found.height.value if found.height else None)
+    print(_report(found, height, source.pose))
+    if drive.picture is not None:
+        pose = found.pose(height or 1.0)
+        unit = 'm' if height else 'heights'
+        write_image(arguments.out, draw_ground_grid(drive.picture, calibration, pose, unit))
+        print(f'\n{arguments.out}: horizon and grid on the ground, to be checked by eye')
+    return code
+
+
+class Speeds:
+    """Speed of the vehicle at any time, m/s: constant, by odometry, or not known (NaN)."""
+
+    def __init__(self, constant: Optional[float], readings: Optional[SpeedReadings]) -> None:
+        self._constant = math.nan if constant is None else constant
+        self._readings = readings
+
+    def between(self, start: float, end: float) -> float:
+        """Mean speed from `start` to `end`, s; NaN where the odometry does not reach."""
+        if self._readings is None:
+            return self._constant
+        stamps, speeds = self._readings
+        times = np.linspace(start, end, 11)
+        return float(np.interp(times, stamps, speeds, math.nan, math.nan).mean())
+
+
+class MountDrive:
+    """The motions of a drive, and the picture of the straightest of them."""
+
+    def __init__(self, calibration: Calibration, class_map: ClassMap, speeds: Speeds) -> None:
+        self._calibration = calibration
+        self._tracker = EgoMotionTracker(calibration, StaticClasses(class_map), _EVERY)
+        self._speeds = speeds
+        self.motions: List[EgoMotion] = []
+        self.speeds: List[float] = []
+        self.picture: Optional[np.ndarray] = None
+        self.unread = 0
+        self._straightest = math.inf
+
+    def watch(self, entries: Iterable[SourceFrame], mask: Callable[[Frame], np.ndarray]) -> None:
+        """Follow the frames of a recording; mask: of those that points are followed from."""
+        for entry in entries:
+            frame = entry.frame
+            size = (self._calibration.width, self._calibration.height)
+            if frame is None or (frame.width, frame.height) != size:
+                self.unread += 1
+                continue
+            image, seconds = frame.bgr(), frame.stamp.ns * 1e-9
+            motion = self._tracker.add(seconds, image, partial(mask, frame))
+            if motion is not None:
+                self._keep(motion, seconds, image)
+
+    def estimate(self) -> MountEstimate:
+        """The mount by all motions; raises MotionError, with what became of the frames."""
+        try:
+            return estimate_mount(self.motions, self.speeds)
+        except MotionError as error:
+            why = [f'{count} x {WHY_NOT[name]}' for name, count in self._failed() if count]
+            raise MotionError(f'{error} ({"; ".join(why) or "no frame was read"})') from error
+
+    def _failed(self) -> List[Tuple[str, int]]:
+        return [(name, self._tracker.outcomes[name]) for name in WHY_NOT]
+
+    def _keep(self, motion: EgoMotion, seconds: float, image: np.ndarray) -> None:
+        self.motions.append(motion)
+        self.speeds.append(self._speeds.between(seconds - motion.seconds, seconds))
+        turn = float(np.linalg.norm(motion.rotation)) / motion.seconds
+        if turn < self._straightest:
+            self._straightest, self.picture = turn, image.copy()
+
+
+def _speeds(arguments: argparse.Namespace, source: Source) -> Speeds:
+    """What the arguments or the recording tell of the speed; raises SourceError."""
+    if arguments.speed is not None:
+        if arguments.odometry:
+            raise SourceError('--speed and --odometry are given; one of them is enough')
+        return Speeds(arguments.speed, None)
+    if isinstance(source, BagSource):
+        return Speeds(None, source.speeds(arguments.odometry))
+    if arguments.odometry:
+        raise SourceError(f'--odometry {arguments.odometry}: only a bag has topics; give --speed')
+    return Speeds(None, None)
+
+
+def _report(found: MountEstimate, height: Optional[float], known: Optional[CameraPose]) -> str:
+    """The estimate as a table, and as the lines of a parameter file."""
+    rows = [
+        _row('pitch', found.pitch, 'positive looks down', known.pitch if known else None),
+        _row('yaw', found.yaw, 'positive turns left', known.yaw if known else None),
+        _row(
+            'roll', found.roll, 'positive tilts the right side down', known.roll if known else None
+        ),
+    ]
+    if found.height is not None:
+        value, sigma = found.height
+        own = known.height if known else None
+        rows.append(
+            ('height', f'{value:.3f} m', f'{sigma:.3f}', 'by the speed', _known(own, ' m'))
+        )
+    lines = [format_table(('', 'found', 'sigma', '', 'the recording says' if known else ''), rows)]
+    lines.append(f'by {found.motions} pairs of frames')
+    if found.pace is not None and height is not None:
+        lines[-1] += f', at {found.pace.value * height:.1f} m/s with a height of {height:.2f} m'
+    if height is None:
+        lines.append(_NO_HEIGHT)
+    lines += ['', 'mount:']
+    lines += [f'  height: {height:.3f}' if height else '  # height: by the tape measure, m']
+    angles = {'pitch': found.pitch, 'roll': found.roll, 'yaw': found.yaw}
+    lines += [f'  {name}: {measured.value:.4f}' for name, measured in angles.items()]
+    return '\n'.join(lines)
+
+
+_NO_HEIGHT = 'height is not known: measure it and give --height, or give --speed or --odometry'
+
+
+def _row(name: str, angle: Measured, words: str, known: Optional[float]) -> Tuple[str, ...]:
+    value, sigma = (math.degrees(part) for part in angle)
+    own = None if known is None else math.degrees(known)
+    return name, f'{value:.2f} degrees', f'{sigma:.2f}', words, _known(own, ' degrees')
+
+
+def _known(value: Optional[float], unit: str) -> str:
+    return '' if value is None else f'{value:.2f}{unit}'
