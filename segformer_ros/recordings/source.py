@@ -17,6 +17,7 @@ import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.errors import SegformerError
+from segformer_ros.formats.bit_depth import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, Stamp
 
@@ -51,6 +52,7 @@ class SourceOptions:
     max_megapixels: larger images and labels are not read.
     vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
         the transforms unread.
+    bits: how many of 16 bits hold the camera's values, in the low ones; 0: told by the images.
     """
 
     topic: str = ''
@@ -62,8 +64,11 @@ class SourceOptions:
     fps: float = 10.0
     max_megapixels: float = MAX_MEGAPIXELS
     vehicle_frame: str = 'base_link'
+    bits: int = 0
 
     def __post_init__(self) -> None:
+        if self.bits not in (0, *BITS):
+            raise SourceError(f'{self.bits} bits; give one of {", ".join(map(str, BITS))}')
         if not 0 < self.fps < math.inf:
             raise SourceError(f'{self.fps} frames per second; give a rate above 0')
         if not 0 <= self.label_tolerance < math.inf:
