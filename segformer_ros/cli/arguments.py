@@ -181,6 +181,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'images and labels larger than this are not read (default: {MAX_MEGAPIXELS:g})',
     )  # fmt: skip
     group.add_argument(
+        '--camera-info', type=Path, metavar='FILE',
+        help="the camera's calibration, in the place of the recording's own: a yaml of ROS's "
+        'camera_calibration, of Kalibr (FILE#cam1) or of a CameraInfo',
+    )  # fmt: skip
+    group.add_argument(
         '--bits', type=int, default=0, choices=BITS,
         help="bits of images of 16 that hold the camera's values (default: told by the images)",
     )  # fmt: skip
@@ -253,5 +258,6 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
         fps=arguments.fps,
         max_megapixels=arguments.max_megapixels,
         vehicle_frame=arguments.vehicle_frame,
+        camera_info=arguments.camera_info,
         bits=arguments.bits,
     )

@@ -75,6 +75,7 @@ class BagSource(Source):
         with self._bag.open() as bag:
             choice = self._choose(bag)
             self.topic = choice.topic
+            self.rectified = is_rectified(self.topic)
             self._msgtype = bag.topics[self.topic].msgtype
             self._count = bag.topics[self.topic].messages
             self._types = _types_for(bag, self.topic)
@@ -302,7 +303,7 @@ class BagSource(Source):
 
     def _calibration(self, info: Any, first: Optional[Frame]) -> Calibration:
         """Calibration of a CameraInfo, for images as the first is; raises CameraError."""
-        calibration = calibration_from_camera_info(info, is_rectified(self.topic))
+        calibration = calibration_from_camera_info(info, self.rectified)
         if first is not None:
             check_image_size(calibration, first.height, first.width)
         return calibration
