@@ -28,6 +28,8 @@ IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 VIDEO_TYPE = 'foxglove_msgs/msg/CompressedVideo'
 FFMPEG_TYPE = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
+VIDEO_TYPES = {'CompressedVideo': VIDEO_TYPE, 'FFMPEGPacket': FFMPEG_TYPE}
+"""By the name without its package."""
 CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 ODOMETRY_TYPE = 'nav_msgs/msg/Odometry'
 TF_TYPE = 'tf2_msgs/msg/TFMessage'

@@ -94,7 +94,8 @@ def read_packet(message: Any) -> Packet:
 def is_video(msgtype: str, message: Any = None) -> bool:
     """Whether messages of a type hold video; of CompressedImage that is told by a message."""
     if msgtype == COMPRESSED_TYPE:
-        return message is not None and bool(find_codec(message.format))
+        # An encoder called MJPEG sends JPEG images.
+        return message is not None and find_codec(message.format) not in ('', 'mjpeg')
     return msgtype in DEFINITIONS
 
 
