@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from segformer_ros.errors import one_line
-from segformer_ros.formats import decode
+from segformer_ros.formats import decode_stored
+from segformer_ros.formats.bit_depth import FULL, BitDepth
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 
 __all__ = ['Frame', 'FrameError', 'Stamp', 'to_bgr']
@@ -86,12 +87,15 @@ _CONVERTED: Dict[str, _Converted] = {
     'nv12': _Converted(cv2.COLOR_YUV2BGR_NV12, rows=1.5),
     'nv21': _Converted(cv2.COLOR_YUV2BGR_NV21, rows=1.5),
     'mono16': _Converted(cv2.COLOR_GRAY2BGR, depth=16),
-    '16UC1': _Converted(cv2.COLOR_GRAY2BGR, depth=16),
     'bgr16': _Converted(None, channels=3, depth=16),
     'rgb16': _Converted(cv2.COLOR_RGB2BGR, channels=3, depth=16),
     'bgra16': _Converted(cv2.COLOR_BGRA2BGR, channels=4, depth=16),
     'rgba16': _Converted(cv2.COLOR_RGBA2BGR, channels=4, depth=16),
 }
+
+
+DEPTH_ENCODINGS = ('16UC1', '32FC1')
+"""Of depth images (REP 118): distances in mm or m, and no pictures."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +150,21 @@ class Frame:
         return cls(pixels, encoding, stamp, frame_id)
 
     @classmethod
-    def from_image(cls, message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
-        """View a sensor_msgs/Image (of rclpy or of rosbags); raises FrameError."""
+    def from_image(
+        cls, message: Any, max_megapixels: float = MAX_MEGAPIXELS, depth: BitDepth = FULL
+    ) -> Frame:
+        """View a sensor_msgs/Image (of rclpy or of rosbags); raises FrameError.
+
+        depth: how many bits count of encodings with 16.
+        """
         check_size(message.height, message.width, max_megapixels)
         encoding = ALIASES.get(message.encoding, message.encoding)
         if encoding in PACKED_CHANNELS:
             pixels = _view(message, PACKED_CHANNELS[encoding])
         elif encoding in _CONVERTED:
-            pixels, encoding = _convert(message, _CONVERTED[encoding]), 'bgr8'
+            pixels, encoding = _convert(message, _CONVERTED[encoding], depth), 'bgr8'
+        elif encoding in DEPTH_ENCODINGS:
+            raise FrameError(_no_picture(encoding))
         else:
             raise FrameError(
                 f"unknown image encoding '{one_line(message.encoding, 80)}'; known are "
@@ -162,11 +173,71 @@ class Frame:
         return cls(pixels, encoding, _stamp(message), message.header.frame_id)
 
     @classmethod
-    def from_compressed(cls, message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
-        """Decode a sensor_msgs/CompressedImage (JPEG or PNG) once, to bgr8; raises FrameError."""
-        data = np.frombuffer(message.data, np.uint8)
-        pixels = decode(data, message.format, max_megapixels)
+    def from_compressed(
+        cls, message: Any, max_megapixels: float = MAX_MEGAPIXELS, depth: BitDepth = FULL
+    ) -> Frame:
+        """Decode a sensor_msgs/CompressedImage (JPEG, PNG) once, to bgr8; raises FrameError.
+
+        A mosaic that was compressed as it is ('bayer_rggb8; jpeg compressed ') becomes colours.
+        """
+        pixels, encoding = _decoded(message, max_megapixels)
+        if pixels.dtype != np.uint8:
+            pixels = depth.reduced(pixels)
+        if pixels.ndim == 2:
+            code = _CONVERTED[encoding].code if _is_bayer(encoding) else cv2.COLOR_GRAY2BGR
+            pixels = _in_colour(pixels, code, encoding)
         return cls(pixels, 'bgr8', _stamp(message), message.header.frame_id)
+
+
+def is_depth_image(message: Any) -> bool:
+    """Whether an Image or CompressedImage holds distances."""
+    encoding = getattr(message, 'encoding', None) or _encoding(message)
+    return encoding in DEPTH_ENCODINGS
+
+
+def deep_pixels(message: Any, max_megapixels: float) -> Optional[np.ndarray]:
+    """The stored values (H, W[, C]) uint16 of an Image or CompressedImage; None of 8 bits.
+
+    Raises FrameError.
+    """
+    if not hasattr(message, 'encoding'):
+        pixels, _ = _decoded(message, max_megapixels)
+        return pixels if pixels.dtype == np.uint16 else None
+    how = _CONVERTED.get(message.encoding)
+    if how is None or how.depth == 8:
+        return None
+    check_size(message.height, message.width, max_megapixels)
+    return _view(message, how.channels, how.depth, how.rows)
+
+
+def _decoded(message: Any, max_megapixels: float) -> Tuple[np.ndarray, str]:
+    """A CompressedImage's pixels as they are stored, and the encoding they had before."""
+    encoding = _encoding(message)
+    if encoding in DEPTH_ENCODINGS:
+        raise FrameError(_no_picture(encoding))
+    data = np.frombuffer(message.data, np.uint8)
+    pixels = decode_stored(data, message.format, max_megapixels)
+    if encoding.startswith('bayer_') and not _is_bayer(encoding):
+        raise FrameError(
+            f'format {one_line(message.format, 80)!r} names a mosaic that is not known'
+        )
+    return pixels, encoding
+
+
+def _encoding(message: Any) -> str:
+    """The encoding that image_transport names first in a CompressedImage's format."""
+    return str(message.format).partition(';')[0].strip()
+
+
+def _is_bayer(encoding: str) -> bool:
+    return encoding.startswith('bayer_') and encoding in _CONVERTED
+
+
+def _no_picture(encoding: str) -> str:
+    return (
+        f'an image of {encoding} is a depth image (REP 118), no picture; choose the topic of the '
+        "camera's image (16 bits of grey are mono16)"
+    )
 
 
 def to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
@@ -204,15 +275,20 @@ def _view(message: Any, channels: int, depth: int = 8, rows: float = 1.0) -> np.
     return np.ndarray(shape, dtype, buffer=memoryview(message.data), strides=strides)
 
 
-def _convert(message: Any, how: _Converted) -> np.ndarray:
+def _convert(message: Any, how: _Converted, depth: BitDepth) -> np.ndarray:
     """Convert the message's pixels to a new (H, W, 3) uint8 BGR array."""
     pixels = _view(message, how.channels, how.depth, how.rows)
     if how.depth == 16:
-        pixels = (pixels >> 8).astype(np.uint8)
+        pixels = depth.reduced(pixels)
+    return _in_colour(pixels, how.code, message.encoding)
+
+
+def _in_colour(pixels: np.ndarray, code: Optional[int], encoding: str) -> np.ndarray:
+    """Pixels by one of OpenCV's conversions, None for none; (H, W, 3) uint8 BGR."""
     try:
-        return pixels if how.code is None else np.asarray(cv2.cvtColor(pixels, how.code))
+        return pixels if code is None else np.asarray(cv2.cvtColor(pixels, code))
     except cv2.error as error:
         raise FrameError(
-            f'{message.encoding} image of {message.width}x{message.height} pixels cannot be '
+            f'{encoding} image of {pixels.shape[1]}x{pixels.shape[0]} pixels cannot be '
             f'converted (odd sizes do not exist in this encoding): {error}'
         ) from error

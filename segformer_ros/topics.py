@@ -12,6 +12,7 @@ MASK = 'segmentation/mask'
 CONFIDENCE = 'segmentation/confidence'
 OVERLAY = 'segmentation/overlay'
 COMPRESSED_OVERLAY = 'segmentation/overlay/compressed'
+OVERLAY_VIDEO = 'segmentation/overlay/video'
 MASK_CAMERA_INFO = 'segmentation/camera_info'
 LABEL_INFO = 'segmentation/label_info'
 
@@ -25,6 +26,10 @@ TF_STATIC = '/tf_static'
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
+VIDEO_TYPE = 'foxglove_msgs/msg/CompressedVideo'
+FFMPEG_TYPE = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
+VIDEO_TYPES = {'CompressedVideo': VIDEO_TYPE, 'FFMPEGPacket': FFMPEG_TYPE}
+"""By the name without its package."""
 CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 ODOMETRY_TYPE = 'nav_msgs/msg/Odometry'
 TF_TYPE = 'tf2_msgs/msg/TFMessage'

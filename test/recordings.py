@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,13 +12,22 @@ import av
 import cv2
 import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 INFO = 'sensor_msgs/msg/CameraInfo'
 TF = 'tf2_msgs/msg/TFMessage'
+VIDEO = 'foxglove_msgs/msg/CompressedVideo'
+FFMPEG = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
+VIDEO_DEFINITIONS = {
+    VIDEO: 'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format',
+    FFMPEG: 'std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n'
+    'uint8 flags\nbool is_bigendian\nuint8[] data',
+}
+for name, text in VIDEO_DEFINITIONS.items():
+    TYPESTORE.register(get_types_from_msg(text, name))
 SIZE = (48, 64)
 """Height and width of the frames."""
 START_NS = 1_700_000_000_000_000_000
@@ -84,6 +94,24 @@ def write_video(
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(index), 'bgr24')))
         container.mux(stream.encode())
     return path
+
+
+def exif(orientation: int = 1, focal_35mm: int = 0) -> bytes:
+    """An APP1 segment of a JPEG that says how it is to be turned, and of which lens it is."""
+    entry = struct.Struct('<HHIHxx')
+    details = 8 + 2 + 12 * 2 + 4
+    main = entry.pack(0x0112, 3, 1, orientation) + struct.pack('<HHII', 0x8769, 4, 1, details)
+    block = b'II*\0' + struct.pack('<IH', 8, 2) + main + bytes(4)
+    block += struct.pack('<H', 1) + entry.pack(0xA405, 3, 1, focal_35mm) + bytes(4)
+    content = b'Exif\0\0' + block
+    return b'\xff\xe1' + struct.pack('>H', len(content) + 2) + content
+
+
+def write_photo(path: Path, pixels: np.ndarray, segment: bytes = b'') -> None:
+    """Write a JPEG with a segment of its own, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = cv2.imencode('.jpg', pixels, (cv2.IMWRITE_JPEG_QUALITY, 98))[1].tobytes()
+    path.write_bytes(data[:2] + segment + data[2:])
 
 
 @dataclass
@@ -195,4 +223,66 @@ def write_bag(
             else:
                 bag.write(camera, image(pixels, 'bgr8', time), time)
                 bag.write(truth, image(values, 'mono8', time), time)
+    return path
+
+
+KEYS = 5
+"""Frames from one key frame of a video to the next."""
+_ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    'h264': ('libx264', {'preset': 'ultrafast', 'tune': 'zerolatency'}),
+    'h265': ('libx265', {'preset': 'ultrafast', 'x265-params': 'bframes=0:log-level=none'}),
+    'vp9': ('libvpx-vp9', {'lag-in-frames': '0', 'deadline': 'realtime', 'crf': '4', 'b': '0'}),
+    'av1': ('libsvtav1', {'preset': '12', 'svtav1-params': 'pred-struct=1'}),
+}
+
+
+def packets(codec: str, count: int, keys: int = KEYS, **options: str) -> list[av.Packet]:
+    """The frames of `picture` as video, one packet for each in the order of decoding."""
+    encoder, usual = _ENCODERS[codec]
+    context = av.CodecContext.create(encoder, 'w')
+    assert isinstance(context, av.VideoCodecContext)
+    context.height, context.width = SIZE
+    context.pix_fmt, context.framerate = 'yuv420p', Fraction(10)
+    context.time_base, context.gop_size = Fraction(1, 10), keys
+    context.options = {**usual, **options}
+    found = []
+    for index in range(count):
+        shown = av.VideoFrame.from_ndarray(picture(index % 32), 'bgr24')
+        shown.pts = index
+        found += context.encode(shown)
+    return [*found, *context.encode(None)]
+
+
+def video_message(msgtype: str, codec: str, packet: av.Packet, time: int) -> Any:
+    """A packet as a message of CompressedVideo, FFMPEGPacket or CompressedImage."""
+    data, head = np.frombuffer(bytes(packet), np.uint8), header(time)
+    make = TYPESTORE.types[msgtype]
+    if msgtype == VIDEO:
+        return make(head.stamp, head.frame_id, data, codec)
+    if msgtype == FFMPEG:
+        encoder = _ENCODERS[codec][0]
+        return make(head, 64, 48, encoder, packet.pts, int(packet.is_keyframe), False, data)
+    return make(head, codec, data)
+
+
+def write_video_bag(
+    path: Path,
+    packets: list[av.Packet],
+    msgtype: str = VIDEO,
+    codec: str = 'h264',
+    lost: tuple[int, ...] = (),
+) -> Path:
+    """A bag of a camera's video in the order of decoding; messages `lost` are not in it."""
+    with open_bag(path) as writer:
+        bag = BagRecorder(writer)
+        camera = bag.topic('/front/video', msgtype)
+        info = bag.topic('/front/camera_info', INFO)
+        truth = bag.topic('/labels', IMAGE)
+        bag.write(info, camera_info(), stamp_ns(0))
+        for index, packet in enumerate(packets):
+            time = stamp_ns(packet.pts if packet.pts is not None else index)
+            if index not in lost:
+                message = video_message(msgtype, codec, packet, time)
+                bag.write(camera, message, stamp_ns(index))
+            bag.write(truth, image(labels(index), 'mono8', time), time)
     return path

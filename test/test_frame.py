@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
+from segformer_ros.formats.bit_depth import BitDepth
 from segformer_ros.frame import PACKED_CHANNELS, Frame, FrameError, Stamp
 
 BGR = np.random.default_rng(7).integers(0, 256, (6, 10, 3), np.uint8)
@@ -196,3 +197,42 @@ def test_the_stamp_of_a_serialized_message(little_endian: bool) -> None:
 def test_a_cut_message_has_no_stamp() -> None:
     with pytest.raises(struct.error):
         Stamp.of_message(b'\0\1\0\0\1\0')
+
+
+@pytest.mark.parametrize('kind', ['.jpg', '.png'])
+def test_a_compressed_mosaic_becomes_colours(kind: str) -> None:
+    colours = np.zeros((32, 48, 3), np.uint8)
+    colours[:] = (200, 120, 40)
+    mosaic = np.empty((32, 48), np.uint8)
+    mosaic[:] = 120
+    mosaic[::2, ::2], mosaic[1::2, 1::2] = 40, 200  # RGGB
+    data = cv2.imencode(kind, mosaic, (cv2.IMWRITE_JPEG_QUALITY, 100))[1].tobytes()
+    frame = Frame.from_compressed(compressed(data, f'bayer_rggb8; {kind[1:]} compressed '))
+    assert np.abs(frame.pixels.astype(int) - colours)[4:-4, 4:-4].max() < 8
+    grey = Frame.from_compressed(compressed(data, 'mono8; jpeg compressed '))
+    assert np.array_equal(grey.pixels[..., 0], grey.pixels[..., 2])
+    with pytest.raises(FrameError, match="'bayer_xyzw8; .* names a mosaic"):
+        Frame.from_compressed(compressed(data, 'bayer_xyzw8; jpeg compressed '))
+
+
+@pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
+def test_depth_images_are_no_pictures(encoding: str) -> None:
+    with pytest.raises(FrameError, match=f'an image of {encoding} is a depth image'):
+        Frame.from_image(message(bytes(8 * 16 * 4), 8, 16, 64, encoding))
+    data = cv2.imencode('.png', np.zeros((8, 16), np.uint16))[1].tobytes()
+    with pytest.raises(FrameError, match=f'an image of {encoding} is a depth image'):
+        Frame.from_compressed(compressed(data, f'{encoding}; png compressed '))
+
+
+@pytest.mark.parametrize('encoding', ['mono16', 'bayer_rggb16', 'bgr16'])
+def test_ten_bits_of_sixteen_are_scaled_by_what_they_hold(encoding: str) -> None:
+    channels = 3 if encoding == 'bgr16' else 1
+    data = np.full((8, 16, channels), 1000, np.uint16).tobytes()
+    image = message(data, 8, 16, 32 * channels, encoding)
+    assert Frame.from_image(image).pixels.max() == 1000 >> 8
+    assert Frame.from_image(image, depth=BitDepth(10)).pixels.max() == 1000 >> 2
+    with pytest.raises(FrameError, match='up to 1000'):
+        Frame.from_image(image, depth=BitDepth(8))
+    png = cv2.imencode('.png', np.full((8, 16), 1000, np.uint16))[1].tobytes()
+    packed = compressed(png, 'mono16; png compressed ')
+    assert Frame.from_compressed(packed, depth=BitDepth(10)).pixels.max() == 1000 >> 2

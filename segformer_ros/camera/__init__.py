@@ -6,6 +6,7 @@ from segformer_ros.camera.calibration import (
     CalibrationError,
     CameraError,
 )
+from segformer_ros.camera.calibration_file import read_calibration
 from segformer_ros.camera.camera_info import (
     calibration_from_camera_info,
     camera_info_fields,
@@ -55,6 +56,7 @@ __all__ = [
     'image_size',
     'is_rectified',
     'pose_from_transform',
+    'read_calibration',
     'resized_matrices',
     'turned_note',
 ]

@@ -7,7 +7,12 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from segformer_ros.camera.calibration import Calibration, CalibrationError, CameraError
+from segformer_ros.camera.calibration import (
+    DISTORTION_MODELS,
+    Calibration,
+    CalibrationError,
+    CameraError,
+)
 
 #: Names that drivers use for the distortion models of Calibration.
 _MODEL_NAMES: Dict[str, str] = {
@@ -15,6 +20,7 @@ _MODEL_NAMES: Dict[str, str] = {
     'rational_polynomial': 'rational_polynomial',
     'equidistant': 'equidistant',
     'fisheye': 'equidistant',
+    'kannala_brandt4': 'equidistant',
     'none': 'none',
     '': 'none',
 }
@@ -180,6 +186,8 @@ def _distortion(info: Any) -> Tuple[str, Tuple[float, ...]]:
         )
     if model == 'none' or not (coefficients or model == 'equidistant'):
         return 'none', ()
+    if model == 'plumb_bob' and len(coefficients) in DISTORTION_MODELS['rational_polynomial']:
+        model = 'rational_polynomial'  # what else so many can be; some drivers name it so
     return model, coefficients
 
 

@@ -18,6 +18,7 @@ from segformer_ros.engines import (
     fake_spec,
 )
 from segformer_ros.engines.engine import INFERENCE
+from segformer_ros.formats.bit_depth import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.recordings import SourceOptions
@@ -180,6 +181,15 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'images and labels larger than this are not read (default: {MAX_MEGAPIXELS:g})',
     )  # fmt: skip
     group.add_argument(
+        '--camera-info', type=Path, metavar='FILE',
+        help="the camera's calibration, in the place of the recording's own: a yaml of ROS's "
+        'camera_calibration, of Kalibr (FILE#cam1) or of a CameraInfo',
+    )  # fmt: skip
+    group.add_argument(
+        '--bits', type=int, default=0, choices=BITS,
+        help="bits of images of 16 that hold the camera's values (default: told by the images)",
+    )  # fmt: skip
+    group.add_argument(
         '--vehicle-frame', default=SourceOptions.vehicle_frame, metavar='FRAME',
         help="frame on the ground relative to which a bag's /tf_static places the camera "
         '(default: base_link)',
@@ -248,4 +258,6 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
         fps=arguments.fps,
         max_megapixels=arguments.max_megapixels,
         vehicle_frame=arguments.vehicle_frame,
+        camera_info=arguments.camera_info,
+        bits=arguments.bits,
     )

@@ -45,7 +45,7 @@ _FAULTS_TOLD = 20
 """Faulty frames that are reported one by one; a long recording may have thousands."""
 
 _CURES = {
-    'calibration': 'record camera_info or give --hfov',
+    'calibration': 'record camera_info, or give --camera-info FILE or --hfov',
     'mount': 'record a /tf_static that leads to it, or give --height and --pitch',
 }
 """How to provide what is not known of a camera."""

@@ -250,6 +250,7 @@ class EvaluationJob:
     def _files(self, sources: Sequence[Source]) -> List[Path]:
         files = [path for source in sources for path in source.files]
         files += [path for choice in self.choices for path in choice.files()]
+        files += [self.sources.camera_info] if self.sources.camera_info else []
         return [path for path in files if path.is_file()]
 
 

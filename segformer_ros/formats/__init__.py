@@ -1,27 +1,84 @@
-"""Image files in memory, JPEG and PNG: their pixels, or words that say why there are none."""
+"""Image files in memory: their pixels, or words that say why there are none."""
 
 from __future__ import annotations
 
+from typing import Dict
+
+import cv2
 import numpy as np
 
 from segformer_ros.formats import jpeg, png
-from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError
+from segformer_ros.formats.bit_depth import FULL, BitDepth
+from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
+from segformer_ros.formats.video import decode_packet
+
+_OTHERS: Dict[bytes, str] = {
+    b'BM': 'bmp',
+    b'RIFF': 'webp',
+    b'II*\0': 'tiff',
+    b'MM\0*': 'tiff',
+    b'P5': 'pgm',
+    b'P6': 'ppm',
+}
+"""First bytes of files that FFmpeg decodes, and its decoders."""
 
 
-def decode(data: np.ndarray, kind: str = '', max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
-    """Decode a JPEG or PNG file held in (N,) uint8 bytes to (H, W, 3) uint8 BGR.
+def decode(
+    data: np.ndarray,
+    kind: str = '',
+    max_megapixels: float = MAX_MEGAPIXELS,
+    depth: BitDepth = FULL,
+) -> np.ndarray:
+    """Decode an image file held in (N,) uint8 bytes to (H, W, 3) uint8 BGR.
 
-    `kind` is only named in errors. Raises FrameError for data that are empty, damaged, of another
-    kind or of more than `max_megapixels`; nothing is allocated for those.
+    JPEG, PNG, BMP, WebP, TIFF or PPM. `kind` is only named in errors. depth: how many bits of 16
+    count. Raises FrameError for data that are empty, damaged, of another kind or of more than
+    `max_megapixels`; nothing is allocated for those.
     """
+    pixels = decode_stored(data, kind, max_megapixels)
+    if pixels.dtype != np.uint8:
+        pixels = depth.reduced(pixels)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)) if pixels.ndim == 2 else pixels
+
+
+def decode_stored(
+    data: np.ndarray, kind: str = '', max_megapixels: float = MAX_MEGAPIXELS
+) -> np.ndarray:
+    """The same as it is stored: (H, W) of one channel or (H, W, 3) BGR, uint8 or uint16."""
     raw = data.tobytes()
     if raw.startswith(jpeg.HEAD):
-        return jpeg.decode_jpeg(raw, max_megapixels)
+        pixels = jpeg.decode_jpeg(raw, max_megapixels)
+        return pixels[..., 0] if jpeg.is_grey(raw) else pixels
     if raw.startswith(png.HEAD):
-        return png.read_colours(raw, max_megapixels)
+        return png.read_picture(raw, max_megapixels)
+    codec = next((name for head, name in _OTHERS.items() if raw.startswith(head)), '')
+    if codec:
+        return _decode_other(raw, codec, max_megapixels)
     raise FrameError(
         f'compressed image of format {kind!r} ({len(raw)} bytes) is neither JPEG nor PNG'
     )
+
+
+def _decode_other(raw: bytes, codec: str, max_megapixels: float) -> np.ndarray:
+    """What FFmpeg makes of a file, uint8 or, of more bits, uint16."""
+    import av
+
+    context = av.CodecContext.create(codec, 'r')
+    context.options = {'max_pixels': str(round(max_megapixels * 1e6))}
+    pictures, fault = decode_packet(lambda: context.decode(av.Packet(raw)), codec)
+    if fault or not pictures:
+        if context.width and context.height:  # known where it was refused for that
+            check_size(context.height, context.width, max_megapixels)
+        raise FrameError(
+            f'undecodable {codec.upper()} image of {len(raw)} bytes: {fault or "no picture"}'
+        )
+    (picture,) = pictures
+    check_size(picture.height, picture.width, max_megapixels)
+    grey = len(picture.format.components) == 1 and not picture.format.has_palette
+    if picture.format.components[0].bits > 8:
+        pixels = picture.to_ndarray(format='gray16le' if grey else 'rgb48le')
+        return pixels if grey else np.ascontiguousarray(pixels[..., ::-1])
+    return np.asarray(picture.to_ndarray(format='gray' if grey else 'bgr24'))
 
 
 def decode_labels(

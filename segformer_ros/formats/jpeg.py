@@ -79,6 +79,11 @@ def decode_jpeg(data: bytes, max_megapixels: float) -> np.ndarray:
         raise FrameError(f'damaged JPEG image of {len(data)} bytes: {_words(error)}') from error
 
 
+def is_grey(data: bytes) -> bool:
+    """Whether a JPEG has one channel; raises FrameError where its header is no JPEG's."""
+    return len(_read_header(data).components) == 1
+
+
 def check_jpeg(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> None:
     """Raise FrameError where `decode_jpeg` would."""
     decode_jpeg(data, max_megapixels)

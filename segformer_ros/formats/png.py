@@ -29,6 +29,7 @@ _CHANNELS: Dict[int, Tuple[int, Tuple[int, ...]]] = {
 """Channels of each colour type, and the depths in bits that it may have (PNG, 11.2.1)."""
 
 _COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_PICTURE = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _GREY, _PALETTE = 0, 3
 _WHOLE = ((0, 0, 1, 1),)
 _INTERLACED = (
@@ -86,6 +87,14 @@ class _Unpacked(NamedTuple):
 def read_colours(data: bytes, max_megapixels: float) -> np.ndarray:
     """Pixels of a PNG file as colours, (H, W, 3) uint8 BGR; raises FrameError."""
     return _decoded(_plain(_unpacked(data, max_megapixels)), _COLOUR)
+
+
+def read_picture(data: bytes, max_megapixels: float) -> np.ndarray:
+    """Pixels of a PNG file for the eye: grey (H, W) or (H, W, 3) BGR, uint8 or of 16 bits uint16.
+
+    Raises FrameError.
+    """
+    return _decoded(_plain(_unpacked(data, max_megapixels)), _PICTURE)
 
 
 def read_stored(data: bytes, max_megapixels: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from functools import wraps
+from importlib import import_module
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple
 
 import cv2
@@ -78,6 +79,21 @@ def jpeg_message(header: Header, pixels: np.ndarray, quality: int) -> Compressed
         raise ValueError(f'cannot encode an image of {pixels.shape} as JPEG')
     message = CompressedImage(header=header, format='bgr8; jpeg compressed bgr8')
     message.data = byte_array(data)
+    return message
+
+
+def video_class() -> Any:
+    """foxglove_msgs/CompressedVideo; None where it is not installed."""
+    try:
+        return import_module('foxglove_msgs.msg').CompressedVideo
+    except ImportError:
+        return None
+
+
+def video_message(header: Header, data: bytes) -> Any:
+    """A packet of H.264 as foxglove_msgs/CompressedVideo."""
+    message = video_class()(timestamp=header.stamp, frame_id=header.frame_id, format='h264')
+    message.data = array('B', data)
     return message
 
 

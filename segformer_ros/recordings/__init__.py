@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, Tuple, Union
@@ -50,6 +51,8 @@ SAMPLE = 'sample:'
 SAMPLE_BAG = 'samples/street_drive.mcap'
 
 _FILE_URL = 'file://'
+_STREAM = re.compile(r'(?P<kind>[A-Za-z][A-Za-z0-9+.-]*://)([^/@]*@)?(?P<place>[^?]*)')
+"""An address; what stands before its @ is a password."""
 
 _REFUSED: Dict[str, str] = {
     '.bag': 'is a ROS 1 bag; convert it: rosbags-convert --src FILE.bag --dst FOLDER',
@@ -90,10 +93,23 @@ def open_source(location: Union[str, Path], options: SourceOptions = SourceOptio
     image, a video file, the shipped drive (`sample:`), or a generated one (`street:`,
     `street:SEED`, `street:SEED:FRAMES`). A file may be given as `file://PATH` too.
     """
+    source = _opened(location, options)
+    source.take_calibration(options.camera_info)
+    return source
+
+
+def _opened(location: Union[str, Path], options: SourceOptions) -> Source:
     if str(location) == SAMPLE:
         return _shipped(options)
     if str(location).startswith(STREET):
         return _generated(str(location), options)
+    stream = _STREAM.match(str(location))
+    if stream and not str(location).startswith(_FILE_URL):
+        raise SourceError(
+            f'{stream["kind"]}{stream["place"]} is a stream, not a recording: record some of it '
+            '(ffmpeg -i URL -c copy drive.mkv), or have a driver publish it for the segmentation '
+            'node'
+        )
     path = local_path(location)
     if not path.exists():
         raise SourceError(f'no such recording: {path}; check the path')

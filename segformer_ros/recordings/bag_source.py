@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -19,9 +19,18 @@ from segformer_ros.camera import (
     is_rectified,
 )
 from segformer_ros.errors import reason
-from segformer_ros.frame import Frame, FrameError, Stamp
+from segformer_ros.formats.bit_depth import BITS, BitDepth, bits_of, deep_note
+from segformer_ros.frame import Frame, FrameError, Stamp, deep_pixels, is_depth_image
 from segformer_ros.recordings.bag_reader import BagReader, KeptBag
-from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost, field_names, ros_types
+from segformer_ros.recordings.bag_storage import (
+    Bytes,
+    Entry,
+    Lost,
+    RawMessage,
+    definitions,
+    field_names,
+    ros_types,
+)
 from segformer_ros.recordings.bag_topics import (
     BagLabels,
     Choice,
@@ -34,27 +43,26 @@ from segformer_ros.recordings.bag_topics import (
 from segformer_ros.recordings.bag_transforms import TransformTopics, read_mount, transform_topics
 from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
 from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
+from segformer_ros.recordings.video_topic import DEFINITIONS, NEEDED, VideoTopic, is_video
 from segformer_ros.topics import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE, ODOMETRY_TYPE
-
-_FRAME_READERS = {
-    IMAGE_TYPE: Frame.from_image,
-    COMPRESSED_TYPE: Frame.from_compressed,
-}
 
 SpeedReadings = Tuple[np.ndarray, np.ndarray]
 """Stamps in seconds, rising, and speeds in m/s, negative backwards: (n,) float64 each."""
 
 _FEWEST_READINGS = 3
-
 _MOST_INFOS = 10_000
 """Camera infos that are tried: some minutes of them."""
+_FIRST_PICTURE = 64
+"""Messages of a video in which the first picture is looked for."""
+_SAMPLES = 16
+"""Images over the whole recording by whose values the bits of 16 are told."""
 
 
 class BagSource(Source):
     """Images of one topic of a rosbag2 (sqlite3 or mcap, split, compressed), in bag order.
 
-    An image without a stamp (all zero) has that of its recording. One with the stamp of the image
-    before it has its index in its key too.
+    Or the pictures of its video, one for each message. An image without a stamp (all zero) has
+    that of its recording. One with the stamp of the image before it has its index in its key too.
     """
 
     path: Path
@@ -67,9 +75,14 @@ class BagSource(Source):
         with self._bag.open() as bag:
             choice = self._choose(bag)
             self.topic = choice.topic
+            self.rectified = is_rectified(self.topic)
             self._msgtype = bag.topics[self.topic].msgtype
             self._count = bag.topics[self.topic].messages
-            _check_definition(bag, self.topic)
+            self._types = _types_for(bag, self.topic)
+            self._depth = BitDepth(options.bits or BITS[-1])
+            self._video = self._find_video(bag)
+            if not (options.bits or self._video):
+                self._find_bits(bag)
             self._read_camera(bag)
             self.notes = (*bag.notes, *filter(None, (choice.note,)), *self.notes)
         self._stamps: Optional[Sequence[int]] = None
@@ -82,7 +95,13 @@ class BagSource(Source):
         """The image topic; raises SourceError, with what of the bag cannot be read."""
         options, where = self._options, str(self.path)
         try:
-            choice = choose_image_topic(bag.topics, options.topic, where, options.label_topic)
+            choice = choose_image_topic(
+                bag.topics,
+                options.topic,
+                where,
+                options.label_topic,
+                lambda topic: _holds_depth(bag, topic),
+            )
             if options.label_topic:
                 check_label_topic(bag.topics, options.label_topic, where)
         except SourceError as error:
@@ -108,16 +127,32 @@ class BagSource(Source):
         span = self.span(start, stop)
         with self._bag.open() as bag:
             labels = self._find_labels(bag)
-            before: Optional[int] = None
-            # One earlier, to know whether its stamp is repeated.
-            for index, entry in bag.entries(self.topic, max(span.start - 1, 0)):
-                if index >= span.stop:
-                    return
+            before = self._stamp_at(bag, span.start - 1)  # to know whether it is repeated
+            # No further than wanted: the next one would be decoded for nothing.
+            for index, entry, made in islice(self._pictures(bag, span.start), len(span)):
                 stamp = entry_stamp(entry)
-                if index >= span.start:
-                    repeats = stamp is not None and stamp == before
-                    yield self._entry(index, entry, labels, repeats)
+                repeats = stamp is not None and stamp == before
+                yield self._entry(index, entry, made, labels, repeats)
                 before = stamp
+
+    def _pictures(
+        self, bag: BagReader, start: int
+    ) -> Iterator[Tuple[int, Entry, Union[Frame, str]]]:
+        """Index and message of each image from `start` on, and its frame or why it has none."""
+        if self._video:
+            yield from self._video.frames(bag, start)
+            return
+        for index, entry in bag.entries(self.topic, start):
+            try:
+                made = entry.reason if isinstance(entry, Lost) else self._frame(entry.data)
+            except (FrameError, SourceError) as error:
+                made = str(error)
+            yield index, entry, made
+
+    def _stamp_at(self, bag: BagReader, index: int) -> Optional[int]:
+        """The stamp of a message; None where there is none."""
+        _, entry = next(bag.entries(self.topic, index), (0, None)) if index >= 0 else (0, None)
+        return None if entry is None else entry_stamp(entry)
 
     def speeds(self, topic: str = '') -> Optional[SpeedReadings]:
         """Speeds by a nav_msgs/Odometry, '' for the only one; None where there is none.
@@ -147,15 +182,19 @@ class BagSource(Source):
         return BagLabels(bag, options, self._coding, self._stamps or (), deserialize)
 
     def _entry(
-        self, index: int, entry: Entry, labels: Optional[BagLabels], repeats: bool
+        self,
+        index: int,
+        entry: Entry,
+        made: Union[Frame, str],
+        labels: Optional[BagLabels],
+        repeats: bool,
     ) -> SourceFrame:
         key = label_key = f'{index:06d}'
         if isinstance(entry, Lost):
             return SourceFrame(index, key, error=entry.reason)
-        try:
-            frame = self._frame(entry.data)
-        except (FrameError, SourceError) as error:
-            return SourceFrame(index, key, error=f'{self.topic} message {index}: {error}')
+        if isinstance(made, str):
+            return SourceFrame(index, key, error=f'{self.topic} message {index}: {made}')
+        frame = made
         if frame.stamp.ns:
             label_key = f'{frame.stamp.sec}_{frame.stamp.nanosec:09d}'
             key = f'{label_key}_{key}' if repeats else label_key
@@ -174,8 +213,37 @@ class BagSource(Source):
         return SourceFrame(index, key, frame, found.note or None, found.ids)
 
     def _frame(self, data: Bytes) -> Frame:
-        message = deserialize(data, self._msgtype)
-        return _FRAME_READERS[self._msgtype](message, self._options.max_megapixels)
+        message = self._message(data)
+        read = Frame.from_compressed if self._msgtype == COMPRESSED_TYPE else Frame.from_image
+        return read(message, self._options.max_megapixels, self._depth)
+
+    def _message(self, data: Bytes) -> Any:
+        return deserialize(data, self._msgtype, self._types)
+
+    def _find_video(self, bag: BagReader) -> Optional[VideoTopic]:
+        """The topic as a video, where its messages hold one."""
+        if not is_video(self._msgtype, _first_message(bag, self.topic)):
+            return None
+        return VideoTopic(self.topic, self._message, self._options.max_megapixels)
+
+    def _find_bits(self, bag: BagReader) -> None:
+        """Tell by images over the whole recording how many bits of 16 they hold."""
+        largest, most = -1, self._options.max_megapixels
+        for place in range(_SAMPLES):
+            _, entry = next(bag.entries(self.topic, place * self._count // _SAMPLES), (0, None))
+            if not isinstance(entry, RawMessage):
+                continue
+            try:
+                pixels = deep_pixels(self._message(entry.data), most)
+            except (FrameError, SourceError):
+                continue
+            if pixels is None:
+                return
+            largest = max(largest, int(pixels.max()))
+        if largest >= 0:
+            self._depth = BitDepth(bits_of(largest))
+            if self._depth.bits < BITS[-1]:
+                self.notes += (f'{deep_note(self._depth.bits, largest)}; --bits says otherwise',)
 
     def _read_camera(self, bag: BagReader) -> None:
         """Read calibration and mount, as far as the bag has them."""
@@ -230,14 +298,12 @@ class BagSource(Source):
 
     def _first_frame(self, bag: BagReader) -> Optional[Frame]:
         """The first image; None where it cannot be read."""
-        try:
-            return self._frame(next(bag.messages(self.topic)).data)
-        except (FrameError, SourceError, StopIteration):
-            return None
+        pictures = islice(self._pictures(bag, 0), _FIRST_PICTURE if self._video else 1)
+        return next((made for _, _, made in pictures if isinstance(made, Frame)), None)
 
     def _calibration(self, info: Any, first: Optional[Frame]) -> Calibration:
         """Calibration of a CameraInfo, for images as the first is; raises CameraError."""
-        calibration = calibration_from_camera_info(info, is_rectified(self.topic))
+        calibration = calibration_from_camera_info(info, self.rectified)
         if first is not None:
             check_image_size(calibration, first.height, first.width)
         return calibration
@@ -262,34 +328,71 @@ def _speeds(odometry: List[Any]) -> Optional[SpeedReadings]:
 
 @lru_cache(maxsize=1)
 def _typestore() -> Any:
-    return ros_types()
+    from rosbags.typesys import get_types_from_msg
+
+    types = ros_types()
+    for msgtype, text in DEFINITIONS.items():
+        types.register(get_types_from_msg(text, msgtype))
+    return types
 
 
-def deserialize(data: Bytes, msgtype: str) -> Any:
-    """Message of CDR bytes, its arrays being views of them; raises SourceError."""
+def deserialize(data: Bytes, msgtype: str, types: Any = None) -> Any:
+    """Message of CDR bytes, its arrays being views of them; raises SourceError.
+
+    types: a typestore, where not the one of all messages that are known.
+    """
     try:
-        return _typestore().deserialize_cdr(data, msgtype)
+        return (types or _typestore()).deserialize_cdr(data, msgtype)
     except Exception as error:  # cut bytes raise by what is cut
         raise SourceError(
             f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {reason(error)[:200]})'
         ) from error
 
 
-def _check_definition(bag: BagReader, topic: str) -> None:
-    """Raises SourceError where the bag's own definition of the image is not ROS 2's."""
+def _first_message(bag: BagReader, topic: str) -> Any:
+    """The first message of a topic; None where it cannot be read."""
+    try:
+        return deserialize(next(bag.messages(topic)).data, bag.topics[topic].msgtype)
+    except (SourceError, StopIteration):
+        return None
+
+
+def _holds_depth(bag: BagReader, topic: str) -> bool:
+    """Whether a topic's images are distances, by the first."""
+    if bag.topics[topic].msgtype not in (IMAGE_TYPE, COMPRESSED_TYPE):
+        return False
+    message = _first_message(bag, topic)
+    return message is not None and is_depth_image(message)
+
+
+def _types_for(bag: BagReader, topic: str) -> Any:
+    """The types by which a topic is read; raises SourceError where the bag defines it otherwise.
+
+    Types of video are read as the bag defines them, as long as they have what is needed.
+    """
     from rosbags.typesys import TypesysError, get_types_from_msg
 
+    types = _typestore()
     msgtype, text = bag.topics[topic].msgtype, bag.topics[topic].definition
     if not text:
-        return
+        return types
     try:
-        fields = get_types_from_msg(text, msgtype)[msgtype][1]
+        found = get_types_from_msg(text, msgtype)
+        fields = found[msgtype][1]
     except (TypesysError, KeyError) as error:
         raise SourceError(
             f'{bag.path} has an unreadable definition of {msgtype}: {reason(error)[:200]}'
         ) from error
-    if [name for name, _ in fields] != field_names(_typestore(), msgtype):
+    if fields == definitions(types)[msgtype][1]:
+        return types
+    names = [name for name, _ in fields]
+    if msgtype in DEFINITIONS and NEEDED[msgtype] <= set(names):
+        own = ros_types()
+        own.register({name: found[name] for name in found if name not in definitions(own)})
+        return own
+    if names != field_names(types, msgtype):
         raise SourceError(
-            f'{bag.path} defines {msgtype} with the fields '
-            f'{", ".join(name for name, _ in fields)}; that is not the type ROS 2 has'
+            f'{bag.path} defines {msgtype} with the fields {", ".join(names)}; that is not the '
+            'type that is known'
         )
+    return types

@@ -15,19 +15,23 @@ from segformer_ros.topics import (
     CAMERA_INFO_TYPE,
     COMPRESSED_TYPE,
     CONFIDENCE,
+    FFMPEG_TYPE,
     IMAGE_TYPE,
     LABELS,
     MASK,
     OVERLAY,
+    VIDEO_TYPE,
 )
 
-IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
+_LABEL_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
+IMAGE_TYPES = (*_LABEL_TYPES, VIDEO_TYPE, FFMPEG_TYPE)
 
-_TRANSPORTS = ('', '/compressed', '/zstd')
+_TRANSPORTS = ('', '/compressed', '/foxglove', '/ffmpeg', '/video', '/h264', '/zstd')
 """Endings of the topics of one camera, as image_transport names them, the preferred first."""
 _NAMED = 50
 """Topics that a message names."""
 _DEPTH = '/compressedDepth'
+_DEPTH_WORDS = "depth images (16UC1 or 32FC1); give a bag with the camera's pictures"
 _OUTPUTS = (MASK, CONFIDENCE, OVERLAY, LABELS)
 """What this package itself records beside the camera's image."""
 
@@ -40,15 +44,22 @@ class Choice(NamedTuple):
 
 
 def choose_image_topic(
-    topics: Dict[str, Topic], wanted: str, where: str, labels: str = ''
+    topics: Dict[str, Topic],
+    wanted: str,
+    where: str,
+    labels: str = '',
+    holds_depth: Callable[[str], bool] = lambda topic: False,
 ) -> Choice:
     """The wanted image topic, or that of the only camera; raises SourceError naming what there is.
 
-    labels: the topic of the labels, which is no camera. A topic without messages is none either:
-    `ros2 bag record` writes down whatever was announced.
+    labels: the topic of the labels, which is no camera. holds_depth: tells of a topic whether its
+    images are distances. A topic without messages is none either: `ros2 bag record` writes down
+    whatever was announced.
     """
     if wanted:
         _check_image_topic(topics, wanted, where)
+        if holds_depth(wanted):
+            raise SourceError(f'topic {wanted} of {where} holds {_DEPTH_WORDS}')
         return Choice(wanted)
     images = [
         name
@@ -58,10 +69,16 @@ def choose_image_topic(
         and not name.endswith(_DEPTH)
         and not base_topic(name).endswith(_OUTPUTS)
     ]
+    deep = [name for name in images if topics[name].messages and holds_depth(name)]
+    images = [name for name in images if name not in deep]
     cameras: Dict[str, str] = {}  # the preferred topic of each
     for name in sorted(images, key=_preference):
         if topics[name].messages:
             cameras.setdefault(base_topic(name), name)
+    if not images and deep:
+        raise SourceError(
+            f'{where} has no camera image topic: {", ".join(deep)} holds {_DEPTH_WORDS}'
+        )
     if not images:
         raise SourceError(f'{where} has no camera image topic; {_listing(topics)}')
     if not cameras:
@@ -78,12 +95,13 @@ def choose_image_topic(
         for name in images
         if name != chosen
     ]
+    others += [f'{name} holds depth images' for name in deep]
     return Choice(chosen, f'{chosen} is read; {", ".join(others)}' if others else '')
 
 
 def check_label_topic(topics: Dict[str, Topic], wanted: str, where: str) -> None:
     """Raises SourceError unless the label topic is there and holds images."""
-    _check_image_topic(topics, wanted, where)
+    _check_image_topic(topics, wanted, where, _LABEL_TYPES)
 
 
 def find_info_topic(topics: Dict[str, Topic], image_topic: str) -> str:
@@ -115,10 +133,12 @@ def _preference(name: str) -> int:
     return max(place for place, ending in enumerate(_TRANSPORTS) if name.endswith(ending))
 
 
-def _check_image_topic(topics: Dict[str, Topic], wanted: str, where: str) -> None:
+def _check_image_topic(
+    topics: Dict[str, Topic], wanted: str, where: str, types: Sequence[str] = IMAGE_TYPES
+) -> None:
     if wanted not in topics:
         raise SourceError(f'{where} has no topic {wanted}; {_listing(topics)}')
-    if topics[wanted].msgtype not in IMAGE_TYPES:
+    if topics[wanted].msgtype not in types:
         raise SourceError(
             f'topic {wanted} of {where} holds {topics[wanted].msgtype}, not images; '
             f'{_listing(topics)}'

@@ -16,6 +16,7 @@ from segformer_ros.destination import WholeFile
 from segformer_ros.frame import Stamp
 from segformer_ros.recordings.bag_storage import definitions, ros_types
 from segformer_ros.recordings.source import RecordingError
+from segformer_ros.recordings.video_topic import DEFINITIONS as VIDEO_DEFINITIONS
 from segformer_ros.resources import PACKAGE, share_path
 from segformer_ros.topics import TF_TYPE
 
@@ -154,6 +155,8 @@ def recording_types() -> Any:
         if file is not None:
             text = file.read_text(encoding='utf-8')
             typestore.register(get_types_from_msg(text, f'{package}/msg/{name}'))
+    for msgtype, text in VIDEO_DEFINITIONS.items():
+        typestore.register(get_types_from_msg(text, msgtype))
     return typestore
 
 

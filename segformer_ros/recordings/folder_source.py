@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
+from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import reason
-from segformer_ros.formats import decode
+from segformer_ros.formats import decode, decode_stored, png
+from segformer_ros.formats.bit_depth import BITS, FULL, BitDepth, bits_of, deep_note
+from segformer_ros.formats.exif import UPRIGHT, Exif, Orientation, read_exif
 from segformer_ros.frame import Frame, FrameError
-from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
+from segformer_ros.recordings.labels import (
+    LabelCoding,
+    LabelError,
+    LabelFolder,
+    Labels,
+    label_folder,
+    take_coding,
+)
 from segformer_ros.recordings.source import (
     CAMERA_FRAME,
     Source,
@@ -23,7 +33,19 @@ from segformer_ros.recordings.source import (
     made_up_stamp,
 )
 
-IMAGE_SUFFIXES = ('.jpeg', '.jpg', '.png')
+IMAGE_SUFFIXES = (
+    '.jpeg', '.jpg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm'
+)  # fmt: skip
+_UNREAD = (
+    '.heic', '.heif', '.avif', '.jp2', '.j2k', '.jxl', '.gif', '.tga', '.exr', '.hdr', '.dng',
+    '.cr2', '.cr3', '.nef', '.arw', '.raw', '.pbm', '.pnm',
+)  # fmt: skip
+"""Pictures of kinds that are not read; those are named."""
+
+_SURVEYED = 16
+"""Images over the whole folder by which all are judged."""
+_SAME_FOCAL_LENGTH = 0.005
+"""Share by which the focal lengths of one camera may differ, as they are rounded."""
 
 
 class FolderSource(Source):
@@ -36,16 +58,25 @@ class FolderSource(Source):
         self.name, self.path = folder.stem if folder.is_file() else folder.name, folder
         self._files = [folder] if folder.is_file() else find_images(folder)
         self._keys = unique_keys(self._files)
+        unread = [] if folder.is_file() else _unread(folder)
         if not self._files:
+            others = f' ({unread[0]} is of none of these kinds)' if unread else ''
             raise SourceError(
                 f'folder {folder} holds no image ({", ".join(IMAGE_SUFFIXES)}) and no bag; '
-                'give a folder of images, a bag or a video'
+                f'give a folder of images, a bag or a video{others}'
             )
         self._options = options
         coding = LabelCoding.of(options)
         self._labels = label_folder(options, coding)
         self.labelled = self._labels is not None
         take_coding(self, coding)
+        if unread:
+            self.notes += (
+                f'{len(unread)} pictures are left out, since their kind is not read, the first: '
+                f'{unread[0]}; convert them to PNG',
+            )
+        self._depth = BitDepth(options.bits or BITS[-1])
+        self._survey()
 
     def __len__(self) -> int:
         return len(self._files)
@@ -62,16 +93,146 @@ class FolderSource(Source):
 
     def _entry(self, index: int) -> SourceFrame:
         file, key = self._files[index], self._keys[index]
-        frame = read_image(file, index, self._options)
-        if isinstance(frame, str):
-            return SourceFrame(index, key, error=frame)
+        photo = _read_photo(file, self._options, self._depth)
+        if isinstance(photo, str):
+            return SourceFrame(index, key, error=photo)
+        frame = _as_frame(photo, index, self._options)
         if self._labels is None:
             return SourceFrame(index, key, frame)
         try:
-            labels = self._labels.read(file.stem, (frame.height, frame.width))
+            labels = _upright_labels(self._labels, file.stem, photo)
         except LabelError as error:
             return SourceFrame(index, key, frame, str(error))
         return SourceFrame(index, key, frame, labels.note or None, labels.ids)
+
+    def _survey(self) -> None:
+        """Learn by some images what holds for all: turned photos, their lens, bits of 16."""
+        step = max(1, len(self._files) // _SURVEYED)
+        some = [(file, _bytes_of(file)) for file in self._files[::step][:_SURVEYED]]
+        facts = [(file, read_exif(data), data) for file, data in some if data]
+        turned = [file.name for file, exif, _ in facts if exif.orientation != UPRIGHT]
+        if turned:
+            labels = ', and labels are taken to be of what is then seen' if self._labels else ''
+            self.notes += (
+                f'photos are turned as their Exif says ({_text(turned[0])} for one){labels}',
+            )
+        self._find_bits([data for _, _, data in facts])
+        self._find_calibration([exif for _, exif, _ in facts])
+
+    def _find_bits(self, some: List[bytes]) -> None:
+        """Tell by some files how many bits of 16 they hold."""
+        if self._options.bits or not (some and _may_be_deep(some[0])):
+            return
+        largest = -1
+        for data in some:
+            try:
+                pixels = decode_stored(
+                    np.frombuffer(data, np.uint8), '', self._options.max_megapixels
+                )
+            except FrameError:
+                continue
+            if pixels.dtype == np.uint16:
+                largest = max(largest, int(pixels.max()))
+        if largest >= 0:
+            self._depth = BitDepth(bits_of(largest))
+            if self._depth.bits < BITS[-1]:
+                self.notes += (f'{deep_note(self._depth.bits, largest)}; --bits says otherwise',)
+
+    def _find_calibration(self, found: List[Exif]) -> None:
+        """A pinhole of the photos' focal length, where they agree on one."""
+        if not found or not (found[0].focal_35mm or found[0].plane_pixels):
+            return
+        photo = _read_photo(self._files[0], self._options, self._depth)
+        if isinstance(photo, str):
+            return
+        height, width = photo.stored_size
+        focals = [exif.focal_pixels(width, height) or 0.0 for exif in found]
+        if max(focals) - min(focals) > _SAME_FOCAL_LENGTH * max(focals):
+            self.camera_fault = 'the photos are of several focal lengths by their Exif'
+            self.notes += (f'{self.camera_fault}: none is taken for the calibration',)
+            return
+        high, wide = photo.pixels.shape[:2]
+        try:
+            calibration = Calibration(
+                wide, high, focals[0], focals[0], (wide - 1) / 2, (high - 1) / 2
+            )
+        except CameraError as error:
+            self.notes += (f"the focal length of the photos' Exif is not used: {error}",)
+            return
+        self.calibration = calibration
+        self.notes += (
+            f"the calibration is from the photos' Exif: a focal length of {focals[0]:.0f} pixels, "
+            'no distortion; --camera-info FILE gives a better one',
+        )
+
+
+class _Photo(NamedTuple):
+    """An image as it is to be seen, (H, W, 3) uint8 BGR, and how it was stored."""
+
+    pixels: np.ndarray
+    orientation: Orientation
+
+    @property
+    def stored_size(self) -> Tuple[int, int]:
+        """Height and width before it was turned."""
+        height, width = self.pixels.shape[:2]
+        return (width, height) if self.orientation.swaps_sides else (height, width)
+
+
+def _read_photo(file: Path, options: SourceOptions, depth: BitDepth) -> Union[_Photo, str]:
+    """The image, or what is wrong with it in one line."""
+    try:
+        data = read_bytes(file, MAX_IMAGE_BYTES)
+        pixels = decode(np.frombuffer(data, np.uint8), file.suffix, options.max_megapixels, depth)
+    except (FrameError, DocumentError, OSError) as error:
+        return f'{_text(file.name)}: {reason(error)}'
+    orientation = read_exif(data).orientation
+    return _Photo(orientation.applied(pixels), orientation)
+
+
+def _as_frame(photo: _Photo, index: int, options: SourceOptions) -> Frame:
+    stamp = made_up_stamp(index, options.fps)
+    return Frame.from_array(photo.pixels, 'bgr8', stamp, CAMERA_FRAME)
+
+
+def _upright_labels(labels: LabelFolder, key: str, photo: _Photo) -> Labels:
+    """Labels of a photo, turned with it where their sides show that they were drawn before.
+
+    Raises LabelError.
+    """
+    size = photo.pixels.shape[:2]
+    try:
+        return labels.read(key, size)
+    except LabelError:
+        if photo.stored_size == size:
+            raise
+        try:
+            stored = labels.read(key, photo.stored_size)
+        except LabelError:
+            stored = None
+        if stored is None:
+            raise
+    return stored._replace(ids=photo.orientation.applied(stored.ids))
+
+
+def _bytes_of(file: Path) -> bytes:
+    """The content of a file; b'' where it cannot be read."""
+    try:
+        return read_bytes(file, MAX_IMAGE_BYTES)
+    except (DocumentError, OSError):
+        return b''
+
+
+def _may_be_deep(data: bytes) -> bool:
+    """Whether a file may have 16 bits a channel: no JPEG, BMP, WebP nor a PNG of 8 bits."""
+    if data.startswith(png.HEAD):
+        return data[24:25] == b'\x10'
+    return data[:2] in (b'II', b'MM', b'P5', b'P6')
+
+
+def _unread(folder: Path) -> List[str]:
+    """Names of pictures of kinds that are not read."""
+    return sorted(_text(path.name) for path in folder.iterdir() if path.suffix.lower() in _UNREAD)
 
 
 def is_image(path: Path) -> bool:
@@ -117,12 +278,5 @@ def natural_key(path: Path) -> Tuple[List[Union[str, int]], str]:
 
 def read_image(file: Path, index: int, options: SourceOptions) -> Union[Frame, str]:
     """The image as a frame, or what is wrong with it in one line."""
-    try:
-        pixels = decode(
-            np.frombuffer(read_bytes(file, MAX_IMAGE_BYTES), np.uint8),
-            file.suffix,
-            options.max_megapixels,
-        )
-    except (FrameError, DocumentError, OSError) as error:
-        return f'{_text(file.name)}: {reason(error)}'
-    return Frame.from_array(pixels, 'bgr8', made_up_stamp(index, options.fps), CAMERA_FRAME)
+    photo = _read_photo(file, options, FULL)
+    return photo if isinstance(photo, str) else _as_frame(photo, index, options)

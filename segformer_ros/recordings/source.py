@@ -15,8 +15,15 @@ from typing import Deque, Generator, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import (
+    Calibration,
+    CameraError,
+    CameraPose,
+    check_image_size,
+    read_calibration,
+)
 from segformer_ros.errors import SegformerError
+from segformer_ros.formats.bit_depth import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, Stamp
 
@@ -51,6 +58,8 @@ class SourceOptions:
     max_megapixels: larger images and labels are not read.
     vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
         the transforms unread.
+    camera_info: file with the camera's calibration, which takes the place of the recording's own.
+    bits: how many of 16 bits hold the camera's values, in the low ones; 0: told by the images.
     """
 
     topic: str = ''
@@ -62,8 +71,12 @@ class SourceOptions:
     fps: float = 10.0
     max_megapixels: float = MAX_MEGAPIXELS
     vehicle_frame: str = 'base_link'
+    camera_info: Optional[Path] = None
+    bits: int = 0
 
     def __post_init__(self) -> None:
+        if self.bits not in (0, *BITS):
+            raise SourceError(f'{self.bits} bits; give one of {", ".join(map(str, BITS))}')
         if not 0 < self.fps < math.inf:
             raise SourceError(f'{self.fps} frames per second; give a rate above 0')
         if not 0 <= self.label_tolerance < math.inf:
@@ -131,6 +144,8 @@ class Source(ABC):
     """The camera, where the recording knows it."""
     pose: Optional[CameraPose] = None
     """The camera's place over the ground, where the recording knows it."""
+    rectified: bool = False
+    """Whether the images are rectified already, so that a lens's distortion does not count."""
     camera_fault: str = ''
     """Why what the recording says of its camera is not used; '' where it is, or is not there."""
     labelled: bool = False
@@ -157,6 +172,21 @@ class Source(ABC):
 
     def __iter__(self) -> Iterator[SourceFrame]:
         return self.frames()
+
+    def take_calibration(self, file: Optional[Path]) -> None:
+        """Take the calibration of a file, if it fits the images; raises SourceError."""
+        if file is None:
+            return
+        try:
+            calibration = read_calibration(file, self.rectified)
+            first = next((entry.frame for entry in self if entry.frame is not None), None)
+            if first is not None:
+                check_image_size(calibration, first.height, first.width)
+        except CameraError as error:
+            raise SourceError(str(error)) from error
+        if self.calibration is not None:
+            self.notes += (f"the calibration of {file} takes the place of the recording's own",)
+        self.calibration, self.camera_fault = calibration, ''
 
     def note_unused(self, hfov: Optional[float]) -> None:
         """Note that a given field of view is not used, where the recording knows its camera."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_left
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
-
-import numpy as np
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 from segformer_ros.errors import reason
-from segformer_ros.formats.jpeg import check_jpeg
 from segformer_ros.formats.limits import check_size
+from segformer_ros.formats.video import Trust, decode_packet, upright_pixels
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
 from segformer_ros.recordings.source import (
@@ -23,12 +20,6 @@ from segformer_ros.recordings.source import (
     SourceOptions,
 )
 
-_HARMLESS = ('slice end not reached',)
-"""What FFmpeg complains of in whole files, too (MPEG-4, its own among them)."""
-
-
-_GAP = 'Frame num gap'
-
 
 class _Decoded(NamedTuple):
     """A picture and its frame's index, or a fault of the decoder; both for what is no good."""
@@ -36,35 +27,6 @@ class _Decoded(NamedTuple):
     place: int
     picture: Any
     fault: str
-
-
-class _Trust:
-    """Which pictures can be trusted: none that refers to a damaged one, up to a key frame.
-
-    Decoders conceal what is damaged or missing, and go on from there as if nothing had been.
-    """
-
-    def __init__(self) -> None:
-        self._fault = self._fault_before_key = ''
-        self._key_time = 0
-        self._faults: Dict[int, str] = {}
-
-    def note(self, packet: Any, fault: str) -> None:
-        """Take in the next packet in the order of decoding, and what is wrong with it."""
-        if packet.is_keyframe and packet.pts is not None:
-            self._fault_before_key, self._key_time, self._fault = self._fault, packet.pts, ''
-        # Pictures that are shown before a key frame may refer to what stands before it.
-        leads = packet.pts is not None and packet.pts < self._key_time
-        before = self._fault or (leads and self._fault_before_key)
-        if packet.pts is not None:
-            after = f'it follows a damaged one: {before}' if before else ''
-            self._faults[packet.pts] = fault or after
-        self._fault = self._fault or fault
-
-    def fault_of(self, picture: Any) -> str:
-        """Why a picture is not to be trusted; '' where it is."""
-        fault = self._faults.pop(picture.pts, self._fault)
-        return fault or ('its data are damaged' if picture.is_corrupt else '')
 
 
 class VideoSource(Source):
@@ -157,9 +119,10 @@ class VideoSource(Source):
     def _decode(self, container: Any) -> Iterator[_Decoded]:
         """Pictures from where the container stands on, and the faults between them."""
         stream = container.streams.video[0]
-        trust = _Trust()
+        trust, codec = Trust(), stream.codec_context.name
         for packet in container.demux(stream):
-            pictures, fault = _decode_packet(packet, stream.codec_context.name)
+            data = bytes(packet) if codec == 'mjpeg' else b''
+            pictures, fault = decode_packet(packet.decode, codec, data, packet.is_keyframe)
             trust.note(packet, fault)
             if not pictures and fault:
                 yield _Decoded(-1, None, fault)
@@ -174,7 +137,7 @@ class VideoSource(Source):
     def _entry(self, index: int, picture: Any, time_base: float) -> SourceFrame:
         seconds = (self._times[index] - self._times[0]) * time_base
         stamp = Stamp.from_ns(FIRST_STAMP_NS + round(seconds * 1e9))
-        frame = Frame.from_array(_pixels(picture), 'bgr8', stamp, CAMERA_FRAME)
+        frame = Frame.from_array(upright_pixels(picture), 'bgr8', stamp, CAMERA_FRAME)
         key = f'{index:06d}'
         if self._labels is None:
             return SourceFrame(index, key, frame)
@@ -190,36 +153,6 @@ def _opened(path: Path) -> Any:
     import av
 
     return av.open(str(path), metadata_errors='replace')
-
-
-def _decode_packet(packet: Any, codec: str) -> Tuple[Sequence[Any], str]:
-    """Pictures that a packet completes, and what the decoder complains of, '' for nothing.
-
-    FFmpeg says in its log alone that it conceals damage or lacks a reference: H.264 sets no flag,
-    and a frame that is missing without a trace is only told to debuggers.
-    """
-    import av
-
-    logging.getLogger('libav').setLevel(logging.CRITICAL + 1)  # they are told with the frame
-    av.logging.set_level(av.logging.DEBUG if codec == 'h264' else av.logging.ERROR)
-    pictures: Sequence[Any] = ()
-    fault = ''
-    with av.logging.Capture(local=True) as log:
-        try:
-            pictures = packet.decode()
-        except av.error.FFmpegError as error:
-            fault = str(error)
-    for level, _, text in log:
-        gap = text.startswith(_GAP) and not packet.is_keyframe
-        if gap or (level <= av.logging.ERROR and not text.startswith(_HARMLESS)):
-            fault = ' '.join(text.split())
-            break
-    if codec == 'mjpeg' and packet.size and not fault:
-        try:
-            check_jpeg(bytes(packet))
-        except FrameError as error:
-            fault = str(error)
-    return pictures, fault
 
 
 def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], List[int], int]:
@@ -258,10 +191,3 @@ def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], L
         raise SourceError(f'video {path} has no frame with a time')
     keys = sorted({pts for pts, _, is_key, _ in packets if is_key})
     return times, keys, min(pts if dts is None else min(pts, dts) for pts, dts, _, _ in packets)
-
-
-def _pixels(picture: Any) -> np.ndarray:
-    """The picture as (H, W, 3) uint8 BGR, turned upright as the file says (phones)."""
-    pixels = picture.to_ndarray(format='bgr24')
-    quarter_turns = round(getattr(picture, 'rotation', 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))

@@ -1,4 +1,4 @@
-"""Videos of overlays: H.264 in mp4."""
+"""Videos of overlays, H.264: in mp4, and packet by packet for messages."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ _CODECS = ('libx264', 'libopenh264', 'mpeg4')
 """Encoders to take, best first; a build of FFmpeg may lack any."""
 _LEAST = 16
 """Pixels of a side; encoders refuse smaller ones."""
+
+_PACKET_CODECS = ('libx264', 'libopenh264')
+"""Of them those whose packets are H.264."""
+_KEY_NS = 1_000_000_000
+"""From one key frame of packets to the next: how long who comes late waits for a picture."""
 
 _TICKS = 90_000
 """Units of time in a second, as MPEG counts."""
@@ -123,3 +128,60 @@ class VideoWriter:
         fitted = np.zeros((*self._size, 3), np.uint8)
         fitted[top : top + height, left : left + width] = cv2.resize(pixels, (width, height))
         return fitted
+
+
+class VideoEncoder:
+    """Encodes frames one by one as H.264, each at once, as foxglove_msgs/CompressedVideo has it.
+
+    Annex B, no picture refers to later ones, and each second begins anew. The first frame fixes
+    the size, up to one whose size is another. Raises RecordingError where this FFmpeg cannot.
+    """
+
+    def __init__(self) -> None:
+        import av
+
+        self._codec = next((c for c in _PACKET_CODECS if c in av.codecs_available), '')
+        if not self._codec:
+            raise RecordingError(
+                f'this FFmpeg has none of the encoders {", ".join(_PACKET_CODECS)}'
+            )
+        self._context: Any = None
+        self._key_ns = 0
+
+    def encode(self, pixels: np.ndarray, stamp_ns: int) -> bytes:
+        """The packet of (H, W, 3) uint8 BGR; an odd last row or column is left out."""
+        import av
+
+        height, width = (max(side // 2 * 2, _LEAST) for side in pixels.shape[:2])
+        if (height, width) != pixels.shape[:2]:
+            pixels = cv2.copyMakeBorder(
+                pixels[:height, :width],
+                0,
+                max(0, height - pixels.shape[0]),
+                0,
+                max(0, width - pixels.shape[1]),
+                cv2.BORDER_REPLICATE,
+            )
+        if self._context is None or (self._context.height, self._context.width) != (height, width):
+            self._context = self._opened(height, width)
+            self._key_ns = stamp_ns - _KEY_NS
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format='bgr24')
+        if not 0 <= stamp_ns - self._key_ns < _KEY_NS:
+            picture.pict_type, self._key_ns = av.video.frame.PictureType.I, stamp_ns
+        try:
+            return b''.join(bytes(packet) for packet in self._context.encode(picture))
+        except av.error.FFmpegError as error:
+            self._context = None
+            raise RecordingError(f'an overlay cannot be encoded: {error}') from error
+
+    def _opened(self, height: int, width: int) -> Any:
+        import av
+
+        context = av.CodecContext.create(self._codec, 'w')
+        context.height, context.width = height, width
+        context.pix_fmt = 'yuv420p'
+        context.time_base = Fraction(1, 30)  # stands for nothing: each message has its stamp
+        context.gop_size = 300
+        options = {'crf': '24', 'preset': 'superfast', 'tune': 'zerolatency', 'forced-idr': '1'}
+        context.options = options if self._codec == 'libx264' else {}
+        return context

@@ -71,6 +71,8 @@ def test_rectified_images_use_the_projection_matrix() -> None:
         ('plumb_bob', [], 'none'),
         ('none', [], 'none'),
         ('fisheye', [0.1, 0, 0, 0], 'equidistant'),
+        ('kannala_brandt4', [0.1, 0, 0, 0], 'equidistant'),
+        ('plumb_bob', [0.1] * 8, 'rational_polynomial'),
         ('equidistant', [0.0] * 4, 'equidistant'),
         ('rational_polynomial', [0.1] * 8, 'rational_polynomial'),
     ],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.recordings import SourceError, SourceFrame, SourceOptions, open_source
+from segformer_ros.recordings import Source, SourceError, SourceFrame, SourceOptions, open_source
 from segformer_ros.recordings.bag_source import BagSource
 
 WITH_LABELS = SourceOptions(label_topic='/front/labels')
@@ -516,3 +516,58 @@ def test_images_without_a_stamp_have_that_of_their_recording(tmp_path: Path) -> 
         assert entry.frame.stamp.ns == rec.stamp_ns(index)
         assert entry.key == f'{index:06d}'
         rec.assert_labels(entry.labels, index)
+
+
+def deep_bag(path: Path, largest: tuple[int, ...], encoding: str = 'mono16') -> Path:
+    """A bag of images of 16 bits, each of one value."""
+    with rec.open_bag(path) as writer:
+        bag = rec.BagRecorder(writer)
+        camera = bag.topic('/cam/image', rec.IMAGE)
+        for index, value in enumerate(largest):
+            pixels = np.full((4, 6), value, np.uint16).view(np.uint8)
+            message = rec.image(pixels, encoding, index + 1)
+            bag.write(camera, replace(message, width=6), index + 1)
+    return path
+
+
+def values_of(source: Source, start: int = 0) -> list[int]:
+    """The first channel of each frame's first pixel."""
+    return [int(entry.frame.pixels[0, 0, 0]) for entry in source.frames(start) if entry.frame]
+
+
+@pytest.mark.parametrize('encoding', ['mono16', 'bayer_rggb16'])
+def test_the_bits_of_sixteen_are_the_same_for_the_whole_recording(
+    tmp_path: Path, encoding: str
+) -> None:
+    source = open_source(deep_bag(tmp_path / 'drive', (200, 900, 4000, 100), encoding))
+    assert values_of(source) == [12, 56, 250, 6]
+    assert values_of(source, 3) == [6]
+    assert 'values up to 4000 are taken to hold 12' in source.notes[0]
+    full = open_source(tmp_path / 'drive', SourceOptions(bits=16))
+    assert values_of(full) == [0, 3, 15, 0]
+    assert full.notes == ()
+    few = list(open_source(tmp_path / 'drive', SourceOptions(bits=10)))
+    assert few[2].frame is None and 'give 12 bits' in (few[2].error or '')
+
+
+def test_images_that_use_all_bits_need_no_note(tmp_path: Path) -> None:
+    source = open_source(deep_bag(tmp_path / 'drive', (65000, 256)))
+    assert values_of(source) == [253, 1]
+    assert source.notes == ()
+
+
+@pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
+def test_depth_images_are_no_camera(tmp_path: Path, encoding: str) -> None:
+    bag = deep_bag(tmp_path / 'drive', (1000, 2000), encoding)
+    with pytest.raises(SourceError, match='no camera image topic: /cam/image holds depth images'):
+        open_source(bag)
+    with pytest.raises(SourceError, match='topic /cam/image .* holds depth images'):
+        open_source(bag, SourceOptions(topic='/cam/image'))
+    with rec.open_bag(tmp_path / 'both') as writer:
+        both = rec.BagRecorder(writer)
+        deep, colour = both.topic('/cam/depth', rec.IMAGE), both.topic('/cam/image', rec.IMAGE)
+        pixels = np.zeros((4, 6), np.uint16).view(np.uint8)
+        both.write(deep, rec.image(pixels, encoding, 1), 1)
+        both.write(colour, rec.image(rec.picture(1), 'bgr8', 1), 1)
+    source = open_source(tmp_path / 'both')
+    assert source.notes == ('/cam/image is read; /cam/depth holds depth images',)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
+from segformer_ros.formats.exif import read_exif
 from segformer_ros.recordings import SourceError, SourceOptions, open_source
 from segformer_ros.recordings.folder_source import natural_key
 
@@ -126,3 +127,99 @@ def test_an_image_that_is_a_hole_is_not_read(tmp_path: Path) -> None:
     entries = list(open_source(tmp_path))
     assert entries[0].frame is not None
     assert '268435456 are the most that are read' in (entries[1].error or '')
+
+
+@pytest.mark.parametrize('number', range(2, 9))
+def test_photos_are_turned_as_their_exif_says(tmp_path: Path, number: int) -> None:
+    pixels = np.zeros((32, 48, 3), np.uint8)
+    pixels[:16, :24] = 240
+    orientation = read_exif(b'\xff\xd8' + rec.exif(number)).orientation
+    rec.write_photo(tmp_path / 'drive' / 'a.jpg', pixels, rec.exif(number))
+    (entry,) = open_source(tmp_path / 'drive')
+    assert entry.frame is not None
+    wanted = orientation.applied(pixels)
+    assert np.abs(entry.frame.pixels.astype(int) - wanted).mean() < 4
+    assert 'turned as their Exif says (a.jpg' in open_source(tmp_path / 'drive').notes[0]
+
+
+@pytest.mark.parametrize('drawn', ['shown', 'stored'])
+def test_labels_of_a_turned_photo_are_of_what_is_seen(tmp_path: Path, drawn: str) -> None:
+    pixels, values = np.zeros((32, 48, 3), np.uint8), np.zeros((32, 48), np.uint8)
+    values[:4] = 7
+    upright = read_exif(b'\xff\xd8' + rec.exif(6)).orientation.applied(values)
+    rec.write_photo(tmp_path / 'drive' / 'a.jpg', pixels, rec.exif(6))
+    rec.write_png(tmp_path / 'labels' / 'a.png', upright if drawn == 'shown' else values)
+    source = open_source(tmp_path / 'drive', SourceOptions(labels=tmp_path / 'labels'))
+    (entry,) = source
+    assert entry.labels is not None and np.array_equal(entry.labels, upright)
+    assert 'labels are taken to be of what is then seen' in source.notes[0]
+
+
+@pytest.mark.parametrize('suffix', ['.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.PNG'])
+def test_kinds_of_pictures(tmp_path: Path, suffix: str) -> None:
+    pixels = rec.picture(9)
+    rec.write_png(tmp_path / f'a{suffix}', pixels[..., 0] if suffix == '.pgm' else pixels)
+    (entry,) = open_source(tmp_path)
+    assert entry.frame is not None, entry.error
+    assert entry.frame.pixels.shape == pixels.shape
+    assert np.abs(entry.frame.pixels.astype(int) - pixels).max() <= 2
+    (alone,) = open_source(tmp_path / f'a{suffix}')
+    assert alone.frame is not None
+
+
+@pytest.mark.parametrize('suffix', ['.bmp', '.webp', '.tif', '.ppm'])
+def test_cut_pictures_are_refused(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f'a{suffix}'
+    rec.write_png(file, np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8))
+    whole = file.read_bytes()
+    for share in (0.02, 0.3, 0.6, 0.9):
+        file.write_bytes(whole[: int(len(whole) * share)])
+        (entry,) = open_source(tmp_path)
+        assert entry.frame is None, share
+        assert entry.error and entry.error.startswith(f'a{suffix}: ')
+
+
+@pytest.mark.parametrize('suffix', ['.bmp', '.webp', '.tif', '.ppm'])
+def test_pictures_above_the_limit_are_refused(tmp_path: Path, suffix: str) -> None:
+    rec.write_png(tmp_path / f'a{suffix}', rec.picture(1))
+    (entry,) = open_source(tmp_path, SourceOptions(max_megapixels=0.001))
+    assert entry.frame is None
+
+
+def test_pictures_of_other_kinds_are_named(tmp_path: Path) -> None:
+    rec.write_folder(tmp_path, 2)
+    (tmp_path / 'phone.HEIC').write_bytes(b'x')
+    source = open_source(tmp_path)
+    assert len(source) == 2
+    assert '1 pictures are left out' in source.notes[0] and 'phone.HEIC' in source.notes[0]
+    for file in tmp_path.glob('*.png'):
+        file.unlink()
+    with pytest.raises(SourceError, match=r'phone\.HEIC is of none of these kinds'):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_ten_bits_in_files_of_sixteen(tmp_path: Path, suffix: str) -> None:
+    for index in range(4):
+        pixels = np.full((48, 64, 3), 256 * index + 100, np.uint16)
+        rec.write_png(tmp_path / f'{index}{suffix}', pixels)
+    source = open_source(tmp_path)
+    found = [int(entry.frame.pixels[0, 0, 0]) for entry in source if entry.frame]
+    assert found == [(256 * index + 100) >> 2 for index in range(4)]
+    assert 'are taken to hold 10' in source.notes[0]
+    full = open_source(tmp_path, SourceOptions(bits=16))
+    assert [int(entry.frame.pixels[0, 0, 0]) for entry in full if entry.frame] == [0, 1, 2, 3]
+
+
+def test_the_photos_focal_length_is_the_calibration(tmp_path: Path) -> None:
+    for name in 'ab':
+        rec.write_photo(tmp_path / f'{name}.jpg', rec.picture(3), rec.exif(6, 26))
+    source = open_source(tmp_path)
+    assert source.calibration is not None
+    assert (source.calibration.width, source.calibration.height) == (48, 64)
+    assert source.calibration.fx == pytest.approx(26 / 43.2666 * 80, rel=1e-4)
+    assert any("from the photos' Exif: a focal length of 48 pixels" in n for n in source.notes)
+    rec.write_photo(tmp_path / 'c.jpg', rec.picture(3), rec.exif(6, 52))
+    zoomed = open_source(tmp_path)
+    assert zoomed.calibration is None
+    assert 'several focal lengths' in zoomed.camera_fault

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+import recordings as rec
 
-from segformer_ros.recordings import SourceError, open_source
+from segformer_ros.recordings import SourceError, SourceOptions, open_source
 
 
 def test_a_missing_path_is_refused() -> None:
@@ -33,3 +34,36 @@ def test_a_pipe_is_no_recording(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'drive.mp4')
     with pytest.raises(SourceError, match='is a device or a pipe; give a file or a folder'):
         open_source(tmp_path / 'drive.mp4')
+
+
+def test_a_calibration_file_gives_metres_to_what_has_none(tmp_path: Path) -> None:
+    file = tmp_path / 'camera.yaml'
+    text = (
+        'image_width: 64\nimage_height: 48\ndistortion_model: plumb_bob\n'
+        'camera_matrix: {data: [70, 0, 32, 0, 70, 24, 0, 0, 1]}\n'
+        'distortion_coefficients: {data: [0, 0, 0, 0, 0]}\n'
+    )
+    file.write_text(text)
+    options = SourceOptions(camera_info=file)
+    for path in (
+        rec.write_video(tmp_path / 'drive.mp4', 2),
+        rec.write_folder(tmp_path / 'folder', 2),
+        rec.write_bag(tmp_path / 'bag', 2),
+    ):
+        source = open_source(path, options)
+        assert source.calibration is not None and source.calibration.fx == 70
+    assert any("takes the place of the recording's own" in note for note in source.notes)
+    file.write_text(text.replace('64', '640').replace('32', '320'))
+    with pytest.raises(SourceError, match='for 640x48 images, but the image is 64x48'):
+        open_source(tmp_path / 'folder', options)
+    file.unlink()
+    with pytest.raises(SourceError, match='calibration .*: no such file'):
+        open_source(tmp_path / 'folder', options)
+
+
+@pytest.mark.parametrize('kind', ['rtsp', 'rtmp', 'http', 'https', 'srt', 'udp'])
+def test_a_stream_is_refused_as_what_it_is(kind: str) -> None:
+    with pytest.raises(SourceError, match='is a stream, not a recording: record') as found:
+        open_source(f'{kind}://user:secret@camera.local:554/live?token=x')
+    assert f'{kind}://camera.local:554/live' in str(found.value)
+    assert 'secret' not in str(found.value) and 'token' not in str(found.value)

@@ -189,3 +189,28 @@ def test_a_video_above_the_limit_is_refused(tmp_path: Path) -> None:
     file = rec.write_video(tmp_path / 'drive.mp4', 2)
     with pytest.raises(SourceError, match=r'drive.mp4: image of .* above the limit of 0.001'):
         open_source(file, SourceOptions(max_megapixels=0.001))
+
+
+@pytest.mark.parametrize('turns', [(0, True, False), (90, False, False), (180, False, True)])
+def test_videos_are_turned_and_mirrored_as_they_say(
+    tmp_path: Path, turns: tuple[int, bool, bool]
+) -> None:
+    """A display matrix may mirror, as those of front cameras do."""
+    degrees, across, down = turns
+    pixels = np.zeros((*rec.SIZE, 3), np.uint8)
+    pixels[:24, :32] = 240
+    stored = rec.write_video(tmp_path / 'stored.mp4', 1)
+    shown = tmp_path / 'shown.mp4'
+    with av.open(str(stored)) as read, av.open(str(shown), 'w') as written:
+        stream = written.add_stream('libx264', rate=10)
+        stream.height, stream.width, stream.pix_fmt = *rec.SIZE, 'yuv420p'
+        stream.set_display_rotation(degrees, hflip=across, vflip=down)
+        written.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, 'bgr24')))
+        written.mux(stream.encode())
+        del read
+    (entry,) = open_source(shown)
+    wanted = np.rot90(pixels, degrees // 90)
+    wanted = wanted[:, ::-1] if across else wanted
+    wanted = wanted[::-1] if down else wanted
+    assert entry.frame is not None
+    assert np.abs(entry.frame.pixels.astype(int) - wanted).mean() < 4

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import recordings as rec
 
+from segformer_ros.formats.video import VideoDecoder, access_of, upright_pixels
 from segformer_ros.recordings import VideoWriter, open_source
+from segformer_ros.recordings.video_writer import VideoEncoder
 
 
 def write(path: Path, stamps_ms: list[int], size: tuple[int, int] = rec.SIZE) -> None:
@@ -88,3 +90,26 @@ def test_a_picture_too_small_for_a_video_is_fitted_into_one(
     assert read and picture.shape[:2] == tuple(max(16, side // 2 * 2) for side in size)
     assert picture.max() > 150
     assert capture.read()[0]
+
+
+def test_packets_are_pictures_from_each_second_on() -> None:
+    encoder, pictures = VideoEncoder(), []
+    for index in range(25):
+        data = encoder.encode(rec.picture(index), index * 100_000_000)
+        access = access_of('h264', data)
+        assert access.key == access.start == (index % 10 == 0)
+        pictures.append(data)
+    decoder = VideoDecoder('h264', 25.0)
+    for index, data in enumerate(pictures[10:], 10):
+        (decoded,) = decoder.push(index, data)
+        assert rec.index_of(upright_pixels(decoded.picture)) == index
+
+
+@pytest.mark.parametrize('size', [(49, 65), (10, 200), (48, 64)])
+def test_packets_of_any_size(size: tuple[int, int]) -> None:
+    encoder = VideoEncoder()
+    encoder.encode(rec.picture(1, (32, 32)), 0)
+    (decoded,) = VideoDecoder('h264', 25.0).push(1, encoder.encode(rec.picture(7, size), 1))
+    pixels = upright_pixels(decoded.picture)
+    assert pixels.shape[:2] == tuple(max(16, side // 2 * 2) for side in size)
+    assert rec.index_of(pixels) == 7

@@ -120,6 +120,8 @@ def replay_command(
         'labels': str(options.labels or ''),
         'label_ids': options.label_ids,
         'label_colors': options.label_colors,
+        'camera_info': str(options.camera_info or ''),
+        'bits': options.bits,
         'fps': options.fps,
         'rate': rate,
         'wait_for': 2,

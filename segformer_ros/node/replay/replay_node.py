@@ -138,6 +138,8 @@ def open_settings(settings: ReplaySettings) -> Source:
             label_colors=settings.label_colors,
             fps=settings.fps,
             vehicle_frame=settings.vehicle_frame,
+            camera_info=Path(settings.camera_info) if settings.camera_info else None,
+            bits=settings.bits,
         ),
     )
 

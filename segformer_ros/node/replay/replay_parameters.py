@@ -41,6 +41,20 @@ class ReplaySettings:
     label_colors: str = parameter(
         '', 'class map whose colours the labels hold', change=Changeable.START
     )
+    camera_info: str = parameter(
+        '',
+        "file with the camera's calibration (a yaml of camera_calibration, Kalibr or a "
+        "CameraInfo), in the place of the recording's own",
+        change=Changeable.START,
+    )
+    bits: int = parameter(
+        0,
+        "bits of images of 16 that hold the camera's values: 8, 10, 12, 14 or 16; 0: told by the "
+        'images',
+        low=0,
+        high=16,
+        change=Changeable.START,
+    )
     fps: float = parameter(
         10.0,
         'frames per second of sources without stamps (folders, generated drives)',

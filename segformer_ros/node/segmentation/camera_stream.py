@@ -7,11 +7,12 @@ from time import monotonic
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
 from rclpy.lifecycle import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from segformer_ros import topics
+from segformer_ros.formats.bit_depth import BitDepth
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import VisionMessages, guarded
@@ -28,12 +29,29 @@ from segformer_ros.node.segmentation.mask_output import MaskOutput
 from segformer_ros.node.segmentation.parameters import Settings
 from segformer_ros.node.segmentation.statistics import CameraStatistics
 from segformer_ros.node.segmentation.transforms import TransformSource
+from segformer_ros.node.segmentation.video_input import (
+    VideoImage,
+    VideoInput,
+    header_of,
+    message_class,
+)
+from segformer_ros.recordings.video_topic import is_video
 from segformer_ros.segmentation import Segmentation
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # before ROS 2 Iron
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+
+_CURES = {
+    topics.IMAGE_TYPE: 'set compressed to false',
+    topics.COMPRESSED_TYPE: 'set compressed to true',
+    **{kind: f'set video to {name}' for name, kind in topics.VIDEO_TYPES.items()},
+}
+"""What subscribes to each type of message."""
+
+_VIDEO_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Packets wait while the executor is busy: what a lost one spoils is not seen again soon."""
 
 Deliver = Callable[[str, ImageMessage], None]
 
@@ -77,9 +95,12 @@ class CameraStream:
         self._clock = node.get_clock()
         self._prefix = f'{name}/' if name else ''
         self._parameters = shared.parameters
-        compressed = shared.parameters.settings.compressed
-        self._message_type: Any = CompressedImage if compressed else Image
-        self._read_image = Frame.from_compressed if compressed else Frame.from_image
+        settings = shared.parameters.settings
+        self._message_type: Any = CompressedImage if settings.compressed else Image
+        if settings.video:
+            self._message_type = message_class(settings.video)
+        self._video: Optional[VideoInput] = None
+        self._depth = BitDepth(settings.bits, node.get_logger().warning)
         self._geometry = CameraGeometry(shared.transforms, self.topic, node.get_logger().warning)
         self._masks = MaskOutput(node, self._prefix, shared.spec.class_map, shared.vision)
         self.drivable = DrivableOutput(
@@ -98,6 +119,8 @@ class CameraStream:
         self._deliver, self._overtaken = deliver, overtaken
         self._masks.publish_label_info()
         self.drivable.open()
+        if self._parameters.settings.video:
+            self._video = self._video_input()
         self._subscriptions = [
             self._node.create_subscription(
                 CameraInfo,
@@ -120,6 +143,9 @@ class CameraStream:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
+        if self._video:
+            self._video.close()
+            self._video = None
         self.drivable.close(reason)
         self._late.clear()
 
@@ -144,14 +170,13 @@ class CameraStream:
         """Which types the image topic is published as, if all are others than the awaited; ''."""
         found = self._node.get_publishers_info_by_topic(self.topic)
         types = sorted({endpoint.topic_type for endpoint in found})
-        awaited = f'sensor_msgs/msg/{self._message_type.__name__}'
+        package = self._message_type.__module__.partition('.')[0]
+        awaited = f'{package}/msg/{self._message_type.__name__}'
         if not types or awaited in types:
             return ''
-        compressed = topics.COMPRESSED_TYPE in types
-        images = compressed or topics.IMAGE_TYPE in types
-        cure = (
-            f'set compressed to {str(compressed).lower()}' if images else 'remap image to another'
-        )
+        cure = next((_CURES[kind] for kind in _CURES if kind in types), 'remap image to another')
+        if self._parameters.settings.video and 'compressed' in cure:
+            cure += " and video to ''"
         return f'{self.topic} is published as {", ".join(types)}, not as {awaited}; {cure}'
 
     @property
@@ -161,7 +186,8 @@ class CameraStream:
             publisher.get_subscription_count() > 0 for publisher in self._masks.streamed
         )
         drivable = any(one.get_subscription_count() for one in self.drivable.publishers)
-        return Demand(mask, confidence, overlay, compressed, camera_info, drivable)
+        video = self._masks.video_wanted
+        return Demand(mask, confidence, overlay, compressed, camera_info, drivable, video)
 
     def take(self, message: ImageMessage, settings: Settings) -> Optional[FrameTask]:
         """View the message's pixels, or decode them; None where nobody wants the frame.
@@ -171,7 +197,7 @@ class CameraStream:
         demand = self.demand
         if not (settings.enabled and any(demand)):
             return None
-        frame = self._read_image(message, settings.max_megapixels)
+        frame = self._frame(message, settings.max_megapixels)
         resized = settings.mask_width or settings.mask_height
         return FrameTask(
             self.name,
@@ -195,7 +221,7 @@ class CameraStream:
         now, stamp = self._clock.now().nanoseconds, task.frame.stamp
         age = now * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
         self.statistics.published(monotonic(), age)
-        overlay = demand.overlay or demand.compressed_overlay
+        overlay = demand.drawn
         if demand.drivable or (overlay and task.settings.overlay_boundary):
             self._late.put(_Segmented(task, result, monotonic()))
         elif overlay:
@@ -214,7 +240,7 @@ class CameraStream:
         area = self.drivable.estimate(task, result, geometry)
         if demand.drivable:
             self.drivable.publish(task, area)
-        if demand.overlay or demand.compressed_overlay:  # for people, who can wait longer
+        if demand.drawn:  # for people, who can wait longer
             self._masks.publish_overlay(task, result, area)
         return True
 
@@ -226,7 +252,8 @@ class CameraStream:
     def _subscribe_images(self) -> Any:
         callback = self._on_image if _GIVES_INFO else lambda message: self._on_image(message, {})
         guard = guarded(self._node, self.topic, callback)
-        arguments = (self._message_type, f'{self._prefix}image', guard, qos_profile_sensor_data)
+        qos = _VIDEO_QOS if self._video else qos_profile_sensor_data
+        arguments = (self._message_type, f'{self._prefix}image', guard, qos)
         try:
             events = SubscriptionEventCallbacks(message_lost=self._on_lost)
             subscription = self._node.create_subscription(*arguments, event_callbacks=events)
@@ -237,15 +264,39 @@ class CameraStream:
         return subscription
 
     def _on_image(self, message: ImageMessage, info: Mapping[str, Any]) -> None:
-        stamp = message.header.stamp
+        header = header_of(message)
+        number = info.get('publication_sequence_number') or None
         self.statistics.arrived(
             monotonic(),
-            stamp.sec * 1_000_000_000 + stamp.nanosec,
-            info.get('publication_sequence_number') or None,
+            header.stamp.sec * 1_000_000_000 + header.stamp.nanosec,
+            number,
             lambda: self.publishers_found,
         )
-        self.drivable.newest = message.header
-        self._deliver(self.name, message)
+        self.drivable.newest = header
+        compressed = self._message_type is CompressedImage
+        if self._video is None and compressed and is_video(topics.COMPRESSED_TYPE, message):
+            self._video = self._video_input()
+            self._node.destroy_subscription(self._subscriptions.pop())
+            self._subscriptions.append(self._subscribe_images())
+        if self._video:
+            self._video.put(message, number)
+        else:
+            self._deliver(self.name, message)
+
+    def _video_input(self) -> VideoInput:
+        return VideoInput(
+            lambda: self._parameters.settings.max_megapixels,
+            lambda image: self._deliver(self.name, image),
+            lambda count: self._overtaken(self.name, count),
+        )
+
+    def _frame(self, message: ImageMessage, max_megapixels: float) -> Frame:
+        """The pixels of a message, decoded as needed; raises FrameError."""
+        if isinstance(message, VideoImage):
+            return message.frame()
+        compressed = self._message_type is CompressedImage
+        read = Frame.from_compressed if compressed else Frame.from_image
+        return read(message, max_megapixels, self._depth)
 
     def _on_lost(self, lost: Any) -> None:
         self.statistics.lost_in_transport(monotonic(), lost.total_count)

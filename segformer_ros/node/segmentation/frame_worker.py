@@ -273,7 +273,7 @@ def _batches(
     batches = []
     for size, group in groups.items():
         demands = [task.demand for task in group]
-        overlay = any(demand.overlay or demand.compressed_overlay for demand in demands)
+        overlay = any(demand.drawn for demand in demands)
         wanted = Wanted(
             any(demand.confidence or demand.drivable for demand in demands),
             settings.upsampling,

@@ -35,6 +35,7 @@ from segformer_ros.node.parameter import (
 )
 from segformer_ros.node.segmentation.camera_geometry import CameraInfoReading
 from segformer_ros.node.segmentation.parameters import Settings, mount_prefix
+from segformer_ros.node.segmentation.video_input import VideoImage
 
 Check = Callable[[Settings, Mapping[str, MountSettings]], None]
 
@@ -117,7 +118,7 @@ class NodeParameters:
         self.settings, self.mounts = settings, mounts
 
 
-ImageMessage = Union[Image, CompressedImage]
+ImageMessage = Union[Image, CompressedImage, VideoImage]
 
 
 class Demand(NamedTuple):
@@ -132,6 +133,12 @@ class Demand(NamedTuple):
     compressed_overlay: bool = False
     camera_info: bool = False
     drivable: bool = False
+    overlay_video: bool = False
+
+    @property
+    def drawn(self) -> bool:
+        """Whether an overlay is wanted, in any form."""
+        return self.overlay or self.compressed_overlay or self.overlay_video
 
 
 class FrameTask(NamedTuple):

@@ -20,8 +20,12 @@ from segformer_ros.node.messages import (
     VisionMessages,
     jpeg_message,
     label_info_message,
+    video_class,
+    video_message,
 )
 from segformer_ros.node.segmentation.live_parameters import FrameTask
+from segformer_ros.recordings.source import RecordingError
+from segformer_ros.recordings.video_writer import VideoEncoder
 from segformer_ros.segmentation import Segmentation
 
 QUEUE = 5
@@ -61,9 +65,31 @@ class MaskOutput:
         if vision:
             self._label_info = publisher(vision.label_info, topics.LABEL_INFO, LATCHED)
             self.publishers = (*self.streamed, self._label_info)
+        self._video, self._encoder = self._find_video(node, prefix)
         self._mask_buffer = ImageBuffer('mono8')
         self._confidence_buffer = ImageBuffer('mono8')
         self._overlay_buffer = ImageBuffer('bgr8')
+
+    def _find_video(self, node: Node, prefix: str) -> Tuple[Any, Optional[VideoEncoder]]:
+        """The overlay as a video, and its encoder; None where something for it is missing."""
+        message_type = video_class()
+        if message_type is None:
+            return None, None
+        try:
+            encoder = VideoEncoder()
+        except RecordingError as error:
+            node.get_logger().info(f'{topics.OVERLAY_VIDEO} is not published: {error}')
+            return None, None
+        publisher = node.create_lifecycle_publisher(
+            message_type, f'{prefix}{topics.OVERLAY_VIDEO}', QUEUE
+        )
+        self.publishers = (*self.publishers, publisher)
+        return publisher, encoder
+
+    @property
+    def video_wanted(self) -> bool:
+        """Whether somebody subscribes to the overlay as a video."""
+        return self._video is not None and self._video.get_subscription_count() > 0
 
     def publish_label_info(self) -> None:
         """Latch the class names; done before the first mask."""
@@ -84,7 +110,7 @@ class MaskOutput:
     def publish_overlay(
         self, task: FrameTask, result: Segmentation, area: Optional[DrivableArea]
     ) -> None:
-        """Publish the overlay, raw and compressed as wanted; with the boundary of an area."""
+        """Publish the overlay in the forms that are wanted; with the boundary of an area."""
         demand, settings, frame = task.demand, task.settings, task.frame
         size = (frame.height, frame.width)
         pixels = self._overlay_buffer.resize(*size)
@@ -100,3 +126,6 @@ class MaskOutput:
         if demand.compressed_overlay:
             message = jpeg_message(task.header, pixels, settings.jpeg_quality)
             self._compressed.publish(message)
+        if demand.overlay_video and self._encoder:
+            data = self._encoder.encode(pixels, frame.stamp.ns)
+            self._video.publish(video_message(task.header, data))

@@ -13,6 +13,7 @@ from typing import Optional, Tuple
 
 from segformer_ros.engines import ENGINES, UPSAMPLING
 from segformer_ros.engines.engine import INFERENCE
+from segformer_ros.formats.bit_depth import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model.spec import COLORS, FITS
 from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings
@@ -23,6 +24,7 @@ from segformer_ros.node.parameter import (
     parameter,
     parameters_of,
 )
+from segformer_ros.topics import VIDEO_TYPES
 
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*')
 
@@ -92,6 +94,8 @@ class Settings:
                 f'cameras has {wrong[0]!r}, which cannot stand before a topic name; use letters, '
                 'digits and _, a letter first'
             )
+        if 0 < self.bits < BITS[0]:
+            raise ParameterError(f'bits is {self.bits}; cameras have {BITS[0]} or more')
         if len(set(names)) < len(names):
             raise ParameterError(f'cameras names one camera twice: {", ".join(names)}')
 
@@ -169,7 +173,22 @@ class Settings:
     )
     compressed: bool = parameter(
         False,
-        'subscribe to CompressedImage (JPEG or PNG) instead of Image',
+        'subscribe to CompressedImage (JPEG, PNG, or video as its format says) instead of Image',
+        change=Changeable.CONFIGURE,
+    )
+    video: str = parameter(
+        '',
+        'subscribe to video of this type instead, whose package is to be installed '
+        '(foxglove_msgs, ffmpeg_image_transport_msgs)',
+        choices=('', *VIDEO_TYPES),
+        change=Changeable.CONFIGURE,
+    )
+    bits: int = parameter(
+        0,
+        "bits of images of 16 that hold the camera's values, in the low ones; 0: told by the "
+        'images as they come',
+        low=0,
+        high=16,
         change=Changeable.CONFIGURE,
     )
     max_megapixels: float = parameter(

@@ -1,0 +1,214 @@
+"""Topics with compressed video: their messages, and the pictures of a bag's."""
+
+from __future__ import annotations
+
+from itertools import islice
+from statistics import median
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
+
+from segformer_ros.formats.limits import FrameError
+from segformer_ros.formats.video import (
+    SURVEYED,
+    Access,
+    Decoded,
+    Gaps,
+    VideoDecoder,
+    access_of,
+    find_codec,
+    upright_pixels,
+)
+from segformer_ros.frame import Frame, Stamp
+from segformer_ros.recordings.bag_reader import BagReader
+from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost
+from segformer_ros.topics import COMPRESSED_TYPE, FFMPEG_TYPE, VIDEO_TYPE
+
+DEFINITIONS: Dict[str, str] = {
+    VIDEO_TYPE: (
+        'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n'
+    ),
+    FFMPEG_TYPE: (
+        'std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n'
+        'uint8 flags\nbool is_bigendian\nuint8[] data\n'
+    ),
+}
+"""Of the packages foxglove_msgs and ffmpeg_image_transport_msgs, without their comments."""
+
+NEEDED: Dict[str, FrozenSet[str]] = {
+    VIDEO_TYPE: frozenset(('timestamp', 'frame_id', 'data', 'format')),
+    FFMPEG_TYPE: frozenset(('header', 'encoding', 'data')),
+}
+"""Fields without which their messages cannot be read."""
+
+_KEY_FLAG = 1
+"""AV_PKT_FLAG_KEY of FFmpeg."""
+_FIRST_LOOK = 64
+"""Messages in which a key frame is looked for at first; further back, ever more."""
+_USUAL = 50
+"""Messages whose stamps tell the usual interval."""
+
+
+class Packet(NamedTuple):
+    """A message of a video.
+
+    flagged: whether it calls itself a key frame; few types of messages can.
+    """
+
+    codec: str
+    data: bytes
+    stamp: Stamp
+    frame_id: str
+    flagged: bool = False
+
+
+def read_packet(message: Any) -> Packet:
+    """What a message (of rclpy or of rosbags) holds; raises FrameError for an unknown codec."""
+    header = getattr(message, 'header', None)
+    time = message.timestamp if header is None else header.stamp
+    frame_id = message.frame_id if header is None else header.frame_id
+    name = str(message.encoding if hasattr(message, 'encoding') else message.format)
+    codec = find_codec(name)
+    if not codec:
+        raise FrameError(
+            f'video of the format {name[:80]!r} is not read; H.264, H.265, VP9 and AV1 are'
+        )
+    return Packet(
+        codec,
+        bytes(message.data),
+        Stamp(time.sec, time.nanosec),
+        frame_id,
+        bool(getattr(message, 'flags', 0) & _KEY_FLAG),
+    )
+
+
+def is_video(msgtype: str, message: Any = None) -> bool:
+    """Whether messages of a type hold video; of CompressedImage that is told by a message."""
+    if msgtype == COMPRESSED_TYPE:
+        # An encoder called MJPEG sends JPEG images.
+        return message is not None and find_codec(message.format) not in ('', 'mjpeg')
+    return msgtype in DEFINITIONS
+
+
+class VideoTopic:
+    """The pictures of one topic of a bag, the same from wherever the reading begins.
+
+    Decoding begins at the key frame before the first picture that is wanted.
+
+    read: gives the message of CDR bytes; raises SourceError.
+    """
+
+    def __init__(self, topic: str, read: Callable[[Bytes], Any], max_megapixels: float) -> None:
+        self._topic = topic
+        self._read = read
+        self._max_megapixels = max_megapixels
+        self._usual_ns: Optional[int] = None
+
+    def frames(
+        self, bag: BagReader, start: int = 0
+    ) -> Iterator[Tuple[int, Entry, Union[Frame, str]]]:
+        """Index and message of each picture from `start` on, and the frame or why there is none.
+
+        A frame has the stamp of its message.
+        """
+        begin = self._begin(bag, start)
+        if self._usual_ns is None:
+            self._usual_ns = self._usual_step(bag)
+        waiting: Dict[int, Tuple[Entry, Optional[Packet]]] = {}
+        known: Dict[int, Decoded] = {}
+        for index, entry, packet, decoded in self._decoded(bag, begin, self._usual_ns):
+            if entry is not None:
+                waiting[index] = entry, packet
+            known.update((one.place, one) for one in decoded)
+            while waiting and next(iter(waiting)) in known:
+                place = next(iter(waiting))
+                shown, its_packet = waiting.pop(place)
+                one = known.pop(place)
+                if place >= start:
+                    yield place, shown, _frame(one, its_packet)
+
+    def _decoded(
+        self, bag: BagReader, begin: int, usual_ns: int
+    ) -> Iterator[Tuple[int, Optional[Entry], Optional[Packet], List[Decoded]]]:
+        """Each message from `begin` on, and what the decoder gave for it and those before."""
+        decoder: Optional[VideoDecoder] = None
+        codec, lost, index = '', '', 0
+        gaps = Gaps(usual_ns)
+        for index, entry in bag.entries(self._topic, max(0, begin - SURVEYED)):
+            packet = self._packet(entry)
+            gap = lost
+            if isinstance(packet, Packet):
+                gap = lost or gaps.before(packet.stamp.ns or getattr(entry, 'time', 0))
+            if index < begin:
+                continue
+            if not isinstance(packet, Packet):
+                lost = f'the one before it is lost: {packet}'
+                yield index, entry, None, [Decoded(index, fault=packet)]
+                continue
+            lost, given = '', []
+            try:
+                if decoder is None or packet.codec != codec:
+                    given = decoder.drain() if decoder else []
+                    decoder, codec = VideoDecoder(packet.codec, self._max_megapixels), packet.codec
+                given += decoder.push(index, packet.data, packet.flagged, gap)
+            except FrameError as error:
+                given.append(Decoded(index, fault=str(error)))
+            yield index, entry, packet, given
+        if decoder is not None:
+            yield index, None, None, decoder.drain()
+
+    def _begin(self, bag: BagReader, start: int) -> int:
+        """The last message, up to `start`, at which decoding can begin; 0 where there is none."""
+        end, reach = start + 2, _FIRST_LOOK  # with the one after it, which may lead
+        while end > 2 and start > 0:
+            low = max(0, end - 2 - reach)
+            found = [
+                (index, self._access(entry))
+                for index, entry in islice(bag.entries(self._topic, low), end - low)
+            ]
+            after = {index - 1 for index, access in found if access.leading}
+            starts = [i for i, access in found if access.start and i <= start and i not in after]
+            if starts:
+                return starts[-1]
+            end, reach = low + 2, 2 * reach
+        return 0
+
+    def _access(self, entry: Entry) -> Access:
+        packet = self._packet(entry)
+        if isinstance(packet, Packet):
+            try:
+                return access_of(packet.codec, packet.data, packet.flagged)
+            except FrameError:
+                pass
+        return Access(False, False)
+
+    def _packet(self, entry: Entry) -> Union[Packet, str]:
+        """The packet of a message, or why it has none."""
+        if isinstance(entry, Lost):
+            return entry.reason
+        try:
+            return read_packet(self._read(entry.data))
+        except ValueError as error:
+            return str(error)
+
+    def _usual_step(self, bag: BagReader) -> int:
+        """The usual interval in ns between two messages; 0 where the stamps tell of none."""
+        packets = (self._packet(entry) for _, entry in islice(bag.entries(self._topic), _USUAL))
+        stamps = [packet.stamp.ns for packet in packets if isinstance(packet, Packet)]
+        steps = [after - before for before, after in zip(stamps, stamps[1:])]
+        return round(median(steps)) if steps and min(steps) > 0 else 0
+
+
+def _frame(decoded: Decoded, packet: Optional[Packet]) -> Union[Frame, str]:
+    if decoded.picture is None or packet is None:
+        return decoded.fault
+    return Frame.from_array(upright_pixels(decoded.picture), 'bgr8', packet.stamp, packet.frame_id)
