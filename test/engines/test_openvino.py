@@ -18,10 +18,10 @@ from onnx import helper, numpy_helper
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine, openvino
 from segformer_ros.engines.openvino import cpu_flags, saturates_int8
-from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import file_hash
+from segformer_ros.model.quantized import QuantizationRecord, quantized_path
 from tiny_models import HUGGINGFACE, export_network, painting, save_network
 
 INT8 = EngineOptions(precision='int8')
@@ -42,8 +42,9 @@ def save_int8(spec: ModelSpec) -> Path:
     last.input[0] = 'rounded'
     for place, node in enumerate(rounding, len(nodes) - 1):
         nodes.insert(place, node)
-    model.metadata_props.add(key=SOURCE_HASH, value=file_hash(spec.path))
-    model.metadata_props.add(key=GATE, value='passed')
+    record = QuantizationRecord(file_hash(spec.path), passed=True, half_passed=True)
+    for key, value in record.as_metadata().items():
+        model.metadata_props.add(key=key, value=value)
     path = quantized_path(spec.path)
     onnx.save(model, str(path))
     return path

@@ -101,10 +101,6 @@ def test_a_gpu_that_does_not_exist_is_named(make_machine: MakeMachine, spec: Mod
         replace(TAO5, output='uint8', output_layout='NHW'),
         replace(TAO5, output='float32'),
     ],
-    ids=[
-        'tao5', 'tao6', 'huggingface', 'int32', 'softmax', 'nhwc', '1/1', '1/8', 'uint16', 'uint8',
-        'float labels',
-    ],  # fmt: skip
 )
 def test_every_contract_comes_through(
     make_machine: MakeMachine, tmp_path: Path, export: Export
