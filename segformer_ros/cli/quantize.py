@@ -13,12 +13,13 @@ from tqdm import tqdm
 from segformer_ros.classes import load_class_map
 from segformer_ros.cli.arguments import MAX_THREADS, add_label_arguments, number, whole
 from segformer_ros.destination import output_file, refuse_overwriting, write_file
-from segformer_ros.engines.precision import Candidate, quantized_path
+from segformer_ros.engines.precision import Candidate
 from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.evaluation.label_survey import survey
 from segformer_ros.model import ModelSpec, load_model
-from segformer_ros.model.model_files import model_files, model_hash
+from segformer_ros.model.model_files import model_files
 from segformer_ros.model.onnx_network import save_network
+from segformer_ros.model.quantized import quantized_path, report_path
 from segformer_ros.model.recognition import OWN
 from segformer_ros.model.sidecar import sidecar_path, write_sidecar
 from segformer_ros.quantization import (
@@ -118,7 +119,7 @@ class _Places(NamedTuple):
     @classmethod
     def beside(cls, model: Path, fp16: bool) -> _Places:
         """Those that go with the file of an INT8 model."""
-        report = model.with_suffix('.json'), model.with_suffix('.md')
+        report = report_path(model), model.with_suffix('.md')
         suffixes = ('.fp16.onnx', '.int8.fp16.onnx') if fp16 else ()
         return cls(model, report, tuple(_beside(model, suffix) for suffix in suffixes))
 
@@ -159,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.threads,
     )
     quantized = quantize(spec, samples, settings, _progress)
-    numbers = json.dumps(as_json(quantized, settings, model_hash(spec.path)), indent=2)
+    numbers = json.dumps(as_json(quantized, settings), indent=2)
     text = as_markdown(quantized, settings, spec.path.name)
     refused = _write_models(spec, quantized, places, settings.ranges)
     # After the models, so that on a full disk no report stands without its model.

@@ -161,11 +161,12 @@ def contradictions(spec: ModelSpec, frames: Sequence[Frame]) -> List[str]:
 
 def steadiest(evidence: Sequence[Evidence]) -> Optional[str]:
     """Name of the contract whose masks are steadier than all others', by `STEADIER`; else None."""
-    best = min(evidence, key=lambda one: one.change)
-    others = [entry for entry in evidence if entry is not best]
-    says_something = all(best.entropy > 0.5 * entry.entropy for entry in others)
+    least = 0.5 * max(entry.entropy for entry in evidence)
+    full = [entry for entry in evidence if entry.entropy > least]  # an empty mask is steady, too
+    best = min(full, key=lambda one: one.change)
+    others = [entry for entry in full if entry is not best]
     clear = all(entry.change > _margin(best) * best.change for entry in others)
-    return best.name if says_something and clear else None
+    return best.name if clear else None
 
 
 def _margin(evidence: Evidence) -> float:

@@ -119,9 +119,34 @@ _LFS_POINTER = b'version https://git-lfs'
 
 _State = Tuple[int, ...]
 
+
+class OnnxFacts(NamedTuple):
+    """What is asked of an ONNX again and again, without its network.
+
+    outside: where its weights lie outside, see `outside_places`. quantized: whether it has
+    explicit quantisation (Q/DQ). half: whether it has FP16 weights.
+    """
+
+    outside: Dict[str, str]
+    metadata: Dict[str, str]
+    quantized: bool
+    half: bool
+
+    @classmethod
+    def of(cls, model: Any) -> OnnxFacts:
+        """Those of a ModelProto."""
+        weights = model.graph.initializer
+        return cls(
+            outside_places(model),
+            {entry.key: entry.value for entry in model.metadata_props},
+            any(node.op_type == 'QuantizeLinear' for node in model.graph.node),
+            any(tensor.data_type == tensor.FLOAT16 for tensor in weights),
+        )
+
+
 _MOST_KNOWN = 32
-_PLACES: Dict[Path, Tuple[_State, Dict[str, str]]] = {}
-"""Of files that were read: what they were like, and where their weights lie outside."""
+_KNOWN: Dict[Path, Tuple[_State, OnnxFacts]] = {}
+"""Of files that were read: what they were like."""
 
 
 def _state(status: os.stat_result) -> _State:
@@ -163,10 +188,21 @@ def read_onnx(path: Path) -> Any:
     if not model.graph.node or not model.graph.output:
         raise ModelError(f'{path} is not an ONNX file: it holds no network; give another')
     check_structure(path, model)
-    if len(_PLACES) >= _MOST_KNOWN:
-        _PLACES.clear()
-    _PLACES[path] = (state, outside_places(model))
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[path] = (state, OnnxFacts.of(model))
     return model
+
+
+def onnx_facts(path: Path) -> OnnxFacts:
+    """The facts of a file, which is parsed where it was not yet, or has changed since.
+
+    Raises ModelError where it cannot be used.
+    """
+    known = _KNOWN.get(path)
+    if known is not None and path.is_file() and known[0] == _state(path.stat()):
+        return known[1]
+    return OnnxFacts.of(read_onnx(path))
 
 
 def read_whole_onnx(path: Path) -> Any:
@@ -189,16 +225,8 @@ def model_files(model: Path) -> Tuple[Path, ...]:
 
 
 def weight_files(model: Path) -> List[Path]:
-    """Files beside an ONNX that its weights lie in; raises ModelError where it cannot be used.
-
-    It is parsed where it was not yet, or has changed since.
-    """
-    known = _PLACES.get(model)
-    if known is None or not model.is_file() or known[0] != _state(model.stat()):
-        places = outside_places(read_onnx(model))
-    else:
-        places = known[1]
-    return outside_files(model, places)
+    """Files beside an ONNX that its weights lie in; raises ModelError where it cannot be used."""
+    return outside_files(model, onnx_facts(model).outside)
 
 
 def model_hash(model: Path) -> str:

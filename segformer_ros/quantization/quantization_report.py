@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence
 
-from segformer_ros.engines.precision import HALF, PASSED, SOURCE
 from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult
 from segformer_ros.quantization.quantizer import LayerCost, QuantizationSettings, Quantized
 from segformer_ros.quantization.simulation import LARGEST
@@ -14,11 +13,15 @@ MOST_LAYERS = 20
 """Layers that the Markdown lists; the JSON has all."""
 
 
-def as_json(result: Quantized, settings: QuantizationSettings, source: str) -> Dict[str, Any]:
-    """The report's numbers; source: hash of the model that was judged."""
+def as_json(result: Quantized, settings: QuantizationSettings) -> Dict[str, Any]:
+    """The report's numbers."""
+    half = {
+        'failures': list(result.half.failures),
+        'overflowing': list(result.half.overflowing),
+        **_verdict(result.half.verdict, 'fp16'),
+    }
     return {
-        SOURCE: source,
-        'passed': not result.failures,
+        **result.record.as_report(half),
         'failures': list(result.failures),
         'ranges': settings.ranges,
         'percent': settings.percent,
@@ -28,12 +31,6 @@ def as_json(result: Quantized, settings: QuantizationSettings, source: str) -> D
         'excluded': list(result.excluded),
         'all_layers': _verdict(result.first_verdict, 'int8'),
         'result': _verdict(result.verdict, 'int8'),
-        HALF: {
-            PASSED: not result.half.failures,
-            'failures': list(result.half.failures),
-            'overflowing': list(result.half.overflowing),
-            **_verdict(result.half.verdict, 'fp16'),
-        },
         'cost': [{'layer': cost.name, 'error': cost.error} for cost in result.costs],
     }
 

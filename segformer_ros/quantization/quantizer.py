@@ -22,10 +22,10 @@ from typing import (
 import numpy as np
 
 from segformer_ros.engines.placement import fit_frame, place
-from segformer_ros.engines.precision import FAILED, GATE, HALF_GATE, PASSED, SOURCE_HASH
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.model_files import model_hash
 from segformer_ros.model.onnx_network import read_network
+from segformer_ros.model.quantized import QuantizationRecord
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult, Judge
 from segformer_ros.quantization.layer_selection import Selection, select_nodes
 from segformer_ros.quantization.qdq import (
@@ -141,11 +141,12 @@ class QuantizationSettings:
 class Quantized:
     """An INT8 model and what is known of it.
 
-    model: the ModelProto. costs: each layer's own cost, the dearest first, where it was measured.
-    excluded: layers left in floating point. failures: why the gate is not passed; empty where
-    it is. half: the same gate for the model in FP16.
+    record: which gates are passed. model: the ModelProto. costs: each layer's own cost, the
+    dearest first, where it was measured. excluded: layers left in floating point. failures: why
+    the gate is not passed; empty where it is. half: the same gate for the model in FP16.
     """
 
+    record: QuantizationRecord
     model: Any
     selection: Selection
     excluded: Tuple[str, ...]
@@ -247,8 +248,11 @@ class _Search:
             best = exclude_until_passed(self._selection, costs, self._attempt, gate)
         failures = tuple(best.verdict.failures(gate))
         half = self._half()
-        self._mark(best.model, {GATE: not failures, HALF_GATE: not half.failures})
+        source = model_hash(self._spec.path)
+        record = QuantizationRecord(source, not failures, not half.failures)
+        _mark(best.model, record)
         return Quantized(
+            record,
             best.model,
             self._selection,
             best.excluded,
@@ -308,14 +312,14 @@ class _Search:
         with engine:
             return [engine.bare(pixels) for pixels in inputs]
 
-    def _mark(self, model: Any, gates: Dict[str, bool]) -> None:
-        """Write into the model what it was made from and which gates were passed."""
-        entries = {entry.key: entry.value for entry in model.metadata_props}
-        entries[SOURCE_HASH] = model_hash(self._spec.path)
-        entries.update((key, PASSED if passed else FAILED) for key, passed in gates.items())
-        del model.metadata_props[:]
-        for key, value in entries.items():
-            model.metadata_props.add(key=key, value=value)
+
+def _mark(model: Any, record: QuantizationRecord) -> None:
+    """Write the record into an INT8 model."""
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    entries.update(record.as_metadata())
+    del model.metadata_props[:]
+    for key, value in entries.items():
+        model.metadata_props.add(key=key, value=value)
 
 
 def _untold(stage: str, steps: int) -> Callable[[], object]:

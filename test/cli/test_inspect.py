@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,9 @@ import pytest
 from segformer_ros.cli import main as cli
 from segformer_ros.cli.inspect import facts
 from segformer_ros.engines import fake_spec
+from tools.benchmarks.exports import HUGGINGFACE, TAO6, Export, save_reexport
+
+THEIRS = replace(HUGGINGFACE, input_name='input', output_name='output')
 
 
 def test_a_file_says_what_it_wants(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +47,27 @@ def test_a_frame_becomes_a_picture_and_a_check(
     assert 'as declared' in out
     assert 'looks wrong: the mask is 100% road' in out
     assert cv2.imread(str(picture)) is not None
+
+
+@pytest.mark.parametrize(('export', 'name'), [(TAO6, 'tao6'), (THEIRS, 'huggingface')])
+def test_frames_tell_a_contract_that_the_file_does_not(
+    tmp_path: Path,
+    camvid: Path,
+    export: Export,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = save_reexport(tmp_path / 'model.onnx', (192, 256), export)
+    assert cli.main(['inspect', str(path)]) == 2
+    assert 'TAO 6, raw logits and others name them so' in capsys.readouterr().err
+    images = sorted((camvid / 'val/images').glob('*.jpg'))[::15]
+    given = [part for image in images for part in ('--image', str(image))]
+    out = ['--out', str(tmp_path / 'picture.png')]
+    assert cli.main(['inspect', str(path), '--engine', 'openvino', *given, *out]) == 1
+    text = capsys.readouterr().out
+    assert f'masks are steadiest as of {name}: where that can be, say `contract: {name}`' in text
+    path.with_name('model.onnx.yaml').write_text(f'contract: {name}\n')
+    assert cli.main(['inspect', str(path)]) == 0
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ from onnx import helper, numpy_helper
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine, openvino
 from segformer_ros.engines.openvino import cpu_flags, saturates_int8
-from segformer_ros.engines.precision import GATE, SOURCE_HASH, quantized_path
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import file_hash
-from tiny_models import export_network, painting
+from segformer_ros.model.quantized import QuantizationRecord, quantized_path
+from tiny_models import HUGGINGFACE, export_network, painting, save_network
 
 INT8 = EngineOptions(precision='int8')
 
@@ -41,8 +42,9 @@ def save_int8(spec: ModelSpec) -> Path:
     last.input[0] = 'rounded'
     for place, node in enumerate(rounding, len(nodes) - 1):
         nodes.insert(place, node)
-    model.metadata_props.add(key=SOURCE_HASH, value=file_hash(spec.path))
-    model.metadata_props.add(key=GATE, value='passed')
+    record = QuantizationRecord(file_hash(spec.path), passed=True, half_passed=True)
+    for key, value in record.as_metadata().items():
+        model.metadata_props.add(key=key, value=value)
     path = quantized_path(spec.path)
     onnx.save(model, str(path))
     return path
@@ -203,3 +205,26 @@ def test_a_tensor_beyond_all_measure_is_not_made(tmp_path: Path, operator: str) 
     engine = create_engine(load_model(path), 'openvino')
     with pytest.raises(EngineError, match='more than any segmenter does of 128x64'):
         engine.activate()
+
+
+@pytest.mark.parametrize('places', [(2, -1, 8, 16), (2, 19, 8, 16), (-1, 19, 8, 16)])
+def test_a_batch_that_is_fixed_inside_the_graph(
+    tmp_path: Path, places: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of one frame instead, such a graph makes something else, or nothing."""
+    image = painting(32, 64)[0]
+    export = replace(HUGGINGFACE, batch=2)
+    path = save_network(tmp_path / 'm.onnx', (32, 64), export)
+    with create_engine(load_model(path), 'openvino') as engine:
+        wanted = engine.segment([Frame.from_array(image)])[0].labels
+    assert not caplog.records
+    model = onnx.load(str(path))
+    nodes, last = model.graph.node, model.graph.node[-1]
+    last.output[0] = 'scores/whole'
+    nodes.append(helper.make_node('Reshape', ['scores/whole', 'places'], ['logits']))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(places), 'places'))
+    onnx.save(model, str(path))
+    with create_engine(load_model(path), 'openvino') as engine:
+        found = engine.segment([Frame.from_array(image)] * 2)
+    assert all((result.labels == wanted).all() for result in found)
+    assert ('takes 2 frames at once and no fewer' in caplog.text) == (places[0] == 2)

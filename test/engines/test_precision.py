@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock, call
 
 import numpy as np
 import onnx
@@ -11,16 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.precision import (
-    GATE,
-    HALF_GATE,
-    SOURCE_HASH,
     choose_precision,
     has_fast_fp16,
     has_fast_int8,
-    quantized_path,
 )
-from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.model import ModelSpec, load_model, model_files
 from segformer_ros.model.model_files import file_hash
+from segformer_ros.model.quantized import QuantizationRecord, quantized_path, report_path
 from tiny_models import export_network, save_network
 
 NANO, TX2, GTX1080, XAVIER, ORIN = 53, 62, 61, 72, 87
@@ -39,9 +37,9 @@ def add_int8(
     model.graph.node.insert(0, helper.make_node('QuantizeLinear', ['scale', 'scale'], ['unused']))
     model.graph.initializer.append(helper.make_tensor('scale', TensorProto.FLOAT, [], [1.0]))
     path = quantized_path(spec.path)
-    model.metadata_props.add(key=SOURCE_HASH, value=source or file_hash(spec.path))
-    model.metadata_props.add(key=GATE, value=gate)
-    model.metadata_props.add(key=HALF_GATE, value=half)
+    record = QuantizationRecord(source or file_hash(spec.path), gate == 'passed', half == 'passed')
+    for key, value in record.as_metadata().items():
+        model.metadata_props.add(key=key, value=value)
     onnx.save(model, str(path))
     return path
 
@@ -139,7 +137,7 @@ def test_int8_has_fp32_beside_it_where_fp16_failed(spec: ModelSpec) -> None:
 def test_the_report_tells_of_fp16_where_int8_was_refused(
     spec: ModelSpec, report: str, precision: str
 ) -> None:
-    path = quantized_path(spec.path).with_suffix('.json')
+    path = report_path(quantized_path(spec.path))
     path.write_text(report.replace('HASH', file_hash(spec.path)))
     assert choose_precision('auto', spec, NANO)[0].precision == precision
 
@@ -174,3 +172,19 @@ def test_a_model_that_is_quantised_itself_is_int8(spec: ModelSpec) -> None:
     assert choice.precision == 'int8' and choice.model == quantized.path
     with pytest.raises(EngineError, match='is quantised itself and cannot be built in fp16'):
         choose_precision('fp16', quantized, ORIN)
+
+
+@pytest.mark.parametrize('wanted', ['auto', 'int8', 'fastest'])
+def test_the_int8_model_is_parsed_once(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    quantized = add_int8(spec)
+    parse = Mock(wraps=model_files.read_onnx)
+    monkeypatch.setattr(model_files, 'read_onnx', parse)
+    for _ in range(2):
+        choices = choose_precision(wanted, spec, ORIN)
+        assert choices[0].model == quantized
+    assert parse.mock_calls.count(call(quantized)) == 1
+    add_int8(spec, gate='failed')  # another file of the same name
+    with pytest.raises(EngineError, match='did not pass its accuracy gate'):
+        choose_precision('int8', spec, ORIN)

@@ -20,6 +20,7 @@ from segformer_ros.engines.self_check import (
     findings,
     rival_specs,
     self_check,
+    steadiest,
 )
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model
@@ -110,6 +111,16 @@ def test_the_steadier_contract_is_named_but_not_one_of_empty_masks() -> None:
         ('as declared', '-', '3.00 bit', '9.00%', 'road 30 %'),
         ('colours as bgr', '0.800', '2.80 bit', '5.00%', 'road 40 %'),
     ]
+
+
+def test_the_steadiest_contract_is_told_where_it_is_clear() -> None:
+    clear = Evidence('tao6', (0.05, 0.05), 2.8, ('road', 0.4))
+    near = Evidence('huggingface', (0.06, 0.05), 3.0, ('road', 0.3))
+    far = Evidence('huggingface', (0.08, 0.09), 3.0, ('road', 0.3))
+    empty = Evidence('huggingface', (0.01, 0.01), 0.1, ('sky', 0.9))
+    assert steadiest([far, clear]) == steadiest([clear, far]) == 'tao6'
+    assert steadiest([clear, near]) is None
+    assert steadiest([empty, clear]) == 'tao6'
 
 
 @pytest.mark.parametrize(('frames', 'count'), [(1, 0), (5, 1)])

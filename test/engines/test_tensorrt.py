@@ -95,8 +95,12 @@ def test_a_gpu_that_does_not_exist_is_named(make_machine: MakeMachine, spec: Mod
         replace(TAO5, output='int32', output_layout='NHWC', batch=1),
         replace(HUGGINGFACE, output='softmax', batch=2),
         replace(TAO6, layout='NHWC'),
+        replace(TAO6, stride=1),
+        replace(TAO6, stride=8),
+        replace(TAO5, output='uint16'),
+        replace(TAO5, output='uint8', output_layout='NHW'),
+        replace(TAO5, output='float32'),
     ],
-    ids=['tao5', 'tao6', 'huggingface', 'int32', 'softmax', 'nhwc'],
 )
 def test_every_contract_comes_through(
     make_machine: MakeMachine, tmp_path: Path, export: Export

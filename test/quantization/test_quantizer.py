@@ -8,8 +8,9 @@ import onnx
 import pytest
 from tiny_segformer import save_tiny
 
-from segformer_ros.engines.precision import GATE, quantized_path
 from segformer_ros.model import load_model
+from segformer_ros.model.model_files import model_hash
+from segformer_ros.model.quantized import QuantizationRecord, quantized_path
 from segformer_ros.quantization import (
     Gate,
     GateResult,
@@ -62,8 +63,10 @@ def test_a_gate_that_nothing_passes_refuses_with_reasons(tmp_path: Path, samples
     assert 'fragile' in advice(quantized, 'max')
     assert '--ranges entropy' in advice(quantized, 'max')
     assert '--ranges percentile' in advice(quantized, 'entropy')
-    gate = [entry.value for entry in quantized.model.metadata_props if entry.key == GATE]
-    assert gate == ['failed']
+    path = quantized_path(spec.path)
+    onnx.save(quantized.model, str(path))
+    assert QuantizationRecord.of_model(path) == quantized.record
+    assert not quantized.record.passed and quantized.record.source == model_hash(spec.path)
 
 
 def test_a_quantised_model_is_not_quantised_again(tmp_path: Path, samples: Samples) -> None:
