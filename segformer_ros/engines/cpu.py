@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from time import perf_counter
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Deque, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -39,11 +39,27 @@ class _Output(NamedTuple):
     inference: float
 
 
+class _Run:
+    """One frame on its way: in a slot of the network, then with what became of it."""
+
+    def __init__(self, frame: Frame, wanted: Wanted, slot: int, preprocess: float) -> None:
+        self.frame = frame
+        self.wanted = wanted
+        self.slot = slot
+        self.preprocess = preprocess
+        self.begun = perf_counter()
+        self.outcome: Union[Segmentation, Exception, None] = None
+
+
+SLOTS = 2
+"""Frames that the network has at once: one that it works on, and the one after it."""
+
+
 class CpuEngine(Engine):
     """An engine whose network takes uint8 BGR pixels and runs frame by frame.
 
     A batch gains nothing on a CPU that one frame already fills, so frames go one after another;
-    only the labels of one are made while the network runs on the next.
+    the labels of one are made, by whoever asks for them, while the network runs on the next.
     """
 
     def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
@@ -53,19 +69,25 @@ class CpuEngine(Engine):
                 f'{spec.path} is a built engine, which runs on a GPU alone; give the ONNX file '
                 'that it was built from'
             )
-        self._input = np.zeros((1, *spec.size, 3), np.uint8)
+        self._inputs = [np.zeros((1, *spec.size, 3), np.uint8) for _ in range(SLOTS)]
         self._classes = len(spec.class_map)
-        self._finisher: Optional[ThreadPoolExecutor] = None
+        self._under_way: Deque[_Run] = deque()
+        self._turn = 0
+        self._ended = 0.0
 
     @abstractmethod
-    def _infer(self, pixels: np.ndarray) -> np.ndarray:
-        """Run the network: (1, h, w, 3) uint8 BGR to (C, h', w') scores or (h', w') labels.
+    def _begin(self, slot: int) -> None:
+        """Start the network on (1, h, w, 3) uint8 BGR, `self._inputs[slot]`, behind the others."""
 
-        What it returns may be overwritten by the next call.
+    @abstractmethod
+    def _end(self, slot: int) -> Tuple[np.ndarray, float]:
+        """Wait for a slot: (C, h', w') scores or (h', w') labels, and when the network had ended.
+
+        The former stay until the slot begins anew; the latter is a time as of `perf_counter`.
         """
 
     def _arranged(self, output: np.ndarray) -> np.ndarray:
-        """One frame's output of a network that lays it out as the spec says, as of `_infer`."""
+        """One frame's output of a network that lays it out as the spec says, as of `_end`."""
         self._check_shape(output.shape)
         if self.spec.output_kind == 'labels':
             return output.reshape([side for side in output.shape if side != 1])
@@ -90,37 +112,68 @@ class CpuEngine(Engine):
     def active(self) -> bool:
         """Whether `activate` was called and `deactivate` was not."""
 
+    @property
+    def overlaps(self) -> bool:
+        """The network works on what was started, but for windows that slide."""
+        return self.options.inference == 'whole'
+
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames of any sizes, one after another; a frame is finished beside the next."""
-        if len(frames) != 1:
-            return self.start(frames, wanted)()
-        return [self._finish(frames[0], self._run(frames[0]), wanted)]
+        return self.start(frames, wanted)()
 
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
-        """Run the network on frames of any sizes; they are finished in a thread of its own."""
-        if self._finisher is None:
-            self._finisher = ThreadPoolExecutor(1, thread_name_prefix='postprocess')
-        finishing = []
-        for frame in frames:
-            # A copy, since the network writes its next output into the same memory.
-            output = self._run(frame)
-            output = output._replace(result=output.result.copy())
-            finishing.append(self._finisher.submit(self._finish, frame, output, wanted))
-        return lambda: [future.result() for future in finishing]
+        """Start the network on frames of any sizes; where all slots are taken, finish some."""
+        runs = [self._run(frame, wanted) for frame in frames]
+        return lambda: [self._outcome(run) for run in runs]
 
     def deactivate(self) -> None:
-        """Finish what was started, and end the thread that does so."""
-        if self._finisher is not None:
-            self._finisher.shutdown()
-        self._finisher = None
+        """Finish what was started."""
+        while self._under_way:
+            self._settle()
 
-    def _run(self, frame: Frame) -> _Output:
+    def _run(self, frame: Frame, wanted: Wanted) -> _Run:
         if not self.active:
             raise EngineError(f'engine {self.name!r} is not active; call activate() first')
-        return self._slide(frame) if self.options.inference == 'slide' else self._whole(frame)
-
-    def _finish(self, frame: Frame, output: _Output, wanted: Wanted) -> Segmentation:
+        if self.options.inference == 'slide':
+            run = _Run(frame, wanted, -1, 0.0)
+            run.outcome = self._finish(run, self._slide(frame))
+            return run
+        while len(self._under_way) >= SLOTS:
+            self._settle()
+        slot = self._turn
         start = perf_counter()
+        fit = fit_frame((frame.height, frame.width), self.spec.size, self.spec.fit)
+        self._write(frame.pixels, frame.encoding, fit, slot)
+        run = _Run(frame, wanted, slot, perf_counter() - start)
+        self._begin(slot)
+        self._turn = (slot + 1) % SLOTS
+        self._under_way.append(run)
+        return run
+
+    def _outcome(self, run: _Run) -> Segmentation:
+        while run.outcome is None:
+            self._settle()
+        if isinstance(run.outcome, Exception):
+            raise run.outcome
+        return run.outcome
+
+    def _settle(self) -> None:
+        """Finish the frame that was started first."""
+        run = self._under_way.popleft()
+        try:
+            result, ended = self._end(run.slot)
+            # What ran before it is no time of its own.
+            begun, self._ended = max(run.begun, self._ended), ended
+            frame = run.frame
+            size = (frame.height, frame.width)
+            result = fit_frame(size, self.spec.size, self.spec.fit).crop(result)
+            run.outcome = self._finish(run, _Output(result, size, run.preprocess, ended - begun))
+        except Exception as error:  # it is the frame's own, not of whoever needs its slot
+            run.outcome = error
+
+    def _finish(self, run: _Run, output: _Output) -> Segmentation:
+        start = perf_counter()
+        frame, wanted = run.frame, run.wanted
         size = wanted.size or (frame.height, frame.width)
         labels, confidence = self._postprocess(output, (frame.height, frame.width), size, wanted)
         times = StageTimes(
@@ -130,17 +183,6 @@ class CpuEngine(Engine):
         )
         return Segmentation(labels, times, confidence)
 
-    def _whole(self, frame: Frame) -> _Output:
-        """The network on the frame resized to its input."""
-        start = perf_counter()
-        fit = fit_frame((frame.height, frame.width), self.spec.size, self.spec.fit)
-        self._write(frame.pixels, frame.encoding, fit)
-        prepared = perf_counter()
-        result = fit.crop(self._infer(self._input))
-        return _Output(
-            result, (frame.height, frame.width), prepared - start, perf_counter() - prepared
-        )
-
     def _slide(self, frame: Frame) -> _Output:
         """The network on each window of the frame at the frame's own scale."""
         crop, size = self.spec.size, (frame.height, frame.width)
@@ -149,9 +191,10 @@ class CpuEngine(Engine):
         for window in windows(size, crop, self.options.slide_stride):
             start = perf_counter()
             piece = frame.pixels[window.row :, window.column :][: crop[0], : crop[1]]
-            self._write(piece, frame.encoding, Fit(piece.shape[:2], crop))
+            self._write(piece, frame.encoding, Fit(piece.shape[:2], crop), 0)
             prepared = perf_counter()
-            logits = self._logits(self._infer(self._input))
+            self._begin(0)
+            logits = self._logits(self._end(0)[0])
             check_scale(crop, logits.shape[1:])
             mosaic.add(window, logits)
             preprocess += prepared - start
@@ -190,9 +233,9 @@ class CpuEngine(Engine):
                 confidence = resize_labels(confidence[: frame[0], : frame[1]], size)
         return labels, confidence if wanted.confidence else None
 
-    def _write(self, pixels: np.ndarray, encoding: str, fit: Fit) -> None:
-        """Write pixels into the input: one pass over them, straight from the message."""
-        target = self._input[0]
+    def _write(self, pixels: np.ndarray, encoding: str, fit: Fit, slot: int) -> None:
+        """Write pixels into an input: one pass over them, straight from the message."""
+        target = self._inputs[slot][0]
         if encoding == 'bgr8':
             place(pixels, fit, target)
             return

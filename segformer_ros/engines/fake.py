@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import sleep
+from time import perf_counter, sleep
 from typing import Dict, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from segformer_ros.classes import ClassMap, load_class_map
-from segformer_ros.engines.cpu import CpuEngine
+from segformer_ros.engines.cpu import SLOTS, CpuEngine
+from segformer_ros.engines.engine import EngineOptions
 from segformer_ros.model import STRIDE, ModelSpec
 
 
@@ -51,6 +52,11 @@ class FakeEngine(CpuEngine):
     precisions = ('auto', 'fp32')
     _palette: Optional[np.ndarray] = None
 
+    def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
+        super().__init__(spec, options)
+        self._due = [0.0] * SLOTS
+        """When the network of each slot has slept for its delay, by `perf_counter`."""
+
     @property
     def active(self) -> bool:
         """Whether the engine may segment."""
@@ -74,8 +80,13 @@ class FakeEngine(CpuEngine):
             'delay': f'{self.options.fake_delay:g} s',
         }
 
+    def _begin(self, slot: int) -> None:
+        self._due[slot] = max(perf_counter(), *self._due) + self.options.fake_delay
+
+    def _end(self, slot: int) -> Tuple[np.ndarray, float]:
+        sleep(max(0.0, self._due[slot] - perf_counter()))
+        return self._infer(self._inputs[slot]), perf_counter()
+
     def _infer(self, pixels: np.ndarray) -> np.ndarray:
         assert self._palette is not None
-        if self.options.fake_delay > 0:
-            sleep(self.options.fake_delay)
         return color_logits(pixels[0], self._palette)
