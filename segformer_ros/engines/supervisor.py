@@ -90,6 +90,11 @@ class Supervisor:
         """Seconds until a broken engine is to be revived; None where it runs."""
         return max(0.0, self._due - self._clock()) if self.broken else None
 
+    @property
+    def together(self) -> int:
+        """How many frames the engine gains from having at once."""
+        return self._engine.max_batch or 1
+
     def open(self) -> None:
         """Start the engine; raises what it raises."""
         self._engine.activate()
@@ -139,7 +144,7 @@ class Supervisor:
         under_way: Deque[Tuple[Sequence[Frame], Outcomes]] = deque()
         try:
             while True:
-                group = list(islice(left, self._engine.max_batch or 1))
+                group = list(islice(left, self.together))
                 if group:
                     under_way.append((group, self.start(group, wanted)))
                 if not under_way:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -16,12 +17,8 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import VisionMessages, guarded
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
 from segformer_ros.node.segmentation.drivable_output import DrivableOutput
-from segformer_ros.node.segmentation.live_parameters import (
-    Demand,
-    FrameTask,
-    ImageMessage,
-    NodeParameters,
-)
+from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, ImageMessage
+from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.mask_output import MaskOutput
 from segformer_ros.node.segmentation.parameters import Settings
 from segformer_ros.node.segmentation.statistics import CameraStatistics
@@ -40,6 +37,55 @@ _GIVES_INFO = hasattr(Subscription, 'CallbackType')
 
 Since ROS 2 Iron. Humble's calls every callback with the message alone.
 """
+
+_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""The middleware itself drops what is overtaken; its numbers tell of that."""
+
+_WAKING = 0.003  # seconds from the wish for an image until rclpy begins to take it
+
+
+class Gate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
+    """Leaves a subscription's images in the middleware until they are wanted.
+
+    rclpy converts each message that it takes: milliseconds for an image that nobody may use. One
+    is let through now and then in any case, since silence is told by what was taken.
+
+    longest: seconds until then.
+    """
+
+    def __init__(self, node: Node, longest: Callable[[], float]) -> None:
+        super().__init__()
+        self._node = node
+        self._longest = longest
+        self._closed: Optional[float] = None
+        self._begun = 0.0
+        self.taking = 0.0
+        """Seconds that rclpy took for the last image."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Whether the executor may wait for an image, or for what comes beside it."""
+        closed = self._closed
+        waits = closed is not None and monotonic() - closed < self._longest()
+        return not (waits and isinstance(entity, Subscription)) and super().can_execute(entity)
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """See rclpy; it takes the message next."""
+        self._begun = monotonic()
+        return bool(super().beginning_execution(entity))
+
+    def open(self) -> None:
+        """Let the next image through; from any thread."""
+        if self._closed is None:
+            return
+        self._closed = None
+        executor = self._node.executor
+        if executor:
+            executor.wake()
+
+    def passed(self, now: float, closes: bool) -> None:
+        """Note that an image has come."""
+        self.taking = now - self._begun
+        self._closed = now if closes else None
 
 
 class Shared(NamedTuple):
@@ -73,6 +119,7 @@ class CameraStream:
             node, name, shared.spec, shared.parameters, self._geometry, self.statistics
         )
         self._subscriptions: List[Any] = []
+        self._gate = Gate(node, self._longest_look)
         self._deliver: Deliver = lambda name, message: None
         self._overtaken: Callable[[str, int], None] = lambda name, count: None
 
@@ -93,6 +140,15 @@ class CameraStream:
             ),
             self._subscribe_images(),
         ]
+
+    def let_in(self) -> None:
+        """Have the next image, or the newest that waits in the middleware, delivered."""
+        self._gate.open()
+
+    @property
+    def lead(self) -> float:
+        """Seconds from `let_in` until an image that waits is here."""
+        return _WAKING + 1.2 * self._gate.taking
 
     def count_overtaken(self) -> None:
         """Tell of the images that are known by now to have been overtaken on their way here."""
@@ -185,27 +241,37 @@ class CameraStream:
         if overlay:  # for people, who can wait longer than planners
             self._masks.publish_overlay(task, result, area)
 
+    def _longest_look(self) -> float:
+        """Seconds between two looks at a camera, so that its silence is noticed in time."""
+        settings = self._parameters.settings
+        return min(settings.silent_after, settings.drivable.max_age) / 2
+
     def _subscribe_images(self) -> Any:
         callback = self._on_image if _GIVES_INFO else lambda message: self._on_image(message, {})
         guard = guarded(self._node, self.topic, callback)
-        arguments = (self._message_type, f'{self._prefix}image', guard, qos_profile_sensor_data)
+        qos = _NEWEST if _GIVES_INFO else qos_profile_sensor_data
+        arguments = (self._message_type, f'{self._prefix}image', guard, qos)
         try:
             events = SubscriptionEventCallbacks(message_lost=self._on_lost)
-            subscription = self._node.create_subscription(*arguments, event_callbacks=events)
+            subscription = self._node.create_subscription(
+                *arguments, callback_group=self._gate, event_callbacks=events
+            )
             self.statistics.resumed(reports=True)
         except UnsupportedEventTypeError:
-            subscription = self._node.create_subscription(*arguments)
+            subscription = self._node.create_subscription(*arguments, callback_group=self._gate)
             self.statistics.resumed(reports=False)
         return subscription
 
     def _on_image(self, message: ImageMessage, info: Mapping[str, Any]) -> None:
-        stamp = message.header.stamp
-        self.statistics.arrived(
-            monotonic(),
+        now, stamp = monotonic(), message.header.stamp
+        numbered = self.statistics.arrived(
+            now,
             stamp.sec * 1_000_000_000 + stamp.nanosec,
             info.get('publication_sequence_number') or None,
             lambda: self.publishers_found,
         )
+        # What is left in the middleware is counted by the numbers, or not at all.
+        self._gate.passed(now, numbered)
         self.drivable.newest = message.header
         self._deliver(self.name, message)
 

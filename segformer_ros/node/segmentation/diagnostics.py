@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from segformer_ros.engines.supervisor import EngineState
 from segformer_ros.errors import one_line
-from segformer_ros.node.segmentation.frame_worker import FrameCounts
+from segformer_ros.node.segmentation.frame_task import FrameCounts
 from segformer_ros.node.segmentation.losses import RECENT
 from segformer_ros.node.segmentation.statistics import CameraFigures
 from segformer_ros.node.transport import (

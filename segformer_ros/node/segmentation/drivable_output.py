@@ -34,7 +34,8 @@ from segformer_ros.msg import DrivableArea as DrivableAreaMessage
 from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings, drivable_config
 from segformer_ros.node.messages import fill
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
-from segformer_ros.node.segmentation.live_parameters import FrameTask, NodeParameters
+from segformer_ros.node.segmentation.frame_task import FrameTask
+from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.statistics import CameraStatistics
 from segformer_ros.node.segmentation.watchdog import Now, Watchdog
 from segformer_ros.segmentation import Segmentation

@@ -21,7 +21,7 @@ from segformer_ros.node.messages import (
     jpeg_message,
     label_info_message,
 )
-from segformer_ros.node.segmentation.live_parameters import FrameTask
+from segformer_ros.node.segmentation.frame_task import FrameTask
 from segformer_ros.segmentation import Segmentation
 
 QUEUE = 5

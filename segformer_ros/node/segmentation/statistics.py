@@ -122,20 +122,21 @@ class CameraStatistics:
         stamp: int,
         number: Optional[int] = None,
         publishers: Callable[[], int] = lambda: 1,
-    ) -> None:
-        """Note a received frame.
+    ) -> bool:
+        """Note a received frame; tell whether the numbers will tell of those not taken after it.
 
         stamp: nanoseconds. number: the middleware's. publishers: how many the topic has; asked
-        where numbers are missing.
+        where numbers do not follow each other.
         """
         with self._lock:
             last, self._number = self._number, number
-            missing = last is not None and number is not None and number > last + 1
-            count = publishers() if missing else 1
+            numbered = last is not None and number is not None
+            count = 1 if last is None or number in (None, last + 1) else publishers()
             self._noted.append(_Arrival(now, stamp, number, count))
             self.last_arrival = now
             if len(self._noted) > _NOTED:
                 self._evaluate()
+            return numbered and count == 1
 
     def overtaken(self, now: float) -> int:
         """How many more frames were overtaken before the last one, since this was asked last."""
