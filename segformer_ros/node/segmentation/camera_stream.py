@@ -63,10 +63,14 @@ class Gate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
         """Seconds that rclpy took for the last image."""
 
     def can_execute(self, entity: Any) -> bool:
-        """Whether the executor may wait for an image, or for what comes beside it."""
+        """Whether the executor may wait for an image, or a report of lost ones.
+
+        For both or none: in Fast DDS an image that waits ends the waiting for its reader's events.
+        """
         closed = self._closed
-        waits = closed is not None and monotonic() - closed < self._longest()
-        return not (waits and isinstance(entity, Subscription)) and super().can_execute(entity)
+        if closed is not None and monotonic() - closed < self._longest():
+            return False
+        return bool(super().can_execute(entity))
 
     def beginning_execution(self, entity: Any) -> bool:
         """See rclpy; it takes the message next."""
