@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Deque, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Deque, List, NamedTuple, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -27,7 +29,7 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.segmentation import Segmentation, StageTimes
 
 
-class _Output(NamedTuple):
+class Output(NamedTuple):
     """What the network gave for one frame, and the seconds that it took.
 
     result: scores (C, h, w) or labels (h, w) that span `cover` (height, width) frame pixels.
@@ -39,16 +41,20 @@ class _Output(NamedTuple):
     inference: float
 
 
+@dataclass
 class _Run:
-    """One frame on its way: in a slot of the network, then with what became of it."""
+    """One frame on its way: in a slot of the network since `begun`, then what became of it.
 
-    def __init__(self, frame: Frame, wanted: Wanted, slot: int, preprocess: float) -> None:
-        self.frame = frame
-        self.wanted = wanted
-        self.slot = slot
-        self.preprocess = preprocess
-        self.begun = perf_counter()
-        self.outcome: Union[Segmentation, Exception, None] = None
+    fit: where it lies in the input. preprocess: seconds. begun: as of `perf_counter`.
+    """
+
+    frame: Frame
+    wanted: Wanted
+    fit: Fit
+    slot: int
+    preprocess: float
+    begun: float
+    outcome: Union[Segmentation, Exception, None] = None
 
 
 SLOTS = 2
@@ -69,6 +75,8 @@ class CpuEngine(Engine):
                 f'{spec.path} is a built engine, which runs on a GPU alone; give the ONNX file '
                 'that it was built from'
             )
+        self.active = False
+        """Whether `activate` was called and `deactivate` was not."""
         self._inputs = [np.zeros((1, *spec.size, 3), np.uint8) for _ in range(SLOTS)]
         self._classes = len(spec.class_map)
         self._under_way: Deque[_Run] = deque()
@@ -108,11 +116,6 @@ class CpuEngine(Engine):
             )
 
     @property
-    @abstractmethod
-    def active(self) -> bool:
-        """Whether `activate` was called and `deactivate` was not."""
-
-    @property
     def overlaps(self) -> bool:
         """The network works on what was started, but for windows that slide."""
         return self.options.inference == 'whole'
@@ -123,69 +126,53 @@ class CpuEngine(Engine):
 
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
         """Start the network on frames of any sizes; where all slots are taken, finish some."""
-        runs = [self._run(frame, wanted) for frame in frames]
-        return lambda: [self._outcome(run) for run in runs]
-
-    def deactivate(self) -> None:
-        """Finish what was started."""
-        while self._under_way:
-            self._settle()
-
-    def _run(self, frame: Frame, wanted: Wanted) -> _Run:
         if not self.active:
             raise EngineError(f'engine {self.name!r} is not active; call activate() first')
         if self.options.inference == 'slide':
-            run = _Run(frame, wanted, -1, 0.0)
-            run.outcome = self._finish(run, self._slide(frame))
-            return run
-        while len(self._under_way) >= SLOTS:
-            self._settle()
-        slot = self._turn
-        start = perf_counter()
-        fit = fit_frame((frame.height, frame.width), self.spec.size, self.spec.fit)
-        self._write(frame.pixels, frame.encoding, fit, slot)
-        run = _Run(frame, wanted, slot, perf_counter() - start)
-        self._begin(slot)
-        self._turn = (slot + 1) % SLOTS
-        self._under_way.append(run)
-        return run
+            found = [self._finish(frame, self._slide(frame), wanted) for frame in frames]
+            return lambda: found
+        runs = []
+        for frame in frames:
+            while len(self._under_way) >= SLOTS:
+                with suppress(Exception):  # it is told to whoever asks for that frame
+                    self._settle(self._under_way[0])
+            start, slot = perf_counter(), self._turn
+            fit = fit_frame(frame.size, self.spec.size, self.spec.fit)
+            self._write(frame.pixels, frame.encoding, fit, slot)
+            begun = perf_counter()
+            self._begin(slot)
+            self._turn = (slot + 1) % SLOTS
+            runs.append(_Run(frame, wanted, fit, slot, begun - start, begun))
+            self._under_way.append(runs[-1])
+        return lambda: [self._settle(run) for run in runs]
 
-    def _outcome(self, run: _Run) -> Segmentation:
-        while run.outcome is None:
-            self._settle()
-        if isinstance(run.outcome, Exception):
-            raise run.outcome
-        return run.outcome
+    def deactivate(self) -> None:
+        """Finish what was started."""
+        self.active = False
+        while self._under_way:
+            with suppress(Exception):
+                self._settle(self._under_way[0])
 
-    def _settle(self) -> None:
-        """Finish the frame that was started first."""
-        run = self._under_way.popleft()
-        try:
-            result, ended = self._end(run.slot)
-            # What ran before it is no time of its own.
-            begun, self._ended = max(run.begun, self._ended), ended
-            frame = run.frame
-            size = (frame.height, frame.width)
-            result = fit_frame(size, self.spec.size, self.spec.fit).crop(result)
-            run.outcome = self._finish(run, _Output(result, size, run.preprocess, ended - begun))
-        except Exception as error:  # it is the frame's own, not of whoever needs its slot
-            run.outcome = error
+    def _settle(self, last: _Run) -> Segmentation:
+        """Finish the frames that were started, up to one; raises what became of that one."""
+        while last.outcome is None:
+            run = self._under_way.popleft()
+            try:
+                result, ended = self._end(run.slot)
+                # What ran before it is no time of its own.
+                begun, self._ended = max(run.begun, self._ended), ended
+                seconds = run.preprocess, ended - begun
+                output = Output(run.fit.crop(result), run.frame.size, *seconds)
+                run.outcome = self._finish(run.frame, output, run.wanted)
+            except Exception as error:
+                run.outcome = error
+        if isinstance(last.outcome, Exception):
+            raise last.outcome
+        return last.outcome
 
-    def _finish(self, run: _Run, output: _Output) -> Segmentation:
-        start = perf_counter()
-        frame, wanted = run.frame, run.wanted
-        size = wanted.size or (frame.height, frame.width)
-        labels, confidence = self._postprocess(output, (frame.height, frame.width), size, wanted)
-        times = StageTimes(
-            preprocess=output.preprocess * 1e3,
-            inference=output.inference * 1e3,
-            postprocess=(perf_counter() - start) * 1e3,
-        )
-        return Segmentation(labels, times, confidence)
-
-    def _slide(self, frame: Frame) -> _Output:
+    def _slide(self, frame: Frame) -> Output:
         """The network on each window of the frame at the frame's own scale."""
-        crop, size = self.spec.size, (frame.height, frame.width)
+        crop, size = self.spec.size, frame.size
         mosaic = LogitMosaic(self._classes, size)
         preprocess = inference = 0.0
         for window in windows(size, crop, self.options.slide_stride):
@@ -199,7 +186,7 @@ class CpuEngine(Engine):
             mosaic.add(window, logits)
             preprocess += prepared - start
             inference += perf_counter() - prepared
-        return _Output(mosaic.mean(), covered(size), preprocess, inference)
+        return Output(mosaic.mean(), covered(size), preprocess, inference)
 
     def _logits(self, scores: np.ndarray) -> np.ndarray:
         """Contiguous float32 logits of what the network gave."""
@@ -210,28 +197,34 @@ class CpuEngine(Engine):
             return np.log(np.maximum(scores, np.finfo(np.float32).tiny))
         return scores
 
-    def _postprocess(
-        self, output: _Output, frame: Tuple[int, int], size: Tuple[int, int], wanted: Wanted
-    ) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+    def _finish(self, frame: Frame, output: Output, wanted: Wanted) -> Segmentation:
         """Labels (H, W) and, where it is wanted and there is one, confidence (H, W)."""
+        start = perf_counter()
+        whole = frame.size
+        size, confidence = wanted.size or whole, None
         if self.spec.output_kind == 'labels':
             # A copy, since the network writes its next output into the same memory.
-            return resize_labels(as_labels(output.result), size), None
-        merged = self.options.inference == 'slide'  # from what were logits already
-        logits = output.result if merged else self._logits(output.result)
-        # Windows end on whole cells of the logits, up to three pixels beyond the frame.
-        upsampled = size if output.cover == frame else output.cover
-        labels = label_map(logits, upsampled, wanted.upsampling)
-        confidence = None
-        if wanted.confidence or self.spec.threshold:
-            confidence = confidence_map(logits, upsampled)
-        if self.spec.threshold and confidence is not None:
-            labels[confidence < round(255 * self.spec.threshold)] = IGNORE_ID
-        if upsampled != size:
-            labels = resize_labels(labels[: frame[0], : frame[1]], size)
-            if confidence is not None:
-                confidence = resize_labels(confidence[: frame[0], : frame[1]], size)
-        return labels, confidence if wanted.confidence else None
+            labels = resize_labels(as_labels(output.result), size)
+        else:
+            merged = self.options.inference == 'slide'  # from what were logits already
+            logits = output.result if merged else self._logits(output.result)
+            # Windows end on whole cells of the logits, up to three pixels beyond the frame.
+            upsampled = size if output.cover == whole else output.cover
+            labels = label_map(logits, upsampled, wanted.upsampling)
+            if wanted.confidence or self.spec.threshold:
+                confidence = confidence_map(logits, upsampled)
+            if self.spec.threshold and confidence is not None:
+                labels[confidence < round(255 * self.spec.threshold)] = IGNORE_ID
+            if upsampled != size:
+                labels = resize_labels(labels[: whole[0], : whole[1]], size)
+                if confidence is not None:
+                    confidence = resize_labels(confidence[: whole[0], : whole[1]], size)
+        times = StageTimes(
+            preprocess=output.preprocess * 1e3,
+            inference=output.inference * 1e3,
+            postprocess=(perf_counter() - start) * 1e3,
+        )
+        return Segmentation(labels, times, confidence if wanted.confidence else None)
 
     def _write(self, pixels: np.ndarray, encoding: str, fit: Fit, slot: int) -> None:
         """Write pixels into an input: one pass over them, straight from the message."""

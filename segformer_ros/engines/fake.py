@@ -45,6 +45,7 @@ class FakeEngine(CpuEngine):
     """Labels each pixel by the class whose colour is nearest.
 
     An image painted in the class map's colours comes back as the labels it was painted from.
+    At 1080p its exact labels are most of its time; with `upsampling` 'fast' it takes 1 to 2 ms.
     `EngineOptions.fake_delay` makes it as slow as wanted.
     """
 
@@ -57,14 +58,10 @@ class FakeEngine(CpuEngine):
         self._due = [0.0] * SLOTS
         """When the network of each slot has slept for its delay, by `perf_counter`."""
 
-    @property
-    def active(self) -> bool:
-        """Whether the engine may segment."""
-        return self._palette is not None
-
     def activate(self) -> None:
         """Take the class map's colours."""
         self._palette = self.spec.class_map.palette_bgr[: len(self.spec.class_map)]
+        self.active = True
 
     def deactivate(self) -> None:
         """Forget the colours."""

@@ -86,11 +86,6 @@ class OpenVinoEngine(CpuEngine):
     _requests: Sequence[Any] = ()
     _begun: List[float]
 
-    @property
-    def active(self) -> bool:
-        """Whether the network is compiled."""
-        return bool(self._requests)
-
     def activate(self) -> None:
         """Read, adapt and compile the network; raises EngineError."""
         try:
@@ -127,6 +122,7 @@ class OpenVinoEngine(CpuEngine):
         self._requests = [self._compiled.create_infer_request() for _ in self._inputs]
         for request, pixels in zip(self._requests, self._inputs):
             request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
+        self.active = True
 
     def deactivate(self) -> None:
         """Free the network."""

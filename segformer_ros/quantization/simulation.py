@@ -136,11 +136,6 @@ class SimulatedEngine(CpuEngine):
         self._model = model
         self._session: Any = None
 
-    @property
-    def active(self) -> bool:
-        """Whether the network is loaded."""
-        return self._session is not None
-
     def activate(self) -> None:
         """Load the network."""
         import onnxruntime
@@ -154,9 +149,11 @@ class SimulatedEngine(CpuEngine):
         self._session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=['CPUExecutionProvider']
         )
+        self.active = True
 
     def deactivate(self) -> None:
         """Free the network."""
+        super().deactivate()
         self._session = None
 
     def facts(self) -> Dict[str, str]:

@@ -57,39 +57,36 @@ class Gate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
         super().__init__()
         self._node = node
         self._longest = longest
-        self._closed: Optional[float] = None
-        self._begun = 0.0
-        self.taking = 0.0
-        """Seconds that rclpy took for the last image."""
+        self.closed: Optional[float] = None
+        """Since when, in steady seconds; None where it is open."""
+        self.begun = 0.0
+        """When rclpy began to take the last image."""
+        self.lead = _WAKING
+        """Seconds from `open` until an image that waits is here."""
 
     def can_execute(self, entity: Any) -> bool:
         """Whether the executor may wait for an image, or a report of lost ones.
 
         For both or none: in Fast DDS an image that waits ends the waiting for its reader's events.
         """
-        closed = self._closed
+        closed = self.closed
         if closed is not None and monotonic() - closed < self._longest():
             return False
         return bool(super().can_execute(entity))
 
     def beginning_execution(self, entity: Any) -> bool:
         """See rclpy; it takes the message next."""
-        self._begun = monotonic()
+        self.begun = monotonic()
         return bool(super().beginning_execution(entity))
 
     def open(self) -> None:
         """Let the next image through; from any thread."""
-        if self._closed is None:
+        if self.closed is None:
             return
-        self._closed = None
+        self.closed = None
         executor = self._node.executor
         if executor:
             executor.wake()
-
-    def passed(self, now: float, closes: bool) -> None:
-        """Note that an image has come."""
-        self.taking = now - self._begun
-        self._closed = now if closes else None
 
 
 class Shared(NamedTuple):
@@ -123,7 +120,8 @@ class CameraStream:
             node, name, shared.spec, shared.parameters, self._geometry, self.statistics
         )
         self._subscriptions: List[Any] = []
-        self._gate = Gate(node, self._longest_look)
+        self.gate = Gate(node, self._longest_look)
+        self._taking = 0.0
         self._deliver: Deliver = lambda name, message: None
         self._overtaken: Callable[[str, int], None] = lambda name, count: None
 
@@ -144,15 +142,6 @@ class CameraStream:
             ),
             self._subscribe_images(),
         ]
-
-    def let_in(self) -> None:
-        """Have the next image, or the newest that waits in the middleware, delivered."""
-        self._gate.open()
-
-    @property
-    def lead(self) -> float:
-        """Seconds from `let_in` until an image that waits is here."""
-        return _WAKING + 1.2 * self._gate.taking
 
     def count_overtaken(self) -> None:
         """Tell of the images that are known by now to have been overtaken on their way here."""
@@ -231,19 +220,25 @@ class CameraStream:
 
     def publish(self, task: FrameTask, result: Segmentation) -> None:
         """Publish what is wanted of a segmented frame, under the header of its message."""
-        demand = task.demand
-        self._masks.publish(task, result)
+        demand, times = task.demand, result.times
+        costs = {
+            'message': self._taking,
+            'preprocessing': times.preprocess * 1e-3,
+            'inference': times.inference * 1e-3,
+            'labels': times.postprocess * 1e-3,
+        }
+        self._masks.publish(task, result, costs)
         now, stamp = self._clock.now().nanoseconds, task.frame.stamp
         age = now * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
-        self.statistics.published(monotonic(), age)
+        self.statistics.published(monotonic(), age, costs)
         overlay = demand.overlay or demand.compressed_overlay
         area = None
         if demand.drivable or (overlay and task.settings.overlay_boundary):
-            area = self.drivable.estimate(task, result)
+            area = self.drivable.estimate(task, result, costs)
         if area and demand.drivable:
-            self.drivable.publish(task, area)
+            self.drivable.publish(task, area, costs)
         if overlay:  # for people, who can wait longer than planners
-            self._masks.publish_overlay(task, result, area)
+            self._masks.publish_overlay(task, result, area, costs)
 
     def _longest_look(self) -> float:
         """Seconds between two looks at a camera, so that its silence is noticed in time."""
@@ -258,11 +253,11 @@ class CameraStream:
         try:
             events = SubscriptionEventCallbacks(message_lost=self._on_lost)
             subscription = self._node.create_subscription(
-                *arguments, callback_group=self._gate, event_callbacks=events
+                *arguments, callback_group=self.gate, event_callbacks=events
             )
             self.statistics.resumed(reports=True)
         except UnsupportedEventTypeError:
-            subscription = self._node.create_subscription(*arguments, callback_group=self._gate)
+            subscription = self._node.create_subscription(*arguments, callback_group=self.gate)
             self.statistics.resumed(reports=False)
         return subscription
 
@@ -275,7 +270,9 @@ class CameraStream:
             lambda: self.publishers_found,
         )
         # What is left in the middleware is counted by the numbers, or not at all.
-        self._gate.passed(now, numbered)
+        self.gate.closed = now if numbered else None
+        self._taking = now - self.gate.begun
+        self.gate.lead = _WAKING + 1.2 * self._taking
         self.drivable.newest = message.header
         self._deliver(self.name, message)
 

@@ -82,6 +82,7 @@ def camera_status(
         'rate out (Hz)': f'{figures.rate_out:.1f}',
         'age p50 (ms)': f'{figures.age.p50 * 1e3:.1f}',
         'age p99 (ms)': f'{figures.age.p99 * 1e3:.1f}',
+        **{f'{name} (ms)': f'{cost * 1e3:.2f}' for name, cost in figures.costs.items()},
         **{name: str(count) for name, count in counts._asdict().items()},
         'lost': str(figures.losses.lost),
         'last problem': figures.last_problem

@@ -59,11 +59,6 @@ class Inbox(Generic[Item]):
         self._counts: Dict[str, FrameCounts] = {sender: FrameCounts() for sender in senders}
         self._open = True
 
-    @property
-    def waits(self) -> bool:
-        """Whether there is anything to take."""
-        return bool(self._waiting)
-
     def overtaken(self, sender: str, count: int) -> None:
         """Count items that newer ones overtook on their way here."""
         with self._changed:
@@ -85,10 +80,15 @@ class Inbox(Generic[Item]):
             self._changed.notify()
 
     def take(
-        self, timeout: Optional[float] = None, most: Optional[int] = None
+        self, timeout: Optional[float] = None, most: Optional[int] = None, newer: float = 0.0
     ) -> List[Tuple[str, Item]]:
-        """Take what has waited longest; waits for the first. Empty after the timeout or closed."""
+        """Take what has waited longest; waits for the first. Empty after the timeout or closed.
+
+        most: as many. newer: seconds that a newer one is waited for where one waits already.
+        """
         with self._changed:
+            if newer and self._waiting:
+                self._changed.wait(newer)
             self._changed.wait_for(lambda: self._waiting or not self._open, timeout)
             senders = list(self._waiting)[:most]
             return [(sender, self._waiting.pop(sender)) for sender in senders]
@@ -125,6 +125,8 @@ class _Batch(NamedTuple):
     last: bool
 
 
+STAGES = ('engine', 'publishing')
+
 _Results = Tuple[_Batch, List[Outcome]]
 
 
@@ -132,38 +134,30 @@ class Pace:
     """When the next frame is due: by what the stages took of late. All in seconds, monotonic."""
 
     def __init__(self) -> None:
-        self._engine: Deque[float] = deque(maxlen=9)
-        self._publishing: Deque[float] = deque(maxlen=9)
+        self._times: Dict[str, Deque[float]] = {name: deque(maxlen=9) for name in STAGES}
+        self._usual = dict.fromkeys(STAGES, 0.0)
         self._published = 0.0
         self.free = 0.0
         """When the engine will be done with what was started."""
-
-    def due(self, lead: float) -> float:
-        """When to let a frame in that takes `lead` until it is here.
+        self.due = 0.0
+        """When the next frame is to be here.
 
         It is not to wait for the engine, nor then for the one before it to be published.
         """
-        return max(self.free, self._published - _usual(self._engine)) - lead
 
     def started(self) -> None:
         """Note that the engine was given frames."""
-        self.free = max(monotonic(), self.free) + _usual(self._engine)
-        self._published = max(self._published, self.free) + _usual(self._publishing)
+        self.free = max(monotonic(), self.free) + self._usual['engine']
+        self._published = max(self._published, self.free) + self._usual['publishing']
+        self.due = max(self.free, self._published - self._usual['engine'])
 
-    def finished(self, results: Sequence[Outcome]) -> None:
-        """Note what the engine took for frames, as it says itself."""
-        times = [result.times for result in results if not isinstance(result, EngineError)]
-        if times:
-            self._engine.append(sum(time.inference for time in times) * 1e-3)
-
-    def published(self, seconds: float) -> None:
-        """Note what publishing took."""
-        self._publishing.append(seconds)
-        self._published = monotonic()
-
-
-def _usual(seconds: Sequence[float]) -> float:
-    return median(seconds) if seconds else 0.0
+    def took(self, stage: str, seconds: float) -> None:
+        """Note what a stage took."""
+        self._times[stage].append(seconds)
+        self._usual[stage] = median(self._times[stage])
+        if stage == 'publishing':
+            self._published = monotonic()
+            self.due = max(self.free, self._published - self._usual['engine'])
 
 
 class FrameWorker:
@@ -251,47 +245,52 @@ class FrameWorker:
 
     def _turn(self) -> None:
         """Start the next frames when they are due, then take the results of those before."""
-        before = len(self._started)
-        may_start = not before or (self.supervisor.overlaps and not self.supervisor.broken)
+        under_way, overlaps = bool(self._started), self.supervisor.overlaps
         # The results of those before are not held back for a frame that does not come.
-        patience = max(0.0, self._pace.free - monotonic()) if before else _POLL
-        if may_start and self._room.acquire(timeout=patience):
-            self._start_waiting()
-            if len(self._started) == before:
-                self._room.release()
-        if before:
+        patience = max(0.0, self._pace.free - monotonic()) if under_way else _POLL
+        free = not under_way or (overlaps and not self.supervisor.broken)
+        room = free and self._room.acquire(timeout=patience)
+        if room and not self._start_waiting(under_way):
+            self._room.release()
+        if under_way:
             self._finish_next()
 
-    def _start_waiting(self) -> None:
-        """Let frames in and start them, those of several cameras in one batch."""
+    def _start_waiting(self, under_way: bool) -> bool:
+        """Let frames in and start them, those of several cameras together; tell whether any came.
+
+        under_way: whether the engine has others.
+        """
         settings, together = self._parameters.settings, self.supervisor.together
-        wanted = [stream for stream in self._turns if settings.enabled and any(stream.demand)]
-        if self._started:
-            wanted = wanted[:together]
-        lead = sum(stream.lead for stream in wanted)
-        self._ended.wait(max(0.0, self._pace.due(lead) - monotonic()))
-        for stream in wanted:
-            stream.let_in()
-        if self._started and self.inbox.waits:
-            self._ended.wait(lead)  # there may be a newer one
-        patience = max(0.0, self._pace.free - monotonic()) if self._started else _POLL
+        streams = [stream for stream in self._turns if settings.enabled and any(stream.demand)]
+        if under_way:
+            streams = streams[:together]
+        lead = sum(stream.gate.lead for stream in streams)
+        self._ended.wait(max(0.0, self._pace.due - lead - monotonic()))
+        for stream in streams:
+            stream.gate.open()
+        patience, newer = _POLL, 0.0
+        if under_way:
+            patience, newer = max(0.0, self._pace.free - monotonic()), lead
         tasks = []
-        for camera, message in self.inbox.take(patience, together):
+        for camera, message in self.inbox.take(patience, together, newer):
             self._turns.append(self._turns.pop(self._turns.index(self._streams[camera])))
             task = self._take(camera, message, settings)
             if task:
                 tasks.append(task)
         batches = _batches(tasks, settings)
-        for number, (wanted_of, group) in enumerate(batches, 1):
-            finish = self.supervisor.start([task.frame for task in group], wanted_of)
+        for number, (wanted, group) in enumerate(batches, 1):
+            finish = self.supervisor.start([task.frame for task in group], wanted)
             self._started.append(_Batch(group, finish, number == len(batches)))
             self._pace.started()
+        return bool(batches)
 
     def _finish_next(self) -> None:
         """Wait for the results of what was started first, and hand them on."""
         batch = self._started.popleft()
         results = batch.finish()
-        self._pace.finished(results)
+        times = [result.times for result in results if not isinstance(result, EngineError)]
+        if times:  # as the engine says itself
+            self._pace.took('engine', sum(time.inference for time in times) * 1e-3)
         self._results.put((batch, results))
 
     def _publish_all(self) -> None:
@@ -300,7 +299,7 @@ class FrameWorker:
             begun = monotonic()
             for task, result in zip(batch.tasks, results):
                 self._publish(task, result)
-            self._pace.published(monotonic() - begun)
+            self._pace.took('publishing', monotonic() - begun)
             if batch.last:
                 self._room.release()
 
