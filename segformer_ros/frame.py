@@ -123,6 +123,12 @@ class Frame:
         """Columns of the image."""
         return int(self.pixels.shape[1])
 
+    @property
+    def size(self) -> Tuple[int, int]:
+        """(height, width) of the image."""
+        height, width = self.pixels.shape[:2]
+        return height, width
+
     def bgr(self) -> np.ndarray:
         """(H, W, 3) uint8 BGR: the pixels themselves where they are bgr8, else a new array."""
         return to_bgr(self.pixels, self.encoding)
@@ -170,7 +176,8 @@ class Frame:
                 f"unknown image encoding '{one_line(message.encoding, 80)}'; known are "
                 f'{", ".join([*PACKED_CHANNELS, *ALIASES, *_CONVERTED])}'
             )
-        return cls(pixels, encoding, _stamp(message), message.header.frame_id)
+        stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
+        return cls(pixels, encoding, stamp, message.header.frame_id)
 
     @classmethod
     def from_compressed(
@@ -186,7 +193,8 @@ class Frame:
         if pixels.ndim == 2:
             code = _CONVERTED[encoding].code if _is_bayer(encoding) else cv2.COLOR_GRAY2BGR
             pixels = _in_colour(pixels, code, encoding)
-        return cls(pixels, 'bgr8', _stamp(message), message.header.frame_id)
+        stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
+        return cls(pixels, 'bgr8', stamp, message.header.frame_id)
 
 
 def is_depth_image(message: Any) -> bool:
@@ -243,10 +251,6 @@ def _no_picture(encoding: str) -> str:
 def to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
     """Pixels of a packed encoding as (H, W, 3) uint8 BGR; bgr8 is returned as it is."""
     return pixels if encoding == 'bgr8' else np.asarray(cv2.cvtColor(pixels, TO_BGR[encoding]))
-
-
-def _stamp(message: Any) -> Stamp:
-    return Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
 
 
 def _view(message: Any, channels: int, depth: int = 8, rows: float = 1.0) -> np.ndarray:

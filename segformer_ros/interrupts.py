@@ -20,6 +20,8 @@ from importlib import import_module
 from time import monotonic
 from typing import Any, Callable, Iterator, NoReturn, Optional, TypeVar
 
+from segformer_ros.allocator import keep_buffers
+
 T = TypeVar('T')
 
 _PR_SET_PDEATHSIG = 1
@@ -86,6 +88,7 @@ def run_program(
     result: Any = EXIT_INTERRUPTED
     try:
         check()
+        keep_buffers()  # before the libraries take theirs
         result = import_module(module).main()
     except KeyboardInterrupt:
         pass

@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.msg import DrivableArea
-from segformer_ros.node.segmentation.frame_worker import FrameCounts
+from segformer_ros.node.segmentation.frame_task import FrameCounts
 from segformer_ros.node.segmentation.segmentation_node import SegmentationNode
 
 MASK = 'segmentation/mask'

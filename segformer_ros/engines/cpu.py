@@ -1,12 +1,13 @@
-"""What the CPU engines share: pre- and post-processing around `_infer`."""
+"""What the CPU engines share: pre- and post-processing around the network."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Deque, List, NamedTuple, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ from segformer_ros.model.shape import cell_stride
 from segformer_ros.segmentation import Segmentation, StageTimes
 
 
-class _Output(NamedTuple):
+class Output(NamedTuple):
     """What the network gave for one frame, and the seconds that it took.
 
     result: scores (C, h, w) or labels (h, w) that span `cover` (height, width) frame pixels.
@@ -41,11 +42,31 @@ class _Output(NamedTuple):
     inference: float
 
 
+@dataclass
+class _Run:
+    """One frame on its way: in a slot of the network since `begun`, then what became of it.
+
+    fit: where it lies in the input. preprocess: seconds. begun: as of `perf_counter`.
+    """
+
+    frame: Frame
+    wanted: Wanted
+    fit: Fit
+    slot: int
+    preprocess: float
+    begun: float
+    outcome: Union[Segmentation, Exception, None] = None
+
+
+SLOTS = 2
+"""Frames that the network has at once: one that it works on, and the one after it."""
+
+
 class CpuEngine(Engine):
     """An engine whose network takes uint8 BGR pixels and runs frame by frame.
 
     A batch gains nothing on a CPU that one frame already fills, so frames go one after another;
-    only the labels of one are made while the network runs on the next.
+    the labels of one are made, by whoever asks for them, while the network runs on the next.
     """
 
     def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
@@ -55,19 +76,27 @@ class CpuEngine(Engine):
                 f'{spec.path} is a built engine, which runs on a GPU alone; give the ONNX file '
                 'that it was built from'
             )
-        self._input = np.zeros((1, *spec.size, 3), np.uint8)
+        self.active = False
+        """Whether `activate` was called and `deactivate` was not."""
+        self._inputs = [np.zeros((1, *spec.size, 3), np.uint8) for _ in range(SLOTS)]
         self._classes = len(spec.class_map)
-        self._finisher: Optional[ThreadPoolExecutor] = None
+        self._under_way: Deque[_Run] = deque()
+        self._turn = 0
+        self._ended = 0.0
 
     @abstractmethod
-    def _infer(self, pixels: np.ndarray) -> np.ndarray:
-        """Run the network: (1, h, w, 3) uint8 BGR to (C, h', w') scores or (h', w') labels.
+    def _begin(self, slot: int) -> None:
+        """Start the network on (1, h, w, 3) uint8 BGR, `self._inputs[slot]`, behind the others."""
 
-        What it returns may be overwritten by the next call.
+    @abstractmethod
+    def _end(self, slot: int) -> Tuple[np.ndarray, float]:
+        """Wait for a slot: (C, h', w') scores or (h', w') labels, and when the network had ended.
+
+        The former stay until the slot begins anew; the latter is a time as of `perf_counter`.
         """
 
     def _arranged(self, output: np.ndarray) -> np.ndarray:
-        """One frame's output of a network that lays it out as the spec says, as of `_infer`."""
+        """One frame's output of a network that lays it out as the spec says, as of `_end`."""
         self._take_shape(output.shape)
         if self.spec.output_kind == 'labels':
             return output.reshape([side for side in output.shape if side != 1])
@@ -97,79 +126,78 @@ class CpuEngine(Engine):
             self.spec = replace(self.spec, stride=cell_stride(self.spec.size, cells))
 
     @property
-    @abstractmethod
-    def active(self) -> bool:
-        """Whether `activate` was called and `deactivate` was not."""
+    def overlaps(self) -> bool:
+        """The network works on what was started, but for windows that slide."""
+        return self.options.inference == 'whole'
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
         """Segment frames of any sizes, one after another; a frame is finished beside the next."""
-        if len(frames) != 1:
-            return self.start(frames, wanted)()
-        return [self._finish(frames[0], self._run(frames[0]), wanted)]
+        return self.start(frames, wanted)()
 
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
-        """Run the network on frames of any sizes; they are finished in a thread of its own."""
-        if self._finisher is None:
-            self._finisher = ThreadPoolExecutor(1, thread_name_prefix='postprocess')
-        finishing = []
-        for frame in frames:
-            # A copy, since the network writes its next output into the same memory.
-            output = self._run(frame)
-            output = output._replace(result=output.result.copy())
-            finishing.append(self._finisher.submit(self._finish, frame, output, wanted))
-        return lambda: [future.result() for future in finishing]
-
-    def deactivate(self) -> None:
-        """Finish what was started, and end the thread that does so."""
-        if self._finisher is not None:
-            self._finisher.shutdown()
-        self._finisher = None
-
-    def _run(self, frame: Frame) -> _Output:
+        """Start the network on frames of any sizes; where all slots are taken, finish some."""
         if not self.active:
             raise EngineError(f'engine {self.name!r} is not active; call activate() first')
-        return self._slide(frame) if self.options.inference == 'slide' else self._whole(frame)
+        if self.options.inference == 'slide':
+            found = [self._finish(frame, self._slide(frame), wanted) for frame in frames]
+            return lambda: found
+        runs = []
+        for frame in frames:
+            while len(self._under_way) >= SLOTS:
+                with suppress(Exception):  # it is told to whoever asks for that frame
+                    self._settle(self._under_way[0])
+            start, slot = perf_counter(), self._turn
+            fit = fit_frame(frame.size, self.spec.size, self.spec.fit, self.spec.stride)
+            self._write(frame.pixels, frame.encoding, fit, slot)
+            begun = perf_counter()
+            self._begin(slot)
+            self._turn = (slot + 1) % SLOTS
+            runs.append(_Run(frame, wanted, fit, slot, begun - start, begun))
+            self._under_way.append(runs[-1])
+        return lambda: [self._settle(run) for run in runs]
 
-    def _finish(self, frame: Frame, output: _Output, wanted: Wanted) -> Segmentation:
-        start = perf_counter()
-        size = wanted.size or (frame.height, frame.width)
-        labels, confidence = self._postprocess(output, (frame.height, frame.width), size, wanted)
-        times = StageTimes(
-            preprocess=output.preprocess * 1e3,
-            inference=output.inference * 1e3,
-            postprocess=(perf_counter() - start) * 1e3,
-        )
-        return Segmentation(labels, times, confidence)
+    def deactivate(self) -> None:
+        """Finish what was started."""
+        self.active = False
+        while self._under_way:
+            with suppress(Exception):
+                self._settle(self._under_way[0])
 
-    def _whole(self, frame: Frame) -> _Output:
-        """The network on the frame resized to its input."""
-        start = perf_counter()
-        spec = self.spec
-        fit = fit_frame((frame.height, frame.width), spec.size, spec.fit, spec.stride)
-        self._write(frame.pixels, frame.encoding, fit)
-        prepared = perf_counter()
-        result = fit.crop(self._infer(self._input))
-        return _Output(
-            result, (frame.height, frame.width), prepared - start, perf_counter() - prepared
-        )
+    def _settle(self, last: _Run) -> Segmentation:
+        """Finish the frames that were started, up to one; raises what became of that one."""
+        while last.outcome is None:
+            run = self._under_way.popleft()
+            try:
+                result, ended = self._end(run.slot)
+                # What ran before it is no time of its own.
+                begun, self._ended = max(run.begun, self._ended), ended
+                seconds = run.preprocess, ended - begun
+                output = Output(run.fit.crop(result), run.frame.size, *seconds)
+                run.outcome = self._finish(run.frame, output, run.wanted)
+            except Exception as error:
+                run.outcome = error
+        if isinstance(last.outcome, Exception):
+            raise last.outcome
+        return last.outcome
 
-    def _slide(self, frame: Frame) -> _Output:
+    def _slide(self, frame: Frame) -> Output:
         """The network on each window of the frame at the frame's own scale."""
-        crop, size, stride = self.spec.size, (frame.height, frame.width), self.spec.stride
+        crop, size, stride = self.spec.size, frame.size, self.spec.stride
         mosaic = LogitMosaic(self._classes, size, stride)
         preprocess = inference = 0.0
         for window in windows(size, crop, self.options.slide_stride, stride):
             start = perf_counter()
             piece = frame.pixels[window.row :, window.column :][: crop[0], : crop[1]]
-            self._write(piece, frame.encoding, Fit(piece.shape[:2], crop))
+            self._write(piece, frame.encoding, Fit(piece.shape[:2], crop), 0)
             prepared = perf_counter()
-            logits = self._logits(self._infer(self._input))
+            self._begin(0)
+            logits = self._logits(self._end(0)[0])
             if self.spec.stride != stride:  # of a graph that tells it by its output alone
                 return self._slide(frame)
             mosaic.add(window, logits)
             preprocess += prepared - start
             inference += perf_counter() - prepared
-        return _Output(mosaic.mean(), covered(size, stride), preprocess, inference)
+        return Output(mosaic.mean(), covered(size, stride), preprocess, inference)
 
     def _logits(self, scores: np.ndarray) -> np.ndarray:
         """Contiguous float32 logits of what the network gave."""
@@ -180,32 +208,38 @@ class CpuEngine(Engine):
             return np.log(np.maximum(scores, np.finfo(np.float32).tiny))
         return scores
 
-    def _postprocess(
-        self, output: _Output, frame: Tuple[int, int], size: Tuple[int, int], wanted: Wanted
-    ) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+    def _finish(self, frame: Frame, output: Output, wanted: Wanted) -> Segmentation:
         """Labels (H, W) and, where it is wanted and there is one, confidence (H, W)."""
+        start = perf_counter()
+        whole = frame.size
+        size, confidence = wanted.size or whole, None
         if self.spec.output_kind == 'labels':
             # A copy, since the network writes its next output into the same memory.
-            return resize_labels(as_labels(output.result), size), None
-        merged = self.options.inference == 'slide'  # from what were logits already
-        logits = output.result if merged else self._logits(output.result)
-        # Windows end on whole cells of the logits, which may be beyond the frame.
-        upsampled = output.cover if merged else size
-        labels = label_map(logits, upsampled, wanted.upsampling)
-        confidence = None
-        if wanted.confidence or self.spec.threshold:
-            confidence = confidence_map(logits, upsampled)
-        if self.spec.threshold and confidence is not None:
-            labels[confidence < round(255 * self.spec.threshold)] = IGNORE_ID
-        if upsampled != size:
-            labels = resize_labels(labels[: frame[0], : frame[1]], size)
-            if confidence is not None:
-                confidence = resize_labels(confidence[: frame[0], : frame[1]], size)
-        return labels, confidence if wanted.confidence else None
+            labels = resize_labels(as_labels(output.result), size)
+        else:
+            merged = self.options.inference == 'slide'  # from what were logits already
+            logits = output.result if merged else self._logits(output.result)
+            # Windows end on whole cells of the logits, which may be beyond the frame.
+            upsampled = output.cover if merged else size
+            labels = label_map(logits, upsampled, wanted.upsampling)
+            if wanted.confidence or self.spec.threshold:
+                confidence = confidence_map(logits, upsampled)
+            if self.spec.threshold and confidence is not None:
+                labels[confidence < round(255 * self.spec.threshold)] = IGNORE_ID
+            if upsampled != size:
+                labels = resize_labels(labels[: whole[0], : whole[1]], size)
+                if confidence is not None:
+                    confidence = resize_labels(confidence[: whole[0], : whole[1]], size)
+        times = StageTimes(
+            preprocess=output.preprocess * 1e3,
+            inference=output.inference * 1e3,
+            postprocess=(perf_counter() - start) * 1e3,
+        )
+        return Segmentation(labels, times, confidence if wanted.confidence else None)
 
-    def _write(self, pixels: np.ndarray, encoding: str, fit: Fit) -> None:
-        """Write pixels into the input: one pass over them, straight from the message."""
-        target = self._input[0]
+    def _write(self, pixels: np.ndarray, encoding: str, fit: Fit, slot: int) -> None:
+        """Write pixels into an input: one pass over them, straight from the message."""
+        target = self._inputs[slot][0]
         if encoding == 'bgr8':
             place(pixels, fit, target)
             return

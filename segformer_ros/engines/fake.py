@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import sleep
+from time import perf_counter, sleep
 from typing import Dict, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from segformer_ros.classes import ClassMap, load_class_map
-from segformer_ros.engines.cpu import CpuEngine
+from segformer_ros.engines.cpu import SLOTS, CpuEngine
+from segformer_ros.engines.engine import EngineOptions
 from segformer_ros.model import STRIDE, ModelSpec
 
 
@@ -44,6 +45,7 @@ class FakeEngine(CpuEngine):
     """Labels each pixel by the class whose colour is nearest.
 
     An image painted in the class map's colours comes back as the labels it was painted from.
+    At 1080p its exact labels are most of its time; with `upsampling` 'fast' it takes 1 to 2 ms.
     `EngineOptions.fake_delay` makes it as slow as wanted.
     """
 
@@ -51,14 +53,15 @@ class FakeEngine(CpuEngine):
     precisions = ('auto', 'fp32')
     _palette: Optional[np.ndarray] = None
 
-    @property
-    def active(self) -> bool:
-        """Whether the engine may segment."""
-        return self._palette is not None
+    def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
+        super().__init__(spec, options)
+        self._due = [0.0] * SLOTS
+        """When the network of each slot has slept for its delay, by `perf_counter`."""
 
     def activate(self) -> None:
         """Take the class map's colours."""
         self._palette = self.spec.class_map.palette_bgr[: len(self.spec.class_map)]
+        self.active = True
 
     def deactivate(self) -> None:
         """Forget the colours."""
@@ -74,8 +77,13 @@ class FakeEngine(CpuEngine):
             'delay': f'{self.options.fake_delay:g} s',
         }
 
+    def _begin(self, slot: int) -> None:
+        self._due[slot] = max(perf_counter(), *self._due) + self.options.fake_delay
+
+    def _end(self, slot: int) -> Tuple[np.ndarray, float]:
+        sleep(max(0.0, self._due[slot] - perf_counter()))
+        return self._infer(self._inputs[slot]), perf_counter()
+
     def _infer(self, pixels: np.ndarray) -> np.ndarray:
         assert self._palette is not None
-        if self.options.fake_delay > 0:
-            sleep(self.options.fake_delay)
         return color_logits(pixels[0], self._palette)

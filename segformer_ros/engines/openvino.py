@@ -8,11 +8,12 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Set, Union, cast
+from time import perf_counter
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union, cast
 
 import numpy as np
 
-from segformer_ros.engines.cpu import CpuEngine
+from segformer_ros.engines.cpu import SLOTS, CpuEngine
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
 from segformer_ros.model import ModelError, ModelSpec
@@ -83,12 +84,8 @@ class OpenVinoEngine(CpuEngine):
     _compiled: Any = None
     _model: Optional[Path] = None
     _quantized = False
-    _request: Any = None
-
-    @property
-    def active(self) -> bool:
-        """Whether the network is compiled."""
-        return self._request is not None
+    _requests: Sequence[Any] = ()
+    _begun: List[float]
 
     def activate(self) -> None:
         """Read, adapt and compile the network; raises EngineError."""
@@ -125,8 +122,11 @@ class OpenVinoEngine(CpuEngine):
         self._model, self._quantized = path, quantized
         if quantized and saturates_int8():
             _log.warning('%s', _SATURATION)
-        self._request = self._compiled.create_infer_request()
-        self._request.set_input_tensor(openvino.Tensor(self._input, shared_memory=True))
+        self._begun = [0.0] * SLOTS
+        self._requests = [self._compiled.create_infer_request() for _ in self._inputs]
+        for request, pixels in zip(self._requests, self._inputs):
+            request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
+        self.active = True
 
     def _compile(self, openvino: Any, path: Path, settings: Mapping[str, Any], batch: int) -> bool:
         """Compile the network for a batch; whether it is quantised. Raises EngineError."""
@@ -146,13 +146,13 @@ class OpenVinoEngine(CpuEngine):
                     f'{path} gives {count} results for {batch} frames; export it with a free batch'
                 )
             self._take_shape(tuple(shape))
-        self._input = np.zeros((batch, *self.spec.size, 3), np.uint8)
+        self._inputs = [np.zeros((batch, *self.spec.size, 3), np.uint8) for _ in self._inputs]
         return quantized
 
     def deactivate(self) -> None:
         """Free the network."""
         super().deactivate()
-        self._request = self._compiled = None
+        self._requests, self._compiled = [], None
 
     def facts(self) -> Dict[str, str]:
         """Device, precision and version."""
@@ -213,10 +213,15 @@ class OpenVinoEngine(CpuEngine):
                         f'{self.spec.size_in_words}; export it again'
                     )
 
-    def _infer(self, pixels: np.ndarray) -> np.ndarray:
-        self._request.infer()
-        output = self._compiled.output(self.spec.output_name)
-        return self._arranged(self._request.get_tensor(output).data[0])
+    def _begin(self, slot: int) -> None:
+        self._begun[slot] = perf_counter()
+        self._requests[slot].start_async()
+
+    def _end(self, slot: int) -> Tuple[np.ndarray, float]:
+        request = self._requests[slot]
+        request.wait()
+        output = request.get_tensor(self._compiled.output(self.spec.output_name)).data[0]
+        return self._arranged(output), self._begun[slot] + request.latency * 1e-3
 
 
 def _source(spec: ModelSpec, path: Path) -> Union[str, bytes]:

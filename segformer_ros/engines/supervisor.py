@@ -75,6 +75,8 @@ class Supervisor:
         """Whether the engine is left alone until it is revived."""
         self.overlaps = False
         """Whether the engine works on what was started while the caller does other things."""
+        self.together = 1
+        """How many frames the engine gains from having at once."""
         self._pause = FIRST_WAIT
         self._due = 0.0
         self._waits = 0
@@ -92,8 +94,7 @@ class Supervisor:
 
     def open(self) -> None:
         """Start the engine; raises what it raises."""
-        self._engine.activate()
-        self.overlaps = self._engine.overlaps
+        self._activate()
         self._state = EngineState('', self._state.restarts, self._engine.facts())
 
     def close(self) -> None:
@@ -104,8 +105,7 @@ class Supervisor:
         """Try to start a broken engine again; tell whether it runs."""
         try:
             self._engine.deactivate()
-            self._engine.activate()
-            self.overlaps = self._engine.overlaps
+            self._activate()
         except Exception as error:
             self._break(f'cannot be started again: {_words(error)}')
             return False
@@ -151,6 +151,10 @@ class Supervisor:
         finally:
             for _, finish in under_way:  # nobody listens any more; the engine is to be free
                 finish()
+
+    def _activate(self) -> None:
+        self._engine.activate()
+        self.overlaps, self.together = self._engine.overlaps, self._engine.max_batch or 1
 
     def _insisted(self, frame: Frame, outcome: Outcome, wanted: Wanted) -> Outcome:
         """The outcome of a frame, which is tried again while nothing is known against it."""

@@ -18,6 +18,7 @@ from concurrent.futures import (
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set
 
+from segformer_ros.allocator import keep_buffers
 from segformer_ros.evaluation.job import EvaluationJob
 from segformer_ros.evaluation.shard_worker import Progress, ShardWorker, no_progress
 from segformer_ros.evaluation.shards import EvaluationError, Shard, ShardResult
@@ -245,6 +246,7 @@ def _begin(job: EvaluationJob, frames: Any, begun: Any) -> None:
     import cv2
 
     cv2.setNumThreads(1)  # the machine's cores belong to all workers
+    keep_buffers()
     begun[0] = 1
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _Serving.current = _Serving(job, frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
@@ -135,11 +136,6 @@ class SimulatedEngine(CpuEngine):
         self._model = model
         self._session: Any = None
 
-    @property
-    def active(self) -> bool:
-        """Whether the network is loaded."""
-        return self._session is not None
-
     def activate(self) -> None:
         """Load the network."""
         import onnxruntime
@@ -153,9 +149,11 @@ class SimulatedEngine(CpuEngine):
         self._session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=['CPUExecutionProvider']
         )
+        self.active = True
 
     def deactivate(self) -> None:
         """Free the network."""
+        super().deactivate()
         self._session = None
 
     def facts(self) -> Dict[str, str]:
@@ -184,5 +182,9 @@ class SimulatedEngine(CpuEngine):
         found: List[np.ndarray] = self._session.run(names, {self.spec.input_name: network_input})
         return found
 
-    def _infer(self, pixels: np.ndarray) -> np.ndarray:
-        return self._arranged(self.bare(self.network_input(pixels))[0])
+    def _begin(self, slot: int) -> None:
+        """Do nothing: the work is done where it is asked for."""
+
+    def _end(self, slot: int) -> Tuple[np.ndarray, float]:
+        output = self.bare(self.network_input(self._inputs[slot]))[0]
+        return self._arranged(output), perf_counter()

@@ -177,15 +177,14 @@ def test_a_frame_of_a_stream_that_fails_costs_no_other(
 ) -> None:
     """The third one fails, in whatever company it is."""
     frames = [Frame.from_array(painting(48, 96, seed=i)[0]) for i in range(5)]
-    method = '_run' if isinstance(engine, CpuEngine) else 'start'
-    original: Any = getattr(type(engine), method)
+    original: Any = type(engine).start
 
-    def failing(self: Engine, given: Any, *rest: Any) -> Any:
-        if any(frame is frames[2] for frame in (given if isinstance(given, list) else [given])):
+    def failing(self: Engine, given: list[Frame], *rest: Any) -> Any:
+        if any(frame is frames[2] for frame in given):
             raise EngineError('no memory')
         return original(self, given, *rest)
 
-    monkeypatch.setattr(type(engine), method, failing)
+    monkeypatch.setattr(type(engine), 'start', failing)
     outcomes = list(Supervisor(engine).stream(frames))
     assert [isinstance(outcome, EngineError) for outcome in outcomes] == [0, 0, 1, 0, 0]
     assert str(outcomes[2]) == 'no memory'
@@ -197,6 +196,26 @@ def test_frames_are_started_before_the_last_are_taken(engine: Engine) -> None:
     pending = [engine.start([frame]) for frame in frames]
     for results, expected in zip(pending, alone, strict=True):
         np.testing.assert_array_equal(results()[0].labels, expected.labels)
+
+
+def test_a_frame_is_started_without_waiting_for_the_network(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(engine, CpuEngine):
+        pytest.skip('the pipeline of TensorRT has tests of its own')
+    ended: list[int] = []
+    end = type(engine)._end
+
+    def ending(self: Any, slot: int) -> Any:
+        ended.append(slot)
+        return end(self, slot)
+
+    monkeypatch.setattr(type(engine), '_end', ending)
+    frames = [Frame.from_array(painting(48, 96, seed=i)[0]) for i in range(2)]
+    finish = [engine.start([frame]) for frame in frames]
+    assert not ended
+    assert [len(one()) for one in finish] == [1, 1]
+    assert ended == [0, 1]
 
 
 def test_results_outlive_the_next_call(engine: Engine) -> None:

@@ -28,7 +28,7 @@ from robustness.scenes import CAMERA_HEIGHT, Scene
 from robustness.watch import ANY, Violation, Watcher, judge_outcome, judge_whole
 
 from segformer_ros import topics
-from segformer_ros.node.segmentation.frame_worker import FrameCounts
+from segformer_ros.node.segmentation.frame_task import FrameCounts
 
 TOGETHER = 4
 """Faults before each whole image."""

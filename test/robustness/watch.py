@@ -21,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image, LaserScan
 
 from segformer_ros import topics
 from segformer_ros.msg import DrivableArea
-from segformer_ros.node.segmentation.frame_worker import FrameCounts
+from segformer_ros.node.segmentation.frame_task import FrameCounts
 
 TOPICS: dict[str, Any] = {
     topics.MASK: Image,

@@ -83,16 +83,16 @@ def test_masks_are_written_and_scored(tmp_path: Path) -> None:
 def test_a_frame_that_the_engine_cannot_segment_costs_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Any = FakeEngine._run
+    original: Any = FakeEngine.start
     calls: list[Frame] = []
 
-    def failing_first(self: FakeEngine, frame: Frame) -> Any:
-        calls.append(frame)
+    def failing_first(self: FakeEngine, frames: list[Frame], wanted: Any) -> Any:
+        calls.extend(frames)
         if len(calls) == 1:
             raise EngineError('no memory')
-        return original(self, frame)
+        return original(self, frames, wanted)
 
-    monkeypatch.setattr(FakeEngine, '_run', failing_first)
+    monkeypatch.setattr(FakeEngine, 'start', failing_first)
     told: list[str] = []
     summary = segment(painted_drive(tmp_path), tmp_path / 'out', on_frame=told.append)
     assert (summary.frames_in, summary.frames_segmented, summary.frames_dropped) == (2, 1, 1)

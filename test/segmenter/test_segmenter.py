@@ -165,10 +165,10 @@ def test_paths_that_are_no_image_are_refused(segment: Segmenter, tmp_path: Path)
 def test_a_frame_that_fails_raises_the_engines_error(
     segment: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: FakeEngine, frame: Frame) -> Any:
+    def fail(self: FakeEngine, frames: list[Frame], wanted: Any) -> Any:
         raise EngineError('no memory')
 
-    monkeypatch.setattr(FakeEngine, '_run', fail)
+    monkeypatch.setattr(FakeEngine, 'start', fail)
     with pytest.raises(EngineError, match='^no memory$'):
         segment(paint(street()))
     with pytest.raises(EngineError, match='^image 0: no memory$'):
@@ -224,16 +224,16 @@ def test_a_broken_frame_is_told_and_costs_no_other(
 def test_a_frame_that_fails_in_a_stream_is_told_by_its_key(
     segment: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Any = FakeEngine._run
+    original: Any = FakeEngine.start
     calls: list[Frame] = []
 
-    def failing_first(self: FakeEngine, frame: Frame) -> Any:
-        calls.append(frame)
+    def failing_first(self: FakeEngine, frames: list[Frame], wanted: Any) -> Any:
+        calls.extend(frames)
         if len(calls) == 1:
             raise EngineError('no memory')
-        return original(self, frame)
+        return original(self, frames, wanted)
 
-    monkeypatch.setattr(FakeEngine, '_run', failing_first)
+    monkeypatch.setattr(FakeEngine, 'start', failing_first)
     told: list[str] = []
     images, _ = painted.write_folders(tmp_path, 2)
     assert [r.key for r in segment.stream(images, on_fault=told.append)] == ['frame0001']

@@ -92,14 +92,14 @@ def test_each_entry_comes_in_its_turn(count: int) -> None:
 
 
 def test_a_frame_that_fails_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    original: Any = FakeEngine._run
+    original: Any = FakeEngine.start
 
-    def failing(self: FakeEngine, frame: Frame) -> Any:
-        if frame is FRAMES[1]:
+    def failing(self: FakeEngine, frames: list[Frame], wanted: Any) -> Any:
+        if frames[0] is FRAMES[1]:
             raise EngineError('no memory')
-        return original(self, frame)
+        return original(self, frames, wanted)
 
-    monkeypatch.setattr(FakeEngine, '_run', failing)
+    monkeypatch.setattr(FakeEngine, 'start', failing)
     engine = FakeEngine(fake_spec(SIZE))
     engine.activate()
     found = list(segmented_entries(iter(entries()), [engine], Wanted()))

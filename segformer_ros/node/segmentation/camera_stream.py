@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import inf
 from time import monotonic
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.subscription import Subscription
@@ -18,13 +19,9 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import VisionMessages, guarded
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
 from segformer_ros.node.segmentation.drivable_output import DrivableOutput
+from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, ImageMessage
 from segformer_ros.node.segmentation.late_frames import LateFrames
-from segformer_ros.node.segmentation.live_parameters import (
-    Demand,
-    FrameTask,
-    ImageMessage,
-    NodeParameters,
-)
+from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.mask_output import MaskOutput
 from segformer_ros.node.segmentation.parameters import Settings
 from segformer_ros.node.segmentation.statistics import CameraStatistics
@@ -61,15 +58,66 @@ _GIVES_INFO = hasattr(Subscription, 'CallbackType')
 Since ROS 2 Iron. Humble's calls every callback with the message alone.
 """
 
+_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""The middleware itself drops what is overtaken; its numbers tell of that."""
+
+_WAKING = 0.003  # seconds from the wish for an image until rclpy begins to take it
+
+
+class Gate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
+    """Leaves a subscription's images in the middleware until they are wanted.
+
+    rclpy converts each message that it takes: milliseconds for an image that nobody may use. One
+    is let through now and then in any case, since silence is told by what was taken.
+
+    longest: seconds until then.
+    """
+
+    def __init__(self, node: Node, longest: Callable[[], float]) -> None:
+        super().__init__()
+        self._node = node
+        self._longest = longest
+        self.closed: Optional[float] = None
+        """Since when, in steady seconds; None where it is open."""
+        self.begun = 0.0
+        """When rclpy began to take the last image."""
+        self.lead = _WAKING
+        """Seconds from `open` until an image that waits is here."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Whether the executor may wait for an image, or a report of lost ones.
+
+        For both or none: in Fast DDS an image that waits ends the waiting for its reader's events.
+        """
+        closed = self.closed
+        if closed is not None and monotonic() - closed < self._longest():
+            return False
+        return bool(super().can_execute(entity))
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """See rclpy; it takes the message next."""
+        self.begun = monotonic()
+        return bool(super().beginning_execution(entity))
+
+    def open(self) -> None:
+        """Let the next image through; from any thread."""
+        if self.closed is None:
+            return
+        self.closed = None
+        executor = self._node.executor
+        if executor:
+            executor.wake()
+
 
 _THROTTLE = 5.0  # seconds between two lines of the log
 
 
 class _Segmented(NamedTuple):
-    """A frame whose mask is out; since: when, by the steady clock."""
+    """A frame whose mask is out; costs: seconds by output; since: when, by the steady clock."""
 
     task: FrameTask
     result: Segmentation
+    costs: Dict[str, float]
     since: float
 
 
@@ -108,6 +156,8 @@ class CameraStream:
         )
         self._late = LateFrames(self._publish_area, self._area_failed)
         self._subscriptions: List[Any] = []
+        self.gate = Gate(node, self._longest_look)
+        self._taking = 0.0
         self._deliver: Deliver = lambda name, message: None
         self._overtaken: Callable[[str, int], None] = lambda name, count: None
 
@@ -216,32 +266,36 @@ class CameraStream:
 
         The masks at once; what is in metres waits beside the work for a late transform.
         """
-        demand = task.demand
-        self._masks.publish(task, result)
+        demand, times = task.demand, result.times
+        costs = {
+            'message': self._taking,
+            'preprocessing': times.preprocess * 1e-3,
+            'inference': times.inference * 1e-3,
+            'labels': times.postprocess * 1e-3,
+        }
+        self._masks.publish(task, result, costs)
         now, stamp = self._clock.now().nanoseconds, task.frame.stamp
         age = now * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
-        self.statistics.published(monotonic(), age)
-        overlay = demand.drawn
-        if demand.drivable or (overlay and task.settings.overlay_boundary):
-            self._late.put(_Segmented(task, result, monotonic()))
-        elif overlay:
-            self._masks.publish_overlay(task, result, None)
+        self.statistics.published(monotonic(), age, costs)
+        if demand.drivable or (demand.drawn and task.settings.overlay_boundary):
+            self._late.put(_Segmented(task, result, costs, monotonic()))
+        elif demand.drawn:
+            self._masks.publish_overlay(task, result, None, costs)
 
     def _publish_area(self, segmented: _Segmented, last: bool) -> bool:
         """Publish area and overlay once the camera's place is known; tell whether it was.
 
         last: it is not to be waited for any longer.
         """
-        task, result, since = segmented
-        demand = task.demand
+        task, result, costs, since = segmented
         geometry = self.drivable.locate(task, inf if last else monotonic() - since)
         if geometry is None:
             return False
-        area = self.drivable.estimate(task, result, geometry)
-        if demand.drivable:
-            self.drivable.publish(task, area)
-        if demand.drawn:  # for people, who can wait longer
-            self._masks.publish_overlay(task, result, area)
+        area = self.drivable.estimate(task, result, geometry, costs)
+        if task.demand.drivable:
+            self.drivable.publish(task, area, costs)
+        if task.demand.drawn:  # for people, who can wait longer
+            self._masks.publish_overlay(task, result, area, costs)
         return True
 
     def _area_failed(self, error: Exception) -> None:
@@ -249,25 +303,34 @@ class CameraStream:
         self._node.get_logger().error(fault, throttle_duration_sec=_THROTTLE)
         self.drivable.retract(fault)
 
+    def _longest_look(self) -> float:
+        """Seconds between two looks at a camera, so that its silence is noticed in time."""
+        settings = self._parameters.settings
+        return min(settings.silent_after, settings.drivable.max_age) / 2
+
     def _subscribe_images(self) -> Any:
         callback = self._on_image if _GIVES_INFO else lambda message: self._on_image(message, {})
         guard = guarded(self._node, self.topic, callback)
-        qos = _VIDEO_QOS if self._video else qos_profile_sensor_data
+        qos = _NEWEST if _GIVES_INFO else qos_profile_sensor_data
+        if self._video:
+            qos = _VIDEO_QOS
         arguments = (self._message_type, f'{self._prefix}image', guard, qos)
         try:
             events = SubscriptionEventCallbacks(message_lost=self._on_lost)
-            subscription = self._node.create_subscription(*arguments, event_callbacks=events)
+            subscription = self._node.create_subscription(
+                *arguments, callback_group=self.gate, event_callbacks=events
+            )
             self.statistics.resumed(reports=True)
         except UnsupportedEventTypeError:
-            subscription = self._node.create_subscription(*arguments)
+            subscription = self._node.create_subscription(*arguments, callback_group=self.gate)
             self.statistics.resumed(reports=False)
         return subscription
 
     def _on_image(self, message: ImageMessage, info: Mapping[str, Any]) -> None:
-        header = header_of(message)
+        now, header = monotonic(), header_of(message)
         number = info.get('publication_sequence_number') or None
-        self.statistics.arrived(
-            monotonic(),
+        numbered = self.statistics.arrived(
+            now,
             header.stamp.sec * 1_000_000_000 + header.stamp.nanosec,
             number,
             lambda: self.publishers_found,
@@ -278,10 +341,14 @@ class CameraStream:
             self._video = self._video_input()
             self._node.destroy_subscription(self._subscriptions.pop())
             self._subscriptions.append(self._subscribe_images())
-        if self._video:
+        if self._video:  # whose pictures need those before them
             self._video.put(message, number)
-        else:
-            self._deliver(self.name, message)
+            return
+        # What is left in the middleware is counted by the numbers, or not at all.
+        self.gate.closed = now if numbered else None
+        self._taking = now - self.gate.begun
+        self.gate.lead = _WAKING + 1.2 * self._taking
+        self._deliver(self.name, message)
 
     def _video_input(self) -> VideoInput:
         return VideoInput(

@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from segformer_ros.engines.supervisor import EngineState
 from segformer_ros.errors import one_line
-from segformer_ros.node.segmentation.frame_worker import FrameCounts
+from segformer_ros.node.segmentation.frame_task import FrameCounts
 from segformer_ros.node.segmentation.losses import RECENT
 from segformer_ros.node.segmentation.statistics import CameraFigures
 from segformer_ros.node.transport import (
@@ -85,6 +85,7 @@ def camera_status(
         'rate out (Hz)': f'{figures.rate_out:.1f}',
         'age p50 (ms)': f'{figures.age.p50 * 1e3:.1f}',
         'age p99 (ms)': f'{figures.age.p99 * 1e3:.1f}',
+        **{f'{name} (ms)': f'{cost * 1e3:.2f}' for name, cost in figures.costs.items()},
         **{name: str(count) for name, count in counts._asdict().items()},
         'lost': str(figures.losses.lost),
         'camera pose from': camera.pose_source,

@@ -1,11 +1,17 @@
-"""Frame worker: the thread that owns the engine and segments the newest frame of each camera."""
+"""Frame worker: segments the newest frame of each camera, and publishes beside the next one.
+
+Three stages with room for one frame each: the engine works on a frame while the labels of the one
+before it are made (for engines that overlap) and the one before that is published. A frame is
+taken from the middleware as late as can be without any stage waiting for it.
+"""
 
 from __future__ import annotations
 
 import traceback
 from collections import deque
-from enum import Enum
-from threading import Condition, Event, Thread
+from queue import SimpleQueue
+from statistics import median
+from threading import Condition, Event, Semaphore, Thread
 from time import monotonic
 from typing import (
     Callable,
@@ -25,40 +31,20 @@ from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.errors import one_line
 from segformer_ros.frame import FrameError
 from segformer_ros.node.segmentation.camera_stream import CameraStream
-from segformer_ros.node.segmentation.live_parameters import FrameTask, ImageMessage, NodeParameters
+from segformer_ros.node.segmentation.frame_task import (
+    Ending,
+    FrameCounts,
+    FrameTask,
+    ImageMessage,
+)
+from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.parameters import Settings
 
-_POLL = 0.2  # seconds; longest time before the thread sees that it is to end
+_POLL = 0.05  # seconds; longest time before a thread sees that it is to end, or is wanted again
+
+_ROOM = 2  # frames between the inbox and the topics: one for the engine, one that is published
 
 Item = TypeVar('Item')
-
-
-class Ending(Enum):
-    """How a frame ended that was taken out of the inbox."""
-
-    SEGMENTED = 'segmented'
-    REJECTED = 'rejected'
-    """Not an image that can be used (FrameError)."""
-    FAILED = 'failed'
-    """The engine or the publishing failed on it."""
-    UNWANTED = 'unwanted'
-    """Nobody subscribed, or the node was disabled."""
-
-
-class FrameCounts(NamedTuple):
-    """What became of one camera's frames; `received` is the sum of all the others.
-
-    overtaken: a newer frame came before they were taken, here or in the middleware's queue.
-    """
-
-    received: int = 0
-    segmented: int = 0
-    overtaken: int = 0
-    rejected: int = 0
-    failed: int = 0
-    unwanted: int = 0
-    pending: int = 0
-    """Waiting or being segmented: not yet decided."""
 
 
 class Inbox(Generic[Item]):
@@ -93,13 +79,19 @@ class Inbox(Generic[Item]):
             self._waiting[sender] = item
             self._changed.notify()
 
-    def take(self, timeout: Optional[float] = None) -> List[Tuple[str, Item]]:
-        """Take all that waits; waits for the first. Empty after the timeout or when closed."""
+    def take(
+        self, timeout: Optional[float] = None, most: Optional[int] = None, newer: float = 0.0
+    ) -> List[Tuple[str, Item]]:
+        """Take what has waited longest; waits for the first. Empty after the timeout or closed.
+
+        most: as many. newer: seconds that a newer one is waited for where one waits already.
+        """
         with self._changed:
+            if newer and self._waiting:
+                self._changed.wait(newer)
             self._changed.wait_for(lambda: self._waiting or not self._open, timeout)
-            taken = list(self._waiting.items())
-            self._waiting.clear()
-            return taken
+            senders = list(self._waiting)[:most]
+            return [(sender, self._waiting.pop(sender)) for sender in senders]
 
     def ended(self, sender: str, ending: Ending) -> None:
         """Count how an item ended that was taken."""
@@ -123,17 +115,57 @@ class Inbox(Generic[Item]):
 
 
 class _Batch(NamedTuple):
-    """Frames that the engine has together, and what to call for their results."""
+    """Frames that the engine has together, and what to call for their results.
+
+    last: of those that were started together.
+    """
 
     tasks: List[FrameTask]
     finish: Callable[[], List[Outcome]]
+    last: bool
+
+
+STAGES = ('engine', 'publishing')
+
+_Results = Tuple[_Batch, List[Outcome]]
+
+
+class Pace:
+    """When the next frame is due: by what the stages took of late. All in seconds, monotonic."""
+
+    def __init__(self) -> None:
+        self._times: Dict[str, Deque[float]] = {name: deque(maxlen=9) for name in STAGES}
+        self._usual = dict.fromkeys(STAGES, 0.0)
+        self._published = 0.0
+        self.free = 0.0
+        """When the engine will be done with what was started."""
+        self.due = 0.0
+        """When the next frame is to be here.
+
+        It is not to wait for the engine, nor then for the one before it to be published.
+        """
+
+    def started(self) -> None:
+        """Note that the engine was given frames."""
+        self.free = max(monotonic(), self.free) + self._usual['engine']
+        self._published = max(self._published, self.free) + self._usual['publishing']
+        self.due = max(self.free, self._published - self._usual['engine'])
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Note what a stage took."""
+        self._times[stage].append(seconds)
+        self._usual[stage] = median(self._times[stage])
+        if stage == 'publishing':
+            self._published = monotonic()
+            self.due = max(self.free, self._published - self._usual['engine'])
 
 
 class FrameWorker:
-    """Segments and publishes in a thread of its own, so that the executor never waits.
+    """Segments and publishes in threads of its own, so that the executor never waits.
 
-    The engine is started, used and stopped in this one thread, as GPU contexts want it. A GPU is
-    given the next frames, if they have come, before the last ones' results are published.
+    The engine is started, used and stopped in one thread, as GPU contexts want it; it is given
+    the next frames, if they have come, before the last ones' results are taken. Another thread
+    publishes these.
 
     inbox: where images are left, by their cameras' names. supervisor: of the engine. report:
     takes one line about a frame that gave no mask.
@@ -148,34 +180,41 @@ class FrameWorker:
     ) -> None:
         self.supervisor = supervisor
         self._streams: Dict[str, CameraStream] = {stream.name: stream for stream in streams}
+        self._turns = list(streams)  # whose frame was taken longest ago comes first
         self.inbox: Inbox[ImageMessage] = Inbox(tuple(self._streams))
         self._parameters = parameters
         self._report = report
+        self._pace = Pace()
+        self._room = Semaphore(_ROOM)
         self._started: Deque[_Batch] = deque()
+        self._results: SimpleQueue[Optional[_Results]] = SimpleQueue()
         self._ended = Event()
         self._opened = Event()
         self._opening: Optional[Exception] = None
         self._thread = Thread(target=self._run, name='segmentation', daemon=True)
+        self._publisher = Thread(target=self._publish_all, name='publishing', daemon=True)
 
     def start(self) -> None:
-        """Start the thread and wait until the engine runs; raises what starting it raises."""
+        """Start the threads and wait until the engine runs; raises what starting it raises."""
         self._thread.start()
         self._opened.wait()
         if self._opening is not None:
             self._thread.join()
             raise self._opening
+        self._publisher.start()
 
     def stop(self) -> None:
-        """Finish the frames in hand, stop the engine and end the thread."""
+        """Finish the frames in hand, stop the engine and end the threads."""
         self._ended.set()
         self.inbox.close()
-        if self._thread.ident is not None:
-            self._thread.join()
+        for thread in (self._thread, self._publisher):
+            if thread.ident is not None:
+                thread.join()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread is at work."""
-        return self._thread.is_alive()
+        """Whether both threads are at work."""
+        return self._thread.is_alive() and self._publisher.is_alive()
 
     def _run(self) -> None:
         try:
@@ -187,15 +226,15 @@ class FrameWorker:
             self._opened.set()
         try:
             while not self._ended.is_set():
-                if self._started:
-                    self._publish_next()
-                elif self.supervisor.broken:
+                if self.supervisor.broken and not self._started:
                     self._restart_engine()
                 else:
-                    self._start_waiting(_POLL)
+                    self._turn()
             while self._started:
-                self._publish_next()
+                self._finish_next()
         finally:
+            self._results.put(None)
+            self._publisher.join()  # what it has may be memory of the engine
             self.supervisor.close()
 
     def _restart_engine(self) -> None:
@@ -204,23 +243,65 @@ class FrameWorker:
         if self.supervisor.retry_in == 0.0 and not self.supervisor.revive():
             self._report(f'the engine {one_line(self.supervisor.state.failure)}')
 
-    def _start_waiting(self, timeout: float) -> None:
-        """Start all frames that wait, those of several cameras in one batch."""
-        waiting = self.inbox.take(timeout)
-        settings = self._parameters.settings
-        taken = [self._take(camera, message, settings) for camera, message in waiting]
-        for wanted, tasks in _batches([task for task in taken if task], settings):
-            finish = self.supervisor.start([task.frame for task in tasks], wanted)
-            self._started.append(_Batch(tasks, finish))
+    def _turn(self) -> None:
+        """Start the next frames when they are due, then take the results of those before."""
+        under_way, overlaps = bool(self._started), self.supervisor.overlaps
+        # The results of those before are not held back for a frame that does not come.
+        patience = max(0.0, self._pace.free - monotonic()) if under_way else _POLL
+        free = not under_way or (overlaps and not self.supervisor.broken)
+        room = free and self._room.acquire(timeout=patience)
+        if room and not self._start_waiting(under_way):
+            self._room.release()
+        if under_way:
+            self._finish_next()
 
-    def _publish_next(self) -> None:
-        tasks, finish = self._started.popleft()
-        results = finish()
-        idle = self.supervisor.overlaps and not self._started and not self.supervisor.broken
-        if idle and not self._ended.is_set():
-            self._start_waiting(0.0)  # the device has work while these are published
-        for task, result in zip(tasks, results):
-            self._publish(task, result)
+    def _start_waiting(self, under_way: bool) -> bool:
+        """Let frames in and start them, those of several cameras together; tell whether any came.
+
+        under_way: whether the engine has others.
+        """
+        settings, together = self._parameters.settings, self.supervisor.together
+        streams = [stream for stream in self._turns if settings.enabled and any(stream.demand)]
+        if under_way:
+            streams = streams[:together]
+        lead = sum(stream.gate.lead for stream in streams)
+        self._ended.wait(max(0.0, self._pace.due - lead - monotonic()))
+        for stream in streams:
+            stream.gate.open()
+        patience, newer = _POLL, 0.0
+        if under_way:
+            patience, newer = max(0.0, self._pace.free - monotonic()), lead
+        tasks = []
+        for camera, message in self.inbox.take(patience, together, newer):
+            self._turns.append(self._turns.pop(self._turns.index(self._streams[camera])))
+            task = self._take(camera, message, settings)
+            if task:
+                tasks.append(task)
+        batches = _batches(tasks, settings)
+        for number, (wanted, group) in enumerate(batches, 1):
+            finish = self.supervisor.start([task.frame for task in group], wanted)
+            self._started.append(_Batch(group, finish, number == len(batches)))
+            self._pace.started()
+        return bool(batches)
+
+    def _finish_next(self) -> None:
+        """Wait for the results of what was started first, and hand them on."""
+        batch = self._started.popleft()
+        results = batch.finish()
+        times = [result.times for result in results if not isinstance(result, EngineError)]
+        if times:  # as the engine says itself
+            self._pace.took('engine', sum(time.inference for time in times) * 1e-3)
+        self._results.put((batch, results))
+
+    def _publish_all(self) -> None:
+        """Publish results in their order, until there are no more."""
+        for batch, results in iter(self._results.get, None):
+            begun = monotonic()
+            for task, result in zip(batch.tasks, results):
+                self._publish(task, result)
+            self._pace.took('publishing', monotonic() - begun)
+            if batch.last:
+                self._room.release()
 
     def _take(self, camera: str, message: ImageMessage, settings: Settings) -> Optional[FrameTask]:
         try:

@@ -1,28 +1,14 @@
-"""The node's parameters while it runs, and the snapshot of them that a frame is worked on by."""
+"""The node's parameters while it runs."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterator,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import Any, Callable, Dict, Iterator, Mapping, Sequence
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from segformer_ros.errors import one_line
-from segformer_ros.frame import Frame
 from segformer_ros.node.declaration import declare, overrides
 from segformer_ros.node.drivable_settings import MountSettings
 from segformer_ros.node.parameter import (
@@ -33,9 +19,7 @@ from segformer_ros.node.parameter import (
     build,
     parameters_of,
 )
-from segformer_ros.node.segmentation.camera_geometry import CameraInfoReading
 from segformer_ros.node.segmentation.parameters import Settings, mount_prefix
-from segformer_ros.node.segmentation.video_input import VideoImage
 
 Check = Callable[[Settings, Mapping[str, MountSettings]], None]
 
@@ -116,48 +100,3 @@ class NodeParameters:
         }
         self._check(settings, mounts)
         self.settings, self.mounts = settings, mounts
-
-
-ImageMessage = Union[Image, CompressedImage, VideoImage]
-
-
-class Demand(NamedTuple):
-    """Which of a camera's topics are subscribed to; `any(demand)`: whether one is.
-
-    drivable: the area, its grid or its scan.
-    """
-
-    mask: bool = False
-    confidence: bool = False
-    overlay: bool = False
-    compressed_overlay: bool = False
-    camera_info: bool = False
-    drivable: bool = False
-    overlay_video: bool = False
-
-    @property
-    def drawn(self) -> bool:
-        """Whether an overlay is wanted, in any form."""
-        return self.overlay or self.compressed_overlay or self.overlay_video
-
-
-class FrameTask(NamedTuple):
-    """A frame with a snapshot of its camera's demand, parameters and calibration.
-
-    All of a frame's outputs are made by the same, whatever changes while it is in the engine.
-
-    camera: its name. header: of the image's message; all outputs have it. camera_info: the newest
-    that came with or before the image; None where none did. mask_size: (height, width) of the
-    mask, None for the image's own. free: train ids for which the engine may find the blocked
-    rows; empty where nobody wants them.
-    """
-
-    camera: str
-    header: Header
-    frame: Frame
-    demand: Demand
-    settings: Settings
-    mount: MountSettings
-    camera_info: Optional[CameraInfoReading] = None
-    mask_size: Optional[Tuple[int, int]] = None
-    free: Tuple[int, ...] = ()

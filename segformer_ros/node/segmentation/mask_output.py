@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from time import perf_counter
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 from rclpy.lifecycle import Node
@@ -23,7 +24,7 @@ from segformer_ros.node.messages import (
     video_class,
     video_message,
 )
-from segformer_ros.node.segmentation.live_parameters import FrameTask
+from segformer_ros.node.segmentation.frame_task import FrameTask
 from segformer_ros.recordings.source import RecordingError
 from segformer_ros.recordings.video_writer import VideoEncoder
 from segformer_ros.segmentation import Segmentation
@@ -97,35 +98,53 @@ class MaskOutput:
             header = Header(stamp=self._clock.now().to_msg())
             self._label_info.publish(label_info_message(self._vision, self._class_map, header))
 
-    def publish(self, task: FrameTask, result: Segmentation) -> None:
-        """Publish mask, confidence and camera info, as far as wanted, under the frame's header."""
+    def publish(self, task: FrameTask, result: Segmentation, costs: Dict[str, float]) -> None:
+        """Publish mask, confidence and camera info, as far as wanted, under the frame's header.
+
+        costs: takes the seconds of each output.
+        """
         demand, header, info = task.demand, task.header, task.camera_info
-        if demand.camera_info and info and info.size == (task.frame.width, task.frame.height):
+        if demand.camera_info and info and info.size == task.frame.size[::-1]:
             self._camera_info.publish(info.resized(header, *result.labels.shape))
+        start = perf_counter()
         if demand.mask:
             self._mask.publish(self._mask_buffer.filled(result.labels, header))
+            costs['mask'] = perf_counter() - start
         if demand.confidence and result.confidence is not None:
+            start = perf_counter()
             self._confidence.publish(self._confidence_buffer.filled(result.confidence, header))
+            costs['confidence'] = perf_counter() - start
 
     def publish_overlay(
-        self, task: FrameTask, result: Segmentation, area: Optional[DrivableArea]
+        self,
+        task: FrameTask,
+        result: Segmentation,
+        area: Optional[DrivableArea],
+        costs: Dict[str, float],
     ) -> None:
         """Publish the overlay in the forms that are wanted; with the boundary of an area."""
         demand, settings, frame = task.demand, task.settings, task.frame
-        size = (frame.height, frame.width)
-        pixels = self._overlay_buffer.resize(*size)
+        start = perf_counter()
+        pixels = self._overlay_buffer.resize(*frame.size)
         if result.overlay is not None:
             np.copyto(pixels, result.overlay)
         else:
-            labels = resize_labels(result.labels, size)
+            labels = resize_labels(result.labels, frame.size)
             blend(frame.bgr(), labels, self._palette, settings.overlay_opacity, out=pixels)
         if area and settings.overlay_boundary:
             draw_boundary(pixels, area, self._class_map)
+        drawn = perf_counter()
+        costs['overlay, drawing'] = drawn - start
         if demand.overlay:
             self._overlay.publish(self._overlay_buffer.stamped(task.header))
+            costs['overlay'] = perf_counter() - drawn
         if demand.compressed_overlay:
+            start = perf_counter()
             message = jpeg_message(task.header, pixels, settings.jpeg_quality)
             self._compressed.publish(message)
+            costs['overlay/compressed'] = perf_counter() - start
         if demand.overlay_video and self._encoder:
+            start = perf_counter()
             data = self._encoder.encode(pixels, frame.stamp.ns)
             self._video.publish(video_message(task.header, data))
+            costs['overlay/video'] = perf_counter() - start

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from statistics import median
 from threading import Lock
-from typing import Callable, Deque, NamedTuple, Optional, Tuple
+from typing import Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from segformer_ros.errors import one_line
 from segformer_ros.node.segmentation.losses import RECENT, Losses, LossFigures, RecentCount
@@ -17,6 +18,7 @@ REMEMBERED = 300.0
 """Seconds after which the last problem of a camera is forgotten."""
 
 _AGES = 300  # the latest masks whose ages percentiles are taken of
+_COSTS = 100  # the latest frames whose costs are kept
 _NOTED = 1000  # frames at most that are not evaluated yet
 
 
@@ -51,6 +53,7 @@ class CameraFigures(NamedTuple):
     rate_in, rate_out: frames per second received and segmented. age: publication minus stamp.
     recently_...: in the last RECENT seconds. recently_received: with those that were overtaken
     before they were taken. silence: seconds since the last frame, None where none came yet.
+    costs: seconds of each stage and output, the median of the latest frames that had it.
     problem_age: seconds since the last frame without a mask. recently_valid, recently_invalid:
     drivable areas that were published; invalid_reason: of the last of the latter.
     """
@@ -61,6 +64,7 @@ class CameraFigures(NamedTuple):
     losses: LossFigures
     recently_received: int
     silence: Optional[float]
+    costs: Mapping[str, float] = {}
     last_problem: str = ''
     problem_age: float = float('inf')
     recently_valid: int = 0
@@ -101,6 +105,7 @@ class CameraStatistics:
         self._arrivals = Rate()
         self._received, self._valid, self._invalid = RecentCount(), RecentCount(), RecentCount()
         self._masks: Deque[Tuple[float, float]] = deque(maxlen=_AGES)  # time and age, in seconds
+        self._costs: Deque[Mapping[str, float]] = deque(maxlen=_COSTS)
         self._losses = Losses()
         self.last_arrival: Optional[float] = None
         """When the last frame was received; None where none came yet."""
@@ -122,20 +127,21 @@ class CameraStatistics:
         stamp: int,
         number: Optional[int] = None,
         publishers: Callable[[], int] = lambda: 1,
-    ) -> None:
-        """Note a received frame.
+    ) -> bool:
+        """Note a received frame; tell whether the numbers will tell of those not taken after it.
 
         stamp: nanoseconds. number: the middleware's. publishers: how many the topic has; asked
-        where numbers are missing.
+        where numbers do not follow each other.
         """
         with self._lock:
             last, self._number = self._number, number
-            missing = last is not None and number is not None and number > last + 1
-            count = publishers() if missing else 1
+            numbered = last is not None and number is not None
+            count = 1 if last is None or number in (None, last + 1) else publishers()
             self._noted.append(_Arrival(now, stamp, number, count))
             self.last_arrival = now
             if len(self._noted) > _NOTED:
                 self._evaluate()
+            return numbered and count == 1
 
     def overtaken(self, now: float) -> int:
         """How many more frames were overtaken before the last one, since this was asked last."""
@@ -152,10 +158,14 @@ class CameraStatistics:
             self._evaluate()
             self._losses.reported(now, total)
 
-    def published(self, now: float, age: float) -> None:
-        """Count a published mask with its age in seconds."""
+    def published(self, now: float, age: float, costs: Mapping[str, float]) -> None:
+        """Count a published mask with its age in seconds.
+
+        costs: seconds of each stage and output, to which those that follow may be added yet.
+        """
         with self._lock:
             self._masks.append((now, age))
+            self._costs.append(costs)
 
     def area_published(self, now: float, fault: str) -> None:
         """Count a published drivable area; fault: why it is not valid, empty where it is."""
@@ -181,6 +191,7 @@ class CameraStatistics:
                 rate_in=self._arrivals.per_second(now),
                 rate_out=masks.per_second(now),
                 age=percentiles([age for _, age in self._masks]),
+                costs=self._usual_costs(),
                 losses=self._losses.figures(now),
                 recently_received=self._received.count(now),
                 silence=None if self.last_arrival is None else now - self.last_arrival,
@@ -190,6 +201,13 @@ class CameraStatistics:
                 recently_invalid=self._invalid.count(now),
                 invalid_reason=self._invalid_reason,
             )
+
+    def _usual_costs(self) -> Dict[str, float]:
+        found: Dict[str, List[float]] = {}
+        for costs in self._costs:
+            for name, seconds in tuple(costs.items()):
+                found.setdefault(name, []).append(seconds)
+        return {name: median(seconds) for name, seconds in found.items()}
 
     def _evaluate(self) -> None:
         """Count the frames that were noted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from segformer_ros.node.segmentation import camera_stream
+from segformer_ros.node.segmentation.camera_stream import CameraStream, Gate
 
 pytestmark = pytest.mark.ros
 
@@ -30,6 +32,7 @@ def rig(make_rig: MakeRig) -> Rig:
 def publish(rig: Rig, count: int, publisher: Any = None) -> None:
     """Publish frames while nothing takes them: all but the newest fall out of the queue."""
     for _ in range(count):
+        time.sleep(0.002)  # no camera sends 1000 frames a second
         (publisher or rig._publishers['image']).publish(street_image(rig.now()))
 
 
@@ -64,7 +67,7 @@ def test_a_driver_that_is_started_again_has_lost_nothing(rig: Rig) -> None:
     publish(rig, 3)
     assert rig.spin_until(lambda: rig.counts().received == 4)
     rig.probe.destroy_publisher(rig._publishers.pop('image'))
-    rig.send(street_image(rig.now()))
+    rig.deliver(street_image(rig.now()))
     publish(rig, 2)
     assert rig.spin_until(lambda: rig.counts().received == 7)
     rig.spin(0.3)
@@ -75,11 +78,9 @@ def test_a_driver_that_is_started_again_has_lost_nothing(rig: Rig) -> None:
 def test_two_publishers_count_each_for_itself(rig: Rig) -> None:
     other = rig.probe.create_publisher(Image, 'image', 10)
     assert rig.spin_until(lambda: other.get_subscription_count() > 0)
-    publish(rig, 3)
-    assert rig.spin_until(lambda: rig.counts().received == 4)
-    for number in range(6):
+    for number in range(9):
         publish(rig, 1, other if number % 2 else None)
-        assert rig.spin_until(partial(received, rig, 5 + number))
+        assert rig.spin_until(partial(received, rig, 2 + number))
     rig.spin(0.3)
     assert rig.counts().received == 10
     assert values(rig)['lost'] == '0'
@@ -123,3 +124,80 @@ def test_an_encoding_of_megabytes_takes_a_line(rig: Rig, capfd: Any) -> None:
     assert len(values(rig)['last problem']) <= 1000
     assert 'unknown image encoding' in rig.status().message
     assert all(len(line) < 2000 for line in capfd.readouterr().err.splitlines())
+
+
+class Taken:
+    """Counts the images that rclpy converts, and how often it asks whether it may."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.images = self.questions = 0
+        on_image, may = CameraStream._on_image, Gate.can_execute
+
+        def taken(stream: CameraStream, *message: Any) -> None:
+            self.images += 1
+            on_image(stream, *message)
+
+        def asked(gate: Gate, entity: Any) -> bool:
+            self.questions += 1
+            return may(gate, entity)
+
+        monkeypatch.setattr(CameraStream, '_on_image', taken)
+        monkeypatch.setattr(Gate, 'can_execute', asked)
+
+
+def film(rig: Rig, count: int) -> None:
+    """A camera of 50 Hz."""
+    for _ in range(count):
+        rig._publishers['image'].publish(street_image(rig.now()))
+        rig.spin(0.02)
+
+
+def test_a_frame_that_is_overtaken_is_not_taken_from_the_middleware(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = Taken(monkeypatch)
+    rig = make_rig(fake_delay=0.3)
+    rig.start(MASK)
+    for _ in range(3):  # numbers tell of what is left behind, and the engine's time is known
+        rig.segment(street_image(rig.now()))
+    taken.images = taken.questions = 0
+    film(rig, 60)
+    assert rig.spin_until(lambda: rig.counts().received == 63 and not rig.counts().pending)
+    counts = rig.counts()
+    assert counts.segmented + counts.overtaken == counts.received
+    assert taken.images < 30
+    assert taken.questions < 100 * 63, 'the executor waits instead of asking again and again'
+
+
+def test_a_camera_that_nobody_wants_is_only_looked_at(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = Taken(monkeypatch)
+    rig = make_rig(silent_after=1.0, drivable__max_age=1.0)
+    rig.start('/diagnostics')
+    for _ in range(3):
+        rig.deliver(street_image(rig.now()))
+    taken.images = 0
+    film(rig, 60)
+    assert 1 <= taken.images < 30
+    assert 'idle: nobody subscribes' in rig.status().message, 'and not silent'
+    rig.subscribe(MASK)
+    rig.segment(street_image(rig.now()))
+
+
+@pytest.mark.parametrize('gives_info', [True, False])
+def test_every_frame_is_taken_where_numbers_do_not_tell(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, gives_info: bool
+) -> None:
+    """With two publishers, or with ROS 2 Humble."""
+    monkeypatch.setattr(camera_stream, '_GIVES_INFO', gives_info)
+    rig = make_rig(fake_delay=0.3)
+    rig.start(MASK)
+    rig.segment(street_image(rig.now()))
+    others: list[Any] = [None, None]
+    if gives_info:
+        others[1] = rig.probe.create_publisher(Image, 'image', 10)
+        assert rig.spin_until(lambda: others[1].get_subscription_count() > 0)
+    for number in range(30):
+        publish(rig, 1, others[number % 2])
+        assert rig.spin_until(partial(received, rig, 2 + number))

@@ -10,7 +10,7 @@ import pytest
 from node_rig import MASK, MakeRig, Rig, painted, street_labels
 from sensor_msgs.msg import CompressedImage
 
-from segformer_ros.node.segmentation.frame_worker import FrameCounts
+from segformer_ros.node.segmentation.frame_task import FrameCounts
 
 pytestmark = pytest.mark.ros
 

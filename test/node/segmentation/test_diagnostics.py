@@ -18,7 +18,7 @@ from segformer_ros.node.segmentation.diagnostics import (
     engine_status,
     loss_cure,
 )
-from segformer_ros.node.segmentation.frame_worker import FrameCounts
+from segformer_ros.node.segmentation.frame_task import FrameCounts
 from segformer_ros.node.segmentation.losses import LossFigures
 from segformer_ros.node.segmentation.statistics import CameraFigures
 from segformer_ros.node.transport import shipped_profile

@@ -46,7 +46,7 @@ def test_snapshot() -> None:
     assert math.isnan(statistics.snapshot(0.0).age.p50)
     for tick in range(100):
         statistics.arrived(tick * 0.1, tick * 100 * MS)
-        statistics.published(tick * 0.1, 0.010 if tick else 0.5)
+        statistics.published(tick * 0.1, 0.010 if tick else 0.5, {})
     statistics.problem(9.9, 'truncated')
     figures = statistics.snapshot(10.0)
     assert figures.rate_in == pytest.approx(10, abs=0.3)
@@ -116,7 +116,7 @@ def test_frames_are_counted_though_nobody_asks() -> None:
     tracemalloc.start()
     for tick in range(20_000):
         statistics.arrived(tick / 1000, tick * MS, tick)
-        statistics.published(tick / 1000, 0.01)
+        statistics.published(tick / 1000, 0.01, {})
     assert tracemalloc.get_traced_memory()[0] < 2_000_000
     tracemalloc.stop()
     figures = statistics.snapshot(20.0)
@@ -155,3 +155,22 @@ def test_transport_losses_are_recent_for_a_while() -> None:
     assert statistics.snapshot(11.5).losses.recently_lost == 2
     assert statistics.snapshot(60.0).losses.recently_lost == 0
     assert statistics.snapshot(60.0).losses.lost == 9
+
+
+def test_costs_are_those_of_the_frames_that_had_them() -> None:
+    statistics = CameraStatistics()
+    costs = {'mask': 0.001}
+    statistics.published(0.0, 0.01, costs)
+    costs['overlay'] = 0.005  # an output that comes after the mask
+    for tick in range(1, 4):
+        statistics.published(0.1 * tick, 0.01, {'mask': 0.001 * tick})
+    assert statistics.snapshot(1.0).costs == {'mask': 0.0015, 'overlay': 0.005}
+
+
+def test_numbers_tell_of_what_is_not_taken_where_one_publisher_numbers() -> None:
+    statistics = CameraStatistics()
+    assert not statistics.arrived(0.0, 0, None), 'a middleware without numbers'
+    assert not statistics.arrived(0.1, 1, 5), 'the first may be any number'
+    assert statistics.arrived(0.2, 2, 6)
+    assert statistics.arrived(0.3, 3, 9, lambda: 1)
+    assert not statistics.arrived(0.4, 4, 3, lambda: 2), 'another publisher'
