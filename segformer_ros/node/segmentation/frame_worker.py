@@ -125,7 +125,7 @@ class _Batch(NamedTuple):
     last: bool
 
 
-STAGES = ('engine', 'publishing')
+STAGES = ('engine', 'labels', 'publishing')
 
 _Results = Tuple[_Batch, List[Outcome]]
 
@@ -147,9 +147,11 @@ class Pace:
 
     def started(self) -> None:
         """Note that the engine was given frames."""
-        self.free = max(monotonic(), self.free) + self._usual['engine']
-        self._published = max(self._published, self.free) + self._usual['publishing']
-        self.due = max(self.free, self._published - self._usual['engine'])
+        usual = self._usual
+        self.free = max(monotonic(), self.free) + usual['engine']
+        ready = self.free + usual['labels']
+        self._published = max(self._published, ready) + usual['publishing']
+        self.due = max(self.free, self._published - usual['engine'] - usual['labels'])
 
     def took(self, stage: str, seconds: float) -> None:
         """Note what a stage took."""
@@ -157,7 +159,7 @@ class Pace:
         self._usual[stage] = median(self._times[stage])
         if stage == 'publishing':
             self._published = monotonic()
-            self.due = max(self.free, self._published - self._usual['engine'])
+            self.due = self.free
 
 
 class FrameWorker:
@@ -265,7 +267,10 @@ class FrameWorker:
         if under_way:
             streams = streams[:together]
         lead = sum(stream.gate.lead for stream in streams)
-        self._ended.wait(max(0.0, self._pace.due - lead - monotonic()))
+        due = self._pace.due - lead
+        if under_way and due > self._pace.free:
+            return False  # publishing is what takes longest
+        self._ended.wait(max(0.0, due - monotonic()))
         for stream in streams:
             stream.gate.open()
         patience, newer = _POLL, 0.0
@@ -291,6 +296,7 @@ class FrameWorker:
         times = [result.times for result in results if not isinstance(result, EngineError)]
         if times:  # as the engine says itself
             self._pace.took('engine', sum(time.inference for time in times) * 1e-3)
+            self._pace.took('labels', sum(time.postprocess for time in times) * 1e-3)
         self._results.put((batch, results))
 
     def _publish_all(self) -> None:

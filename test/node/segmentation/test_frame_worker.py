@@ -125,7 +125,7 @@ def test_a_device_is_given_the_next_frame_before_the_last_is_published(
 def test_the_next_frame_is_in_the_engine_while_one_is_published(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each publishing waits until the engine is given another frame, as it is in its course."""
+    """Each publishing waits until the engine is given another frame, which it is meanwhile."""
     publish, given, overlapped = CameraStream.publish, Event(), []
     original = FakeEngine.start
 
