@@ -262,8 +262,8 @@ class FrameWorker:
 
         under_way: whether the engine has others.
         """
-        settings, together = self._parameters.settings, self.supervisor.together
-        streams = [stream for stream in self._turns if settings.enabled and any(stream.demand)]
+        together, enabled = self.supervisor.together, self._parameters.settings.enabled
+        streams = [stream for stream in self._turns if enabled and any(stream.demand)]
         if under_way:
             streams = streams[:together]
         lead = sum(stream.gate.lead for stream in streams)
@@ -276,8 +276,9 @@ class FrameWorker:
         patience, newer = _POLL, 0.0
         if under_way:
             patience, newer = max(0.0, self._pace.free - monotonic()), lead
-        tasks = []
-        for camera, message in self.inbox.take(patience, together, newer):
+        taken = self.inbox.take(patience, together, newer)
+        settings, tasks = self._parameters.settings, []  # as they are now, after the waiting
+        for camera, message in taken:
             self._turns.append(self._turns.pop(self._turns.index(self._streams[camera])))
             task = self._take(camera, message, settings)
             if task:
