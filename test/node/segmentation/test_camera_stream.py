@@ -133,9 +133,9 @@ class Taken:
         self.images = self.questions = 0
         on_image, may = CameraStream._on_image, Gate.can_execute
 
-        def taken(stream: CameraStream, *message: Any) -> None:
+        def taken(stream: CameraStream, message: Any, info: Any) -> None:  # rclpy counts them
             self.images += 1
-            on_image(stream, *message)
+            on_image(stream, message, info)
 
         def asked(gate: Gate, entity: Any) -> bool:
             self.questions += 1
