@@ -14,7 +14,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tu
 
 import numpy as np
 
-from segformer_ros.classes import IGNORE_ID, ClassMap, load_class_map
+from segformer_ros.classes import IGNORE_ID, ClassMap, load_class_map, preset_names
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import SegformerError, one_line, reason
 from segformer_ros.formats import decode_labels
@@ -27,8 +27,6 @@ TRAIN_IDS = 'train'
 _NAMED = 6
 """Values that a note spells out."""
 _LARGEST_SUM = 1 << 24
-_COLOURED = ('cityscapes', 'camvid', 'mapillary', 'ade20k')
-"""Presets whose colours are looked for in labels that are colours."""
 
 
 class LabelError(SegformerError, ValueError):
@@ -289,9 +287,11 @@ def _not_coded(values: np.ndarray, where: str) -> str:
     if values.shape[2] < 3 or values.dtype != np.uint8:
         return f'{words}labels are one channel of class ids'
     colors = {(int(r), int(g), int(b)) for b, g, r in np.unique(_pixels(values), axis=0)}
-    fits = [name for name in _COLOURED if colors <= _colors_of(name)]
+    fits = [name for name in preset_names() if colors <= _colors_of(name)]
     if fits:
-        return f'{words}they are colours of a data set; give --label-colors {" or ".join(fits)}'
+        return (
+            f'{words}they are colours of a data set; give --label-colors {" or ".join(fits[:4])}'
+        )
     red, green, blue = min(colors)
     return (
         f'{words}{len(colors)} colours, such as ({red}, {green}, {blue}); give the class map that '
