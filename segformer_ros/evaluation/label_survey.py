@@ -7,7 +7,7 @@ from typing import Iterator, List, NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
-from segformer_ros.classes import IGNORE_ID, ClassMap, load_class_map
+from segformer_ros.classes import IGNORE_ID, ClassMap, load_class_map, preset_names
 from segformer_ros.evaluation.shards import EvaluationError
 from segformer_ros.metrics.metric import histogram, ratio
 from segformer_ros.recordings import Source, SourceFrame, SourceOptions
@@ -211,9 +211,18 @@ def _refuse_label_ids(
     named = ', '.join(f'{value} {own.names[table[value]]}' for value in classes[:_NAMED])
     raise EvaluationError(
         f'{source.name}: labels hold label ids of {own.name!r}, not train ids: they have '
-        f'{_listed(values.tolist())}, where {named}; give --label-ids {own.name} (or --label-ids '
-        'train, if they are train ids all the same)'
+        f'{_listed(values.tolist())}, where {named}; give --label-ids {_option(own)} (or '
+        '--label-ids train, if they are train ids all the same)'
     )
+
+
+def _option(own: ClassMap) -> str:
+    """What --label-ids takes for these label ids: a preset, or the class map's own file."""
+    if own.name in preset_names():
+        return own.name
+    known = {entry.name: entry.label_id for entry in load_class_map('cityscapes').classes}
+    borrowed = all(entry.label_id in (-1, known.get(entry.name)) for entry in own.classes)
+    return 'cityscapes' if borrowed else "FILE, the class map's"
 
 
 def _listed(values: Sequence[int]) -> str:
@@ -235,7 +244,7 @@ def agreement_note(matrix: np.ndarray, own: ClassMap) -> str:
         return (
             f'the masks agree with the labels in {accuracy:.0%} of the pixels, and in '
             f'{as_ids:.0%} if the labels are label ids of {own.name!r}: give --label-ids '
-            f'{own.name}'
+            f'{_option(own)}'
         )
     if accuracy < _DISAGREES:
         return (

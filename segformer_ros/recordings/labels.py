@@ -292,9 +292,7 @@ def _not_coded(values: np.ndarray, where: str) -> str:
     colors = {(int(r), int(g), int(b)) for b, g, r in np.unique(_pixels(values), axis=0)}
     fits = [name for name in preset_names() if colors <= _colors_of(name)]
     if fits:
-        return (
-            f'{words}they are colours of a data set; give --label-colors {" or ".join(fits[:4])}'
-        )
+        return f'{words}they are colours of a data set; give --label-colors {" or ".join(fits)}'
     red, green, blue = min(colors)
     return (
         f'{words}{len(colors)} colours, such as ({red}, {green}, {blue}); give the class map that '

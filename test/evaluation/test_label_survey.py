@@ -62,6 +62,18 @@ def test_label_ids_are_refused_with_the_option_that_maps_them(images: Path) -> N
         assert '% of the labelled pixels' in run.notes[0]
 
 
+def test_the_option_for_a_labels_txt_is_the_preset_that_it_has_its_ids_of(
+    images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / 'mine.txt').write_text('\n'.join(painted.CITYSCAPES.names))
+    model = dataclasses.replace(painted.FAKE, classes=str(tmp_path / 'mine.txt'))
+    for index, labels in enumerate(truths()):
+        recordings.write_png(tmp_path / f'ids/frame{index:04d}.png', LABEL_IDS[labels])
+    job = EvaluationJob((str(images),), SourceOptions(labels=tmp_path / 'ids'), model)
+    with pytest.raises(EvaluationError, match="of 'mine', not .* give --label-ids cityscapes"):
+        EvaluationRun(job, tmp_path / 'out')
+
+
 def test_label_ids_that_could_be_train_ids_are_told_by_the_masks(images: Path) -> None:
     """Road, sidewalk and building are 7, 8 and 11: a sign, vegetation and a person."""
     road, building = painted.CITYSCAPES.ids('road', 'building')

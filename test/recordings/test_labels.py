@@ -122,7 +122,9 @@ def indexed_png(places: np.ndarray, palette: bytes) -> bytes:
     )
 
 
-@pytest.mark.parametrize('preset', ['cityscapes', 'camvid', 'mapillary', 'ade20k'])
+@pytest.mark.parametrize(
+    'preset', ['cityscapes', 'camvid', 'mapillary', 'ade20k', 'bdd100k', 'kitti']
+)
 def test_colours_are_told_by_name_and_read_by_their_table(tmp_path: Path, preset: str) -> None:
     told = entry_of(tmp_path / 'told', colours(preset))
     assert told.labels is None
@@ -169,7 +171,9 @@ def test_label_ids_become_train_ids_and_what_is_void_is_not_scored(tmp_path: Pat
     np.testing.assert_array_equal(entry.labels, TRAIN)
 
 
-@pytest.mark.parametrize(('preset', 'step'), [('cityscapes', 1000), ('mapillary', 256)])
+@pytest.mark.parametrize(
+    ('preset', 'step'), [('cityscapes', 1000), ('kitti', 256), ('mapillary', 256)]
+)
 def test_instance_ids_hold_the_label_id(tmp_path: Path, preset: str, step: int) -> None:
     class_map = load_class_map(preset)
     car = class_map.ids('car')[0]
