@@ -224,14 +224,17 @@ def _with_void(class_map: ClassMap) -> ClassMap:
     return ClassMap(f'{_VOID}{class_map.name}', (void, *others), class_map.drivable)
 
 
+def preset_names() -> List[str]:
+    """Names of the shipped class maps, Cityscapes first."""
+    names = (file.stem for file in share_path('config/classes').glob('*.yaml'))
+    return sorted(names, key=lambda name: (name != 'cityscapes', name))
+
+
 def _preset_path(name: str) -> Path:
-    folder = share_path('config/classes')
-    path = folder / f'{name}.yaml'
+    path = share_path('config/classes') / f'{name}.yaml'
     if not path.is_file():
-        presets = sorted(file.stem for file in folder.glob('*.yaml'))
-        raise ClassMapError(
-            f'no class map {name!r}; give a file, or one of the presets {", ".join(presets)}'
-        )
+        presets = ', '.join(sorted(preset_names()))
+        raise ClassMapError(f'no class map {name!r}; give a file, or one of the presets {presets}')
     return path
 
 

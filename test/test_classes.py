@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segformer_ros.classes import ClassMapError, load_class_map
+from segformer_ros.classes import ClassMapError, load_class_map, preset_names
 
 
 def test_cityscapes_has_the_official_numbers() -> None:
@@ -184,7 +184,7 @@ def test_an_empty_line_is_told_and_a_name_that_stands_twice_is_refused(
         load_class_map(file)
 
 
-@pytest.mark.parametrize('preset', ['cityscapes', 'camvid', 'ade20k', 'mapillary'])
+@pytest.mark.parametrize('preset', preset_names())
 def test_a_map_survives_its_file(tmp_path: Path, preset: str) -> None:
     class_map = load_class_map(preset)
     (tmp_path / 'map.yaml').write_text(class_map.as_yaml())

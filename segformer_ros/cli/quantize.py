@@ -10,7 +10,6 @@ from typing import Callable, List, NamedTuple, Tuple
 
 from tqdm import tqdm
 
-from segformer_ros.classes import load_class_map
 from segformer_ros.cli.arguments import MAX_THREADS, add_label_arguments, number, whole
 from segformer_ros.destination import output_file, refuse_overwriting, write_file
 from segformer_ros.engines.precision import Candidate
@@ -146,8 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
     warnings = [too_few(samples)]
     if arguments.labels:
         for source in judged or sources:
-            truth = load_class_map(source.class_map) if source.class_map else spec.class_map
-            warnings += survey(source, truth, options)
+            warnings += survey(source, spec.class_map, options)
         warnings.append(too_few_labels(samples.held_out, len(spec.class_map)))
         warnings.append(_too_loose(arguments.loss))
     for warning in filter(None, warnings):

@@ -25,6 +25,7 @@ from segformer_ros.cli.arguments import (
 )
 from segformer_ros.destination import lock_folder, output_folder, refuse_overwriting_input
 from segformer_ros.errors import one_line
+from segformer_ros.evaluation.label_survey import survey
 from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.recordings import Source, SourceError, open_source
 from segformer_ros.segmenter.run import RESULTS, SegmentRun
@@ -90,6 +91,9 @@ def _into(folder: Path, arguments: argparse.Namespace, source: Source) -> int:
         camera = segmenter.camera_of(source)
         if camera.lacks:
             print(one_line(_without_metres(camera)), file=sys.stderr)
+        if source.labelled:
+            for note in survey(source, segmenter.class_map, source_options(arguments)):
+                print(one_line(note), file=sys.stderr)
         with SegmentRun(source, segmenter, folder, merged_classes(arguments)) as segment_run:
             try:
                 _segment_all(segment_run, source)

@@ -202,8 +202,9 @@ class EvaluationJob:
         model = self.model.spec().class_map
         for source in sources:
             if source.labelled and len(source):
-                truth = load_class_map(source.class_map) if source.class_map else model
-                notes = [*truth_notes(truth, model), *survey(source, truth, self.sources)]
+                notes = survey(source, model, self.sources)
+                if source.class_map:
+                    notes = [*truth_notes(load_class_map(source.class_map), model), *notes]
                 source.notes = (*source.notes, *notes)
 
     def mask_folder(self) -> Optional[Predictions]:

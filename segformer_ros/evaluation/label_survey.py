@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, NamedTuple, Sequence
+from typing import Iterator, List, NamedTuple, Sequence, Tuple
 
+import cv2
 import numpy as np
 
-from segformer_ros.classes import IGNORE_ID, ClassMap
+from segformer_ros.classes import IGNORE_ID, ClassMap, load_class_map, preset_names
 from segformer_ros.evaluation.shards import EvaluationError
 from segformer_ros.metrics.metric import histogram, ratio
 from segformer_ros.recordings import Source, SourceFrame, SourceOptions
@@ -28,23 +29,37 @@ _BETTER, _AGREES, _DISAGREES = 0.3, 0.5, 0.1
 that they are; below the last, labels and masks have little to do with each other."""
 
 
+_SIDE = 480
+"""Pixels to which images are made smaller to compare edges."""
+_EDGES = 300
+"""Fewest edge pixels, per frame, that say anything."""
+_FITS_BETTER, _FITS = 1.15, 1.3
+"""By how much the edges of wrong labels fit better once they are moved, and how much stronger than
+elsewhere the image's edges must be there. Right labels of CamVid, IDD and LabelMe fit at least
+1.15 times better than any that is moved, and 1.7 times; those of another view worse than that."""
+
+
 class _Seen(NamedTuple):
     """What was found in the frames that were looked at.
 
     counts: (256,) pixels by value. frames: those with labels. faults: why others have none.
+    odd: what of labels is not scored. views: what `_misfit` takes.
     """
 
     counts: np.ndarray
     frames: int
     faults: Sequence[str]
+    odd: Sequence[str]
+    views: Sequence[Tuple[np.ndarray, np.ndarray]]
 
 
-def survey(source: Source, own: ClassMap, options: SourceOptions) -> List[str]:
+def survey(source: Source, model: ClassMap, options: SourceOptions) -> List[str]:
     """Notes on a recording's labels, from a few of its frames.
 
-    own: the classes that the labels are train ids of. Raises EvaluationError for label ids, which
-    would be scored as other classes.
+    model: the classes of the model, whose train ids labels are unless the recording says
+    otherwise. Raises EvaluationError for label ids, which would be scored as other classes.
     """
+    own = load_class_map(source.class_map) if source.class_map else model
     seen = _look(source)
     if not seen.frames:
         if not seen.faults:
@@ -57,7 +72,13 @@ def survey(source: Source, own: ClassMap, options: SourceOptions) -> List[str]:
         return [f'no pixel of the {looked} is labelled: all are {IGNORE_ID}']
     if not (options.label_ids or source.class_map):
         _refuse_label_ids(source, own, values, seen.counts)
-    notes = []
+    notes = [f'labels of {len(seen.odd)} of the {looked}: {seen.odd[0]}'] if seen.odd else []
+    moved = _misfit(seen.views)
+    if moved:
+        notes.append(
+            f'the edges of the labels of the {looked} fit those of the images better if the '
+            f'labels are {moved}: are they of another field of view?'
+        )
     if len(values) < min(len(own), _FEW_CLASSES):
         names = ' and '.join(f'{value} ({own.name_of(int(value))})' for value in values)
         notes.append(
@@ -77,14 +98,21 @@ def survey(source: Source, own: ClassMap, options: SourceOptions) -> List[str]:
 
 
 def _look(source: Source) -> _Seen:
-    counts, frames, faults = np.zeros(256, np.int64), 0, []
+    counts, frames = np.zeros(256, np.int64), 0
+    faults: List[str] = []
+    odd: List[str] = []
+    views = []
     for entry in _sampled(source):
-        if entry.labels is not None:
-            counts += histogram(entry.labels)
-            frames += 1
-        elif entry.error and entry.frame is not None:
-            faults.append(entry.error)
-    return _Seen(counts, frames, faults)
+        if entry.frame is None:
+            continue
+        if entry.labels is None:
+            faults.append(entry.error or 'there are none')
+            continue
+        frames += 1
+        counts += histogram(entry.labels)
+        odd += [entry.error] if entry.error else []
+        views.append((_image_edges(entry.frame.bgr()), _smaller(entry.labels)))
+    return _Seen(counts, frames, faults, odd, views)
 
 
 def _sampled(source: Source) -> Iterator[SourceFrame]:
@@ -94,6 +122,78 @@ def _sampled(source: Source) -> Iterator[SourceFrame]:
         start = max(stop, len(source) * place // _PLACES)  # none twice
         stop = start + _FRAMES
         yield from source.frames(start, stop)
+
+
+def _smaller(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    scale = min(1.0, _SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=interpolation))
+
+
+def _image_edges(image: np.ndarray) -> np.ndarray:
+    """How much of an edge each pixel of a BGR image is, (H, W) float32, at most 1."""
+    grey = cv2.cvtColor(_smaller(image, cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+    smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    steps = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    strength = cv2.magnitude(*steps)
+    return np.minimum(strength / (np.percentile(strength, 90) + 1e-6), 1)
+
+
+def _label_edges(labels: np.ndarray) -> np.ndarray:
+    """Where two classes meet, (H, W) bool; what is not labelled has no edges."""
+    edges, known = np.zeros(labels.shape, bool), labels != IGNORE_ID
+    edges[:, 1:] = (labels[:, 1:] != labels[:, :-1]) & known[:, 1:] & known[:, :-1]
+    edges[1:] |= (labels[1:] != labels[:-1]) & known[1:] & known[:-1]
+    return edges
+
+
+def _moves() -> Iterator[Tuple[str, np.ndarray]]:
+    """What wrong labels may need, in words, and as (2, 3) on coordinates from -1 to 1."""
+    for zoom in (0.5, 0.67, 0.75, 0.8, 1.25, 1.33, 1.5, 2.0):
+        yield f'scaled by {zoom:g} about the middle', np.array([[zoom, 0, 0], [0, zoom, 0]])
+        yield f'made {zoom:g} times as wide', np.array([[zoom, 0, 0], [0, 1, 0]])
+        yield f'made {zoom:g} times as high', np.array([[1, 0, 0], [0, zoom, 0]])
+    for shift in (-0.5, -0.25, -0.12, 0.12, 0.25, 0.5):
+        yield f'shifted by {abs(shift) / 2:.0%} of the width', np.array([[1, 0, shift], [0, 1, 0]])
+        yield (
+            f'shifted by {abs(shift) / 2:.0%} of the height',
+            np.array([[1, 0, 0], [0, 1, shift]]),
+        )
+    yield 'mirrored', np.array([[-1, 0, 0], [0, 1, 0]])
+    yield 'turned upside down', np.array([[-1, 0, 0], [0, -1, 0]])
+
+
+def _misfit(views: Sequence[Tuple[np.ndarray, np.ndarray]]) -> str:
+    """What would make labels fit their images, '' where they fit as they are.
+
+    views: the edges of each image, see `_image_edges`, and its labels of the same size.
+    """
+    own = _fit(views, np.eye(2, 3))
+    if np.isnan(own):
+        return ''
+    fits = [(_fit(views, move), words) for words, move in _moves()]
+    best, words = max(((fit, words) for fit, words in fits if not np.isnan(fit)), default=(0, ''))
+    anywhere = float(np.mean([edges.mean() for edges, _ in views]))
+    return words if best > max(_FITS_BETTER * own, _FITS * anywhere) else ''
+
+
+def _fit(views: Sequence[Tuple[np.ndarray, np.ndarray]], move: np.ndarray) -> float:
+    """Mean strength of the images' edges where the moved labels have theirs; NaN for too few."""
+    total, pixels = 0.0, 0
+    for strength, labels in views:
+        height, width = labels.shape
+        # From -1..1 over the image to its pixels.
+        half = np.array([(width - 1) / 2, (height - 1) / 2])
+        linear = move[:, :2] * half[:, None] / half[None, :]
+        matrix = np.column_stack([linear, half + move[:, 2] * half - linear @ half])
+        moved = cv2.warpAffine(
+            labels, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=IGNORE_ID
+        )
+        edges = _label_edges(np.asarray(moved))
+        total += float(strength[edges].sum())
+        pixels += int(edges.sum())
+    return ratio(total, pixels) if pixels >= _EDGES * len(views) else float('nan')
 
 
 def _refuse_label_ids(
@@ -111,9 +211,18 @@ def _refuse_label_ids(
     named = ', '.join(f'{value} {own.names[table[value]]}' for value in classes[:_NAMED])
     raise EvaluationError(
         f'{source.name}: labels hold label ids of {own.name!r}, not train ids: they have '
-        f'{_listed(values.tolist())}, where {named}; give --label-ids {own.name} (or --label-ids '
-        'train, if they are train ids all the same)'
+        f'{_listed(values.tolist())}, where {named}; give --label-ids {_option(own)} (or '
+        '--label-ids train, if they are train ids all the same)'
     )
+
+
+def _option(own: ClassMap) -> str:
+    """What --label-ids takes for these label ids: a preset, or the class map's own file."""
+    if own.name in preset_names():
+        return own.name
+    known = {entry.name: entry.label_id for entry in load_class_map('cityscapes').classes}
+    borrowed = all(entry.label_id in (-1, known.get(entry.name)) for entry in own.classes)
+    return 'cityscapes' if borrowed else "FILE, the class map's"
 
 
 def _listed(values: Sequence[int]) -> str:
@@ -135,7 +244,7 @@ def agreement_note(matrix: np.ndarray, own: ClassMap) -> str:
         return (
             f'the masks agree with the labels in {accuracy:.0%} of the pixels, and in '
             f'{as_ids:.0%} if the labels are label ids of {own.name!r}: give --label-ids '
-            f'{own.name}'
+            f'{_option(own)}'
         )
     if accuracy < _DISAGREES:
         return (

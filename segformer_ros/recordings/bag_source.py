@@ -41,7 +41,8 @@ from segformer_ros.recordings.bag_topics import (
     info_topic_beside,
 )
 from segformer_ros.recordings.bag_transforms import TransformTopics, read_mount, transform_topics
-from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
+from segformer_ros.recordings.label_folder import label_folder
+from segformer_ros.recordings.labels import LabelCoding, LabelError, take_coding
 from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
 from segformer_ros.recordings.video_topic import DEFINITIONS, NEEDED, VideoTopic, is_video
 from segformer_ros.topics import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE, ODOMETRY_TYPE

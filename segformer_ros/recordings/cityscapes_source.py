@@ -9,11 +9,11 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from segformer_ros.recordings.folder_source import read_image
+from segformer_ros.recordings.label_folder import label_folder
 from segformer_ros.recordings.labels import (
     LabelCoding,
     LabelError,
     Labels,
-    label_folder,
     read_values,
     take_coding,
 )
@@ -68,6 +68,7 @@ class CityscapesSource(Source):
         if self._label_folder is not None:  # those are train ids of the model, unless it is said
             self.notes = ()
             take_coding(self, coding)
+            self._label_folder.require_any([item.key for item in self._items])
         beside = any(_label_file(item)[0].exists() for item in self._items)
         self.labelled = beside or self._label_folder is not None
         if not self.labelled:

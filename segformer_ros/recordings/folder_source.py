@@ -16,14 +16,8 @@ from segformer_ros.formats import decode, decode_stored, png
 from segformer_ros.formats.bit_depth import BITS, FULL, BitDepth, bits_of, deep_note
 from segformer_ros.formats.exif import UPRIGHT, Exif, Orientation, read_exif
 from segformer_ros.frame import Frame, FrameError
-from segformer_ros.recordings.labels import (
-    LabelCoding,
-    LabelError,
-    LabelFolder,
-    Labels,
-    label_folder,
-    take_coding,
-)
+from segformer_ros.recordings.label_folder import LabelFolder, label_folder
+from segformer_ros.recordings.labels import LabelCoding, LabelError, Labels, take_coding
 from segformer_ros.recordings.source import (
     CAMERA_FRAME,
     Source,
@@ -70,6 +64,8 @@ class FolderSource(Source):
         self._labels = label_folder(options, coding)
         self.labelled = self._labels is not None
         take_coding(self, coding)
+        if self._labels is not None:
+            self._labels.require_any([file.stem for file in self._files])
         if unread:
             self.notes += (
                 f'{len(unread)} pictures are left out, since their kind is not read, the first: '

@@ -6,7 +6,6 @@ and what belongs to no class is counted.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tu
 
 import numpy as np
 
-from segformer_ros.classes import IGNORE_ID, ClassMap, load_class_map
+from segformer_ros.classes import IGNORE_ID, ClassMap, load_class_map, preset_names
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import SegformerError, one_line, reason
 from segformer_ros.formats import decode_labels
@@ -27,8 +26,6 @@ TRAIN_IDS = 'train'
 _NAMED = 6
 """Values that a note spells out."""
 _LARGEST_SUM = 1 << 24
-_COLOURED = ('cityscapes', 'camvid', 'mapillary', 'ade20k')
-"""Presets whose colours are looked for in labels that are colours."""
 
 
 class LabelError(SegformerError, ValueError):
@@ -47,11 +44,12 @@ class LabelCoding:
     """What stored values mean.
 
     ids: class map whose label ids they are. colors: class map whose colours they are. Without
-    either they are train ids.
+    either they are train ids. insisted: whatever their files are called.
     """
 
     ids: str = ''
     colors: str = ''
+    insisted: bool = False
     max_megapixels: float = MAX_MEGAPIXELS
     _table: Mapping[int, int] = field(default_factory=dict, repr=False)
     _step: int = 0
@@ -68,11 +66,14 @@ class LabelCoding:
                 f'(--label-colors {colors}); give one of the two'
             )
         if colors:
-            return cls('', colors, limit, _colors=_color_table(load_class_map(colors)))
+            return cls(
+                '', colors, max_megapixels=limit, _colors=_color_table(load_class_map(colors))
+            )
         if ids:
             class_map = load_class_map(ids)
-            return cls(ids, '', limit, class_map.label_table(), class_map.instances)
-        return cls(max_megapixels=limit)
+            table, step = class_map.label_table(), class_map.instances
+            return cls(ids, max_megapixels=limit, _table=table, _step=step)
+        return cls(insisted=bool(options.label_ids), max_megapixels=limit)
 
     @property
     def class_map(self) -> str:
@@ -289,7 +290,7 @@ def _not_coded(values: np.ndarray, where: str) -> str:
     if values.shape[2] < 3 or values.dtype != np.uint8:
         return f'{words}labels are one channel of class ids'
     colors = {(int(r), int(g), int(b)) for b, g, r in np.unique(_pixels(values), axis=0)}
-    fits = [name for name in _COLOURED if colors <= _colors_of(name)]
+    fits = [name for name in preset_names() if colors <= _colors_of(name)]
     if fits:
         return f'{words}they are colours of a data set; give --label-colors {" or ".join(fits)}'
     red, green, blue = min(colors)
@@ -350,119 +351,7 @@ def _not_ids(where: str, unknown: Mapping[int, int]) -> str:
     )
 
 
-LABEL_SUFFIXES = ('.png', '.npy')
-
-_TRAIN, _IDS, _INSTANCES, _COLOURS, _ANY = range(5)
-_ENDINGS: Tuple[Tuple[str, int], ...] = (
-    ('_labelTrainIds', _TRAIN), ('_trainIds', _TRAIN), ('_train_id', _TRAIN),
-    ('_labelIds', _IDS), ('_instanceIds', _INSTANCES),
-    ('_train_color', _COLOURS), ('_color', _COLOURS),
-    ('_label', _ANY), ('_labels', _ANY), ('_mask', _ANY), ('_seg', _ANY), ('_L', _ANY),
-)  # fmt: skip
-"""Endings of label files' names as data sets have them, and what such files hold."""
-_SETS = ('_gtFine', '_gtCoarse')
-_IMAGE_ENDINGS = ('_leftImg8bit',)
-_WANTED = {_TRAIN: 'train ids', _IDS: 'label ids', _INSTANCES: 'instance ids', _COLOURS: 'colours'}
-
-
-class LabelFolder:
-    """Label files of a folder, by the frames' keys: KEY.png or KEY.npy, or as data sets name them.
-
-    Cityscapes' KEY_gtFine_labelIds.png, CamVid's KEY_L.png, BDD's KEY_train_id.png and so on.
-    """
-
-    def __init__(self, folder: Path, coding: LabelCoding) -> None:
-        if not folder.is_dir():
-            raise SourceError(f'no label folder {folder}; give the one with the KEY.png files')
-        self.folder, self.coding = folder, coding
-        found: Dict[str, Tuple[int, Path]] = {}
-        others: Counter[str] = Counter()
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in LABEL_SUFFIXES:
-                others[path.suffix.lower()] += path.is_file()
-                continue
-            for key, rank in _keys_of(path.stem, coding):
-                if key not in found or rank < found[key][0]:
-                    found[key] = (rank, path)
-        if not found:
-            raise SourceError(_no_labels(folder, others))
-        self._files = {key: path for key, (_, path) in found.items()}
-
-    def __contains__(self, key: str) -> bool:
-        return self._path(key) is not None
-
-    @property
-    def files(self) -> List[Path]:
-        """All label files."""
-        return sorted(set(self._files.values()))
-
-    def read(self, key: str, size: Tuple[int, int]) -> Labels:
-        """Labels of the frame `key` of (height, width) `size`; raises LabelError."""
-        path = self._path(key)
-        if path is None:
-            some = ', '.join(file.name for file in self.files[:3])
-            raise LabelError(f'no label image {key}.png in {self.folder} (it has {some}, ...)')
-        self._check_kind(path)
-        return self.coding.read_file(path, size)
-
-    def _path(self, key: str) -> Optional[Path]:
-        for ending in _IMAGE_ENDINGS:
-            if key.endswith(ending) and key not in self._files:
-                key = key[: -len(ending)]
-        return self._files.get(key)
-
-    def _check_kind(self, path: Path) -> None:
-        """Raises LabelError where the name says that the file holds what is not asked for."""
-        kind = _kind(path.stem)[1]
-        if kind in (_IDS, _INSTANCES) and not self.coding.ids:
-            option = '--label-ids cityscapes'
-        elif kind == _COLOURS and not self.coding.colors:
-            option = '--label-colors cityscapes'
-        else:
-            return
-        raise LabelError(
-            f'label image {path} is named as one of {_WANTED[kind]}, not of train ids; give '
-            f'{option}, or the class map that they are of'
-        )
-
-
 def take_coding(source: Source, coding: LabelCoding) -> None:
     """Let a recording say what its labels are."""
     source.class_map, source.class_map_given = coding.class_map, bool(coding.class_map)
     source.notes = (*source.notes, *coding.notes)
-
-
-def label_folder(options: SourceOptions, coding: LabelCoding) -> Optional[LabelFolder]:
-    """The label folder that the options name; raises SourceError where it has no labels."""
-    return LabelFolder(options.labels, coding) if options.labels else None
-
-
-def _kind(stem: str) -> Tuple[str, int]:
-    """The key in a label file's name, and what the name says that it holds."""
-    for ending, kind in _ENDINGS:
-        if stem.endswith(ending):
-            stem = stem[: -len(ending)]
-            for name in _SETS:
-                stem = stem[: -len(name)] if stem.endswith(name) else stem
-            return stem, kind
-    return stem, _ANY
-
-
-def _keys_of(stem: str, coding: LabelCoding) -> List[Tuple[str, int]]:
-    """Keys that a label file may be for, each with its rank among others: the least is taken."""
-    key, kind = _kind(stem)
-    first = _COLOURS if coding.colors else _IDS if coding.ids else _TRAIN
-    order = [first, *(other for other in (_TRAIN, _IDS, _INSTANCES, _COLOURS) if other != first)]
-    rank = 1 + (order.index(kind) if kind in order else len(order))
-    return [(stem, 0)] + ([(key, rank)] if key != stem else [])
-
-
-def _no_labels(folder: Path, others: Mapping[str, int]) -> str:
-    kinds = [f'{count} {suffix}' for suffix, count in others.items() if suffix and count]
-    if not kinds:
-        return f'label folder {folder} holds no .png file; give the one with the KEY.png files'
-    jpeg = ' (JPEG changes values)' if {'.jpg', '.jpeg'} & set(others) else ''
-    return (
-        f'label folder {folder} holds no .png or .npy file, but {", ".join(kinds)}{jpeg}; labels '
-        'need a lossless format: convert them to PNG'
-    )

@@ -10,7 +10,8 @@ from segformer_ros.errors import reason
 from segformer_ros.formats.limits import check_size
 from segformer_ros.formats.video import Trust, decode_packet, upright_pixels
 from segformer_ros.frame import Frame, FrameError, Stamp
-from segformer_ros.recordings.labels import LabelCoding, LabelError, label_folder, take_coding
+from segformer_ros.recordings.label_folder import label_folder
+from segformer_ros.recordings.labels import LabelCoding, LabelError, take_coding
 from segformer_ros.recordings.source import (
     CAMERA_FRAME,
     FIRST_STAMP_NS,

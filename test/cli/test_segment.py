@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import painted
 import pytest
 import recordings as rec
 from rosbags.highlevel import AnyReader
@@ -165,6 +167,16 @@ def test_what_is_wrong_is_said_in_one_line(
     error = capsys.readouterr().err
     assert words in error
     assert error.count('\n') == 1
+
+
+def test_label_ids_are_refused_before_they_are_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = painted.write_folders(tmp_path, 1)
+    rec.write_png(labels / 'frame0000.png', painted.truth(0) + np.uint8(15))
+    command = ['segment', str(images), '--labels', str(labels), '--engine', 'fake']
+    assert cli.main([*command, '--out', str(tmp_path / 'out')]) == 2
+    assert 'give --label-ids cityscapes' in capsys.readouterr().err
 
 
 def test_of_many_faults_some_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

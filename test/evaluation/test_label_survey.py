@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import painted
 import pytest
 import recordings
 
 from segformer_ros.evaluation import EvaluationError, EvaluationJob, EvaluationRun
-from segformer_ros.evaluation.label_survey import agreement_note
-from segformer_ros.recordings import SourceOptions
+from segformer_ros.evaluation.label_survey import agreement_note, survey
+from segformer_ros.recordings import SourceOptions, open_source
 
 LABEL_IDS = np.full(256, 255, np.uint8)
 LABEL_IDS[:19] = [entry.label_id for entry in painted.CITYSCAPES.classes]
@@ -60,6 +62,18 @@ def test_label_ids_are_refused_with_the_option_that_maps_them(images: Path) -> N
         assert '% of the labelled pixels' in run.notes[0]
 
 
+def test_the_option_for_a_labels_txt_is_the_preset_that_it_has_its_ids_of(
+    images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / 'mine.txt').write_text('\n'.join(painted.CITYSCAPES.names))
+    model = dataclasses.replace(painted.FAKE, classes=str(tmp_path / 'mine.txt'))
+    for index, labels in enumerate(truths()):
+        recordings.write_png(tmp_path / f'ids/frame{index:04d}.png', LABEL_IDS[labels])
+    job = EvaluationJob((str(images),), SourceOptions(labels=tmp_path / 'ids'), model)
+    with pytest.raises(EvaluationError, match="of 'mine', not .* give --label-ids cityscapes"):
+        EvaluationRun(job, tmp_path / 'out')
+
+
 def test_label_ids_that_could_be_train_ids_are_told_by_the_masks(images: Path) -> None:
     """Road, sidewalk and building are 7, 8 and 11: a sign, vegetation and a person."""
     road, building = painted.CITYSCAPES.ids('road', 'building')
@@ -86,6 +100,49 @@ def test_labels_that_make_numbers_worthless_are_noted(
 ) -> None:
     with run_of(images, [labels] * COUNT) as run:
         assert any(words in note for note in run.notes)
+
+
+def street(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (240, 320) of boxes, each of a class and grey value of its own, and its labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((240, 320), np.uint8)
+    image = np.full((240, 320), 90, np.uint8)
+    for _ in range(12):
+        y, x = int(rng.integers(0, 200)), int(rng.integers(0, 270))
+        place = (slice(y, y + int(rng.integers(20, 90))), slice(x, x + int(rng.integers(20, 90))))
+        labels[place], image[place] = rng.integers(1, 19), rng.integers(0, 256)
+    return np.repeat(image[..., None], 3, axis=2), labels
+
+
+def cut(labels: np.ndarray) -> np.ndarray:
+    """The middle alone, three quarters of each side, at the size of the whole."""
+    middle = labels[30:-30, 40:-40]
+    return cv2.resize(middle, labels.shape[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda labels: labels, ''),
+        (lambda labels: labels[:, ::-1], 'mirrored'),
+        (lambda labels: labels[::-1, ::-1], 'turned upside down'),
+        (cut, 'scaled by 0.75 about the middle'),
+        (lambda labels: np.roll(labels, 40, axis=1), 'shifted by 12% of the width'),
+    ],
+)
+def test_labels_of_another_field_of_view_are_noted(
+    tmp_path: Path, change: Callable[[np.ndarray], np.ndarray], words: str
+) -> None:
+    for index in range(6):
+        image, labels = street(index)
+        recordings.write_png(tmp_path / f'images/{index}.png', image)
+        recordings.write_png(
+            tmp_path / f'labels/{index}.png', np.ascontiguousarray(change(labels))
+        )
+    options = SourceOptions(labels=tmp_path / 'labels')
+    notes = survey(open_source(tmp_path / 'images', options), painted.CITYSCAPES, options)
+    found = [note for note in notes if 'another field of view' in note]
+    assert [words in note for note in found] == ([True] if words else [])
 
 
 def test_few_labelled_pixels_are_noted(images: Path) -> None:

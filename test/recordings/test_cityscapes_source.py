@@ -96,3 +96,47 @@ def test_without_truth_there_are_the_images(root: Path, tmp_path: Path) -> None:
     assert [entry.error for entry in source] == [None, None]
     rec.write_png(tmp_path / 'other/bonn_000000_000019.png', rec.labels(7))
     assert open_source(root, SourceOptions(labels=tmp_path / 'other')).labelled
+
+
+@pytest.fixture
+def unpacked(root: Path) -> Path:
+    """The two archives, each unpacked into a folder of its own name."""
+    for name in ('leftImg8bit', 'gtFine'):
+        place = root / f'{name}_trainvaltest'
+        place.mkdir()
+        shutil.move(str(root / name), str(place / name))
+    return root
+
+
+@pytest.mark.parametrize(
+    'place', ['.', 'leftImg8bit_trainvaltest', 'leftImg8bit_trainvaltest/leftImg8bit/val/bonn']
+)
+def test_archives_unpacked_side_by_side_are_found(unpacked: Path, place: str) -> None:
+    source = open_source(unpacked / place)
+    assert source.labelled
+    rec.assert_labels(list(source)[-1].labels, 5)
+    assert source.notes == (f'labels are read from {unpacked / "gtFine_trainvaltest/gtFine"}',)
+
+
+def test_without_labels_it_is_said_where_they_must_lie(root: Path) -> None:
+    shutil.move(str(root / 'gtFine'), str(root.parent / 'elsewhere'))
+    source = open_source(root / 'leftImg8bit/val')
+    assert not source.labelled
+    (note,) = source.notes
+    assert f'unpack gtFine_trainvaltest.zip so that {root / "gtFine"} lies beside' in note
+
+
+def test_labels_of_another_split_are_said_to_be_missing(root: Path) -> None:
+    shutil.move(str(root / 'gtFine/val'), str(root / 'gtFine/train'))
+    (note,) = open_source(root).notes
+    assert f'{root / "gtFine"} has no labels of these images' in note
+
+
+def test_coarse_labels_are_read_where_there_are_no_fine_ones(root: Path) -> None:
+    coarse = root / 'gtCoarse/val/bonn/bonn_000000_000019_gtCoarse_labelIds.png'
+    rec.write_png(coarse, np.full(rec.SIZE, CAR, np.uint8))
+    shutil.rmtree(root / 'gtFine')
+    source = open_source(root / 'leftImg8bit/val/bonn')
+    assert source.notes == ('labels are the coarse ones (gtCoarse)',)
+    (entry,) = source
+    assert entry.labels is not None and (entry.labels == 13).all()

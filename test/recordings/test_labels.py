@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,9 @@ def indexed_png(places: np.ndarray, palette: bytes) -> bytes:
     )
 
 
-@pytest.mark.parametrize('preset', ['cityscapes', 'camvid', 'mapillary', 'ade20k'])
+@pytest.mark.parametrize(
+    'preset', ['cityscapes', 'camvid', 'mapillary', 'ade20k', 'bdd100k', 'kitti']
+)
 def test_colours_are_told_by_name_and_read_by_their_table(tmp_path: Path, preset: str) -> None:
     told = entry_of(tmp_path / 'told', colours(preset))
     assert told.labels is None
@@ -168,7 +171,9 @@ def test_label_ids_become_train_ids_and_what_is_void_is_not_scored(tmp_path: Pat
     np.testing.assert_array_equal(entry.labels, TRAIN)
 
 
-@pytest.mark.parametrize(('preset', 'step'), [('cityscapes', 1000), ('mapillary', 256)])
+@pytest.mark.parametrize(
+    ('preset', 'step'), [('cityscapes', 1000), ('kitti', 256), ('mapillary', 256)]
+)
 def test_instance_ids_hold_the_label_id(tmp_path: Path, preset: str, step: int) -> None:
     class_map = load_class_map(preset)
     car = class_map.ids('car')[0]
@@ -271,6 +276,33 @@ def test_jpeg_labels_are_refused_for_what_they_are(tmp_path: Path) -> None:
     (tmp_path / 'labels/frame0.jpg').rename(tmp_path / 'labels/frame0.png')
     (entry,) = open_source(clip, options)
     assert 'JPEG, which changes values' in (entry.error or '')
+
+
+@pytest.mark.parametrize('name', ['ADE_val_00000001.png', 'other.png'])
+def test_labels_that_no_frame_is_named_as_are_refused_at_once(tmp_path: Path, name: str) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 2)
+    rec.write_png(tmp_path / 'labels' / name, TRAIN)
+    words = f'no label file .* frames frame0, frame1, labels {name}; .* as in frame0.png'
+    with pytest.raises(SourceError, match=words):
+        open_source(clip, SourceOptions(labels=tmp_path / 'labels'))
+
+
+def test_files_of_ade20k_are_known_by_their_names(tmp_path: Path) -> None:
+    rec.write_png(tmp_path / 'clip/ADE_val_00000001.png', rec.picture(0))
+    rec.write_png(tmp_path / 'labels/ADE_val_00000001.png', TRAIN)
+    options = SourceOptions(labels=tmp_path / 'labels')
+    (entry,) = open_source(tmp_path / 'clip', options)
+    assert "ADE20K's ids, which begin at 1" in (entry.error or '')
+    assert 'give --label-ids ade20k' in (entry.error or '')
+    (entry,) = open_source(tmp_path / 'clip', replace(options, label_ids='train'))
+    assert entry.labels is not None and entry.error is None
+
+
+def test_folders_in_the_label_folder_are_named(tmp_path: Path) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 1)
+    (tmp_path / 'labels/val').mkdir(parents=True)
+    with pytest.raises(SourceError, match=r'holds no .png file, but folders \(val\)'):
+        open_source(clip, SourceOptions(labels=tmp_path / 'labels'))
 
 
 def test_ids_and_colours_at_once_are_refused() -> None:

@@ -9,6 +9,7 @@ if __name__ == '__main__':
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, Optional
@@ -17,7 +18,8 @@ from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.cli.arguments import merged_classes, source_options
 from segformer_ros.cli.evaluate import scores_text
 from segformer_ros.destination import output_folder
-from segformer_ros.errors import ArgumentParser
+from segformer_ros.errors import ArgumentParser, one_line
+from segformer_ros.evaluation.label_survey import survey
 from segformer_ros.metrics.scored_classes import truth_table
 from segformer_ros.recordings import Source, SourceError, open_source
 from segformer_ros.text_table import format_table
@@ -60,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     parameters = node_parameters(arguments)
     _, class_map = chosen_model(parameters)  # a wrong one is refused before anything starts
     _check_truth(source, class_map)
+    for note in (*source.notes, *survey(source, class_map, options)):
+        print(one_line(note), file=sys.stderr)
     folder = output_folder(arguments.out)
     for name in ('metrics.json', 'live.json'):
         (folder / name).unlink(missing_ok=True)

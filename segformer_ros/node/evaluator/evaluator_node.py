@@ -21,6 +21,7 @@ from segformer_ros.camera import Calibration, CameraError, calibration_from_came
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
 from segformer_ros.errors import in_words, one_line
+from segformer_ros.evaluation.label_survey import agreement_note
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
@@ -33,6 +34,7 @@ from segformer_ros.metrics.document import (
     write_json,
 )
 from segformer_ros.metrics.live import LivePath, Pair, PairBacklog
+from segformer_ros.metrics.scored_classes import unknown_note
 from segformer_ros.node.declaration import start_settings
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.evaluator.evaluator_parameters import EvaluatorSettings
@@ -107,6 +109,12 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         counts = ScoredFrameCounts(frames=self._path.figures().images)
         for pair in tqdm(self._backlog, total=len(self._backlog), unit='frame', desc='score'):
             self._score(pair, counts)
+        if not self.settings.merge:
+            found = agreement_note(
+                self._scorer.counts()['confusion'], self._scorer.classes.class_map
+            )
+            if found:
+                self._note(found)
         folder = Path(self.settings.output)
         source = InputFacts('live', counts.frames, self._problems)
         model = {**self._engine, 'model': Path(self._engine.get('model', '')).name}
@@ -212,14 +220,18 @@ class EvaluatorNode(Node):  # type: ignore[misc]
     def _score(self, pair: Pair, counts: ScoredFrameCounts) -> None:
         if not pair.follows:
             self._scorer.restart()
+        note = ''
         try:
-            self._scorer.update(pair.truth, Segmentation(pair.mask, _NO_TIMES))
+            score = self._scorer.update(pair.truth, Segmentation(pair.mask, _NO_TIMES))
         except MetricError as error:
+            note = str(error)
+        else:
+            counts.scored += 1
+            note = unknown_note(score.unknown)
+        if note:
             counts.noted += 1
             if len(counts.notes) < NAMED_NOTES:
-                counts.notes.append(Note('live', str(pair.stamp_ns), str(error)))
-            return
-        counts.scored += 1
+                counts.notes.append(Note('live', str(pair.stamp_ns), note))
 
     def _note(self, problem: str) -> None:
         problem = one_line(problem)
