@@ -218,7 +218,11 @@ JETSON_RELEASE = Path('/etc/nv_tegra_release')
 
 _TENSORRT = (
     ('tensorrt', ('tensorrt', 'tensorrt_cu12', 'tensorrt_cu13'), 'TensorRT'),
-    ('tensorrt_rtx', ('tensorrt_rtx',), 'TensorRT-RTX'),
+    (
+        'tensorrt_rtx',
+        ('tensorrt_rtx', 'tensorrt_rtx_cu12', 'tensorrt_rtx_cu13'),
+        'TensorRT-RTX',
+    ),
 )
 
 

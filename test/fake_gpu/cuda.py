@@ -247,6 +247,9 @@ class FakeCuda:
             target = data.ctypes.data
             stream.put(lambda: copy(target, address, data.nbytes))
 
+        def memcpy_dtod_async(target: int, source: int, size: int, stream: Stream) -> None:
+            stream.put(lambda: copy(target, source, size))
+
         def copy(target: int, source: int, size: int) -> None:
             ctypes.memmove(target, source, size)
 
@@ -264,6 +267,7 @@ class FakeCuda:
             mem_alloc=mem_alloc,
             memset_d32_async=memset_d32_async,
             mem_get_info=lambda: (6 << 30, 8 << 30),
+            memcpy_dtod_async=memcpy_dtod_async,
             memcpy_htod_async=memcpy_htod_async,
             memcpy_dtoh_async=memcpy_dtoh_async,
             module_from_buffer=lambda image: SimpleNamespace(

@@ -167,6 +167,10 @@ class CudaDevice:
         """Start copying from the device into page-locked bytes."""
         self._cuda.memcpy_dtoh_async(data, address, stream)
 
+    def copy(self, target: int, source: int, size: int, stream: Any) -> None:
+        """Start copying within the device."""
+        self._cuda.memcpy_dtod_async(target, source, size, stream)
+
     def memory(self) -> int:
         """Bytes of device memory in use, by all programs."""
         free, total = self._cuda.mem_get_info()
