@@ -60,7 +60,7 @@ class _Left(NamedTuple):
 
 
 class TensorRtEngine(Engine):
-    """Runs an ONNX, or a built engine that belongs to it, through TensorRT and PyCUDA.
+    """Runs an ONNX, or a built engine that belongs to it, through TensorRT and a CUDA binding.
 
     A GPU error drops the frames of its call. Where it took the context with it, calls raise
     BrokenError until the engine was activated again.

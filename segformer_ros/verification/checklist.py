@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 from segformer_ros.destination import write_file
 from segformer_ros.engines.timing import BenchmarkResult, as_json, as_markdown
 from segformer_ros.environment import environment, versions
-from segformer_ros.errors import in_words
+from segformer_ros.errors import SegformerError, in_words
 from segformer_ros.text_table import markdown_table
 
 NAMES = ('verify.md', 'verify.json')
@@ -32,7 +32,7 @@ class Verdict(Enum):
     NOT_APPLICABLE = 'not applicable'
 
 
-class NotApplicable(Exception):
+class NotApplicable(SegformerError):
     """A check that says nothing about this machine: why."""
 
 

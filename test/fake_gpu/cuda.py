@@ -16,6 +16,8 @@ from segformer_ros.engines.cuda.launches import BLOCK, Launch
 
 Work = Callable[[], None]
 
+ILLEGAL_ADDRESS = 700
+
 
 class Error(Exception):
     """pycuda.driver.Error."""
@@ -163,6 +165,11 @@ class FakeCuda:
         self.mapped = False
         self.late: list[str] = []
         self._dependent: list[tuple[weakref.ref[object], str, list[object]]] = []
+
+    def fail(self, error: int) -> None:
+        """Have the next kernel leave its context with a CUresult, an illegal address."""
+        assert error == ILLEGAL_ADDRESS
+        self.faults.append(LaunchError('cuEventSynchronize failed: an illegal memory access'))
 
     def needs_context(self, thing: object, name: str) -> None:
         """Note in `late` where a thing is still there when the present context ends."""

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 from engine_rig import SIZE
 from fake_gpu import MAGIC, Machine, MakeMachine
-from fake_gpu.cuda import LaunchError
+from fake_gpu.cuda import ILLEGAL_ADDRESS
 
 from segformer_ros.engines import EngineError, Traffic, cache, tensorrt
 from segformer_ros.engines.cache import Entry
+from segformer_ros.engines.cuda.compile import CompilerMissing, UnknownGpu
 from segformer_ros.engines.cuda.driver import select_gpu
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.frame import Frame
 from segformer_ros.model import load_model
-from segformer_ros.verification import engine_trial, kernel_speed
-from segformer_ros.verification.checklist import Check, Checklist, Verdict
+from segformer_ros.verification import engine_trial, kernel_speed, steps
+from segformer_ros.verification.checklist import Check, Checklist, NotApplicable, Verdict
 from segformer_ros.verification.plan import Plan
-from segformer_ros.verification.steps import all_steps
+from segformer_ros.verification.steps import _compiled, all_steps
 from tiny_models import painting, save_network
 
 Verify = Callable[..., dict[str, Check]]
@@ -55,9 +56,10 @@ def verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
             seconds=0.01,
         )
         found = select_gpu(0) if gpu else None
-        steps = all_steps(plan, found, '' if gpu else 'no GPU', checklist.speeds, None, loses)
+        every = all_steps(plan, found, '' if gpu else 'no GPU', checklist.speeds, None, loses)
         parts = {*precisions, 'CPU engine', *(['kernels'] if kernels else [])}
-        asked = [step for step in steps if step.part in parts]
+        # What is compiled has tests of its own, and takes seconds.
+        asked = [step for step in every if step.part in parts and step.run is not _compiled]
         checklist.make(asked, tmp_path, lambda step: None)
         return {f'{check.part}: {check.name}': check for check in checklist.checks}
 
@@ -75,7 +77,7 @@ def failed(checks: dict[str, Check]) -> set[str]:
 
 
 def lose(self: TensorRtEngine, machine: Machine) -> None:
-    machine.cuda.faults.append(LaunchError('cuEventSynchronize failed: an illegal memory access'))
+    machine.cuda.fail(ILLEGAL_ADDRESS)
     self.segment([Frame.from_array(np.zeros((90, 160, 3), np.uint8))])
 
 
@@ -192,3 +194,24 @@ def test_without_a_gpu_what_is_left_is_checked(verify: Verify) -> None:
     assert checks["CPU engine: masks against the drive's own labels"].figure == (
         'the frames have no labels'
     )
+
+
+def test_gpus_that_nvrtc_does_not_know_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(sm: int) -> bytes:
+        if sm == 110:
+            raise UnknownGpu('invalid value for --gpu-architecture')
+        return b'cubin'
+
+    monkeypatch.setattr(steps, 'compile_with_nvrtc', compiled)
+    found = _compiled()
+    assert found.passed and found.value == 13
+    assert found.figure.endswith('120, 103, 121; not known to this NVRTC: sm_110')
+
+
+def test_without_nvrtc_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(sm: int) -> bytes:
+        raise CompilerMissing('no NVRTC library found')
+
+    monkeypatch.setattr(steps, 'compile_with_nvrtc', missing)
+    with pytest.raises(NotApplicable, match='no NVRTC library found'):
+        _compiled()

@@ -79,7 +79,7 @@ def load_kernels(sm: int, cache: Optional[Path], load: Callable[[bytes], Loaded]
     raise EngineError(
         f'no kernels for sm_{sm}: {"; ".join(dict.fromkeys(reasons))}. Install the CUDA toolkit '
         "of this driver's version, or its NVRTC (pip install nvidia-cuda-nvrtc-cu12==12.9.86 "
-        'serves sm_50 to sm_121 on drivers for CUDA 12 and later)'
+        'serves sm_50 to sm_121 on drivers for CUDA 12 and later, nvidia-cuda-nvrtc sm_110, Thor)'
     )
 
 
