@@ -10,7 +10,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from segformer_ros.engines.cuda.compile import PREBUILT, RELEASED, compile_with_nvrtc, file_name
+from segformer_ros.engines.cuda.compile import (
+    NEWER,
+    PREBUILT,
+    RELEASED,
+    UnknownGpu,
+    compile_with_nvrtc,
+    file_name,
+)
 from segformer_ros.errors import explained
 
 
@@ -20,9 +27,15 @@ def main() -> int:
     parser.add_argument('--out', type=Path, default=PREBUILT, help='folder (default: the package)')
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for sm in RELEASED:
+    for sm in (*RELEASED, *NEWER):
         path = arguments.out / file_name(sm)
-        path.write_bytes(compile_with_nvrtc(sm))
+        try:
+            path.write_bytes(compile_with_nvrtc(sm))
+        except UnknownGpu as error:
+            if sm in RELEASED:
+                raise
+            print(f'left out: {error}')
+            continue
         print(f'{path} ({path.stat().st_size} bytes)')
     return 0
 

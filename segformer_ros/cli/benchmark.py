@@ -6,10 +6,8 @@ import argparse
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-import cv2
-import numpy as np
 from tqdm import tqdm
 
 from segformer_ros.cli.arguments import (
@@ -26,16 +24,18 @@ from segformer_ros.destination import DestinationError, output_file, refuse_over
 from segformer_ros.engines import EngineOptions, Wanted, create_engine
 from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.timing import (
+    BatchResult,
     BenchmarkResult,
     as_json,
     as_markdown,
     as_text,
     benchmark,
+    load_frames,
 )
 from segformer_ros.frame import Frame
 from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.model.model_files import model_files
-from segformer_ros.recordings import SAMPLE, SourceError, open_source
+from segformer_ros.recordings import SAMPLE
 from segformer_ros.resources import tool
 from segformer_ros.text_table import format_table, markdown_table
 
@@ -45,8 +45,6 @@ FAMILY_SIZES = (224, 512, 1024)
 """Input sides of the published models."""
 
 ALL = 'all'
-
-FRAMES = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +124,7 @@ def _time(
 
 def _family(arguments: argparse.Namespace) -> str:
     """One row for each member, size and batch; without seconds, only parameters and GMACs."""
-    rows: List[Dict[str, Any]] = []
+    rows: List[_Row] = []
     frames: Optional[List[Frame]] = None
     family = tool('family', 'the published SegFormers with random weights')
     names = family.FAMILY if arguments.family == ALL else arguments.family.split(',')
@@ -140,53 +138,50 @@ def _family(arguments: argparse.Namespace) -> str:
                 'GMACs': round(member.macs / 1e9, 1),
             }
             if arguments.seconds <= 0:
-                rows.append(cost)
+                rows.append((cost, None))
                 continue
             frames = frames or _frames(arguments)
-            rows += [{**cost, **speed} for speed in _speeds(member, arguments, frames)]
+            result = _time_member(member, arguments, frames)
+            facts = {name: result.facts.get(name, '') for name in ('engine', 'precision')}
+            rows += [({**cost, **facts}, entry) for entry in result.batches]
     return FAMILY_FORMATS[arguments.format](rows)
 
 
-def _speeds(
+_Row = Tuple[Dict[str, Any], Optional[BatchResult]]
+"""Of a member of the family: what it is, and its speed with one batch size."""
+
+
+def _time_member(
     member: Any, arguments: argparse.Namespace, frames: Sequence[Frame]
-) -> Iterator[Dict[str, Any]]:
-    """Speed of a member with each batch size, in milliseconds."""
+) -> BenchmarkResult:
     with TemporaryDirectory() as folder:
         path = member.write(Path(folder, f'{member.name}.onnx'))
         # The weights are random, so that any normalisation will do.
         declared = Declared(mean=(127.5,) * 3, std=(127.5,) * 3, color='rgb')
-        result = _time(load_model(path, parameters=declared), arguments, frames)
-    for entry in result.batches:
-        yield {
-            'batch': entry.batch,
-            'FPS': round(entry.fps, 2),
-            'network p50, ms': round(entry.stages['inference'].p50, 2),
-            'call p50, ms': round(entry.call.p50, 2),
-            'call p99, ms': round(entry.call.p99, 2),
-            'engine': result.facts['engine'],
-            'precision': result.facts.get('precision', ''),
-        }
+        return _time(load_model(path, parameters=declared), arguments, frames)
 
 
 def _frames(arguments: argparse.Namespace) -> List[Frame]:
     """Some frames of the recording at the size that is asked for."""
-    location, (height, width) = arguments.input, arguments.frame_size
-    frames = []
-    for entry in open_source(location).frames(0, FRAMES):
-        if entry.frame is not None:
-            scaled = cv2.resize(entry.frame.bgr(), (width, height))
-            frames.append(Frame.from_array(np.asarray(scaled)))
-    if not frames:
-        raise SourceError(f'{location} has no image that can be read')
-    return frames
+    return load_frames(arguments.input, arguments.frame_size)
 
 
-def _family_text(rows: List[Dict[str, Any]]) -> str:
-    return format_table(list(rows[0]), [list(row.values()) for row in rows])
+def _family_json(rows: List[_Row]) -> str:
+    numbers = [{**cost, **(entry.as_json() if entry else {})} for cost, entry in rows]
+    return json.dumps(numbers, indent=2)
 
 
-def _family_markdown(rows: List[Dict[str, Any]]) -> str:
-    return markdown_table(list(rows[0]), [list(row.values()) for row in rows]) + '\n'
+def _family_text(rows: List[_Row]) -> str:
+    return format_table(*_family_table(rows))
+
+
+def _family_markdown(rows: List[_Row]) -> str:
+    return markdown_table(*_family_table(rows)) + '\n'
+
+
+def _family_table(rows: List[_Row]) -> Tuple[List[str], List[List[Any]]]:
+    lines = [{**cost, **(entry.columns() if entry else {})} for cost, entry in rows]
+    return list(lines[0]), [list(line.values()) for line in lines]
 
 
 FORMATS: Dict[str, Callable[[BenchmarkResult], str]] = {
@@ -194,8 +189,8 @@ FORMATS: Dict[str, Callable[[BenchmarkResult], str]] = {
     'json': lambda result: json.dumps(as_json(result), indent=2),
     'markdown': as_markdown,
 }
-FAMILY_FORMATS: Dict[str, Callable[[List[Dict[str, Any]]], str]] = {
+FAMILY_FORMATS: Dict[str, Callable[[List[_Row]], str]] = {
     'text': _family_text,
-    'json': lambda rows: json.dumps(rows, indent=2),
+    'json': _family_json,
     'markdown': _family_markdown,
 }

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import re
+from contextlib import suppress
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -215,18 +216,28 @@ def _cost(spec: ModelSpec) -> Iterator[str]:
 _GPU = 'GPU'
 
 JETSON_RELEASE = Path('/etc/nv_tegra_release')
+DRIVER_VERSION = Path('/proc/driver/nvidia/version')
+
+_BINDING = 'CUDA binding'
 
 _TENSORRT = (
     ('tensorrt', ('tensorrt', 'tensorrt_cu12', 'tensorrt_cu13'), 'TensorRT'),
-    ('tensorrt_rtx', ('tensorrt_rtx',), 'TensorRT-RTX'),
+    (
+        'tensorrt_rtx',
+        ('tensorrt_rtx', 'tensorrt_rtx_cu12', 'tensorrt_rtx_cu13'),
+        'TensorRT-RTX',
+    ),
 )
 
 
 def examine_gpu() -> Iterator[Finding]:
-    """GPUs, TensorRT and PyCUDA, which are only needed where there is a GPU."""
+    """GPUs, TensorRT and what calls the driver, which are only needed where there is a GPU."""
     if JETSON_RELEASE.exists():
         release = JETSON_RELEASE.read_text(encoding='utf-8', errors='replace').splitlines()[0]
         yield Finding(_GPU, 'Jetson', Health.OK, release.strip('# '))
+    version = re.search(r'Kernel Module\s+(?:for \S+\s+)?([\d.]+)', _read(DRIVER_VERSION))
+    if version:
+        yield Finding(_GPU, 'driver', Health.OK, version.group(1))
     try:
         gpus = find_gpus()
     except EngineError as error:
@@ -250,10 +261,17 @@ def _tensorrt(wanted: bool) -> Iterator[Finding]:
             'JetPack brings it (python3-libnvinfer); elsewhere pip install tensorrt'
             if wanted else '',
         )  # fmt: skip
-    if importlib.util.find_spec('pycuda') is None:
-        yield Finding(
-            _GPU, 'PyCUDA', lacking, 'not installed',
-            "pip install pycuda, with the CUDA toolkit's bin folder in PATH" if wanted else '',
-        )  # fmt: skip
-    else:
-        yield Finding(_GPU, 'PyCUDA', Health.OK, installed_version('pycuda') or 'installed')
+    yield _binding(lacking)
+
+
+def _binding(lacking: Health) -> Finding:
+    """What calls the driver: the first of those that `engines.cuda.device` looks for."""
+    for module in ('pycuda', 'cuda.bindings'):
+        with suppress(ModuleNotFoundError):  # of `cuda`, the package around it
+            if importlib.util.find_spec(module) is not None:
+                name = module.replace('.', '-')
+                return Finding(
+                    _GPU, _BINDING, Health.OK, f'{name} {installed_version(name) or "installed"}'
+                )
+    cure = 'pip install cuda-bindings' if lacking is Health.WARNING else ''
+    return Finding(_GPU, _BINDING, lacking, 'neither PyCUDA nor cuda-bindings', cure)

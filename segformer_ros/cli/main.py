@@ -19,6 +19,7 @@ VERBS = (
     'mount',
     'quantize',
     'segment',
+    'verify',
 )
 """Each is a module of `segformer_ros.cli` with SUMMARY, add_arguments and run."""
 

@@ -15,6 +15,7 @@ from segformer_ros.engines.cache import cache_folder
 from segformer_ros.engines.cuda.compile import load_kernels
 from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
+from segformer_ros.engines.cuda.launches import Image, Tensor, preprocess_job
 from segformer_ros.engines.cuda.memory import ResultPool
 from segformer_ros.engines.engine import (
     BrokenError,
@@ -26,6 +27,7 @@ from segformer_ros.engines.engine import (
     Traffic,
     Wanted,
 )
+from segformer_ros.engines.placement import Fit
 from segformer_ros.engines.precision import PRECISIONS
 from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.engine_loading import Provided, provide_engine
@@ -58,7 +60,7 @@ class _Left(NamedTuple):
 
 
 class TensorRtEngine(Engine):
-    """Runs an ONNX, or a built engine that belongs to it, through TensorRT and PyCUDA.
+    """Runs an ONNX, or a built engine that belongs to it, through TensorRT and a CUDA binding.
 
     A GPU error drops the frames of its call. Where it took the context with it, calls raise
     BrokenError until the engine was activated again.
@@ -135,6 +137,15 @@ class TensorRtEngine(Engine):
         self._active = False
         self._stop()
 
+    def lose_context(self) -> None:
+        """Have a kernel read what is no memory, as a broken one would; the context is lost then.
+
+        To see on a machine whether it comes back. Raises BrokenError once the GPU has noticed.
+        """
+        with self._running():
+            assert self._device is not None
+            _read_nowhere(self._device, self.spec)
+
     @property
     def traffic(self) -> Traffic:
         """What the last `segment` moved."""
@@ -162,6 +173,8 @@ class TensorRtEngine(Engine):
             facts['memory'] = 'mapped' if self._gpu.integrated else 'copied'
         if self._library:
             facts['tensorrt'] = self._library.version
+        if self._pipeline:
+            facts['CUDA graph'] = self._pipeline.graph
         if self._lost:
             facts['state'] = 'GPU context lost'
         return facts
@@ -240,6 +253,15 @@ class TensorRtEngine(Engine):
     def _end_contexts(self) -> None:
         """End the contexts whose results nobody views any more."""
         self._left = [left for left in self._left if not left.end()]
+
+
+def _read_nowhere(device: CudaDevice, spec: ModelSpec) -> None:
+    stream, done = device.create_stream(), device.create_event()
+    nowhere = Image(8, 3, 1, 1, 'bgr8')
+    tensor = Tensor(8, (1, 3, 1, 1), 'NCHW', np.dtype(np.float32))
+    device.launch(preprocess_job([nowhere], [Fit((1, 1), (1, 1))], tensor, spec), stream)
+    done.record(stream)
+    done.synchronize()
 
 
 def _clear_frames(error: Optional[BaseException]) -> None:

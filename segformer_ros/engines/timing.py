@@ -12,6 +12,9 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+import cv2
+import numpy as np
+
 from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
 from segformer_ros.engines.cuda.driver import select_gpu
 from segformer_ros.engines.cuda.launches import MAX_BATCH
@@ -19,6 +22,7 @@ from segformer_ros.engines.trt.network_runner import SETTLED
 from segformer_ros.environment import environment
 from segformer_ros.frame import Frame
 from segformer_ros.percentiles import Percentiles, percentiles
+from segformer_ros.recordings import SourceError, open_source
 from segformer_ros.text_table import format_table, markdown_table
 
 # The INA3221 monitor of the Jetson modules; its first channel is the input of the whole board.
@@ -125,21 +129,34 @@ def _number(file: Path) -> Optional[float]:
         return None
 
 
+FRAMES = 8
+"""Frames of a recording that engines are timed on."""
+
+
+def load_frames(location: str, size: Tuple[int, int], count: int = FRAMES) -> List[Frame]:
+    """The first frames of a recording, scaled to (height, width); raises SourceError."""
+    height, width = size
+    frames = [
+        Frame.from_array(np.asarray(cv2.resize(entry.frame.bgr(), (width, height))))
+        for entry in open_source(location).frames(0, count)
+        if entry.frame is not None
+    ]
+    if not frames:
+        raise SourceError(f'{location} has no image that can be read')
+    return frames
+
+
 _WARM_UP = SETTLED + 2
 """Calls before the timing: set-up, and the runs before and of the capture of a CUDA graph."""
 
 STAGES = ('preprocess', 'inference', 'postprocess')
+_SHORT = dict(zip(STAGES, ('pre', 'net', 'post')))
 
-_HEADER = (
-    'batch', 'calls', 'FPS', 'call p50', 'call p99', 'pre p50', 'pre p99', 'net p50', 'net p99',
-    'post p50', 'post p99', 'KB copied', 'KB up', 'KB down', 'MiB', 'W',
-)  # fmt: skip
-
-
-_UNITS = (
-    'Milliseconds: a call is one batch; pre, net and post are per frame. KB per frame; MiB of '
-    'memory in use.'
+UNITS = (
+    'Milliseconds: a call is one batch; pre, net and post are per frame. KB and mJ per frame; MiB '
+    'of memory in use.'
 )
+"""What the columns of a table of speed mean."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +179,41 @@ class BatchResult:
     memory: int
     watts: Optional[float]
     meter: str
+
+    @property
+    def energy(self) -> Optional[float]:
+        """Joules per frame, None where the power cannot be read."""
+        return None if self.watts is None else self.watts / self.fps
+
+    def columns(self) -> Dict[str, object]:
+        """A row of every table of speed, see UNITS."""
+        times = {'call': self.call, **{_SHORT[stage]: self.stages[stage] for stage in STAGES}}
+        return {
+            'batch': self.batch,
+            'calls': self.calls,
+            'FPS': f'{self.fps:.1f}',
+            **{
+                f'{name} {which}': f'{getattr(time, which):.2f}'
+                for name, time in times.items()
+                for which in ('p50', 'p99')
+            },
+            'KB copied': round(self.traffic.host / 1e3),
+            'KB up': round(self.traffic.upload / 1e3),
+            'KB down': round(self.traffic.download / 1e3),
+            'MiB': round(self.memory / 2**20),
+            'W': '-' if self.watts is None else f'{self.watts:.1f}',
+            'mJ': '-' if self.energy is None else f'{1e3 * self.energy:.1f}',
+        }
+
+    def as_json(self) -> Dict[str, Any]:
+        """The numbers by name."""
+        return {
+            **asdict(self),
+            'traffic': self.traffic._asdict(),
+            'call': self.call._asdict(),
+            'stages': {name: times._asdict() for name, times in self.stages.items()},
+            'joules': self.energy,
+        }
 
 
 @dataclass(frozen=True)
@@ -258,41 +310,23 @@ def _time_batch(
 
 def as_json(result: BenchmarkResult) -> Dict[str, Any]:
     """The numbers by name."""
-    batches = []
-    for entry in result.batches:
-        values = asdict(entry)
-        values['traffic'] = entry.traffic._asdict()
-        values['call'] = entry.call._asdict()
-        values['stages'] = {name: times._asdict() for name, times in entry.stages.items()}
-        batches.append(values)
+    batches = [entry.as_json() for entry in result.batches]
     return {'model': result.name, 'facts': result.facts, 'batches': batches}
 
 
 def as_text(result: BenchmarkResult) -> str:
     """A table for a terminal; milliseconds, per frame but for `call`."""
     facts = '\n'.join(f'{name}: {value}' for name, value in result.facts.items())
-    return f'{facts}\n\n{format_table(_HEADER, _rows(result))}\n\n{_UNITS}\n'
+    header, rows = _table(result)
+    return f'{facts}\n\n{format_table(header, rows)}\n\n{UNITS}\n'
 
 
 def as_markdown(result: BenchmarkResult) -> str:
     """A table for a document; milliseconds, per frame but for `call`."""
     lines = [f'- {name}: {value}' for name, value in result.facts.items()]
-    return '\n'.join([*lines, '', markdown_table(_HEADER, _rows(result)), '', _UNITS]) + '\n'
+    return '\n'.join([*lines, '', markdown_table(*_table(result)), '', UNITS]) + '\n'
 
 
-def _rows(result: BenchmarkResult) -> List[List[Any]]:
-    rows = []
-    for entry in result.batches:
-        times = [entry.call, *(entry.stages[stage] for stage in STAGES)]
-        rows.append(
-            [
-                entry.batch,
-                entry.calls,
-                f'{entry.fps:.1f}',
-                *(f'{value:.2f}' for one in times for value in (one.p50, one.p99)),
-                *(round(count / 1e3) for count in entry.traffic),
-                round(entry.memory / 2**20),
-                '-' if entry.watts is None else f'{entry.watts:.1f}',
-            ]
-        )
-    return rows
+def _table(result: BenchmarkResult) -> Tuple[List[str], List[List[object]]]:
+    rows = [entry.columns() for entry in result.batches]
+    return list(rows[0]), [list(row.values()) for row in rows]

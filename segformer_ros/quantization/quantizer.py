@@ -22,6 +22,7 @@ from typing import (
 import numpy as np
 
 from segformer_ros.engines.placement import fit_frame, place
+from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.model_files import model_hash
 from segformer_ros.model.onnx_network import read_network
@@ -172,6 +173,24 @@ def quantize(
     Whether it passed the gate is in the result; the caller refuses what did not.
     """
     tell = told or _untold
+    prepared, selection, limits = _calibrate(spec, samples.calibration, settings, tell)
+    return _Search(spec, prepared, selection, limits, samples, settings, tell).run()
+
+
+def quantize_unjudged(spec: ModelSpec, frames: Sequence[Frame]) -> Any:
+    """The ModelProto with all layers in INT8 that can be, its ranges those of some frames.
+
+    No gate has seen it. Raises QuantizationError.
+    """
+    samples = [Sample(frame, None) for frame in frames]
+    prepared, selection, limits = _calibrate(spec, samples, QuantizationSettings(), _untold)
+    return quantize_nodes(prepared, selection.all, limits)
+
+
+def _calibrate(
+    spec: ModelSpec, samples: Sequence[Sample], settings: QuantizationSettings, tell: Told
+) -> Tuple[Any, Selection, Dict[str, float]]:
+    """The prepared model, its layers for INT8, and the limits of their values on samples."""
     source = read_network(spec)
     if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
         raise QuantizationError(
@@ -187,13 +206,11 @@ def quantize(
             f'{spec.path} has no layer with weights that INT8 could run; give the FP32 model that '
             'was exported'
         )
-    inputs = _Inputs(spec, tell('ranges', len(samples.calibration)))
+    inputs = _Inputs(spec, tell('ranges', len(samples)))
     histograms = measure_ranges(
-        prepared, activation_names(prepared, selection.all), inputs.of(samples.calibration)
+        prepared, activation_names(prepared, selection.all), inputs.of(samples)
     )
-    limits = choose_limits(histograms, settings.ranges, settings.percent)
-    search = _Search(spec, prepared, selection, limits, samples, settings, tell)
-    return search.run()
+    return prepared, selection, choose_limits(histograms, settings.ranges, settings.percent)
 
 
 class _Inputs:

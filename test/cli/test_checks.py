@@ -80,4 +80,26 @@ def test_with_a_gpu_tensorrt_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found['GPU 0'].detail == 'Orin (sm_87), 8.0 GiB, CUDA 12.6'
     assert found['TensorRT'].verdict is Health.WARNING
     assert 'JetPack' in found['TensorRT'].cure
-    assert 'pip install pycuda' in found['PyCUDA'].cure
+    assert 'pip install cuda-bindings' in found['CUDA binding'].cure
+
+
+@pytest.mark.parametrize(
+    ('there', 'detail'), [('pycuda', 'pycuda 9.1'), ('cuda.bindings', 'cuda-bindings 9.1')]
+)
+def test_what_calls_the_driver_is_named(
+    there: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, 'find_gpus', lambda: [ORIN_GPU])
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name if name == there else None)
+    monkeypatch.setattr(checks, 'version', lambda distribution: '9.1')
+    found = {finding.name: finding for finding in checks.examine_gpu()}
+    assert found['CUDA binding'].detail == detail
+
+
+def test_the_driver_s_version_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / 'version'
+    file.write_text('NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release\n')
+    monkeypatch.setattr(checks, 'DRIVER_VERSION', file)
+    monkeypatch.setattr(checks, 'find_gpus', lambda: [ORIN_GPU])
+    found = {finding.name: finding for finding in checks.examine_gpu()}
+    assert found['driver'].detail == '540.4.0'

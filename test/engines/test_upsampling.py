@@ -11,7 +11,7 @@ from segformer_ros.engines.upsampling import (
     label_map,
     resize_labels,
 )
-from tools.benchmarks.reference import resize_bilinear
+from segformer_ros.verification.golden import resize_bilinear
 
 LOGITS = np.random.default_rng(0).normal(size=(19, 16, 24)).astype(np.float32)
 

@@ -16,6 +16,8 @@ from segformer_ros.engines.cuda.launches import BLOCK, Launch
 
 Work = Callable[[], None]
 
+ILLEGAL_ADDRESS = 700
+
 
 class Error(Exception):
     """pycuda.driver.Error."""
@@ -164,6 +166,11 @@ class FakeCuda:
         self.late: list[str] = []
         self._dependent: list[tuple[weakref.ref[object], str, list[object]]] = []
 
+    def fail(self, error: int) -> None:
+        """Have the next kernel leave its context with a CUresult, an illegal address."""
+        assert error == ILLEGAL_ADDRESS
+        self.faults.append(LaunchError('cuEventSynchronize failed: an illegal memory access'))
+
     def needs_context(self, thing: object, name: str) -> None:
         """Note in `late` where a thing is still there when the present context ends."""
         self._dependent.append((weakref.ref(thing), name, self.stack[-1:]))
@@ -247,6 +254,9 @@ class FakeCuda:
             target = data.ctypes.data
             stream.put(lambda: copy(target, address, data.nbytes))
 
+        def memcpy_dtod_async(target: int, source: int, size: int, stream: Stream) -> None:
+            stream.put(lambda: copy(target, source, size))
+
         def copy(target: int, source: int, size: int) -> None:
             ctypes.memmove(target, source, size)
 
@@ -264,6 +274,7 @@ class FakeCuda:
             mem_alloc=mem_alloc,
             memset_d32_async=memset_d32_async,
             mem_get_info=lambda: (6 << 30, 8 << 30),
+            memcpy_dtod_async=memcpy_dtod_async,
             memcpy_htod_async=memcpy_htod_async,
             memcpy_dtoh_async=memcpy_dtoh_async,
             module_from_buffer=lambda image: SimpleNamespace(

@@ -136,7 +136,7 @@ API cuDeviceGetName(char *name, int size, int) { return snprintf(name, size, "Te
 API cuDeviceTotalMem_v2(size_t *size, int) { return *size = (size_t)8 << 30, 0; }
 
 API cuDeviceGetAttribute(int *value, int attribute, int) {
-    int sm = 87, integrated = atoi(setting("HOST_INTEGRATED", "0"));
+    int sm = atoi(setting("HOST_SM", "87")), integrated = atoi(setting("HOST_INTEGRATED", "0"));
     *value = attribute == PROCESSORS ? 16 : attribute == INTEGRATED ? integrated : attribute == MAJOR ? sm / 10
         : attribute == MINOR ? sm % 10 : 0;
     return 0;
@@ -179,6 +179,16 @@ API cuCtxDetach(Context *context) {
     alive.erase(context);
     stack.pop_back();
     return 0;
+}
+
+// As cuda-bindings end one: whether it is current or not.
+API cuCtxDestroy_v2(Context *context) {
+    std::lock_guard<std::recursive_mutex> lock(mutex);
+    if (!alive.count(context))
+        return complain(INVALID_CONTEXT, "a context is ended twice");
+    if (stack.empty() || stack.back() != context)
+        stack.push_back(context);
+    return cuCtxDetach(context);
 }
 
 API cuCtxPushCurrent_v2(Context *context) {
@@ -441,4 +451,22 @@ extern "C" long host_blocks() { return (long)memory.size(); }
 extern "C" int host_put(Stream *stream, void (*work)(long), long number) {
     ENTER("TensorRT");
     return put(stream, [=] { work(number); });
+}
+
+// What cuda-bindings look every call up with: the newest of a name that the version has.
+API cuGetProcAddress_v2(const char *name, void **function, int version, uint64_t, int *status) {
+    std::vector<std::string> names = {std::string(name) + "_v2", name};
+    if (std::string(name) == "cuCtxCreate" && version >= 12050)
+        names.insert(names.begin(), "cuCtxCreate_v4");
+    *function = nullptr;
+    for (auto &one : names)
+        if (!*function)
+            *function = dlsym(RTLD_DEFAULT, one.c_str());
+    if (status)
+        *status = *function ? 0 : 1;  // CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND
+    return *function ? 0 : NOT_FOUND;
+}
+
+API cuGetProcAddress(const char *name, void **function, int version, uint64_t flags) {
+    return cuGetProcAddress_v2(name, function, version, flags, nullptr);
 }

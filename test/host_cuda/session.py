@@ -19,17 +19,19 @@ from typing import Any
 
 from engine_rig import SIZE, agreement, frame
 from fake_gpu import SURFACES, FakeTensorRt
+from fake_gpu.cuda import ILLEGAL_ADDRESS
 
 from host_cuda.library import HostCuda
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
 from segformer_ros.engines import tensorrt as engine_module
+from segformer_ros.engines.cuda import device
+from segformer_ros.engines.cuda.device import BINDINGS
 from segformer_ros.engines.trt import adapter
 from segformer_ros.frame import Frame
 from segformer_ros.model import load_model
 from segformer_ros.segmentation import Segmentation
 from tiny_models import save_network
 
-ILLEGAL_ADDRESS = 700
 SIZES = [(90, 160), (64, 128), (37, 53), (240, 320)]
 CALLS = 60
 COUNTED = ('cuCtxCreate', 'cuCtxDetach', 'cuGraphLaunch', 'cuMemcpyHtoDAsync')
@@ -40,7 +42,10 @@ def main() -> None:
     """Run the session."""
     parser = argparse.ArgumentParser()
     parser.add_argument('--inference', default='whole')
+    parser.add_argument('--binding', default=BINDINGS[0])
     asked = parser.parse_args()
+    only: Any = device
+    only.BINDINGS = (asked.binding,)
     cuda = HostCuda()
     tensorrt: Any = FakeTensorRt(SURFACES['10.3.0'], cuda)  # type: ignore[arg-type]
     sys.modules['tensorrt'] = tensorrt.module

@@ -16,10 +16,13 @@ from tqdm import tqdm
 from segformer_ros.cli.arguments import whole
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.precision import choose_precision
+from segformer_ros.engines.timing import load_frames
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB
 from segformer_ros.engines.trt.engine_loading import build_apart
-from segformer_ros.model import load_model
+from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.quantization.quantizer import quantize_unjudged
+from segformer_ros.recordings import SAMPLE
 from segformer_ros.text_table import format_table
 from tools.family import FAMILY, family_model
 
@@ -30,7 +33,9 @@ COLUMNS = ('model', 'size', 'ONNX MiB', 'engine MiB', 'build s', 'layers')
 def build_member(name: str, size: int, sm: int, precision: str, folder: Path) -> tuple[str, ...]:
     """One row of the table: a member for size x size images, built for a compute capability."""
     onnx = family_model(name, (size, size)).write(folder / f'{name}.onnx')
-    spec = load_model(str(onnx))
+    spec = load_model(onnx)
+    if precision == 'int8':
+        spec = _quantized(spec, folder)
     library = load_tensorrt(('tensorrt_rtx',))
     options = EngineOptions(precision=precision)
     candidate = choose_precision(precision, spec, sm)[0]
@@ -43,6 +48,14 @@ def build_member(name: str, size: int, sm: int, precision: str, folder: Path) ->
         f'{built.seconds:.0f}',
         built.layers.summary(),
     )
+
+
+def _quantized(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """A member in INT8; its weights are random, so that the ranges of one frame will do."""
+    model = quantize_unjudged(spec, load_frames(SAMPLE, spec.size, 1))
+    path = folder / f'{spec.path.stem}.int8.onnx'
+    path.write_bytes(model.SerializeToString())
+    return load_model(path)
 
 
 def main() -> None:

@@ -22,6 +22,9 @@ PREBUILT = Path(__file__).with_name('prebuilt')
 RELEASED = (53, 62, 72, 75, 80, 86, 87, 89, 90, 100, 120)
 """Compute capabilities whose code a release carries; others are compiled on first use."""
 
+NEWER = (103, 110, 121)
+"""Of those, the ones that a release carries too where its NVRTC knows them (CUDA 12.9, 13)."""
+
 NVRTC_NAMES = ('libnvrtc.so', *(f'libnvrtc.so.{n}' for n in ('13', '12', '11.2', '10.2')))
 
 Compiler = Callable[[int], bytes]
@@ -32,6 +35,10 @@ _log = logging.getLogger(__name__)
 
 class CompilerMissing(EngineError):
     """A compiler that is not on this machine."""
+
+
+class UnknownGpu(EngineError):
+    """A compute capability that a compiler does not make code for."""
 
 
 def source_hash() -> str:
@@ -72,7 +79,7 @@ def load_kernels(sm: int, cache: Optional[Path], load: Callable[[bytes], Loaded]
     raise EngineError(
         f'no kernels for sm_{sm}: {"; ".join(dict.fromkeys(reasons))}. Install the CUDA toolkit '
         "of this driver's version, or its NVRTC (pip install nvidia-cuda-nvrtc-cu12==12.9.86 "
-        'serves sm_50 to sm_121 on drivers for CUDA 12 and later)'
+        'serves sm_50 to sm_121 on drivers for CUDA 12 and later, nvidia-cuda-nvrtc sm_110, Thor)'
     )
 
 
@@ -168,9 +175,9 @@ class _Nvrtc:
             result = self._library.nvrtcCompileProgram(program, 1, (ctypes.c_char_p * 1)(option))
             if result:
                 log = self._read(program, 'nvrtcGetProgramLog').decode(errors='replace')
-                raise EngineError(
-                    f'NVRTC {self._version()} for sm_{sm}: {_last_line(log) or self._text(result)}'
-                )
+                text = _last_line(log) or self._text(result)
+                kind = UnknownGpu if 'gpu-architecture' in text else EngineError
+                raise kind(f'NVRTC {self._version()} for sm_{sm}: {text}')
             return self._read(program, 'nvrtcGetCUBIN' if cubin else 'nvrtcGetPTX')
         finally:
             self._library.nvrtcDestroyProgram(ctypes.byref(program))

@@ -1,9 +1,10 @@
-"""One GPU through PyCUDA: its context, streams, memory and kernels."""
+"""One GPU through PyCUDA, or NVIDIA's cuda-bindings: context, streams, memory and kernels."""
 
 from __future__ import annotations
 
 import ctypes
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any, Dict, Iterator, NamedTuple
 
 import numpy as np
@@ -36,6 +37,25 @@ def _is_lost(error: Exception) -> bool:
     return any(words in str(error).lower() for words in _LOST)
 
 
+BINDINGS = ('pycuda.driver', 'segformer_ros.engines.cuda.nvidia_bindings')
+"""What calls the driver, the first that is installed: JetPack's users have PyCUDA."""
+
+
+def load_binding() -> Any:
+    """PyCUDA's driver module, or one in its shape; raises EngineError where there is none."""
+    reasons = []
+    for name in BINDINGS:
+        try:
+            return import_module(name)
+        except ImportError as error:
+            reasons.append(str(error))
+    raise EngineError(
+        f"the TensorRT engine needs NVIDIA's cuda-bindings or PyCUDA ({'; '.join(reasons)}): pip "
+        'install cuda-bindings (Python 3.10 and later), or pycuda, which is compiled and needs '
+        "the CUDA toolkit's bin folder in PATH"
+    )
+
+
 class GpuFault(EngineError):
     """An error of the GPU in a frame. lost: whether the context must be made anew."""
 
@@ -59,13 +79,7 @@ class CudaDevice:
     """
 
     def __init__(self, gpu: Gpu) -> None:
-        try:
-            import pycuda.driver as cuda
-        except ImportError as error:
-            raise EngineError(
-                f'the TensorRT engine needs PyCUDA ({error}): pip install pycuda, with the CUDA '
-                "toolkit's bin folder in PATH"
-            ) from error
+        cuda = load_binding()
         self.gpu = gpu
         self.mapped = gpu.integrated
         self._cuda = cuda
@@ -166,6 +180,10 @@ class CudaDevice:
     def download(self, data: np.ndarray, address: int, stream: Any) -> None:
         """Start copying from the device into page-locked bytes."""
         self._cuda.memcpy_dtoh_async(data, address, stream)
+
+    def copy(self, target: int, source: int, size: int, stream: Any) -> None:
+        """Start copying within the device."""
+        self._cuda.memcpy_dtod_async(target, source, size, stream)
 
     def memory(self) -> int:
         """Bytes of device memory in use, by all programs."""

@@ -76,7 +76,7 @@ class NetworkRunner:
         self._output = session.output(spec.output_name)
         self.max_batch = min(session.max_batch, MAX_BATCH)
         self._graph: Optional[CapturedWork] = None
-        self._has_graphs = session.may_be_captured
+        self._no_graph = '' if session.may_be_captured else 'TensorRT-RTX makes its own'
         self._runs = 0  # at the present batch
         session.set_batch(session.max_batch)
         self._batch = session.max_batch
@@ -97,6 +97,11 @@ class NetworkRunner:
         """Free what TensorRT and the driver, not PyCUDA, hold."""
         self._drop_graph()
         self._session.close()
+
+    @property
+    def graph(self) -> str:
+        """Whether the network runs as a CUDA graph: 'yes', 'not yet', or why never."""
+        return 'yes' if self._graph else self._no_graph or 'not yet'
 
     @property
     def scores(self) -> Tensor:
@@ -121,7 +126,7 @@ class NetworkRunner:
         # TensorRT sets itself up in the first run after a change of shape, which no graph allows.
         self._session.enqueue(self._stream.handle)
         self._runs += 1
-        if self._has_graphs and self._runs >= SETTLED:
+        if not self._no_graph and self._runs >= SETTLED:
             self._capture()
 
     def _drop_graph(self) -> None:
@@ -136,7 +141,7 @@ class NetworkRunner:
                 load_driver(), stream, lambda: self._session.enqueue(stream)
             )
         except EngineError as error:
-            self._has_graphs = False
+            self._no_graph = str(error)
             _log.info('the network runs without a CUDA graph: %s', error)
 
     def _tensor(self, name: str, layout: str) -> Tensor:

@@ -133,6 +133,11 @@ class Pipeline:
         """Most frames that run at once; None where windows of one frame do."""
         return None if self._slides else self._runner.max_batch
 
+    @property
+    def graph(self) -> str:
+        """Whether the network runs as a CUDA graph: 'yes', 'not yet', or why never."""
+        return self._runner.graph
+
     def close(self) -> None:
         """Free what TensorRT and the driver, not PyCUDA, hold."""
         self._abandon()

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 
-from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda import compile as kernels
 
 ELF = b'\x7fELF'
@@ -28,9 +27,18 @@ def test_nvrtc_compiles_for_every_gpu_in_the_field(sm: int) -> None:
         assert name in code
 
 
+@pytest.mark.parametrize('sm', kernels.NEWER)
+@pytest.mark.usefixtures('nvrtc')
+def test_newer_gpus_are_compiled_for_where_nvrtc_knows_them(sm: int) -> None:
+    try:
+        assert kernels.compile_with_nvrtc(sm).startswith(ELF)
+    except kernels.UnknownGpu:
+        pytest.skip(f'no NVRTC here knows sm_{sm}')
+
+
 @pytest.mark.usefixtures('nvrtc')
 def test_a_gpu_that_nvrtc_does_not_know_is_named() -> None:
-    with pytest.raises(EngineError, match=r'NVRTC \d+\.\d+ for sm_11: .*invalid value'):
+    with pytest.raises(kernels.UnknownGpu, match=r'NVRTC \d+\.\d+ for sm_11: .*invalid value'):
         kernels.compile_with_nvrtc(11)
 
 

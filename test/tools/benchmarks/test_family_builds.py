@@ -22,3 +22,10 @@ def test_a_member_becomes_an_fp16_engine(name: str, least: int, tmp_path: Path) 
     # Two bytes a weight, and the kernels.
     assert least <= int(row['engine MiB'])
     assert row['layers'].endswith('fp16')
+
+
+@pytest.mark.parametrize('name', ['mit-b0', 'fan-tiny'])
+def test_a_member_becomes_an_int8_engine(name: str, tmp_path: Path) -> None:
+    row = dict(zip(COLUMNS, build_member(name, 64, 89, 'int8', tmp_path), strict=True))
+    half, int8 = (int(part.split()[0]) for part in row['layers'].split(', '))
+    assert row['layers'] == f'{half} fp16, {int8} int8' and int8 > half

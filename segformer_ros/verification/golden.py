@@ -1,11 +1,10 @@
-"""The kernels wherever they run, held against the golden reference and against the CPU engines."""
+"""The kernels wherever they run, held against the golden reference: slow, plain, float64."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
-from typing import NamedTuple, Protocol
+from typing import Iterator, NamedTuple, Protocol, Tuple
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from segformer_ros.engines.upsampling import confidence_map
 from segformer_ros.frame import Frame
 from segformer_ros.model import STRIDE
 from segformer_ros.model.spec import IMAGENET_MEAN, IMAGENET_STD
-from tools.benchmarks.reference import resize_bilinear
 
 TIE = 1e-3
 """Scores closer than this may fall either way in FP32."""
@@ -29,7 +27,7 @@ OPACITY = 0.4
 SIZES = ((96, 160), (37, 53), (1, 1), (241, 135), (130, 333))
 
 
-class Device(Protocol):
+class Kernels(Protocol):
     """Where kernels run."""
 
     def put(self, array: np.ndarray) -> int:
@@ -42,45 +40,43 @@ class Device(Protocol):
         """Run a kernel; done when the next `get` returns."""
 
 
-class Finding(NamedTuple):
+class KernelResult(NamedTuple):
     """One comparison. wrong: share of the values that differ by more than rounding."""
 
     kernel: str
     case: str
     wrong: float
 
-
-def check_all(device: Device) -> list[str]:
-    """What differs from the reference, in words; nothing where all is well."""
-    return [
-        f'{found.kernel} of {found.case}: {found.wrong:.2e} of the values are wrong'
-        for found in _findings(device)
-        if found.wrong
-    ]
+    def __str__(self) -> str:
+        return f'{self.kernel} of {self.case}: {self.wrong:.2e} of the values are wrong'
 
 
-def _findings(device: Device) -> Iterator[Finding]:
+def compare_encoding(kernels: Kernels, encoding: str) -> Iterator[KernelResult]:
+    """All that is made of frames of an encoding, whole, in FP32 and FP16."""
     for kind, size in product((np.float32, np.float16), SIZES):
-        yield from _check_postprocess(device, size, np.dtype(kind))
-        for encoding in launches.BYTE_ORDER:
-            yield _check_preprocess(device, encoding, size, np.dtype(kind))
+        yield _compare_preprocess(kernels, encoding, size, np.dtype(kind))
+        yield from _compare_postprocess(kernels, encoding, size, np.dtype(kind))
+
+
+def compare_mosaic(kernels: Kernels) -> Iterator[KernelResult]:
+    """The logits of a frame's windows, merged."""
     for kind in (np.float32, np.float16):
-        yield _check_mosaic(device, np.dtype(kind))
+        yield _compare_mosaic(kernels, np.dtype(kind))
 
 
-def _check_preprocess(
-    device: Device, encoding: str, size: tuple[int, int], kind: np.dtype
-) -> Finding:
+def _compare_preprocess(
+    kernels: Kernels, encoding: str, size: Tuple[int, int], kind: np.dtype
+) -> KernelResult:
     """The network's input of a frame whose rows are padded."""
     spec = replace(
         fake_spec((96, 160)), color='rgb', fit='letterbox', mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
-    frame, image = _put_frame(device, encoding, size)
+    frame, image = _put_frame(kernels, encoding, size)
     fit = fit_frame(size, spec.size, spec.fit)
     target = np.zeros((1, 3, *spec.size), kind)
-    tensor = launches.Tensor(device.put(target), target.shape, 'NCHW', kind)
-    device.launch(launches.preprocess_job([image], [fit], tensor, spec))
-    result = device.get(tensor.address, target)[0].astype(np.float64)
+    tensor = launches.Tensor(kernels.put(target), target.shape, 'NCHW', kind)
+    kernels.launch(launches.preprocess_job([image], [fit], tensor, spec))
+    result = kernels.get(tensor.address, target)[0].astype(np.float64)
     mean, std = (np.array(values)[:, None, None] for values in (spec.mean, spec.std))
     golden = np.zeros((3, *spec.size))
     colors = np.moveaxis(frame.bgr().astype(np.float64), -1, 0)[::-1]
@@ -89,34 +85,36 @@ def _check_preprocess(
     # Half a level of rounding, and what FP16 adds.
     allowed = 0.5 + (0.13 if kind == np.float16 else 1e-3)
     wrong = np.abs(result * std + mean - golden) > allowed
-    return Finding('preprocess', f'{encoding} {size}, {kind}', float(wrong.mean()))
+    return KernelResult('preprocess', f'{encoding} {size}, {kind}', float(wrong.mean()))
 
 
-def _check_postprocess(device: Device, size: tuple[int, int], kind: np.dtype) -> Iterator[Finding]:
+def _compare_postprocess(
+    kernels: Kernels, encoding: str, size: Tuple[int, int], kind: np.dtype
+) -> Iterator[KernelResult]:
     """Labels and all that comes of them."""
-    frame, image = _put_frame(device, 'rgb8', size)
+    frame, image = _put_frame(kernels, encoding, size)
     scores = np.random.default_rng(1).normal(0, 3, (1, CLASSES, 32, 48)).astype(kind)
-    tensor = launches.Tensor(device.put(scores), scores.shape, 'NCHW', kind)
+    tensor = launches.Tensor(kernels.put(scores), scores.shape, 'NCHW', kind)
     cells = np.zeros((32, 48), np.float32)
-    best = device.put(cells)
-    rivals = device.put(cells.astype(np.uint32))
-    device.launch(launches.cells_job(tensor, 1, best=best, rivals=rivals))
+    best = kernels.put(cells)
+    rivals = kernels.put(cells.astype(np.uint32))
+    kernels.launch(launches.cells_job(tensor, 1, best=best, rivals=rivals))
     labels, overlay = np.zeros(size, np.uint8), np.zeros((*size, 3), np.uint8)
     rows = np.full(size[1], -1, np.int32)
     output = launches.FrameOutput(
         *size,
         Fit((1, 1), (1, 1)),
-        labels=device.put(labels),
-        confidence=device.put(labels),
-        overlay=device.put(overlay),
-        blocked=device.put(rows),
+        labels=kernels.put(labels),
+        confidence=kernels.put(labels),
+        overlay=kernels.put(overlay),
+        blocked=kernels.put(rows),
         image=image,
     )
     palette = fake_spec().class_map.palette_bgr
-    coloring = launches.Coloring(device.put(palette), OPACITY, DRIVABLE)
-    device.launch(launches.postprocess_job([output], tensor, None, rivals, best, 0.0, coloring))
+    coloring = launches.Coloring(kernels.put(palette), OPACITY, DRIVABLE)
+    kernels.launch(launches.postprocess_job([output], tensor, None, rivals, best, 0.0, coloring))
     labels, confidence, overlay, rows = (
-        device.get(getattr(output, name), like)
+        kernels.get(getattr(output, name), like)
         for name, like in (
             ('labels', labels), ('confidence', labels), ('overlay', overlay), ('blocked', rows)
         )
@@ -124,51 +122,75 @@ def _check_postprocess(device: Device, size: tuple[int, int], kind: np.dtype) ->
     golden = resize_bilinear(scores[0], size)
     ranked = np.sort(golden, axis=0)
     wrong = (labels != golden.argmax(axis=0)) & (ranked[-1] - ranked[-2] > TIE)
-    yield Finding('postprocess', f'labels {size}, {kind}', float(wrong.mean()))
+    yield KernelResult('postprocess', f'labels {size}, {kind}', float(wrong.mean()))
     certain = confidence_map(scores[0].astype(np.float32), size)
     wrong = np.abs(confidence.astype(int) - certain) > 1
-    yield Finding('cells', f'confidence {size}, {kind}', float(wrong.mean()))
+    yield KernelResult('cells', f'confidence {size}, {kind}', float(wrong.mean()))
     wrong = np.abs(overlay.astype(int) - blend(frame.bgr(), labels, palette, OPACITY)) > 1
-    yield Finding('postprocess', f'overlay {size}, {kind}', float(wrong.mean()))
+    yield KernelResult('postprocess', f'overlay of {encoding} {size}, {kind}', float(wrong.mean()))
     starts = np.full(size[1], size[0] - 1, np.int32)
     wrong = rows != first_blocked_rows(labels, IdSet(DRIVABLE), starts)
-    yield Finding('postprocess', f'blocked rows {size}, {kind}', float(wrong.mean()))
+    yield KernelResult('postprocess', f'blocked rows {size}, {kind}', float(wrong.mean()))
 
 
-def _check_mosaic(device: Device, kind: np.dtype) -> Finding:
+def _compare_mosaic(kernels: Kernels, kind: np.dtype) -> KernelResult:
     """The logits of windows, merged in two batches."""
     frame, crop = (150, 331), (64, 96)
     todo = windows(frame, crop, 0)
     cells = (crop[0] // STRIDE, crop[1] // STRIDE)
     logits = np.random.default_rng(2).normal(0, 3, (len(todo), CLASSES, *cells)).astype(kind)
     golden = LogitMosaic(CLASSES, frame)
-    for window, scores in zip(todo, logits, strict=True):
+    for window, scores in zip(todo, logits):
         golden.add(window, scores.astype(np.float32))
     height, width = covered(frame)
     merged = np.zeros((1, CLASSES, height // STRIDE, width // STRIDE), np.float32)
     mosaic = launches.Mosaic(
-        launches.Tensor(device.put(merged), merged.shape, 'NCHW', merged.dtype),
-        device.put(merged[0, 0]),
+        launches.Tensor(kernels.put(merged), merged.shape, 'NCHW', merged.dtype),
+        kernels.put(merged[0, 0]),
         STRIDE,
     )
     half = -(-len(todo) // 2)
     for place in (slice(half), slice(half, None)):
         part = logits[place]
-        tensor = launches.Tensor(device.put(part), part.shape, 'NCHW', kind)
-        device.launch(
+        tensor = launches.Tensor(kernels.put(part), part.shape, 'NCHW', kind)
+        kernels.launch(
             launches.mosaic_job(tensor, todo[place], mosaic, not place.start, place.stop is None)
         )
-    result = device.get(mosaic.tensor.address, merged)[0]
+    result = kernels.get(mosaic.tensor.address, merged)[0]
     wrong = ~np.isclose(result, golden.mean(), rtol=1e-5, atol=1e-5)
-    return Finding('mosaic', f'{len(todo)} windows, {kind}', float(wrong.mean()))
+    return KernelResult('mosaic', f'{len(todo)} windows, {kind}', float(wrong.mean()))
 
 
 def _put_frame(
-    device: Device, encoding: str, size: tuple[int, int]
-) -> tuple[Frame, launches.Image]:
+    kernels: Kernels, encoding: str, size: Tuple[int, int]
+) -> Tuple[Frame, launches.Image]:
     """A frame of noise, here and on the device; its rows lie apart by more than their pixels."""
     channels = len(launches.BYTE_ORDER[encoding])
     shape = (size[0], size[1] + 7, channels)[: 2 if channels == 1 else 3]
     padded = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     frame = Frame.from_array(padded[:, : size[1]], encoding)
-    return frame, launches.Image(device.put(padded), padded.strides[0], *size, encoding)
+    return frame, launches.Image(kernels.put(padded), padded.strides[0], *size, encoding)
+
+
+def resize_bilinear(planes: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Resize (C, h, w) to (C, height, width) float64; samples lie at pixel centres.
+
+    The same rule as OpenCV's INTER_LINEAR and PyTorch's `align_corners=False`: no antialiasing,
+    the border is repeated.
+    """
+    rows, row_weights = _taps(planes.shape[1], size[0])
+    columns, column_weights = _taps(planes.shape[2], size[1])
+    planes = planes.astype(np.float64)
+    above, below = planes[:, rows[0]], planes[:, rows[1]]
+    planes = above + (below - above) * row_weights[None, :, None]
+    left, right = planes[:, :, columns[0]], planes[:, :, columns[1]]
+    return np.asarray(left + (right - left) * column_weights[None, None, :])
+
+
+def _taps(source: int, target: int) -> Tuple[np.ndarray, np.ndarray]:
+    """The two source samples and the weight of the second for each target sample."""
+    position = (np.arange(target) + 0.5) * source / target - 0.5
+    position = np.clip(position, 0, source - 1)
+    first = np.floor(position).astype(np.intp)
+    second = np.minimum(first + 1, source - 1)
+    return np.stack([first, second]), position - first

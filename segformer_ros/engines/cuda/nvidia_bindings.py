@@ -1,0 +1,261 @@
+"""NVIDIA's cuda-bindings in the shape of PyCUDA's driver module, as far as `CudaDevice` uses it.
+
+Their wheels need no compiler. Objects free what they stand for with their last reference, in any
+thread, unless their context has ended before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Tuple
+
+import numpy as np
+from cuda.bindings import driver
+
+from segformer_ros.errors import SegformerError
+
+ctx_flags = SimpleNamespace(SCHED_AUTO=0, MAP_HOST=8)
+event_flags = SimpleNamespace(BLOCKING_SYNC=1)
+host_alloc_flags = SimpleNamespace(PORTABLE=1, DEVICEMAP=2, WRITECOMBINED=4)
+
+_thread = threading.local()
+
+
+class Error(SegformerError, RuntimeError):
+    """A call that the driver refused, in the driver's words."""
+
+
+def _call(function: Callable[..., Tuple[Any, ...]], *arguments: Any) -> Any:
+    """The result of a call, several as a tuple; raises Error."""
+    try:
+        result, *values = function(*arguments)
+    except RuntimeError as error:  # a function that this driver is without
+        raise Error(f'{function.__name__} failed: {error}') from error
+    if int(result):
+        text = driver.cuGetErrorString(result)[1]
+        words = text.decode() if isinstance(text, bytes) else f'error {int(result)}'
+        raise Error(f'{function.__name__} failed: {words}')
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def init() -> None:
+    """Start the driver; raises Error where it is older than these bindings."""
+    _call(driver.cuInit, 0)
+    here, wanted = int(_call(driver.cuDriverGetVersion)) // 1000, driver.CUDA_VERSION // 1000
+    if here < wanted:
+        raise Error(
+            f'cuda-bindings are for CUDA {wanted}, and the driver is for CUDA {here}: pip install '
+            f"'cuda-bindings<{here + 1}'"
+        )
+
+
+class Context:
+    """A context of this thread's stack, or of none."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self.ended = False
+
+    def push(self) -> None:
+        """Make it current."""
+        _call(driver.cuCtxPushCurrent, self._handle)
+        _stack().append(self)
+
+    @staticmethod
+    def pop() -> None:
+        """Make the one before it current."""
+        _call(driver.cuCtxPopCurrent)
+        _stack().pop()
+
+    def detach(self) -> None:
+        """End it, and with it all that it holds."""
+        self.ended = True
+        _call(driver.cuCtxDestroy, self._handle)
+
+
+def _stack() -> List[Context]:
+    if not hasattr(_thread, 'stack'):
+        _thread.stack = []
+    stack: List[Context] = _thread.stack
+    return stack
+
+
+class Device:
+    """A GPU by its number."""
+
+    def __init__(self, number: int) -> None:
+        self._device = _call(driver.cuDeviceGet, number)
+
+    def make_context(self, flags: int) -> Context:
+        """A new context, which is current."""
+        # With CUDA 13 the plain name is that of the fourth version, with parameters before.
+        parameters = [None] if driver.CUDA_VERSION >= 13000 else []
+        context = Context(_call(driver.cuCtxCreate, *parameters, flags, self._device))
+        _stack().append(context)
+        return context
+
+
+class _Owned:
+    """Something of the current context, freed with its last reference."""
+
+    def __init__(self, handle: Any, free: Callable[..., Tuple[Any, ...]]) -> None:
+        self._handle = handle
+        ending = weakref.finalize(self, _free, _stack()[-1], free, handle)
+        ending.atexit = False  # the process takes everything with it
+
+    def __int__(self) -> int:
+        return int(self._handle)
+
+
+def _free(context: Context, free: Callable[..., Tuple[Any, ...]], handle: Any) -> None:
+    if context.ended:
+        return
+    with suppress(Error):  # of a lost context nothing can be given back
+        context.push()
+        try:
+            _call(free, handle)
+        finally:
+            Context.pop()
+
+
+class Stream(_Owned):
+    """Work in order."""
+
+    def __init__(self) -> None:
+        super().__init__(_call(driver.cuStreamCreate, 0), driver.cuStreamDestroy)
+
+    @property
+    def handle(self) -> int:
+        """The driver's number of it."""
+        return int(self._handle)
+
+    def synchronize(self) -> None:
+        """Wait for all its work."""
+        _call(driver.cuStreamSynchronize, self._handle)
+
+    def wait_for_event(self, event: Event) -> None:
+        """Have what follows wait for an event."""
+        _call(driver.cuStreamWaitEvent, self._handle, event._handle, 0)
+
+
+class Event(_Owned):
+    """A place in a stream."""
+
+    def __init__(self, flags: int = 0) -> None:
+        super().__init__(_call(driver.cuEventCreate, flags), driver.cuEventDestroy)
+
+    def record(self, stream: Stream) -> None:
+        """Put it behind what the stream has to do."""
+        _call(driver.cuEventRecord, self._handle, stream._handle)
+
+    def synchronize(self) -> None:
+        """Wait until its place is reached."""
+        _call(driver.cuEventSynchronize, self._handle)
+
+    def time_till(self, later: Event) -> float:
+        """Milliseconds from this event to a later one."""
+        return float(_call(driver.cuEventElapsedTime, self._handle, later._handle))
+
+
+class _HostMemory(_Owned):
+    """Page-locked memory, which numpy views."""
+
+    def __init__(self, size: int, flags: int) -> None:
+        super().__init__(_call(driver.cuMemHostAlloc, size, flags), driver.cuMemFreeHost)
+        self._size = size
+
+    @property
+    def __array_interface__(self) -> Dict[str, Any]:
+        place = (int(self._handle), False)
+        return {'version': 3, 'typestr': '|u1', 'shape': (self._size,), 'data': place}
+
+    def get_device_pointer(self) -> int:
+        """Its address for kernels, where it was allocated as mapped."""
+        return int(_call(driver.cuMemHostGetDevicePointer, self._handle, 0))
+
+
+class _Function:
+    """A kernel. module: must outlive it."""
+
+    def __init__(self, module: Any, name: str) -> None:
+        self._module = module
+        self._handle = _call(driver.cuModuleGetFunction, module, name.encode())
+
+    def __call__(
+        self,
+        argument: np.void,
+        *,
+        block: Tuple[int, int, int],
+        grid: Tuple[int, int, int],
+        stream: Stream,
+    ) -> None:
+        copy = np.array(argument)  # read by the driver before the call returns
+        places = (ctypes.c_void_p * 1)(copy.ctypes.data)
+        _call(
+            driver.cuLaunchKernel, self._handle, *grid, *block, 0, stream._handle,
+            ctypes.addressof(places), 0,
+        )  # fmt: skip
+
+
+class _Module:
+    """Machine code."""
+
+    def __init__(self, image: bytes) -> None:
+        data = np.frombuffer(image + b'\0', np.uint8)  # PTX is a string
+        self._handle = _call(driver.cuModuleLoadData, data.ctypes.data)
+
+    def get_function(self, name: str) -> _Function:
+        """A kernel by its name."""
+        return _Function(self._handle, name)
+
+
+def module_from_buffer(image: bytes) -> _Module:
+    """Load a cubin or PTX."""
+    return _Module(image)
+
+
+def mem_alloc(size: int) -> _Owned:
+    """Device memory; `int()` of it is its address."""
+    return _Owned(_call(driver.cuMemAlloc, size), driver.cuMemFree)
+
+
+def to_device(array: np.ndarray) -> _Owned:
+    """Device memory with the contents of an array."""
+    memory = mem_alloc(array.nbytes)
+    _call(driver.cuMemcpyHtoD, int(memory), array.ctypes.data, array.nbytes)
+    return memory
+
+
+def pagelocked_empty(size: int, dtype: Any, *, mem_flags: int) -> np.ndarray:
+    """(size,) uint8 in page-locked memory."""
+    return np.asarray(_HostMemory(size, mem_flags), dtype)  # its base is the memory
+
+
+def memcpy_htod_async(address: int, data: np.ndarray, stream: Stream) -> None:
+    """Start copying to the device."""
+    _call(driver.cuMemcpyHtoDAsync, address, data.ctypes.data, data.nbytes, stream._handle)
+
+
+def memcpy_dtoh_async(data: np.ndarray, address: int, stream: Stream) -> None:
+    """Start copying from the device."""
+    _call(driver.cuMemcpyDtoHAsync, data.ctypes.data, address, data.nbytes, stream._handle)
+
+
+def memcpy_dtod_async(target: int, source: int, size: int, stream: Stream) -> None:
+    """Start copying within the device."""
+    _call(driver.cuMemcpyDtoDAsync, target, source, size, stream._handle)
+
+
+def memset_d32_async(address: int, value: int, count: int, stream: Stream) -> None:
+    """Start writing a 32 bit number many times."""
+    _call(driver.cuMemsetD32Async, address, value, count, stream._handle)
+
+
+def mem_get_info() -> Tuple[int, int]:
+    """Free bytes of the device, and all."""
+    free, total = _call(driver.cuMemGetInfo)
+    return int(free), int(total)

@@ -1,0 +1,1 @@
+"""Verification: what is promised of a GPU, looked at on the one that is there."""

@@ -1,0 +1,161 @@
+"""A list of checks: what each of them came to, in a report that is whole at every moment."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from segformer_ros.destination import write_file
+from segformer_ros.engines.timing import BenchmarkResult, as_json, as_markdown
+from segformer_ros.environment import environment, versions
+from segformer_ros.errors import SegformerError, in_words
+from segformer_ros.text_table import markdown_table
+
+NAMES = ('verify.md', 'verify.json')
+"""Files of the report."""
+
+COLUMNS = ('part', 'check', 'verdict', 'figure')
+
+
+class Verdict(Enum):
+    """Result of a check."""
+
+    PASS = 'pass'
+    FAIL = 'fail'
+    NOT_APPLICABLE = 'not applicable'
+
+
+class NotApplicable(SegformerError):
+    """A check that says nothing about this machine: why."""
+
+
+class Measured(NamedTuple):
+    """What a check found. value: the number that a program may compare, in `unit`."""
+
+    figure: str
+    passed: bool = True
+    value: Optional[float] = None
+    unit: str = ''
+
+
+class Step(NamedTuple):
+    """A check that is to be made. It may raise NotApplicable; any other error is a failure."""
+
+    part: str
+    name: str
+    run: Callable[[], Measured]
+
+
+class Check(NamedTuple):
+    """A check that was made."""
+
+    part: str
+    name: str
+    verdict: Verdict
+    figure: str
+    value: Optional[float] = None
+    unit: str = ''
+
+
+@dataclass
+class Checklist:
+    """Checks that were made, and the speed that was measured. notes: what a reader must know."""
+
+    checks: List[Check] = field(default_factory=list)
+    speeds: Dict[str, BenchmarkResult] = field(default_factory=dict)
+    notes: List[str] = field(default_factory=list)
+    running: str = ''
+    """The check under way: what it stays at where the process dies of it."""
+
+    def make(self, steps: Sequence[Step], folder: Path, told: Callable[[Step], object]) -> None:
+        """Make checks one by one; the report in a folder is written anew before each of them.
+
+        Whatever kills the process amid a check, the report says which one it was.
+        """
+        for step in steps:
+            told(step)
+            self.running = f'{step.part}: {step.name}'
+            self.write(folder)
+            self.checks.append(_made(step))
+        self.running = ''
+        self.write(folder)
+
+    @property
+    def counts(self) -> Dict[Verdict, int]:
+        """Number of checks by verdict."""
+        found = Counter(check.verdict for check in self.checks)
+        return {verdict: found[verdict] for verdict in Verdict}
+
+    def write(self, folder: Path) -> None:
+        """Write both files, without the names of machine and user; raises DestinationError."""
+        for name, text in zip(NAMES, (self.as_markdown(), json.dumps(self.as_json(), indent=2))):
+            write_file(folder / name, anonymous(text).encode())
+
+    def as_json(self) -> Dict[str, Any]:
+        """Everything by name."""
+        return {
+            'date': date.today().isoformat(),
+            'complete': not self.running,
+            'running': self.running,
+            'machine': {**environment(), **versions()},
+            'notes': self.notes,
+            'counts': {verdict.value: count for verdict, count in self.counts.items()},
+            'checks': [{**one._asdict(), 'verdict': one.verdict.value} for one in self.checks],
+            'speed': {name: _numbers(result) for name, result in self.speeds.items()},
+        }
+
+    def as_markdown(self) -> str:
+        """A document: the verdicts, then the tables of speed."""
+        facts = {**environment(), **versions(), 'date': date.today().isoformat()}
+        counts = ', '.join(f'{count} {verdict.value}' for verdict, count in self.counts.items())
+        rows = [
+            (check.part, check.name, check.verdict.value, check.figure.replace('|', '/'))
+            for check in self.checks
+        ]
+        lines = ['# segformer verify', '', *(f'- {name}: {facts[name]}' for name in facts), '']
+        lines += [f'**{counts}.**', *(f'\n{note}' for note in self.notes)]
+        if self.running:
+            lines += ['', f'**Not complete: it ended during "{self.running}".**']
+        lines += ['', markdown_table(COLUMNS, rows)]
+        for name, result in self.speeds.items():
+            lines += ['', f'## Speed, {name}', '', as_markdown(_public(result)).rstrip()]
+        return '\n'.join(lines) + '\n'
+
+
+def _made(step: Step) -> Check:
+    try:
+        found = step.run()
+    except NotApplicable as reason:
+        return Check(step.part, step.name, Verdict.NOT_APPLICABLE, str(reason))
+    except Exception as error:  # a library's own kinds too: none may end the list
+        kind = '' if isinstance(error, RuntimeError) else f'{type(error).__name__}: '
+        return Check(step.part, step.name, Verdict.FAIL, f'{kind}{in_words(error)}')
+    verdict = Verdict.PASS if found.passed else Verdict.FAIL
+    return Check(step.part, step.name, verdict, found.figure, found.value, found.unit)
+
+
+_PRIVATE = ('model', 'kept in', 'engine file')
+"""Facts of an engine that name places of the machine."""
+
+
+def _public(result: BenchmarkResult) -> BenchmarkResult:
+    facts = {name: value for name, value in result.facts.items() if name not in _PRIVATE}
+    return BenchmarkResult(result.name, facts, result.batches)
+
+
+def _numbers(result: BenchmarkResult) -> Dict[str, Any]:
+    return as_json(_public(result))
+
+
+def anonymous(text: str) -> str:
+    """A text without the machine's name and the user's home folder."""
+    text = text.replace(str(Path.home()), '~') if Path.home() != Path('/') else text
+    name = platform.node()
+    return re.sub(rf'(?<![\w-]){re.escape(name)}(?![\w-])', 'HOST', text) if name else text

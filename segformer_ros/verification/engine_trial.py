@@ -1,0 +1,331 @@
+"""A TensorRT engine in one precision, put through all that is promised of it."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from segformer_ros.drawing.overlay import blend
+from segformer_ros.drivable.profile import IdSet, first_blocked_rows
+from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted
+from segformer_ros.engines.cuda.driver import Gpu
+from segformer_ros.engines.cuda.memory import aligned
+from segformer_ros.engines.engine import BrokenError, Progress
+from segformer_ros.engines.precision import has_fast_fp16, has_fast_int8
+from segformer_ros.engines.tensorrt import TensorRtEngine
+from segformer_ros.engines.timing import BatchResult, BenchmarkResult, benchmark
+from segformer_ros.engines.trt.network_runner import SETTLED
+from segformer_ros.verification.checklist import Measured, NotApplicable, Step
+from segformer_ros.verification.plan import Plan, Shipped
+
+AGREEMENT = {'fp32': 0.998, 'fp16': 0.995, 'int8': 0.95}
+"""Share of the pixels that have the CPU's label at least: of the frame with the fewest."""
+
+DRIVABLE = (0, 1)
+EVERYTHING = Wanted(confidence=True, overlay=0.5, drivable=DRIVABLE)
+
+_LEVELS = {'fp32': 1.0, 'fp16': 2.0, 'int8': 12.0}
+"""Mean difference of the confidence from the CPU's, of 255 levels, at most."""
+
+_GROWTH = 8 << 20
+"""Bytes by which the memory in use may grow while frames of one size are segmented."""
+
+_OVERLAPPED = 40
+"""Frames that are segmented one after another, and then overlapping."""
+
+
+def lacks(precision: str, gpu: Gpu) -> str:
+    """Why an engine of a precision is not for a GPU; '' where it is."""
+    fast = {'fp16': has_fast_fp16, 'int8': has_fast_int8}.get(precision)
+    return '' if fast is None or fast(gpu.sm) else f'sm_{gpu.sm} has no fast {precision.upper()}'
+
+
+class EngineTrial:
+    """One precision: its engine is built by the first step, and is closed by the last.
+
+    told: of how far the build is. speeds: where the speed is noted, by precision.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        precision: str,
+        speeds: Dict[str, BenchmarkResult],
+        told: Optional[Progress] = None,
+    ) -> None:
+        self._plan, self._precision, self._speeds, self._told = plan, precision, speeds, told
+        self._engine: Optional[TensorRtEngine] = None
+        self._seconds = 0.0  # of its first start; 0 where it failed
+
+    def steps(self, damages: bool, loses: bool, lack: str) -> List[Step]:
+        """The checks, in order.
+
+        damages: also of the cached engine's file, which costs a build. loses: also of the context,
+        which may cost the process. lack: why none of them applies; '' where they do.
+        """
+        checks: List[Tuple[str, Callable[[], Measured]]] = [
+            ('build and start', self._start),
+            ('precision read back', self._layers),
+            ("masks against the CPU's", self._masks),
+            ("confidence against the CPU's", self._confidence),
+            ('overlay and drivable rows against the mask', self._extras),
+            ("masks of windows against the CPU's", self._windows),
+            ('bytes moved per frame', self._traffic),
+            ('CUDA graph', self._graph),
+            ('memory stays', self._memory),
+            ('frames overlap', self._overlap),
+            ('speed', self._speed),
+            ('second start loads', self._second_start),
+        ]
+        if damages:
+            checks.append(('a damaged file is not loaded', self._damaged))
+        if loses:
+            checks.append(('a lost context is made anew', self._lose))
+        if lack:
+            return [Step(self._precision, name, _inapplicable(lack)) for name, _ in checks]
+        return [Step(self._precision, name, run) for name, run in checks]
+
+    def _make(self, inference: str = 'whole') -> TensorRtEngine:
+        plan = self._plan
+        options = EngineOptions(
+            precision=self._precision,
+            device=plan.device,
+            cache_dir=plan.cache,
+            max_batch=max(plan.batches),
+            inference=inference,
+        )
+        spec = plan.quantized() if self._precision == 'int8' else plan.spec
+        engine = TensorRtEngine(spec, options)
+        engine.progress = self._told
+        return engine
+
+    def _running(self) -> TensorRtEngine:
+        self._require_start()
+        assert self._engine is not None
+        return self._engine
+
+    def _require_start(self) -> None:
+        if not self._seconds:
+            raise NotApplicable('its engine did not start')
+
+    def _start(self) -> Measured:
+        engine = self._make()
+        seconds = _activated(engine)
+        self._engine, self._seconds = engine, seconds
+        facts = engine.facts()
+        figure = f'{self._seconds:.1f} s, {_whence(engine)}, {facts["tensorrt"]}'
+        return Measured(figure, True, self._seconds, 's')
+
+    def _layers(self) -> Measured:
+        """It is read back, and refused where it is another, at each start."""
+        facts = self._running().facts()
+        if facts['layers'] == 'not told':
+            raise NotApplicable('this TensorRT does not tell')
+        return Measured(facts['layers'], facts['precision'] == self._precision)
+
+    def _masks(self) -> Measured:
+        shipped = self._plan.on_cpu()
+        return self._agreement(self._running(), shipped)
+
+    def _agreement(self, engine: Engine, shipped: Shipped) -> Measured:
+        results = engine.segment(shipped.frames)
+        shares = [
+            float((result.labels == wanted.labels).mean())
+            for result, wanted in zip(results, shipped.results)
+        ]
+        least, allowed = min(shares), AGREEMENT[self._precision]
+        figure = f'{least:.2%} of the pixels or more on {len(shares)} frames, {allowed:.1%} asked'
+        return Measured(figure, least >= allowed, least)
+
+    def _confidence(self) -> Measured:
+        engine, shipped = self._running(), self._plan.on_cpu()
+        results = engine.segment(shipped.frames, Wanted(confidence=True))
+        differences = [
+            float(np.abs(result.confidence.astype(np.int16) - wanted.confidence).mean())
+            for result, wanted in zip(results, shipped.results)
+            if result.confidence is not None and wanted.confidence is not None
+        ]
+        most, allowed = max(differences), _LEVELS[self._precision]
+        figure = f'{most:.2f} of 255 levels apart in the mean, {allowed:g} allowed'
+        return Measured(figure, most <= allowed, most, 'levels')
+
+    def _extras(self) -> Measured:
+        engine = self._running()
+        frame = self._plan.frames[0]
+        (result,) = engine.segment([frame], EVERYTHING)
+        palette = engine.spec.class_map.palette_bgr
+        if result.overlay is None or result.blocked is None:
+            raise EngineError('the engine made no overlay or no drivable rows')
+        drawn = blend(frame.bgr(), result.labels, palette, 0.5)
+        overlay = np.abs(result.overlay.astype(np.int16) - drawn) > 1
+        starts = np.full(frame.width, frame.height - 1, np.int32)
+        rows = result.blocked.rows != first_blocked_rows(result.labels, IdSet(DRIVABLE), starts)
+        wrong = int(overlay.sum()) + int(rows.sum())
+        return Measured(f'{wrong} values differ', not wrong, wrong)
+
+    def _windows(self) -> Measured:
+        self._running()
+        shipped = self._plan.on_cpu('slide')
+        with self._make('slide') as engine:
+            return self._agreement(engine, shipped)
+
+    def _traffic(self) -> Measured:
+        """Each byte of the frame is copied once to where the kernels read it, mapped ones no more.
+
+        The mask is made in memory of the host, or copied there.
+        """
+        engine, frame = self._running(), self._plan.timed[0]
+        engine.segment([frame])
+        moved, mapped = engine.traffic, engine.facts()['memory'] == 'mapped'
+        pixels, mask = frame.pixels.size, frame.height * frame.width
+        upload, download = (0, 0) if mapped else (aligned(pixels), aligned(mask))
+        kept = (moved.host, moved.upload, moved.download)
+        figure = (
+            f'{moved.host} copied by the CPU, {moved.upload} up, {moved.download} down; '
+            f'{pixels}, {upload} and {download} promised where memory is '
+            f'{"mapped" if mapped else "copied"}'
+        )
+        passed = all(one <= most for one, most in zip(kept, (pixels, upload, download)))
+        return Measured(figure, passed, sum(kept), 'bytes')
+
+    def _graph(self) -> Measured:
+        """Captured once the batch has settled, dropped with it; its masks those of plain runs."""
+        engine, frame = self._running(), self._plan.frames[0]
+        batches = [1, 2, 1] if (engine.max_batch or 1) > 1 else [1]
+        wanted = engine.segment([frame])[0].labels.copy()
+        wrong = 0
+        for batch in batches:
+            for _ in range(SETTLED + 2):
+                results = engine.segment([frame] * batch)
+                wrong += sum(not np.array_equal(one.labels, wanted) for one in results)
+        state = engine.facts()['CUDA graph']
+        if 'too old' in state or 'its own' in state:
+            raise NotApplicable(state)
+        figure = f'{state}; {wrong} masks differ from those of plain runs'
+        return Measured(figure, state == 'yes' and not wrong)
+
+    def _memory(self) -> Measured:
+        engine, frame = self._running(), self._plan.timed[0]
+        for _ in range(SETTLED + 2):
+            engine.segment([frame])
+        before = engine.memory
+        for _ in range(_OVERLAPPED):
+            engine.segment([frame])
+        grown = engine.memory - before
+        figure = (
+            f'{before / 2**20:.0f} MiB in use, {grown / 2**20:+.1f} MiB after {_OVERLAPPED} frames'
+        )
+        return Measured(figure, grown <= _GROWTH, grown, 'bytes')
+
+    def _overlap(self) -> Measured:
+        """Frames that are started before the last are taken, beside the same one by one."""
+        engine, frames = self._running(), self._plan.timed
+        todo = [frames[number % len(frames)] for number in range(_OVERLAPPED)]
+        alone = [engine.segment([frame])[0].labels.copy() for frame in todo[: len(frames)]]
+        begun = perf_counter()
+        for frame in todo:
+            engine.segment([frame])
+        single = perf_counter() - begun
+        wrong = 0
+        begun = perf_counter()
+        pending = engine.start(todo[:1])
+        for number in range(1, len(todo) + 1):
+            following = engine.start(todo[number : number + 1]) if number < len(todo) else None
+            (result,) = pending()
+            wrong += not np.array_equal(result.labels, alone[(number - 1) % len(alone)])
+            if following is not None:
+                pending = following
+        together = perf_counter() - begun
+        gain = single / together
+        figure = (
+            f'{1e3 * single / len(todo):.2f} ms a frame one by one, '
+            f'{1e3 * together / len(todo):.2f} overlapping ({gain:.2f}x); {wrong} masks differ'
+        )
+        return Measured(figure, gain > 1 and not wrong, gain)
+
+    def _speed(self) -> Measured:
+        plan = self._plan
+        result = benchmark(self._running(), plan.timed, plan.batches, plan.seconds)
+        self._speeds[self._precision] = result
+        return speed_figure(result)
+
+    def _second_start(self) -> Measured:
+        engine, self._engine = self._running(), None
+        engine.deactivate()
+        try:
+            seconds = _activated(engine)
+            whence = _whence(engine)
+        finally:
+            engine.deactivate()
+        figure = f'{seconds:.2f} s {whence}, {self._seconds:.1f} s at first'
+        return Measured(figure, whence == 'from the cache', seconds, 's')
+
+    def _damaged(self) -> Measured:
+        self._require_start()
+        files = list(self._plan.cache.glob('*.engine'))
+        if not files:
+            raise NotApplicable('no engine was kept')
+        file = max(files, key=lambda path: path.stat().st_mtime)
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        file.write_bytes(data)
+        engine = self._make()
+        try:
+            seconds = _activated(engine)
+            whence = _whence(engine)
+        finally:
+            engine.deactivate()
+        return Measured(f'{whence}, {seconds:.1f} s', whence == 'built now', seconds, 's')
+
+    def _lose(self) -> Measured:
+        self._require_start()
+        frame = self._plan.frames[0]
+        engine = self._make()
+        with engine:
+            wanted = engine.segment([frame])[0].labels.copy()
+            try:
+                engine.lose_context()
+            except BrokenError:
+                pass
+            else:
+                return Measured('a kernel that reads no memory was not noticed', False)
+            engine.deactivate()
+            seconds = _activated(engine)
+            same = np.array_equal(engine.segment([frame])[0].labels, wanted)
+        words = 'the masks are the same' if same else 'the mask is another'
+        return Measured(f'back after {seconds:.2f} s; {words}', same, seconds, 's')
+
+
+def speed_figure(result: BenchmarkResult) -> Measured:
+    """The speed at the smallest batch, and at the one that gives most."""
+    first, best = result.batches[0], max(result.batches, key=lambda entry: entry.fps)
+    figure = f'{_words(first)}, call p50 {first.call.p50:.2f} ms, p99 {first.call.p99:.2f} ms'
+    if best is not first:
+        figure += f'; most {_words(best)}'
+    return Measured(figure, True, first.fps, 'FPS')
+
+
+def _words(entry: BatchResult) -> str:
+    watts = '' if entry.energy is None else f' ({entry.watts:.1f} W, {1e3 * entry.energy:.0f} mJ)'
+    return f'{entry.fps:.1f} FPS at batch {entry.batch}{watts}'
+
+
+def _activated(engine: Engine) -> float:
+    """Seconds that an engine takes to start."""
+    begun = perf_counter()
+    engine.activate()
+    return perf_counter() - begun
+
+
+def _whence(engine: Engine) -> str:
+    """Whether its engine was built now or came from the cache, without the place."""
+    return engine.facts()['kept in'].rpartition(', ')[2]
+
+
+def _inapplicable(reason: str) -> Callable[[], Measured]:
+    def run() -> Measured:
+        raise NotApplicable(reason)
+
+    return run

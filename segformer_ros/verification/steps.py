@@ -1,0 +1,183 @@
+"""The checks around the engine: kernels, the CPU engine, and builds for a GPU that is not here."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import partial
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, TypeVar
+
+import numpy as np
+
+from segformer_ros.classes import IGNORE_ID
+from segformer_ros.engines import EngineError, EngineOptions, Progress, create_engine
+from segformer_ros.engines.cuda.compile import (
+    NEWER,
+    RELEASED,
+    CompilerMissing,
+    UnknownGpu,
+    compile_with_nvrtc,
+    load_kernels,
+)
+from segformer_ros.engines.cuda.device import CudaDevice
+from segformer_ros.engines.cuda.driver import Gpu
+from segformer_ros.engines.cuda.launches import BYTE_ORDER
+from segformer_ros.engines.precision import choose_precision
+from segformer_ros.engines.timing import BenchmarkResult, benchmark
+from segformer_ros.engines.trt.adapter import load_tensorrt
+from segformer_ros.engines.trt.builder import MIB
+from segformer_ros.engines.trt.engine_loading import build_apart
+from segformer_ros.verification.checklist import Measured, NotApplicable, Step
+from segformer_ros.verification.engine_trial import EngineTrial, lacks, speed_figure
+from segformer_ros.verification.golden import KernelResult, compare_encoding, compare_mosaic
+from segformer_ros.verification.kernel_speed import DeviceKernels, bandwidth, kernel_times
+from segformer_ros.verification.plan import Plan
+
+KERNELS = 'kernels'
+"""The part of the list that is about them."""
+
+PRECISIONS = ('fp32', 'fp16', 'int8')
+
+OTHER_SM = 89
+"""The GPU that TensorRT-RTX builds for where there is none: Ada, as in a GeForce RTX 4090."""
+
+CORRECT = 0.9
+"""Share of the pixels of the shipped drive that the CPU engine labels right, at least."""
+
+T = TypeVar('T')
+
+
+def all_steps(
+    plan: Plan,
+    gpu: Optional[Gpu],
+    lack: str,
+    speeds: Dict[str, BenchmarkResult],
+    told: Optional[Progress] = None,
+    loses: bool = False,
+) -> List[Step]:
+    """Every check but those of the machine, those of the GPU inapplicable where there is none.
+
+    lack: why there is no GPU. speeds: where what is measured is noted. told: of a build's
+    progress. loses: also lose a context and make it anew.
+    """
+    steps = [*kernel_steps(plan, gpu, lack), *cpu_steps(plan, speeds)]
+    wanted = [name for name in PRECISIONS if name in plan.precisions]
+    for precision in wanted:
+        reason = lacks(precision, gpu) if gpu else lack
+        trial = EngineTrial(plan, precision, speeds, told)
+        damages, last = precision == wanted[0], loses and precision == wanted[-1]
+        steps += trial.steps(damages, last, reason)
+    return steps + ([] if gpu else [_elsewhere(plan, precision) for precision in wanted])
+
+
+def kernel_steps(plan: Plan, gpu: Optional[Gpu], lack: str) -> List[Step]:
+    """The kernels compiled, right, and fast."""
+    checks: List[Step] = [Step(KERNELS, 'compiled for every GPU', _compiled)]
+    on_gpu: Dict[str, Callable[[DeviceKernels], Measured]] = {
+        f'{encoding} against the golden reference': partial(_golden, encoding)
+        for encoding in BYTE_ORDER
+    }
+    on_gpu['windows against the golden reference'] = lambda kernels: _verdict(
+        list(compare_mosaic(kernels))
+    )
+    for kind in ('float16', 'float32'):
+        on_gpu[f'time in {kind}'] = partial(_times, np.dtype(kind))
+    for name, work in on_gpu.items():
+        checks.append(Step(KERNELS, name, partial(_on_gpu, gpu, lack, plan.cache, work)))
+    return checks
+
+
+def _on_gpu(gpu: Optional[Gpu], lack: str, cache: Path, work: Callable[[DeviceKernels], T]) -> T:
+    """Do something in a context of its own."""
+    if gpu is None:
+        raise NotApplicable(lack)
+    device = CudaDevice(gpu)
+    try:
+        with device.current():
+            load_kernels(gpu.sm, cache, device.load_kernels)
+            return work(DeviceKernels(device))
+    finally:
+        device.close()
+
+
+def _golden(encoding: str, kernels: DeviceKernels) -> Measured:
+    return _verdict(list(compare_encoding(kernels, encoding)))
+
+
+def _verdict(results: List[KernelResult]) -> Measured:
+    wrong = [str(result) for result in results if result.wrong]
+    kernels = ', '.join(sorted({result.kernel for result in results}))
+    figure = f'{len(wrong)} of {len(results)} comparisons differ ({kernels})'
+    return Measured('; '.join([figure, *wrong[:3]]), not wrong, len(wrong))
+
+
+def _times(kind: np.dtype, kernels: DeviceKernels) -> Measured:
+    """1080p frames and a network of 1024x1024; x: times what moving the bytes takes."""
+    moved = bandwidth(kernels)
+    times = kernel_times(kernels, moved, kind)
+    figure = f'copies at {moved / 1e6:.2f} TB/s; {"; ".join(map(str, times))}'
+    return Measured(figure, all(time.within for time in times), times[0].microseconds, 'us')
+
+
+def _compiled() -> Measured:
+    """Compiled by NVRTC, which needs no GPU."""
+    known, unknown = [], []
+    for sm in (*RELEASED, *NEWER):
+        try:
+            compile_with_nvrtc(sm)
+            known.append(str(sm))
+        except CompilerMissing as error:
+            raise NotApplicable(str(error)) from error
+        except UnknownGpu:
+            unknown.append(str(sm))
+    figure = f'sm_{", ".join(known)}'
+    if unknown:
+        figure += f'; not known to this NVRTC: sm_{", ".join(unknown)}'
+    return Measured(figure, bool(known), len(known), 'GPUs')
+
+
+def cpu_steps(plan: Plan, speeds: Dict[str, BenchmarkResult]) -> List[Step]:
+    """The CPU engine, which the GPU's masks are compared with."""
+
+    def masks() -> Measured:
+        right = known = 0
+        for result, truth in zip(plan.on_cpu().results, plan.labels):
+            if truth is not None:
+                right += int((result.labels == truth)[truth != IGNORE_ID].sum())
+                known += int((truth != IGNORE_ID).sum())
+        if not known:
+            raise NotApplicable('the frames have no labels')
+        share = right / known
+        figure = f'{share:.1%} of {known} pixels, {CORRECT:.0%} asked'
+        return Measured(figure, share >= CORRECT, share)
+
+    def speed() -> Measured:
+        try:
+            with create_engine(plan.spec, 'openvino') as engine:
+                result = benchmark(engine, plan.timed, (1,), plan.seconds)
+        except EngineError as error:
+            raise NotApplicable(str(error)) from error
+        speeds['CPU'] = result
+        return speed_figure(result)
+
+    return [
+        Step('CPU engine', "masks against the drive's own labels", masks),
+        Step('CPU engine', 'speed', speed),
+    ]
+
+
+def _elsewhere(plan: Plan, precision: str) -> Step:
+    """What can be built for a GPU without one."""
+
+    def build() -> Measured:
+        if importlib.util.find_spec('tensorrt_rtx') is None:
+            raise NotApplicable('TensorRT-RTX, which builds without a GPU, is not installed')
+        spec = plan.quantized() if precision == 'int8' else plan.spec
+        candidate = choose_precision(precision, spec, OTHER_SM)[0]
+        options = EngineOptions(precision, cache_dir=plan.cache)
+        library = load_tensorrt(('tensorrt_rtx',))
+        built, _ = build_apart(library, spec, options, candidate, OTHER_SM)
+        size = f'{len(built.plan) / MIB:.1f} MiB, {built.seconds:.0f} s, {library.version}'
+        return Measured(f'{built.layers.summary()}; {size}', True, built.seconds, 's')
+
+    return Step(precision, f'built by TensorRT-RTX for sm_{OTHER_SM}', build)

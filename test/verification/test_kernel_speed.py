@@ -1,0 +1,83 @@
+"""Times of kernels beside what moving their bytes takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from fake_gpu import Machine, MakeMachine
+
+from segformer_ros.engines.cuda.device import CudaDevice
+from segformer_ros.engines.cuda.driver import select_gpu
+from segformer_ros.verification import kernel_speed
+from segformer_ros.verification.kernel_speed import (
+    DeviceKernels,
+    KernelTime,
+    bandwidth,
+    kernel_times,
+)
+
+
+@pytest.fixture
+def machine(make_machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(kernel_speed, 'COPIED', 1 << 20)
+    monkeypatch.setattr(kernel_speed, 'FRAME', (108, 192))
+    monkeypatch.setattr(kernel_speed, 'NETWORK', (128, 128))
+    return make_machine()
+
+
+@pytest.fixture
+def kernels(machine: Machine) -> Iterator[DeviceKernels]:
+    device = CudaDevice(select_gpu(0))
+    with device.current():
+        device.load_kernels(b'cubin')
+        yield DeviceKernels(device)
+
+
+def test_work_is_timed_as_a_graph(machine: Machine, kernels: DeviceKernels) -> None:
+    done = []
+
+    def work() -> None:
+        done.append(machine.cuda.count('launch'))
+
+    # Two events of the clock, which counts them.
+    assert kernels.time(work, runs=4, rounds=3) == pytest.approx(1e3 / 12)
+    assert len(done) == 5  # once to warm up, and four times to be captured
+    assert machine.driver.launches == 4 and machine.driver.alive == set()
+
+
+def test_without_graphs_it_is_timed_all_the_same(
+    machine: Machine, kernels: DeviceKernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(type(machine.driver), 'cuGraphInstantiateWithFlags')
+    done = []
+    kernels.time(lambda: done.append(1), runs=4, rounds=3)
+    assert len(done) == 1 + 4 + 12
+
+
+def test_times_stand_beside_their_floor(
+    kernels: DeviceKernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(self: DeviceKernels, work: Callable[[], None], runs: int = 20) -> float:
+        work()
+        return 20.0
+
+    monkeypatch.setattr(DeviceKernels, 'time', timed)
+    moved = bandwidth(kernels)
+    assert moved == 2 * (1 << 20) / 20
+    times = kernel_times(kernels, moved, np.dtype(np.float16))
+    assert [one.name.split(',')[0] for one in times] == [
+        'pre', 'post', 'post with confidence', 'post with overlay', 'post with blocked rows'
+    ]  # fmt: skip
+    floor = (19 * 32 * 32 * 2 + 108 * 192) / moved
+    assert str(times[1]) == f'post, float16: 20.0 us, {20 / floor:.2f}x'
+
+
+@pytest.mark.parametrize(
+    ('name', 'microseconds', 'within'),
+    [('pre, float16', 155, True), ('pre, float16', 156, False), ('post, float16', 205, True)],
+)
+def test_what_is_promised_is_asked_for(name: str, microseconds: float, within: bool) -> None:
+    assert KernelTime(name, microseconds, 100.0).within is within
+    assert KernelTime('post with overlay, float16', 900.0, 100.0).within

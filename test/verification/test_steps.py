@@ -1,0 +1,217 @@
+"""Every check over a GPU that is not there: a right engine passes, a wrong one is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from engine_rig import SIZE
+from fake_gpu import MAGIC, Machine, MakeMachine
+from fake_gpu.cuda import ILLEGAL_ADDRESS
+
+from segformer_ros.engines import EngineError, Traffic, cache, tensorrt
+from segformer_ros.engines.cache import Entry
+from segformer_ros.engines.cuda.compile import CompilerMissing, UnknownGpu
+from segformer_ros.engines.cuda.driver import select_gpu
+from segformer_ros.engines.tensorrt import TensorRtEngine
+from segformer_ros.frame import Frame
+from segformer_ros.model import load_model
+from segformer_ros.verification import engine_trial, kernel_speed, steps
+from segformer_ros.verification.checklist import Check, Checklist, NotApplicable, Verdict
+from segformer_ros.verification.plan import Plan
+from segformer_ros.verification.steps import _compiled, all_steps
+from tiny_models import painting, save_network
+
+Verify = Callable[..., dict[str, Check]]
+
+
+@pytest.fixture
+def verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
+    """Make the checks on a small network: verify('fp16'), by 'part: name'."""
+    monkeypatch.setattr(kernel_speed, 'FRAME', (54, 96))
+    monkeypatch.setattr(kernel_speed, 'NETWORK', (64, 64))
+    monkeypatch.setattr(kernel_speed, 'COPIED', 1 << 20)
+    monkeypatch.setattr(engine_trial, '_OVERLAPPED', 6)
+    (tmp_path / 'frames').mkdir()
+    for number in range(4):
+        image = painting(90, 160, seed=number)[0]
+        cv2.imwrite(str(tmp_path / 'frames' / f'{number}.png'), image)
+
+    def make(
+        *precisions: str, kernels: bool = False, loses: bool = False, gpu: bool = True
+    ) -> dict[str, Check]:
+        checklist = Checklist()
+        plan = Plan(
+            load_model(save_network(tmp_path / 'palette.onnx', SIZE)),
+            tmp_path / 'built',
+            str(tmp_path / 'frames'),
+            (90, 160),
+            precisions,
+            batches=(1, 2),
+            seconds=0.01,
+        )
+        found = select_gpu(0) if gpu else None
+        every = all_steps(plan, found, '' if gpu else 'no GPU', checklist.speeds, None, loses)
+        parts = {*precisions, 'CPU engine', *(['kernels'] if kernels else [])}
+        # What is compiled has tests of its own, and takes seconds.
+        asked = [step for step in every if step.part in parts and step.run is not _compiled]
+        checklist.make(asked, tmp_path, lambda step: None)
+        return {f'{check.part}: {check.name}': check for check in checklist.checks}
+
+    return make
+
+
+def failed(checks: dict[str, Check]) -> set[str]:
+    # A GPU that is not there does nothing meanwhile, and its clock only counts.
+    timed = ('frames overlap', 'time in float16', 'time in float32')
+    return {
+        name
+        for name, check in checks.items()
+        if check.verdict is Verdict.FAIL and check.name not in timed
+    }
+
+
+def lose(self: TensorRtEngine, machine: Machine) -> None:
+    machine.cuda.fail(ILLEGAL_ADDRESS)
+    self.segment([Frame.from_array(np.zeros((90, 160, 3), np.uint8))])
+
+
+@pytest.mark.parametrize('integrated', [False, True])
+def test_a_right_engine_passes(
+    make_machine: MakeMachine, verify: Verify, monkeypatch: pytest.MonkeyPatch, integrated: bool
+) -> None:
+    machine = make_machine(integrated=integrated)
+    monkeypatch.setattr(TensorRtEngine, 'lose_context', lambda self: lose(self, machine))
+    checks = verify('fp32', 'fp16', 'int8', kernels=not integrated, loses=True)
+    assert failed(checks) == set()
+    if not integrated:
+        golden = checks['kernels: mono8 against the golden reference']
+        assert golden.figure.startswith('0 of 50 ')
+    assert checks['fp16: precision read back'].figure == '1 fp16'
+    assert checks['fp16: CUDA graph'].figure.startswith('yes; 0 masks differ')
+    pixels = 3 * 90 * 160
+    copied = (pixels, 0, 0) if integrated else (pixels, 43264, 14592)  # in steps of 256 bytes
+    moved = 'copied by the CPU, {} up, {} down'.format(*copied[1:])
+    assert checks['fp16: bytes moved per frame'].figure.startswith(f'{pixels} {moved}')
+    assert 'from the cache' in checks['fp16: second start loads'].figure
+    assert 'built now' in checks['fp32: a damaged file is not loaded'].figure
+    assert 'fp16: a damaged file is not loaded' not in checks
+    assert checks['int8: a lost context is made anew'].verdict is Verdict.PASS
+    assert 'FPS at batch 1' in checks['int8: speed'].figure
+    assert not [name for name in checks if 'sm_89' in name]
+
+
+def test_a_precision_that_the_gpu_lacks_does_not_apply(
+    make_machine: MakeMachine, verify: Verify
+) -> None:
+    make_machine(sm=53)
+    checks = verify('fp16', 'int8')
+    assert failed(checks) == set()
+    assert checks['fp16: build and start'].verdict is Verdict.PASS
+    speed = checks['int8: speed']
+    assert speed.verdict is Verdict.NOT_APPLICABLE and speed.figure == 'sm_53 has no fast INT8'
+
+
+def test_an_engine_of_another_precision_is_found(
+    make_machine: MakeMachine, verify: Verify
+) -> None:
+    make_machine().tensorrt.silent = True
+    checks = verify('fp16')
+    assert failed(checks) == {'fp16: build and start'}
+    assert 'fp16 was asked for, but the engine' in checks['fp16: build and start'].figure
+    rest = checks['fp16: speed']
+    assert (rest.verdict, rest.figure) == (Verdict.NOT_APPLICABLE, 'its engine did not start')
+
+
+def test_masks_that_are_others_are_found(
+    make_machine: MakeMachine, verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_machine()
+    finish = TensorRtEngine._finish
+
+    def flipped(self: TensorRtEngine, run: Any) -> Any:
+        results = finish(self, run)
+        return [replace(result, labels=result.labels[::-1]) for result in results]
+
+    monkeypatch.setattr(TensorRtEngine, '_finish', flipped)
+    checks = verify('fp32')
+    assert {
+        "fp32: masks against the CPU's",
+        "fp32: masks of windows against the CPU's",
+        'fp32: overlay and drivable rows against the mask',
+    } <= failed(checks)
+
+
+def test_a_byte_too_many_is_found(
+    make_machine: MakeMachine, verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_machine(integrated=True)
+    monkeypatch.setattr(TensorRtEngine, 'traffic', Traffic(upload=1))
+    assert failed(verify('fp32')) == {'fp32: bytes moved per frame'}
+
+
+def test_a_cache_that_believes_everything_is_found(
+    make_machine: MakeMachine, verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_machine()
+
+    def believed(data: bytes, key: Any) -> tuple[str, Entry]:
+        return '', Entry(data[data.index(MAGIC) :], {}, built=False)
+
+    monkeypatch.setattr(cache, '_unpack', believed)
+    assert 'fp32: a damaged file is not loaded' in failed(verify('fp32'))
+
+
+def test_a_context_that_stays_lost_is_a_failure(
+    make_machine: MakeMachine, verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = make_machine()
+
+    def lose_all(self: TensorRtEngine) -> None:
+        def none(index: int) -> None:
+            raise EngineError('cuInit failed with CUDA error 100')
+
+        monkeypatch.setattr(tensorrt, 'select_gpu', none)
+        lose(self, machine)
+
+    monkeypatch.setattr(TensorRtEngine, 'lose_context', lose_all)
+    checks = verify('fp32', loses=True)
+    assert failed(checks) == {'fp32: a lost context is made anew'}
+    assert 'start the program again' in checks['fp32: a lost context is made anew'].figure
+
+
+def test_without_a_gpu_what_is_left_is_checked(verify: Verify) -> None:
+    checks = verify('fp32', gpu=False)
+    assert failed(checks) == set()
+    assert checks['CPU engine: speed'].verdict is Verdict.PASS
+    rest = [name for name in checks if name.startswith('fp32') and 'sm_89' not in name]
+    assert len(rest) > 9 and {checks[name].figure for name in rest} == {'no GPU'}
+    assert checks["CPU engine: masks against the drive's own labels"].figure == (
+        'the frames have no labels'
+    )
+
+
+def test_gpus_that_nvrtc_does_not_know_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(sm: int) -> bytes:
+        if sm == 110:
+            raise UnknownGpu('invalid value for --gpu-architecture')
+        return b'cubin'
+
+    monkeypatch.setattr(steps, 'compile_with_nvrtc', compiled)
+    found = _compiled()
+    assert found.passed and found.value == 13
+    assert found.figure.endswith('120, 103, 121; not known to this NVRTC: sm_110')
+
+
+def test_without_nvrtc_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(sm: int) -> bytes:
+        raise CompilerMissing('no NVRTC library found')
+
+    monkeypatch.setattr(steps, 'compile_with_nvrtc', missing)
+    with pytest.raises(NotApplicable, match='no NVRTC library found'):
+        _compiled()
