@@ -13,7 +13,7 @@ import numpy as np
 
 from segformer_ros.camera import CameraPose
 from segformer_ros.destination import WholeFile
-from segformer_ros.frame import Stamp
+from segformer_ros.frame import Frame, Stamp
 from segformer_ros.recordings.bag_storage import definitions, ros_types
 from segformer_ros.recordings.source import RecordingError
 from segformer_ros.recordings.video_topic import DEFINITIONS as VIDEO_DEFINITIONS
@@ -216,6 +216,16 @@ def jpeg_fields(header: Dict[str, Any], pixels: np.ndarray, quality: int) -> Dic
     """Fields of sensor_msgs/CompressedImage of (H, W, 3) uint8 BGR, as a JPEG."""
     _, data = cv2.imencode('.jpg', pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))
     return {'header': header, 'format': 'bgr8; jpeg compressed bgr8', 'data': data.ravel()}
+
+
+def video_fields(frame: Frame, packet: bytes) -> Dict[str, Any]:
+    """Fields of foxglove_msgs/CompressedVideo of a frame as a packet of H.264."""
+    return {
+        'timestamp': frame.stamp._asdict(),
+        'frame_id': frame.frame_id,
+        'data': np.frombuffer(packet, np.uint8),
+        'format': 'h264',
+    }
 
 
 def mount_message(pose: CameraPose, vehicle_frame: str, camera_frame: str, time_ns: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from threading import Lock
 from typing import Any, Iterator, Optional, Tuple, Type
 
 import cv2
@@ -147,9 +148,14 @@ class VideoEncoder:
             )
         self._context: Any = None
         self._key_ns = 0
+        self._lock = Lock()  # frames that wait for their place come from a thread of their own
 
     def encode(self, pixels: np.ndarray, stamp_ns: int) -> bytes:
         """The packet of (H, W, 3) uint8 BGR; an odd last row or column is left out."""
+        with self._lock:
+            return self._encoded(pixels, stamp_ns)
+
+    def _encoded(self, pixels: np.ndarray, stamp_ns: int) -> bytes:
         import av
 
         height, width = (max(side // 2 * 2, _LEAST) for side in pixels.shape[:2])

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from segformer_ros import topics
 from segformer_ros.destination import DestinationError
-from segformer_ros.frame import Stamp
+from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.declaration import start_settings
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.messages import guarded
@@ -26,8 +26,9 @@ from segformer_ros.node.parameter import ParameterError, parameters_of
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
 from segformer_ros.node.replay.replay_report import ReplayReport
-from segformer_ros.recordings import BagWriter
-from segformer_ros.recordings.bag_writer import mount_message
+from segformer_ros.recordings import BagWriter, RecordingError
+from segformer_ros.recordings.bag_writer import mount_message, video_fields
+from segformer_ros.recordings.video_writer import VideoEncoder
 from tools.demo.live_page import LivePage
 from tools.demo.recorder_parameters import LATEST_END, RecorderSettings
 from tools.demo.recorder_topics import (
@@ -59,6 +60,7 @@ class RecorderNode(Node):  # type: ignore[misc]
         total = self.settings.frames or None
         self._bar = self._open.enter_context(tqdm(total=total, unit='frame', desc='segment'))
         self._topics: Set[str] = set()
+        self._encoder = _encoder()
         self._time_ns = 0
         self._masks = 0
         self._report: Optional[ReplayReport] = None
@@ -103,8 +105,12 @@ class RecorderNode(Node):  # type: ignore[misc]
         if topic.name == topics.MASK:
             self._masks += 1
             self._bar.update()
-        elif topic.name == topics.COMPRESSED_OVERLAY and self._page and self._page.viewers:
-            self._page.show(deserialize_message(data, topic.type).data.tobytes())
+        elif topic.name == topics.COMPRESSED_OVERLAY:
+            overlay = deserialize_message(data, topic.type)
+            if self._page and self._page.viewers:
+                self._page.show(overlay.data.tobytes())
+            if self._encoder and self._time_ns and not self.failed:
+                self._write_video(self._encoder, Frame.from_compressed(overlay))
         elif topic.name == topics.REPORT:
             self._on_report(ReplayReport.from_json(deserialize_message(data, String).data))
         if topic.name != topics.DIAGNOSTICS:
@@ -119,6 +125,15 @@ class RecorderNode(Node):  # type: ignore[misc]
                 self._write_mount(deserialize_message(data, topic.type).header.frame_id)
         self._bag.write(name, data, self._time_ns)
 
+    def _write_video(self, encoder: VideoEncoder, overlay: Frame) -> None:
+        """Write an overlay as a frame of a video too: some tenth of the JPEGs."""
+        name = self.resolve_topic_name(topics.OVERLAY_VIDEO)
+        if name not in self._topics:
+            self._topics.add(name)
+            self._bag.add_topic(name, topics.VIDEO_TYPE)
+        data = encoder.encode(overlay.bgr(), overlay.stamp.ns)
+        self._bag.write_fields(name, video_fields(overlay, data), self._time_ns)
+
     def _write_mount(self, camera_frame: str) -> None:
         pose = mount_pose(self.settings.mount)
         if pose is not None:
@@ -129,6 +144,14 @@ class RecorderNode(Node):  # type: ignore[misc]
     def _on_report(self, report: ReplayReport) -> None:
         if report.finished:
             self._report, self._reported = report, monotonic()
+
+
+def _encoder() -> Optional[VideoEncoder]:
+    """What makes a video of the overlays; None where this FFmpeg cannot."""
+    try:
+        return VideoEncoder()
+    except RecordingError:
+        return None
 
 
 def _invite(url: str) -> None:

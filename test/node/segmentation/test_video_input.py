@@ -141,8 +141,9 @@ def run(rig: Rig, messages: list[Any]) -> list[int]:
     """Send messages one by one; the numbers of the frames whose masks came."""
     for one in messages:
         rig.deliver(one)
-    assert rig.spin_until(lambda: not rig.counts().pending)
-    rig.spin(0.2)
+        assert rig.spin_until(lambda: not rig.counts().pending)
+    segmented = rig.counts().segmented
+    assert rig.spin_until(lambda: len(rig.received[MASK]) == segmented)
     return [mask.header.stamp.nanosec // 100_000_000 for mask in rig.received[MASK]]
 
 

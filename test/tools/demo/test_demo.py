@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.recordings import open_source
+from segformer_ros.recordings import SourceOptions, open_source
 
 pytestmark = pytest.mark.ros
 
@@ -52,6 +52,9 @@ def test_a_generated_drive_leaves_all_files(tmp_path: Path) -> None:
     assert 0 <= summary['miou'] <= 1
     assert 'road' in summary['iou']
     assert len(open_source(tmp_path / 'out/overlay.mp4')) == 8
+    video = SourceOptions(topic='/segmentation/overlay/video')
+    overlays = open_source(tmp_path / 'out/drive.mcap', video)
+    assert [entry.error for entry in overlays] == [None] * 8
     recorded, street = open_source(tmp_path / 'out/drive.mcap'), open_source('street::8')
     assert len(recorded) == 8
     assert recorded.pose is not None and street.pose is not None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import recordings as rec
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from listener_rig import ListenerRig
 from rosbags.highlevel import AnyReader
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from small_disk import small_disk
 from std_msgs.msg import Header, String
 
@@ -22,6 +25,7 @@ from segformer_ros.msg import DrivableArea
 from segformer_ros.node.messages import LATCHED
 from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.recordings import SourceOptions, open_source
 from tools.demo.recorder_node import RecorderNode, _record
 from tools.demo.recorder_topics import recorded_topics
 
@@ -85,6 +89,25 @@ def test_messages_are_recorded_under_their_stamps(rig: Rig) -> None:
     masks = [message for topic, _, message in found if topic == 'mask']
     assert masks[0].data.tolist() == [7]
     assert masks[0].header.frame_id == 'camera'
+
+
+def test_overlays_are_recorded_as_video_too(rig: Rig) -> None:
+    for second in (5, 6, 7):
+        _, data = cv2.imencode('.jpg', rec.picture(second))
+        sent = CompressedImage(header=header(second), format='bgr8; jpeg compressed bgr8')
+        sent.data = array('B', data.tobytes())
+        rig.send('segmentation/overlay/compressed', sent)
+    rig.finish(answered=0)
+    (topic,) = {topic for topic in topics_of(rig.file) if topic.endswith('overlay/video')}
+    shown = [entry.frame for entry in open_source(rig.file, SourceOptions(topic=topic))]
+    assert [rec.index_of(frame.pixels) for frame in shown if frame] == [5, 6, 7]
+    assert [frame.stamp.sec for frame in shown if frame] == [5, 6, 7]
+
+
+def topics_of(file: Path) -> set[str]:
+    """Names of the topics of a bag."""
+    with AnyReader([file]) as reader:
+        return {connection.topic for connection in reader.connections}
 
 
 def test_a_stamp_of_zero_takes_the_time_before_it(rig: Rig) -> None:
