@@ -27,10 +27,11 @@ ARGUMENTS = (
     ('topic', '', 'image topic of a bag; empty: the only one'),
     ('rate', '1.0', 'how many times faster than recorded; 0: as fast as the node takes frames'),
     ('loop', 'false', 'start again at the end (true, false)'),
+    ('transforms', 'true', "publish a bag's /tf_static and /tf too (true, false)"),
     (
         'vehicle_frame',
         'base_link',
-        "frame on TF for a bag's camera mount; '': no mount",
+        "frame on TF for the mount of a recording without transforms of its own; '': no mount",
     ),
     ('rviz', 'false', 'show camera, overlay and drivable area in RViz (true, false)'),
 )
@@ -39,8 +40,8 @@ ARGUMENTS = (
 def replay(context: LaunchContext) -> List[Node]:
     given: Dict[str, str] = {
         name: LaunchConfiguration(name).perform(context)
-        for name in ('input', 'topic', 'rate', 'loop', 'vehicle_frame', 'namespace', 'camera',
-                     'use_sim_time', 'log_level')
+        for name in ('input', 'topic', 'rate', 'loop', 'transforms', 'vehicle_frame', 'namespace',
+                     'camera', 'use_sim_time', 'log_level')
     }  # fmt: skip
     if ',' in given['camera']:
         raise ValueError(f'camera is {given["camera"]!r}; a replay is one camera')
@@ -50,6 +51,7 @@ def replay(context: LaunchContext) -> List[Node]:
         'topic': given['topic'],
         'rate': number(given, 'rate'),
         'loop': flag(given, 'loop'),
+        'transforms': flag(given, 'transforms'),
         'vehicle_frame': given['vehicle_frame'].strip(),
         # With simulated time, the recording's own stamps are the time.
         'clock': simulated,

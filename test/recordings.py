@@ -286,3 +286,29 @@ def write_video_bag(
                 bag.write(camera, message, stamp_ns(index))
             bag.write(truth, image(labels(index), 'mono8', time), time)
     return path
+
+
+def swing(stamp_ns: int) -> float:
+    """How much higher than usual the vehicle of `write_swinging_bag` stands, m."""
+    return 0.1 * ((stamp_ns - START_NS) / 1e9)
+
+
+def write_swinging_bag(path: Path, count: int) -> Path:
+    """Write a bag whose camera is fixed 1.2 m over a chassis that moves in base_link at 20 Hz."""
+    optical = (-0.5, 0.5, -0.5, 0.5)
+    with open_bag(path) as writer:
+        bag = BagRecorder(writer)
+        camera, info = bag.topic('/front/image', IMAGE), bag.topic('/front/camera_info', INFO)
+        static, moving = bag.topic('/tf_static', TF), bag.topic('/tf', TF)
+        fixed = transform('chassis', 'front_optical', (0.0, 0.0, 1.2), optical)
+        bag.write(static, transforms(fixed), START_NS)
+        bag.write(info, camera_info(), START_NS)
+        for index in range(count):
+            time = stamp_ns(index)
+            bag.write(camera, image(picture(index), 'bgr8', time), time)
+        for time in range(START_NS - 10**8, stamp_ns(count) + 10**8, 50_000_000):
+            stamped = transform('base_link', 'chassis', (0.0, 0.0, swing(time)))
+            stamped.header.stamp.sec, stamped.header.stamp.nanosec = divmod(time, 10**9)
+            # A localisation is late.
+            bag.write(moving, transforms(stamped), time + 120_000_000)
+    return path

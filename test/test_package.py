@@ -1,3 +1,12 @@
+# Copyright 2026 segformer_ros maintainers
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
 """The package as a whole: one version, complete declarations, and builds that can be used."""
 
 from __future__ import annotations
@@ -108,6 +117,27 @@ def test_what_launch_files_start_is_declared(repo: Path, manifest: ElementTree.E
     }
     assert 'rviz2' in started
     assert started - declared == {'segformer_ros'}
+
+
+def test_every_source_file_has_the_copyright_notice(repo: Path) -> None:
+    """As ament_copyright wants it: the text of Apache's notice, after `#!` if there is one."""
+    notice = (repo / 'setup.py').read_text().split('\n\n')[0]
+    assert notice.startswith(
+        '# Copyright 2026 segformer_ros maintainers\n# Licensed under the Apa'
+    )
+    listed = subprocess.run(
+        ['git', 'ls-files', '*.py'], cwd=repo, capture_output=True, text=True, check=False
+    )
+    files = [repo / name for name in listed.stdout.split()] or [
+        *repo.glob('segformer_ros/**/*.py')
+    ]
+    texts = {file: file.read_text() for file in files}
+    missing = [
+        str(file.relative_to(repo))
+        for file, text in texts.items()
+        if text.strip() and not re.match(r'(#!.*\n)?' + re.escape(notice + '\n\n'), text)
+    ]
+    assert missing == []
 
 
 def test_only_nodes_need_ros(repo: Path) -> None:

@@ -40,7 +40,12 @@ from segformer_ros.recordings.bag_topics import (
     find_info_topic,
     info_topic_beside,
 )
-from segformer_ros.recordings.bag_transforms import TransformTopics, read_mount, transform_topics
+from segformer_ros.recordings.bag_transforms import (
+    TransformTopics,
+    read_mount,
+    recorded_transforms,
+    transform_topics,
+)
 from segformer_ros.recordings.label_folder import label_folder
 from segformer_ros.recordings.labels import LabelCoding, LabelError, take_coding
 from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
@@ -171,6 +176,19 @@ class BagSource(Source):
                 )
             messages = bag.messages(topic or found[0])
             return _speeds([deserialize(message.data, ODOMETRY_TYPE) for message in messages])
+
+    def static_transforms(self) -> List[Any]:
+        """Of /tf_static, or that of the namespace."""
+        with self._bag.open() as bag:
+            topics = transform_topics(bag.topics, self.topic)
+            messages = recorded_transforms(bag, topics.static, deserialize)
+            return list({one.child_frame_id: one for each in messages for one in each}.values())
+
+    def moving_transforms(self) -> Iterator[List[Any]]:
+        """Of /tf, or that of the namespace."""
+        with self._bag.open() as bag:
+            topics = transform_topics(bag.topics, self.topic)
+            yield from recorded_transforms(bag, topics.moving, deserialize)
 
     def _find_labels(self, bag: BagReader) -> Optional[BagLabels]:
         options = self._options

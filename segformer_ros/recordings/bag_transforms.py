@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from itertools import islice
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -191,6 +191,18 @@ def transform_topics(topics: Dict[str, Topic], image_topic: str) -> TransformTop
         return sorted(near, key=len) or (found if len(found) == 1 else [])
 
     return TransformTopics(named(_STATIC), named(_MOVING))
+
+
+def recorded_transforms(
+    bag: BagReader, topics: Sequence[str], deserialize: Callable[[Bytes, str], Any]
+) -> Iterator[List[Any]]:
+    """The geometry_msgs/TransformStamped of each message of topics; what is broken is left out."""
+    for topic in topics:
+        for message in bag.messages(topic):
+            with suppress(SourceError):
+                found = list(deserialize(message.data, TF_TYPE).transforms)
+                if found:
+                    yield found
 
 
 def read_mount(

@@ -11,7 +11,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Deque, Generator, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import Any, Deque, Generator, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
 
 import numpy as np
 
@@ -187,6 +187,19 @@ class Source(ABC):
         if self.calibration is not None:
             self.notes += (f"the calibration of {file} takes the place of the recording's own",)
         self.calibration, self.camera_fault = calibration, ''
+
+    @property
+    def has_transforms(self) -> bool:
+        """Whether the recording tells where frames are."""
+        return bool(self.static_transforms()) or next(self.moving_transforms(), None) is not None
+
+    def static_transforms(self) -> List[Any]:
+        """The geometry_msgs/TransformStamped of frames that stand still, the newest of each."""
+        return []
+
+    def moving_transforms(self) -> Iterator[List[Any]]:
+        """The geometry_msgs/TransformStamped of each message of /tf, in the recording's order."""
+        return iter(())
 
     def note_unused(self, hfov: Optional[float]) -> None:
         """Note that a given field of view is not used, where the recording knows its camera."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from threading import Condition
 from time import monotonic, sleep
-from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple
+from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Protocol
 
 import numpy as np
 
@@ -22,6 +22,9 @@ SILENT_LIMIT = 3
 
 LAST_ANSWERS = 1.0
 """Seconds without an answer, at other rates, after which no more are waited for at the end."""
+
+SETTLING = 0.1
+"""Seconds after /clock went back in which others forget what they knew of later times."""
 
 PROBLEMS_KEPT = 5
 
@@ -51,6 +54,12 @@ class Output(Protocol):
     def tick(self, stamp: Stamp) -> None:
         """Set the clock."""
 
+    def restart(self) -> None:
+        """Begin anew with what goes along with the frames."""
+
+    def carry(self, position: int, stamp: int) -> None:
+        """Send what goes along with frames up to a time of the recording (ns), under a stamp."""
+
 
 class Player:
     """Plays a source once, or again and again, in the thread that calls `play`.
@@ -79,6 +88,7 @@ class Player:
         self._published = self._broken = self._resent = 0
         self._problems: List[str] = []
         self._began = self._over = 0.0
+        self._again = False
 
     def answer(self, stamp: int) -> None:
         """Note the mask of a frame."""
@@ -86,8 +96,8 @@ class Player:
 
     def play(self) -> None:
         """Play all; raises ReplayError where nobody answers."""
-        for entry, offset in self._entries():
-            self._take(entry, offset)
+        for entry in self._entries():
+            self._take(entry)
         if self._settings.rate == 0:
             self._make_room(1)
         else:
@@ -111,25 +121,19 @@ class Player:
             failure=failure,
         )
 
-    def _entries(self) -> Iterator[Tuple[SourceFrame, int]]:
-        """Entries of all rounds, each with the ns by which its round is later than the first."""
-        offset = 0
+    def _entries(self) -> Iterator[SourceFrame]:
+        """Entries of all rounds."""
         while True:
-            count, first, last = 0, None, 0
+            self._output.restart()
+            playable = False
             for entry in read_ahead(self._source.frames()):
-                if entry.frame is not None:
-                    stamp = entry.frame.stamp.ns
-                    count += 1
-                    first = stamp if first is None else min(first, stamp)
-                    last = max(last, stamp)
-                yield entry, offset
-            if not self._settings.loop or first is None:  # nothing to play again
+                playable = playable or entry.frame is not None
+                yield entry
+            if not (self._settings.loop and playable):
                 return
-            # The next round begins one usual step after the last frame.
-            length = last - first
-            offset += length + max(length // max(count - 1, 1), 1)
+            self._again = self._settings.clock
 
-    def _take(self, entry: SourceFrame, offset: int) -> None:
+    def _take(self, entry: SourceFrame) -> None:
         if entry.error:
             self._say(entry.error)
             if len(self._problems) < PROBLEMS_KEPT:
@@ -137,12 +141,17 @@ class Player:
         if entry.frame is None:
             self._broken += 1
             return
-        stamp = Stamp.from_ns(entry.frame.stamp.ns + offset)
+        stamp, position = entry.frame.stamp, entry.frame.stamp.ns
         if self._settings.rate == 0:
             self._make_room(self._settings.window)
-        self._pacer.wait(stamp.ns)
+        if self._again:
+            self._again = False
+            self._output.tick(stamp)
+            sleep(SETTLING)
+        self._pacer.wait(position)
         if self._settings.stamps == 'now':
             stamp = Stamp.from_ns(self._now())
+        self._output.carry(position, stamp.ns)
         outgoing = Outgoing(stamp, entry.frame, entry.labels)
         self._recent[stamp.ns] = outgoing
         while len(self._recent) > self._settings.window:
@@ -183,9 +192,12 @@ class Player:
                 'mask topic the one that is listened to?'
             )
 
-    def _tick(self, stamp: int) -> None:
+    def _tick(self, position: int) -> None:
         if self._settings.stamps == 'recorded':
-            self._output.tick(Stamp.from_ns(stamp))
+            self._output.tick(Stamp.from_ns(position))
+            self._output.carry(position, position)
+        else:
+            self._output.carry(position, self._now())
 
 
 class Pacer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TransformStamped
@@ -16,6 +16,7 @@ from segformer_ros import topics
 from segformer_ros.camera import Calibration, CameraPose, camera_info_fields
 from segformer_ros.frame import Stamp
 from segformer_ros.node.messages import ImageBuffer, fill, jpeg_message
+from segformer_ros.node.replay.carried_transforms import CarriedTransforms
 from segformer_ros.node.replay.player import Outgoing
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
 from segformer_ros.recordings import Source
@@ -25,7 +26,7 @@ QUEUE = 5
 
 
 class ReplayOutput:
-    """The topics image, image/compressed, camera_info, labels, /clock and /tf_static.
+    """The topics image, image/compressed, camera_info, labels, /clock, /tf_static and /tf.
 
     Images are only converted for those who subscribe.
     """
@@ -33,8 +34,13 @@ class ReplayOutput:
     def __init__(self, node: Node, settings: ReplaySettings, source: Source) -> None:
         self._settings = settings
         self._calibration = source.calibration
-        self._pose = source.pose if settings.vehicle_frame else None
-        self._transforms = None if self._pose is None else _broadcaster(node)
+        carries = settings.transforms and source.has_transforms
+        pose = source.pose if settings.vehicle_frame else None
+        # A bag that has transforms places its camera itself, unless that is given another name.
+        self._pose = None if carries and not settings.frame_id else pose
+        self._transforms: Optional[CarriedTransforms] = None
+        if carries or self._pose is not None:
+            self._transforms = _transforms(node, source if carries else None, settings.rate)
         reliability = (
             ReliabilityPolicy.RELIABLE if settings.reliable else ReliabilityPolicy.BEST_EFFORT
         )
@@ -78,8 +84,18 @@ class ReplayOutput:
         """Publish once where the camera is; one without a frame of its own has no place."""
         vehicle_frame = self._settings.vehicle_frame
         if self._transforms and self._pose and header.frame_id not in ('', vehicle_frame):
-            self._transforms.sendTransform(mount_transform(header, self._pose, vehicle_frame))
-            self._transforms = None  # the broadcaster's node keeps its publisher
+            self._transforms.place(mount_transform(header, self._pose, vehicle_frame))
+            self._pose = None
+
+    def restart(self) -> None:
+        """Begin anew with what goes along with the frames."""
+        if self._transforms:
+            self._transforms.restart()
+
+    def carry(self, position: int, stamp: int) -> None:
+        """Publish what goes along with frames up to a time of the recording, stamped `stamp`."""
+        if self._transforms:
+            self._transforms.advance(position, stamp)
 
     def tick(self, stamp: Stamp) -> None:
         """Set the clock of nodes with use_sim_time."""
@@ -87,14 +103,14 @@ class ReplayOutput:
             self._clock.publish(Clock(clock=Time(sec=stamp.sec, nanosec=stamp.nanosec)))
 
 
-def _broadcaster(node: Node) -> Any:
-    """What publishes on /tf_static; None where tf2 is not installed."""
+def _transforms(node: Node, source: Optional[Source], rate: float) -> Optional[CarriedTransforms]:
+    """What publishes transforms; None where tf2_msgs is not installed."""
     try:
-        from tf2_ros import StaticTransformBroadcaster
+        from tf2_msgs.msg import TFMessage
     except ImportError:
-        node.get_logger().warning("tf2_ros is not installed: the camera's mount is not published")
+        node.get_logger().warning('tf2_msgs is not installed: transforms are not published')
         return None
-    return StaticTransformBroadcaster(node)
+    return CarriedTransforms(node, TFMessage, source, rate)
 
 
 def mount_transform(header: Header, pose: CameraPose, vehicle_frame: str) -> TransformStamped:

@@ -70,7 +70,9 @@ class ReplaySettings:
         change=Changeable.START,
     )
     loop: bool = parameter(
-        False, 'start again at the end; the stamps continue', change=Changeable.START
+        False,
+        'start again at the end; recorded stamps and /clock too, as `ros2 bag play --loop` does',
+        change=Changeable.START,
     )
     stamps: str = parameter(
         'now',
@@ -86,10 +88,15 @@ class ReplaySettings:
     frame_id: str = parameter(
         '', 'frame_id of the messages; empty: as recorded', change=Changeable.START
     )
+    transforms: bool = parameter(
+        True,
+        "publish a bag's /tf_static and /tf along with its frames, where tf2_msgs is installed",
+        change=Changeable.START,
+    )
     vehicle_frame: str = parameter(
         '',
-        "frame in which a bag's /tf_static places the camera: that mount is published there too, "
-        'where tf2 is installed; empty: no mount',
+        'frame on the ground in which the camera is placed where the recording has a mount and no '
+        "transforms of its own (street:), or frame_id renames the bag's; empty: no mount",
         change=Changeable.START,
     )
     reliable: bool = parameter(

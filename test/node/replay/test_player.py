@@ -37,6 +37,8 @@ class Consumer:
     ) -> None:
         self.stamps: list[int] = []
         self.ticks: list[Stamp] = []
+        self.carried: list[tuple[int, int]] = []
+        self.rounds = 0
         self.said: list[str] = []
         self._answers = answers
         self.player = Player(open_source(source), settings, self, self.said.append, lambda: 77)
@@ -52,6 +54,14 @@ class Consumer:
     def tick(self, stamp: Stamp) -> None:
         """Note the clock."""
         self.ticks.append(stamp)
+
+    def restart(self) -> None:
+        """Count the rounds."""
+        self.rounds += 1
+
+    def carry(self, position: int, stamp: int) -> None:
+        """Note how far transforms may come."""
+        self.carried.append((position, stamp))
 
 
 def stamps(*places: int) -> list[int]:
@@ -139,21 +149,39 @@ def test_stamps_may_be_the_time_of_publishing(tmp_path: Path) -> None:
     assert consumer.stamps == [77, 77]
 
 
-def test_a_loop_goes_on_with_later_stamps(tmp_path: Path) -> None:
+@pytest.mark.parametrize('clock', [True, False])
+def test_a_loop_begins_anew_with_its_stamps_and_clock(tmp_path: Path, clock: bool) -> None:
+    """As `ros2 bag play --loop` does."""
+
     class Enough(Exception):
         """Ends the endless play."""
 
     clip = rec.write_folder(tmp_path / 'clip', 3)
 
     def answer(place: int, time: int) -> bool:
-        if place == 7:
+        if time == 3:
             raise Enough
         return True
 
-    consumer = Consumer(clip, replace(FAST, loop=True), answer)
+    consumer = Consumer(clip, replace(FAST, loop=True, clock=clock), answer)
     with pytest.raises(Enough):
         consumer.player.play()
-    assert consumer.stamps == stamps(*range(8))
+    assert consumer.stamps == stamps(0, 1, 2, 0, 1, 2, 0)
+    assert consumer.rounds == 3
+    # The clock goes back before anything of the next round comes.
+    assert [tick.ns for tick in consumer.ticks] == (stamps(0, 0) if clock else [])
+
+
+@pytest.mark.parametrize('how', ['recorded', 'now'])
+def test_transforms_come_with_the_frames_and_between_them(tmp_path: Path, how: str) -> None:
+    clip = rec.write_folder(tmp_path / 'clip', 3)
+    consumer = Consumer(clip, replace(FAST, rate=1.0, stamps=how), lambda place, time: True)
+    consumer.player.play()
+    positions = [position for position, _ in consumer.carried]
+    assert positions == sorted(positions)
+    assert set(stamps(0, 1, 2)) < set(positions)
+    for position, stamp in consumer.carried:
+        assert stamp == (77 if how == 'now' else position)
 
 
 def test_at_other_rates_nobody_is_waited_for(tmp_path: Path) -> None:

@@ -9,21 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import rclpy
 import recordings as rec
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
-from segformer_ros.camera import pose_from_transform
 from segformer_ros.frame import Frame
 from segformer_ros.node.messages import LATCHED
 from segformer_ros.node.parameter import ParameterError
@@ -124,44 +122,86 @@ def test_a_bag_comes_as_it_was_recorded(tmp_path: Path) -> None:
     assert (report.finished, report.published, report.answered) == (True, 5, 5)
 
 
-class Broadcaster:
-    """Stands for tf2_ros.StaticTransformBroadcaster, which the wheels have not."""
-
-    def __init__(self, node: Any) -> None:
-        self.sendTransform = _sent.append
-
-
-_sent: list[Any] = []
-
-
-@pytest.mark.parametrize(('vehicle_frame', 'count'), [('base_link', 1), ('', 0), ('camera', 0)])
-def test_the_mount_of_a_recording_is_published(
-    monkeypatch: pytest.MonkeyPatch, vehicle_frame: str, count: int
+def test_without_tf2_a_recording_plays_without_its_mount(
+    monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    tf2_ros = SimpleNamespace(StaticTransformBroadcaster=Broadcaster)
-    monkeypatch.setitem(sys.modules, 'tf2_ros', tf2_ros)
-    _sent.clear()
-    consumer = Consumer()
-    consumer.answer_images()
-    with consumer.replay(SAMPLE, rate=0.0, vehicle_frame=vehicle_frame) as node:
-        assert node.play()
-    assert len(_sent) == count
-    for sent in _sent:
-        assert (sent.header.frame_id, sent.child_frame_id) == ('base_link', 'camera')
-        place, turn = sent.transform.translation, sent.transform.rotation
-        pose = pose_from_transform(
-            (place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w), 'camera'
-        )
-        assert (pose.height, pose.pitch) == pytest.approx((1.4, np.deg2rad(2.0)))
-
-
-def test_without_tf2_a_recording_plays_without_its_mount(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    monkeypatch.setitem(sys.modules, 'tf2_msgs.msg', None)
     consumer = Consumer()
     consumer.answer_images()
     with consumer.replay('street::2', rate=0.0, vehicle_frame='base_link') as node:
         assert node.play()
     assert len(consumer.images) == 2
+    assert capfd.readouterr().err.count('tf2_msgs is not installed') == 1
+
+
+class Listener:
+    """A real tf2 buffer beside a consumer, and what it says at each image's stamp."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.tf2 = pytest.importorskip('tf2_ros')
+        pytest.importorskip('tf2_msgs.msg')
+        self.buffer = self.tf2.Buffer()
+        self.listener = self.tf2.TransformListener(self.buffer, consumer.node)
+        self.images = consumer.take('image', Image)
+
+    def height(self, image: Any, frame: str = 'base_link') -> float | None:
+        """Height of the camera at an image's stamp; None where TF does not tell."""
+        time = Time.from_msg(image.header.stamp)
+        try:
+            found = self.buffer.lookup_transform(frame, image.header.frame_id, time)
+        except self.tf2.TransformException:
+            return None
+        return float(found.transform.translation.z)
+
+
+@pytest.mark.parametrize('rate', [0.0, 1.0])
+@pytest.mark.parametrize('stamps', ['recorded', 'now'])
+def test_a_bag_carries_its_transforms_along(tmp_path: Path, stamps: str, rate: float) -> None:
+    """Static and moving ones, each there for every image."""
+    consumer = Consumer()
+    listener = Listener(consumer)
+    consumer.answer_images()
+    bag = rec.write_swinging_bag(tmp_path / 'drive', 12)
+    with consumer.replay(bag, rate=rate, stamps=stamps) as node:
+        assert node.play()
+        heights = [listener.height(image) for image in listener.images]
+    expected = [1.2 + rec.swing(rec.stamp_ns(index)) for index in range(12)]
+    assert len(heights) == 12
+    # At the pace of the recording, a busy machine stamps the frames by some ms too late or early.
+    assert heights == pytest.approx(expected, abs=0.01 if stamps == 'now' and rate else 1e-4)
+
+
+def test_transforms_of_a_bag_can_be_left_out(tmp_path: Path) -> None:
+    consumer = Consumer()
+    listener = Listener(consumer)
+    consumer.answer_images()
+    bag = rec.write_swinging_bag(tmp_path / 'drive', 3)
+    with consumer.replay(bag, rate=0.0, transforms=False) as node:
+        assert node.play()
+    assert listener.buffer.all_frames_as_yaml() in ('', '[]')
+
+
+@pytest.mark.parametrize(
+    ('source', 'options', 'placed'),
+    [
+        ('street::2', {'vehicle_frame': 'base_link'}, ('base_link', 1.4)),
+        ('street::2', {'vehicle_frame': ''}, None),
+        ('street::2', {'vehicle_frame': 'camera'}, None),
+        (SAMPLE, {}, ('base_link', 1.4)),
+        (SAMPLE, {'frame_id': 'other', 'vehicle_frame': 'base_link'}, ('base_link', 1.4)),
+    ],
+)
+def test_the_mount_of_a_recording_is_published(
+    source: str, options: dict[str, str], placed: tuple[str, float] | None
+) -> None:
+    consumer = Consumer()
+    listener = Listener(consumer)
+    consumer.answer_images()
+    with consumer.replay(source, rate=0.0, **options) as node:
+        assert node.play()
+        wait_for(listener.images)
+        height = listener.height(listener.images[-1], placed[0] if placed else 'base_link')
+    assert height == (pytest.approx(placed[1], abs=0.01) if placed else None)
 
 
 def test_compressed_images_are_made_for_those_who_want_them(tmp_path: Path) -> None:
