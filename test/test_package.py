@@ -39,6 +39,9 @@ DECLARED_AS = {
     'launch': 'launch',
     'launch_ros': 'launch_ros',
     'numpy': 'python3-numpy',
+    'rosbags': 'python3-rosbags-pip',
+    'simplejpeg': 'python3-simplejpeg-pip',
+    'tf2_ros': 'tf2_ros_py',  # with its Python; tf2_ros is that of C++
     'tqdm': 'python3-tqdm',
     'yaml': 'python3-yaml',
 }
@@ -106,6 +109,14 @@ def test_every_ros_import_is_declared(repo: Path, manifest: ElementTree.Element)
     wanted = {name for name in modules if ros_names.search(name)}
     wanted |= {DECLARED_AS[name] for name in modules if name in DECLARED_AS}
     assert wanted - declared == set()
+
+
+def test_what_is_declared_is_used(repo: Path, manifest: ElementTree.Element) -> None:
+    """A package that nothing imports, starts or needs beside another is one more to install."""
+    beside = {'tf2_ros', 'rosidl_default_runtime', 'bond', 'rviz2', 'vision_msgs', 'tf2_msgs'}
+    modules = {*imported_modules(repo / 'segformer_ros'), *imported_modules(repo / 'launch')}
+    used = {*modules, *(DECLARED_AS.get(name) for name in modules), *beside}
+    assert {str(node.text) for node in manifest.iter('exec_depend')} - used == set()
 
 
 def test_what_launch_files_start_is_declared(repo: Path, manifest: ElementTree.Element) -> None:
@@ -242,7 +253,7 @@ def test_transport_profiles_hold_a_frame(repo: Path) -> None:
     assert int(str(fast['segment_size'])) > 8 * frame
     assert int(str(fast['maxMessageSize'])) > frame
     (buffer,) = [
-        element.get('min')
+        element.get('max')
         for element in ElementTree.parse(repo / 'config/cyclonedds.xml').iter()
         if element.tag.endswith('SocketReceiveBufferSize')
     ]

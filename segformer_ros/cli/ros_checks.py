@@ -13,6 +13,8 @@ from typing import Iterator, Optional
 from segformer_ros.cli.checks import Finding, Health
 from segformer_ros.errors import reason
 from segformer_ros.node.transport import (
+    BUFFER_NEEDED,
+    RECEIVE_BUFFER_LIMIT,
     SHARED_MEMORY,
     TransportError,
     check_shared_memory,
@@ -23,11 +25,8 @@ from segformer_ros.node.transport import (
 
 _PART = 'ROS 2'
 
-RECEIVE_BUFFER = Path('/proc/sys/net/core/rmem_max')
-
 _SEGMENT_NEEDED = 16 * 2**20
 """Bytes of shared memory that two 1080p frames in transit need."""
-_BUFFER_NEEDED = 8 * 2**20
 
 # Module, what is lost without it, and how to do without it.
 _NEIGHBOURS = (
@@ -161,14 +160,14 @@ def _shared_memory() -> Finding:
 
 def _receive_buffer() -> Finding:
     try:
-        size = int(RECEIVE_BUFFER.read_text())
+        size = int(RECEIVE_BUFFER_LIMIT.read_text())
     except (OSError, ValueError) as error:
         return Finding(
-            _PART, 'receive buffer', Health.WARNING, f'{RECEIVE_BUFFER} cannot be read: '
+            _PART, 'receive buffer', Health.WARNING, f'{RECEIVE_BUFFER_LIMIT} cannot be read: '
             f'{reason(error)}', 'see doc/transport.md',
         )  # fmt: skip
     detail = f'net.core.rmem_max is {size / 2**20:.1f} MiB'
-    if size < _BUFFER_NEEDED:
+    if size < BUFFER_NEEDED:
         return Finding(
             _PART, 'receive buffer', Health.WARNING, f'{detail}: images are lost',
             'sudo sysctl -w net.core.rmem_max=67108864, and see doc/transport.md',

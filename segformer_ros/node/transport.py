@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import socket
 import xml.etree.ElementTree as ElementTree
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, List
 
@@ -30,6 +32,14 @@ _DEFAULT_SEGMENT = 2 * 2**20
 """The same without a profile."""
 _LEAST = 2**20
 """Below this ROS's libraries end the process (SIGBUS), or complain in lines of their own."""
+
+RECEIVE_BUFFER_LIMIT = Path('/proc/sys/net/core/rmem_max')
+"""Of the kernel, for the sockets of programs that are not root's."""
+
+BUFFER_NEEDED = 8 * 2**20
+"""Bytes of a socket's receive buffer with which bursts of fragments of a 1080p frame arrive."""
+
+_COMMENT = re.compile('<!--.*?-->', re.DOTALL)
 
 _HIGHEST_DOMAIN = 232
 _FIRST_PORT, _PORTS_OF_A_DOMAIN = 7400, 250
@@ -93,6 +103,50 @@ def shared_memory_fault() -> str:
     )
 
 
+def receive_buffer_fault() -> str:
+    """Why images are lost on their way by UDP, as CycloneDDS sends them, or why it does not start.
+
+    It goes on with less than its `max` and says so in its trace alone; with less than its `min` it
+    ends with "error not set".
+    """
+    try:
+        limit = int(RECEIVE_BUFFER_LIMIT.read_text())
+    except (OSError, ValueError):
+        return ''
+    least = _least_buffer(os.environ.get('CYCLONEDDS_URI', ''))
+    cure = 'sudo sysctl -w net.core.rmem_max=67108864'
+    if least > 2 * limit:  # the kernel counts its own bookkeeping in
+        return (
+            f'CYCLONEDDS_URI asks for a receive buffer of {_mib(least)} MiB at least, and '
+            f'net.core.rmem_max allows {_mib(2 * limit)}: CycloneDDS will not start; {cure}, or '
+            'write SocketReceiveBufferSize max= in place of min='
+        )
+    if limit < BUFFER_NEEDED:
+        return (
+            f'net.core.rmem_max is {_mib(limit)} MiB, in which no burst of images fits, so that '
+            f'frames are lost: {cure}, and see doc/transport.md'
+        )
+    return ''
+
+
+def _least_buffer(uri: str) -> int:
+    """Bytes without which CycloneDDS does not start by its settings; 0 where they do not say.
+
+    uri: files with commas between them, or the text itself.
+    """
+    texts = [uri] if uri.lstrip().startswith('<') else []
+    for place in [] if texts else uri.split(','):
+        path = place[len('file://') :] if place.startswith('file://') else place
+        with suppress(OSError, ValueError):
+            texts.append(Path(path).read_text() if path else '')
+    sizes = re.findall(
+        r'<SocketReceiveBufferSize\b[^>]*\bmin\s*=\s*["\']\s*(\d+)\s*([kMG]?)(i?)B',
+        _COMMENT.sub('', ''.join(texts)),
+    )
+    powers = {'': 0, 'k': 1, 'M': 2, 'G': 3}
+    return max((int(n) * (1024 if i else 1000) ** powers[unit] for n, unit, i in sizes), default=0)
+
+
 def check_shared_memory() -> None:
     """Raises TransportError where rclpy must not be imported: LTTng, below it, would crash."""
     usage = _shared_memory()
@@ -111,6 +165,8 @@ def prepare_transport() -> List[str]:
     another program has. Raises TransportError.
     """
     domain = _domain()
+    if 'cyclone' in os.environ.get('RMW_IMPLEMENTATION', ''):
+        return list(filter(None, (receive_buffer_fault(),)))
     if 'fastrtps' not in os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp'):
         return []
     return [*_without_shared_memory(), *_without_discovery(domain)]

@@ -79,8 +79,76 @@ def test_a_users_own_profile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     (line,) = prepare_transport()
     assert '/etc/mine.xml' in line
     assert os.environ[profile_variable()] == '/etc/mine.xml'
+
+
+def allow_buffer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int) -> None:
+    """Run with CycloneDDS where the kernel allows sockets this many bytes."""
+    (tmp_path / 'rmem_max').write_text(f'{size}\n')
+    monkeypatch.setattr(transport, 'RECEIVE_BUFFER_LIMIT', tmp_path / 'rmem_max')
     monkeypatch.setenv('RMW_IMPLEMENTATION', 'rmw_cyclonedds_cpp')
+    monkeypatch.delenv('CYCLONEDDS_URI', raising=False)
+
+
+def test_a_small_receive_buffer_is_told_to_users_of_cyclonedds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    allow_buffer(monkeypatch, tmp_path, 64 * MIB)
+    free(monkeypatch, MIB)
     assert prepare_transport() == []
+    allow_buffer(monkeypatch, tmp_path, 212992)
+    (line,) = prepare_transport()
+    assert 'net.core.rmem_max is 0.2 MiB' in line and 'sysctl -w' in line
+    monkeypatch.setattr(transport, 'RECEIVE_BUFFER_LIMIT', tmp_path / 'none')
+    assert prepare_transport() == []
+
+
+def settings(buffer: str) -> str:
+    """Settings of CycloneDDS with this element."""
+    return f'<CycloneDDS><Domain><Internal>{buffer}</Internal></Domain></CycloneDDS>'
+
+
+@pytest.mark.parametrize('form', ['file://{}', '{}', ',file://{}', 'inline'])
+@pytest.mark.parametrize(
+    ('buffer', 'starts'),
+    [
+        ('<SocketReceiveBufferSize min="16MB"/>', False),
+        ('<SocketReceiveBufferSize max="64MiB" min="8389 kB"/>', False),
+        ("<SocketReceiveBufferSize\n min='10MB'\n/>", False),
+        ('<SocketReceiveBufferSize min="8MiB"/>', True),
+        ('<SocketReceiveBufferSize min="default" max="16MB"/>', True),
+        ('<!-- <SocketReceiveBufferSize min="16MB"/> -->', True),
+        ('<SocketSendBufferSize min="16MB"/>', True),
+    ],
+)
+def test_settings_with_which_cyclonedds_does_not_start_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, buffer: str, starts: bool, form: str
+) -> None:
+    """4 MiB, of which the kernel makes 8."""
+    allow_buffer(monkeypatch, tmp_path, 4 * MIB)
+    (tmp_path / 'own.xml').write_text(settings(buffer))
+    where = settings(buffer) if form == 'inline' else form.format(tmp_path / 'own.xml')
+    monkeypatch.setenv('CYCLONEDDS_URI', where)
+    (line,) = prepare_transport()
+    assert ('CycloneDDS will not start' in line) != starts
+    assert ('write SocketReceiveBufferSize max= in place of min=' in line) != starts
+
+
+@pytest.mark.parametrize('uri', ['/no/such/file', 'a,b', '<CycloneDDS', 'file://'])
+def test_settings_that_cannot_be_read_are_left_to_cyclonedds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uri: str
+) -> None:
+    allow_buffer(monkeypatch, tmp_path, 64 * MIB)
+    monkeypatch.setenv('CYCLONEDDS_URI', uri)
+    assert prepare_transport() == []
+
+
+def test_the_shipped_settings_take_what_the_system_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repo: Path
+) -> None:
+    allow_buffer(monkeypatch, tmp_path, 212992)
+    monkeypatch.setenv('CYCLONEDDS_URI', f'file://{repo / "config/cyclonedds.xml"}')
+    (line,) = prepare_transport()
+    assert 'will not start' not in line
 
 
 def test_a_full_shared_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

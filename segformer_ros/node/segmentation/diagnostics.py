@@ -38,7 +38,7 @@ _CURES: Dict[str, str] = {
     'rmw_fastrtps_cpp': 'give {whom} {profile}',
     'rmw_fastrtps_dynamic_cpp': 'give {whom} {profile}',
     'rmw_cyclonedds_cpp': (
-        "raise net.core.rmem_max and CycloneDDS' SocketReceiveBufferSize "
+        "raise net.core.rmem_max and the max of CycloneDDS' SocketReceiveBufferSize "
         '(doc/transport.md has the lines)'
     ),
 }
