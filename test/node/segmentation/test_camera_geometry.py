@@ -13,7 +13,7 @@ import tf2_stand_in
 from diagnostic_msgs.msg import DiagnosticStatus
 from drivable_rig import AREA, area_of, assert_nothing_known, forward, start
 from geometry_msgs.msg import TransformStamped
-from node_rig import HEIGHT, MASK, WIDTH, MakeRig, camera_info, street_image
+from node_rig import HEIGHT, MASK, WIDTH, MakeRig, Rig, camera_info, street_image
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
@@ -72,7 +72,7 @@ def test_wrong_camera_info_gives_no_metre(
 
 
 def test_without_camera_info_or_height(make_rig: MakeRig) -> None:
-    rig = make_rig()
+    rig = make_rig(drivable__use_tf=False)
     rig.start(AREA)
     assert 'no camera_info has come' in area_of(rig).reason
     rig.calibrate(camera_info())
@@ -172,6 +172,11 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> Callable[[TransformSource], None]
 Listen = Callable[[TransformSource], None]
 
 
+def told(rig: Rig) -> str:
+    """Where the camera's pose comes from, by the newest diagnostics."""
+    return {value.key: value.value for value in rig.status().values}['camera pose from']
+
+
 @pytest.mark.parametrize(
     ('offsets', 'words'),
     [
@@ -197,10 +202,10 @@ def test_pose_from_tf_else_from_the_parameters_else_none(
         assert 'give the mount as parameters' in area.reason
     source = '' if not area.calibrated else 'parameters' if words else 'tf'
     assert area.pose_source == source
-    told = {value.key: value.value for value in rig.status().values}['camera pose from']
-    assert told.startswith({'': 'not known', 'parameters': 'the mount', 'tf': 'TF'}[source])
+    begin = {'': 'not known', 'parameters': 'the mount', 'tf': 'TF'}[source]
+    assert rig.spin_until(lambda: told(rig).startswith(begin))
     if source == 'parameters':
-        assert words in told
+        assert words in told(rig)
 
 
 def test_a_pose_that_is_no_longer_tf_s_is_a_warning(make_rig: MakeRig, listen: Listen) -> None:
@@ -209,12 +214,12 @@ def test_a_pose_that_is_no_longer_tf_s_is_a_warning(make_rig: MakeRig, listen: L
     listen(source)
     rig = start(make_rig)
     assert area_of(rig, street_image(Time(nanoseconds=stamp).to_msg())).pose_source == 'tf'
-    assert rig.status().level == DiagnosticStatus.OK
+    assert rig.spin_until(lambda: rig.status().level == DiagnosticStatus.OK)
     source.buffer.clear()
     assert area_of(rig).pose_source == 'parameters'
-    status = rig.status()
-    assert status.level == DiagnosticStatus.WARN
-    assert "the camera's pose comes from the mount parameters, no longer from TF" in status.message
+    words = "the camera's pose comes from the mount parameters, no longer from TF"
+    assert rig.spin_until(lambda: words in rig.status().message)
+    assert rig.status().level == DiagnosticStatus.WARN
 
 
 def test_a_transform_that_fits_no_camera_is_not_replaced_by_parameters(
@@ -275,8 +280,11 @@ def test_the_wait_has_an_end_that_is_named(
     rig = start(make_rig, mount__height=height, drivable__tf_timeout=0.05)
     area = area_of(rig, street_image(Time(nanoseconds=stamp).to_msg()))
     assert (area.valid, area.pose_source) == (True, 'parameters' if height else '')
-    told = {value.key: value.value for value in rig.status().values}['camera pose from']
-    assert 'until drivable.tf_timeout (0.05 s)' in (told if height else area.reason)
+    words = 'until drivable.tf_timeout (0.05 s)'
+    if height:
+        assert rig.spin_until(lambda: words in told(rig))
+    else:
+        assert words in area.reason
 
 
 def test_no_wait_is_longer_than_an_image_may_be_old(
