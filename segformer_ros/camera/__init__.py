@@ -20,6 +20,7 @@ from segformer_ros.camera.mount import (
     CameraPose,
     footprint_note,
     footprint_of,
+    matrix_of,
     pose_from_transform,
     turned_note,
 )
@@ -28,11 +29,14 @@ from segformer_ros.camera.mount_estimation import (
     MotionError,
     MountEstimate,
     estimate_mount,
+    relative_to,
 )
 from segformer_ros.camera.rays import RayTable, Turn
+from segformer_ros.camera.swing import BodySwing, Tilt, swung
 
 __all__ = [
     'DISTORTION_MODELS',
+    'BodySwing',
     'Calibration',
     'CalibrationError',
     'Camera',
@@ -45,6 +49,7 @@ __all__ = [
     'MountEstimate',
     'RayTable',
     'StaticClasses',
+    'Tilt',
     'Turn',
     'calibration_from_camera_info',
     'camera_info_fields',
@@ -54,7 +59,10 @@ __all__ = [
     'footprint_of',
     'image_size',
     'is_rectified',
+    'matrix_of',
     'pose_from_transform',
+    'relative_to',
     'resized_matrices',
+    'swung',
     'turned_note',
 ]
