@@ -38,6 +38,7 @@ def send_imu(rig: Rig, stamp_ns: int, turn: Quaternion) -> None:
     """One orientation, taken up."""
     message = Imu(orientation=turn)
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+    assert rig.node._swing
     body = rig.node._swing.body
     rig.send(message, 'imu')
 
@@ -73,10 +74,12 @@ def test_without_orientations_there_are_no_metres(make_rig: MakeRig) -> None:
     assert 'no imu orientations around the stamp of the image' in area.reason
 
 
-def test_an_imu_without_orientation_is_told(make_rig: MakeRig) -> None:
+def test_an_imu_without_orientation_is_told(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = started(make_rig)
     lines: list[str] = []
-    rig.node._swing._complain = lines.append
+    monkeypatch.setattr(rig.node._swing, '_complain', lines.append)
     message = Imu(orientation=orientation(math.pi))
     rig.send(message, 'imu')
     assert rig.spin_until(lambda: len(lines) == 1)
