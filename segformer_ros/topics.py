@@ -5,6 +5,7 @@ from __future__ import annotations
 IMAGE = 'image'
 COMPRESSED_IMAGE = 'image/compressed'
 CAMERA_INFO = 'camera_info'
+IMU = 'imu'
 LABELS = 'labels'
 COMPRESSED_LABELS = 'labels/compressed'
 

@@ -21,6 +21,7 @@ from segformer_ros.camera.mount import (
     CameraPose,
     footprint_note,
     footprint_of,
+    matrix_of,
     pose_from_transform,
     turned_note,
 )
@@ -29,11 +30,14 @@ from segformer_ros.camera.mount_estimation import (
     MotionError,
     MountEstimate,
     estimate_mount,
+    relative_to,
 )
 from segformer_ros.camera.rays import RayTable, Turn
+from segformer_ros.camera.swing import BodySwing, Tilt, swung
 
 __all__ = [
     'DISTORTION_MODELS',
+    'BodySwing',
     'Calibration',
     'CalibrationError',
     'Camera',
@@ -46,6 +50,7 @@ __all__ = [
     'MountEstimate',
     'RayTable',
     'StaticClasses',
+    'Tilt',
     'Turn',
     'calibration_from_camera_info',
     'camera_info_fields',
@@ -55,8 +60,11 @@ __all__ = [
     'footprint_of',
     'image_size',
     'is_rectified',
+    'matrix_of',
     'pose_from_transform',
     'read_calibration',
+    'relative_to',
     'resized_matrices',
+    'swung',
     'turned_note',
 ]

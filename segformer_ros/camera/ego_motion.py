@@ -110,6 +110,11 @@ class EgoMotionTracker:
             self._begin(seconds, grey, labels())
         return motion
 
+    def wants(self, seconds: float) -> bool:
+        """Whether a frame of this stamp would be used."""
+        since = seconds - self._started
+        return self._start is not None or since < 0 or since >= self._every
+
     def _begin(self, seconds: float, grey: np.ndarray, labels: np.ndarray) -> None:
         self._started = seconds
         size = (grey.shape[1], grey.shape[0])

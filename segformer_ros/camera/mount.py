@@ -69,6 +69,14 @@ class CameraPose:
         """Rotation vehicle_from_optical, (3, 3) float64: ``ray_vehicle = R @ ray_optical``."""
         return self._rotation.copy()
 
+    def turned(self, body: np.ndarray) -> CameraPose:
+        """The pose once the vehicle's body is turned by a rotation (3, 3) in the vehicle frame.
+
+        The lens stays where it is.
+        """
+        pitch, yaw, roll = mount_angles(body @ self._rotation)
+        return CameraPose(self.height, pitch, roll, yaw, self.x, self.y)
+
     @cached_property
     def quarter_turns(self) -> int:
         """Counterclockwise quarter turns of the image, 0..3, that bring the near ground down.
@@ -145,7 +153,7 @@ def pose_from_transform(
     ground, and for a frame that points as only the body of a camera does.
     """
     x, y, height = (float(value) for value in translation)
-    pitch, yaw, roll = mount_angles(_matrix_of(quaternion))
+    pitch, yaw, roll = mount_angles(matrix_of(quaternion))
     try:
         pose = CameraPose(height, pitch, roll, yaw, x, y)
     except CameraError as error:
@@ -224,7 +232,7 @@ def _check_optical(pose: CameraPose, frame: str) -> None:
     )
 
 
-def _matrix_of(quaternion: Sequence[float]) -> np.ndarray:
+def matrix_of(quaternion: Sequence[float]) -> np.ndarray:
     """Rotation matrix (3, 3) of a quaternion x, y, z, w of about unit length."""
     x, y, z, w = (float(value) for value in quaternion)
     norm = math.sqrt(x * x + y * y + z * z + w * w)

@@ -37,6 +37,10 @@ _FEWEST_EDGES, _FEWEST_GROUND = 100, 15  # in all; of one motion
 _OFF_MOTION, _OFF_LEVEL = 0.12, 0.5  # sines; edges along the motion or nearly level tell nothing
 
 
+LEVEL = CameraPose(1.0).rotation()
+"""Vehicle axes of the optical axes of a level camera, (3, 3)."""
+
+
 class MotionError(CameraError):
     """A recording whose motion does not tell how the camera is mounted: says why."""
 
@@ -116,6 +120,20 @@ def estimate_mount(
         height,
         _summary(1 / (heights * seconds)),
         len(kept),
+    )
+
+
+def relative_to(motion: EgoMotion, pose: CameraPose) -> EgoMotion:
+    """The motion as a camera without pitch, yaw and roll would tell it, if the pose is right.
+
+    The mount that `estimate_mount` finds of such motions is what has to be added to the pose.
+    """
+    turn = LEVEL.T @ pose.rotation()  # level camera from the one that is mounted
+    return motion._replace(
+        direction=turn @ motion.direction,
+        rotation=turn @ motion.rotation,
+        ground=motion.ground @ turn.T,
+        edges=motion.edges @ turn.T,
     )
 
 

@@ -51,7 +51,8 @@ SUMMARY = 'find pitch, yaw, roll and height of a camera from a minute of driving
 DEFAULT_OUT = Path('out/mount.png')
 
 _PICTURE_SUFFIXES = ('.png', '.jpg')
-_EVERY = 0.25  # seconds at least from one frame whose points are followed to the next
+_EVERY = 0.25  # seconds at least from one frame whose points are followed to the next ...
+_SHORT = 300  # ... in recordings of more frames than this
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
             'or give --hfov'
         )
     spec, code = model_spec(arguments), 0
-    drive = MountDrive(calibration, spec.class_map, speeds)
+    drive = MountDrive(calibration, spec.class_map, speeds, len(source))
     with engine_of(arguments, spec) as engine:
         frames = read_ahead(source.frames())
         bar = tqdm(frames, total=len(source), unit='frame', desc='mount')
@@ -143,9 +144,12 @@ class Speeds:
 class MountDrive:
     """The motions of a drive, and the picture of the straightest of them."""
 
-    def __init__(self, calibration: Calibration, class_map: ClassMap, speeds: Speeds) -> None:
+    def __init__(
+        self, calibration: Calibration, class_map: ClassMap, speeds: Speeds, frames: int
+    ) -> None:
+        every = _EVERY if frames > _SHORT else 0.0
         self._calibration = calibration
-        self._tracker = EgoMotionTracker(calibration, StaticClasses(class_map), _EVERY)
+        self._tracker = EgoMotionTracker(calibration, StaticClasses(class_map), every)
         self._speeds = speeds
         self.motions: List[EgoMotion] = []
         self.speeds: List[float] = []
@@ -171,11 +175,9 @@ class MountDrive:
         try:
             return estimate_mount(self.motions, self.speeds)
         except MotionError as error:
-            why = [f'{count} x {WHY_NOT[name]}' for name, count in self._failed() if count]
-            raise MotionError(f'{error} ({"; ".join(why) or "no frame was read"})') from error
-
-    def _failed(self) -> List[Tuple[str, int]]:
-        return [(name, self._tracker.outcomes[name]) for name in WHY_NOT]
+            failed = {why: self._tracker.outcomes[name] for name, why in WHY_NOT.items()}
+            causes = [f'{count} times {why}' for why, count in failed.items() if count]
+            raise MotionError('; '.join([str(error), *causes])) from error
 
     def _keep(self, motion: EgoMotion, seconds: float, image: np.ndarray) -> None:
         self.motions.append(motion)
@@ -219,6 +221,8 @@ def _report(found: MountEstimate, height: Optional[float], known: Optional[Camer
         lines[-1] += f', at {found.pace.value * height:.1f} m/s with a height of {height:.2f} m'
     if height is None:
         lines.append(_NO_HEIGHT)
+    if abs(found.yaw.value) > math.pi / 2:
+        lines.append(_BACKWARDS)
     lines += ['', 'mount:']
     lines += [f'  height: {height:.3f}' if height else '  # height: by the tape measure, m']
     angles = {'pitch': found.pitch, 'roll': found.roll, 'yaw': found.yaw}
@@ -226,6 +230,10 @@ def _report(found: MountEstimate, height: Optional[float], known: Optional[Camer
     return '\n'.join(lines)
 
 
+_BACKWARDS = (
+    'the vehicle moves away from what the camera looks at: if this is no rear camera, the drive '
+    'was backwards, or its frames are in the wrong order'
+)
 _NO_HEIGHT = 'height is not known: measure it and give --height, or give --speed or --odometry'
 
 

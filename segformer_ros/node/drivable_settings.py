@@ -130,6 +130,17 @@ class DrivableSettings:
         low=0.0,
         high=1.0,
     )
+    use_imu: bool = parameter(
+        False,
+        "add the body's swing to the mount, by the orientations on the topic imu "
+        '(sensor_msgs/Imu); for mounts without the suspension in TF',
+        change=Changeable.CONFIGURE,
+    )
+    check_mount: bool = parameter(
+        False,
+        'compare the mount with the motion of the camera while driving, and warn on /diagnostics '
+        'where pitch, yaw or roll look off by more than pitch_sigma',
+    )
     rectified: bool = parameter(
         False,
         'the images are rectified: P of camera_info is used, and not the distortion; those of '

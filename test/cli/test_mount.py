@@ -65,11 +65,6 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_drive(tmp_path_factory.mktemp('drive') / 'drive.mcap')
 
 
-@pytest.fixture(autouse=True)
-def _every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('segformer_ros.cli.mount._EVERY', 0.0)  # a short drive must do
-
-
 def mount(location: Path, out: Path, *arguments: str) -> int:
     """Run the verb with the fake engine."""
     asked = ['mount', str(location), '--out', str(out), '--engine', 'fake']
@@ -149,3 +144,10 @@ def test_standing_still_is_no_guess(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert 'no motion within a second' in captured.err
     assert 'mount:' not in captured.out
     assert not out.exists()
+
+
+def test_frames_in_the_wrong_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index, view in enumerate(corridor.drive(corridor.straight(FRAMES), POSE)):
+        rec.write_png(tmp_path / f'images/{FRAMES - index:03d}.png', corridor.painted(view))
+    assert mount(tmp_path / 'images', tmp_path / 'mount.png', '--hfov', '75') == 0
+    assert 'moves away from what the camera looks at' in capsys.readouterr().out

@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from segformer_ros.camera import (
+    BodySwing,
     Calibration,
     CameraError,
     CameraPose,
@@ -18,6 +19,7 @@ from segformer_ros.camera import (
     image_size,
     is_rectified,
     resized_matrices,
+    swung,
     turned_note,
 )
 from segformer_ros.frame import Frame, Stamp
@@ -109,12 +111,17 @@ class CameraGeometry:
 
     The executor calls `receive`, one thread at a time everything else. topic: of the images, as
     it is remapped: its name may say that they are rectified. warn: is told once of what makes all
-    distances wrong without being wrong itself.
+    distances wrong without being wrong itself. swing: of the vehicle's body, by an IMU.
     """
 
     def __init__(
-        self, transforms: Optional[TransformSource], topic: str, warn: Callable[[str], object]
+        self,
+        transforms: Optional[TransformSource],
+        topic: str,
+        warn: Callable[[str], object],
+        swing: Optional[BodySwing] = None,
     ) -> None:
+        self._swing = swing
         self._transforms = transforms
         self._rectified = is_rectified(topic)
         self._warn = warn
@@ -157,8 +164,11 @@ class CameraGeometry:
             found = self._pose(settings, mount, frame.frame_id, frame.stamp, patient)
             if found is None:
                 return None
-            self._say_if_turned(found.pose)
-            return Geometry(calibration, found.pose, '', found.source, found.without_tf)
+            pose = found.pose
+            if self._swing is not None:
+                pose = swung(pose, self._swing.at(frame.stamp.ns * 1e-9))
+            self._say_if_turned(pose)
+            return Geometry(calibration, pose, '', found.source, found.without_tf)
         except (CameraError, PoseError) as error:
             return Geometry(None, None, str(error))
 

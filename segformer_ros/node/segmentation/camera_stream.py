@@ -13,6 +13,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from segformer_ros import topics
+from segformer_ros.camera import BodySwing
 from segformer_ros.formats.bit_depth import BitDepth
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
@@ -128,6 +129,7 @@ class Shared(NamedTuple):
     parameters: NodeParameters
     vision: Optional[VisionMessages]
     transforms: Optional[TransformSource]
+    swing: Optional[BodySwing] = None
 
 
 class CameraStream:
@@ -148,8 +150,9 @@ class CameraStream:
         if settings.video:
             self._message_type = message_class(settings.video)
         self._video: Optional[VideoInput] = None
-        self._depth = BitDepth(settings.bits, node.get_logger().warning)
-        self._geometry = CameraGeometry(shared.transforms, self.topic, node.get_logger().warning)
+        warn = node.get_logger().warning
+        self._depth = BitDepth(settings.bits, warn)
+        self._geometry = CameraGeometry(shared.transforms, self.topic, warn, shared.swing)
         self._masks = MaskOutput(node, self._prefix, shared.spec.class_map, shared.vision)
         self.drivable = DrivableOutput(
             node, name, shared.spec, shared.parameters, self._geometry, self.statistics
@@ -202,6 +205,7 @@ class CameraStream:
     def destroy(self) -> None:
         """Give back everything that the node made for this camera."""
         self._late.close()
+        self.drivable.destroy()
         for publisher in (*self._masks.publishers, *self.drivable.publishers):
             self._node.destroy_lifecycle_publisher(publisher)
 

@@ -52,6 +52,7 @@ class CameraState(NamedTuple):
     its drivable area is without metres; empty where it is not, or nobody wants it. mismatch: that
     its topic is published as another type; empty where it is not. pose_source: where the
     camera's pose over the ground comes from. lost_tf: why it is not TF's any more, or empty.
+    mount, mount_warning: what the mount check found, and what of it looks wrong; or empty.
     """
 
     name: str
@@ -64,6 +65,8 @@ class CameraState(NamedTuple):
     mismatch: str = ''
     pose_source: str = ''
     lost_tf: str = ''
+    mount: str = ''
+    mount_warning: str = ''
 
 
 class Assessment(NamedTuple):
@@ -92,6 +95,8 @@ def camera_status(
         'last problem': figures.last_problem
         and f'{figures.last_problem} ({figures.problem_age:.0f} s ago)',
     }
+    if camera.mount:
+        values['mount check (degrees)'] = camera.mount
     name = f'camera {camera.name}' if camera.name else 'camera'
     return _status(f'{node}: {name}', camera.name or 'camera', assessment, values)
 
@@ -113,6 +118,7 @@ def camera_assessment(camera: CameraState, silent_after: float, cure: str) -> As
             f'drivable area without metres: {camera.uncalibrated}' if camera.uncalibrated else '',
             _lost_tf(camera),
             _invalid_areas(figures),
+            camera.mount_warning,
         )
         if complaint
     ]

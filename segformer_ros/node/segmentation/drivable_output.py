@@ -42,6 +42,7 @@ from segformer_ros.node.segmentation.camera_geometry import (
 )
 from segformer_ros.node.segmentation.frame_task import FrameTask
 from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.mount_check import MountCheck
 from segformer_ros.node.segmentation.statistics import CameraStatistics
 from segformer_ros.node.segmentation.watchdog import Now, Watchdog
 from segformer_ros.segmentation import Segmentation
@@ -83,6 +84,7 @@ class DrivableOutput:
         self._publishing = Lock()
         settings, mount = parameters.settings.drivable, parameters.mounts[camera]
         self._configure(settings, mount)
+        self.mount_check = MountCheck(spec.class_map)
         self._segmented: Optional[Header] = None
         self._closed = False
         self.newest: Optional[Header] = None
@@ -155,6 +157,9 @@ class DrivableOutput:
         self.uncalibrated = area.reason
         self._located = geometry
         costs['drivable_area, estimating'] = perf_counter() - start
+        if settings.check_mount:
+            known = geometry.calibration, geometry.pose
+            self.mount_check.offer(frame, result.labels, *known, settings.pitch_sigma, task.mount)
         return area
 
     def publish(self, task: FrameTask, area: DrivableArea, costs: Dict[str, float]) -> None:
@@ -190,6 +195,10 @@ class DrivableOutput:
             self.retract(fault)
             if not outage and not self._watchdog.silence(now) > max_age:
                 self._statistics.area_published(now.steady, fault)
+
+    def destroy(self) -> None:
+        """End what runs beside the frames."""
+        self.mount_check.close()
 
     def retract(self, reason: str) -> None:
         """Publish `valid = false` in place of the last area."""

@@ -78,7 +78,7 @@ class Reporter:
             self._log.note(array.status)
 
     def _state(self, stream: CameraStream, now: Now) -> CameraState:
-        demand = stream.demand
+        demand, check = stream.demand, stream.drivable.mount_check
         stream.count_overtaken()
         return CameraState(
             name=stream.name,
@@ -91,6 +91,8 @@ class Reporter:
             mismatch=stream.mismatch,
             pose_source=stream.drivable.pose_source if demand.drivable else '',
             lost_tf=stream.drivable.lost_tf if demand.drivable else '',
+            mount=check.found,
+            mount_warning=check.warning,
         )
 
 

@@ -11,6 +11,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
+from segformer_ros.camera import BodySwing
 from segformer_ros.drivable import DrivableAreaEstimator
 from segformer_ros.engines import Engine
 from segformer_ros.engines.supervisor import Supervisor
@@ -22,6 +23,7 @@ from segformer_ros.node.program import Program
 from segformer_ros.node.segmentation.camera_stream import CameraStream, Shared
 from segformer_ros.node.segmentation.engine_setup import make_engine
 from segformer_ros.node.segmentation.frame_worker import FrameWorker
+from segformer_ros.node.segmentation.imu_swing import ImuSwing
 from segformer_ros.node.segmentation.lifecycle import Bond, ManagedNode, bond_status
 from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.native_stderr import sieved_stderr
@@ -61,6 +63,7 @@ class SegmentationNode(ManagedNode):
         self._watch_timer: Any = None
         self._enable_service: Any = None
         self._transforms: Optional[TransformSource] = None
+        self._swing: Optional[ImuSwing] = None
         self._bond: Optional[Bond] = None
         self._active = False
         self._table = NodeParameters(self, self._is_configured, self._check)
@@ -118,6 +121,8 @@ class SegmentationNode(ManagedNode):
         self._deactivate('the node was shut down')
         if self._worker:
             self._worker.stop()
+        if self._swing:
+            self._swing.close()
         if self._transforms:
             self._transforms.close()
         if self._reporter:
@@ -128,7 +133,7 @@ class SegmentationNode(ManagedNode):
             self.destroy_service(self._enable_service)
         for stream in self._streams:
             stream.destroy()
-        self._engine = self._worker = self._reporter = self._transforms = None
+        self._engine = self._worker = self._reporter = self._transforms = self._swing = None
         self._watch_timer = self._enable_service = None
         self._streams = []
 
@@ -156,7 +161,7 @@ class SegmentationNode(ManagedNode):
     def _configure(self) -> None:
         engine = self._engine = make_engine(self.settings)
         self._check(self.settings, self._table.mounts)
-        shared = Shared(engine.spec, self._table, self._vision(), self._tf())
+        shared = Shared(engine.spec, self._table, self._vision(), self._tf(), self._imu())
         self._streams = [CameraStream(self, name, shared) for name in self.settings.camera_names]
         self._worker = FrameWorker(
             Supervisor(engine), self._streams, self._table, self._on_problem
@@ -208,6 +213,15 @@ class SegmentationNode(ManagedNode):
                 "tf2_ros is not installed: the camera's mount comes from the mount parameters"
             )
         return transforms
+
+    def _imu(self) -> Optional[BodySwing]:
+        """The swing of the vehicle's body, where the parameter asks for it."""
+        if not self.settings.drivable.use_imu:
+            return None
+        self._swing = swing = ImuSwing(
+            self, self._transforms, self.settings.drivable.vehicle_frame
+        )
+        return swing.body
 
     # --- Callbacks ----------------------------------------------------------------------------
 
