@@ -221,7 +221,12 @@ def _with_void(class_map: ClassMap) -> ClassMap:
     """The same classes behind one that stands for none of them, at id 0."""
     void = SegClass(0, 'void', (0, 0, 0), 0, 'void')
     others = (replace(entry, train_id=entry.train_id + 1) for entry in class_map.classes)
-    return ClassMap(f'{_VOID}{class_map.name}', (void, *others), class_map.drivable)
+    return replace(
+        class_map,
+        name=f'{_VOID}{class_map.name}',
+        classes=(void, *others),
+        labels=tuple(label for label in class_map.labels if label.name != void.name),
+    )
 
 
 def _preset_path(name: str) -> Path:

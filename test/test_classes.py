@@ -31,6 +31,47 @@ def test_other_presets_have_their_classes_and_drivable_groups(preset: str, count
     assert len({entry.color for entry in class_map.classes}) > 0.9 * count
 
 
+PRESETS: dict[str, tuple[int, dict[int, int], dict[str, str]]] = {
+    'bdd100k': (19, {7: 0, 40: 14, 33: 18, 5: 255}, {'road': 'road'}),
+    'kitti': (19, {7: 0, 33: 18, 9: 255}, {'road': 'road'}),
+    'bdd100k_drivable': (3, {0: 0, 2: 2}, {'road': 'direct alternative'}),
+    'drivable_lane': (3, {1: 1}, {'road': 'drivable_area lane_line'}),
+    'idd': (
+        26,
+        {0: 0, 1: 1, 2: 1, 18: 12, 34: 25, 36: 255},
+        {'off-road': 'drivable_fallback'},
+    ),
+    'goose': (64, {0: 0, 23: 23, 50: 50, 63: 63}, {'off-road': 'asphalt gravel soil low_grass'}),
+    'rellis3d': (
+        19,
+        {1: 0, 3: 1, 10: 8, 23: 14, 34: 18, 0: 255},
+        {'off-road': 'dirt grass asphalt'},
+    ),
+    'void+rellis3d': (20, {0: 0, 1: 1, 34: 19}, {'off-road': 'dirt grass asphalt'}),
+    'rugd': (24, {1: 0, 10: 9, 24: 23, 0: 255}, {'off-road': 'gravel dirt mulch grass asphalt'}),
+    'void+rugd': (25, {0: 0, 1: 1, 24: 24}, {'road': 'asphalt concrete'}),
+    'void+cityscapes': (20, {7: 1, 0: 0, 1: 255}, {'road': 'road'}),
+}
+"""By name: number of classes, some label ids with their train ids, and what is drivable."""
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+def test_presets_of_street_and_field(preset: str) -> None:
+    count, ids, groups = PRESETS[preset]
+    class_map = load_class_map(preset)
+    assert (class_map.name, len(class_map)) == (preset, count)
+    table = class_map.label_table()
+    assert {label_id: table.get(label_id, 255) for label_id in ids} == ids
+    assert class_map.drivable_ids('road')  # the node's default
+    for group, members in groups.items():
+        found = {class_map.names[index] for index in class_map.drivable_ids(group)}
+        assert found >= {name.replace('_', ' ') for name in members.split()} or found >= set(
+            members.split()
+        )
+    sky = {'sky'} & set(class_map.names)
+    assert not sky or not set(class_map.ids('sky')) & set(class_map.drivable_ids('road'))
+
+
 def test_drivable_groups_and_free_combinations() -> None:
     cityscapes = load_class_map('cityscapes')
     assert cityscapes.drivable_ids('road') == (0,)
