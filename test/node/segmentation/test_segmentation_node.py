@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from node_rig import MASK, MakeRig, Rig, street_image
+from node_rig import MASK, MakeRig, Rig, image, street_image
 from rclpy.lifecycle import TransitionCallbackReturn
 from std_srvs.srv import SetBool
 
 from segformer_ros.node.segmentation import segmentation_node
 from segformer_ros.node.segmentation.frame_worker import FrameWorker
+from tiny_models import (
+    HUGGINGFACE,
+    drivable_labels,
+    painting,
+    save_drivable_network,
+    save_network,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -51,6 +60,29 @@ def test_inactive_node_takes_no_images(make_rig: MakeRig) -> None:
     assert publisher.get_subscription_count() == 0
     rig.node.trigger_activate()
     assert rig.spin_until(lambda: publisher.get_subscription_count() == 1)
+
+
+@pytest.mark.parametrize('inference', ['whole', 'slide'])
+def test_a_network_of_two_heads_masks_and_drives(
+    make_rig: MakeRig, tmp_path: Path, inference: str
+) -> None:
+    pixels, _ = painting(64, 128)
+    model = save_drivable_network(tmp_path / 'twin.onnx', (64, 128))
+    rig = make_rig(engine='openvino', model=str(model), inference=inference)
+    rig.start(MASK, 'drivable_area')
+    mask = rig.segment(image(pixels))
+    found = np.frombuffer(mask.data, np.uint8).reshape(mask.height, mask.width)
+    np.testing.assert_array_equal(found, drivable_labels(pixels))
+    assert rig.spin_until(lambda: bool(rig.received['drivable_area']))
+
+
+def test_what_is_taken_for_granted_of_a_model_is_logged(
+    make_rig: MakeRig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = save_network(tmp_path / 'theirs.onnx', (64, 128), HUGGINGFACE)
+    rig = make_rig(engine='openvino', model=str(model))
+    rig.start(MASK)
+    assert 'theirs.onnx: the names of its input and output are those of' in caplog.text
 
 
 def test_missing_model_is_refused_with_its_path(make_rig: MakeRig, capfd: Any) -> None:
