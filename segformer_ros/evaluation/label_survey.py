@@ -57,8 +57,11 @@ def survey(source: Source, model: ClassMap, options: SourceOptions) -> List[str]
     """Notes on a recording's labels, from a few of its frames.
 
     model: the classes of the model, whose train ids labels are unless the recording says
-    otherwise. Raises EvaluationError for label ids, which would be scored as other classes.
+    otherwise. Raises EvaluationError for label ids, which would be scored as other classes, and
+    where no frame has labels.
     """
+    if source.label_fault:
+        raise EvaluationError(f'{source.name}: {source.label_fault}')
     own = load_class_map(source.class_map) if source.class_map else model
     seen = _look(source)
     if not seen.frames:

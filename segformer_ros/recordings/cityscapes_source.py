@@ -68,7 +68,7 @@ class CityscapesSource(Source):
         if self._label_folder is not None:  # those are train ids of the model, unless it is said
             self.notes = ()
             take_coding(self, coding)
-            self._label_folder.require_any([item.key for item in self._items])
+            self.label_fault = self._label_folder.fault([item.key for item in self._items])
         beside = any(_label_file(item)[0].exists() for item in self._items)
         self.labelled = beside or self._label_folder is not None
         if not self.labelled:

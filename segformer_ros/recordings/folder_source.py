@@ -65,7 +65,7 @@ class FolderSource(Source):
         self.labelled = self._labels is not None
         take_coding(self, coding)
         if self._labels is not None:
-            self._labels.require_any([file.stem for file in self._files])
+            self.label_fault = self._labels.fault([file.stem for file in self._files])
         if unread:
             self.notes += (
                 f'{len(unread)} pictures are left out, since their kind is not read, the first: '

@@ -71,17 +71,18 @@ class LabelFolder:
         self._check_kind(path)
         return self.coding.read_file(path, size)
 
-    def require_any(self, keys: Sequence[str]) -> None:
-        """Raises SourceError where none of the frames of these keys has a label file."""
-        if not any(key in self for key in keys):
-            images, labels = (
-                ', '.join([*names[:3], *(['...'] * (len(names) > 3))])
-                for names in ([*keys], [path.name for path in self.files])
-            )
-            raise SourceError(
-                f'no label file in {self.folder} is named as a frame: frames {images}, labels '
-                f'{labels}; name them as the frames are, as in {keys[0]}.png'
-            )
+    def fault(self, keys: Sequence[str]) -> str:
+        """Why none of the frames of these keys has a label file; '' where one has."""
+        if any(key in self for key in keys):
+            return ''
+        images, labels = (
+            ', '.join([*names[:3], *(['...'] * (len(names) > 3))])
+            for names in ([*keys], [path.name for path in self.files])
+        )
+        return (
+            f'no label file in {self.folder} is named as a frame: frames {images}, labels '
+            f'{labels}; name them as the frames are, as in {keys[0]}.png'
+        )
 
     def _path(self, key: str) -> Optional[Path]:
         for ending in _IMAGE_ENDINGS:

@@ -150,6 +150,8 @@ class Source(ABC):
     """Why what the recording says of its camera is not used; '' where it is, or is not there."""
     labelled: bool = False
     """Whether entries may carry labels."""
+    label_fault: str = ''
+    """Why none of the frames has labels, although some are given; '' where that is not known."""
     class_map: str = ''
     """Class map that the labels are train ids of; '' where they are of the model's classes."""
     class_map_given: bool = False

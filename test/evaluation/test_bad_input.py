@@ -207,10 +207,8 @@ def test_nothing_that_can_be_scored(tmp_path: Path) -> None:
     for file in labels.iterdir():
         file.rename(file.with_name(f'other_{file.name}'))
     job = EvaluationJob((str(images),), SourceOptions(labels=labels), painted.FAKE)
-    with pytest.raises(
-        EvaluationError, match=r'none of 2 frames can be scored; the first: no label image frame0'
-    ):
-        EvaluationRun(job, tmp_path / 'out').execute()
+    with pytest.raises(EvaluationError, match=r'images: no label file in .* is named as a frame'):
+        EvaluationRun(job, tmp_path / 'out')
 
 
 def test_labels_of_no_class(tmp_path: Path) -> None:

@@ -172,5 +172,5 @@ def test_a_full_disk_costs_its_masks_and_is_noted(
     rig.send('replay/report', String(data=ReplayReport(True, published=4).to_json()), LATCHED)
     metrics, _ = rig.finish()
     assert metrics['frames'] == {'total': 4, 'scored': 3, 'noted': 0}
-    (note,) = metrics['inputs'][0]['notes']
+    (note, *_) = metrics['inputs'][0]['notes']
     assert note.startswith('masks are not scored: /tmp: the disk is full')
