@@ -26,7 +26,7 @@ _CURE = (
     'its sides'
 )
 _BLOCKS = 12  # parts of the drive whose agreement gives the sigmas
-_FLOORS = np.radians([0.03, 0.03, 0.1])  # rad; sigmas of pitch, yaw, roll are not smaller
+_FLOORS = np.radians([0.06, 0.06, 0.1])  # rad; sigmas of pitch, yaw, roll are not smaller
 _LIMITS = np.radians([0.35, 0.35, 1.0])  # rad; where they are larger, nothing is known
 _HEIGHT_FLOOR = 0.01  # share of the height
 _STRAY = math.radians(15.0)  # directions further off the usual one are errors

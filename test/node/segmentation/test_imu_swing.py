@@ -27,7 +27,11 @@ def orientation(pitch: float, roll: float = 0.0) -> Quaternion:
 def started(make_rig: MakeRig, use_imu: bool = True) -> Rig:
     """A rig with a mount by parameters."""
     rig = make_rig(
-        drivable__use_imu=use_imu, drivable__use_tf=False, mount__height=1.5, mount__pitch=0.05
+        drivable__use_imu=use_imu,
+        drivable__use_tf=False,
+        drivable__max_age=60.0,  # no machine is that slow
+        mount__height=1.5,
+        mount__pitch=0.05,
     )
     rig.start(AREA)
     rig.calibrate(camera_info())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import corridor
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
-from node_rig import MakeRig, camera_info, image
+from node_rig import MakeRig, Rig, camera_info, image
 
 from segformer_ros.camera import CameraPose, Measured, MountEstimate
 from segformer_ros.classes import load_class_map
@@ -110,6 +111,11 @@ def test_only_what_is_certain_is_a_warning() -> None:
     assert warning_of(estimate(-1.3, 0.2), TOLERANCE)
 
 
+def segmented(rig: Rig, count: int) -> bool:
+    """Whether the node has segmented so many frames."""
+    return rig.counts().segmented >= count
+
+
 def test_the_node_warns(
     make_rig: MakeRig, views: list[corridor.View], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +130,9 @@ def test_the_node_warns(
     check = rig.node._streams[0].drivable.mount_check
     for view in views:
         sec, nanosec = divmod(round(view.seconds * 1e9), 10**9)
-        rig.segment(image(corridor.painted(view), Time(sec=sec, nanosec=nanosec)), 'drivable_area')
+        done = rig.counts().segmented + 1
+        rig.send(image(corridor.painted(view), Time(sec=sec, nanosec=nanosec)))
+        assert rig.spin_until(partial(segmented, rig, done))
         assert check._work is not None
         check._work.result()
     status = rig.status()
