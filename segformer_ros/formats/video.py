@@ -26,7 +26,7 @@ from typing import (
 import numpy as np
 
 from segformer_ros.errors import one_line
-from segformer_ros.formats.exif import display_orientation
+from segformer_ros.formats.exif import Orientation, display_orientation
 from segformer_ros.formats.jpeg import check_jpeg
 from segformer_ros.formats.limits import FrameError, check_size
 
@@ -374,6 +374,16 @@ def decode_packet(
     return pictures, fault
 
 
-def upright_pixels(picture: Any) -> np.ndarray:
-    """A picture as (H, W, 3) uint8 BGR, turned and mirrored as its stream says (phones)."""
-    return display_orientation(picture).applied(picture.to_ndarray(format='bgr24'))
+class UprightPixels:
+    """Makes pixels of one stream's pictures, turned and mirrored as the stream says (phones)."""
+
+    def __init__(self) -> None:
+        self._orientation: Optional[Orientation] = None
+
+    def __call__(self, picture: Any) -> np.ndarray:
+        """(H, W, 3) uint8 BGR of an av.VideoFrame."""
+        if self._orientation is None:
+            # Of the first only: a picture that was asked for it refers to itself, and its memory
+            # comes back when Python looks for such, hundreds of pictures later.
+            self._orientation = display_orientation(picture)
+        return self._orientation.applied(picture.to_ndarray(format='bgr24'))

@@ -6,9 +6,11 @@ from bisect import bisect_left
 from pathlib import Path
 from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
+import numpy as np
+
 from segformer_ros.errors import reason
 from segformer_ros.formats.limits import check_size
-from segformer_ros.formats.video import Trust, decode_packet, upright_pixels
+from segformer_ros.formats.video import Trust, UprightPixels, decode_packet
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.recordings.label_folder import label_folder
 from segformer_ros.recordings.labels import LabelCoding, LabelError, take_coding
@@ -62,7 +64,7 @@ class VideoSource(Source):
         span = self.span(start, stop)
         if not span:
             return
-        following, reason = span.start, 'missing'
+        following, reason, pixels = span.start, 'missing', UprightPixels()
         with _opened(self.path) as container:
             # What the decoder complains of is then known with the packet.
             container.streams.video[0].thread_count = 1
@@ -81,7 +83,7 @@ class VideoSource(Source):
                     yield self._broken(index, fault)
                 else:
                     time_base = float(container.streams.video[0].time_base)
-                    yield self._entry(index, picture, time_base)
+                    yield self._entry(index, pixels(picture), time_base)
                 following = index + 1
         for gap in range(following, span.stop):
             yield self._broken(gap, reason)
@@ -135,10 +137,10 @@ class VideoSource(Source):
         message = f'frame {index} of {self.path.name} cannot be decoded: {reason}'
         return SourceFrame(index, f'{index:06d}', error=message)
 
-    def _entry(self, index: int, picture: Any, time_base: float) -> SourceFrame:
+    def _entry(self, index: int, pixels: np.ndarray, time_base: float) -> SourceFrame:
         seconds = (self._times[index] - self._times[0]) * time_base
         stamp = Stamp.from_ns(FIRST_STAMP_NS + round(seconds * 1e9))
-        frame = Frame.from_array(upright_pixels(picture), 'bgr8', stamp, CAMERA_FRAME)
+        frame = Frame.from_array(pixels, 'bgr8', stamp, CAMERA_FRAME)
         key = f'{index:06d}'
         if self._labels is None:
             return SourceFrame(index, key, frame)

@@ -23,10 +23,10 @@ from segformer_ros.formats.video import (
     Access,
     Decoded,
     Gaps,
+    UprightPixels,
     VideoDecoder,
     access_of,
     find_codec,
-    upright_pixels,
 )
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.recordings.bag_reader import BagReader
@@ -125,6 +125,7 @@ class VideoTopic:
             self._usual_ns = self._usual_step(bag)
         waiting: Dict[int, Tuple[Entry, Optional[Packet]]] = {}
         known: Dict[int, Decoded] = {}
+        pixels = UprightPixels()
         for index, entry, packet, decoded in self._decoded(bag, begin, self._usual_ns):
             if entry is not None:
                 waiting[index] = entry, packet
@@ -134,7 +135,7 @@ class VideoTopic:
                 shown, its_packet = waiting.pop(place)
                 one = known.pop(place)
                 if place >= start:
-                    yield place, shown, _frame(one, its_packet)
+                    yield place, shown, _frame(one, its_packet, pixels)
 
     def _decoded(
         self, bag: BagReader, begin: int, usual_ns: int
@@ -208,7 +209,7 @@ class VideoTopic:
         return round(median(steps)) if steps and min(steps) > 0 else 0
 
 
-def _frame(decoded: Decoded, packet: Optional[Packet]) -> Union[Frame, str]:
+def _frame(decoded: Decoded, packet: Optional[Packet], pixels: UprightPixels) -> Union[Frame, str]:
     if decoded.picture is None or packet is None:
         return decoded.fault
-    return Frame.from_array(upright_pixels(decoded.picture), 'bgr8', packet.stamp, packet.frame_id)
+    return Frame.from_array(pixels(decoded.picture), 'bgr8', packet.stamp, packet.frame_id)

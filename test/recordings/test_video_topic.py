@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import av
@@ -167,3 +168,21 @@ def test_a_type_that_the_bag_defines_otherwise_is_refused(tmp_path: Path) -> Non
         writer.write(camera, 7, types.serialize_cdr(types.types[rec.VIDEO]('x'), rec.VIDEO))
     with pytest.raises(SourceError, match=r'CompressedVideo with the fields nothing'):
         open_source(tmp_path / 'drive')
+
+
+@pytest.mark.parametrize('kind', ['bag', 'file'])
+def test_pictures_are_given_back_at_once(tmp_path: Path, kind: str) -> None:
+    """What refers to itself would stay until Python looks for it, hundreds of pictures later."""
+    if kind == 'bag':
+        path = rec.write_video_bag(tmp_path / 'drive', rec.packets('h264', 30))
+    else:
+        path = rec.write_video(tmp_path / 'drive.mp4', 30)
+    source = open_source(path)
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for entry in source if entry.frame is not None) == 30
+        alive = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive < 10

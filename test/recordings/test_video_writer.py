@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.formats.video import VideoDecoder, access_of, upright_pixels
+from segformer_ros.formats.video import UprightPixels, VideoDecoder, access_of
 from segformer_ros.recordings import VideoWriter, open_source
 from segformer_ros.recordings.video_writer import VideoEncoder
 
@@ -102,7 +102,7 @@ def test_packets_are_pictures_from_each_second_on() -> None:
     decoder = VideoDecoder('h264', 25.0)
     for index, data in enumerate(pictures[10:], 10):
         (decoded,) = decoder.push(index, data)
-        assert rec.index_of(upright_pixels(decoded.picture)) == index
+        assert rec.index_of(UprightPixels()(decoded.picture)) == index
 
 
 @pytest.mark.parametrize('size', [(49, 65), (10, 200), (48, 64)])
@@ -110,6 +110,6 @@ def test_packets_of_any_size(size: tuple[int, int]) -> None:
     encoder = VideoEncoder()
     encoder.encode(rec.picture(1, (32, 32)), 0)
     (decoded,) = VideoDecoder('h264', 25.0).push(1, encoder.encode(rec.picture(7, size), 1))
-    pixels = upright_pixels(decoded.picture)
+    pixels = UprightPixels()(decoded.picture)
     assert pixels.shape[:2] == tuple(max(16, side // 2 * 2) for side in size)
     assert rec.index_of(pixels) == 7

@@ -10,7 +10,7 @@ from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 from std_msgs.msg import Header
 
 from segformer_ros import topics
-from segformer_ros.formats.video import Decoded, Gaps, VideoDecoder, upright_pixels
+from segformer_ros.formats.video import Decoded, Gaps, UprightPixels, VideoDecoder
 from segformer_ros.frame import Frame, FrameError, Stamp
 from segformer_ros.node.parameter import ParameterError
 from segformer_ros.recordings.video_topic import read_packet
@@ -44,13 +44,14 @@ class VideoImage(NamedTuple):
     header: Header
     picture: Any
     fault: str
+    pixels: UprightPixels
 
     def frame(self) -> Frame:
         """The picture as a frame; raises FrameError where there is none."""
         if self.picture is None:
             raise FrameError(self.fault)
         stamp = Stamp(self.header.stamp.sec, self.header.stamp.nanosec)
-        pixels = upright_pixels(self.picture)
+        pixels = self.pixels(self.picture)
         return Frame.from_array(pixels, 'bgr8', stamp, self.header.frame_id)
 
 
@@ -81,6 +82,7 @@ class VideoInput:
         self._lost = ''
         self._decoder: Optional[VideoDecoder] = None
         self._codec = ''
+        self._pixels = UprightPixels()
         self._place = 0
         self._headers: Dict[int, Header] = {}
         self._thread = Thread(target=self._run, name='video', daemon=True)
@@ -126,7 +128,7 @@ class VideoInput:
                 message, gap = self._waiting.popleft()
             for decoded in self._decoded(message, gap):
                 header = self._headers.pop(decoded.place)
-                self._deliver(VideoImage(header, decoded.picture, decoded.fault))
+                self._deliver(VideoImage(header, decoded.picture, decoded.fault, self._pixels))
 
     def _decoded(self, message: Any, gap: str) -> List[Decoded]:
         """What is known by a message of it, and of those before."""

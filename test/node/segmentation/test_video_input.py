@@ -16,7 +16,7 @@ from node_rig import MASK, TYPES, MakeRig, Rig, image
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from segformer_ros.formats.video import VideoDecoder, access_of, upright_pixels
+from segformer_ros.formats.video import UprightPixels, VideoDecoder, access_of
 from segformer_ros.frame import FrameError, Stamp
 from segformer_ros.node.messages import video_class
 from segformer_ros.node.segmentation.video_input import VideoImage, VideoInput, message_class
@@ -218,7 +218,7 @@ def test_the_overlay_is_published_as_video(make_rig: MakeRig) -> None:
         assert (video.frame_id, video.format) == ('camera_optical', 'h264')
         assert access_of('h264', bytes(video.data)).start == (index == 0)
         (decoded,) = decoder.push(index, bytes(video.data))
-        assert rec.index_of(upright_pixels(decoded.picture)) == index + 3
+        assert rec.index_of(UprightPixels()(decoded.picture)) == index + 3
 
 
 def test_ten_bits_in_sixteen_are_found(make_rig: MakeRig) -> None:
