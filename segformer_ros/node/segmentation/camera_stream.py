@@ -345,7 +345,8 @@ class CameraStream:
             self._video = self._video_input()
             self._node.destroy_subscription(self._subscriptions.pop())
             self._subscriptions.append(self._subscribe_images())
-        if self._video:  # whose pictures need those before them
+        if self._video:  # whose pictures need those before them: the gate stays open
+            self.gate.closed = None
             self._video.put(message, number)
             return
         # What is left in the middleware is counted by the numbers, or not at all.
