@@ -16,14 +16,19 @@ COMPRESSED_OVERLAY = 'segmentation/overlay/compressed'
 OVERLAY_VIDEO = 'segmentation/overlay/video'
 MASK_CAMERA_INFO = 'segmentation/camera_info'
 LABEL_INFO = 'segmentation/label_info'
+POINTS = 'segmentation/points'
 
 AREA = 'drivable_area'
 GRID = 'drivable_area/grid'
 SCAN = 'drivable_area/scan'
+MAP = 'drivable_area/map'
+
+ODOMETRY = 'odom'
 
 REPORT = 'replay/report'
 DIAGNOSTICS = '/diagnostics'
 TF_STATIC = '/tf_static'
+TF = '/tf'
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'

@@ -16,7 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import OccupancyGrid
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.msg import DrivableArea
@@ -30,9 +30,11 @@ TYPES: dict[str, Any] = {
     'segmentation/overlay': Image,
     'segmentation/overlay/compressed': CompressedImage,
     'segmentation/camera_info': CameraInfo,
+    'segmentation/points': PointCloud2,
     'drivable_area': DrivableArea,
     'drivable_area/grid': OccupancyGrid,
     'drivable_area/scan': LaserScan,
+    'drivable_area/map': OccupancyGrid,
     '/diagnostics': DiagnosticArray,
 }
 

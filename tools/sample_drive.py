@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from segformer_ros import topics
 from segformer_ros.camera import camera_info_fields
+from segformer_ros.drivable import odometry_fields
 from segformer_ros.recordings import SAMPLE_BAG, BagWriter
 from segformer_ros.recordings.bag_writer import (
     header_fields,
@@ -31,6 +32,7 @@ VEHICLE_FRAME = 'base_link'
 _IMAGE = topics.recorded(topics.COMPRESSED_IMAGE)
 _LABELS = topics.recorded(topics.COMPRESSED_LABELS)
 _INFO = topics.recorded(topics.CAMERA_INFO)
+_ODOMETRY = topics.recorded(topics.ODOMETRY)
 
 
 def sample_drive() -> Drive:
@@ -44,6 +46,7 @@ def write_sample(path: Path) -> None:
     with BagWriter(path) as bag:
         bag.add_topic(topics.TF_STATIC, topics.TF_TYPE, latched=True)
         bag.add_topic(_INFO, topics.CAMERA_INFO_TYPE)
+        bag.add_topic(_ODOMETRY, topics.ODOMETRY_TYPE)
         bag.add_topic(_LABELS, topics.COMPRESSED_TYPE)
         bag.add_topic(_IMAGE, topics.COMPRESSED_TYPE)
         first = made_up_stamp(0, FPS).ns
@@ -54,6 +57,9 @@ def write_sample(path: Path) -> None:
             header = header_fields(stamp, CAMERA_FRAME)
             calibration = {'header': header, **camera_info_fields(drive.calibration)}
             bag.write_fields(_INFO, calibration, stamp.ns)
+            odometry = odometry_fields(drive.place(index), VEHICLE_FRAME)
+            in_odom = {'header': header_fields(stamp, topics.ODOMETRY)}
+            bag.write_fields(_ODOMETRY, {**in_odom, **odometry}, stamp.ns)
             bag.write_fields(_LABELS, _png_fields(header, frame.labels), stamp.ns)
             image = jpeg_fields(header, frame.image, JPEG_QUALITY)
             bag.write_fields(_IMAGE, image, stamp.ns)

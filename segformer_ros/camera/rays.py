@@ -84,6 +84,10 @@ class RayTable:
         rays: np.ndarray = self._xy.take(edges * self.width + columns, axis=0)
         return rays
 
+    def grid(self, top: int) -> np.ndarray:
+        """Rays (H + 1 - top, W, 2) float32 of all edges from `top` down, as `at` has them."""
+        return self._xy.reshape(self.edges, self.width, 2)[top:]
+
 
 def _edge_rays(calibration: Calibration, turn: Turn) -> np.ndarray:
     """Rays (H + 1, W, 2) float32 of the edges of an image that is turned."""

@@ -11,11 +11,14 @@ import numpy as np
 
 from segformer_ros.classes import ClassMap
 from segformer_ros.drawing.overlay import class_color, write
-from segformer_ros.drivable import DrivableArea, GridNumbers
-from segformer_ros.drivable.grid import FREE
+from segformer_ros.drivable import DrivableArea, GridNumbers, PlanarPose
+from segformer_ros.drivable.grid import FREE, OCCUPIED, UNKNOWN
 
 _BACKGROUND = (38, 34, 32)
 _FREE = (92, 128, 74)
+_KEPT = (72, 92, 58)
+_COSTLY = (52, 84, 128)
+_BLOCKED = (150, 146, 142)
 _RING = (96, 92, 90)
 _TEXT = (225, 225, 225)
 _CORRIDOR = (240, 240, 240)
@@ -52,19 +55,29 @@ class BirdsEye:
         self.width = width
         self._class_map = class_map
 
-    def draw(self, area: DrivableArea, grid: Optional[GridNumbers]) -> np.ndarray:
+    def draw(
+        self,
+        area: DrivableArea,
+        grid: Optional[GridNumbers],
+        ground_map: Optional[GridNumbers] = None,
+        place: Optional[PlanarPose] = None,
+    ) -> np.ndarray:
         """Panel of one frame: (height, width, 3) uint8 BGR.
 
         Free cells green, what is not known dark; blockers that lie in the panel in their class's
         colour, with a line along the view as long as one standard deviation to both sides; rings
         of distance; the corridor up to what ends it, from an arrow at the vehicle's origin.
-        Without a grid the panel says why.
+        Without a grid the panel says why. ground_map, place: of the vehicle in its frame: what is
+        remembered is drawn beneath, free ground in dull green, browner where it costs more, and
+        what is blocked in grey.
         """
         panel = np.full((self.height, self.width, 3), _BACKGROUND, np.uint8)
         if grid is None:
             _write(panel, (8, 20), area.reason or 'not calibrated: no metres')
             return panel
         frame = self._frame(grid)
+        if ground_map is not None and place is not None:
+            self._draw_map(panel, frame, ground_map, place)
         self._draw_free(panel, frame, grid)
         self._draw_rings(panel, frame, grid)
         self._draw_corridor(panel, frame, area)
@@ -91,6 +104,24 @@ class BirdsEye:
             np.clip(iy, 0, wide - 1).astype(np.intp),
         ]
         panel[inside & (cells == FREE)] = _FREE
+
+    def _draw_map(
+        self, panel: np.ndarray, frame: _Frame, ground_map: GridNumbers, place: PlanarPose
+    ) -> None:
+        rows, columns = np.mgrid[0 : self.height, 0 : self.width] + 0.5
+        points = np.stack(
+            [(frame.bottom - rows) / frame.scale, (frame.middle - columns) / frame.scale], axis=-1
+        )  # (h, w, 2)
+        corner = (ground_map.origin_x, ground_map.origin_y)
+        at = np.floor((place.apply(points) - corner) / ground_map.resolution)
+        deep, wide = ground_map.cells.shape
+        inside = ((at >= 0) & (at < (wide, deep))).all(axis=-1)
+        ix, iy = np.clip(at, 0, (wide - 1, deep - 1)).astype(np.intp).transpose(2, 0, 1)
+        cells = np.where(inside, ground_map.cells[iy, ix], UNKNOWN)
+        share = np.clip(cells, 0, 100)[..., None] / 100.0
+        ground = np.array(_KEPT) * (1 - share) + np.array(_COSTLY) * share
+        np.copyto(panel, ground.astype(np.uint8), where=(cells != UNKNOWN)[..., None])
+        panel[cells == OCCUPIED] = _BLOCKED
 
     def _draw_rings(self, panel: np.ndarray, frame: _Frame, grid: GridNumbers) -> None:
         farthest = _depth(grid)

@@ -17,7 +17,17 @@ from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryEx
 from segformer_ros.drivable.corridor import Corridor
 from segformer_ros.drivable.grid import GridConfig, GridNumbers
 from segformer_ros.drivable.ground import FreeSpace, GroundConfig, GroundProjection
-from segformer_ros.drivable.message_fields import area_fields, grid_fields, scan_fields
+from segformer_ros.drivable.ground_map import GroundMap
+from segformer_ros.drivable.ground_points import PointsConfig
+from segformer_ros.drivable.map_config import MapConfig
+from segformer_ros.drivable.message_fields import (
+    area_fields,
+    grid_fields,
+    odometry_fields,
+    scan_fields,
+)
+from segformer_ros.drivable.observation import GroundObservation, GroundObserver
+from segformer_ros.drivable.odometry import PlanarPose, PoseTrack, pose_of_odometry
 from segformer_ros.drivable.profile import CLASS_NONE, ROW_NONE, ColumnProfile, DrivableError
 from segformer_ros.drivable.scan import ScanConfig, ScanNumbers
 
@@ -38,7 +48,14 @@ __all__ = [
     'GridConfig',
     'GridNumbers',
     'GroundConfig',
+    'GroundMap',
+    'GroundObservation',
+    'GroundObserver',
     'GroundProjection',
+    'MapConfig',
+    'PlanarPose',
+    'PointsConfig',
+    'PoseTrack',
     'ScanConfig',
     'ScanNumbers',
     'age_fault',
@@ -47,6 +64,8 @@ __all__ = [
     'camera_info_fields',
     'check_image_size',
     'grid_fields',
+    'odometry_fields',
     'pose_from_transform',
+    'pose_of_odometry',
     'scan_fields',
 ]

@@ -20,6 +20,7 @@ from segformer_ros.drivable.ground import (
     GroundConfig,
     GroundProjection,
 )
+from segformer_ros.drivable.ground_points import GroundPoints, PointsConfig
 from segformer_ros.drivable.profile import ROW_NONE, BlockerHold, ColumnProfile, DrivableError
 from segformer_ros.drivable.scan import ScanConfig, ScanNumbers, laser_scan
 from segformer_ros.frame import Stamp
@@ -38,6 +39,7 @@ class DrivableConfig:
     ground: GroundConfig = field(default_factory=GroundConfig)
     grid: GridConfig = field(default_factory=GridConfig)
     scan: ScanConfig = field(default_factory=ScanConfig)
+    points: PointsConfig = field(default_factory=PointsConfig)
     corridor_width: float = 2.0
     hold: float = 0.0
 
@@ -50,12 +52,16 @@ class DrivableConfig:
 
 
 class GroundView(NamedTuple):
-    """What was seen of the ground in one frame, for grid, scan and pictures."""
+    """What was seen of the ground in one frame, for grid, scan, points, maps and pictures.
+
+    cell: rows of the mask that one cell of the network's output spans.
+    """
 
     ground: GroundProjection
     profile: ColumnProfile
     ranges: ColumnRanges
     contacts: Contacts
+    cell: float = 1.0
 
 
 _NOTHING = np.zeros(0, np.float32)
@@ -111,6 +117,7 @@ class DrivableAreaEstimator:
         self._extractor = BoundaryExtractor(config.boundary, class_map)
         self._sky = tuple(c.train_id for c in class_map.classes if c.group == 'sky')
         self._hold = BlockerHold(config.hold)
+        self._points = GroundPoints(config.points, class_map, config.boundary.hood)
         self._turn = Turn(0, 0, 0)
         self._rays: Optional[RayTable] = None
         self._ground: Optional[GroundProjection] = None
@@ -161,6 +168,16 @@ class DrivableAreaEstimator:
             return None
         return laser_scan(self.config.scan, view.ground, view.ranges)
 
+    def points(self, area: DrivableArea, labels: np.ndarray) -> Optional[np.ndarray]:
+        """Place on the ground of each pixel of a frame's label map; see `GroundPoints.points`.
+
+        (H, W, 3) float32; None where the frame is not calibrated.
+        """
+        view = area.view
+        if view is None:
+            return None
+        return self._points.points(labels, view.ground, view.cell)
+
     def _summary(
         self, boundary: Boundary, ground: Optional[GroundProjection], stamp: Stamp, cell: float
     ) -> DrivableArea:
@@ -177,7 +194,7 @@ class DrivableAreaEstimator:
             ranges = ground.column_ranges(profile, self._sky)
         space = ground.project(ranges, self.config.boundary.columns, cell)
         contacts = blocker_contacts(ground, profile, ranges, self.config.grid.resolution)
-        view = GroundView(ground, profile, ranges, contacts)
+        view = GroundView(ground, profile, ranges, contacts, cell)
         if self._corridor is None:
             self._corridor = CorridorView(self.config.corridor_width, ground)
         corridor = self._corridor.corridor(profile, ranges, contacts, cell)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Sequence
 
 import cv2
 import numpy as np
@@ -90,21 +90,27 @@ def occupancy_grid(
     The free region's outline in the image is carried over to the ground. Cells that the outline
     touches, and all that lies behind a blocker or outside the view, stay unknown.
     """
-    free = np.zeros((config.height, config.width), np.uint8)
-    outline = np.zeros_like(free)
-    cells_of = [_to_cells(points, config) for points in _contours(config, ground, profile)]
-    contours = [contour for contour in cells_of if contour is not None]
-    if contours:
-        cv2.fillPoly(free, contours, 1, shift=_SHIFT)
-        cv2.polylines(outline, contours, True, 1, shift=_SHIFT)
-    # A thin line misses cells whose corner it cuts.
-    free[cv2.dilate(outline, _CROSS) != 0] = 0
+    free = free_cells(config, free_outlines(ground, profile, farthest_free(config, ground)))
     cells = np.where(free, FREE, UNKNOWN).astype(np.int8)
     index = np.floor((contacts.points - (config.x_min, config.y_min)) / config.resolution)
     inside = ((index >= 0) & (index < (config.width, config.height))).all(axis=1)
     ix, iy = index[inside].astype(np.intp).T
     cells[iy, ix] = OCCUPIED
     return GridNumbers(config.resolution, config.x_min, config.y_min, cells)
+
+
+def free_cells(config: GridConfig, outlines: Sequence[np.ndarray]) -> np.ndarray:
+    """Cells that lie wholly within an outline (K, 2) of free ground, m: (height, width) uint8."""
+    free = np.zeros((config.height, config.width), np.uint8)
+    outline = np.zeros_like(free)
+    cells_of = [_to_cells(points, config) for points in outlines]
+    contours = [contour for contour in cells_of if contour is not None]
+    if contours:
+        cv2.fillPoly(free, contours, 1, shift=_SHIFT)
+        cv2.polylines(outline, contours, True, 1, shift=_SHIFT)
+    # A thin line misses cells whose corner it cuts.
+    free[cv2.dilate(outline, _CROSS) != 0] = 0
+    return free
 
 
 def farthest_free(config: GridConfig, ground: GroundProjection) -> float:
@@ -127,11 +133,12 @@ def _to_cells(points: np.ndarray, config: GridConfig) -> Optional[np.ndarray]:
     return np.round(cells * (1 << _SHIFT)).astype(np.int32)
 
 
-def _contours(
-    config: GridConfig, ground: GroundProjection, profile: ColumnProfile
+def free_outlines(
+    ground: GroundProjection, profile: ColumnProfile, farthest: float
 ) -> List[np.ndarray]:
     """Outlines (K, 2) of the free ground, x, y in m, one for each group of usable columns.
 
+    farthest: distance from the camera's foot, m, beyond which nothing is free.
     Edges one pixel below the contact: the last pixel known to be free, to its centre and beyond.
     """
     bottom = np.minimum(profile.start + 1, ground.rays.lowest[profile.columns])
@@ -139,10 +146,10 @@ def _contours(
     # Between the columns that two strips stand for there may be what either of them has. (M,) each
     sides = np.concatenate([contact[:1], contact, contact[-1:]])
     contact = np.maximum(np.maximum(sides[:-2], sides[2:]), contact)
-    farthest = ground.reach(farthest_free(config, ground))[profile.columns]
-    top = np.clip(contact, farthest, bottom)
+    highest = ground.reach(farthest)[profile.columns]
+    top = np.clip(contact, highest, bottom)
     # Nothing is free in a column that is blocked from its bottom on.
-    strips = np.flatnonzero((farthest <= bottom) & (top < bottom))
+    strips = np.flatnonzero((highest <= bottom) & (top < bottom))
     groups = np.split(strips, np.flatnonzero(np.diff(strips) > 1) + 1)
     return [
         _contour(ground, profile.columns[group], top[group], bottom[group])

@@ -119,6 +119,26 @@ class GroundProjection:
         points: np.ndarray = self.foot + directions[:, :2] * (self.pose.height / sinking)[:, None]
         return points
 
+    def table(self, top: int) -> np.ndarray:
+        """Ground points (H - top, W, 3) float32 of the pixel centres from row `top` down, z = 0.
+
+        Only for rows below the horizon; NaN for a pixel without a ray.
+        """
+        edges = self.rays.grid(top)  # (H - top + 1, W, 2) float32
+        x, y = ((edges[1:, :, axis] + edges[:-1, :, axis]) / 2 for axis in (0, 1))
+        turn = self._rotation.astype(np.float32)
+        ahead, left, up = (
+            turn[axis, 0] * x + turn[axis, 1] * y + turn[axis, 2] for axis in range(3)
+        )
+        with np.errstate(divide='ignore', invalid='ignore'):
+            scale = np.where(up < 0, np.float32(-self.pose.height) / up, np.float32(np.nan))
+        table = np.zeros((*x.shape, 3), np.float32)
+        np.multiply(ahead, scale, out=table[..., 0])
+        np.multiply(left, scale, out=table[..., 1])
+        table[..., :2] += self.foot.astype(np.float32)
+        table[..., 2][np.isnan(scale)] = np.nan
+        return table
+
     def edges_of(self, points: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """Where points (n, 3), m, are seen: edges (n,) float64 and pixel columns (n,) int.
 

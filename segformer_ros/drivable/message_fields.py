@@ -6,12 +6,14 @@ mappings for the messages within. All fields are there but `header`.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict
 
 import numpy as np
 
 from segformer_ros.drivable.area import DrivableArea
 from segformer_ros.drivable.grid import GridNumbers
+from segformer_ros.drivable.odometry import PlanarPose
 from segformer_ros.drivable.scan import ScanNumbers
 from segformer_ros.frame import Stamp
 
@@ -62,6 +64,23 @@ def grid_fields(numbers: GridNumbers, stamp: Stamp) -> Fields:
             'origin': {'position': position, 'orientation': orientation},
         },
         'data': _array(numbers.cells, np.int8).ravel(),
+    }
+
+
+def odometry_fields(place: PlanarPose, vehicle_frame: str) -> Fields:
+    """Fields of nav_msgs/Odometry, its header being in the odometry frame; no speed is given."""
+    zero = {'x': 0.0, 'y': 0.0, 'z': 0.0}
+    half = place.yaw / 2
+    orientation = {'x': 0.0, 'y': 0.0, 'z': math.sin(half), 'w': math.cos(half)}
+    position = {'x': float(place.x), 'y': float(place.y), 'z': 0.0}
+    unknown = np.zeros(36)
+    return {
+        'child_frame_id': vehicle_frame,
+        'pose': {
+            'pose': {'position': position, 'orientation': orientation},
+            'covariance': unknown,
+        },
+        'twist': {'twist': {'linear': zero, 'angular': zero}, 'covariance': unknown},
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import Optional
+from typing import Optional, Tuple
 
 from segformer_ros.camera import CameraPose
 from segformer_ros.drivable import (
@@ -15,11 +15,13 @@ from segformer_ros.drivable import (
     DrivableConfig,
     GridConfig,
     GroundConfig,
+    MapConfig,
+    PointsConfig,
     ScanConfig,
 )
 from segformer_ros.node.parameter import Changeable, parameter
 
-_DRIVABLE = DrivableConfig()  # has the defaults
+_DRIVABLE, _MAP = DrivableConfig(), MapConfig()  # have the defaults
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,37 @@ class ScanSettings:
     )
     range_max: float = parameter(
         _DRIVABLE.scan.range_max, 'longest range, m', low=0.1, high=1000.0
+    )
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """Extent and memory of `drivable_area/map`."""
+
+    frame: str = parameter(
+        'odom', 'frame_id of the map: the vehicle moves in it smoothly, by TF or odometry'
+    )
+    size: float = parameter(
+        _MAP.size, 'length of its sides, m; the vehicle is in its middle', low=1.0, high=200.0
+    )
+    resolution: float = parameter(_MAP.resolution, 'side of a cell, m', low=0.02, high=5.0)
+    costs: Tuple[str, ...] = parameter(
+        _MAP.costs,
+        'NAME=COST with a class or group of the class map: value 0..100 of the cells where it is '
+        'seen; other ground has 50, all that stands on it 100',
+    )
+    half_life: float = parameter(
+        _MAP.half_life,
+        'seconds in which what is known of free ground fades to half, unless it is seen anew',
+        low=0.01,
+        high=3600.0,
+    )
+    blocker_half_life: float = parameter(
+        _MAP.blocker_half_life, 'the same of what stands on it, s', low=0.01, high=3600.0
+    )
+    half_lives: Tuple[str, ...] = parameter(
+        _MAP.half_lives,
+        'NAME=SECONDS with a class or group of the class map that has another half-life',
     )
 
 
@@ -152,6 +185,13 @@ class DrivableSettings:
         low=0.0,
         high=0.2,
     )
+    points_sigma: float = parameter(
+        _DRIVABLE.points.max_sigma,
+        "no pixel has a point in segmentation/points where its distance's standard deviation is "
+        'larger than this, m',
+        low=0.01,
+        high=100.0,
+    )
     max_age: float = parameter(
         0.5,
         'an image older than this gives valid = false, and so does a camera or engine that has '
@@ -161,6 +201,7 @@ class DrivableSettings:
     )
     grid: GridSettings = field(default_factory=GridSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
+    map: MapSettings = field(default_factory=MapSettings)
 
 
 @dataclass(frozen=True)
@@ -204,9 +245,17 @@ def drivable_config(settings: DrivableSettings, mount: MountSettings) -> Drivabl
         ),
         grid=GridConfig(**asdict(settings.grid)),
         scan=ScanConfig(**asdict(settings.scan)),
+        points=PointsConfig(settings.points_sigma),
         corridor_width=settings.vehicle_width,
         hold=settings.hold,
     )
+
+
+def map_config(settings: DrivableSettings) -> MapConfig:
+    """Configuration of the map; raises DrivableError."""
+    numbers = asdict(settings.map)
+    del numbers['frame']
+    return MapConfig(**numbers, max_footprint=settings.grid.max_footprint)
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ message, and not the node.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from functools import wraps
 from importlib import import_module
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from segformer_ros.classes import ClassMap
@@ -70,6 +71,32 @@ class ImageBuffer:
             shape = (*shape, self._channels)
         # Not of the array that was assigned: the message may keep a copy.
         return np.frombuffer(message.data, np.uint8).reshape(shape)
+
+
+class CloudBuffer:
+    """A PointCloud2 that is filled again and again: organised, float32 x, y, z."""
+
+    def __init__(self) -> None:
+        self.message = PointCloud2(point_step=12, is_dense=False)  # it has points that are NaN
+        self.message.fields = [
+            PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+            for place, name in enumerate('xyz')
+        ]
+        self._points: np.ndarray = np.zeros((0, 0, 3), np.float32)
+
+    def filled(self, points: np.ndarray, header: Header) -> PointCloud2:
+        """Copy (H, W, 3) float32 in; the message as it is to be published."""
+        message = self.message
+        if self._points.shape != points.shape:
+            message.height, message.width = points.shape[:2]
+            message.row_step = message.point_step * message.width
+            message.is_bigendian = sys.byteorder == 'big'
+            message.data = array('B', bytes(message.row_step * message.height))
+            # Not of the array that was assigned: the message may keep a copy.
+            self._points = np.frombuffer(message.data, np.float32).reshape(points.shape)
+        np.copyto(self._points, points)
+        message.header = header
+        return message
 
 
 def jpeg_message(header: Header, pixels: np.ndarray, quality: int) -> CompressedImage:

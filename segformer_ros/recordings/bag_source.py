@@ -21,6 +21,7 @@ from segformer_ros.camera import (
 from segformer_ros.errors import reason
 from segformer_ros.formats.bit_depth import BITS, BitDepth, bits_of, deep_note
 from segformer_ros.frame import Frame, FrameError, Stamp, deep_pixels, is_depth_image
+from segformer_ros.recordings.bag_odometry import BagOdometry, OdometryTopics
 from segformer_ros.recordings.bag_reader import BagReader, KeptBag
 from segformer_ros.recordings.bag_storage import (
     Bytes,
@@ -50,7 +51,13 @@ from segformer_ros.recordings.label_folder import label_folder
 from segformer_ros.recordings.labels import LabelCoding, LabelError, take_coding
 from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
 from segformer_ros.recordings.video_topic import DEFINITIONS, NEEDED, VideoTopic, is_video
-from segformer_ros.topics import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE, ODOMETRY_TYPE
+from segformer_ros.topics import (
+    CAMERA_INFO_TYPE,
+    COMPRESSED_TYPE,
+    IMAGE_TYPE,
+    ODOMETRY,
+    ODOMETRY_TYPE,
+)
 
 SpeedReadings = Tuple[np.ndarray, np.ndarray]
 """Stamps in seconds, rising, and speeds in m/s, negative backwards: (n,) float64 each."""
@@ -132,13 +139,16 @@ class BagSource(Source):
         """Messages `start` to `stop`, with their recorded stamps and frame ids."""
         span = self.span(start, stop)
         with self._bag.open() as bag:
-            labels = self._find_labels(bag)
+            labels, odometry = self._find_labels(bag), self._find_odometry(bag)
             before = self._stamp_at(bag, span.start - 1)  # to know whether it is repeated
             # No further than wanted: the next one would be decoded for nothing.
             for index, entry, made in islice(self._pictures(bag, span.start), len(span)):
                 stamp = entry_stamp(entry)
                 repeats = stamp is not None and stamp == before
-                yield self._entry(index, entry, made, labels, repeats)
+                found = self._entry(index, entry, made, labels, repeats)
+                if odometry and found.frame:
+                    found = replace(found, place=odometry.at(found.frame.stamp.ns))
+                yield found
                 before = stamp
 
     def _pictures(
@@ -199,6 +209,13 @@ class BagSource(Source):
             stamps = {entry_stamp(entry) for _, entry in bag.entries(self.topic)}
             self._stamps = array('q', sorted(stamp for stamp in stamps if stamp is not None))
         return BagLabels(bag, options, self._coding, self._stamps or (), deserialize)
+
+    def _find_odometry(self, bag: BagReader) -> Optional[BagOdometry]:
+        vehicle_frame = self._options.vehicle_frame
+        found = OdometryTopics.of(bag.topics, transform_topics(bag.topics, self.topic))
+        if not vehicle_frame or not (found.odometry or found.transforms.moving):
+            return None
+        return BagOdometry(bag, found, ODOMETRY, vehicle_frame, deserialize)
 
     def _entry(
         self,

@@ -93,6 +93,10 @@ class TransformTree:
         """Names of all frames."""
         return sorted({*self._links, *(link.parent for link in self._links.values())})
 
+    def carries(self, frame: str, stamped: Any) -> bool:
+        """Whether a frame's place depends on this geometry_msgs/TransformStamped."""
+        return _plain(stamped.child_frame_id) in self._lineage(_plain(frame))
+
     def look_up(self, target: str, source: str) -> Transform:
         """Where `source` stands in `target`; raises TransformError."""
         target, source = _plain(target), _plain(source)

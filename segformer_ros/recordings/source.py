@@ -22,6 +22,7 @@ from segformer_ros.camera import (
     check_image_size,
     read_calibration,
 )
+from segformer_ros.drivable import PlanarPose
 from segformer_ros.errors import SegformerError
 from segformer_ros.formats.bit_depth import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
@@ -117,6 +118,7 @@ class SourceFrame:
     error: what is broken, in one line; with a frame it is the truth that is broken, with labels a
         part of them that is not scored.
     labels: (H, W) uint8 train ids, 255 = ignore; None where they are not known.
+    place: of the vehicle at the frame's stamp by the recording's odometry; None without one.
     """
 
     index: int
@@ -125,6 +127,7 @@ class SourceFrame:
     error: Optional[str] = None
     labels: Optional[np.ndarray] = None
     truth: Truth = NO_TRUTH
+    place: Optional[PlanarPose] = None
 
 
 class Source(ABC):

@@ -23,9 +23,11 @@ from segformer_ros.drawing.overlay import (
 from segformer_ros.drivable import (
     DrivableArea,
     GridNumbers,
+    PlanarPose,
     ScanNumbers,
     area_fields,
     grid_fields,
+    odometry_fields,
     scan_fields,
 )
 from segformer_ros.engines.upsampling import resize_labels
@@ -57,6 +59,7 @@ class SegmentedView(NamedTuple):
 
     image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids, of any size. overlay: None
     to have it drawn. truth: (H, W) uint8 train ids. area, grid: the drivable area, where known.
+    map: of the ground around; place: of the vehicle in its frame.
     """
 
     key: str
@@ -67,6 +70,8 @@ class SegmentedView(NamedTuple):
     truth: Optional[np.ndarray] = None
     area: Optional[DrivableArea] = None
     grid: Optional[GridNumbers] = None
+    map: Optional[GridNumbers] = None
+    place: Optional[PlanarPose] = None
 
 
 def draw_overlay(view: SegmentedView, class_map: ClassMap) -> np.ndarray:
@@ -118,7 +123,8 @@ class ResultFolder:
         if view.truth is not None:
             panels.append(Panel('labels', colorize(view.truth, self._palette)))
         if view.area is not None and view.area.calibrated and view.grid is not None:
-            panels.append(Panel('from above', self._birds_eye.draw(view.area, view.grid)))
+            panel = self._birds_eye.draw(view.area, view.grid, view.map, view.place)
+            panels.append(Panel('from above', panel))
         picture = side_by_side(panels, _PANEL_HEIGHT)
         shown = np.flatnonzero(np.bincount(view.labels.ravel()))
         legend = draw_legend(self._class_map, shown.tolist(), picture.shape[1])
@@ -132,6 +138,8 @@ _LABELS = topics.recorded(topics.LABELS)
 _AREA = topics.recorded(topics.AREA)
 _GRID = topics.recorded(topics.GRID)
 _SCAN = topics.recorded(topics.SCAN)
+_MAP = topics.recorded(topics.MAP)
+_ODOMETRY = topics.recorded(topics.ODOMETRY)
 
 _TYPES: Dict[str, str] = {
     _MASK: topics.IMAGE_TYPE,
@@ -141,6 +149,8 @@ _TYPES: Dict[str, str] = {
     _AREA: f'{PACKAGE}/msg/DrivableArea',
     _GRID: 'nav_msgs/msg/OccupancyGrid',
     _SCAN: 'sensor_msgs/msg/LaserScan',
+    _MAP: 'nav_msgs/msg/OccupancyGrid',
+    _ODOMETRY: topics.ODOMETRY_TYPE,
     topics.TF_STATIC: topics.TF_TYPE,
 }
 
@@ -199,6 +209,12 @@ class ResultBag:
             found[_LABELS] = mono8_fields(header, view.truth)
         if view.grid is not None:
             found[_GRID] = {'header': ground, **grid_fields(view.grid, frame.stamp)}
+        if view.place is not None:
+            odometry = header_fields(frame.stamp, topics.ODOMETRY)
+            way = odometry_fields(view.place, self._vehicle_frame)
+            found[_ODOMETRY] = {'header': odometry, **way}
+            if view.map is not None:
+                found[_MAP] = {'header': odometry, **grid_fields(view.map, frame.stamp)}
         if scan is not None:
             found[_SCAN] = {'header': ground, **scan_fields(scan)}
         for topic, fields in found.items():

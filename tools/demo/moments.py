@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional
 import numpy as np
 
 from segformer_ros import topics
-from segformer_ros.drivable import Corridor, DrivableArea, GridNumbers
+from segformer_ros.drivable import Corridor, DrivableArea, GridNumbers, pose_of_odometry
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.recordings.bag_writer import recording_types
@@ -21,10 +21,12 @@ _OVERLAY = topics.recorded(topics.COMPRESSED_OVERLAY)
 _LABELS = topics.recorded(topics.LABELS)
 _AREA = topics.recorded(topics.AREA)
 _GRID = topics.recorded(topics.GRID)
+_MAP = topics.recorded(topics.MAP)
+_ODOMETRY = topics.recorded(topics.ODOMETRY)
 _REPORT = topics.recorded(topics.REPORT)
 _DIAGNOSTICS = topics.recorded(topics.DIAGNOSTICS)
 
-_VIEW_TOPICS = (_IMAGE, _MASK, _OVERLAY, _LABELS, _AREA, _GRID)
+_VIEW_TOPICS = (_IMAGE, _MASK, _OVERLAY, _LABELS, _AREA, _GRID, _MAP, _ODOMETRY)
 
 
 class _Moment(NamedTuple):
@@ -80,6 +82,8 @@ class Recording:
                 truth=_pixels(messages.get(_LABELS)),
                 area=_area(messages.get(_AREA)),
                 grid=_grid(messages.get(_GRID)),
+                map=_grid(messages.get(_MAP)),
+                place=pose_of_odometry(messages[_ODOMETRY]) if _ODOMETRY in messages else None,
             )
 
     def _moments(self) -> Iterator[_Moment]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, List, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray
-from nav_msgs.msg import OccupancyGrid
+from nav_msgs.msg import OccupancyGrid, Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 from std_msgs.msg import String
@@ -59,6 +59,8 @@ _TOPICS = (
     RecordedTopic(topics.AREA, DrivableArea),
     RecordedTopic(topics.GRID, OccupancyGrid),
     RecordedTopic(topics.SCAN, LaserScan),
+    RecordedTopic(topics.MAP, OccupancyGrid),
+    RecordedTopic(topics.ODOMETRY, Odometry),
     RecordedTopic(topics.DIAGNOSTICS, DiagnosticArray),
     RecordedTopic(topics.REPORT, String, latched=True, headed=False),
 )

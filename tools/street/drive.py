@@ -8,6 +8,7 @@ from typing import Iterator, Optional
 import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.drivable import PlanarPose
 from tools.street.layout import stream
 from tools.street.lens import Lens
 from tools.street.presets import sample_scene
@@ -104,6 +105,10 @@ class Drive:
             free.blocker,
             index / self.fps,
         )
+
+    def place(self, index: int) -> PlanarPose:
+        """Where the vehicle stands in the world at a frame."""
+        return PlanarPose(*map(float, self.scene.ego.place(self.start + index / self.fps)))
 
     def free_at(self, points: np.ndarray, index: int) -> np.ndarray:
         """Whether ground points (N, 2) (vehicle frame: x forward, y left) are free road: (N,)."""

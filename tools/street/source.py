@@ -60,4 +60,5 @@ class StreetSource(Source):
                 truth=Truth(
                     street.instances, street.depth, street.free_distance, street.free_blocker
                 ),
+                place=self._drive.place(index),
             )

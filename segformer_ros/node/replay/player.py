@@ -9,6 +9,7 @@ from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, 
 
 import numpy as np
 
+from segformer_ros.drivable import PlanarPose
 from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
@@ -43,6 +44,7 @@ class Outgoing(NamedTuple):
     stamp: Stamp
     frame: Frame
     labels: Optional[np.ndarray]
+    place: Optional[PlanarPose] = None
 
 
 class Output(Protocol):
@@ -152,7 +154,7 @@ class Player:
         if self._settings.stamps == 'now':
             stamp = Stamp.from_ns(self._now())
         self._output.carry(position, stamp.ns)
-        outgoing = Outgoing(stamp, entry.frame, entry.labels)
+        outgoing = Outgoing(stamp, entry.frame, entry.labels, entry.place)
         self._recent[stamp.ns] = outgoing
         while len(self._recent) > self._settings.window:
             self._recent.popitem(last=False)

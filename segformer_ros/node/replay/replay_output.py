@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TransformStamped
+from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -14,6 +15,7 @@ from std_msgs.msg import Header
 
 from segformer_ros import topics
 from segformer_ros.camera import Calibration, CameraPose, camera_info_fields
+from segformer_ros.drivable import odometry_fields
 from segformer_ros.frame import Stamp
 from segformer_ros.node.messages import ImageBuffer, fill, jpeg_message
 from segformer_ros.node.replay.carried_transforms import CarriedTransforms
@@ -26,7 +28,7 @@ QUEUE = 5
 
 
 class ReplayOutput:
-    """The topics image, image/compressed, camera_info, labels, /clock, /tf_static and /tf.
+    """The topics image, image/compressed, camera_info, labels, odom, /clock, /tf_static and /tf.
 
     Images are only converted for those who subscribe.
     """
@@ -52,6 +54,7 @@ class ReplayOutput:
         if self._calibration is not None:
             self._info = node.create_publisher(CameraInfo, topics.CAMERA_INFO, camera)
         self._clock = node.create_publisher(Clock, '/clock', QUEUE) if settings.clock else None
+        self._odometry = node.create_publisher(Odometry, topics.ODOMETRY, QUEUE)
         self._buffers: Dict[str, ImageBuffer] = {}
         self._labels_buffer = ImageBuffer('mono8')
 
@@ -71,6 +74,10 @@ class ReplayOutput:
         self._publish_mount(header)
         if self._info and self._calibration:
             self._info.publish(camera_info_message(header, self._calibration))
+        if outgoing.place is not None and self._settings.vehicle_frame:
+            odometry = Odometry(header=Header(stamp=stamp, frame_id=topics.ODOMETRY))
+            fill(odometry, odometry_fields(outgoing.place, self._settings.vehicle_frame))
+            self._odometry.publish(odometry)
         if outgoing.labels is not None and self._labels.get_subscription_count():
             self._labels.publish(self._labels_buffer.filled(outgoing.labels, header))
         if self._compressed.get_subscription_count():

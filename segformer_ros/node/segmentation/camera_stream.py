@@ -23,6 +23,7 @@ from segformer_ros.node.segmentation.drivable_output import DrivableOutput
 from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, ImageMessage
 from segformer_ros.node.segmentation.late_frames import LateFrames
 from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.map_output import MapOutput
 from segformer_ros.node.segmentation.mask_output import MaskOutput
 from segformer_ros.node.segmentation.parameters import Settings
 from segformer_ros.node.segmentation.statistics import CameraStatistics
@@ -129,6 +130,7 @@ class Shared(NamedTuple):
     parameters: NodeParameters
     vision: Optional[VisionMessages]
     transforms: Optional[TransformSource]
+    map: MapOutput
     swing: Optional[BodySwing] = None
 
 
@@ -145,6 +147,7 @@ class CameraStream:
         self._clock = node.get_clock()
         self._prefix = f'{name}/' if name else ''
         self._parameters = shared.parameters
+        self._map = shared.map
         settings = shared.parameters.settings
         self._message_type: Any = CompressedImage if settings.compressed else Image
         if settings.video:
@@ -236,12 +239,21 @@ class CameraStream:
     @property
     def demand(self) -> Demand:
         """What is subscribed to now."""
-        mask, confidence, overlay, compressed, camera_info = (
+        mask, confidence, overlay, compressed, camera_info, points = (
             publisher.get_subscription_count() > 0 for publisher in self._masks.streamed
         )
         drivable = any(one.get_subscription_count() for one in self.drivable.publishers)
-        video = self._masks.video_wanted
-        return Demand(mask, confidence, overlay, compressed, camera_info, drivable, video)
+        return Demand(
+            mask,
+            confidence,
+            overlay,
+            compressed,
+            camera_info,
+            points,
+            drivable,
+            self._map.wanted,
+            self._masks.video_wanted,
+        )
 
     def take(self, message: ImageMessage, settings: Settings) -> Optional[FrameTask]:
         """View the message's pixels, or decode them; None where nobody wants the frame.
@@ -281,7 +293,8 @@ class CameraStream:
         now, stamp = self._clock.now().nanoseconds, task.frame.stamp
         age = now * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
         self.statistics.published(monotonic(), age, costs)
-        if demand.drivable or (demand.drawn and task.settings.overlay_boundary):
+        bounded = demand.drawn and task.settings.overlay_boundary
+        if demand.drivable or demand.points or demand.map or bounded:
             self._late.put(_Segmented(task, result, costs, monotonic()))
         elif demand.drawn:
             self._masks.publish_overlay(task, result, None, costs)
@@ -296,8 +309,13 @@ class CameraStream:
         if geometry is None:
             return False
         area = self.drivable.estimate(task, result, geometry, costs)
+        points = self.drivable.points(area, result) if task.demand.points else None
+        if points is not None:
+            self._masks.publish_points(task, points)
         if task.demand.drivable:
             self.drivable.publish(task, area, costs)
+        if task.demand.map:
+            self._map.add(task, result, area)
         if task.demand.drawn:  # for people, who can wait longer
             self._masks.publish_overlay(task, result, area, costs)
         return True

@@ -162,6 +162,10 @@ class DrivableOutput:
             self.mount_check.offer(frame, result.labels, *known, settings.pitch_sigma, task.mount)
         return area
 
+    def points(self, area: DrivableArea, result: Segmentation) -> Optional[np.ndarray]:
+        """Place on the ground of each pixel of the mask: (H, W, 3); None where not calibrated."""
+        return self._estimator.points(area, result.labels)
+
     def publish(self, task: FrameTask, area: DrivableArea, costs: Dict[str, float]) -> None:
         """Publish a drivable area under its image's header; as not valid if it is too old."""
         settings = task.settings.drivable

@@ -20,7 +20,7 @@ ImageMessage = Union[Image, CompressedImage, VideoImage]
 class Demand(NamedTuple):
     """Which of a camera's topics are subscribed to; `any(demand)`: whether one is.
 
-    drivable: the area, its grid or its scan.
+    drivable: the area, its grid or its scan. map: that of all cameras.
     """
 
     mask: bool = False
@@ -28,7 +28,9 @@ class Demand(NamedTuple):
     overlay: bool = False
     compressed_overlay: bool = False
     camera_info: bool = False
+    points: bool = False
     drivable: bool = False
+    map: bool = False
     overlay_video: bool = False
 
     @property

@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 from rclpy.lifecycle import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from segformer_ros import topics
@@ -17,6 +17,7 @@ from segformer_ros.drivable import DrivableArea
 from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.node.messages import (
     LATCHED,
+    CloudBuffer,
     ImageBuffer,
     VisionMessages,
     jpeg_message,
@@ -52,12 +53,14 @@ class MaskOutput:
         self._overlay = publisher(Image, topics.OVERLAY)
         self._compressed = publisher(CompressedImage, topics.COMPRESSED_OVERLAY)
         self._camera_info = publisher(CameraInfo, topics.MASK_CAMERA_INFO)
+        self._points = publisher(PointCloud2, topics.POINTS)
         self.streamed = (
             self._mask,
             self._confidence,
             self._overlay,
             self._compressed,
             self._camera_info,
+            self._points,
         )
         """The publishers of what comes with each frame, in the order of `Demand`."""
         self.publishers: Tuple[Any, ...] = self.streamed
@@ -70,6 +73,7 @@ class MaskOutput:
         self._mask_buffer = ImageBuffer('mono8')
         self._confidence_buffer = ImageBuffer('mono8')
         self._overlay_buffer = ImageBuffer('bgr8')
+        self._cloud_buffer = CloudBuffer()
 
     def _find_video(self, node: Node, prefix: str) -> Tuple[Any, Optional[VideoEncoder]]:
         """The overlay as a video, and its encoder; None where something for it is missing."""
@@ -114,6 +118,12 @@ class MaskOutput:
             start = perf_counter()
             self._confidence.publish(self._confidence_buffer.filled(result.confidence, header))
             costs['confidence'] = perf_counter() - start
+
+    def publish_points(self, task: FrameTask, points: np.ndarray) -> None:
+        """Publish the place of each pixel of the mask, (H, W, 3) float32 in the vehicle frame."""
+        frame_id = task.settings.drivable.vehicle_frame
+        header = Header(stamp=task.header.stamp, frame_id=frame_id)
+        self._points.publish(self._cloud_buffer.filled(points, header))
 
     def publish_overlay(
         self,

@@ -12,11 +12,16 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from segformer_ros.camera import BodySwing
-from segformer_ros.drivable import DrivableAreaEstimator
+from segformer_ros.drivable import DrivableAreaEstimator, GroundMap
 from segformer_ros.engines import Engine
 from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.errors import in_words, is_expected
-from segformer_ros.node.drivable_settings import MountSettings, drivable_config, mount_pose
+from segformer_ros.node.drivable_settings import (
+    MountSettings,
+    drivable_config,
+    map_config,
+    mount_pose,
+)
 from segformer_ros.node.messages import vision_messages
 from segformer_ros.node.process import bridge_logs, run_node, spin
 from segformer_ros.node.program import Program
@@ -26,6 +31,7 @@ from segformer_ros.node.segmentation.frame_worker import FrameWorker
 from segformer_ros.node.segmentation.imu_swing import ImuSwing
 from segformer_ros.node.segmentation.lifecycle import Bond, ManagedNode, bond_status
 from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.map_output import MapOutput
 from segformer_ros.node.segmentation.native_stderr import sieved_stderr
 from segformer_ros.node.segmentation.parameters import Settings, node_parameters
 from segformer_ros.node.segmentation.reporter import Reporter
@@ -59,6 +65,7 @@ class SegmentationNode(ManagedNode):
         self._engine: Optional[Engine] = None
         self._worker: Optional[FrameWorker] = None
         self._streams: List[CameraStream] = []
+        self._map: Optional[MapOutput] = None
         self._reporter: Optional[Reporter] = None
         self._watch_timer: Any = None
         self._enable_service: Any = None
@@ -133,6 +140,9 @@ class SegmentationNode(ManagedNode):
             self.destroy_service(self._enable_service)
         for stream in self._streams:
             stream.destroy()
+        if self._map:
+            self._map.destroy()
+        self._map = None
         self._engine = self._worker = self._reporter = self._transforms = self._swing = None
         self._watch_timer = self._enable_service = None
         self._streams = []
@@ -161,7 +171,11 @@ class SegmentationNode(ManagedNode):
     def _configure(self) -> None:
         engine = self._engine = make_engine(self.settings)
         self._check(self.settings, self._table.mounts)
-        shared = Shared(engine.spec, self._table, self._vision(), self._tf(), self._imu())
+        transforms = self._tf()
+        self._map = MapOutput(self, engine.spec.class_map, self._table, transforms)
+        shared = Shared(
+            engine.spec, self._table, self._vision(), transforms, self._map, self._imu()
+        )
         self._streams = [CameraStream(self, name, shared) for name in self.settings.camera_names]
         self._worker = FrameWorker(
             Supervisor(engine), self._streams, self._table, self._on_problem
@@ -176,8 +190,9 @@ class SegmentationNode(ManagedNode):
         self.get_logger().info(f'configured: {facts}')
 
     def _activate(self) -> None:
-        assert self._worker
+        assert self._worker and self._map
         self._active = True
+        self._map.open()
         for stream in self._streams:
             stream.start(self._worker.inbox.put, self._worker.inbox.overtaken)
         status, period = bond_status(), self.settings.bond_heartbeat_period
@@ -192,6 +207,8 @@ class SegmentationNode(ManagedNode):
             self._active = False
             for stream in self._streams:
                 stream.stop(reason)
+            if self._map:
+                self._map.close()
 
     # --- Optional neighbours ------------------------------------------------------------------
 
@@ -230,6 +247,9 @@ class SegmentationNode(ManagedNode):
 
     def _check(self, settings: Settings, mounts: Mapping[str, MountSettings]) -> None:
         """Raise ValueError in words where settings do not go together."""
+        memory = map_config(settings.drivable)
+        if self._engine:
+            GroundMap(memory, self._engine.spec.class_map)
         for mount in mounts.values():
             mount_pose(mount)
             config = drivable_config(settings.drivable, mount)
@@ -250,6 +270,8 @@ class SegmentationNode(ManagedNode):
             outage = 'segmentation is disabled: enabled is false'
         for stream in self._streams:
             stream.drivable.watch(outage)
+        if self._map:
+            self._map.watch()
 
     def _on_set_enabled(
         self, request: SetBool.Request, response: SetBool.Response

@@ -1,0 +1,172 @@
+"""Observation: what one frame says of the ground, to be kept in a map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from segformer_ros.classes import ClassMap
+from segformer_ros.drivable.boundary import BoundaryConfig, BoundaryExtractor
+from segformer_ros.drivable.contacts import blocker_contacts
+from segformer_ros.drivable.grid import free_outlines
+from segformer_ros.drivable.ground import ColumnRanges, GroundProjection
+from segformer_ros.drivable.ground_points import ground_names
+from segformer_ros.drivable.map_config import MapConfig
+from segformer_ros.drivable.profile import ROW_NONE, ColumnProfile
+
+_SAMPLES = 64  # distances for which the deviation is worked out
+_NO_GROUND = 'nothing'
+
+
+class Blockers(NamedTuple):
+    """Where something stands: points (M, 2) float64 m, classes (M,) uint8, sigma (M,) float64 m.
+
+    rays: (M, 2) float64, the direction of length 1 on the ground in which each was seen.
+    """
+
+    points: np.ndarray
+    classes: np.ndarray
+    sigma: np.ndarray
+    rays: np.ndarray
+
+
+@dataclass(frozen=True)
+class GroundObservation:
+    """One frame's ground, in the vehicle frame of its stamp, m.
+
+    outlines: (K, 2) float64 each, of the ground on which nothing stands: short of every blocker
+        by one standard deviation, and no further than the range that it was made for.
+    blockers: the contacts of all that stands on it.
+    """
+
+    outlines: List[np.ndarray]
+    blockers: Blockers
+    _ground: GroundProjection
+    _labels: np.ndarray
+    _deviation: Tuple[np.ndarray, np.ndarray]
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """Distance (n,) of ground points (n, 2) from the camera's foot, m."""
+        x, y = (points - self._ground.foot).T
+        return np.asarray(np.sqrt(x * x + y * y))
+
+    def sigma(self, distance: np.ndarray) -> np.ndarray:
+        """Standard deviation (n,) of distances (n,) from the camera's foot, m."""
+        return np.interp(distance, *self._deviation)
+
+    def classes(self, points: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Classes of the pixels just above and below ground points (n, 2): (n,) uint8 each.
+
+        IGNORE_ID, which is no class, where the image does not show them.
+        """
+        on_ground = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
+        edges, columns = self._ground.edges_of(on_ground)
+        height, width = self._labels.shape
+        shown = np.isfinite(edges)
+        row = np.where(shown, edges, 0.5) - 0.5
+        pixels = self._labels.ravel()
+
+        def at(rows: np.ndarray) -> np.ndarray:
+            index = np.clip(rows, 0, height - 1).astype(np.intp) * width + columns
+            found: np.ndarray = np.where(shown, pixels.take(index), np.uint8(255))
+            return found
+
+        return at(np.floor(row)), at(np.ceil(row))
+
+
+def deviation(ground: GroundProjection, cell: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Distances (n,) from the camera's foot, ascending, and their standard deviations (n,), m.
+
+    Those of the middle column that sees ground; grows with the distance in all of them.
+    """
+    rays = ground.rays
+    seen = np.flatnonzero(ground.reach(math.inf) <= rays.lowest)
+    if not len(seen):
+        return np.zeros(1), np.full(1, np.inf)
+    column = seen[len(seen) // 2]
+    edges = np.linspace(ground.reach(math.inf)[column], rays.lowest[column], _SAMPLES)
+    edges = np.unique(edges.round().astype(np.intp))[::-1]
+    columns = np.full(len(edges), column)
+    distance = np.hypot(*(ground.points(edges, columns) - ground.foot).T)
+    sigma = ground.sigma_at(edges, columns, cell)
+    known = np.isfinite(distance) & np.isfinite(sigma)
+    return distance[known], np.maximum.accumulate(sigma[known])
+
+
+class GroundObserver:
+    """Makes the observations of one camera's frames.
+
+    All classes that lie on the ground count as ground, whatever may be driven on; all others
+    block. boundary: what of the mask is believed. config: of the map that it is for.
+    """
+
+    def __init__(self, boundary: BoundaryConfig, class_map: ClassMap, config: MapConfig) -> None:
+        names = ground_names(class_map)
+        if not names:
+            class_map = replace(class_map, drivable={_NO_GROUND: ()})
+        every = replace(boundary, drivable=','.join(names) or _NO_GROUND)
+        self._extractor = BoundaryExtractor(every, class_map)
+        self._sky = tuple(c.train_id for c in class_map.classes if c.group == 'sky')
+        self._config = config
+        self._of: Optional[GroundProjection] = None
+        self._cell = 0.0
+        self._deviation = (np.zeros(1), np.zeros(1))
+
+    def observe(
+        self,
+        labels: np.ndarray,
+        confidence: Optional[np.ndarray],
+        ground: GroundProjection,
+        cell: float = 1.0,
+    ) -> GroundObservation:
+        """What a label map (H, W) uint8, as it came, says of the ground; keeps a copy of it.
+
+        confidence: (H, W) uint8 or None. ground: of the mask's size. cell: see DrivableArea.
+        """
+        turn = ground.rays.turn
+        labels = turn.turn(labels) if turn.quarters else labels.copy()
+        confidence = turn.turn(confidence) if confidence is not None else None
+        profile = self._extractor.profile(labels, confidence, ground.pixel_scale)
+        ranges = ground.column_ranges(profile, self._sky)
+        contacts = blocker_contacts(ground, profile, ranges, self._config.resolution)
+        if self._of is not ground or self._cell != cell:
+            self._deviation = deviation(ground, cell)
+            self._of, self._cell = ground, cell
+        away = contacts.points - ground.foot  # (M, 2)
+        distance = np.hypot(*away.T)
+        sigma = np.interp(distance, *self._deviation)
+        rays = away / np.maximum(distance, 1e-9)[:, None]
+        footprint = ground.range_of_footprint(self._config.max_footprint)
+        reach = min(self._config.farthest, footprint)
+        short = self._shortened(profile, ranges, ground)
+        return GroundObservation(
+            free_outlines(ground, short, reach),
+            Blockers(contacts.points, contacts.classes, sigma, rays),
+            ground,
+            labels,
+            self._deviation,
+        )
+
+    def _shortened(
+        self, profile: ColumnProfile, ranges: ColumnRanges, ground: GroundProjection
+    ) -> ColumnProfile:
+        """Profile in which each blocker stands one standard deviation nearer than it was seen."""
+        strips = np.flatnonzero(
+            (profile.rows != ROW_NONE) & ranges.blocked & np.isfinite(ranges.points[:, 0])
+        )
+        distance = np.hypot(*(ranges.points[strips] - ground.foot).T)
+        sigma = np.interp(distance, *self._deviation)
+        # The deviation is that of an angle, in which the inverse of the distance is linear: one
+        # of 100 m at 100 m means 50 m, not none.
+        safe = np.square(distance) / np.maximum(distance + sigma, 1e-9)
+        near = safe < self._config.farthest
+        strips, safe = strips[near], np.maximum(safe[near], 1e-3)
+        if not len(strips):
+            return profile
+        edges = ground.edges_within(safe, profile.columns[strips])
+        rows = profile.rows.copy()
+        rows[strips] = np.clip(edges - 1, rows[strips], profile.start)
+        return replace(profile, rows=rows)

@@ -1,0 +1,279 @@
+"""Publishes the ground map of all cameras, and takes it back as soon as it no longer holds."""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Lock
+from typing import Any, Deque, Dict, NamedTuple, Optional, Tuple
+
+import numpy as np
+from nav_msgs.msg import OccupancyGrid, Odometry
+from rclpy.lifecycle import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.time import Time
+from std_msgs.msg import Header
+
+from segformer_ros import topics
+from segformer_ros.classes import ClassMap
+from segformer_ros.drivable import (
+    DrivableArea,
+    GridNumbers,
+    GroundMap,
+    GroundObservation,
+    GroundObserver,
+    PlanarPose,
+    PoseTrack,
+    age_fault,
+    pose_of_odometry,
+)
+from segformer_ros.drivable.grid import UNKNOWN
+from segformer_ros.frame import Stamp
+from segformer_ros.node.drivable_settings import (
+    DrivableSettings,
+    MountSettings,
+    drivable_config,
+    map_config,
+)
+from segformer_ros.node.messages import guarded
+from segformer_ros.node.segmentation.drivable_output import grid_message
+from segformer_ros.node.segmentation.frame_task import FrameTask
+from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.transforms import TransformSource
+from segformer_ros.node.segmentation.watchdog import Now
+from segformer_ros.segmentation import Segmentation
+
+_QUEUE = 5
+_MOST_WAITING = 64  # frames without a place yet, of all cameras
+_THROTTLE = 5.0  # seconds between two lines of the log
+
+
+class _Waiting(NamedTuple):
+    """A frame's observation that waits for the place of the vehicle at its stamp."""
+
+    camera: str
+    stamp_ns: int
+    seen: GroundObservation
+
+
+class _Eye(NamedTuple):
+    """A camera's observer, and the settings that it was made by."""
+
+    settings: Tuple[DrivableSettings, MountSettings]
+    observer: GroundObserver
+
+
+class MapOutput:
+    """The topic drivable_area/map.
+
+    One thread for each camera calls `add`, the executor everything else. transforms: None where
+    there are none: then nav_msgs/Odometry on `odom` tells where the vehicle is, and also where TF
+    does not know.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        class_map: ClassMap,
+        parameters: NodeParameters,
+        transforms: Optional[TransformSource],
+    ) -> None:
+        self._node = node
+        self._clock = node.get_clock()
+        self._class_map = class_map
+        self._parameters = parameters
+        self._transforms = transforms
+        self._publisher = node.create_lifecycle_publisher(OccupancyGrid, topics.MAP, _QUEUE)
+        self._odometry: Any = None
+        self._lock = Lock()
+        self._eyes: Dict[str, _Eye] = {}
+        self._waiting: Deque[_Waiting] = deque(maxlen=_MOST_WAITING)
+        self._taken: Dict[str, float] = {}
+        """Steady time of each camera's last frame in the map."""
+        self._closed = True
+        self._start_anew()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody subscribes to the map."""
+        return bool(self._publisher.get_subscription_count() > 0)
+
+    def open(self) -> None:
+        """Take frames from now on, with no memory of earlier ones."""
+        with self._lock:
+            self._start_anew()
+            self._closed = False
+
+    def close(self) -> None:
+        """Take the map back, and take no more frames."""
+        with self._lock:
+            self._closed = True
+            self._take_back()
+            self._listen(False)
+
+    def destroy(self) -> None:
+        """Give back what the node made for the map."""
+        self._listen(False)
+        self._node.destroy_lifecycle_publisher(self._publisher)
+
+    def add(self, task: FrameTask, result: Segmentation, area: DrivableArea) -> None:
+        """Take a segmented frame in, as soon as the place of the vehicle at its stamp is known."""
+        settings, stamp_ns = task.settings.drivable, task.frame.stamp.ns
+        fault = age_fault(Now.of(self._clock).age(stamp_ns), settings.max_age)
+        if area.view is None or fault:
+            return
+        view = area.view
+        observer = self._observer(task.camera, settings, task.mount)
+        seen = observer.observe(result.labels, result.confidence, view.ground, view.cell)
+        with self._lock:
+            if not self._closed:
+                self._waiting.append(_Waiting(task.camera, stamp_ns, seen))
+                self._settle()
+
+    def watch(self) -> None:
+        """Place the frames that wait, and take back what cameras made free that have failed."""
+        wanted = self.wanted
+        with self._lock:
+            if self._closed:
+                return
+            self._listen(wanted)
+            if not wanted:
+                if self._taken or self._waiting:
+                    self._start_anew()
+                return
+            self._settle()
+            now, max_age = Now.of(self._clock).steady, self._settings.max_age
+            silent = [name for name, at in self._taken.items() if now - at > max_age]
+            for camera in silent:
+                del self._taken[camera]
+                self._map.forget(camera)
+            if silent and self._taken:
+                self._publish()
+            elif silent:
+                self._take_back()
+
+    # --- Within the lock ----------------------------------------------------------------------
+
+    def _start_anew(self) -> None:
+        """Take up the parameters, and forget everything."""
+        self._settings = self._parameters.settings.drivable
+        self._map = GroundMap(map_config(self._settings), self._class_map)
+        self._track = PoseTrack()
+        self._waiting.clear()
+        self._taken.clear()
+
+    def _settle(self) -> None:
+        """Take the frames into the map whose places are known; give up those that are too old."""
+        if self._settings != self._parameters.settings.drivable:
+            waiting = list(self._waiting)
+            track = self._track
+            self._start_anew()
+            self._track = track
+            self._waiting.extend(waiting)
+        now, left, placed = Now.of(self._clock), [], False
+        for frame in self._waiting:
+            place = self._place(frame.stamp_ns)
+            if place is not None:
+                self._map.add(frame.camera, frame.stamp_ns, place, frame.seen)
+                self._taken[frame.camera] = now.steady
+                placed = True
+            elif age_fault(now.age(frame.stamp_ns), self._settings.max_age):
+                self._warn_of_no_place()
+            else:
+                left.append(frame)
+        self._waiting = deque(left, maxlen=_MOST_WAITING)
+        if placed:
+            self._publish()
+
+    def _place(self, stamp_ns: int) -> Optional[PlanarPose]:
+        """Where the vehicle stood in the map's frame at a stamp; None where it is not known."""
+        source, settings = self._transforms, self._settings
+        if source is not None:
+            time = Time(nanoseconds=stamp_ns)
+            try:
+                found = source.buffer.lookup_transform(
+                    settings.map.frame, settings.vehicle_frame, time
+                ).transform
+            except source.errors:
+                pass
+            else:
+                offset, turn = found.translation, found.rotation
+                return PlanarPose.of_quaternion(
+                    (offset.x, offset.y, offset.z), (turn.x, turn.y, turn.z, turn.w)
+                )
+        return self._track.at(stamp_ns)
+
+    def _publish(self) -> None:
+        numbers = self._map.numbers()
+        if numbers is not None and self.wanted:
+            self._send(numbers)
+
+    def _take_back(self) -> None:
+        """Publish a map in which nothing is known, in place of one that no longer holds."""
+        numbers = self._map.numbers()
+        if numbers is not None and self.wanted:
+            self._send(numbers._replace(cells=np.full_like(numbers.cells, UNKNOWN)))
+
+    def _send(self, numbers: GridNumbers) -> None:
+        stamp = Stamp(*divmod(self._map.stamp_ns, 1_000_000_000))
+        header = Header(frame_id=self._settings.map.frame)
+        header.stamp.sec, header.stamp.nanosec = stamp
+        self._publisher.publish(grid_message(header, numbers))
+
+    # --- Odometry -----------------------------------------------------------------------------
+
+    def _listen(self, wanted: bool) -> None:
+        """Subscribe to odometry while it is wanted."""
+        if wanted and self._odometry is None:
+            self._odometry = self._node.create_subscription(
+                Odometry,
+                topics.ODOMETRY,
+                guarded(self._node, topics.ODOMETRY, self._on_odometry),
+                qos_profile_sensor_data,
+            )
+        elif not wanted and self._odometry is not None:
+            self._node.destroy_subscription(self._odometry)
+            self._odometry = None
+
+    def _on_odometry(self, message: Odometry) -> None:
+        settings = self._parameters.settings.drivable
+        frames = (message.header.frame_id, message.child_frame_id)
+        awaited = (settings.map.frame, settings.vehicle_frame)
+        if any(name and name.lstrip('/') != other for name, other in zip(frames, awaited)):
+            self._warn(
+                f'odometry of {frames[1]} in {frames[0]} is not used for the map: it must be of '
+                f'drivable.vehicle_frame ({awaited[1]}) in drivable.map.frame ({awaited[0]})'
+            )
+            return
+        pose, stamp = pose_of_odometry(message), message.header.stamp
+        if pose is None:
+            self._warn('odometry without a finite place and a unit quaternion is left out')
+            return
+        with self._lock:
+            self._track.add(stamp.sec * 1_000_000_000 + stamp.nanosec, pose)
+            if not self._closed and self._waiting:
+                self._settle()
+
+    def _warn_of_no_place(self) -> None:
+        settings = self._settings
+        where = f'{settings.vehicle_frame} in {settings.map.frame}'
+        self._warn(
+            f'frames are missing from the map: no {"transform" if self._transforms else "place"} '
+            f'of {where} came within drivable.max_age of their stamps; publish it on TF, or a '
+            f'nav_msgs/Odometry on {self._node.resolve_topic_name(topics.ODOMETRY)}'
+        )
+
+    def _warn(self, line: str) -> None:
+        self._node.get_logger().warning(line, throttle_duration_sec=_THROTTLE)
+
+    # --- The worker's -------------------------------------------------------------------------
+
+    def _observer(
+        self, camera: str, settings: DrivableSettings, mount: MountSettings
+    ) -> GroundObserver:
+        eye = self._eyes.get(camera)
+        if eye is None or eye.settings != (settings, mount):
+            config = map_config(settings)
+            boundary = drivable_config(settings, mount).boundary
+            observer = GroundObserver(boundary, self._class_map, config)
+            eye = self._eyes[camera] = _Eye((settings, mount), observer)
+        return eye.observer

@@ -1,0 +1,105 @@
+"""Odometry of a bag: where the vehicle stood at each frame's stamp."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+
+from segformer_ros.drivable import PlanarPose, PoseTrack, pose_of_odometry
+from segformer_ros.recordings.bag_reader import BagReader
+from segformer_ros.recordings.bag_storage import Bytes, Topic
+from segformer_ros.recordings.bag_transforms import (
+    TransformError,
+    TransformTopics,
+    TransformTree,
+)
+from segformer_ros.recordings.source import SourceError
+from segformer_ros.topics import ODOMETRY, ODOMETRY_TYPE, TF_TYPE
+
+Deserialize = Callable[[Bytes, str], Any]
+
+
+class OdometryTopics(NamedTuple):
+    """Where a bag tells of the vehicle's way.
+
+    odometry: a topic of nav_msgs/Odometry, '' for none. transforms: those to ask without it.
+    """
+
+    odometry: str
+    transforms: TransformTopics
+
+    @classmethod
+    def of(cls, topics: Dict[str, Topic], transforms: TransformTopics) -> OdometryTopics:
+        """The topic `/odom`, or the only one of its type; else the transforms."""
+        found = [n for n, t in topics.items() if t.msgtype == ODOMETRY_TYPE and t.messages]
+        named = [name for name in found if name.rpartition('/')[2] == ODOMETRY]
+        chosen = min(named, key=len) if named else (found[0] if len(found) == 1 else '')
+        return cls(chosen, transforms)
+
+
+class BagOdometry:
+    """The vehicle's places in an open bag, for stamps that rise; reads on as far as is needed.
+
+    odometry_frame: of transforms. vehicle_frame: whose place is asked for.
+    """
+
+    def __init__(
+        self,
+        bag: BagReader,
+        topics: OdometryTopics,
+        odometry_frame: str,
+        vehicle_frame: str,
+        deserialize: Deserialize,
+    ) -> None:
+        self._bag = bag
+        self._topics = topics
+        self._frames = (odometry_frame, vehicle_frame)
+        self._deserialize = deserialize
+        self._track = PoseTrack()
+        self._poses = self._of_odometry() if topics.odometry else self._of_transforms()
+
+    def at(self, stamp_ns: int) -> Optional[PlanarPose]:
+        """The place at a stamp; None where the bag does not tell."""
+        while self._track.awaits(stamp_ns):
+            entry = next(self._poses, None)
+            if entry is None:
+                break
+            self._track.add(*entry)
+        return self._track.at(stamp_ns)
+
+    def _of_odometry(self) -> Iterator[Tuple[int, PlanarPose]]:
+        for message in self._bag.messages(self._topics.odometry):
+            with suppress(SourceError):
+                found = self._deserialize(message.data, ODOMETRY_TYPE)
+                pose, child = pose_of_odometry(found), found.child_frame_id.lstrip('/')
+                if pose is not None and child in ('', self._frames[1]):
+                    yield _stamp(found), pose
+
+    def _of_transforms(self) -> Iterator[Tuple[int, PlanarPose]]:
+        tree = TransformTree()
+        for topic in self._topics.transforms.static:
+            for message in self._bag.messages(topic):
+                with suppress(SourceError):
+                    for stamped in self._deserialize(message.data, TF_TYPE).transforms:
+                        tree.add(stamped)
+        for topic in self._topics.transforms.moving:
+            for message in self._bag.messages(topic):
+                with suppress(SourceError):
+                    for stamped in self._deserialize(message.data, TF_TYPE).transforms:
+                        tree.add(stamped)
+                        pose = self._look_up(tree)
+                        # Only a frame that the vehicle's place depends on gives it a new one.
+                        if pose is not None and tree.carries(self._frames[1], stamped):
+                            yield _stamp(stamped), pose
+
+    def _look_up(self, tree: TransformTree) -> Optional[PlanarPose]:
+        with suppress(TransformError):
+            found = tree.look_up(*self._frames)
+            x, y, z, w = found.quaternion.tolist()
+            return PlanarPose.of_quaternion(found.translation.tolist(), (x, y, z, w))
+        return None
+
+
+def _stamp(message: Any) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
