@@ -36,7 +36,7 @@ class NotApplicable(SegformerError):
     """A check that says nothing about this machine: why."""
 
 
-class Measured(NamedTuple):
+class CheckFigure(NamedTuple):
     """What a check found. value: the number that a program may compare, in `unit`."""
 
     figure: str
@@ -50,7 +50,7 @@ class Step(NamedTuple):
 
     part: str
     name: str
-    run: Callable[[], Measured]
+    run: Callable[[], CheckFigure]
 
 
 class Check(NamedTuple):

@@ -17,7 +17,7 @@ from segformer_ros.engines.precision import has_fast_fp16, has_fast_int8
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.engines.timing import BatchResult, BenchmarkResult, benchmark
 from segformer_ros.engines.trt.network_runner import SETTLED
-from segformer_ros.verification.checklist import Measured, NotApplicable, Step
+from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Step
 from segformer_ros.verification.plan import Plan, Shipped
 
 AGREEMENT = {'fp32': 0.998, 'fp16': 0.995, 'int8': 0.95}
@@ -65,7 +65,7 @@ class EngineTrial:
         damages: also of the cached engine's file, which costs a build. loses: also of the context,
         which may cost the process. lack: why none of them applies; '' where they do.
         """
-        checks: List[Tuple[str, Callable[[], Measured]]] = [
+        checks: List[Tuple[str, Callable[[], CheckFigure]]] = [
             ('build and start', self._start),
             ('precision read back', self._layers),
             ("masks against the CPU's", self._masks),
@@ -110,26 +110,26 @@ class EngineTrial:
         if not self._seconds:
             raise NotApplicable('its engine did not start')
 
-    def _start(self) -> Measured:
+    def _start(self) -> CheckFigure:
         engine = self._make()
         seconds = _activated(engine)
         self._engine, self._seconds = engine, seconds
         facts = engine.facts()
         figure = f'{self._seconds:.1f} s, {_whence(engine)}, {facts["tensorrt"]}'
-        return Measured(figure, True, self._seconds, 's')
+        return CheckFigure(figure, True, self._seconds, 's')
 
-    def _layers(self) -> Measured:
+    def _layers(self) -> CheckFigure:
         """It is read back, and refused where it is another, at each start."""
         facts = self._running().facts()
         if facts['layers'] == 'not told':
             raise NotApplicable('this TensorRT does not tell')
-        return Measured(facts['layers'], facts['precision'] == self._precision)
+        return CheckFigure(facts['layers'], facts['precision'] == self._precision)
 
-    def _masks(self) -> Measured:
+    def _masks(self) -> CheckFigure:
         shipped = self._plan.on_cpu()
         return self._agreement(self._running(), shipped)
 
-    def _agreement(self, engine: Engine, shipped: Shipped) -> Measured:
+    def _agreement(self, engine: Engine, shipped: Shipped) -> CheckFigure:
         results = engine.segment(shipped.frames)
         shares = [
             float((result.labels == wanted.labels).mean())
@@ -137,9 +137,9 @@ class EngineTrial:
         ]
         least, allowed = min(shares), AGREEMENT[self._precision]
         figure = f'{least:.2%} of the pixels or more on {len(shares)} frames, {allowed:.1%} asked'
-        return Measured(figure, least >= allowed, least)
+        return CheckFigure(figure, least >= allowed, least)
 
-    def _confidence(self) -> Measured:
+    def _confidence(self) -> CheckFigure:
         engine, shipped = self._running(), self._plan.on_cpu()
         results = engine.segment(shipped.frames, Wanted(confidence=True))
         differences = [
@@ -149,9 +149,9 @@ class EngineTrial:
         ]
         most, allowed = max(differences), _LEVELS[self._precision]
         figure = f'{most:.2f} of 255 levels apart in the mean, {allowed:g} allowed'
-        return Measured(figure, most <= allowed, most, 'levels')
+        return CheckFigure(figure, most <= allowed, most, 'levels')
 
-    def _extras(self) -> Measured:
+    def _extras(self) -> CheckFigure:
         engine = self._running()
         frame = self._plan.frames[0]
         (result,) = engine.segment([frame], EVERYTHING)
@@ -163,15 +163,15 @@ class EngineTrial:
         starts = np.full(frame.width, frame.height - 1, np.int32)
         rows = result.blocked.rows != first_blocked_rows(result.labels, IdSet(DRIVABLE), starts)
         wrong = int(overlay.sum()) + int(rows.sum())
-        return Measured(f'{wrong} values differ', not wrong, wrong)
+        return CheckFigure(f'{wrong} values differ', not wrong, wrong)
 
-    def _windows(self) -> Measured:
+    def _windows(self) -> CheckFigure:
         self._running()
         shipped = self._plan.on_cpu('slide')
         with self._make('slide') as engine:
             return self._agreement(engine, shipped)
 
-    def _traffic(self) -> Measured:
+    def _traffic(self) -> CheckFigure:
         """Each byte of the frame is copied once to where the kernels read it, mapped ones no more.
 
         The mask is made in memory of the host, or copied there.
@@ -188,9 +188,9 @@ class EngineTrial:
             f'{"mapped" if mapped else "copied"}'
         )
         passed = all(one <= most for one, most in zip(kept, (pixels, upload, download)))
-        return Measured(figure, passed, sum(kept), 'bytes')
+        return CheckFigure(figure, passed, sum(kept), 'bytes')
 
-    def _graph(self) -> Measured:
+    def _graph(self) -> CheckFigure:
         """Captured once the batch has settled, dropped with it; its masks those of plain runs."""
         engine, frame = self._running(), self._plan.frames[0]
         batches = [1, 2, 1] if (engine.max_batch or 1) > 1 else [1]
@@ -204,9 +204,9 @@ class EngineTrial:
         if 'too old' in state or 'its own' in state:
             raise NotApplicable(state)
         figure = f'{state}; {wrong} masks differ from those of plain runs'
-        return Measured(figure, state == 'yes' and not wrong)
+        return CheckFigure(figure, state == 'yes' and not wrong)
 
-    def _memory(self) -> Measured:
+    def _memory(self) -> CheckFigure:
         engine, frame = self._running(), self._plan.timed[0]
         for _ in range(SETTLED + 2):
             engine.segment([frame])
@@ -217,9 +217,9 @@ class EngineTrial:
         figure = (
             f'{before / 2**20:.0f} MiB in use, {grown / 2**20:+.1f} MiB after {_OVERLAPPED} frames'
         )
-        return Measured(figure, grown <= _GROWTH, grown, 'bytes')
+        return CheckFigure(figure, grown <= _GROWTH, grown, 'bytes')
 
-    def _overlap(self) -> Measured:
+    def _overlap(self) -> CheckFigure:
         """Frames that are started before the last are taken, beside the same one by one."""
         engine, frames = self._running(), self._plan.timed
         todo = [frames[number % len(frames)] for number in range(_OVERLAPPED)]
@@ -243,15 +243,15 @@ class EngineTrial:
             f'{1e3 * single / len(todo):.2f} ms a frame one by one, '
             f'{1e3 * together / len(todo):.2f} overlapping ({gain:.2f}x); {wrong} masks differ'
         )
-        return Measured(figure, gain > 1 and not wrong, gain)
+        return CheckFigure(figure, gain > 1 and not wrong, gain)
 
-    def _speed(self) -> Measured:
+    def _speed(self) -> CheckFigure:
         plan = self._plan
         result = benchmark(self._running(), plan.timed, plan.batches, plan.seconds)
         self._speeds[self._precision] = result
         return speed_figure(result)
 
-    def _second_start(self) -> Measured:
+    def _second_start(self) -> CheckFigure:
         engine, self._engine = self._running(), None
         engine.deactivate()
         try:
@@ -260,9 +260,9 @@ class EngineTrial:
         finally:
             engine.deactivate()
         figure = f'{seconds:.2f} s {whence}, {self._seconds:.1f} s at first'
-        return Measured(figure, whence == 'from the cache', seconds, 's')
+        return CheckFigure(figure, whence == 'from the cache', seconds, 's')
 
-    def _damaged(self) -> Measured:
+    def _damaged(self) -> CheckFigure:
         self._require_start()
         files = list(self._plan.cache.glob('*.engine'))
         if not files:
@@ -277,9 +277,9 @@ class EngineTrial:
             whence = _whence(engine)
         finally:
             engine.deactivate()
-        return Measured(f'{whence}, {seconds:.1f} s', whence == 'built now', seconds, 's')
+        return CheckFigure(f'{whence}, {seconds:.1f} s', whence == 'built now', seconds, 's')
 
-    def _lose(self) -> Measured:
+    def _lose(self) -> CheckFigure:
         self._require_start()
         frame = self._plan.frames[0]
         engine = self._make()
@@ -290,21 +290,21 @@ class EngineTrial:
             except BrokenError:
                 pass
             else:
-                return Measured('a kernel that reads no memory was not noticed', False)
+                return CheckFigure('a kernel that reads no memory was not noticed', False)
             engine.deactivate()
             seconds = _activated(engine)
             same = np.array_equal(engine.segment([frame])[0].labels, wanted)
         words = 'the masks are the same' if same else 'the mask is another'
-        return Measured(f'back after {seconds:.2f} s; {words}', same, seconds, 's')
+        return CheckFigure(f'back after {seconds:.2f} s; {words}', same, seconds, 's')
 
 
-def speed_figure(result: BenchmarkResult) -> Measured:
+def speed_figure(result: BenchmarkResult) -> CheckFigure:
     """The speed at the smallest batch, and at the one that gives most."""
     first, best = result.batches[0], max(result.batches, key=lambda entry: entry.fps)
     figure = f'{_words(first)}, call p50 {first.call.p50:.2f} ms, p99 {first.call.p99:.2f} ms'
     if best is not first:
         figure += f'; most {_words(best)}'
-    return Measured(figure, True, first.fps, 'FPS')
+    return CheckFigure(figure, True, first.fps, 'FPS')
 
 
 def _words(entry: BatchResult) -> str:
@@ -324,8 +324,8 @@ def _whence(engine: Engine) -> str:
     return engine.facts()['kept in'].rpartition(', ')[2]
 
 
-def _inapplicable(reason: str) -> Callable[[], Measured]:
-    def run() -> Measured:
+def _inapplicable(reason: str) -> Callable[[], CheckFigure]:
+    def run() -> CheckFigure:
         raise NotApplicable(reason)
 
     return run

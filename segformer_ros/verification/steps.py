@@ -27,7 +27,7 @@ from segformer_ros.engines.timing import BenchmarkResult, benchmark
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB
 from segformer_ros.engines.trt.engine_loading import build_apart
-from segformer_ros.verification.checklist import Measured, NotApplicable, Step
+from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Step
 from segformer_ros.verification.engine_trial import EngineTrial, lacks, speed_figure
 from segformer_ros.verification.golden import KernelResult, compare_encoding, compare_mosaic
 from segformer_ros.verification.kernel_speed import DeviceKernels, bandwidth, kernel_times
@@ -73,7 +73,7 @@ def all_steps(
 def kernel_steps(plan: Plan, gpu: Optional[Gpu], lack: str) -> List[Step]:
     """The kernels compiled, right, and fast."""
     checks: List[Step] = [Step(KERNELS, 'compiled for every GPU', _compiled)]
-    on_gpu: Dict[str, Callable[[DeviceKernels], Measured]] = {
+    on_gpu: Dict[str, Callable[[DeviceKernels], CheckFigure]] = {
         f'{encoding} against the golden reference': partial(_golden, encoding)
         for encoding in BYTE_ORDER
     }
@@ -100,26 +100,26 @@ def _on_gpu(gpu: Optional[Gpu], lack: str, cache: Path, work: Callable[[DeviceKe
         device.close()
 
 
-def _golden(encoding: str, kernels: DeviceKernels) -> Measured:
+def _golden(encoding: str, kernels: DeviceKernels) -> CheckFigure:
     return _verdict(list(compare_encoding(kernels, encoding)))
 
 
-def _verdict(results: List[KernelResult]) -> Measured:
+def _verdict(results: List[KernelResult]) -> CheckFigure:
     wrong = [str(result) for result in results if result.wrong]
     kernels = ', '.join(sorted({result.kernel for result in results}))
     figure = f'{len(wrong)} of {len(results)} comparisons differ ({kernels})'
-    return Measured('; '.join([figure, *wrong[:3]]), not wrong, len(wrong))
+    return CheckFigure('; '.join([figure, *wrong[:3]]), not wrong, len(wrong))
 
 
-def _times(kind: np.dtype, kernels: DeviceKernels) -> Measured:
+def _times(kind: np.dtype, kernels: DeviceKernels) -> CheckFigure:
     """1080p frames and a network of 1024x1024; x: times what moving the bytes takes."""
     moved = bandwidth(kernels)
     times = kernel_times(kernels, moved, kind)
     figure = f'copies at {moved / 1e6:.2f} TB/s; {"; ".join(map(str, times))}'
-    return Measured(figure, all(time.within for time in times), times[0].microseconds, 'us')
+    return CheckFigure(figure, all(time.within for time in times), times[0].microseconds, 'us')
 
 
-def _compiled() -> Measured:
+def _compiled() -> CheckFigure:
     """Compiled by NVRTC, which needs no GPU."""
     known, unknown = [], []
     for sm in (*RELEASED, *NEWER):
@@ -133,13 +133,13 @@ def _compiled() -> Measured:
     figure = f'sm_{", ".join(known)}'
     if unknown:
         figure += f'; not known to this NVRTC: sm_{", ".join(unknown)}'
-    return Measured(figure, bool(known), len(known), 'GPUs')
+    return CheckFigure(figure, bool(known), len(known), 'GPUs')
 
 
 def cpu_steps(plan: Plan, speeds: Dict[str, BenchmarkResult]) -> List[Step]:
     """The CPU engine, which the GPU's masks are compared with."""
 
-    def masks() -> Measured:
+    def masks() -> CheckFigure:
         right = known = 0
         for result, truth in zip(plan.on_cpu().results, plan.labels):
             if truth is not None:
@@ -149,9 +149,9 @@ def cpu_steps(plan: Plan, speeds: Dict[str, BenchmarkResult]) -> List[Step]:
             raise NotApplicable('the frames have no labels')
         share = right / known
         figure = f'{share:.1%} of {known} pixels, {CORRECT:.0%} asked'
-        return Measured(figure, share >= CORRECT, share)
+        return CheckFigure(figure, share >= CORRECT, share)
 
-    def speed() -> Measured:
+    def speed() -> CheckFigure:
         try:
             with create_engine(plan.spec, 'openvino') as engine:
                 result = benchmark(engine, plan.timed, (1,), plan.seconds)
@@ -169,7 +169,7 @@ def cpu_steps(plan: Plan, speeds: Dict[str, BenchmarkResult]) -> List[Step]:
 def _elsewhere(plan: Plan, precision: str) -> Step:
     """What can be built for a GPU without one."""
 
-    def build() -> Measured:
+    def build() -> CheckFigure:
         if importlib.util.find_spec('tensorrt_rtx') is None:
             raise NotApplicable('TensorRT-RTX, which builds without a GPU, is not installed')
         spec = plan.quantized() if precision == 'int8' else plan.spec
@@ -178,6 +178,6 @@ def _elsewhere(plan: Plan, precision: str) -> Step:
         library = load_tensorrt(('tensorrt_rtx',))
         built, _ = build_apart(library, spec, options, candidate, OTHER_SM)
         size = f'{len(built.plan) / MIB:.1f} MiB, {built.seconds:.0f} s, {library.version}'
-        return Measured(f'{built.layers.summary()}; {size}', True, built.seconds, 's')
+        return CheckFigure(f'{built.layers.summary()}; {size}', True, built.seconds, 's')
 
     return Step(precision, f'built by TensorRT-RTX for sm_{OTHER_SM}', build)

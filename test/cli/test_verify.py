@@ -12,10 +12,10 @@ from segformer_ros.cli import verify
 from segformer_ros.cli.checks import Finding, Health
 from segformer_ros.cli.main import main
 from segformer_ros.engines import EngineError
-from segformer_ros.verification.checklist import Measured, NotApplicable, Step
+from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Step
 
 
-def inapplicable() -> Measured:
+def inapplicable() -> CheckFigure:
     raise NotApplicable('no GPU')
 
 
@@ -23,7 +23,7 @@ def inapplicable() -> Measured:
 def given(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
     """The checks that are made, on a machine without a GPU."""
     steps = [
-        Step('kernels', 'compiled', lambda: Measured('13 GPUs')),
+        Step('kernels', 'compiled', lambda: CheckFigure('13 GPUs')),
         Step('fp16', 'speed', inapplicable),
     ]
 
@@ -63,7 +63,7 @@ def test_without_a_gpu_the_rest_is_checked_and_it_says_so(
 def test_a_failure_is_the_exit_code(
     given: list[Step], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given.append(Step('fp16', 'graph', lambda: Measured('2 masks differ', False)))
+    given.append(Step('fp16', 'graph', lambda: CheckFigure('2 masks differ', False)))
     asked = ['verify', '--out', str(tmp_path), '--batch', '1,2']
     assert main(asked) == 1
     assert '| fp16 | graph | fail | 2 masks differ |' in (tmp_path / 'verify.md').read_text()

@@ -10,8 +10,8 @@ import pytest
 
 from segformer_ros.engines import EngineError
 from segformer_ros.verification.checklist import (
+    CheckFigure,
     Checklist,
-    Measured,
     NotApplicable,
     Step,
     Verdict,
@@ -20,7 +20,7 @@ from segformer_ros.verification.checklist import (
 
 
 def raising(error: BaseException) -> Step:
-    def run() -> Measured:
+    def run() -> CheckFigure:
         raise error
 
     return Step('part', type(error).__name__, run)
@@ -34,8 +34,8 @@ def make(folder: Path, *steps: Step) -> Checklist:
 
 def test_each_check_is_a_line_with_its_verdict_and_figure(tmp_path: Path) -> None:
     steps = [
-        Step('part', 'good', lambda: Measured('3 of 3', True, 3, 'pieces')),
-        Step('part', 'bad', lambda: Measured('1 | 3', False)),
+        Step('part', 'good', lambda: CheckFigure('3 of 3', True, 3, 'pieces')),
+        Step('part', 'bad', lambda: CheckFigure('1 | 3', False)),
         raising(NotApplicable('no such thing here')),
         raising(EngineError('out of memory')),
         raising(KeyError('shape')),
@@ -59,7 +59,7 @@ def test_each_check_is_a_line_with_its_verdict_and_figure(tmp_path: Path) -> Non
 
 
 def test_what_ends_the_process_stands_in_the_report(tmp_path: Path) -> None:
-    good = Step('part', 'good', lambda: Measured('fine'))
+    good = Step('part', 'good', lambda: CheckFigure('fine'))
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path, good, raising(KeyboardInterrupt()))
     text = (tmp_path / 'verify.md').read_text()
@@ -72,7 +72,7 @@ def test_what_ends_the_process_stands_in_the_report(tmp_path: Path) -> None:
 def test_nobody_s_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, 'node', lambda: 'robot7')
     monkeypatch.setattr(Path, 'home', lambda: Path('/home/ann'))
-    step = Step('part', 'place', lambda: Measured('/home/ann/cache on robot7, not robot77'))
+    step = Step('part', 'place', lambda: CheckFigure('/home/ann/cache on robot7, not robot77'))
     make(tmp_path, step)
     for name in ('verify.md', 'verify.json'):
         text = (tmp_path / name).read_text()
