@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Iterator, List, Optional, Tuple
@@ -95,8 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = output_folder(arguments.out)
     gpu, lack = _gpu(arguments.device)
     checklist = Checklist(notes=[] if gpu else [f'{NO_GPU} ({lack})'])
-    logging.getLogger('segformer_ros').setLevel(logging.ERROR)  # what counts is in the figures
-    with TemporaryDirectory(prefix='segformer-verify-') as cache:
+    with TemporaryDirectory(prefix='segformer-verify-') as cache, _errors_alone():
         plan = Plan(
             load_model(),
             Path(cache),
@@ -123,6 +123,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(note)
     print('written: ' + ', '.join(str(folder / name) for name in NAMES))
     return int(counts[Verdict.FAIL] > 0)
+
+
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Keep warnings out of the log: what counts is in the figures."""
+    log = logging.getLogger('segformer_ros')
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _gpu(index: int) -> Tuple[Optional[Gpu], str]:

@@ -183,10 +183,24 @@ def _random(rng: np.random.Generator) -> bytes:
     return rng.bytes(int(rng.integers(1, 20_000)))
 
 
+@_file_fault('a BMP, TIFF, WebP or PPM that is cut')
+def _cut_other(rng: np.random.Generator) -> bytes:
+    kind = str(rng.choice(['.bmp', '.tiff', '.webp', '.ppm']))
+    data = cv2.imencode(kind, Scene(CLOSED).noisy(rng))[1].tobytes()
+    return data[: int(len(data) * rng.uniform(0.1, 0.9))]
+
+
+@_file_fault('a BMP that claims 32768 x 32768')
+def _huge_bmp(rng: np.random.Generator) -> bytes:
+    del rng
+    data = cv2.imencode('.bmp', Scene(CLOSED).pixels)[1].tobytes()
+    return data[:18] + struct.pack('<ii', 32768, 32768) + data[26:]
+
+
 @_file_fault('a file of another kind')
 def _another_kind(rng: np.random.Generator) -> bytes:
-    kind = str(rng.choice(['.bmp', '.tiff', '.webp', '.ppm']))
-    return cv2.imencode(kind, Scene(CLOSED).pixels)[1].tobytes()
+    head = [b'GIF89a', b'%PDF-1.7\n', b'PK\3\4', b'\0\0\0\x18ftypheic'][int(rng.integers(4))]
+    return head + rng.bytes(4000)
 
 
 @fault('a format of megabytes', Outcome.REFUSED, Leg.COMPRESSED)

@@ -20,7 +20,7 @@ from segformer_ros.engines.timing import load_frames
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB
 from segformer_ros.engines.trt.engine_loading import build_apart
-from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.quantization.quantizer import quantize_unjudged
 from segformer_ros.recordings import SAMPLE
 from segformer_ros.text_table import format_table
@@ -55,7 +55,7 @@ def _quantized(spec: ModelSpec, folder: Path) -> ModelSpec:
     model = quantize_unjudged(spec, load_frames(SAMPLE, spec.size, 1))
     path = folder / f'{spec.path.stem}.int8.onnx'
     path.write_bytes(model.SerializeToString())
-    return load_model(path)
+    return load_model(path, parameters=Declared(contract=spec.contract))
 
 
 def main() -> None:

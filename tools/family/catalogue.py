@@ -32,8 +32,13 @@ class FamilyModel(NamedTuple):
     output_name: str
 
     def write(self, path: Path) -> Path:
-        """Write it as an ONNX file of random weights that takes any batch."""
+        """Write it as an ONNX file of random weights that takes any batch.
+
+        With a sidecar: TAO 6's names of input and output are those of others too.
+        """
         self.graph.save(path, self.logits, self.output_name, {'weights': 'random'})
+        contract = 'tao6' if self.name in FAN else 'huggingface'
+        path.with_name(f'{path.name}.yaml').write_text(f'contract: {contract}\n')
         return path
 
 

@@ -56,7 +56,7 @@ def test_cost_grows_with_the_attention() -> None:
 
 
 @pytest.mark.parametrize(('name', 'contract'), [('fan-tiny', 'tao6'), ('mit-b0', 'huggingface')])
-def test_members_run_by_their_file_alone(name: str, contract: str, tmp_path: Path) -> None:
+def test_members_run_as_they_are_written(name: str, contract: str, tmp_path: Path) -> None:
     path = family_model(name, (64, 96)).write(tmp_path / 'm.onnx')
     spec = load_model(path)
     assert (spec.contract, spec.size, spec.batch) == (contract, (64, 96), None)
