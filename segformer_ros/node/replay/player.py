@@ -47,7 +47,7 @@ class Outgoing(NamedTuple):
     place: Optional[PlanarPose] = None
 
 
-class Output(Protocol):
+class PlayerOutput(Protocol):
     """Where the player sends frames; `ReplayOutput`, or a test's."""
 
     def publish(self, outgoing: Outgoing) -> None:
@@ -74,7 +74,7 @@ class Player:
         self,
         source: Source,
         settings: ReplaySettings,
-        output: Output,
+        output: PlayerOutput,
         say: Callable[[str], None],
         now: Callable[[], int],
     ) -> None:
