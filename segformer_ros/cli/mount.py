@@ -36,7 +36,7 @@ from segformer_ros.cli.arguments import (
     source_options,
 )
 from segformer_ros.destination import output_file, refuse_overwriting_input, write_image
-from segformer_ros.drawing.ground_grid import draw_ground_grid
+from segformer_ros.drawing.overlay import draw_ground_grid
 from segformer_ros.engines import Wanted
 from segformer_ros.errors import one_line
 from segformer_ros.frame import Frame

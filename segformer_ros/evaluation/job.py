@@ -24,7 +24,7 @@ from segformer_ros.metrics.scored_classes import truth_notes, truth_table
 from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash
-from segformer_ros.model.quantized import quantized_path
+from segformer_ros.model.sidecar import quantized_path
 from segformer_ros.recordings import Source, SourceError, SourceOptions, local_path, open_source
 from segformer_ros.recordings.cityscapes_source import is_cityscapes
 from segformer_ros.recordings.source import UnreadableSource

@@ -20,7 +20,7 @@ from segformer_ros.documents import (
     whole,
 )
 from segformer_ros.errors import reason
-from segformer_ros.formats import zstd
+from segformer_ros.recordings import bag_storage as zstd
 from segformer_ros.recordings.bag_storage import (
     Entry,
     Lost,

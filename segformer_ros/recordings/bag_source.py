@@ -19,7 +19,7 @@ from segformer_ros.camera import (
     is_rectified,
 )
 from segformer_ros.errors import reason
-from segformer_ros.formats.bit_depth import BITS, BitDepth, bits_of, deep_note
+from segformer_ros.formats import BITS, BitDepth, bits_of, deep_note
 from segformer_ros.frame import Frame, FrameError, Stamp, deep_pixels, is_depth_image
 from segformer_ros.recordings.bag_odometry import BagOdometry, OdometryTopics
 from segformer_ros.recordings.bag_reader import BagReader, KeptBag

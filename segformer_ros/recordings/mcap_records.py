@@ -12,8 +12,8 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Tuple
 import numpy as np
 
 from segformer_ros.errors import SegformerError
-from segformer_ros.formats import zstd
 from segformer_ros.formats.limits import MAX_MESSAGE_BYTES
+from segformer_ros.recordings import bag_storage as zstd
 from segformer_ros.recordings.bag_storage import Bytes
 
 MAGIC = b'\x89MCAP0\r\n'

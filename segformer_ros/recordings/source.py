@@ -24,7 +24,7 @@ from segformer_ros.camera import (
 )
 from segformer_ros.drivable import PlanarPose
 from segformer_ros.errors import SegformerError
-from segformer_ros.formats.bit_depth import BITS
+from segformer_ros.formats import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, Stamp
 

@@ -15,7 +15,7 @@ from segformer_ros import environment
 from segformer_ros.environment import versions
 from segformer_ros.evaluation import EvaluationJob, ModelChoice
 from segformer_ros.evaluation.job import describe
-from segformer_ros.model.quantized import quantized_path
+from segformer_ros.model.sidecar import quantized_path
 from segformer_ros.recordings import open_source
 from tiny_models import save_external_network
 

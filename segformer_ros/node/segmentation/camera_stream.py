@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from segformer_ros import topics
 from segformer_ros.camera import BodySwing
-from segformer_ros.formats.bit_depth import BitDepth
+from segformer_ros.formats import BitDepth
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import VisionMessages, guarded
