@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, Optional
+from io import BytesIO
+from typing import Any, Callable, Dict, Optional
 
 import cv2
 import numpy as np
 
+from segformer_ros.errors import reason
 from segformer_ros.formats import jpeg, png
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 from segformer_ros.formats.video import decode_packet
@@ -33,11 +35,6 @@ class BitDepth:
         self.bits = bits
         self._finds = bits == 0
         self._say = say
-
-    @classmethod
-    def of_samples(cls, samples: Iterable[np.ndarray]) -> BitDepth:
-        """That of a recording by some of its images, each (H, W[, C]) uint16."""
-        return cls(bits_of(max((int(pixels.max()) for pixels in samples), default=0xFFFF)))
 
     def reduced(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels (H, W[, C]) uint16 as uint8; raises FrameError where they do not fit."""
@@ -160,3 +157,23 @@ def decode_labels(
         raise FrameError(f'labels of format {kind!r} are no PNG; they need a lossless format')
     stored = png.read_stored(raw, max_megapixels)
     return png.read_colours(raw, max_megapixels) if colours and stored.ndim == 2 else stored
+
+
+def decode_npy(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
+    """An array that numpy.save has written, (H, W) of whole numbers; raises FrameError."""
+    file = BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header: Any = getattr(np.lib.format, f'read_array_header_{version[0]}_0')
+        shape, fortran, kind = read_header(file)
+    except Exception as error:  # numpy has Python's own parser read the header
+        raise FrameError(f'it is no array of numpy ({reason(error)})') from error
+    plane = tuple(side for side in shape if side != 1) if len(shape) == 3 else shape
+    if len(plane) != 2 or kind.kind not in 'bui':
+        raise FrameError(f'an array of shape {shape} and type {kind} is no (height, width) of ids')
+    check_size(plane[0], plane[1], max_megapixels)
+    if len(data) - file.tell() != plane[0] * plane[1] * kind.itemsize:
+        raise FrameError(f'truncated array: {len(data)} bytes of shape {shape} and type {kind}')
+    values = np.frombuffer(data, kind, offset=file.tell())
+    values = values.reshape(plane, order='F' if fortran else 'C')
+    return values.astype(np.uint8) if kind.kind == 'b' else np.ascontiguousarray(values)
