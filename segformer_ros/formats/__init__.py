@@ -1,4 +1,4 @@
-"""Image files in memory: their pixels, of 16 bits as 8, or words that say why there are none."""
+"""Image files in memory: decoding to pixels, and 16-bit images as 8 bits."""
 
 from __future__ import annotations
 

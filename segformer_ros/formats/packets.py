@@ -38,9 +38,9 @@ class Access(NamedTuple):
 
 
 def access_of(codec: str, data: bytes, flagged: bool = False) -> Access:
-    """Tell by a packet's first bits; raises FrameError where it is none of the codec.
+    """Read a packet's first bits; raises FrameError where it is not of the codec.
 
-    flagged: whether its message calls it a key frame, for codecs of which that is all there is.
+    flagged: whether its message calls it a key frame; used for codecs that are not parsed here.
     """
     if not data:
         raise FrameError('a video packet without data')

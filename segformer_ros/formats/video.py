@@ -46,10 +46,10 @@ SURVEYED = _STEPS + 1
 
 
 class Gaps:
-    """Tells by their stamps where messages of a video are missing between others.
+    """Finds missing messages of a video from the stamps of those that are there.
 
-    An interval counts by those before it: a camera that became slower is told from one whose
-    messages are lost after some frames.
+    An interval is compared with the intervals before it, so that after a few frames a camera that
+    became slower is no longer taken for one that loses messages.
 
     usual_ns: the usual interval, where it is known; 0 for not.
     """
@@ -180,7 +180,7 @@ class VideoDecoder:
             context = av.CodecContext.create(self._codec, 'r')
         except (ValueError, av.error.FFmpegError) as error:
             raise FrameError(f'this FFmpeg does not decode {self._codec}: {error}') from error
-        # What the decoder complains of is then known with the packet, and nothing is held back.
+        # With one thread a complaint belongs to its packet, and nothing is held back.
         context.thread_count = 1
         context.options = {'max_pixels': str(round(self._max_megapixels * 1e6))}
         return context
@@ -231,8 +231,10 @@ def decode_packet(
     """
     import av
 
-    logging.getLogger('libav').setLevel(logging.CRITICAL + 1)  # they are told with the frame
-    av.logging.set_skip_repeated(False)  # else they are told with some later frame
+    logging.getLogger('libav').setLevel(
+        logging.CRITICAL + 1
+    )  # faults are reported with their frame
+    av.logging.set_skip_repeated(False)  # else a repeated fault is logged with a later frame
     av.logging.set_level(av.logging.DEBUG if codec == 'h264' else av.logging.ERROR)
     pictures: Sequence[Any] = ()
     fault = ''

@@ -1,4 +1,4 @@
-"""Drivable area: where free ground is claimed that is none, along columns and seen from above.
+"""Free space: false free and false blocked ground, along image columns and seen from above.
 
 From above it is scored cell by cell in metres, as the KITTI road benchmark does: Fritsch, Kuehnl,
 Geiger: A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms (ITSC
@@ -30,7 +30,7 @@ class Scale:
 
     unit: 'm' over the ground, or 'height' for shares of the image's height, counted from its
         bottom. bands: lower ends of the bands that rates are given for; the last one is open.
-    reach: what lies further is not told apart. margin: what an estimate may be off.
+    reach: longer distances count as equal to it. margin: tolerated error of an estimate.
     """
 
     unit: str

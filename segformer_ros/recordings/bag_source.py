@@ -59,11 +59,11 @@ from segformer_ros.topics import (
 )
 
 _MOST_INFOS = 10_000
-"""Camera infos that are tried: some minutes of them."""
+"""Camera infos that are tried, a few minutes of them."""
 _FIRST_PICTURE = 64
 """Messages of a video in which the first picture is looked for."""
 _SAMPLES = 16
-"""Images over the whole recording by whose values the bits of 16 are told."""
+"""Images, spread over the whole recording, from whose values the bit depth is found."""
 
 
 class BagSource(Source):
@@ -126,7 +126,7 @@ class BagSource(Source):
         """Storage files and metadata, and the label images."""
         log = self.path.with_name(f'{self.path.name}-wal')
         files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path, log]
-        # What SQLite makes to read a log is no part of the recording.
+        # SQLite creates the -shm file when it reads a log; it is not part of the recording.
         files = [file for file in files if not file.name.endswith('-shm') and file.exists()]
         return files + (self._label_folder.files if self._label_folder else [])
 
@@ -249,7 +249,7 @@ class BagSource(Source):
         return VideoTopic(self.topic, self._message, self._options.max_megapixels)
 
     def _find_bits(self, bag: BagReader) -> None:
-        """Tell by images over the whole recording how many bits of 16 they hold."""
+        """Find the bit depth of 16-bit images from samples over the whole recording."""
         largest, most = -1, self._options.max_megapixels
         for place in range(_SAMPLES):
             _, entry = next(bag.entries(self.topic, place * self._count // _SAMPLES), (0, None))

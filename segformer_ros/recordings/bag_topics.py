@@ -53,8 +53,8 @@ def choose_image_topic(
     """The wanted image topic, or that of the only camera; raises SourceError naming what there is.
 
     labels: the topic of the labels, which is no camera. holds_depth: tells of a topic whether its
-    images are distances. A topic without messages is none either: `ros2 bag record` writes down
-    whatever was announced.
+    images are distances. A topic without messages does not count as a camera: `ros2 bag record`
+    also lists topics that were only announced.
     """
     if wanted:
         _check_image_topic(topics, wanted, where)

@@ -28,7 +28,7 @@ _NAMED_FRAMES = 12
 
 
 class TransformError(SegformerError, ValueError):
-    """A transform that is none, or is not there: says which and what there is."""
+    """A transform that is malformed or missing: says which one, and which frames exist."""
 
 
 class Transform(NamedTuple):
@@ -161,12 +161,12 @@ _STATIC, _MOVING = 'tf_static', 'tf'
 _MOST_MOVING = 20_000
 """Messages of /tf that are read: minutes of all joints of a robot."""
 _WATCHED = 500
-"""Messages of /tf after the mount is known, by which one that moves is told."""
+"""Messages of /tf after the mount is known that are checked for a mount that moves."""
 _SAME_METRES, _SAME_COSINE = 0.01, math.cos(math.radians(0.5) / 2)
 
 
 class Mount(NamedTuple):
-    """The camera's pose in the vehicle frame, None where it is not known, and what is odd."""
+    """The camera's pose in the vehicle frame, None where it is not known, and warnings."""
 
     pose: Optional[CameraPose] = None
     notes: Tuple[str, ...] = ()

@@ -32,7 +32,7 @@ class LabelError(SegformerError, ValueError):
 
 
 class Labels(NamedTuple):
-    """Labels of a frame: (H, W) uint8 train ids, 255 = not scored; what of them is odd, or ''."""
+    """Labels of a frame: (H, W) uint8 train ids, 255 = not scored; a warning about them, or ''."""
 
     ids: np.ndarray
     note: str = ''
@@ -81,7 +81,7 @@ class LabelCoding:
 
     @property
     def notes(self) -> Tuple[str, ...]:
-        """What cannot be told apart of such labels."""
+        """Which classes such labels cannot distinguish."""
         if not self.colors:
             return ()
         class_map, found = load_class_map(self.colors), []

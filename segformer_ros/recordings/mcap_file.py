@@ -49,7 +49,7 @@ _CHUNKS_KEPT = 4
 _BYTES_KEPT = 1 << 26
 _LAST_KNOWN = 0x0F
 _MOST_UNKNOWN = 10_000
-"""Records of kinds that this version of the format does not have: more of them are none."""
+"""Records of unknown kinds that are tolerated; a file with more of them is damaged."""
 _BATCH = 1 << 12
 _ROS1, _ROS2 = 'ros1', ('ros2msg', 'ros2idl')
 

@@ -60,7 +60,7 @@ class SourceOptions:
     vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
         the transforms unread.
     camera_info: file with the camera's calibration, which takes the place of the recording's own.
-    bits: how many of 16 bits hold the camera's values, in the low ones; 0: told by the images.
+    bits: how many of 16 bits hold the camera's values, in the low ones; 0: found from the images.
     """
 
     topic: str = ''

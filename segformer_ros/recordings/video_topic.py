@@ -66,7 +66,7 @@ def read_packet(message: Any) -> Packet:
 
 
 def is_video(msgtype: str, message: Any = None) -> bool:
-    """Whether messages of a type hold video; of CompressedImage that is told by a message."""
+    """Whether messages of a type hold video; for CompressedImage a message decides."""
     if msgtype == COMPRESSED_TYPE:
         # An encoder called MJPEG sends JPEG images.
         return message is not None and find_codec(message.format) not in ('', 'mjpeg')
