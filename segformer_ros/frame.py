@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.errors import one_line
-from segformer_ros.formats import decode_stored
-from segformer_ros.formats.bit_depth import FULL, BitDepth
+from segformer_ros.formats import FULL, BitDepth, decode_stored
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 
 __all__ = ['Frame', 'FrameError', 'Stamp', 'to_bgr']

@@ -10,7 +10,7 @@ import recordings
 
 from segformer_ros.camera import CameraPose
 from segformer_ros.classes import load_class_map
-from segformer_ros.evaluation import EvaluationJob, ModelChoice
+from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
 from segformer_ros.frame import Frame
 from segformer_ros.recordings import SourceOptions
 from segformer_ros.recordings.bag_writer import mount_message

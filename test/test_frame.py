@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.formats.bit_depth import BitDepth
+from segformer_ros.formats import BitDepth
 from segformer_ros.frame import PACKED_CHANNELS, Frame, FrameError, Stamp
 
 BGR = np.random.default_rng(7).integers(0, 256, (6, 10, 3), np.uint8)

@@ -5,6 +5,8 @@ from segformer_ros.camera.calibration import (
     Calibration,
     CalibrationError,
     CameraError,
+    RayTable,
+    Turn,
 )
 from segformer_ros.camera.calibration_file import read_calibration
 from segformer_ros.camera.camera_info import (
@@ -16,15 +18,6 @@ from segformer_ros.camera.camera_info import (
     resized_matrices,
 )
 from segformer_ros.camera.ego_motion import EgoMotion, EgoMotionTracker, StaticClasses
-from segformer_ros.camera.mount import (
-    Camera,
-    CameraPose,
-    footprint_note,
-    footprint_of,
-    matrix_of,
-    pose_from_transform,
-    turned_note,
-)
 from segformer_ros.camera.mount_estimation import (
     Measured,
     MotionError,
@@ -32,8 +25,18 @@ from segformer_ros.camera.mount_estimation import (
     estimate_mount,
     relative_to,
 )
-from segformer_ros.camera.rays import RayTable, Turn
-from segformer_ros.camera.swing import BodySwing, Tilt, swung
+from segformer_ros.camera.pose import (
+    BodySwing,
+    Camera,
+    CameraPose,
+    Tilt,
+    footprint_note,
+    footprint_of,
+    matrix_of,
+    pose_from_transform,
+    swung,
+    turned_note,
+)
 
 __all__ = [
     'DISTORTION_MODELS',

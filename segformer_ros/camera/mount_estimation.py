@@ -16,7 +16,7 @@ import numpy as np
 
 from segformer_ros.camera.calibration import CameraError
 from segformer_ros.camera.ego_motion import EgoMotion
-from segformer_ros.camera.mount import CameraPose, mount_angles
+from segformer_ros.camera.pose import CameraPose, mount_angles
 
 FEWEST_MOTIONS = 20
 """Motions from which a mount is estimated at least."""

@@ -18,7 +18,7 @@ from segformer_ros.engines import (
     fake_spec,
 )
 from segformer_ros.engines.engine import INFERENCE
-from segformer_ros.formats.bit_depth import BITS
+from segformer_ros.formats import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model import Declared, ModelSpec, load_model
 from segformer_ros.recordings import SourceOptions

@@ -36,13 +36,14 @@ from segformer_ros.cli.arguments import (
     source_options,
 )
 from segformer_ros.destination import output_file, refuse_overwriting_input, write_image
-from segformer_ros.drawing.ground_grid import draw_ground_grid
+from segformer_ros.drawing.overlay import draw_ground_grid
 from segformer_ros.engines import Wanted
 from segformer_ros.errors import one_line
 from segformer_ros.frame import Frame
 from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.recordings import Source, SourceError, SourceFrame, open_source
-from segformer_ros.recordings.bag_source import BagSource, SpeedReadings
+from segformer_ros.recordings.bag_odometry import SpeedReadings
+from segformer_ros.recordings.bag_source import BagSource
 from segformer_ros.recordings.source import read_ahead
 from segformer_ros.text_table import format_table
 

@@ -18,9 +18,8 @@ from segformer_ros.evaluation.label_survey import survey
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import model_files
 from segformer_ros.model.onnx_network import save_network
-from segformer_ros.model.quantized import quantized_path, report_path
 from segformer_ros.model.recognition import OWN
-from segformer_ros.model.sidecar import sidecar_path, write_sidecar
+from segformer_ros.model.sidecar import quantized_path, report_path, sidecar_path, write_sidecar
 from segformer_ros.quantization import (
     RANGES,
     Gate,

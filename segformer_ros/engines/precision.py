@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Tuple
 
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.quantized import QuantizationRecord, find_quantized, half_refusal
+from segformer_ros.model.sidecar import QuantizationRecord, find_quantized, half_refusal
 
 PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
 

@@ -19,9 +19,8 @@ from segformer_ros.engines import Engine, EngineError, Traffic, Wanted
 from segformer_ros.engines.cuda.driver import select_gpu
 from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.trt.network_runner import SETTLED
-from segformer_ros.environment import environment
 from segformer_ros.frame import Frame
-from segformer_ros.percentiles import Percentiles, percentiles
+from segformer_ros.measurement import Percentiles, environment, percentiles
 from segformer_ros.recordings import SourceError, open_source
 from segformer_ros.text_table import format_table, markdown_table
 

@@ -15,16 +15,16 @@ from segformer_ros.camera import CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.engines.precision import require_quantized
-from segformer_ros.environment import versions
 from segformer_ros.evaluation.frame_views import WINDOW
 from segformer_ros.evaluation.label_survey import survey
 from segformer_ros.evaluation.shards import EvaluationError, Predictions
+from segformer_ros.measurement import versions
 from segformer_ros.metrics import Camera, ScoredClasses, Scorer
 from segformer_ros.metrics.scored_classes import truth_notes, truth_table
 from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash
-from segformer_ros.model.quantized import quantized_path
+from segformer_ros.model.sidecar import quantized_path
 from segformer_ros.recordings import Source, SourceError, SourceOptions, local_path, open_source
 from segformer_ros.recordings.cityscapes_source import is_cityscapes
 from segformer_ros.recordings.source import UnreadableSource

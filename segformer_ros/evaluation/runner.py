@@ -10,15 +10,20 @@ from typing import Any, Dict, Generator, List, Mapping, Sequence
 
 import numpy as np
 
-from segformer_ros.environment import environment
-from segformer_ros.evaluation.checkpoints import Checkpoints
 from segformer_ros.evaluation.executors import score_in_processes, score_on_ray
 from segformer_ros.evaluation.frame_views import WorstFrame
 from segformer_ros.evaluation.job import EvaluationJob, describe
 from segformer_ros.evaluation.label_survey import agreement_note
 from segformer_ros.evaluation.shard_worker import Progress, ShardWorker, no_progress
-from segformer_ros.evaluation.shards import EvaluationError, Shard, ShardResult, plan_shards
+from segformer_ros.evaluation.shards import (
+    Checkpoints,
+    EvaluationError,
+    Shard,
+    ShardResult,
+    plan_shards,
+)
 from segformer_ros.evaluation.tables import LATENCY, STAGES, FrameTables
+from segformer_ros.measurement import environment, percentiles
 from segformer_ros.metrics.document import (
     NAMED_NOTES,
     InputFacts,
@@ -27,7 +32,6 @@ from segformer_ros.metrics.document import (
     metrics_document,
     write_json,
 )
-from segformer_ros.percentiles import percentiles
 from segformer_ros.recordings import Source
 
 METRICS_JSON = 'metrics.json'

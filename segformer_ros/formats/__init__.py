@@ -1,16 +1,70 @@
-"""Image files in memory: their pixels, or words that say why there are none."""
+"""Image files in memory: decoding to pixels, and 16-bit images as 8 bits."""
 
 from __future__ import annotations
 
-from typing import Dict
+from io import BytesIO
+from typing import Any, Callable, Dict, Optional
 
 import cv2
 import numpy as np
 
+from segformer_ros.errors import reason
 from segformer_ros.formats import jpeg, png
-from segformer_ros.formats.bit_depth import FULL, BitDepth
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 from segformer_ros.formats.video import decode_packet
+
+# Sensors of 10 or 12 bits are published in 16, most often in the low ones. Nothing in the message
+# says so, and the picture is nearly black where it is not known.
+BITS = (8, 10, 12, 14, 16)
+"""Of sensors."""
+
+
+def bits_of(largest: int) -> int:
+    """The least number of bits that a sensor with such a value has."""
+    return next(bits for bits in BITS if largest >> bits == 0)
+
+
+class BitDepth:
+    """How many low bits of 16 hold the pictures of one camera.
+
+    bits: one of BITS; 0 to find them by the images, as soon as they come and ever more of them.
+    say: told of what was found.
+    """
+
+    def __init__(self, bits: int = 0, say: Optional[Callable[[str], object]] = None) -> None:
+        self.bits = bits
+        self._finds = bits == 0
+        self._say = say
+
+    def reduced(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels (H, W[, C]) uint16 as uint8; raises FrameError where they do not fit."""
+        largest = int(pixels.max())
+        if largest >> self.bits:
+            self._exceeded(largest)
+        return (pixels >> (self.bits - 8)).astype(np.uint8)
+
+    def _exceeded(self, largest: int) -> None:
+        if not self._finds:
+            raise FrameError(
+                f'it has values up to {largest}, which the {self.bits} bits that the camera is '
+                f'taken to have cannot hold: give {bits_of(largest)} bits'
+            )
+        self.bits = bits_of(largest)
+        if self._say and self.bits < BITS[-1]:
+            self._say(deep_note(self.bits, largest))
+
+
+def deep_note(bits: int, largest: int) -> str:
+    """What was found of images of 16 bits, for the user's eyes."""
+    return (
+        f'images of 16 bits with values up to {largest} are taken to hold {bits}, and are scaled '
+        'by that'
+    )
+
+
+FULL = BitDepth(16)
+"""All 16 bits count."""
+
 
 _OTHERS: Dict[bytes, str] = {
     b'BM': 'bmp',
@@ -103,3 +157,23 @@ def decode_labels(
         raise FrameError(f'labels of format {kind!r} are no PNG; they need a lossless format')
     stored = png.read_stored(raw, max_megapixels)
     return png.read_colours(raw, max_megapixels) if colours and stored.ndim == 2 else stored
+
+
+def decode_npy(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
+    """An array that numpy.save has written, (H, W) of whole numbers; raises FrameError."""
+    file = BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header: Any = getattr(np.lib.format, f'read_array_header_{version[0]}_0')
+        shape, fortran, kind = read_header(file)
+    except Exception as error:  # numpy has Python's own parser read the header
+        raise FrameError(f'it is no array of numpy ({reason(error)})') from error
+    plane = tuple(side for side in shape if side != 1) if len(shape) == 3 else shape
+    if len(plane) != 2 or kind.kind not in 'bui':
+        raise FrameError(f'an array of shape {shape} and type {kind} is no (height, width) of ids')
+    check_size(plane[0], plane[1], max_megapixels)
+    if len(data) - file.tell() != plane[0] * plane[1] * kind.itemsize:
+        raise FrameError(f'truncated array: {len(data)} bytes of shape {shape} and type {kind}')
+    values = np.frombuffer(data, kind, offset=file.tell())
+    values = values.reshape(plane, order='F' if fortran else 'C')
+    return values.astype(np.uint8) if kind.kind == 'b' else np.ascontiguousarray(values)

@@ -15,7 +15,6 @@ from typing import (
     Callable,
     Deque,
     Dict,
-    Iterator,
     List,
     NamedTuple,
     Optional,
@@ -29,17 +28,7 @@ from segformer_ros.errors import one_line
 from segformer_ros.formats.exif import Orientation, display_orientation
 from segformer_ros.formats.jpeg import check_jpeg
 from segformer_ros.formats.limits import FrameError, check_size
-
-_CODECS: Dict[str, Tuple[str, ...]] = {
-    'h264': ('h264', 'x264', 'avc', 'h.264'),
-    'hevc': ('h265', 'x265', 'hevc', 'h.265'),
-    'vp9': ('vp9',),
-    'libdav1d': ('av1',),
-    'vp8': ('vp8', 'libvpx'),
-    'mjpeg': ('mjpeg',),
-    'mpeg4': ('mpeg4',),
-}
-"""FFmpeg's decoders, and what is in the names of messages' formats and encoders."""
+from segformer_ros.formats.packets import Access, access_of
 
 _HARMLESS = ('slice end not reached',)
 """What FFmpeg complains of in whole files, too (MPEG-4, its own among them)."""
@@ -56,120 +45,11 @@ SURVEYED = _STEPS + 1
 """Messages before a packet by which a gap before it is known."""
 
 
-def find_codec(name: str) -> str:
-    """The decoder for a message's format, such as 'h264' or 'hevc_nvenc'; '' for no video."""
-    words = name.lower()
-    return next((codec for codec, parts in _CODECS.items() if any(p in words for p in parts)), '')
-
-
-class Access(NamedTuple):
-    """What a packet is to a decoder.
-
-    key: it refers to nothing before it. start: decoding may begin at it. leading: it refers to
-    what stands before the key frame that it follows. empty: it holds no picture.
-    """
-
-    key: bool
-    start: bool
-    leading: bool = False
-    empty: bool = False
-
-
-def access_of(codec: str, data: bytes, flagged: bool = False) -> Access:
-    """Tell by a packet's first bits; raises FrameError where it is none of the codec.
-
-    flagged: whether its message calls it a key frame, for codecs of which that is all there is.
-    """
-    if not data:
-        raise FrameError('a video packet without data')
-    read = _ACCESS.get(codec)
-    if read is not None:
-        return read(data)
-    return Access(flagged, flagged)
-
-
-def _h264(data: bytes) -> Access:
-    kinds = {data[at] & 31 for at in _units(data)}  # Recommendation H.264, table 7-1
-    key, slices = 5 in kinds, kinds & {1, 2, 5}
-    return Access(key, 7 in kinds and (key or not slices), empty=not slices)
-
-
-def _hevc(data: bytes) -> Access:
-    kinds = {data[at] >> 1 & 63 for at in _units(data)}  # Recommendation H.265, table 7-1
-    slices = {kind for kind in kinds if kind < 32}
-    key = any(16 <= kind <= 21 for kind in slices)
-    leading = bool(slices & {8, 9})
-    return Access(key, 33 in kinds and (key or not slices), leading, not slices)
-
-
-def _vp9(data: bytes) -> Access:
-    if data[0] >> 6 != 2:
-        raise FrameError(f'a packet that begins with {data[0]:#04x} is no VP9')
-    shown_again, frame_type = (2, 1) if data[0] >> 4 & 3 == 3 else (3, 2)  # profile 3: one bit on
-    key = not (data[0] >> shown_again & 1 or data[0] >> frame_type & 1)
-    return Access(key, key)
-
-
-def _vp8(data: bytes) -> Access:
-    key = not data[0] & 1  # RFC 6386, 9.1
-    return Access(key, key)
-
-
-def _av1(data: bytes) -> Access:
-    kinds, key, at = set(), False, 0
-    while at < len(data):  # AV1 Bitstream & Decoding Process Specification, 5.3
-        head = data[at]
-        kind, at = head >> 3 & 15, at + (2 if head & 4 else 1)
-        size = len(data) - at
-        if head & 2:
-            size, at = _leb128(data, at)
-        kinds.add(kind)
-        if head & 0x80 or at + size > len(data):
-            raise FrameError(f'a packet of {len(data)} bytes is no AV1, or cut')
-        if kind in (3, 6) and size:
-            key = key or data[at] & 0xE0 == 0  # not an existing frame, of the type KEY_FRAME
-        at += size
-    return Access(key, key and 1 in kinds, empty=not kinds & {3, 6})
-
-
-def _leb128(data: bytes, at: int) -> Tuple[int, int]:
-    """A number of 7 bits a byte, and where it ends."""
-    value = 0
-    for place, byte in enumerate(data[at : at + 8]):
-        value |= (byte & 127) << 7 * place
-        if byte < 128:
-            return value, at + place + 1
-    raise FrameError(f'a packet of {len(data)} bytes is no AV1, or cut')
-
-
-_ACCESS: Dict[str, Callable[[bytes], Access]] = {
-    'h264': _h264,
-    'hevc': _hevc,
-    'vp9': _vp9,
-    'libdav1d': _av1,
-    'vp8': _vp8,
-    'mjpeg': lambda data: Access(True, True),
-}
-
-
-def _units(data: bytes) -> Iterator[int]:
-    """Where the NAL units of a packet begin, behind their start codes (annex B)."""
-    at = data.find(b'\0\0\1')
-    if not 0 <= at <= 1:
-        raise FrameError(
-            f'a packet of {len(data)} bytes does not begin with a start code (00 00 01): H.264 '
-            'and H.265 are read as Annex B has them'
-        )
-    while 0 <= at < len(data) - 3:
-        yield at + 3
-        at = data.find(b'\0\0\1', at + 3)
-
-
 class Gaps:
-    """Tells by their stamps where messages of a video are missing between others.
+    """Finds missing messages of a video from the stamps of those that are there.
 
-    An interval counts by those before it: a camera that became slower is told from one whose
-    messages are lost after some frames.
+    An interval is compared with the intervals before it, so that after a few frames a camera that
+    became slower is no longer taken for one that loses messages.
 
     usual_ns: the usual interval, where it is known; 0 for not.
     """
@@ -300,7 +180,7 @@ class VideoDecoder:
             context = av.CodecContext.create(self._codec, 'r')
         except (ValueError, av.error.FFmpegError) as error:
             raise FrameError(f'this FFmpeg does not decode {self._codec}: {error}') from error
-        # What the decoder complains of is then known with the packet, and nothing is held back.
+        # With one thread a complaint belongs to its packet, and nothing is held back.
         context.thread_count = 1
         context.options = {'max_pixels': str(round(self._max_megapixels * 1e6))}
         return context
@@ -351,8 +231,10 @@ def decode_packet(
     """
     import av
 
-    logging.getLogger('libav').setLevel(logging.CRITICAL + 1)  # they are told with the frame
-    av.logging.set_skip_repeated(False)  # else they are told with some later frame
+    logging.getLogger('libav').setLevel(
+        logging.CRITICAL + 1
+    )  # faults are reported with their frame
+    av.logging.set_skip_repeated(False)  # else a repeated fault is logged with a later frame
     av.logging.set_level(av.logging.DEBUG if codec == 'h264' else av.logging.ERROR)
     pictures: Sequence[Any] = ()
     fault = ''

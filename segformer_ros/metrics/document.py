@@ -23,8 +23,7 @@ from segformer_ros.documents import (
     whole,
 )
 from segformer_ros.metrics import ScoredClasses, Scores
-from segformer_ros.metrics.free_space import FreeSpaceScores
-from segformer_ros.metrics.ground_overlap import GroundOverlapScores
+from segformer_ros.metrics.free_space import FreeSpaceScores, GroundOverlapScores
 from segformer_ros.metrics.scorer import DrivableScores
 
 SCHEMA = 1

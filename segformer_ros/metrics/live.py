@@ -12,7 +12,7 @@ from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 import cv2
 import numpy as np
 
-from segformer_ros.percentiles import Percentiles, percentiles
+from segformer_ros.measurement import Percentiles, percentiles
 
 DEPTH = 100
 """Stamps, masks and labels that are kept to find their counterparts; the oldest go first."""

@@ -15,8 +15,10 @@ from segformer_ros.metrics.free_space import (
     FreeSpaceMetric,
     FreeSpaceReader,
     FreeSpaceScores,
+    GroundCells,
+    GroundOverlap,
+    GroundOverlapScores,
 )
-from segformer_ros.metrics.ground_overlap import GroundCells, GroundOverlap, GroundOverlapScores
 from segformer_ros.metrics.metric import Metric, ratio
 from segformer_ros.metrics.pixel_metrics import (
     ConfusionMatrix,

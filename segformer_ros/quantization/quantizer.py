@@ -26,7 +26,7 @@ from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.model_files import model_hash
 from segformer_ros.model.onnx_network import read_network
-from segformer_ros.model.quantized import QuantizationRecord
+from segformer_ros.model.sidecar import QuantizationRecord
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult, Judge
 from segformer_ros.quantization.layer_selection import Selection, select_nodes
 from segformer_ros.quantization.qdq import (

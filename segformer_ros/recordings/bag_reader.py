@@ -20,14 +20,16 @@ from segformer_ros.documents import (
     whole,
 )
 from segformer_ros.errors import reason
-from segformer_ros.formats import zstd
 from segformer_ros.recordings.bag_storage import (
+    ZSTD_MAGIC,
     Entry,
     Lost,
     RawMessage,
     Storage,
     StorageError,
     Topic,
+    decompress,
+    unpack_file,
 )
 from segformer_ros.recordings.folder_source import natural_key
 from segformer_ros.recordings.mcap_file import McapFile
@@ -183,10 +185,10 @@ class BagReader:
         """An entry whose message is not compressed; no CDR message begins as a compressed one."""
         if isinstance(entry, Lost):
             return entry
-        if not by_message and entry.data[: len(zstd.MAGIC)] != zstd.MAGIC:
+        if not by_message and entry.data[: len(ZSTD_MAGIC)] != ZSTD_MAGIC:
             return entry
         try:
-            return RawMessage(entry.time, zstd.decompress(entry.data))
+            return RawMessage(entry.time, decompress(entry.data))
         except ValueError as error:
             where = f'the message recorded at {entry.time} ns'
             return Lost(f'{self.path} is damaged: {where}: {error}', entry.time)
@@ -255,7 +257,7 @@ class BagReader:
 
     def _unpacked_file(self, packed: Path) -> Path:
         unpacked = Path(self._stack.enter_context(TemporaryDirectory()), packed.stem)
-        zstd.write_whole(packed, unpacked)
+        unpack_file(packed, unpacked)
         if not unpacked.stat().st_size:
             raise StorageError('nothing of it can be unpacked')
         return unpacked

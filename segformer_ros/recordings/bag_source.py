@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
-
-import numpy as np
 
 from segformer_ros.camera import (
     Calibration,
@@ -18,19 +15,22 @@ from segformer_ros.camera import (
     check_image_size,
     is_rectified,
 )
-from segformer_ros.errors import reason
-from segformer_ros.formats.bit_depth import BITS, BitDepth, bits_of, deep_note
+from segformer_ros.formats import BITS, BitDepth, bits_of, deep_note
 from segformer_ros.frame import Frame, FrameError, Stamp, deep_pixels, is_depth_image
-from segformer_ros.recordings.bag_odometry import BagOdometry, OdometryTopics
+from segformer_ros.recordings.bag_odometry import (
+    BagOdometry,
+    OdometryTopics,
+    SpeedReadings,
+    recorded_speeds,
+)
 from segformer_ros.recordings.bag_reader import BagReader, KeptBag
 from segformer_ros.recordings.bag_storage import (
     Bytes,
     Entry,
     Lost,
     RawMessage,
-    definitions,
-    field_names,
-    ros_types,
+    deserialize,
+    types_of,
 )
 from segformer_ros.recordings.bag_topics import (
     BagLabels,
@@ -50,25 +50,20 @@ from segformer_ros.recordings.bag_transforms import (
 from segformer_ros.recordings.label_folder import label_folder
 from segformer_ros.recordings.labels import LabelCoding, LabelError, take_coding
 from segformer_ros.recordings.source import Source, SourceError, SourceFrame, SourceOptions
-from segformer_ros.recordings.video_topic import DEFINITIONS, NEEDED, VideoTopic, is_video
+from segformer_ros.recordings.video_topic import VideoTopic, is_video
 from segformer_ros.topics import (
     CAMERA_INFO_TYPE,
     COMPRESSED_TYPE,
     IMAGE_TYPE,
     ODOMETRY,
-    ODOMETRY_TYPE,
 )
 
-SpeedReadings = Tuple[np.ndarray, np.ndarray]
-"""Stamps in seconds, rising, and speeds in m/s, negative backwards: (n,) float64 each."""
-
-_FEWEST_READINGS = 3
 _MOST_INFOS = 10_000
-"""Camera infos that are tried: some minutes of them."""
+"""Camera infos that are tried, a few minutes of them."""
 _FIRST_PICTURE = 64
 """Messages of a video in which the first picture is looked for."""
 _SAMPLES = 16
-"""Images over the whole recording by whose values the bits of 16 are told."""
+"""Images, spread over the whole recording, from whose values the bit depth is found."""
 
 
 class BagSource(Source):
@@ -91,7 +86,7 @@ class BagSource(Source):
             self.rectified = is_rectified(self.topic)
             self._msgtype = bag.topics[self.topic].msgtype
             self._count = bag.topics[self.topic].messages
-            self._types = _types_for(bag, self.topic)
+            self._types = types_of(bag.path, bag.topics[self.topic])
             self._depth = BitDepth(options.bits or BITS[-1])
             self._video = self._find_video(bag)
             if not (options.bits or self._video):
@@ -131,7 +126,7 @@ class BagSource(Source):
         """Storage files and metadata, and the label images."""
         log = self.path.with_name(f'{self.path.name}-wal')
         files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path, log]
-        # What SQLite makes to read a log is no part of the recording.
+        # SQLite creates the -shm file when it reads a log; it is not part of the recording.
         files = [file for file in files if not file.name.endswith('-shm') and file.exists()]
         return files + (self._label_folder.files if self._label_folder else [])
 
@@ -176,29 +171,20 @@ class BagSource(Source):
         Where all twists are zero, by the way from one pose to the next. Raises SourceError.
         """
         with self._bag.open() as bag:
-            found = [name for name, one in bag.topics.items() if one.msgtype == ODOMETRY_TYPE]
-            if not (topic or found):
-                return None
-            if (topic and topic not in found) or (not topic and len(found) > 1):
-                raise SourceError(
-                    f'{topic or self.path} is not one topic of type {ODOMETRY_TYPE}; the bag has '
-                    f'{", ".join(found) or "none"}: name one of them'
-                )
-            messages = bag.messages(topic or found[0])
-            return _speeds([deserialize(message.data, ODOMETRY_TYPE) for message in messages])
+            return recorded_speeds(bag, topic)
 
     def static_transforms(self) -> List[Any]:
         """Of /tf_static, or that of the namespace."""
         with self._bag.open() as bag:
             topics = transform_topics(bag.topics, self.topic)
-            messages = recorded_transforms(bag, topics.static, deserialize)
+            messages = recorded_transforms(bag, topics.static)
             return list({one.child_frame_id: one for each in messages for one in each}.values())
 
     def moving_transforms(self) -> Iterator[List[Any]]:
         """Of /tf, or that of the namespace."""
         with self._bag.open() as bag:
             topics = transform_topics(bag.topics, self.topic)
-            yield from recorded_transforms(bag, topics.moving, deserialize)
+            yield from recorded_transforms(bag, topics.moving)
 
     def _find_labels(self, bag: BagReader) -> Optional[BagLabels]:
         options = self._options
@@ -208,14 +194,14 @@ class BagSource(Source):
             # Stamps (ns) of all images that can be read, rising.
             stamps = {entry_stamp(entry) for _, entry in bag.entries(self.topic)}
             self._stamps = array('q', sorted(stamp for stamp in stamps if stamp is not None))
-        return BagLabels(bag, options, self._coding, self._stamps or (), deserialize)
+        return BagLabels(bag, options, self._coding, self._stamps or ())
 
     def _find_odometry(self, bag: BagReader) -> Optional[BagOdometry]:
         vehicle_frame = self._options.vehicle_frame
         found = OdometryTopics.of(bag.topics, transform_topics(bag.topics, self.topic))
         if not vehicle_frame or not (found.odometry or found.transforms.moving):
             return None
-        return BagOdometry(bag, found, ODOMETRY, vehicle_frame, deserialize)
+        return BagOdometry(bag, found, ODOMETRY, vehicle_frame)
 
     def _entry(
         self,
@@ -263,7 +249,7 @@ class BagSource(Source):
         return VideoTopic(self.topic, self._message, self._options.max_megapixels)
 
     def _find_bits(self, bag: BagReader) -> None:
-        """Tell by images over the whole recording how many bits of 16 they hold."""
+        """Find the bit depth of 16-bit images from samples over the whole recording."""
         largest, most = -1, self._options.max_megapixels
         for place in range(_SAMPLES):
             _, entry = next(bag.entries(self.topic, place * self._count // _SAMPLES), (0, None))
@@ -293,7 +279,7 @@ class BagSource(Source):
             camera_frame = self._read_info(bag, info_topic, first) or camera_frame
         if any(tf_topics):
             frame = self._options.vehicle_frame
-            self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame, deserialize)
+            self.pose, notes = read_mount(bag, tf_topics, frame, camera_frame)
             self.notes += notes
             if self.pose is None:
                 self.camera_fault = '; '.join(filter(None, (self.camera_fault, notes[-1])))
@@ -345,46 +331,6 @@ class BagSource(Source):
         return calibration
 
 
-def _speeds(odometry: List[Any]) -> Optional[SpeedReadings]:
-    """Speeds by nav_msgs/Odometry messages; None where they do not tell."""
-    stamps = np.array([one.header.stamp.sec + one.header.stamp.nanosec * 1e-9 for one in odometry])
-    twists = np.array([(one.twist.twist.linear.x, one.twist.twist.linear.y) for one in odometry])
-    places = [one.pose.pose.position for one in odometry]
-    stamps, order = np.unique(stamps, return_index=True)
-    if len(stamps) < _FEWEST_READINGS:
-        return None
-    x, y = twists[order].T
-    speeds = np.copysign(np.hypot(x, y), x)
-    if not speeds.any():
-        way = np.array([(places[index].x, places[index].y) for index in order])
-        speeds = np.linalg.norm(np.gradient(way, stamps, axis=0), axis=1)
-    known = np.isfinite(speeds)
-    return (stamps[known], speeds[known]) if known.any() else None
-
-
-@lru_cache(maxsize=1)
-def _typestore() -> Any:
-    from rosbags.typesys import get_types_from_msg
-
-    types = ros_types()
-    for msgtype, text in DEFINITIONS.items():
-        types.register(get_types_from_msg(text, msgtype))
-    return types
-
-
-def deserialize(data: Bytes, msgtype: str, types: Any = None) -> Any:
-    """Message of CDR bytes, its arrays being views of them; raises SourceError.
-
-    types: a typestore, where not the one of all messages that are known.
-    """
-    try:
-        return (types or _typestore()).deserialize_cdr(data, msgtype)
-    except Exception as error:  # cut bytes raise by what is cut
-        raise SourceError(
-            f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {reason(error)[:200]})'
-        ) from error
-
-
 def _first_message(bag: BagReader, topic: str) -> Any:
     """The first message of a topic; None where it cannot be read."""
     try:
@@ -399,36 +345,3 @@ def _holds_depth(bag: BagReader, topic: str) -> bool:
         return False
     message = _first_message(bag, topic)
     return message is not None and is_depth_image(message)
-
-
-def _types_for(bag: BagReader, topic: str) -> Any:
-    """The types by which a topic is read; raises SourceError where the bag defines it otherwise.
-
-    Types of video are read as the bag defines them, as long as they have what is needed.
-    """
-    from rosbags.typesys import TypesysError, get_types_from_msg
-
-    types = _typestore()
-    msgtype, text = bag.topics[topic].msgtype, bag.topics[topic].definition
-    if not text:
-        return types
-    try:
-        found = get_types_from_msg(text, msgtype)
-        fields = found[msgtype][1]
-    except (TypesysError, KeyError) as error:
-        raise SourceError(
-            f'{bag.path} has an unreadable definition of {msgtype}: {reason(error)[:200]}'
-        ) from error
-    if fields == definitions(types)[msgtype][1]:
-        return types
-    names = [name for name, _ in fields]
-    if msgtype in DEFINITIONS and NEEDED[msgtype] <= set(names):
-        own = ros_types()
-        own.register({name: found[name] for name in found if name not in definitions(own)})
-        return own
-    if names != field_names(types, msgtype):
-        raise SourceError(
-            f'{bag.path} defines {msgtype} with the fields {", ".join(names)}; that is not the '
-            'type that is known'
-        )
-    return types

@@ -1,15 +1,40 @@
-"""What a storage file of a bag gives, whatever its format."""
+"""What bags hold, whatever their format: topics, messages and their types, packed by Zstandard."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, Union
+import io
+from functools import lru_cache
+from pathlib import Path
+from typing import (
+    IO,
+    Any,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Tuple,
+    Union,
+)
 
-from segformer_ros.errors import SegformerError
+from segformer_ros.destination import WholeFile
+from segformer_ros.errors import SegformerError, reason
+from segformer_ros.formats.limits import MAX_MESSAGE_BYTES, MAX_RATIO, SizeError
+from segformer_ros.recordings.source import SourceError
+from segformer_ros.topics import FFMPEG_TYPE, VIDEO_TYPE
 
 Bytes = Union[bytes, memoryview]
 """A serialized message, or a view of it."""
 
 _LONGEST_NAME = 250
+_BLOCK_BYTES = 1 << 20
+_SMALL_FILE = 1 << 30
+"""Bytes that any file may unpack to, however small it is."""
+
+ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+"""First bytes of a frame of Zstandard."""
 
 
 class Topic(NamedTuple):
@@ -78,6 +103,82 @@ def type_name(name: str, encoding: str) -> str:
     return plain(f'{package}/msg/{kind}' if slash and '/' not in kind else name)
 
 
+def decompress(data: Union[bytes, memoryview], most: int = 0) -> bytes:
+    """The content of one frame; raises ValueError where it is damaged, SizeError where too large.
+
+    most: bytes that it may have; 0 for those of a message.
+    """
+    import zstandard
+
+    most = most or MAX_MESSAGE_BYTES
+    too_large = SizeError(f'{len(data)} bytes of zstd hold more than {most} bytes')
+    size = -1  # not every frame tells it
+    try:
+        size = zstandard.frame_content_size(data)
+        if size > most:
+            raise too_large
+        return bytes(zstandard.ZstdDecompressor().decompress(data, max_output_size=most))
+    except zstandard.ZstdError as error:
+        if size < 0 and _holds_more(data, most):
+            raise too_large from error
+        raise ValueError(f'no whole zstd frame ({error})') from error
+
+
+def _holds_more(data: Union[bytes, memoryview], most: int) -> bool:
+    """Whether more than `most` bytes come out of a frame before it ends or is damaged."""
+    left = most
+    for block in whole_blocks(io.BytesIO(data)):
+        left -= len(block)
+        if left < 0:
+            return True
+    return False
+
+
+def whole_blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """The content of a compressed file, as far as that is whole."""
+    import zstandard
+
+    stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    while True:
+        try:
+            block = stream.read1(_BLOCK_BYTES)  # `read` would lose what precedes damage
+        except zstandard.ZstdError:
+            return
+        if not block:
+            return
+        yield block
+
+
+def unpack_file(packed: Path, target: Path) -> None:
+    """Decompress a file into another as far as it is whole; raises SizeError, DestinationError."""
+    size = packed.stat().st_size
+    most = max(_SMALL_FILE, size * MAX_RATIO)
+    left = most
+    with packed.open('rb') as file, WholeFile(target) as out:
+        for block in whole_blocks(file):
+            left -= len(block)
+            if left < 0:
+                raise SizeError(f'{size} bytes of zstd hold more than {most} bytes: no recording')
+            out.write(block)
+
+
+VIDEO_DEFINITIONS: Dict[str, str] = {
+    VIDEO_TYPE: (
+        'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n'
+    ),
+    FFMPEG_TYPE: (
+        'std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n'
+        'uint8 flags\nbool is_bigendian\nuint8[] data\n'
+    ),
+}
+"""Of the packages foxglove_msgs and ffmpeg_image_transport_msgs, without their comments."""
+
+_NEEDED: Dict[str, FrozenSet[str]] = {
+    VIDEO_TYPE: frozenset(('timestamp', 'frame_id', 'data', 'format')),
+    FFMPEG_TYPE: frozenset(('header', 'encoding', 'data')),
+}
+"""Fields without which a video's messages cannot be read."""
+
 _DISTRIBUTIONS = ('JAZZY', 'IRON', 'HUMBLE')
 """Newest first; of what is read and written here the types are the same in all of them."""
 
@@ -93,6 +194,16 @@ def ros_types() -> Any:
     return get_typestore(next(store for store in stores if store is not None))
 
 
+def types_with_video() -> Any:
+    """A new typestore that has the messages of video, too."""
+    from rosbags.typesys import get_types_from_msg
+
+    types = ros_types()
+    for msgtype, text in VIDEO_DEFINITIONS.items():
+        types.register(get_types_from_msg(text, msgtype))
+    return types
+
+
 def definitions(types: Any) -> Any:
     """What a typestore knows: constants and fields by message type."""
     return getattr(types, 'fielddefs', None) or types.FIELDDEFS  # before 0.10
@@ -101,3 +212,52 @@ def definitions(types: Any) -> Any:
 def field_names(types: Any, msgtype: str) -> List[str]:
     """Names of a message's fields in a typestore, in order."""
     return [name for name, _ in definitions(types)[msgtype][1]]
+
+
+_known_types = lru_cache(maxsize=1)(types_with_video)
+
+
+def deserialize(data: Bytes, msgtype: str, types: Any = None) -> Any:
+    """Message of CDR bytes, its arrays being views of them; raises SourceError.
+
+    types: a typestore, where not the one of all messages that are known.
+    """
+    try:
+        return (types or _known_types()).deserialize_cdr(data, msgtype)
+    except Exception as error:  # cut bytes raise by what is cut
+        raise SourceError(
+            f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {reason(error)[:200]})'
+        ) from error
+
+
+def types_of(bag: Path, topic: Topic) -> Any:
+    """The types by which a topic is read; raises SourceError where the bag defines it otherwise.
+
+    Types of video are read as the bag defines them, as long as they have what is needed.
+    """
+    from rosbags.typesys import TypesysError, get_types_from_msg
+
+    types = _known_types()
+    msgtype = topic.msgtype
+    if not topic.definition:
+        return types
+    try:
+        found = get_types_from_msg(topic.definition, msgtype)
+        fields = found[msgtype][1]
+    except (TypesysError, KeyError) as error:
+        raise SourceError(
+            f'{bag} has an unreadable definition of {msgtype}: {reason(error)[:200]}'
+        ) from error
+    if fields == definitions(types)[msgtype][1]:
+        return types
+    names = [name for name, _ in fields]
+    if msgtype in _NEEDED and _NEEDED[msgtype] <= set(names):
+        own = ros_types()
+        own.register({name: found[name] for name in found if name not in definitions(own)})
+        return own
+    if names != field_names(types, msgtype):
+        raise SourceError(
+            f'{bag} defines {msgtype} with the fields {", ".join(names)}; that is not the type '
+            'that is known'
+        )
+    return types

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import bisect
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from segformer_ros.frame import HEADER_BYTES, Stamp
 from segformer_ros.recordings.bag_reader import BagReader
-from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost, RawMessage, Topic
+from segformer_ros.recordings.bag_storage import Entry, Lost, RawMessage, Topic, deserialize
 from segformer_ros.recordings.labels import LabelCoding, LabelError, Labels
 from segformer_ros.recordings.source import SourceError, SourceOptions
 from segformer_ros.topics import (
@@ -53,8 +53,8 @@ def choose_image_topic(
     """The wanted image topic, or that of the only camera; raises SourceError naming what there is.
 
     labels: the topic of the labels, which is no camera. holds_depth: tells of a topic whether its
-    images are distances. A topic without messages is none either: `ros2 bag record` writes down
-    whatever was announced.
+    images are distances. A topic without messages does not count as a camera: `ros2 bag record`
+    also lists topics that were only announced.
     """
     if wanted:
         _check_image_topic(topics, wanted, where)
@@ -180,13 +180,11 @@ class BagLabels:
         options: SourceOptions,
         coding: LabelCoding,
         images: Sequence[int],
-        deserialize: Callable[[Bytes, str], Any],
     ) -> None:
         self._reader = reader
         self._topic = options.label_topic
         self._tolerance = round(options.label_tolerance * 1e9)
         self._coding = coding
-        self._deserialize = deserialize
         self._images = images
         self._places: Dict[int, _Place] = {}  # by the stamp of the image
         self._lost: List[str] = []
@@ -208,9 +206,7 @@ class BagLabels:
                 f'{self._topic} has no labels stamped {stamp.sec}.{stamp.nanosec:09d}'
                 + self._loss()
             )
-        message = self._deserialize(
-            self._fetch(place).data, self._reader.topics[self._topic].msgtype
-        )
+        message = deserialize(self._fetch(place).data, self._reader.topics[self._topic].msgtype)
         return self._coding.read_message(message, size, self._topic)
 
     def _loss(self) -> str:

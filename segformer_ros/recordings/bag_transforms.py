@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from itertools import islice
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from segformer_ros.camera import (
 )
 from segformer_ros.errors import SegformerError
 from segformer_ros.recordings.bag_reader import BagReader
-from segformer_ros.recordings.bag_storage import Bytes, Lost, Topic
+from segformer_ros.recordings.bag_storage import Lost, Topic, deserialize
 from segformer_ros.recordings.source import SourceError
 from segformer_ros.topics import TF_TYPE
 
@@ -28,7 +28,7 @@ _NAMED_FRAMES = 12
 
 
 class TransformError(SegformerError, ValueError):
-    """A transform that is none, or is not there: says which and what there is."""
+    """A transform that is malformed or missing: says which one, and which frames exist."""
 
 
 class Transform(NamedTuple):
@@ -161,12 +161,12 @@ _STATIC, _MOVING = 'tf_static', 'tf'
 _MOST_MOVING = 20_000
 """Messages of /tf that are read: minutes of all joints of a robot."""
 _WATCHED = 500
-"""Messages of /tf after the mount is known, by which one that moves is told."""
+"""Messages of /tf after the mount is known that are checked for a mount that moves."""
 _SAME_METRES, _SAME_COSINE = 0.01, math.cos(math.radians(0.5) / 2)
 
 
 class Mount(NamedTuple):
-    """The camera's pose in the vehicle frame, None where it is not known, and what is odd."""
+    """The camera's pose in the vehicle frame, None where it is not known, and warnings."""
 
     pose: Optional[CameraPose] = None
     notes: Tuple[str, ...] = ()
@@ -197,9 +197,7 @@ def transform_topics(topics: Dict[str, Topic], image_topic: str) -> TransformTop
     return TransformTopics(named(_STATIC), named(_MOVING))
 
 
-def recorded_transforms(
-    bag: BagReader, topics: Sequence[str], deserialize: Callable[[Bytes, str], Any]
-) -> Iterator[List[Any]]:
+def recorded_transforms(bag: BagReader, topics: Sequence[str]) -> Iterator[List[Any]]:
     """The geometry_msgs/TransformStamped of each message of topics; what is broken is left out."""
     for topic in topics:
         for message in bag.messages(topic):
@@ -214,12 +212,11 @@ def read_mount(
     topics: TransformTopics,
     vehicle_frame: str,
     camera_frame: str,
-    deserialize: Callable[[Bytes, str], Any],
 ) -> Mount:
     """The camera's optical frame in the vehicle frame, by the transforms of an open bag."""
     tree, notes = TransformTree(), []
     for topic in topics.static:
-        note = _read(bag, topic, tree, deserialize)
+        note = _read(bag, topic, tree)
         notes += [note] if note else []
     try:
         if not camera_frame:
@@ -229,9 +226,7 @@ def read_mount(
         except TransformError:
             if not topics.moving:
                 raise
-            found, note = _search(
-                bag, topics.moving, tree, vehicle_frame, camera_frame, deserialize
-            )
+            found, note = _search(bag, topics.moving, tree, vehicle_frame, camera_frame)
             notes += [note] if note else []
         pose = pose_from_transform(
             found.translation.tolist(), found.quaternion.tolist(), camera_frame
@@ -266,7 +261,6 @@ def _search(
     tree: TransformTree,
     target: str,
     source: str,
-    deserialize: Callable[[Bytes, str], Any],
 ) -> Tuple[Transform, str]:
     """Where `source` stands in `target` when /tf first tells it, and a note if it moves then.
 
@@ -305,9 +299,7 @@ def _same(one: Transform, other: Transform) -> bool:
     return bool(apart <= _SAME_METRES and cosine >= _SAME_COSINE)
 
 
-def _read(
-    bag: BagReader, topic: str, tree: TransformTree, deserialize: Callable[[Bytes, str], Any]
-) -> str:
+def _read(bag: BagReader, topic: str, tree: TransformTree) -> str:
     """Take all transforms of a topic into a tree; the first thing that cannot be read, or ''."""
     broken = ''
     for index, entry in bag.entries(topic):

@@ -14,9 +14,8 @@ import numpy as np
 from segformer_ros.camera import CameraPose
 from segformer_ros.destination import WholeFile
 from segformer_ros.frame import Frame, Stamp
-from segformer_ros.recordings.bag_storage import definitions, ros_types
+from segformer_ros.recordings.bag_storage import definitions, types_with_video
 from segformer_ros.recordings.source import RecordingError
-from segformer_ros.recordings.video_topic import DEFINITIONS as VIDEO_DEFINITIONS
 from segformer_ros.resources import PACKAGE, share_path
 from segformer_ros.topics import TF_TYPE
 
@@ -149,14 +148,12 @@ def recording_types() -> Any:
     """ROS 2's message types and those of DEFINITIONS that are here, as a rosbags typestore."""
     from rosbags.typesys import get_types_from_msg
 
-    typestore = ros_types()
+    typestore = types_with_video()
     for package, name in DEFINITIONS:
         file = _find_definition(package, name)
         if file is not None:
             text = file.read_text(encoding='utf-8')
             typestore.register(get_types_from_msg(text, f'{package}/msg/{name}'))
-    for msgtype, text in VIDEO_DEFINITIONS.items():
-        typestore.register(get_types_from_msg(text, msgtype))
     return typestore
 
 

@@ -12,8 +12,16 @@ import numpy as np
 from segformer_ros.camera import Calibration, CameraError
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import reason
-from segformer_ros.formats import decode, decode_stored, png
-from segformer_ros.formats.bit_depth import BITS, FULL, BitDepth, bits_of, deep_note
+from segformer_ros.formats import (
+    BITS,
+    FULL,
+    BitDepth,
+    bits_of,
+    decode,
+    decode_stored,
+    deep_note,
+    png,
+)
 from segformer_ros.formats.exif import UPRIGHT, Exif, Orientation, read_exif
 from segformer_ros.frame import Frame, FrameError
 from segformer_ros.recordings.label_folder import LabelFolder, label_folder

@@ -7,7 +7,6 @@ and what belongs to no class is counted.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -16,7 +15,7 @@ import numpy as np
 from segformer_ros.classes import IGNORE_ID, ClassMap, load_class_map, preset_names
 from segformer_ros.documents import MAX_IMAGE_BYTES, DocumentError, read_bytes
 from segformer_ros.errors import SegformerError, one_line, reason
-from segformer_ros.formats import decode_labels
+from segformer_ros.formats import decode_labels, decode_npy
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 from segformer_ros.recordings.source import Source, SourceError, SourceOptions
 
@@ -33,7 +32,7 @@ class LabelError(SegformerError, ValueError):
 
 
 class Labels(NamedTuple):
-    """Labels of a frame: (H, W) uint8 train ids, 255 = not scored; what of them is odd, or ''."""
+    """Labels of a frame: (H, W) uint8 train ids, 255 = not scored; a warning about them, or ''."""
 
     ids: np.ndarray
     note: str = ''
@@ -82,7 +81,7 @@ class LabelCoding:
 
     @property
     def notes(self) -> Tuple[str, ...]:
-        """What cannot be told apart of such labels."""
+        """Which classes such labels cannot distinguish."""
         if not self.colors:
             return ()
         class_map, found = load_class_map(self.colors), []
@@ -174,30 +173,10 @@ def read_values(
     try:
         data = read_bytes(path, MAX_IMAGE_BYTES)
         if path.suffix.lower() == '.npy':
-            return _read_npy(data, max_megapixels)
+            return decode_npy(data, max_megapixels)
         return decode_labels(np.frombuffer(data, np.uint8), path.suffix, max_megapixels, colours)
     except (FrameError, DocumentError, OSError) as error:
         raise LabelError(f'unreadable label image {path}: {reason(error)}') from error
-
-
-def _read_npy(data: bytes, max_megapixels: float) -> np.ndarray:
-    """An array that numpy.save has written, (H, W) of whole numbers; raises FrameError."""
-    file = BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(file)
-        read_header: Any = getattr(np.lib.format, f'read_array_header_{version[0]}_0')
-        shape, fortran, kind = read_header(file)
-    except Exception as error:  # numpy has Python's own parser read the header
-        raise FrameError(f'it is no array of numpy ({reason(error)})') from error
-    plane = tuple(side for side in shape if side != 1) if len(shape) == 3 else shape
-    if len(plane) != 2 or kind.kind not in 'bui':
-        raise FrameError(f'an array of shape {shape} and type {kind} is no (height, width) of ids')
-    check_size(plane[0], plane[1], max_megapixels)
-    if len(data) - file.tell() != plane[0] * plane[1] * kind.itemsize:
-        raise FrameError(f'truncated array: {len(data)} bytes of shape {shape} and type {kind}')
-    values = np.frombuffer(data, kind, offset=file.tell())
-    values = values.reshape(plane, order='F' if fortran else 'C')
-    return values.astype(np.uint8) if kind.kind == 'b' else np.ascontiguousarray(values)
 
 
 _ENCODINGS: Dict[str, Tuple[str, int]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from array import array
 from collections import OrderedDict
 from contextlib import suppress
@@ -37,7 +36,8 @@ from segformer_ros.recordings.mcap_records import (
     STATISTICS,
     DamageError,
     McapBytes,
-    message_index,
+    index_rows,
+    message_head,
     parsed,
     records,
 )
@@ -49,7 +49,7 @@ _CHUNKS_KEPT = 4
 _BYTES_KEPT = 1 << 26
 _LAST_KNOWN = 0x0F
 _MOST_UNKNOWN = 10_000
-"""Records of kinds that this version of the format does not have: more of them are none."""
+"""Records of unknown kinds that are tolerated; a file with more of them is damaged."""
 _BATCH = 1 << 12
 _ROS1, _ROS2 = 'ros1', ('ros2msg', 'ros2idl')
 
@@ -215,7 +215,7 @@ class McapFile:
     def _add_chunk(self, start: int, indexes: Sequence[memoryview]) -> None:
         """Take in a chunk's messages by their indexes, or where these are not enough by itself."""
         try:
-            rows = dict(_rows_of_index(index, start) for index in indexes)
+            rows = dict(index_rows(index, start) for index in indexes)
             if not rows or not rows.keys() <= self._channels.keys():
                 rows = self._scan(start)
         except DamageError as error:
@@ -229,7 +229,7 @@ class McapFile:
         found: Dict[int, List[Tuple[int, int, int]]] = {}
         for record in records(self._chunk(start)):
             if record.opcode == MESSAGE:
-                channel, time = _message_head(record.content)
+                channel, time = message_head(record.content)
                 found.setdefault(channel, []).append((time, start, record.start))
             else:
                 self._learn(record.opcode, record.content)
@@ -292,7 +292,7 @@ class McapFile:
     def _load_index(self, chunk: int, channel: int, place: int) -> None:
         """Take in the index of a channel's messages in a chunk, or what the chunk itself has."""
         try:
-            found, rows = _rows_of_index(self._bytes.record(place, MESSAGE_INDEX), chunk)
+            found, rows = index_rows(self._bytes.record(place, MESSAGE_INDEX), chunk)
             if found != channel:
                 raise DamageError(f'the index at byte {place} is of another channel')
         except DamageError:
@@ -314,7 +314,7 @@ class McapFile:
             content = data[offset + HEAD.size : offset + HEAD.size + length]
             if opcode != MESSAGE or len(content) != length:
                 raise DamageError('its index leads to what is no message')
-        channel, found = _message_head(content)
+        channel, found = message_head(content)
         if channel not in channels or found != time:
             raise DamageError('its index leads to another message')
         return content[MESSAGE_HEAD.size :]
@@ -334,21 +334,6 @@ class McapFile:
         if isinstance(found, DamageError):
             raise found
         return found
-
-
-def _rows_of_index(content: memoryview, chunk: int) -> Tuple[int, np.ndarray]:
-    """The channel of a message index, and its rows."""
-    channel, index = message_index(content)
-    return channel, np.insert(index, 1, chunk, axis=1)
-
-
-def _message_head(content: memoryview) -> Tuple[int, int]:
-    """Channel and time of recording of a message."""
-    try:
-        channel, _, time, _ = MESSAGE_HEAD.unpack_from(content)
-    except struct.error as error:
-        raise DamageError(f'a message is cut ({error})') from error
-    return channel, time
 
 
 def _of_ros1() -> StorageError:

@@ -12,9 +12,8 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Tuple
 import numpy as np
 
 from segformer_ros.errors import SegformerError
-from segformer_ros.formats import zstd
 from segformer_ros.formats.limits import MAX_MESSAGE_BYTES
-from segformer_ros.recordings.bag_storage import Bytes
+from segformer_ros.recordings.bag_storage import Bytes, decompress
 
 MAGIC = b'\x89MCAP0\r\n'
 HEAD = struct.Struct('<BQ')
@@ -154,13 +153,23 @@ def parsed(kind: Any, content: Bytes) -> Any:
         raise DamageError(f'no {kind.__name__} record ({error})') from error
 
 
-def message_index(content: memoryview) -> Tuple[int, np.ndarray]:
-    """A message index: the channel, and (N, 2) uint64 time and offset in the chunk."""
+def index_rows(content: memoryview, chunk: int) -> Tuple[int, np.ndarray]:
+    """A message index: the channel, and (N, 3) uint64 time, `chunk` and offset in the chunk."""
     try:
         channel, length = struct.unpack_from('<HI', content)
-        return channel, np.frombuffer(content, '<u8', length // 8, 6).reshape(-1, 2)
+        index = np.frombuffer(content, '<u8', length // 8, 6).reshape(-1, 2)
     except (ValueError, struct.error) as error:
         raise DamageError(f'no message index ({error})') from error
+    return channel, np.insert(index, 1, chunk, axis=1)
+
+
+def message_head(content: memoryview) -> Tuple[int, int]:
+    """Channel and time of recording of a message."""
+    try:
+        channel, _, time, _ = MESSAGE_HEAD.unpack_from(content)
+    except struct.error as error:
+        raise DamageError(f'a message is cut ({error})') from error
+    return channel, time
 
 
 def _unpacked(content: memoryview) -> memoryview:
@@ -196,6 +205,6 @@ def _lz4(data: memoryview, size: int) -> bytes:
 
 _UNPACK: Dict[str, Callable[[memoryview, int], Bytes]] = {
     '': lambda data, _: data,
-    'zstd': lambda data, size: zstd.decompress(data, size),
+    'zstd': decompress,
     'lz4': _lz4,
 }

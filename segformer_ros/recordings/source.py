@@ -24,7 +24,7 @@ from segformer_ros.camera import (
 )
 from segformer_ros.drivable import PlanarPose
 from segformer_ros.errors import SegformerError
-from segformer_ros.formats.bit_depth import BITS
+from segformer_ros.formats import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, Stamp
 
@@ -60,7 +60,7 @@ class SourceOptions:
     vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
         the transforms unread.
     camera_info: file with the camera's calibration, which takes the place of the recording's own.
-    bits: how many of 16 bits hold the camera's values, in the low ones; 0: told by the images.
+    bits: how many of 16 bits hold the camera's values, in the low ones; 0: found from the images.
     """
 
     topic: str = ''

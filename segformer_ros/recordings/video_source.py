@@ -25,7 +25,7 @@ from segformer_ros.recordings.source import (
 
 
 class _Decoded(NamedTuple):
-    """A picture and its frame's index, or a fault of the decoder; both for what is no good."""
+    """A picture and its frame's index, or a fault of the decoder; both for a damaged picture."""
 
     place: int
     picture: Any

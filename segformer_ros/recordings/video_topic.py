@@ -8,7 +8,6 @@ from typing import (
     Any,
     Callable,
     Dict,
-    FrozenSet,
     Iterator,
     List,
     NamedTuple,
@@ -18,37 +17,12 @@ from typing import (
 )
 
 from segformer_ros.formats.limits import FrameError
-from segformer_ros.formats.video import (
-    SURVEYED,
-    Access,
-    Decoded,
-    Gaps,
-    UprightPixels,
-    VideoDecoder,
-    access_of,
-    find_codec,
-)
+from segformer_ros.formats.packets import Access, access_of, find_codec
+from segformer_ros.formats.video import SURVEYED, Decoded, Gaps, UprightPixels, VideoDecoder
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.recordings.bag_reader import BagReader
-from segformer_ros.recordings.bag_storage import Bytes, Entry, Lost
-from segformer_ros.topics import COMPRESSED_TYPE, FFMPEG_TYPE, VIDEO_TYPE
-
-DEFINITIONS: Dict[str, str] = {
-    VIDEO_TYPE: (
-        'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n'
-    ),
-    FFMPEG_TYPE: (
-        'std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n'
-        'uint8 flags\nbool is_bigendian\nuint8[] data\n'
-    ),
-}
-"""Of the packages foxglove_msgs and ffmpeg_image_transport_msgs, without their comments."""
-
-NEEDED: Dict[str, FrozenSet[str]] = {
-    VIDEO_TYPE: frozenset(('timestamp', 'frame_id', 'data', 'format')),
-    FFMPEG_TYPE: frozenset(('header', 'encoding', 'data')),
-}
-"""Fields without which their messages cannot be read."""
+from segformer_ros.recordings.bag_storage import VIDEO_DEFINITIONS, Bytes, Entry, Lost
+from segformer_ros.topics import COMPRESSED_TYPE
 
 _KEY_FLAG = 1
 """AV_PKT_FLAG_KEY of FFmpeg."""
@@ -92,11 +66,11 @@ def read_packet(message: Any) -> Packet:
 
 
 def is_video(msgtype: str, message: Any = None) -> bool:
-    """Whether messages of a type hold video; of CompressedImage that is told by a message."""
+    """Whether messages of a type hold video; for CompressedImage a message decides."""
     if msgtype == COMPRESSED_TYPE:
         # An encoder called MJPEG sends JPEG images.
         return message is not None and find_codec(message.format) not in ('', 'mjpeg')
-    return msgtype in DEFINITIONS
+    return msgtype in VIDEO_DEFINITIONS
 
 
 class VideoTopic:

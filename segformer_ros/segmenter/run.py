@@ -27,7 +27,7 @@ from segformer_ros.drivable import (
 )
 from segformer_ros.engines import EngineError, Outcome
 from segformer_ros.frame import Frame
-from segformer_ros.percentiles import percentiles
+from segformer_ros.measurement import percentiles
 from segformer_ros.recordings import RecordingError, Source, SourceFrame
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenter.results import ResultBag, ResultFolder, SegmentedView, empty_folder

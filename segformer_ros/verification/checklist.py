@@ -14,8 +14,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from segformer_ros.destination import write_file
 from segformer_ros.engines.timing import BenchmarkResult, as_json, as_markdown
-from segformer_ros.environment import environment, versions
 from segformer_ros.errors import SegformerError, in_words
+from segformer_ros.measurement import environment, versions
 from segformer_ros.text_table import markdown_table
 
 NAMES = ('verify.md', 'verify.json')

@@ -9,7 +9,7 @@ import painted
 import pytest
 
 from segformer_ros.cli import main as cli
-from segformer_ros.evaluation import EvaluationRun
+from segformer_ros.evaluation.runner import EvaluationRun
 
 
 @pytest.fixture(scope='module')

@@ -12,8 +12,7 @@ from tiny_segformer import save_tiny
 from segformer_ros.cli.main import main
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.model import load_model
-from segformer_ros.model.quantized import quantized_path
-from segformer_ros.model.sidecar import sidecar_path, write_sidecar
+from segformer_ros.model.sidecar import quantized_path, sidecar_path, write_sidecar
 from segformer_ros.quantization.simulation import SimulatedEngine
 from segformer_ros.recordings import open_source
 from tiny_models import HUGGINGFACE, save_network, save_paintings

@@ -21,7 +21,7 @@ from segformer_ros.engines.openvino import cpu_flags, saturates_int8
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import file_hash
-from segformer_ros.model.quantized import QuantizationRecord, quantized_path
+from segformer_ros.model.sidecar import QuantizationRecord, quantized_path
 from tiny_models import HUGGINGFACE, export_network, painting, save_network
 
 INT8 = EngineOptions(precision='int8')

@@ -18,7 +18,7 @@ from segformer_ros.engines.precision import (
 )
 from segformer_ros.model import ModelSpec, load_model, model_files
 from segformer_ros.model.model_files import file_hash
-from segformer_ros.model.quantized import QuantizationRecord, quantized_path, report_path
+from segformer_ros.model.sidecar import QuantizationRecord, quantized_path, report_path
 from tiny_models import export_network, save_network
 
 NANO, TX2, GTX1080, XAVIER, ORIN = 53, 62, 61, 72, 87

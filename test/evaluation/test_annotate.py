@@ -11,7 +11,6 @@ from rosbags.highlevel import AnyReader
 
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.fake import FakeEngine
-from segformer_ros.evaluation import EvaluationError, EvaluationRun
 from segformer_ros.evaluation.annotate import (
     ACCURACY,
     ERRORS,
@@ -21,6 +20,8 @@ from segformer_ros.evaluation.annotate import (
     OVERLAY,
     annotate_run,
 )
+from segformer_ros.evaluation.runner import EvaluationRun
+from segformer_ros.evaluation.shards import EvaluationError
 from segformer_ros.frame import Frame
 
 

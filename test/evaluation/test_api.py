@@ -13,7 +13,7 @@ import pytest
 import segformer_ros
 from segformer_ros import EvaluationOptions
 from segformer_ros.cli.main import main
-from segformer_ros.evaluation import EvaluationError
+from segformer_ros.evaluation.shards import EvaluationError
 from segformer_ros.recordings import SourceOptions
 
 FAKE = EvaluationOptions(engine='fake')

@@ -14,7 +14,9 @@ import recordings
 
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.fake import FakeEngine
-from segformer_ros.evaluation import EvaluationError, EvaluationJob, EvaluationRun, ModelChoice
+from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
+from segformer_ros.evaluation.runner import EvaluationRun
+from segformer_ros.evaluation.shards import EvaluationError
 from segformer_ros.recordings import SourceError, SourceOptions
 
 COUNT = 16

@@ -9,7 +9,6 @@ import painted
 import pytest
 import recordings
 
-from segformer_ros.evaluation import EvaluationError, EvaluationRun
 from segformer_ros.evaluation.comparison import (
     FEWEST_BLOCKS,
     ScoreChange,
@@ -20,6 +19,8 @@ from segformer_ros.evaluation.comparison import (
     _sample,
     compare_runs,
 )
+from segformer_ros.evaluation.runner import EvaluationRun
+from segformer_ros.evaluation.shards import EvaluationError
 
 
 @pytest.fixture(scope='module')

@@ -12,13 +12,13 @@ import numpy as np
 import painted
 import pytest
 
-from segformer_ros.evaluation import EvaluationError
 from segformer_ros.evaluation.executors import ShardWorkers, score_by
-from segformer_ros.evaluation.shards import FrameRecord, Shard, ShardResult
+from segformer_ros.evaluation.shards import EvaluationError, FrameRecord, Shard, ShardResult
 
 SCRIPT = """
 from pathlib import Path
-from segformer_ros.evaluation import EvaluationJob, Execution, ModelChoice, EvaluationRun
+from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
+from segformer_ros.evaluation.runner import Execution, EvaluationRun
 from segformer_ros.recordings import SourceOptions
 
 {guard}

@@ -11,11 +11,10 @@ import painted
 import pytest
 import recordings
 
-from segformer_ros import environment
-from segformer_ros.environment import versions
-from segformer_ros.evaluation import EvaluationJob, ModelChoice
-from segformer_ros.evaluation.job import describe
-from segformer_ros.model.quantized import quantized_path
+from segformer_ros import measurement
+from segformer_ros.evaluation.job import EvaluationJob, ModelChoice, describe
+from segformer_ros.measurement import versions
+from segformer_ros.model.sidecar import quantized_path
 from segformer_ros.recordings import open_source
 from tiny_models import save_external_network
 
@@ -96,7 +95,7 @@ def test_versions_are_part_of_the_fingerprint(
 ) -> None:
     before = fingerprint(job)
     assert 'openvino' in versions()
-    monkeypatch.setattr(environment, 'version', lambda name: f'another {name}')
+    monkeypatch.setattr(measurement, 'version', lambda name: f'another {name}')
     assert fingerprint(job) != before
 
 

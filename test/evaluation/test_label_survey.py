@@ -12,8 +12,10 @@ import painted
 import pytest
 import recordings
 
-from segformer_ros.evaluation import EvaluationError, EvaluationJob, EvaluationRun
+from segformer_ros.evaluation.job import EvaluationJob
 from segformer_ros.evaluation.label_survey import agreement_note, survey
+from segformer_ros.evaluation.runner import EvaluationRun
+from segformer_ros.evaluation.shards import EvaluationError
 from segformer_ros.recordings import SourceOptions, open_source
 
 LABEL_IDS = np.full(256, 255, np.uint8)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from segformer_ros.classes import load_class_map
-from segformer_ros.evaluation import EvaluationJob, EvaluationRun
+from segformer_ros.evaluation.job import EvaluationJob
+from segformer_ros.evaluation.runner import EvaluationRun
 from segformer_ros.model import bundled_model
 from segformer_ros.recordings import SourceOptions
 

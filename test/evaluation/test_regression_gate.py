@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from segformer_ros.evaluation import EvaluationError
 from segformer_ros.evaluation.regression_gate import (
     Limit,
     baseline_notes,
@@ -18,6 +17,7 @@ from segformer_ros.evaluation.regression_gate import (
     parse_limits,
     read_metrics,
 )
+from segformer_ros.evaluation.shards import EvaluationError
 
 METRICS = {
     'schema': 1,

@@ -15,7 +15,6 @@ import numpy as np
 import painted
 import pytest
 
-from segformer_ros.evaluation import EvaluationRun
 from segformer_ros.evaluation.report import (
     POINTS,
     Line,
@@ -26,6 +25,7 @@ from segformer_ros.evaluation.report import (
     percent,
     report_run,
 )
+from segformer_ros.evaluation.runner import EvaluationRun
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -22,18 +22,14 @@ import recordings
 from segformer_ros.camera import CameraPose
 from segformer_ros.destination import DestinationError
 from segformer_ros.engines import EngineOptions
-from segformer_ros.evaluation import (
-    EvaluationError,
-    EvaluationJob,
-    EvaluationRun,
-    Execution,
-    ModelChoice,
-)
 from segformer_ros.evaluation.api import EvaluationOptions, evaluate
+from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
+from segformer_ros.evaluation.runner import EvaluationRun, Execution
+from segformer_ros.evaluation.shards import EvaluationError
 from segformer_ros.metrics import confusion_scores
 from segformer_ros.metrics.pixel_metrics import confusion_counts
 from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
-from segformer_ros.model.loading import bundled_model
+from segformer_ros.model import bundled_model
 from segformer_ros.recordings import SourceOptions
 from segformer_ros.recordings.bag_reader import BagReader
 from tiny_models import save_external_network

@@ -8,9 +8,9 @@ import painted
 import pytest
 
 from segformer_ros.classes import ClassMap, SegClass, load_class_map
-from segformer_ros.evaluation import EvaluationError
 from segformer_ros.evaluation.frame_views import Picture
 from segformer_ros.evaluation.shards import (
+    EvaluationError,
     FrameRecord,
     Predictions,
     Shard,

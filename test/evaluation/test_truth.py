@@ -8,7 +8,8 @@ from pathlib import Path
 import painted
 import pytest
 
-from segformer_ros.evaluation import EvaluationJob, EvaluationRun, ModelChoice
+from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
+from segformer_ros.evaluation.runner import EvaluationRun
 from segformer_ros.metrics import MetricError
 
 CITYSCAPES = painted.CITYSCAPES

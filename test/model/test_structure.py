@@ -19,7 +19,7 @@ from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, load_model
 from segformer_ros.model.model_files import model_files, read_onnx, read_whole_onnx
 from segformer_ros.model.onnx_network import tensorrt_network
-from segformer_ros.model.quantized import find_quantized, quantized_path
+from segformer_ros.model.sidecar import find_quantized, quantized_path
 from tiny_models import HUGGINGFACE, export_network, painting, save_external_network, save_network
 
 WEIGHTS = 19 * 3 * 4 * 4 * 4

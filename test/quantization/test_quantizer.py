@@ -10,7 +10,7 @@ from tiny_segformer import save_tiny
 
 from segformer_ros.model import load_model
 from segformer_ros.model.model_files import model_hash
-from segformer_ros.model.quantized import QuantizationRecord, quantized_path
+from segformer_ros.model.sidecar import QuantizationRecord, quantized_path
 from segformer_ros.quantization import (
     Gate,
     GateResult,

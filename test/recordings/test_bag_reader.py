@@ -14,8 +14,8 @@ import recordings as rec
 import yaml
 import zstandard
 
-from segformer_ros.formats import zstd
 from segformer_ros.recordings import SourceError, SourceOptions, mcap_records, open_source
+from segformer_ros.recordings import bag_storage as zstd
 
 # Noise does not compress, so that several chunks of 1 MiB come about.
 SIZE = (200, 300)

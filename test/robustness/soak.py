@@ -32,9 +32,9 @@ from tqdm import tqdm
 
 from segformer_ros import topics
 from segformer_ros.cli.arguments import number, size
+from segformer_ros.measurement import Percentiles
 from segformer_ros.metrics.live import LivePath
 from segformer_ros.node.transport import PROFILE_VARIABLES
-from segformer_ros.percentiles import Percentiles
 from segformer_ros.text_table import format_table
 
 NO_PROFILE = """<?xml version="1.0" encoding="UTF-8"?>

@@ -31,7 +31,8 @@ from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.cli.arguments import size, whole
 from segformer_ros.engines import EngineOptions
-from segformer_ros.evaluation import EvaluationJob, EvaluationRun, ModelChoice
+from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
+from segformer_ros.evaluation.runner import EvaluationRun
 from segformer_ros.frame import Frame
 from segformer_ros.model import bundled_model
 from segformer_ros.recordings import SourceOptions, open_source

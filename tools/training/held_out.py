@@ -22,7 +22,8 @@ from segformer_ros.cli.arguments import whole
 from segformer_ros.destination import DestinationError, output_folder
 from segformer_ros.engines import EngineOptions
 from segformer_ros.errors import EXIT_REFUSED
-from segformer_ros.evaluation import EvaluationJob, EvaluationRun, Execution, ModelChoice
+from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
+from segformer_ros.evaluation.runner import EvaluationRun, Execution
 from segformer_ros.model import ModelError
 from segformer_ros.recordings import SourceOptions
 from segformer_ros.text_table import format_table

@@ -12,9 +12,9 @@ import numpy as np
 from segformer_ros.drivable import PlanarPose
 from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Frame, Stamp
+from segformer_ros.measurement import Percentiles, percentiles
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
 from segformer_ros.node.replay.replay_report import ReplayReport
-from segformer_ros.percentiles import Percentiles, percentiles
 from segformer_ros.recordings import Source, SourceFrame
 from segformer_ros.recordings.source import read_ahead
 
@@ -47,7 +47,7 @@ class Outgoing(NamedTuple):
     place: Optional[PlanarPose] = None
 
 
-class Output(Protocol):
+class PlayerOutput(Protocol):
     """Where the player sends frames; `ReplayOutput`, or a test's."""
 
     def publish(self, outgoing: Outgoing) -> None:
@@ -74,7 +74,7 @@ class Player:
         self,
         source: Source,
         settings: ReplaySettings,
-        output: Output,
+        output: PlayerOutput,
         say: Callable[[str], None],
         now: Callable[[], int],
     ) -> None:

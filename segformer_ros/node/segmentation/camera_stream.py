@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from segformer_ros import topics
 from segformer_ros.camera import BodySwing
-from segformer_ros.formats.bit_depth import BitDepth
+from segformer_ros.formats import BitDepth
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import VisionMessages, guarded
@@ -66,7 +66,7 @@ _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _WAKING = 0.003  # seconds from the wish for an image until rclpy begins to take it
 
 
-class Gate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
+class ImageGate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
     """Leaves a subscription's images in the middleware until they are wanted.
 
     rclpy converts each message that it takes: milliseconds for an image that nobody may use. One
@@ -162,7 +162,7 @@ class CameraStream:
         )
         self._late = LateFrames(self._publish_area, self._area_failed)
         self._subscriptions: List[Any] = []
-        self.gate = Gate(node, self._longest_look)
+        self.gate = ImageGate(node, self._longest_look)
         self._taking = 0.0
         self._deliver: Deliver = lambda name, message: None
         self._overtaken: Callable[[str, int], None] = lambda name, count: None

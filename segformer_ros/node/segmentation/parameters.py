@@ -13,7 +13,7 @@ from typing import Optional, Tuple
 
 from segformer_ros.engines import ENGINES, UPSAMPLING
 from segformer_ros.engines.engine import INFERENCE
-from segformer_ros.formats.bit_depth import BITS
+from segformer_ros.formats import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model.spec import COLORS, FITS
 from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings

@@ -8,8 +8,8 @@ from threading import Lock
 from typing import Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from segformer_ros.errors import one_line
+from segformer_ros.measurement import Percentiles, percentiles
 from segformer_ros.node.segmentation.losses import RECENT, Losses, LossFigures, RecentCount
-from segformer_ros.percentiles import Percentiles, percentiles
 
 RATE_WINDOW = 5.0
 """Seconds that a rate is taken over."""

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from segformer_ros.engines.supervisor import EngineState
+from segformer_ros.measurement import Percentiles
 from segformer_ros.node.segmentation.diagnostics import (
     ERROR,
     OK,
@@ -22,7 +23,6 @@ from segformer_ros.node.segmentation.frame_task import FrameCounts
 from segformer_ros.node.segmentation.losses import LossFigures
 from segformer_ros.node.segmentation.statistics import CameraFigures
 from segformer_ros.node.transport import shipped_profile
-from segformer_ros.percentiles import Percentiles
 
 pytestmark = pytest.mark.ros
 

@@ -1,4 +1,4 @@
-"""The environment of a run: what its speed was measured on."""
+"""Measurements of speed: percentiles of times, and the machine and versions that gave them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,27 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Dict
+from typing import Dict, NamedTuple, Sequence, Union
 
 import cv2
 import numpy as np
+
+
+class Percentiles(NamedTuple):
+    """Median, 99th percentile and mean, in the unit of the values; NaN of nothing."""
+
+    p50: float
+    p99: float
+    mean: float
+
+
+def percentiles(values: Union[Sequence[float], np.ndarray]) -> Percentiles:
+    """Percentiles of (N,) values."""
+    if not len(values):
+        return Percentiles(float('nan'), float('nan'), float('nan'))
+    p50, p99 = np.percentile(values, (50, 99))
+    return Percentiles(float(p50), float(p99), float(np.mean(values)))
+
 
 _DECIDING = ('segformer_ros', 'openvino', 'tensorrt', 'tensorrt_rtx', 'av', 'rosbags')
 """Distributions that masks, frames and scores come from."""
