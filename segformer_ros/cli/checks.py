@@ -213,7 +213,7 @@ def _cost(spec: ModelSpec) -> Iterator[str]:
     yield f'{min(seconds) * 1000:.0f} ms a mask of 1280x720 on this CPU'
 
 
-_GPU = 'GPU'
+GPU = 'GPU'
 
 JETSON_RELEASE = Path('/etc/nv_tegra_release')
 DRIVER_VERSION = Path('/proc/driver/nvidia/version')
@@ -234,18 +234,18 @@ def examine_gpu() -> Iterator[Finding]:
     """GPUs, TensorRT and what calls the driver, which are only needed where there is a GPU."""
     if JETSON_RELEASE.exists():
         release = JETSON_RELEASE.read_text(encoding='utf-8', errors='replace').splitlines()[0]
-        yield Finding(_GPU, 'Jetson', Health.OK, release.strip('# '))
+        yield Finding(GPU, 'Jetson', Health.OK, release.strip('# '))
     version = re.search(r'Kernel Module\s+(?:for \S+\s+)?([\d.]+)', _read(DRIVER_VERSION))
     if version:
-        yield Finding(_GPU, 'driver', Health.OK, version.group(1))
+        yield Finding(GPU, 'driver', Health.OK, version.group(1))
     try:
         gpus = find_gpus()
     except EngineError as error:
-        yield Finding(_GPU, 'GPU', Health.ABSENT, f'the CPU engine is used: {error}')
+        yield Finding(GPU, 'GPU', Health.ABSENT, f'the CPU engine is used: {error}')
         gpus = []
     for gpu in gpus:
         detail = f'{gpu.label}, {gpu.memory / 2**30:.1f} GiB, {gpu.driver}'
-        yield Finding(_GPU, f'GPU {gpu.number}', Health.OK, detail)
+        yield Finding(GPU, f'GPU {gpu.number}', Health.OK, detail)
     yield from _tensorrt(bool(gpus))
 
 
@@ -254,10 +254,10 @@ def _tensorrt(wanted: bool) -> Iterator[Finding]:
     lacking = Health.WARNING if wanted else Health.ABSENT
     found = [entry for entry in _TENSORRT if importlib.util.find_spec(entry[0]) is not None]
     for _, distributions, name in found:
-        yield Finding(_GPU, name, Health.OK, installed_version(*distributions) or 'installed')
+        yield Finding(GPU, name, Health.OK, installed_version(*distributions) or 'installed')
     if not found:
         yield Finding(
-            _GPU, 'TensorRT', lacking, 'not installed',
+            GPU, 'TensorRT', lacking, 'not installed',
             'JetPack brings it (python3-libnvinfer); elsewhere pip install tensorrt'
             if wanted else '',
         )  # fmt: skip
@@ -271,7 +271,7 @@ def _binding(lacking: Health) -> Finding:
             if importlib.util.find_spec(module) is not None:
                 name = module.replace('.', '-')
                 return Finding(
-                    _GPU, _BINDING, Health.OK, f'{name} {installed_version(name) or "installed"}'
+                    GPU, _BINDING, Health.OK, f'{name} {installed_version(name) or "installed"}'
                 )
     cure = 'pip install cuda-bindings' if lacking is Health.WARNING else ''
-    return Finding(_GPU, _BINDING, lacking, 'neither PyCUDA nor cuda-bindings', cure)
+    return Finding(GPU, _BINDING, lacking, 'neither PyCUDA nor cuda-bindings', cure)

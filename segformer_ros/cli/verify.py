@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from segformer_ros.cli.arguments import number, size, whole, wholes
 from segformer_ros.cli.checks import (
+    GPU,
     Finding,
     Health,
     examine_gpu,
@@ -152,7 +153,10 @@ def _machine() -> Iterator[Check]:
     findings: List[Finding] = [*examine_machine(), *examine_software(), *examine_gpu()]
     for found in findings:
         figure = f'{found.detail}; {found.cure}' if found.cure else found.detail
-        yield Check(found.part, found.name, _VERDICTS[found.verdict], figure)
+        verdict = _VERDICTS[found.verdict]
+        if found.verdict is Health.WARNING and found.part == GPU:
+            verdict = Verdict.FAIL  # a GPU is there, and what it is used by is not
+        yield Check(found.part, found.name, verdict, figure)
 
 
 class _Bar:

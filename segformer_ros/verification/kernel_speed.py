@@ -27,6 +27,9 @@ COPIED = 256 << 20
 MOST = {'pre': 1.5, 'post': 2.0}
 """Times the floor that preparing a frame, and making its mask, may take."""
 
+BUDGET = 1e6
+"""Microseconds that one piece of work is timed, or little more: slow ones are run less often."""
+
 STARTED = 5.0
 """Microseconds that starting a kernel may add, whatever it does."""
 
@@ -77,12 +80,19 @@ class DeviceKernels:
         As a CUDA graph where the driver has them: starting a kernel from Python takes longer than
         many a kernel.
         """
+        self._begin.record(self._stream)
+        work()
+        self._end.record(self._stream)
+        self._end.synchronize()
+        once = 1e3 * float(self._begin.time_till(self._end))
+        if once * runs * rounds > BUDGET:
+            rounds = 1
+            runs = min(runs, max(1, int(BUDGET / once)))
 
         def all_runs() -> None:
             for _ in range(runs):
                 work()
 
-        work()
         start, close = all_runs, _nothing
         try:
             graph = CapturedWork.capture(load_driver(), self._stream.handle, all_runs)

@@ -60,6 +60,20 @@ def test_without_a_gpu_the_rest_is_checked_and_it_says_so(
     ]  # fmt: skip
 
 
+def test_a_gpu_without_tensorrt_is_a_failure(
+    given: list[Step], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        Finding('GPU', 'TensorRT', Health.WARNING, 'not installed', 'pip install tensorrt'),
+        Finding('machine', 'memory', Health.WARNING, 'little'),
+    ]
+    monkeypatch.setattr(verify, 'examine_gpu', lambda: found)
+    assert main(['verify', '--out', str(tmp_path), '--batch', '1,2']) == 1
+    text = (tmp_path / 'verify.md').read_text()
+    assert '| GPU | TensorRT | fail | not installed; pip install tensorrt |' in text
+    assert '| machine | memory | pass | little |' in text
+
+
 def test_a_failure_is_the_exit_code(
     given: list[Step], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
-from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.engines.fake import color_logits, fake_spec
 from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.frame import Frame
@@ -198,11 +197,10 @@ def test_frames_are_started_before_the_last_are_taken(engine: Engine) -> None:
         np.testing.assert_array_equal(results()[0].labels, expected.labels)
 
 
-def test_a_frame_is_started_without_waiting_for_the_network(
+@pytest.mark.parametrize('name', ['fake', 'openvino'], indirect=True)
+def test_a_cpu_engine_is_started_without_waiting_for_the_network(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not isinstance(engine, CpuEngine):
-        pytest.skip('the pipeline of TensorRT has tests of its own')
     ended: list[int] = []
     end = type(engine)._end
 

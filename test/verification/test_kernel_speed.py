@@ -47,6 +47,15 @@ def test_work_is_timed_as_a_graph(machine: Machine, kernels: DeviceKernels) -> N
     assert machine.driver.launches == 4 and machine.driver.alive == set()
 
 
+def test_slow_work_is_not_timed_for_long(
+    kernels: DeviceKernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_speed, 'BUDGET', 2500.0)  # the clock gives 1000 to each run
+    done: list[int] = []
+    assert kernels.time(lambda: done.append(1), runs=4, rounds=3) == pytest.approx(1e3 / 2)
+    assert len(done) == 1 + 2
+
+
 def test_without_graphs_it_is_timed_all_the_same(
     machine: Machine, kernels: DeviceKernels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
