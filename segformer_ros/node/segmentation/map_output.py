@@ -166,6 +166,8 @@ class MapOutput:
         if self._settings != self._parameters.settings.drivable:
             waiting = list(self._waiting)
             track = self._track
+            if self._taken:
+                self._take_back()
             self._start_anew()
             self._track = track
             self._waiting.extend(waiting)
@@ -257,9 +259,9 @@ class MapOutput:
         settings = self._settings
         where = f'{settings.vehicle_frame} in {settings.map.frame}'
         self._warn(
-            f'frames are missing from the map: no {"transform" if self._transforms else "place"} '
-            f'of {where} came within drivable.max_age of their stamps; publish it on TF, or a '
-            f'nav_msgs/Odometry on {self._node.resolve_topic_name(topics.ODOMETRY)}'
+            f'frames are missing from the map: no place of {where} came within drivable.max_age '
+            'of their stamps; publish it on TF, or a nav_msgs/Odometry on '
+            f'{self._node.resolve_topic_name(topics.ODOMETRY)}'
         )
 
     def _warn(self, line: str) -> None:

@@ -39,6 +39,8 @@ def odometry(stamp: Time, x: float, ahead: float, **changed: str) -> Odometry:
 
 def drive(rig: Rig, x: float = 0.0) -> Any:
     """One image between two odometry messages, and the map of it."""
+    rig.spin(0.2)  # that of an earlier drive goes on for 0.05 s after its image
+    rig.send(odometry(rig.now(), x, 0.0), 'odom')  # returns once the node listens
     stamp = rig.now()
     rig.send(odometry(stamp, x, -0.05), 'odom')
     rig.send(street_image(stamp))
@@ -106,14 +108,26 @@ def test_odometry_of_another_frame_is_not_taken(
         rig.send(odometry(stamp, 0.0, -0.05, **wrong), 'odom')
         rig.send(street_image(stamp))
         rig.send(odometry(stamp, 0.0, 0.05, **wrong), 'odom')
-    rig.spin(0.5)
+    said: list[str] = []
+
+    def says() -> bool:
+        said.append(capfd.readouterr().err)
+        return 'it must be of drivable.vehicle_frame (base_link)' in ''.join(said)
+
+    assert rig.spin_until(says)
     assert not rig.received[MAP]
-    assert 'it must be of drivable.vehicle_frame (base_link)' in capfd.readouterr().err
 
 
 def test_a_camera_that_falls_silent_takes_the_map_back(make_rig: MakeRig) -> None:
     rig = start(make_rig, drivable__max_age=1.5)
     assert (cells_of(drive(rig)) == 0).any()
+    assert rig.spin_until(lambda: (cells_of(rig.received[MAP][-1]) == -1).all())
+
+
+def test_other_settings_take_the_map_back(make_rig: MakeRig) -> None:
+    rig = start(make_rig, drivable__max_age=10.0)
+    assert (cells_of(drive(rig)) == 0).any()
+    rig.set(drivable__map__half_life=5.0)
     assert rig.spin_until(lambda: (cells_of(rig.received[MAP][-1]) == -1).all())
 
 
