@@ -36,6 +36,7 @@ step_inputs() {
             ;;
         train | tensorrt | ray | pycuda) step_inputs venv; cat "$root/requirements/$1.txt" ;;
         torch) step_inputs train ;;
+        peers) step_inputs train; cat "$root/requirements/peers.txt" ;;
         browser) echo "$(command -v chromium chromium-browser google-chrome | head -n 1)" ;;
     esac
 }

@@ -139,9 +139,13 @@ install_command() {
     "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e "$root"
 }
 
+# With pip: it honours the user's choice of where torch comes from.
 install_train() {
-    # With pip: it honours the user's choice of where torch comes from.
     "$venv/bin/python" -m pip install --disable-pip-version-check -r "$root/requirements/train.txt"
+}
+
+install_peers() {
+    "$venv/bin/python" -m pip install --disable-pip-version-check -r "$root/requirements/peers.txt"
 }
 
 # What cannot be had is a line for the user, and exit code 1.
@@ -209,6 +213,7 @@ title() {
         build) echo 'colcon build' ;;
         command) echo 'segformer command' ;;
         train) echo 'packages for training' ;;
+        peers) echo 'packages to compare with' ;;
         torch) echo "torch's CPU build, for the tests" ;;
         ray) echo 'Ray, for the tests' ;;
         pycuda) echo 'PyCUDA, for the tests (a few minutes)' ;;
@@ -224,7 +229,7 @@ action() {
         exports) relocate_exports ;;
         build) build_workspace ;;
         command) install_command ;;
-        train | torch | ray | pycuda | browser | tensorrt) "install_$1" ;;
+        train | torch | peers | ray | pycuda | browser | tensorrt) "install_$1" ;;
     esac
 }
 
