@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -202,7 +202,7 @@ def test_a_cpu_engine_is_started_without_waiting_for_the_network(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[int] = []
-    end = type(engine)._end
+    end = cast(Any, type(engine))._end
 
     def ending(self: Any, slot: int) -> Any:
         ended.append(slot)
