@@ -13,8 +13,9 @@ from node_rig import MASK, MakeRig, Rig, street_image
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
+from segformer_ros.node.messages import ImageGate
 from segformer_ros.node.segmentation import camera_stream
-from segformer_ros.node.segmentation.camera_stream import CameraStream, Gate
+from segformer_ros.node.segmentation.camera_stream import CameraStream
 
 pytestmark = pytest.mark.ros
 
@@ -131,18 +132,18 @@ class Taken:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.images = self.questions = 0
-        on_image, may = CameraStream._on_image, Gate.can_execute
+        on_image, may = CameraStream._on_image, ImageGate.can_execute
 
         def taken(stream: CameraStream, message: Any, info: Any) -> None:  # rclpy counts them
             self.images += 1
             on_image(stream, message, info)
 
-        def asked(gate: Gate, entity: Any) -> bool:
+        def asked(gate: ImageGate, entity: Any) -> bool:
             self.questions += 1
             return may(gate, entity)
 
         monkeypatch.setattr(CameraStream, '_on_image', taken)
-        monkeypatch.setattr(Gate, 'can_execute', asked)
+        monkeypatch.setattr(ImageGate, 'can_execute', asked)
 
 
 def film(rig: Rig, count: int) -> None:
