@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import sys
 from array import array
+from contextlib import suppress
 from functools import wraps
 from importlib import import_module
+from time import monotonic
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
@@ -163,6 +167,50 @@ def guarded(node: Node, topic: str, callback: Callable[..., None]) -> Callable[.
             )
 
     return call
+
+
+class ImageGate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
+    """Callback group that leaves a subscription's images in the middleware until they are wanted.
+
+    rclpy converts each message that it takes: milliseconds for an image that nobody may use. One
+    is let through now and then in any case, since silence is told by what was taken.
+
+    longest: seconds until then.
+    """
+
+    def __init__(self, node: Node, longest: Callable[[], float]) -> None:
+        super().__init__()
+        self._node = node
+        self._longest = longest
+        self.closed: Optional[float] = None
+        """Since when, in steady seconds; None where it is open."""
+        self.begun = 0.0
+        """When rclpy began to take the last image."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Whether the executor may wait for an image, or a report of lost ones.
+
+        For both or none: in Fast DDS an image that waits ends the waiting for its reader's events.
+        """
+        closed = self.closed
+        if closed is not None and monotonic() - closed < self._longest():
+            return False
+        return bool(super().can_execute(entity))
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """See rclpy; it takes the message next."""
+        self.begun = monotonic()
+        return bool(super().beginning_execution(entity))
+
+    def open(self) -> None:
+        """Let the next image through; from any thread."""
+        if self.closed is None:
+            return
+        self.closed = None
+        executor = self._node.executor
+        if executor:
+            with suppress(InvalidHandle, AttributeError):  # it is shut down in its own thread
+                executor.wake()
 
 
 class VisionMessages(NamedTuple):

@@ -1,4 +1,4 @@
-"""./run fuzz: hostile messages, files and signals, for as long as one likes.
+"""./run fuzz: hostile messages, files and signals, and changes, for as long as one likes.
 
 ./run fuzz --minutes 10
 ./run fuzz --parts messages --whole 5000          20,000 faults among 5,000 whole images
@@ -22,16 +22,21 @@ import numpy as np
 import rclpy
 from robustness import file_fuzz
 from robustness.all_faults import FAULTS, Leg
+from robustness.liveness import Liveness, StuckError
 from robustness.message_fuzz import MessageFuzz
 from robustness.report import Findings
 from robustness.signal_fuzz import try_signal
+from robustness.watch import Violation
 from tqdm import tqdm
 
 from segformer_ros.cli.arguments import number, whole
 from segformer_ros.text_table import format_table
 
-PARTS = {'raw': 0.3, 'compressed': 0.3, 'files': 0.2, 'signals': 0.2}
-"""What is fuzzed, and its share of the time: the node by Image, by CompressedImage; and more."""
+PARTS = {'raw': 0.3, 'compressed': 0.3, 'files': 0.2, 'signals': 0.2, 'changes': 0.2}
+"""What is fuzzed, and its share of the time: the node by Image, by CompressedImage; and more.
+
+changes: cameras, subscribers, parameters, the lifecycle and the engine, stopped and started.
+"""
 
 
 class Result:
@@ -92,6 +97,22 @@ def fuzz_files(result: Result, seed: int, seconds: float) -> None:
                 return
 
 
+def fuzz_changes(result: Result, seed: int, seconds: float) -> None:
+    """Stop and start all around a node for a time; masks are to come again."""
+    counts = result.counts.setdefault('changes', Counter())
+    end = monotonic() + seconds
+    for start in itertools.count():
+        with Liveness(seed * 1000 + start) as liveness:
+            try:
+                for _ in range(10):
+                    liveness.run()
+            except StuckError as error:
+                result.findings.add(Violation('masks come again', str(error)), 'changes', 'raw')
+            counts.update(liveness.counts)
+        if monotonic() > end:
+            return
+
+
 def run(
     minutes: float,
     seed: int,
@@ -113,6 +134,8 @@ def run(
             if leg.value in parts:
                 groups = None if wholes is None else wholes // 2
                 fuzz_messages(result, leg, seed, seconds[leg.value], groups, only)
+        if 'changes' in parts:
+            fuzz_changes(result, seed, seconds['changes'])
     finally:
         if owned:
             rclpy.try_shutdown()

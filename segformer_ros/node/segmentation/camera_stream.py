@@ -6,7 +6,6 @@ from math import inf
 from time import monotonic
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.subscription import Subscription
@@ -17,7 +16,7 @@ from segformer_ros.camera import BodySwing
 from segformer_ros.formats import BitDepth
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
-from segformer_ros.node.messages import VisionMessages, guarded
+from segformer_ros.node.messages import ImageGate, VisionMessages, guarded
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
 from segformer_ros.node.segmentation.drivable_output import DrivableOutput
 from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, ImageMessage
@@ -55,61 +54,12 @@ _VIDEO_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 Deliver = Callable[[str, ImageMessage], None]
 
 _GIVES_INFO = hasattr(Subscription, 'CallbackType')
-"""Whether rclpy gives a callback of two arguments what the middleware says of a message.
-
-Since ROS 2 Iron. Humble's calls every callback with the message alone.
-"""
+"""Whether a callback may take what the middleware says of a message; not in ROS 2 Humble."""
 
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """The middleware itself drops what is overtaken; its numbers tell of that."""
 
 _WAKING = 0.003  # seconds from the wish for an image until rclpy begins to take it
-
-
-class ImageGate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
-    """Leaves a subscription's images in the middleware until they are wanted.
-
-    rclpy converts each message that it takes: milliseconds for an image that nobody may use. One
-    is let through now and then in any case, since silence is told by what was taken.
-
-    longest: seconds until then.
-    """
-
-    def __init__(self, node: Node, longest: Callable[[], float]) -> None:
-        super().__init__()
-        self._node = node
-        self._longest = longest
-        self.closed: Optional[float] = None
-        """Since when, in steady seconds; None where it is open."""
-        self.begun = 0.0
-        """When rclpy began to take the last image."""
-        self.lead = _WAKING
-        """Seconds from `open` until an image that waits is here."""
-
-    def can_execute(self, entity: Any) -> bool:
-        """Whether the executor may wait for an image, or a report of lost ones.
-
-        For both or none: in Fast DDS an image that waits ends the waiting for its reader's events.
-        """
-        closed = self.closed
-        if closed is not None and monotonic() - closed < self._longest():
-            return False
-        return bool(super().can_execute(entity))
-
-    def beginning_execution(self, entity: Any) -> bool:
-        """See rclpy; it takes the message next."""
-        self.begun = monotonic()
-        return bool(super().beginning_execution(entity))
-
-    def open(self) -> None:
-        """Let the next image through; from any thread."""
-        if self.closed is None:
-            return
-        self.closed = None
-        executor = self._node.executor
-        if executor:
-            executor.wake()
-
 
 _THROTTLE = 5.0  # seconds between two lines of the log
 
@@ -155,6 +105,7 @@ class CameraStream:
         self._video: Optional[VideoInput] = None
         warn = node.get_logger().warning
         self._depth = BitDepth(settings.bits, warn)
+        self._read: Any = Frame.from_compressed if settings.compressed else Frame.from_image
         self._geometry = CameraGeometry(shared.transforms, self.topic, warn, shared.swing)
         self._masks = MaskOutput(node, self._prefix, shared.spec.class_map, shared.vision)
         self.drivable = DrivableOutput(
@@ -162,7 +113,10 @@ class CameraStream:
         )
         self._late = LateFrames(self._publish_area, self._area_failed)
         self._subscriptions: List[Any] = []
-        self.gate = ImageGate(node, self._longest_look)
+        self.gate = ImageGate(node, lambda: self._parameters.settings.longest_look)
+        """Of the images; the worker opens it where it wants one."""
+        self.lead = _WAKING
+        """Seconds from then until an image that waits is here."""
         self._taking = 0.0
         self._deliver: Deliver = lambda name, message: None
         self._overtaken: Callable[[str, int], None] = lambda name, count: None
@@ -242,7 +196,7 @@ class CameraStream:
         mask, confidence, overlay, compressed, camera_info, points = (
             publisher.get_subscription_count() > 0 for publisher in self._masks.streamed
         )
-        drivable = any(one.get_subscription_count() for one in self.drivable.publishers)
+        video = self._masks.video is not None and self._masks.video.get_subscription_count() > 0
         return Demand(
             mask,
             confidence,
@@ -250,9 +204,10 @@ class CameraStream:
             compressed,
             camera_info,
             points,
-            drivable,
-            self._map.wanted,
-            self._masks.video_wanted,
+            any(one.get_subscription_count() for one in self.drivable.publishers),
+            self._map.publisher.get_subscription_count() > 0,
+            video,
+            drawn=overlay or compressed or video,
         )
 
     def take(self, message: ImageMessage, settings: Settings) -> Optional[FrameTask]:
@@ -263,7 +218,10 @@ class CameraStream:
         demand = self.demand
         if not (settings.enabled and any(demand)):
             return None
-        frame = self._frame(message, settings.max_megapixels)
+        if isinstance(message, VideoImage):
+            frame = message.frame()
+        else:
+            frame = self._read(message, settings.max_megapixels, self._depth)
         resized = settings.mask_width or settings.mask_height
         return FrameTask(
             self.name,
@@ -325,17 +283,14 @@ class CameraStream:
         self._node.get_logger().error(fault, throttle_duration_sec=_THROTTLE)
         self.drivable.retract(fault)
 
-    def _longest_look(self) -> float:
-        """Seconds between two looks at a camera, so that its silence is noticed in time."""
-        settings = self._parameters.settings
-        return min(settings.silent_after, settings.drivable.max_age) / 2
-
     def _subscribe_images(self) -> Any:
-        callback = self._on_image if _GIVES_INFO else lambda message: self._on_image(message, {})
-        guard = guarded(self._node, self.topic, callback)
-        qos = _NEWEST if _GIVES_INFO else qos_profile_sensor_data
+        take, qos = self._on_image, _NEWEST if _GIVES_INFO else qos_profile_sensor_data
         if self._video:
-            qos = _VIDEO_QOS
+            take, qos = self._on_packet, _VIDEO_QOS
+        elif self._message_type is CompressedImage:
+            take = self._on_compressed
+        callback = take if _GIVES_INFO else lambda message: take(message, {})
+        guard = guarded(self._node, self.topic, callback)
         arguments = (self._message_type, f'{self._prefix}image', guard, qos)
         try:
             events = SubscriptionEventCallbacks(message_lost=self._on_lost)
@@ -349,29 +304,35 @@ class CameraStream:
         return subscription
 
     def _on_image(self, message: ImageMessage, info: Mapping[str, Any]) -> None:
-        now, header = monotonic(), header_of(message)
+        now, time = monotonic(), message.header.stamp
         number = info.get('publication_sequence_number') or None
-        numbered = self.statistics.arrived(
-            now,
-            header.stamp.sec * 1_000_000_000 + header.stamp.nanosec,
-            number,
-            lambda: self.publishers_found,
-        )
-        self.drivable.newest = header
-        compressed = self._message_type is CompressedImage
-        if self._video is None and compressed and is_video(topics.COMPRESSED_TYPE, message):
-            self._video = self._video_input()
-            self._node.destroy_subscription(self._subscriptions.pop())
-            self._subscriptions.append(self._subscribe_images())
-        if self._video:  # whose pictures need those before them: the gate stays open
-            self.gate.closed = None
-            self._video.put(message, number)
-            return
+        stamp = time.sec * 1_000_000_000 + time.nanosec
+        numbered = self.statistics.arrived(now, stamp, number, lambda: self.publishers_found)
         # What is left in the middleware is counted by the numbers, or not at all.
         self.gate.closed = now if numbered else None
         self._taking = now - self.gate.begun
-        self.gate.lead = _WAKING + 1.2 * self._taking
+        self.lead = _WAKING + 1.2 * self._taking
+        self.drivable.newest = message.header
         self._deliver(self.name, message)
+
+    def _on_compressed(self, message: CompressedImage, info: Mapping[str, Any]) -> None:
+        if not is_video(topics.COMPRESSED_TYPE, message):
+            self._on_image(message, info)
+            return
+        self._video = self._video_input()
+        self._node.destroy_subscription(self._subscriptions.pop())
+        self._subscriptions.append(self._subscribe_images())
+        self._on_packet(message, info)
+
+    def _on_packet(self, message: Any, info: Mapping[str, Any]) -> None:
+        """Take a packet of a video, whose pictures need those before: the gate stays open."""
+        self.drivable.newest = header = header_of(message)
+        stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+        number = info.get('publication_sequence_number') or None
+        self.statistics.arrived(monotonic(), stamp, number, lambda: self.publishers_found)
+        self.gate.closed = None
+        if self._video:
+            self._video.put(message, number)
 
     def _video_input(self) -> VideoInput:
         return VideoInput(
@@ -379,14 +340,6 @@ class CameraStream:
             lambda image: self._deliver(self.name, image),
             lambda count: self._overtaken(self.name, count),
         )
-
-    def _frame(self, message: ImageMessage, max_megapixels: float) -> Frame:
-        """The pixels of a message, decoded as needed; raises FrameError."""
-        if isinstance(message, VideoImage):
-            return message.frame()
-        compressed = self._message_type is CompressedImage
-        read = Frame.from_compressed if compressed else Frame.from_image
-        return read(message, max_megapixels, self._depth)
 
     def _on_lost(self, lost: Any) -> None:
         self.statistics.lost_in_transport(monotonic(), lost.total_count)

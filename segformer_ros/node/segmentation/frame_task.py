@@ -20,7 +20,8 @@ ImageMessage = Union[Image, CompressedImage, VideoImage]
 class Demand(NamedTuple):
     """Which of a camera's topics are subscribed to; `any(demand)`: whether one is.
 
-    drivable: the area, its grid or its scan. map: that of all cameras.
+    drivable: the area, its grid or its scan. map: that of all cameras. drawn: an overlay, in any
+    form.
     """
 
     mask: bool = False
@@ -32,11 +33,7 @@ class Demand(NamedTuple):
     drivable: bool = False
     map: bool = False
     overlay_video: bool = False
-
-    @property
-    def drawn(self) -> bool:
-        """Whether an overlay is wanted, in any form."""
-        return self.overlay or self.compressed_overlay or self.overlay_video
+    drawn: bool = False
 
 
 class FrameTask(NamedTuple):

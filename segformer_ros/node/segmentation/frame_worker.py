@@ -10,7 +10,6 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from queue import SimpleQueue
-from statistics import median
 from threading import Condition, Event, Semaphore, Thread
 from time import monotonic
 from typing import (
@@ -39,6 +38,7 @@ from segformer_ros.node.segmentation.frame_task import (
 )
 from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.parameters import Settings
+from segformer_ros.node.segmentation.statistics import Pace
 
 _POLL = 0.05  # seconds; longest time before a thread sees that it is to end, or is wanted again
 
@@ -125,41 +125,7 @@ class _Batch(NamedTuple):
     last: bool
 
 
-STAGES = ('engine', 'labels', 'publishing')
-
 _Results = Tuple[_Batch, List[Outcome]]
-
-
-class Pace:
-    """When the next frame is due: by what the stages took of late. All in seconds, monotonic."""
-
-    def __init__(self) -> None:
-        self._times: Dict[str, Deque[float]] = {name: deque(maxlen=9) for name in STAGES}
-        self._usual = dict.fromkeys(STAGES, 0.0)
-        self._published = 0.0
-        self.free = 0.0
-        """When the engine will be done with what was started."""
-        self.due = 0.0
-        """When the next frame is to be here.
-
-        It is not to wait for the engine, nor then for the one before it to be published.
-        """
-
-    def started(self) -> None:
-        """Note that the engine was given frames."""
-        usual = self._usual
-        self.free = max(monotonic(), self.free) + usual['engine']
-        ready = self.free + usual['labels']
-        self._published = max(self._published, ready) + usual['publishing']
-        self.due = max(self.free, self._published - usual['engine'] - usual['labels'])
-
-    def took(self, stage: str, seconds: float) -> None:
-        """Note what a stage took."""
-        self._times[stage].append(seconds)
-        self._usual[stage] = median(self._times[stage])
-        if stage == 'publishing':
-            self._published = monotonic()
-            self.due = self.free
 
 
 class FrameWorker:
@@ -266,7 +232,7 @@ class FrameWorker:
         streams = [stream for stream in self._turns if enabled and any(stream.demand)]
         if under_way:
             streams = streams[:together]
-        lead = sum(stream.gate.lead for stream in streams)
+        lead = sum(stream.lead for stream in streams)
         due = self._pace.due - lead
         if under_way and due > self._pace.free:
             return False  # publishing is what takes longest
@@ -277,9 +243,11 @@ class FrameWorker:
         if under_way:
             patience, newer = max(0.0, self._pace.free - monotonic()), lead
         taken = self.inbox.take(patience, together, newer)
+        # Those that were asked and are silent let the others go first, as those that were taken.
+        served = [*streams, *(self._streams[camera] for camera, _ in taken)]
+        self._turns.sort(key=served.count)
         settings, tasks = self._parameters.settings, []  # as they are now, after the waiting
         for camera, message in taken:
-            self._turns.append(self._turns.pop(self._turns.index(self._streams[camera])))
             task = self._take(camera, message, settings)
             if task:
                 tasks.append(task)

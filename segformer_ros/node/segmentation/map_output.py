@@ -82,7 +82,8 @@ class MapOutput:
         self._class_map = class_map
         self._parameters = parameters
         self._transforms = transforms
-        self._publisher = node.create_lifecycle_publisher(OccupancyGrid, topics.MAP, _QUEUE)
+        self.publisher = node.create_lifecycle_publisher(OccupancyGrid, topics.MAP, _QUEUE)
+        """Of the map."""
         self._odometry: Any = None
         self._lock = Lock()
         self._eyes: Dict[str, _Eye] = {}
@@ -91,11 +92,6 @@ class MapOutput:
         """Steady time of each camera's last frame in the map."""
         self._closed = True
         self._start_anew()
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody subscribes to the map."""
-        return bool(self._publisher.get_subscription_count() > 0)
 
     def open(self) -> None:
         """Take frames from now on, with no memory of earlier ones."""
@@ -113,7 +109,7 @@ class MapOutput:
     def destroy(self) -> None:
         """Give back what the node made for the map."""
         self._listen(False)
-        self._node.destroy_lifecycle_publisher(self._publisher)
+        self._node.destroy_lifecycle_publisher(self.publisher)
 
     def add(self, task: FrameTask, result: Segmentation, area: DrivableArea) -> None:
         """Take a segmented frame in, as soon as the place of the vehicle at its stamp is known."""
@@ -131,7 +127,7 @@ class MapOutput:
 
     def watch(self) -> None:
         """Place the frames that wait, and take back what cameras made free that have failed."""
-        wanted = self.wanted
+        wanted = self._wanted()
         with self._lock:
             if self._closed:
                 return
@@ -206,22 +202,25 @@ class MapOutput:
 
     def _publish(self) -> None:
         numbers = self._map.numbers()
-        if numbers is not None and self.wanted:
+        if numbers is not None and self._wanted():
             self._send(numbers)
 
     def _take_back(self) -> None:
         """Publish a map in which nothing is known, in place of one that no longer holds."""
         numbers = self._map.numbers()
-        if numbers is not None and self.wanted:
+        if numbers is not None and self._wanted():
             self._send(numbers._replace(cells=np.full_like(numbers.cells, UNKNOWN)))
 
     def _send(self, numbers: GridNumbers) -> None:
         stamp = Stamp(*divmod(self._map.stamp_ns, 1_000_000_000))
         header = Header(frame_id=self._settings.map.frame)
         header.stamp.sec, header.stamp.nanosec = stamp
-        self._publisher.publish(grid_message(header, numbers))
+        self.publisher.publish(grid_message(header, numbers))
 
     # --- Odometry -----------------------------------------------------------------------------
+
+    def _wanted(self) -> bool:
+        return bool(self.publisher.get_subscription_count() > 0)
 
     def _listen(self, wanted: bool) -> None:
         """Subscribe to odometry while it is wanted."""

@@ -69,7 +69,8 @@ class MaskOutput:
         if vision:
             self._label_info = publisher(vision.label_info, topics.LABEL_INFO, LATCHED)
             self.publishers = (*self.streamed, self._label_info)
-        self._video, self._encoder = self._find_video(node, prefix)
+        self.video, self._encoder = self._find_video(node, prefix)
+        """The publisher of the overlay as a video; None where something for it is missing."""
         self._mask_buffer = ImageBuffer('mono8')
         self._confidence_buffer = ImageBuffer('mono8')
         self._overlay_buffer = ImageBuffer('bgr8')
@@ -90,11 +91,6 @@ class MaskOutput:
         )
         self.publishers = (*self.publishers, publisher)
         return publisher, encoder
-
-    @property
-    def video_wanted(self) -> bool:
-        """Whether somebody subscribes to the overlay as a video."""
-        return self._video is not None and self._video.get_subscription_count() > 0
 
     def publish_label_info(self) -> None:
         """Latch the class names; done before the first mask."""
@@ -156,5 +152,5 @@ class MaskOutput:
         if demand.overlay_video and self._encoder:
             start = perf_counter()
             data = self._encoder.encode(pixels, frame.stamp.ns)
-            self._video.publish(video_message(task.header, data))
+            self.video.publish(video_message(task.header, data))
             costs['overlay/video'] = perf_counter() - start

@@ -240,6 +240,11 @@ class Settings:
     drivable: DrivableSettings = field(default_factory=DrivableSettings)
 
     @property
+    def longest_look(self) -> float:
+        """Seconds between two looks at a camera, so that its silence is noticed in time."""
+        return min(self.silent_after, self.drivable.max_age) / 2
+
+    @property
     def camera_names(self) -> Tuple[str, ...]:
         """Names of the cameras; one empty name where there is a single one without prefix."""
         return self.cameras or ('',)

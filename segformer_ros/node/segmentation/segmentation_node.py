@@ -25,10 +25,10 @@ from segformer_ros.node.drivable_settings import (
 from segformer_ros.node.messages import vision_messages
 from segformer_ros.node.process import bridge_logs, run_node, spin
 from segformer_ros.node.program import Program
+from segformer_ros.node.segmentation.camera_geometry import ImuSwing
 from segformer_ros.node.segmentation.camera_stream import CameraStream, Shared
 from segformer_ros.node.segmentation.engine_setup import make_engine
 from segformer_ros.node.segmentation.frame_worker import FrameWorker
-from segformer_ros.node.segmentation.imu_swing import ImuSwing
 from segformer_ros.node.segmentation.lifecycle import Bond, ManagedNode, bond_status
 from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.map_output import MapOutput

@@ -1,10 +1,11 @@
-"""Running figures of one camera: rates, ages, losses, and what went wrong of late."""
+"""Running figures: of a camera its rates, ages, losses and faults; of the stages their pace."""
 
 from __future__ import annotations
 
 from collections import deque
 from statistics import median
 from threading import Lock
+from time import monotonic
 from typing import Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from segformer_ros.errors import one_line
@@ -45,6 +46,45 @@ class Rate:
     def _forget(self, now: float) -> None:
         while self._times and self._times[0][0] < now - self._window:
             self._times.popleft()
+
+
+STAGES = ('engine', 'labels', 'publishing')
+
+
+class Pace:
+    """When the next frame is due: by what the stages took of late. All in seconds, monotonic.
+
+    Nothing is waited for by one or two times alone: an engine's first frame is often a slow one.
+    """
+
+    def __init__(self) -> None:
+        self._times: Dict[str, Deque[float]] = {name: deque(maxlen=9) for name in STAGES}
+        self._usual = dict.fromkeys(STAGES, 0.0)
+        self._published = 0.0
+        self.free = 0.0
+        """When the engine will be done with what was started."""
+        self.due = 0.0
+        """When the next frame is to be here.
+
+        It is not to wait for the engine, nor then for the one before it to be published.
+        """
+
+    def started(self) -> None:
+        """Note that the engine was given frames."""
+        usual = self._usual
+        self.free = max(monotonic(), self.free) + usual['engine']
+        ready = self.free + usual['labels']
+        self._published = max(self._published, ready) + usual['publishing']
+        self.due = max(self.free, self._published - usual['engine'] - usual['labels'])
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Note what a stage took."""
+        self._times[stage].append(seconds)
+        if len(self._times[stage]) > 2:
+            self._usual[stage] = median(self._times[stage])
+        if stage == 'publishing':
+            self._published = monotonic()
+            self.due = self.free
 
 
 class CameraFigures(NamedTuple):

@@ -13,8 +13,9 @@ from node_rig import MASK, MakeRig, Rig, street_image
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
+from segformer_ros.node.messages import ImageGate
 from segformer_ros.node.segmentation import camera_stream
-from segformer_ros.node.segmentation.camera_stream import CameraStream, ImageGate
+from segformer_ros.node.segmentation.camera_stream import CameraStream
 
 pytestmark = pytest.mark.ros
 

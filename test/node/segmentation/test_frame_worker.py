@@ -17,7 +17,7 @@ from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
 from segformer_ros.node.segmentation.camera_stream import CameraStream
 from segformer_ros.node.segmentation.frame_task import Ending, FrameCounts
-from segformer_ros.node.segmentation.frame_worker import Inbox
+from segformer_ros.node.segmentation.frame_worker import FrameWorker, Inbox
 
 pytestmark = pytest.mark.ros
 
@@ -164,6 +164,31 @@ def test_the_camera_that_waits_longest_comes_first(make_rig: MakeRig) -> None:
         rig.spin(0.03)
     counts = [rig.counts(name).segmented for name in names]
     assert min(counts) >= 5 and max(counts) <= 1.5 * min(counts)
+
+
+def test_a_silent_camera_does_not_keep_the_engine_from_its_next_frame(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked once, and then those that send are."""
+    started: list[int] = []
+    start_waiting = FrameWorker._start_waiting
+
+    def noted(worker: FrameWorker, under_way: bool) -> bool:
+        came = start_waiting(worker, under_way)
+        if came and under_way:
+            started.append(len(worker._started))
+        return came
+
+    monkeypatch.setattr(FakeEngine, 'overlaps', True)
+    monkeypatch.setattr(FakeEngine, 'max_batch', None)
+    monkeypatch.setattr(FrameWorker, '_start_waiting', noted)
+    rig = make_rig(cameras=['silent', 'front'], fake_delay=0.3)
+    rig.start(f'silent/{MASK}', f'front/{MASK}')
+    for _ in range(3):  # numbers tell of what is left in the middleware: the gate closes
+        rig.deliver(street_image(rig.now()), 'front')
+    while len(started) < 3:  # while another frame is in the engine
+        rig.send(street_image(rig.now()), 'front/image')
+        rig.spin(0.02)
 
 
 def test_frames_in_hand_are_finished_at_the_end(

@@ -9,7 +9,12 @@ from functools import partial
 import pytest
 
 from segformer_ros.errors import LONGEST
-from segformer_ros.node.segmentation.statistics import REMEMBERED, CameraStatistics, Rate
+from segformer_ros.node.segmentation.statistics import (
+    REMEMBERED,
+    CameraStatistics,
+    Pace,
+    Rate,
+)
 
 MS = 1_000_000
 
@@ -174,3 +179,33 @@ def test_numbers_tell_of_what_is_not_taken_where_one_publisher_numbers() -> None
     assert statistics.arrived(0.2, 2, 6)
     assert statistics.arrived(0.3, 3, 9, lambda: 1)
     assert not statistics.arrived(0.4, 4, 3, lambda: 2), 'another publisher'
+
+
+def test_a_slow_first_frame_is_no_reason_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine is ready long before one would think by that frame alone."""
+    now = 100.0
+    monkeypatch.setattr('segformer_ros.node.segmentation.statistics.monotonic', lambda: now)
+    pace = Pace()
+    pace.started()
+    pace.took('engine', 30.0)
+    pace.took('publishing', 10.0)
+    pace.started()
+    assert pace.free == pace.due == now
+    pace.took('engine', 0.02)
+    pace.took('engine', 0.02)
+    pace.started()
+    assert pace.free == pytest.approx(now + 0.02)
+
+
+def test_a_frame_is_due_when_the_slowest_stage_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr('segformer_ros.node.segmentation.statistics.monotonic', lambda: now)
+    pace = Pace()
+    for _ in range(3):
+        pace.took('engine', 0.1)
+        pace.took('labels', 0.02)
+        pace.took('publishing', 0.3)
+    pace.started()
+    assert pace.due == pace.free + 0.3 - 0.1
+    pace.took('publishing', 0.3)
+    assert pace.due == pace.free == pytest.approx(now + 0.1)
