@@ -84,7 +84,7 @@ class Trouble:
             activate(engine)
 
         FakeEngine.start = start  # type: ignore[assignment,method-assign]
-        FakeEngine.activate = activated  # type: ignore[method-assign]
+        FakeEngine.activate = activated  # type: ignore[assignment,method-assign]
         supervisor.FIRST_WAIT, supervisor.LONGEST_WAIT = 0.02, 0.2
         return self
 

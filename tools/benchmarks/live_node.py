@@ -26,9 +26,9 @@ from std_msgs.msg import Header
 
 from segformer_ros import topics
 from segformer_ros.allocator import keep_buffers
+from segformer_ros.measurement import percentiles
 from segformer_ros.msg import DrivableArea
 from segformer_ros.node.replay.replay_output import camera_info_message
-from segformer_ros.percentiles import percentiles
 from tools.street import demo_drive
 
 ROOT = Path(__file__).resolve().parents[2]
