@@ -11,7 +11,7 @@ import sys
 import time
 from array import array
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, NamedTuple
@@ -20,6 +20,8 @@ import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import OccupancyGrid
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 from std_msgs.msg import Header
@@ -194,7 +196,10 @@ class LiveNode:
         assert process.stdin and process.stdout
         process.stdin.write(f'{line}\n')
         process.stdin.flush()
-        return json.loads(process.stdout.readline())
+        answer = process.stdout.readline()
+        if not answer:
+            raise RuntimeError('camera or watcher ended; its last lines stand above')
+        return json.loads(answer)
 
     def _node(self, parameters: Mapping[str, Any], namespace: str) -> subprocess.Popen[bytes]:
         command = [str(ROOT / 'scripts/segmentation_node'), '--ros-args']
@@ -206,7 +211,7 @@ class LiveNode:
             command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, 'LD_PRELOAD': library, 'COPIED': str(self._folder / 'copied')},
         )  # fmt: skip
-        self._stack.callback(_end, process, signal.SIGINT)
+        self._stack.callback(_end, process)
         return process
 
     def _copy_counter(self) -> mmap.mmap:
@@ -235,16 +240,19 @@ class LiveNode:
         return found['Rss'], found['Pss']
 
 
-def _end(process: subprocess.Popen[Any], number: int = signal.SIGKILL) -> None:
-    process.send_signal(number)
+def _end(process: subprocess.Popen[Any]) -> None:
+    """A killed process would leave its shared memory behind."""
+    if process.stdin:
+        process.stdin.close()  # at its end, camera and watcher end
+    else:
+        process.send_signal(signal.SIGINT)
     try:
         process.wait(15)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream:
-            stream.close()
+    if process.stdout:
+        process.stdout.close()
 
 
 def camera(size: str, prefixes: Sequence[str]) -> None:
@@ -309,12 +317,20 @@ def watch(outputs: str, prefixes: Sequence[str]) -> None:
                 callback = on_mask if topic == topics.MASK else lambda _: None
                 node.create_subscription(kind, f'{prefix}{topic}', callback, 10)
     node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, on_status, 10)
-    Thread(target=rclpy.spin, args=(node,), daemon=True).start()
+    spinning = Thread(target=_spin, args=(node,))
+    spinning.start()
     for _ in sys.stdin:
         with lock:
             came = ages.copy()
             ages.clear()
         print(json.dumps((came, costs)), flush=True)
+    rclpy.try_shutdown()
+    spinning.join()
+
+
+def _spin(node: Node) -> None:
+    with suppress(ExternalShutdownException):
+        rclpy.spin(node)
 
 
 if __name__ == '__main__':
@@ -322,4 +338,4 @@ if __name__ == '__main__':
     rclpy.init()
     role, what, *names = sys.argv[1:]
     (camera if role == 'camera' else watch)(what, names)
-    os._exit(0)  # the watcher spins in a thread
+    rclpy.try_shutdown()

@@ -130,7 +130,7 @@ class Growth(NamedTuple):
 
 def _at(setting: Setting, folder: Path, rate: float = 8.0) -> Step:
     with LiveNode(setting._replace(parameters={**FAKE, **setting.parameters}), folder) as node:
-        return node.step(rate, 2.5)
+        return node.step(rate, 2.0)
 
 
 def growths(folder: Path) -> Iterator[Growth]:
