@@ -54,8 +54,8 @@ from segformer_ros.segmenter.streams import segmented_entries
 _log = logging.getLogger(__name__)
 
 Image = Union[np.ndarray, str, 'os.PathLike[str]', Frame, Any]
-"""An array (of numpy, or with DLPack or `__cuda_array_interface__`, on the GPU too), the path of an
-image file, a Frame, or a sensor_msgs Image or CompressedImage."""
+"""An array (of numpy, or with DLPack or `__cuda_array_interface__`, on the GPU too), the path of
+an image file, a Frame, or a sensor_msgs Image or CompressedImage."""
 
 Images = Union[List[Any], Tuple[Any, ...]]
 """Several of them."""
@@ -275,7 +275,8 @@ def as_frame(image: Image, encoding: str = '') -> Frame:
     if is_on_device(image):
         return frame_on_device(image, encoding)
     if hasattr(image, '__dlpack__'):  # in the host's memory, as a tensor of torch
-        return _array_frame(np.from_dlpack(image), encoding)
+        exported: Any = image
+        return _array_frame(np.from_dlpack(exported), encoding)
     if encoding:
         raise FrameError(f'encoding {encoding!r} is for arrays, not for a {type(image).__name__}')
     if isinstance(image, Frame):

@@ -79,7 +79,7 @@ class DeviceFrame(Frame):
         check_size(shape[0], shape[1], math.inf)
 
     @cached_property
-    def pixels(self) -> np.ndarray:  # type: ignore[override]
+    def pixels(self) -> np.ndarray:
         """A copy in host memory, made for whoever needs one: a CPU engine, or an overlay."""
         row = math.prod(self.shape[1:])
         data = np.empty(self.step * self.shape[0], np.uint8)

@@ -167,8 +167,8 @@ def check_reachable(address: int, gpu: Gpu) -> None:
     number, current = gpu_of(address), ctypes.c_void_p()
     if number != gpu.number:
         raise EngineError(
-            f'the frame is on GPU {number}, and the engine on GPU {gpu.number}; copy it, or choose '
-            'the device of the engine'
+            f'the frame is on GPU {number}, and the engine on GPU {gpu.number}; copy it, or '
+            'choose the device of the engine'
         )
     owner = _pointer_attribute(address, _OWNER, ctypes.c_void_p())
     check(driver.cuCtxGetCurrent(ctypes.byref(current)), 'cuCtxGetCurrent')

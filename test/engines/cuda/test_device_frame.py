@@ -44,7 +44,7 @@ class Shown:
 class Exported(Shown):
     """The same with DLPack alone. asked: the streams that were going to read."""
 
-    __cuda_array_interface__ = property()  # type: ignore[assignment]
+    __cuda_array_interface__ = property()
 
     def __init__(self, machine: Machine, pixels: np.ndarray) -> None:
         super().__init__(machine, pixels)
