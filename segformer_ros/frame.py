@@ -19,6 +19,9 @@ __all__ = ['Frame', 'FrameError', 'Stamp', 'to_bgr']
 PACKED_CHANNELS: Dict[str, int] = {'bgr8': 3, 'rgb8': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1}
 """Encodings whose pixels are used where they lie."""
 
+BY_CHANNELS = {1: 'mono8', 3: 'bgr8', 4: 'bgra8'}
+"""Encoding of an array by its channels, where none is named: OpenCV's."""
+
 ALIASES: Dict[str, str] = {'8UC1': 'mono8', '8UC3': 'bgr8', '8UC4': 'bgra8'}
 
 TO_BGR: Dict[str, int] = {
@@ -275,7 +278,10 @@ def _view(message: Any, channels: int, depth: int = 8, rows: float = 1.0) -> np.
     strides: Tuple[int, ...] = (message.step, pixel_bytes)
     if channels > 1:
         shape, strides = (*shape, channels), (*strides, depth // 8)
-    return np.ndarray(shape, dtype, buffer=memoryview(message.data), strides=strides)
+    data = message.data
+    if hasattr(data, 'to_bytes') and hasattr(data, 'backend_type'):  # a rosidl Buffer
+        data = data.to_bytes()
+    return np.ndarray(shape, dtype, buffer=memoryview(data), strides=strides)
 
 
 def _convert(message: Any, how: _Converted, depth: BitDepth) -> np.ndarray:

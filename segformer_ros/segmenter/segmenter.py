@@ -34,8 +34,13 @@ from segformer_ros.engines import (
     create_engine,
     fake_spec,
 )
+from segformer_ros.engines.cuda.device_frame import (
+    frame_of_message,
+    frame_on_device,
+    is_on_device,
+)
 from segformer_ros.errors import SegformerError, in_words, one_line
-from segformer_ros.frame import Frame, FrameError
+from segformer_ros.frame import BY_CHANNELS, Frame, FrameError
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.recordings import Source, SourceFrame, open_source
 from segformer_ros.recordings.source import read_ahead
@@ -49,16 +54,14 @@ from segformer_ros.segmenter.streams import segmented_entries
 _log = logging.getLogger(__name__)
 
 Image = Union[np.ndarray, str, 'os.PathLike[str]', Frame, Any]
-"""An array, the path of an image file, a Frame, or a sensor_msgs Image or CompressedImage."""
+"""An array (of numpy, or with DLPack or `__cuda_array_interface__`, on the GPU too), the path of
+an image file, a Frame, or a sensor_msgs Image or CompressedImage."""
 
 Images = Union[List[Any], Tuple[Any, ...]]
 """Several of them."""
 
 OnFault = Callable[[str], object]
 """Called with one line about a frame that cannot be read or segmented: which one, and why."""
-
-_BY_CHANNELS = {1: 'mono8', 3: 'bgr8', 4: 'bgra8'}
-"""Encoding of an array by its channels, where none is named: OpenCV's."""
 
 
 class SegmenterError(SegformerError, RuntimeError):
@@ -153,6 +156,8 @@ class Segmenter:
 
         image: an array (H, W, 3) uint8 BGR, (H, W, 4) BGRA or (H, W) grey, the path of a JPEG or
             PNG file, a sensor_msgs Image or CompressedImage (of rclpy or of rosbags), or a Frame.
+            Arrays may be of any library with DLPack or `__cuda_array_interface__`; what is on the
+            GPU is read there by the engine tensorrt, and must stay as it is until the result.
         encoding: of arrays, where it is another: 'rgb8', 'rgba8'.
 
         All images of a segmenter's calls are taken for those of one camera, in order.
@@ -267,6 +272,11 @@ def as_frame(image: Image, encoding: str = '') -> Frame:
     """A Frame of any kind of image that `Segmenter` takes; raises FrameError, SourceError."""
     if isinstance(image, np.ndarray):
         return _array_frame(image, encoding)
+    if is_on_device(image):
+        return frame_on_device(image, encoding)
+    if hasattr(image, '__dlpack__'):  # in the host's memory, as a tensor of torch
+        exported: Any = image
+        return _array_frame(np.from_dlpack(exported), encoding)
     if encoding:
         raise FrameError(f'encoding {encoding!r} is for arrays, not for a {type(image).__name__}')
     if isinstance(image, Frame):
@@ -274,7 +284,7 @@ def as_frame(image: Image, encoding: str = '') -> Frame:
     if isinstance(image, (str, os.PathLike)):
         return _read_image(image)
     if hasattr(image, 'encoding') and hasattr(image, 'step'):
-        return Frame.from_image(image)
+        return frame_of_message(image) or Frame.from_image(image)
     if hasattr(image, 'format') and hasattr(image, 'data') and hasattr(image, 'header'):
         return Frame.from_compressed(image)
     raise FrameError(
@@ -291,7 +301,7 @@ def _array_frame(pixels: np.ndarray, encoding: str) -> Frame:
             '(H, W, 4) or (H, W) uint8, and several images as a list'
         )
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    known = encoding or _BY_CHANNELS.get(channels, 'bgr8')
+    known = encoding or BY_CHANNELS.get(channels, 'bgr8')
     return Frame.from_array(np.ascontiguousarray(pixels), known)
 
 

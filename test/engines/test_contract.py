@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -202,13 +202,14 @@ def test_a_cpu_engine_is_started_without_waiting_for_the_network(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[int] = []
-    end = cast(Any, type(engine))._end
+    kind: Any = type(engine)
+    end = kind._end
 
     def ending(self: Any, slot: int) -> Any:
         ended.append(slot)
         return end(self, slot)
 
-    monkeypatch.setattr(type(engine), '_end', ending)
+    monkeypatch.setattr(kind, '_end', ending)
     frames = [Frame.from_array(painting(48, 96, seed=i)[0]) for i in range(2)]
     finish = [engine.start([frame]) for frame in frames]
     assert not ended

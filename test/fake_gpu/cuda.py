@@ -14,7 +14,7 @@ import numpy as np
 
 from segformer_ros.engines.cuda.launches import BLOCK, Launch
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 ILLEGAL_ADDRESS = 700
 
@@ -156,8 +156,10 @@ class FakeCuda:
     """One process's CUDA. journal: what was called. faults: errors that the next kernels give."""
 
     def __init__(self) -> None:
-        self.handles = itertools.count(1)
+        self.handles = itertools.count(16)  # lower ones have a meaning of their own
         self.streams: dict[int, Stream] = {}
+        self.streams[1] = Stream(self)  # the default one
+        self.primary_is_active = False
         self.live: weakref.WeakSet[Allocation] = weakref.WeakSet()
         self.journal: list[tuple[Any, ...]] = []
         self.faults: list[Exception] = []
@@ -165,6 +167,17 @@ class FakeCuda:
         self.mapped = False
         self.late: list[str] = []
         self._dependent: list[tuple[weakref.ref[object], str, list[object]]] = []
+
+    def put_elsewhere(self, pixels: np.ndarray) -> tuple[int, int, object]:
+        """What another library puts on the device: its address, the stream, and what holds it.
+
+        The pixels are there once the stream, which nobody has waited for, was.
+        """
+        self.primary_is_active = True
+        memory, stream, source = Allocation(self, pixels.nbytes), Stream(self), pixels.copy()
+        place = int(memory)
+        stream.queue.append(lambda: ctypes.memmove(place, source.ctypes.data, source.nbytes))
+        return place, stream.handle, memory
 
     def fail(self, error: int) -> None:
         """Have the next kernel leave its context with a CUresult, an illegal address."""
@@ -222,6 +235,11 @@ class FakeCuda:
                 context = Context()
                 context.push()
                 return context
+
+            def retain_primary_context(self) -> Context:
+                assert cuda.primary_is_active
+                cuda.journal.append(('retain_primary_context', self.number))
+                return Context()
 
         def mem_alloc(size: int) -> Allocation:
             cuda.check_current()

@@ -13,6 +13,9 @@ PROCESSORS, INTEGRATED, MAJOR, MINOR = 16, 18, 75, 76
 
 PCI = (50, 33, 34)
 
+PRESENT = 7
+"""The context that is current, as the driver is told of it."""
+
 
 class FakeDriver:
     """The calls of the driver API that are made directly."""
@@ -39,6 +42,9 @@ class FakeDriver:
         self.graphs: list[list[Any]] = []
         self.alive: set[int] = set()
         self.launches = 0
+        self.events: dict[int, Any] = {}
+        self.owners: dict[int, int] = {}  # contexts of device memory that is not the engine's
+        self.gpus: dict[int, int] = {}
 
     def set_processors(self, count: int) -> None:
         """The GPU's size."""
@@ -84,10 +90,60 @@ class FakeDriver:
 
     def cuCtxPushCurrent_v2(self, context: Any) -> int:
         self.contexts.append(context.value)
+        if self._cuda is not None:
+            self._cuda.stack.append(self)
         return 0
 
     def cuCtxPopCurrent_v2(self, context: Any) -> int:
         context._obj.value = self.contexts.pop()
+        if self._cuda is not None:
+            self._cuda.stack.pop()
+        return 0
+
+    def cuDevicePrimaryCtxGetState(self, device: Any, flags: Any, active: Any) -> int:
+        active._obj.value = self._cuda is not None and self._cuda.primary_is_active
+        return 0
+
+    def cuCtxGetCurrent(self, context: Any) -> int:
+        context._obj.value = PRESENT
+        return 0
+
+    def cuCtxSynchronize(self) -> int:
+        assert self._cuda is not None and self.contexts
+        for stream in self._cuda.streams.values():
+            stream.run_until(None)
+        return 0
+
+    # --- memory and events that are not the engine's ---
+
+    def cuPointerGetAttribute(self, value: Any, attribute: int, address: Any) -> int:
+        known = self.owners if attribute == 1 else self.gpus
+        value._obj.value = known.get(address.value, 0)
+        return 0
+
+    def cuMemcpyDtoH_v2(self, target: Any, source: Any, size: Any) -> int:
+        assert self.contexts
+        ctypes.memmove(target.value, source.value, size.value)
+        return 0
+
+    def cuEventCreate(self, event: Any, flags: int) -> int:
+        assert self._cuda is not None
+        number = len(self.events) + 1
+        self.events[number] = self._cuda.module().Event(flags)
+        event._obj.value = number
+        return 0
+
+    def cuEventRecord(self, event: Any, stream: Any) -> int:
+        assert self._cuda is not None
+        self.events[event.value].record(self._cuda.stream(stream.value))
+        return 0
+
+    def cuStreamWaitEvent(self, stream: Any, event: Any, flags: int) -> int:
+        assert self._cuda is not None
+        self._cuda.stream(stream.value).wait_for_event(self.events[event.value])
+        return 0
+
+    def cuEventDestroy_v2(self, event: Any) -> int:
         return 0
 
     # --- CUDA graphs ---

@@ -101,7 +101,7 @@ static bool is_inside(uintptr_t address, size_t size, bool host) {
 }
 
 static int put(Stream *stream, Work work) {
-    if (!stream)  // the default one
+    if (!stream || stream == (Stream *)1)  // the default one
         return work(), 0;
     if (!alive.count(stream))
         return complain(INVALID_HANDLE, "work for a stream that is not there");
@@ -191,6 +191,34 @@ API cuCtxDestroy_v2(Context *context) {
     return cuCtxDetach(context);
 }
 
+// The context that a process shares.
+static Context *primary;
+static int retained;
+
+API cuDevicePrimaryCtxRetain(Context **context, int) {
+    std::lock_guard<std::recursive_mutex> lock(mutex);
+    if (!retained++)
+        alive.insert(primary = new Context{MAP_HOST, 0});
+    *context = primary;
+    return 0;
+}
+
+API cuDevicePrimaryCtxRelease(int) {
+    std::lock_guard<std::recursive_mutex> lock(mutex);
+    if (!retained)
+        return complain(INVALID_CONTEXT, "the primary context is given back twice");
+    if (--retained)
+        return 0;
+    stack.push_back(primary);
+    return cuCtxDetach(primary);
+}
+
+API cuDevicePrimaryCtxRelease_v2(int device) { return cuDevicePrimaryCtxRelease(device); }
+
+API cuDevicePrimaryCtxGetState(int, unsigned *flags, int *active) { return *flags = 0, *active = retained > 0, 0; }
+
+API cuCtxGetCurrent(Context **context) { return *context = stack.empty() ? nullptr : stack.back(), 0; }
+
 API cuCtxPushCurrent_v2(Context *context) {
     std::lock_guard<std::recursive_mutex> lock(mutex);
     if (!alive.count(context))
@@ -252,6 +280,18 @@ API cuMemHostGetDevicePointer_v2(uintptr_t *address, void *host, unsigned) {
 API cuMemGetInfo_v2(size_t *left, size_t *total) {
     ENTER("cuMemGetInfo");
     return *left = (size_t)6 << 30, *total = (size_t)8 << 30, 0;
+}
+
+API cuPointerGetAttribute(void *value, int attribute, uintptr_t address) {
+    std::lock_guard<std::recursive_mutex> lock(mutex);
+    auto above = memory.upper_bound(address);
+    if (above == memory.begin() || address >= std::prev(above)->first + std::prev(above)->second.size)
+        return INVALID_VALUE;
+    if (attribute == 1)  // CU_POINTER_ATTRIBUTE_CONTEXT
+        *(Context **)value = std::prev(above)->second.context;
+    else
+        *(int *)value = 0;  // of CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    return 0;
 }
 
 API cuMemcpyHtoD_v2(uintptr_t target, const void *source, size_t size) {

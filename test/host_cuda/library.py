@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import host_kernels
+import numpy as np
 import pytest
 
 SOURCE = Path(__file__).with_name('driver.cpp')
@@ -91,6 +92,22 @@ class HostCuda:
         self._works.append(work)
         number = ctypes.c_long(len(self._works) - 1)
         self._library.host_put(ctypes.c_void_p(handle), self._call, number)
+
+    def put_elsewhere(self, pixels: np.ndarray) -> tuple[int, int, object]:
+        """What another library puts on the device: its address, the stream, and what holds it."""
+        library, context = self._library, ctypes.c_void_p()
+        place, stream = ctypes.c_uint64(), ctypes.c_void_p()
+        library.cuInit(0)
+        assert library.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) == 0
+        assert library.cuCtxPushCurrent_v2(context) == 0
+        size = ctypes.c_size_t(pixels.nbytes)
+        assert library.cuMemAlloc_v2(ctypes.byref(place), size) == 0
+        source = np.ascontiguousarray(pixels)
+        source_place = ctypes.c_void_p(source.ctypes.data)
+        assert library.cuMemcpyHtoD_v2(place, source_place, size) == 0
+        assert library.cuStreamCreate(ctypes.byref(stream), 0) == 0
+        assert library.cuCtxPopCurrent_v2(ctypes.byref(context)) == 0
+        return int(place.value), int(stream.value or 0), None
 
     def fail(self, error: int) -> None:
         """Have the next kernel leave its context with a CUresult."""

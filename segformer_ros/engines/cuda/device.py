@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, NamedTuple
 
 import numpy as np
 
-from segformer_ros.engines.cuda.driver import Gpu
+from segformer_ros.engines.cuda.driver import Gpu, has_primary_context
 from segformer_ros.engines.cuda.launches import BLOCK, KERNEL_NAMES, Launch
 from segformer_ros.engines.engine import EngineError
 
@@ -72,7 +72,10 @@ class HostBlock(NamedTuple):
 
 
 class CudaDevice:
-    """A context of its own on one GPU; `current()` around every use, from any one thread.
+    """A context on one GPU; `current()` around every use, from any one thread.
+
+    It is its own, unless something in this process uses the GPU's primary context already: that is
+    shared then, since frames and results can be passed on within a context alone.
 
     An integrated GPU (Jetson) shares its memory with the CPU: there kernels use page-locked
     memory where it lies (`mapped`), and nothing is copied.
@@ -86,14 +89,19 @@ class CudaDevice:
         self._functions: Dict[str, Any] = {}
         try:
             cuda.init()
-            self._context = cuda.Device(gpu.number).make_context(
-                cuda.ctx_flags.SCHED_AUTO | cuda.ctx_flags.MAP_HOST
+            device = cuda.Device(gpu.number)
+            shared = has_primary_context(gpu)
+            self._context = (
+                device.retain_primary_context()
+                if shared
+                else device.make_context(cuda.ctx_flags.SCHED_AUTO | cuda.ctx_flags.MAP_HOST)
             )
         except cuda.Error as error:
             # CUDA may serve the process no more after such an error (CUresult in its manual).
             cure = '; restart this process' if _is_lost(error) else ''
             raise EngineError(f'no CUDA context on {gpu.label}: {error}{cure}') from error
-        cuda.Context.pop()
+        if not shared:
+            cuda.Context.pop()
 
     @contextmanager
     def current(self) -> Iterator[None]:

@@ -10,6 +10,8 @@ import ctypes
 from contextlib import contextmanager
 from typing import Any, Iterator, List, NamedTuple
 
+import numpy as np
+
 from segformer_ros.engines.engine import EngineError
 
 LIBRARIES = ('libcuda.so.1', 'libcuda.so')
@@ -20,6 +22,12 @@ _INTEGRATED = 18
 _PCI = (50, 33, 34)  # domain, bus, device
 _MAJOR = 75
 _MINOR = 76
+
+# CUpointer_attribute.
+_OWNER = 1
+_ORDINAL = 9
+
+_NO_TIMING = 2  # CUevent_flags
 
 # CUresult values that users meet, and what to do about them.
 _ADVICE = {
@@ -116,6 +124,67 @@ def current_gpu(gpu: Gpu) -> Iterator[None]:
             driver.cuCtxPopCurrent_v2(ctypes.byref(context))
     finally:
         driver.cuDevicePrimaryCtxRelease(device)  # without _v2, which came with CUDA 11
+
+
+def has_primary_context(gpu: Gpu) -> bool:
+    """Whether something in this process (torch, CuPy) uses the GPU's primary context."""
+    driver = load_driver()
+    device, flags, active = ctypes.c_int(), ctypes.c_uint(), ctypes.c_int()
+    check(driver.cuDeviceGet(ctypes.byref(device), gpu.number), 'cuDeviceGet')
+    check(
+        driver.cuDevicePrimaryCtxGetState(device, ctypes.byref(flags), ctypes.byref(active)),
+        'cuDevicePrimaryCtxGetState',
+    )
+    return bool(active.value)
+
+
+def order_streams(before: int, after: int) -> None:
+    """Have a stream, by its handle, wait for what another has to do; of the current context."""
+    driver, event = load_driver(), ctypes.c_void_p()
+    check(driver.cuEventCreate(ctypes.byref(event), _NO_TIMING), 'cuEventCreate')
+    try:
+        check(driver.cuEventRecord(event, ctypes.c_void_p(before)), 'cuEventRecord')
+        check(driver.cuStreamWaitEvent(ctypes.c_void_p(after), event, 0), 'cuStreamWaitEvent')
+    finally:
+        driver.cuEventDestroy_v2(event)  # which it outlives until it was waited for
+
+
+def gpu_of(address: int) -> int:
+    """Number of the GPU that an address of device memory is on."""
+    return int(_pointer_attribute(address, _ORDINAL, ctypes.c_int()).value)
+
+
+def _pointer_attribute(address: int, attribute: int, found: Any) -> Any:
+    call = load_driver().cuPointerGetAttribute
+    place = ctypes.c_uint64(address)
+    check(call(ctypes.byref(found), attribute, place), 'cuPointerGetAttribute')
+    return found
+
+
+def check_reachable(address: int, gpu: Gpu) -> None:
+    """Raises EngineError unless kernels of the current context may read an address."""
+    driver = load_driver()
+    number, current = gpu_of(address), ctypes.c_void_p()
+    if number != gpu.number:
+        raise EngineError(
+            f'the frame is on GPU {number}, and the engine on GPU {gpu.number}; copy it, or '
+            'choose the device of the engine'
+        )
+    owner = _pointer_attribute(address, _OWNER, ctypes.c_void_p())
+    check(driver.cuCtxGetCurrent(ctypes.byref(current)), 'cuCtxGetCurrent')
+    if owner.value not in (None, current.value):  # None: of no context, reached from all
+        raise EngineError(
+            'the frame is in memory of another CUDA context; use the GPU with torch, CuPy or what '
+            'the frame is from before the engine is started, which then shares their context'
+        )
+
+
+def download(target: np.ndarray, address: int) -> None:
+    """Copy device memory of the current context into an array, once all that writes is done."""
+    driver = load_driver()
+    check(driver.cuCtxSynchronize(), 'cuCtxSynchronize')
+    place, size = ctypes.c_void_p(target.ctypes.data), ctypes.c_size_t(target.nbytes)
+    check(driver.cuMemcpyDtoH_v2(place, ctypes.c_uint64(address), size), 'cuMemcpyDtoH')
 
 
 def _describe(driver: Any, index: int, cuda: str) -> Gpu:

@@ -10,6 +10,7 @@ import ctypes
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -54,10 +55,10 @@ def init() -> None:
 
 
 class Context:
-    """A context of this thread's stack, or of none."""
+    """A context of this thread's stack, or of none. end: gives it back."""
 
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
+    def __init__(self, handle: Any, end: Callable[[], Any]) -> None:
+        self._handle, self._end = handle, end
         self.ended = False
 
     def push(self) -> None:
@@ -72,9 +73,9 @@ class Context:
         _stack().pop()
 
     def detach(self) -> None:
-        """End it, and with it all that it holds."""
+        """End it, and with it all that it holds, unless others share it."""
         self.ended = True
-        _call(driver.cuCtxDestroy, self._handle)
+        self._end()
 
 
 def _stack() -> List[Context]:
@@ -94,9 +95,15 @@ class Device:
         """A new context, which is current."""
         # With CUDA 13 the plain name is that of the fourth version, with parameters before.
         parameters = [None] if driver.CUDA_VERSION >= 13000 else []
-        context = Context(_call(driver.cuCtxCreate, *parameters, flags, self._device))
+        handle = _call(driver.cuCtxCreate, *parameters, flags, self._device)
+        context = Context(handle, partial(_call, driver.cuCtxDestroy, handle))
         _stack().append(context)
         return context
+
+    def retain_primary_context(self) -> Context:
+        """The context that CUDA's runtime uses, which is not made current."""
+        handle = _call(driver.cuDevicePrimaryCtxRetain, self._device)
+        return Context(handle, partial(_call, driver.cuDevicePrimaryCtxRelease, self._device))
 
 
 class _Owned:

@@ -10,6 +10,8 @@ from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from segformer_ros.engines.cuda.device import CudaDevice
+from segformer_ros.engines.cuda.device_frame import Acquired, DeviceFrame
+from segformer_ros.engines.cuda.driver import check_reachable
 from segformer_ros.engines.cuda.launches import (
     Coloring,
     FrameOutput,
@@ -57,8 +59,14 @@ class _Slot:
     events: Dict[str, Any]
     places: List[Place] = field(default_factory=list)
     lease: Optional[Lease] = None
+    acquired: List[Acquired] = field(default_factory=list)
     staging: float = 0.0
     traffic: Traffic = field(default_factory=Traffic)
+
+    def release(self) -> None:
+        """Give back frames that were on the device, which nothing reads any more."""
+        while self.acquired:
+            self.acquired.pop().release()
 
 
 class PipelineRun(NamedTuple):
@@ -189,6 +197,7 @@ class Pipeline:
             self._device.drain(stream)
         for slot in self._slots:
             slot.lease = None
+            slot.release()
         self._era = object()
 
     def _submit(self, slot: _Slot, frames: Sequence[Frame], wanted: Wanted) -> None:
@@ -221,20 +230,24 @@ class Pipeline:
         self._fetch(slot, address, used)
 
     def _send(self, slot: _Slot, frames: Sequence[Frame]) -> List[Image]:
-        """Copy the frames' pixels, rows packed, into page-locked memory and on to the device."""
+        """Copy the frames' pixels, rows packed, into page-locked memory and on to the device.
+
+        Those that are on the device stay where they are.
+        """
         start = perf_counter()
-        sizes = [frame.pixels.size for frame in frames]
+        sizes = [0 if isinstance(frame, DeviceFrame) else frame.pixels.size for frame in frames]
         offsets = np.cumsum([0, *(aligned(size) for size in sizes)]).tolist()
         memory = slot.uploads.reserve(offsets[-1])
         for frame, offset, size in zip(frames, offsets, sizes):
-            np.copyto(memory[offset : offset + size].reshape(frame.pixels.shape), frame.pixels)
+            if size:
+                np.copyto(memory[offset : offset + size].reshape(frame.pixels.shape), frame.pixels)
         slot.staging = 1e3 * (perf_counter() - start)
         slot.events['begun'].record(self._upload)
-        address, moved = slot.uploads.send(offsets[-1], self._upload)
-        slot.events['uploaded'].record(self._upload)
-        slot.traffic = Traffic(host=sum(sizes), upload=moved)
-        return [
-            Image(
+        address, moved = slot.uploads.send(offsets[-1], self._upload) if any(sizes) else (0, 0)
+        images = [
+            self._acquire(slot, frame)
+            if isinstance(frame, DeviceFrame)
+            else Image(
                 address + offset,
                 frame.pixels.size // frame.height,
                 frame.height,
@@ -243,6 +256,16 @@ class Pipeline:
             )
             for frame, offset in zip(frames, offsets)
         ]
+        slot.events['uploaded'].record(self._upload)
+        slot.traffic = Traffic(host=sum(sizes), upload=moved)
+        return images
+
+    def _acquire(self, slot: _Slot, frame: DeviceFrame) -> Image:
+        """A frame on the device, with the upload's stream behind what writes its pixels."""
+        acquired = frame.acquire(self._upload.handle)
+        slot.acquired.append(acquired)
+        check_reachable(acquired.address, self._device.gpu)
+        return Image(acquired.address, frame.step, frame.height, frame.width, frame.encoding)
 
     def _whole(self, slot: _Slot, images: Sequence[Image], fits: Sequence[Fit]) -> _Scored:
         """Start the network on images resized to its input."""
@@ -332,6 +355,7 @@ class Pipeline:
         assert lease is not None
         events['done'].synchronize()
         slot.lease = None
+        slot.release()
         self.traffic = self.traffic.plus(*slot.traffic)
         upload = events['begun'].time_till(events['uploaded'])
         prepare = events['started'].time_till(events['prepared'])

@@ -82,13 +82,20 @@ def test_an_engine_s_life(
     [
         (['test/engines/test_contract.py', '-k', 'tensorrt'], '50'),
         (['test/verification/test_steps.py', '-k', 'right_engine'], '87'),
+        (
+            [
+                'test/engines/cuda/test_device_frame.py',
+                *('-k', 'read_where_it_is or padded or encodings or copy or let_go'),
+            ],
+            '87',
+        ),
     ],
-    ids=['contract', 'verify'],
+    ids=['contract', 'verify', 'frames'],
 )
 def test_the_whole_contract(
     driver: Path, binding: str, repo: Path, tests: list[str], sm: str
 ) -> None:
-    """The tests of the engine once more, and all checks of `segformer verify`."""
+    """The tests of the engine once more, `segformer verify`, and frames on the device."""
     options = ['-p', 'pytest_timeout', '-p', 'no:cacheprovider', '-q', '-s']
     variables = {
         'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1',

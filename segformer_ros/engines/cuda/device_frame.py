@@ -1,0 +1,232 @@
+"""Frames whose pixels are on the GPU already: of torch, CuPy, a video decoder, a ROS message."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import math
+from contextlib import suppress
+from functools import cached_property, partial
+from typing import Any, Callable, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from segformer_ros.engines.cuda.driver import (
+    current_gpu,
+    download,
+    gpu_of,
+    order_streams,
+    select_gpu,
+)
+from segformer_ros.formats.limits import FrameError, check_size
+from segformer_ros.frame import ALIASES, BY_CHANNELS, PACKED_CHANNELS, Frame, Stamp
+
+_CUDA = (2, 13)
+"""DLDeviceType of DLPack: device and managed memory of CUDA."""
+
+_LEGACY = 1
+"""The stream that a producer means that names none: CUDA's default one."""
+
+
+class _Tensor(ctypes.Structure):
+    """DLTensor, with which a DLManagedTensor begins."""
+
+    _fields_ = (
+        ('data', ctypes.c_uint64),
+        ('device_type', ctypes.c_int32),
+        ('device', ctypes.c_int32),
+        ('ndim', ctypes.c_int32),
+        ('kind', ctypes.c_uint8),  # 1: unsigned
+        ('bits', ctypes.c_uint8),
+        ('lanes', ctypes.c_uint16),
+        ('shape', ctypes.POINTER(ctypes.c_int64)),
+        ('strides', ctypes.POINTER(ctypes.c_int64)),  # in elements; NULL where rows are packed
+        ('offset', ctypes.c_uint64),
+    )
+
+
+class Acquired(NamedTuple):
+    """Pixels that a stream may read. release: to be called once it has, or will no more."""
+
+    address: int
+    release: Callable[[], object]
+
+
+class DeviceFrame(Frame):
+    """A Frame in device memory, which the TensorRT engine's kernels read where it is.
+
+    acquire: called with the handle of the stream that is going to read, behind what writes the
+    pixels. step: bytes from one row to the next. shape: (H, W, C), or (H, W) for mono8. gpu: the
+    number of the one that has it.
+    """
+
+    def __init__(
+        self,
+        acquire: Callable[[int], Acquired],
+        shape: Tuple[int, ...],
+        step: int,
+        encoding: str,
+        gpu: int = 0,
+        stamp: Stamp = Stamp(),
+        frame_id: str = '',
+    ) -> None:
+        found = {'encoding': encoding, 'stamp': stamp, 'frame_id': frame_id}
+        self.__dict__.update(found, acquire=acquire, shape=shape, step=step, gpu=gpu)
+        self.acquire: Callable[[int], Acquired]
+        self.shape: Tuple[int, ...]
+        self.step: int
+        self.gpu: int
+        check_size(shape[0], shape[1], math.inf)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """A copy in host memory, made for whoever needs one: a CPU engine, or an overlay."""
+        row = math.prod(self.shape[1:])
+        data = np.empty(self.step * self.shape[0], np.uint8)
+        with current_gpu(select_gpu(self.gpu)):
+            acquired = self.acquire(_LEGACY)
+            try:
+                download(data[: len(data) - self.step + row], acquired.address)
+            finally:
+                acquired.release()
+        return data.reshape(self.shape[0], self.step)[:, :row].reshape(self.shape)
+
+    @property
+    def height(self) -> int:
+        """Rows of the image."""
+        return self.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Columns of the image."""
+        return self.shape[1]
+
+    @property
+    def size(self) -> Tuple[int, int]:
+        """(height, width) of the image."""
+        return self.shape[0], self.shape[1]
+
+
+def is_on_device(image: Any) -> bool:
+    """Whether an object shows device memory, by `__cuda_array_interface__` or DLPack."""
+    with suppress(Exception):  # of torch, where the tensor is not on the GPU
+        if hasattr(image, '__cuda_array_interface__'):
+            return True
+    return hasattr(image, '__dlpack_device__') and image.__dlpack_device__()[0] in _CUDA
+
+
+def frame_on_device(image: Any, encoding: str = '') -> DeviceFrame:
+    """A frame of such an object, in a packed 8-bit encoding, '' for OpenCV's; raises FrameError.
+
+    Streams are ordered by the object where it has DLPack, else by an event on its stream.
+    """
+    if hasattr(image, '__dlpack__'):
+        tensor, capsule = _exported(image, -1)  # -1: nothing is waited for, it is only looked at
+        sides = range(tensor.ndim)
+        shape = tuple(int(tensor.shape[side]) for side in sides)
+        plain = (tensor.kind, tensor.bits, tensor.lanes) == (1, 8, 1)
+        strides = tuple(int(tensor.strides[side]) for side in sides) if tensor.strides else None
+        gpu = int(tensor.device)
+        del tensor, capsule
+        encoding = encoding or _usual(shape)
+        step = _step(shape, strides, plain, encoding)
+        return DeviceFrame(partial(_of_dlpack, image), shape, step, encoding, gpu)
+    shown = image.__cuda_array_interface__
+    shape = tuple(map(int, shown['shape']))
+    plain = np.dtype(shown['typestr']) == np.uint8 and shown.get('mask') is None
+    encoding = encoding or _usual(shape)
+    step = _step(shape, shown.get('strides'), plain, encoding)
+    gpu = gpu_of(int(shown['data'][0]))
+    return DeviceFrame(partial(_of_array, image), shape, step, encoding, gpu)
+
+
+def frame_of_message(message: Any) -> Optional[DeviceFrame]:
+    """A sensor_msgs/Image of ROS 2 Lyrical whose data are a CUDA buffer; None for any other.
+
+    None too where the buffers' Python package is not installed, or the encoding is not packed.
+    Raises FrameError.
+    """
+    encoding = ALIASES.get(message.encoding, message.encoding)
+    if not is_cuda_buffer(message.data) or encoding not in PACKED_CHANNELS:
+        return None
+    try:
+        buffers = importlib.import_module('cuda_buffer').CudaBuffer
+    except ImportError:
+        return None
+    channels = PACKED_CHANNELS[encoding]
+    row, needed = message.width * channels, message.step * message.height
+    if message.step < row or len(message.data) < needed:
+        raise FrameError(
+            f'{len(message.data)} bytes of data on the GPU with step {message.step} are no '
+            f'{message.width}x{message.height} {encoding} image'
+        )
+
+    def acquire(stream: int) -> Acquired:
+        handle = buffers.from_input_buffer(message.data, stream)
+        return Acquired(int(handle.device_ptr), handle.close)
+
+    shape = (message.height, message.width) + ((channels,) if channels > 1 else ())
+    stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
+    return DeviceFrame(acquire, shape, message.step, encoding, 0, stamp, message.header.frame_id)
+
+
+def is_cuda_buffer(data: Any) -> bool:
+    """Whether a message's data are a rosidl Buffer on the GPU."""
+    return getattr(data, 'backend_type', 'cpu') == 'cuda'
+
+
+def _usual(shape: Tuple[int, ...]) -> str:
+    channels = shape[2] if len(shape) == 3 else 1
+    return BY_CHANNELS.get(channels, 'bgr8')
+
+
+def _step(
+    shape: Tuple[int, ...], strides: Optional[Tuple[int, ...]], plain: bool, encoding: str
+) -> int:
+    """Bytes between rows; raises FrameError unless they lie as the encoding has them."""
+    channels = PACKED_CHANNELS.get(encoding)
+    if channels is None:
+        raise FrameError(
+            f'encoding {encoding!r} of pixels on the GPU; use one of {", ".join(PACKED_CHANNELS)}'
+        )
+    fits = len(shape) == 2 if channels == 1 else len(shape) == 3 and shape[2] == channels
+    if not plain or not fits:
+        raise FrameError(
+            f'pixels on the GPU of shape {shape} are not {encoding}; give '
+            f'(H, W{"" if channels == 1 else f", {channels}"}) uint8 (of torch: '
+            'tensor.permute(1, 2, 0).contiguous() where the channels come first)'
+        )
+    row = shape[1] * channels
+    inner = (1,) if channels == 1 else (channels, 1)
+    if strides is None:
+        return row
+    if tuple(strides[1:]) != inner or strides[0] < row:
+        raise FrameError(
+            f'pixels on the GPU with strides {tuple(strides)} are not packed in their rows; make '
+            'them contiguous'
+        )
+    return int(strides[0])
+
+
+def _exported(image: Any, stream: int) -> Tuple[_Tensor, Any]:
+    """What DLPack tells, and the capsule that holds it; unused, it is freed with the capsule."""
+    capsule = image.__dlpack__(stream=stream)
+    read = ctypes.pythonapi.PyCapsule_GetPointer
+    read.restype, read.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    return _Tensor.from_address(read(capsule, b'dltensor')), capsule
+
+
+def _of_dlpack(image: Any, stream: int) -> Acquired:
+    tensor, capsule = _exported(image, stream)
+    kept = [capsule]
+    return Acquired(tensor.data + tensor.offset, kept.clear)
+
+
+def _of_array(image: Any, stream: int) -> Acquired:
+    shown = image.__cuda_array_interface__
+    # None: the pixels are there. Before version 3 nothing was said of streams.
+    writer = shown.get('stream', _LEGACY)
+    if writer is not None:
+        order_streams(int(writer), stream)
+    kept = [shown, image]
+    return Acquired(int(shown['data'][0]), kept.clear)

@@ -1,0 +1,275 @@
+"""Frames that are on the GPU: read where they are, behind what writes them, and let go after."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_rig import frame
+from fake_gpu import Machine, MakeMachine
+
+from segformer_ros.engines import EngineError, create_engine
+from segformer_ros.engines.cuda.device_frame import DeviceFrame, _Tensor, is_on_device
+from segformer_ros.engines.cuda.driver import order_streams
+from segformer_ros.engines.engine import Traffic
+from segformer_ros.frame import Frame, FrameError
+from segformer_ros.model import ModelSpec
+from segformer_ros.segmenter.segmenter import Segmenter, as_frame
+
+
+class Shown:
+    """Pixels of another library on the device, with `__cuda_array_interface__`."""
+
+    def __init__(self, machine: Machine, pixels: np.ndarray, **more: Any) -> None:
+        self.address, self.stream, self.kept = machine.cuda.put_elsewhere(pixels)
+        self.shape, self.given = pixels.shape, more
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {
+            'version': 3,
+            'shape': self.shape,
+            'typestr': '|u1',
+            'data': (self.address, True),
+            'strides': None,
+            'stream': self.stream,
+            **self.given,
+        }
+
+
+class Exported(Shown):
+    """The same with DLPack alone. asked: the streams that were going to read."""
+
+    __cuda_array_interface__ = property()
+
+    def __init__(self, machine: Machine, pixels: np.ndarray) -> None:
+        super().__init__(machine, pixels)
+        self.asked: list[int] = []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 0)
+
+    def __dlpack__(self, *, stream: int) -> Any:
+        self.asked.append(stream)
+        if stream > 0:
+            order_streams(self.stream, stream)
+        sides = (ctypes.c_int64 * len(self.shape))(*self.shape)
+        tensor = _Tensor(self.address - 64, 2, 0, len(self.shape), 1, 8, 1, sides, None, 64)
+        self.tensor = (tensor, sides)
+        make = ctypes.pythonapi.PyCapsule_New
+        make.restype, make.argtypes = (
+            ctypes.py_object,
+            (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p),
+        )
+        return make(ctypes.addressof(tensor), b'dltensor', None)
+
+
+def labels(spec: ModelSpec, image: Any, encoding: str = '') -> np.ndarray:
+    with Segmenter(spec, engine='tensorrt') as segment:
+        return segment(image, encoding).labels
+
+
+@pytest.mark.parametrize('kind', [Shown, Exported])
+@pytest.mark.parametrize('integrated', [False, True])
+def test_it_is_read_where_it_is_once_it_is_written(
+    make_machine: MakeMachine, spec: ModelSpec, kind: type[Shown], integrated: bool
+) -> None:
+    machine = make_machine(integrated=integrated)
+    plain = frame(3)
+    on_device = as_frame(kind(machine, plain.pixels))
+    with create_engine(spec, 'tensorrt') as engine:
+        (wanted,) = engine.segment([plain])
+        (found,) = engine.segment([on_device])
+        assert engine.traffic.host == engine.traffic.upload == 0
+        np.testing.assert_array_equal(found.labels, wanted.labels)
+        mixed = engine.segment([frame(1), on_device, frame(2)])
+        assert engine.traffic.host == 2 * plain.pixels.size
+        np.testing.assert_array_equal(mixed[1].labels, wanted.labels)
+
+
+def test_rows_may_be_padded(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    machine, plain = make_machine(), frame(4)
+    padded = np.full((90, 512), 255, np.uint8)
+    padded[:, :480] = plain.pixels.reshape(90, 480)
+    shown = Shown(machine, padded, shape=(90, 160, 3), strides=(512, 3, 1))
+    np.testing.assert_array_equal(labels(spec, shown), labels(spec, plain))
+
+
+def test_other_encodings_are_named(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    machine, plain = make_machine(), frame(4)
+    shown = Shown(machine, np.ascontiguousarray(plain.pixels[..., ::-1]))
+    np.testing.assert_array_equal(labels(spec, shown, 'rgb8'), labels(spec, plain))
+
+
+@pytest.mark.parametrize('kind', [Shown, Exported])
+def test_a_cpu_engine_and_an_overlay_get_a_copy(
+    make_machine: MakeMachine, kind: type[Shown]
+) -> None:
+    machine, plain = make_machine(), frame(5)
+    found = as_frame(kind(machine, plain.pixels))
+    assert isinstance(found, DeviceFrame) and found.size == (90, 160)
+    np.testing.assert_array_equal(found.bgr(), plain.pixels)
+
+
+@pytest.mark.parametrize(
+    ('more', 'words'),
+    [
+        ({'shape': (3, 90, 160)}, r'shape \(3, 90, 160\) are not bgr8; give \(H, W, 3\) uint8'),
+        ({'typestr': '<f4'}, r'are not bgr8'),
+        ({'strides': (960, 6, 1)}, r'strides \(960, 6, 1\) are not packed'),
+    ],
+)
+def test_what_the_kernels_cannot_read_is_refused(
+    make_machine: MakeMachine, more: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(FrameError, match=words):
+        as_frame(Shown(make_machine(), frame().pixels, **more))
+    with pytest.raises(FrameError, match="encoding 'nv12' of pixels on the GPU"):
+        as_frame(Shown(make_machine(), frame().pixels), 'nv12')
+
+
+def test_memory_of_another_context_or_gpu_is_refused(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    machine = make_machine()
+    shown = Shown(machine, frame().pixels)
+    on_device = as_frame(shown)
+    with create_engine(spec, 'tensorrt') as engine:
+        machine.driver.owners[shown.address] = 99
+        with pytest.raises(EngineError, match='memory of another CUDA context'):
+            engine.segment([on_device])
+        machine.driver.gpus[shown.address] = 1
+        with pytest.raises(EngineError, match='is on GPU 1, and the engine on GPU 0'):
+            engine.segment([on_device])
+        engine.segment([frame()])
+
+
+def test_a_context_in_use_is_shared(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    machine = make_machine()
+    with create_engine(spec, 'tensorrt'):
+        assert machine.cuda.count('make_context') == 1
+    machine.cuda.put_elsewhere(frame().pixels)
+    with create_engine(spec, 'tensorrt'):
+        assert machine.cuda.count('make_context') == 1
+        assert machine.cuda.count('retain_primary_context') == 1
+
+
+def test_it_is_let_go_after_its_result(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    machine = make_machine()
+    exported = Exported(machine, frame().pixels)
+    alive = sys.getrefcount(exported)
+    with create_engine(spec, 'tensorrt') as engine:
+        pending = engine.start([as_frame(exported)])
+        assert len(exported.asked) == 2 and exported.asked[0] == -1 and exported.asked[1] > 0
+        pending()
+        del pending
+        assert sys.getrefcount(exported) == alive
+
+
+def test_arrays_of_other_libraries_in_host_memory() -> None:
+    class Array:
+        """As a tensor of torch on the CPU."""
+
+        def __init__(self, pixels: np.ndarray) -> None:
+            self._pixels = pixels
+
+        @property
+        def __cuda_array_interface__(self) -> dict[str, Any]:
+            raise AttributeError('only for CUDA tensors')
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return (1, 0)
+
+        def __dlpack__(self, **options: Any) -> Any:
+            return self._pixels.__dlpack__(**options)
+
+    pixels = frame().pixels
+    array = Array(pixels)
+    assert not is_on_device(array)
+    np.testing.assert_array_equal(as_frame(array).pixels, pixels)
+
+
+class Buffer:
+    """rosidl_buffer.Buffer, as its stub declares it."""
+
+    backend_type = 'cuda'
+
+    def __init__(self, machine: Machine, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+        self.address, self.stream, self.kept = machine.cuda.put_elsewhere(pixels)
+
+    def to_bytes(self) -> bytes:
+        return self.pixels.tobytes()
+
+    def __len__(self) -> int:
+        return int(self.pixels.nbytes)
+
+
+class ReadHandle:
+    """cuda_buffer.CudaReadHandle, as the open pull request has it in September 2026."""
+
+    def __init__(self, buffer: Buffer, stream: int) -> None:
+        order_streams(buffer.stream, stream)
+        self.device_ptr, self.closed = buffer.address, False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def message(data: Any) -> Any:
+    stamp = SimpleNamespace(sec=5, nanosec=6)
+    header = SimpleNamespace(stamp=stamp, frame_id='front')
+    return SimpleNamespace(
+        header=header, height=90, width=160, step=480, encoding='bgr8', is_bigendian=0, data=data
+    )
+
+
+@pytest.fixture
+def handles(monkeypatch: pytest.MonkeyPatch) -> list[ReadHandle]:
+    """The package of the buffers; the handles that it gave."""
+    given: list[ReadHandle] = []
+
+    def from_input_buffer(buffer: Buffer, stream: int) -> ReadHandle:
+        given.append(ReadHandle(buffer, stream))
+        return given[-1]
+
+    package: Any = ModuleType('cuda_buffer')
+    package.CudaBuffer = SimpleNamespace(from_input_buffer=from_input_buffer)
+    monkeypatch.setitem(sys.modules, 'cuda_buffer', package)
+    return given
+
+
+def test_a_message_s_cuda_buffer_is_read_where_it_is(
+    make_machine: MakeMachine, spec: ModelSpec, handles: list[ReadHandle]
+) -> None:
+    machine, plain = make_machine(), frame(6)
+    found = as_frame(message(Buffer(machine, plain.pixels)))
+    assert isinstance(found, DeviceFrame)
+    assert (found.frame_id, found.stamp) == ('front', (5, 6))
+    with create_engine(spec, 'tensorrt') as engine:
+        (wanted,) = engine.segment([plain])
+        pending = engine.start([found])
+        assert [handle.closed for handle in handles] == [False]
+        np.testing.assert_array_equal(pending()[0].labels, wanted.labels)
+        assert [handle.closed for handle in handles] == [True]
+        assert engine.traffic == Traffic(0, 0, engine.traffic.download)
+
+
+def test_without_its_package_the_message_is_copied(make_machine: MakeMachine) -> None:
+    plain = frame(6)
+    found = as_frame(message(Buffer(make_machine(), plain.pixels)))
+    assert type(found) is Frame
+    np.testing.assert_array_equal(found.pixels, plain.pixels)
+
+
+def test_a_buffer_that_is_too_short_is_refused(
+    make_machine: MakeMachine, handles: list[ReadHandle]
+) -> None:
+    short = message(Buffer(make_machine(), frame().pixels))
+    short.height = 91
+    with pytest.raises(FrameError, match='43200 bytes .* are no 160x91 bgr8 image'):
+        as_frame(short)
