@@ -148,7 +148,7 @@ def test_what_moves_may_be_where_nobody_looks(class_map: ClassMap) -> None:
 
 
 def test_a_vehicle_that_nobody_sees_may_come_along_the_road(class_map: ClassMap) -> None:
-    """Beside the vehicle the road is not free by memory; before its bumper and off the road it is."""
+    """Not free by memory: road beside and behind; free: before the bumper, and sidewalks."""
     config = MapConfig(half_life=1e3)
     memory, eye = GroundMap(config, class_map), Eye(class_map, config)
     eye.world.width = 4.0
