@@ -31,6 +31,8 @@ _COME = 0.2  # m, beyond the deviation, by which what moves has come nearer
 _LEAST_MOVED = 3  # contacts that must have
 _FARTHEST = 200  # cells that anything may go between two frames
 _AT_LARGE = 3.0  # s for which what moves and is out of sight may turn up again
+_ACROSS = 1.5  # m/s that vehicles go across the road
+_OWN = np.array([[0.0, -1.0], [5.0, -1.0], [5.0, 1.0], [0.0, 1.0]])  # m, before the vehicle
 
 
 class _Kind(NamedTuple):
@@ -51,6 +53,7 @@ class _Round(NamedTuple):
     ground: np.ndarray
     blocker: np.ndarray
     at_large: List[np.ndarray]
+    unwatched: np.ndarray
 
 
 class _Blocked(NamedTuple):
@@ -67,9 +70,9 @@ class GroundMap:
     ground free as far as it sees all of a cell, and blocked at the contacts of what stands on it.
     What stands somewhere counts at once, against all memory. What could move takes with it the
     memory of the ground that it may hide, and what does move (it stands where the ground was
-    free) also that of ground of this class that no camera sees and that it may have reached.
-    Everything fades with time. A frame that came before counts
-    nothing, and where time or odometry jumps the map starts anew.
+    free) also that of ground of this class that no camera sees and that it may have reached; and
+    so does what may come along the road from where nobody looks. Everything fades with time. A
+    frame that came before counts nothing, and where time or odometry jumps the map starts anew.
 
     Raises DrivableError for names in `costs` and `half_lives` that the class map does not have.
     """
@@ -95,6 +98,8 @@ class GroundMap:
             self._is_ground[class_id] = class_id in ground
             usual = config.half_life if class_id in ground else config.blocker_half_life
             self._half_life[class_id] = lives.get(class_id, usual)
+        #: What vehicles drive on: the ground of the least cost.
+        self._driven = self._is_ground & (self._cost == self._cost[self._is_ground].min(initial=0))
         self._cameras: Dict[str, int] = {}
         self._with_round: Optional[_Round] = None
         self._round_ns = 0
@@ -107,6 +112,7 @@ class GroundMap:
         self._stamps: Dict[str, int] = {}
         self._blocked: Dict[str, _Blocked] = {}
         self._jumps = JumpDetector()
+        self._place = PlanarPose(0.0, 0.0, 0.0)
         self._clear(1, 1)
 
     @property
@@ -138,6 +144,7 @@ class GroundMap:
             self._end_round()
             self._round_ns = stamp_ns
         self._round.add(camera)
+        self._place = place
         self._stamps[camera] = stamp_ns
         self._stamp_ns = max(self._stamp_ns, stamp_ns)
         self._with_round = None
@@ -159,7 +166,7 @@ class GroundMap:
         """The map as nav_msgs/OccupancyGrid has it, 0..100 and UNKNOWN; None before any frame."""
         if self._extent is None:
             return None
-        odds, ground, blocker, _ = self._rounded()
+        odds, ground, blocker = self._rounded()[:3]
         cells = np.full(odds.shape, UNKNOWN, np.int8)
         free = (odds <= _SURELY_FREE) & self._is_ground[ground]
         cells[free] = self._cost[ground[free]]
@@ -269,6 +276,8 @@ class GroundMap:
         self._started = [np.zeros(shape, np.uint8) for _ in _KINDS]
         self._at_large = [np.zeros(shape, np.float32) for _ in _KINDS]
         self._ways: List[Set[int]] = [set() for _ in _KINDS]
+        #: Whether a vehicle may be there that no camera has seen.
+        self._unwatched = np.ones(shape, np.uint8)
         self._new_ground = np.full(shape, CLASS_NONE, np.uint8)
         self._new_blocker = np.full(shape, CLASS_NONE, np.uint8)
         self._round: Set[str] = set()
@@ -289,17 +298,21 @@ class GroundMap:
         at_large = self._spread()
         for reached in at_large:
             hidden |= reached > 0
+        unwatched = self._approached() if self.config.unseen_speed else self._unwatched
+        if self.config.unseen_speed:
+            hidden |= (unwatched != 0) & self._driven[self._ground]
         odds = np.where(blocked | hidden, np.maximum(odds, 0), odds)
         odds = odds + np.where(blocked, self._more_blocked, -self._more_free)
         ground = np.where(self._new_ground != CLASS_NONE, self._new_ground, self._ground)
         blocker = np.where(blocked, self._new_blocker, self._blocker)
         np.clip(odds, _MOST_FREE, _MOST_OCCUPIED, out=odds)
-        return _Round(odds, ground, blocker, at_large)
+        return _Round(odds, ground, blocker, at_large, unwatched)
 
     def _end_round(self) -> None:
         if not self._round:
             return
-        self._odds, self._ground, self._blocker, self._at_large = self._rounded()
+        done = self._rounded()
+        self._odds, self._ground, self._blocker, self._at_large, self._unwatched = done
         self._with_round = None
         self._more_free.fill(0)
         self._more_blocked.fill(0)
@@ -333,6 +346,31 @@ class GroundMap:
             reached.append(now)
         return reached
 
+    def _approached(self) -> np.ndarray:
+        """Where a vehicle may be by now that no camera has seen: (H, W) uint8.
+
+        It comes from ground that nobody watches, along the road, and neither over the ground
+        that is seen now, nor over the sidewalk, nor over the vehicle itself.
+        """
+        extent = self._extent
+        assert extent is not None
+        seconds = (self._stamp_ns - self._faded_ns) / _NANOSECONDS if self._faded_ns else 0.0
+        along, across = (
+            min(math.ceil(speed * seconds / extent.resolution), _FARTHEST)
+            for speed in (self.config.unseen_speed, _ACROSS)
+        )
+        c, s = math.cos(self._place.yaw), math.sin(self._place.yaw)
+        kernel = np.zeros((2 * along + 1, 2 * along + 1), np.uint8)
+        dx, dy = round(along * c), round(along * s)
+        ends = (along - dx, along - dy), (along + dx, along + dy)
+        cv2.line(kernel, *ends, 1, thickness=2 * across + 1)
+        reached = np.asarray(cv2.dilate(self._unwatched, kernel))
+        reached[self._more_free > 0] = 0
+        reached[(self._odds <= _SURELY_FREE) & ~self._driven[self._ground]] = 0
+        own = (self._place.apply(_OWN) - (extent.x_min, extent.y_min)) / extent.resolution
+        cv2.fillConvexPoly(reached, np.round(own - 0.5).astype(np.int32), 0)
+        return reached
+
     def _faded(self) -> np.ndarray:
         """What is left of the cells' log-odds at the newest stamp: shares (H, W) float32."""
         seconds = (self._stamp_ns - self._faded_ns) / _NANOSECONDS
@@ -358,6 +396,7 @@ class GroundMap:
         dy = round((new.y_min - old.y_min) / new.resolution)
         for layers in (self._started, self._at_large):
             layers[:] = [_moved(layer, dy, dx, 0) for layer in layers]
+        self._unwatched = _moved(self._unwatched, dy, dx, 1)
         empty = (0, CLASS_NONE, CLASS_NONE, -1, 0, 0, 0, CLASS_NONE, CLASS_NONE)
         names = ('_odds', '_ground', '_blocker', '_seen_by', '_more_free', '_more_blocked',
                  '_hidden', '_new_ground', '_new_blocker')  # fmt: skip

@@ -14,7 +14,7 @@ STEP = 1.0
 """Metres by which the map moves on."""
 
 COSTS = ('road=0', 'sidewalk=40', 'terrain=60')
-HALF_LIVES = ('road=0.3', 'human=1', 'vehicle=3')
+HALF_LIVES = ('human=1', 'vehicle=3')
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class MapConfig:
     half_life: s in which what is known of the free ground fades to half, unless it is seen anew.
     blocker_half_life: the same of what stands on it.
     half_lives: `NAME=SECONDS` with the name of a class or group that has another: a person is
-        gone sooner than a wall, and a road is driven on.
+        gone sooner than a wall.
+    unseen_speed: m/s at which a vehicle may come along the road that no camera has seen: where it
+        may be by now, the road is not free by memory. 0: none comes.
     max_footprint: no ground is free where one image row spans more of it than this, m.
     """
 
@@ -37,6 +39,7 @@ class MapConfig:
     half_life: float = 4.0
     blocker_half_life: float = 15.0
     half_lives: Tuple[str, ...] = HALF_LIVES
+    unseen_speed: float = 14.0
     max_footprint: float = 1.0
 
     def __post_init__(self) -> None:
@@ -44,6 +47,8 @@ class MapConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise DrivableError(f'map {name}={value}: give a number above 0')
+        if not 0 <= self.unseen_speed <= 100:
+            raise DrivableError(f'map unseen_speed={self.unseen_speed}: give 0 to 100 m/s')
         _named(self.costs, 'costs', 0.0, 100.0)
         _named(self.half_lives, 'half_lives', 0.01, 3600.0)
         self.extent(0.0, 0.0)

@@ -93,6 +93,13 @@ class MapSettings:
         _MAP.half_lives,
         'NAME=SECONDS with a class or group of the class map that has another half-life',
     )
+    unseen_speed: float = parameter(
+        _MAP.unseen_speed,
+        'm/s at which a vehicle may come along the road that no camera has seen: where it may be '
+        'by now, the road is not free by memory; 0: none comes',
+        low=0.0,
+        high=100.0,
+    )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from segformer_ros.drivable import (
 DRIVES = int(os.environ.get('SEGFORMER_CASES', '500'))
 SECOND = 1_000_000_000
 HERE = PlanarPose(0.0, 0.0, 0.0)
-PERSISTENT = MapConfig(half_life=1e3, blocker_half_life=1e3, half_lives=('road=1000',))
+PERSISTENT = MapConfig(half_life=1e3, blocker_half_life=1e3, unseen_speed=0.0)
 
 
 class Eye:
@@ -89,7 +89,7 @@ def test_costs_of_what_is_seen(class_map: ClassMap) -> None:
 
 
 def test_what_a_camera_no_longer_sees_stays_until_it_has_faded(class_map: ClassMap) -> None:
-    config = MapConfig(half_lives=('road=1',))
+    config = MapConfig(half_lives=('road=1',), unseen_speed=0.0)
     memory, eye = GroundMap(config, class_map), Eye(class_map, config)
     for step in range(30):
         memory.add('', SECOND + step * SECOND // 10, PlanarPose(step * 0.3, 0, 0), eye.look())
@@ -145,6 +145,20 @@ def test_what_moves_may_be_where_nobody_looks(class_map: ClassMap) -> None:
         memory.add('', 3 * SECOND + (3 + step) * SECOND // 10, HERE, eye.look())
     assert value(memory, -0.5, 2.0) == -1
     assert value(memory, 4.0, 0.0) == 0  # in sight
+
+
+def test_a_vehicle_that_nobody_sees_may_come_along_the_road(class_map: ClassMap) -> None:
+    """Not free by memory: road beside and behind; free: before the bumper, and sidewalks."""
+    config = MapConfig(half_life=1e3)
+    memory, eye = GroundMap(config, class_map), Eye(class_map, config)
+    eye.world.width = 4.0
+    for step in range(30):
+        place = PlanarPose(step * 0.8, 0, 0)
+        memory.add('', SECOND + step * SECOND // 10, place, eye.look())
+    x = place.x
+    assert value(memory, x + 0.5, 0.0) == 0  # it would have come through the vehicle
+    assert value(memory, x - 2.0, 1.8) == value(memory, x - 2.0, 0.0) == -1
+    assert value(memory, x - 2.0, 3.0) == 40  # the sidewalk
 
 
 def test_a_frame_that_came_before_counts_nothing(class_map: ClassMap) -> None:
@@ -287,6 +301,7 @@ def test_free_ends_a_deviation_before_what_blocks(class_map: ClassMap) -> None:
         ({'costs': ('road=101',)}, 'a number from 0 to 100'),
         ({'half_lives': ('road=0',)}, "half_lives has 'road=0'"),
         ({'half_life': math.nan}, 'half_life=nan'),
+        ({'unseen_speed': -1.0}, 'unseen_speed=-1.0: give 0 to 100 m/s'),
     ],
 )
 def test_settings_that_cannot_be(changed: dict[str, object], words: str) -> None:
