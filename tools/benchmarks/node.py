@@ -177,7 +177,8 @@ def plot(found: list[Growth], path: Path) -> None:
     for growth, panel in zip(found, panels.flat, strict=True):
         for name, points in growth.lines.items():
             panel.plot(*zip(*points, strict=True), marker='o', label=name)
-        panel.set(title=growth.title, xlabel=f'{growth.unit}s', ylabel='ms', ylim=(0, None))
+        units = growth.unit + ('es' if growth.unit.endswith('s') else 's')
+        panel.set(title=growth.title, xlabel=units, ylabel='ms', ylim=(0, None))
         panel.grid(alpha=0.3)
         panel.legend()
     figure.savefig(path, dpi=80)
