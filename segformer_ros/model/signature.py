@@ -127,7 +127,7 @@ def _channels(node: Any, layers: Mapping[str, Sequence[int]]) -> int:
     if node.op_type == 'Conv' and shape:
         return shape[0]
     if node.op_type == 'ConvTranspose' and len(shape) > 1:
-        return shape[1] * int(_attribute(node, 'group', 1))
+        return shape[1] * _integer(node, 'group', 1)
     return 0
 
 
@@ -136,9 +136,9 @@ def _moved(node: Any, channel: Optional[int]) -> Optional[int]:
     if channel is None or node.op_type in ('Squeeze', 'Unsqueeze'):
         return None
     if node.op_type == 'Transpose':
-        order = list(_attribute(node, 'perm', ()))
+        order = _integers(node, 'perm')
         return order.index(channel) if channel in order else None
-    if node.op_type == 'ArgMax' and not _attribute(node, 'keepdims', 1):
+    if node.op_type == 'ArgMax' and not _integer(node, 'keepdims', 1):
         return None
     return channel
 
@@ -156,10 +156,10 @@ def _input_channel(
         for node in users.get(tensor, ()):
             if node.op_type == 'Conv' and node.input[0] == tensor:
                 shape = layers.get(node.input[1], ())
-                if len(shape) == 4 and shape[1] * int(_attribute(node, 'group', 1)) == 3:
+                if len(shape) == 4 and shape[1] * _integer(node, 'group', 1) == 3:
                     return axes[1]
             elif node.op_type == 'Transpose':
-                order = tuple(_attribute(node, 'perm', ()))
+                order = _integers(node, 'perm')
                 if sorted(order) == [0, 1, 2, 3]:
                     left.append((node.output[0], tuple(axes[axis] for axis in order)))
             elif node.op_type in _KEEP_CHANNELS and node.input[0] == tensor:
@@ -167,13 +167,14 @@ def _input_channel(
     return None
 
 
-def _attribute(node: Any, name: str, default: Any) -> Any:
-    from onnx import helper
+def _integer(node: Any, name: str, default: int) -> int:
+    """A node's attribute; the default where it has none, or one of another type."""
+    return next((int(e.i) for e in node.attribute if (e.name, e.type) == (name, e.INT)), default)
 
-    for entry in node.attribute:
-        if entry.name == name:
-            return helper.get_attribute_value(entry)
-    return default
+
+def _integers(node: Any, name: str) -> Tuple[int, ...]:
+    """A node's attribute that is a list; empty where it has none, or one of another type."""
+    return next((tuple(e.ints) for e in node.attribute if (e.name, e.type) == (name, e.INTS)), ())
 
 
 def _tensor(value: Any) -> TensorSignature:

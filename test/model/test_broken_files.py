@@ -251,3 +251,19 @@ def test_without_onnx_the_package_is_named(
     monkeypatch.setitem(sys.modules, 'onnx', None)
     with pytest.raises(ModelError, match=r'm\.onnx needs the package onnx .*: pip install onnx'):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'attribute'),
+    [('Transpose', {'perm': 3}), ('Transpose', {'perm': 'x'}), ('Conv', {'group': [1, 2]})],
+)
+def test_attributes_of_other_types_are_passed_over(
+    tmp_path: Path, kind: str, attribute: dict[str, object]
+) -> None:
+    path = save_network(tmp_path / 'm.onnx', (64, 128), OWN)
+    model = onnx.load(path)
+    image = model.graph.input[0].name
+    weights = [model.graph.initializer[0].name] if kind == 'Conv' else []
+    model.graph.node.insert(0, helper.make_node(kind, [image, *weights], ['aside'], **attribute))
+    path.write_bytes(model.SerializeToString())
+    assert load_model(path).size == (64, 128)
