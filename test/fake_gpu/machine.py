@@ -28,6 +28,7 @@ def make_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeMachine
 
     def make_fake(cuda: FakeCuda, sm: int, integrated: bool) -> FakeDriver:
         fake_driver = FakeDriver(cuda, sm, integrated=integrated)
+        monkeypatch.setattr(device, '_PRIMARY', {})
         package = ModuleType('pycuda')
         package.__dict__['driver'] = cuda.module()
         monkeypatch.setitem(sys.modules, 'pycuda', package)

@@ -71,6 +71,13 @@ class HostBlock(NamedTuple):
     address: int
 
 
+_PRIMARY: Dict[int, Any] = {}
+"""Primary contexts in use, by the GPU's number; kept as long as the process, as torch keeps them.
+
+PyCUDA would end one for all who share it where it is to give back its own share.
+"""
+
+
 class CudaDevice:
     """A context on one GPU; `current()` around every use, from any one thread.
 
@@ -90,17 +97,19 @@ class CudaDevice:
         try:
             cuda.init()
             device = cuda.Device(gpu.number)
-            shared = has_primary_context(gpu)
+            self._shared = gpu.number in _PRIMARY or has_primary_context(gpu)
+            if self._shared and gpu.number not in _PRIMARY:
+                _PRIMARY[gpu.number] = device.retain_primary_context()
             self._context = (
-                device.retain_primary_context()
-                if shared
+                _PRIMARY[gpu.number]
+                if self._shared
                 else device.make_context(cuda.ctx_flags.SCHED_AUTO | cuda.ctx_flags.MAP_HOST)
             )
         except cuda.Error as error:
             # CUDA may serve the process no more after such an error (CUresult in its manual).
             cure = '; restart this process' if _is_lost(error) else ''
             raise EngineError(f'no CUDA context on {gpu.label}: {error}{cure}') from error
-        if not shared:
+        if not self._shared:
             cuda.Context.pop()
 
     @contextmanager
@@ -116,13 +125,14 @@ class CudaDevice:
             raise GpuFault(error) from error
 
     def close(self) -> None:
-        """Give the context back, and with it all its memory, which nobody may view any more.
+        """Give a context of its own back, and all its memory, which nobody may view any more.
 
         To be called in the thread that made it: PyCUDA leaves a context alone in any other.
         """
         self._functions.clear()
-        with suppress(self._cuda.Error):  # a lost context cannot be left in order
-            self._context.detach()
+        if not self._shared:
+            with suppress(self._cuda.Error):  # a lost context cannot be left in order
+                self._context.detach()
         self._context = None
 
     def load_kernels(self, image: bytes) -> None:
