@@ -187,7 +187,15 @@ def _write_models(
     if places.fp16 and quantized.half.failures:
         refused.append(f'{places.fp16[0]}: {half_advice(quantized)}')
     made = Candidate('fp16', spec.path, 'as asked'), Candidate('int8', places.model, 'as asked')
-    failures = quantized.half.failures, quantized.half.failures + quantized.failures
+    half = quantized.half
+    if half.single and places.fp16:
+        print(
+            f'not written: {places.fp16[1]}, since FP16 passes only with layers in FP32; '
+            f'an engine of {places.model} has FP32 beside INT8',
+            file=sys.stderr,
+        )
+        made = made[0]._replace(single=half.single), made[1]
+    failures = half.failures, half.failures + half.single + quantized.failures
     for path, candidate, failed in zip(places.fp16, made, failures):
         if failed:
             _remove(path)

@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Tuple
 
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.sidecar import QuantizationRecord, find_quantized, half_refusal
+from segformer_ros.model.sidecar import QuantizationRecord, find_quantized, half_verdict
 
 PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
 
@@ -15,13 +15,15 @@ PRECISIONS = ('auto', 'fp32', 'fp16', 'int8', 'fastest')
 class Candidate(NamedTuple):
     """A precision to build, from which ONNX, and why.
 
-    half: whether layers that stay out of INT8 may be FP16.
+    half: whether layers that stay out of INT8 may be FP16. single: tensors whose layers compute
+    in FP32 in an FP16 engine.
     """
 
     precision: str
     model: Path
     reason: str
     half: bool = True
+    single: Tuple[str, ...] = ()
 
 
 def has_fast_int8(sm: int) -> bool:
@@ -52,8 +54,11 @@ def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, 
                 'it was made from'
             )
         return (_int8(own, 'the model is quantised itself'),)
-    if wanted in ('fp32', 'fp16'):
+    if wanted == 'fp32':
         return (Candidate(wanted, own, 'as asked'),)
+    if wanted == 'fp16':
+        found, _ = half_verdict(own)
+        return (_half(own, found.single if found else (), 'as asked'),)
     if wanted == 'int8':
         return (_int8(_trusted(quantized, lack), 'as asked'),)
     floating = _floating(own, sm)
@@ -68,9 +73,10 @@ def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, 
 def _int8(model: Path, reason: str) -> Candidate:
     """INT8, beside FP16 unless that was found to cost too much."""
     record = QuantizationRecord.of_model(model)
-    if record is None or record.half_passed:
+    if record is None or (record.half_passed and not record.single):
         return Candidate('int8', model, reason)
-    reason = f'{reason}; beside it FP32, since FP16 failed its gate'
+    found = 'needs FP32 layers to pass' if record.half_passed else 'failed'
+    reason = f'{reason}; beside it FP32, since FP16 {found} its gate'
     return Candidate('int8', model, reason, half=False)
 
 
@@ -78,10 +84,16 @@ def _floating(own: Path, sm: int) -> Candidate:
     """FP16, unless it brings nothing or was found to cost too much."""
     if not has_fast_fp16(sm):
         return Candidate('fp32', own, f'sm_{sm} is not faster in FP16')
-    report = half_refusal(own)
-    if report:
-        return Candidate('fp32', own, f'in FP16 the model failed its gate, says {report}')
-    return Candidate('fp16', own, f'sm_{sm} is fast in FP16')
+    found, whence = half_verdict(own)
+    if found is not None and not found.half_passed:
+        return Candidate('fp32', own, f'in FP16 the model failed its gate, says {whence}')
+    return _half(own, found.single if found else (), f'sm_{sm} is fast in FP16')
+
+
+def _half(own: Path, single: Tuple[str, ...], reason: str) -> Candidate:
+    if single:
+        reason = f'{reason}; the layers of {len(single)} tensors are FP32, as its gate needs them'
+    return Candidate('fp16', own, reason, single=single)
 
 
 def require_quantized(model: Path) -> Path:

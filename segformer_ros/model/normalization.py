@@ -6,7 +6,7 @@ steps, as older exporters write it too, squares values that need not exceed 256 
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Sequence, Set
+from typing import Any, Collection, Dict, Iterable, List, Sequence, Set
 
 import numpy as np
 
@@ -176,10 +176,11 @@ QUANTIZED_OPSET = 19
 """From this opset on Q/DQ may have FP16 scales."""
 
 
-def to_half(model: bytes, keep_io: bool = False) -> bytes:
+def to_half(model: bytes, keep_io: bool = False, single: Collection[str] = ()) -> bytes:
     """The same ONNX computing in FP16, Q/DQ included, but for squares; raises ModelError.
 
-    keep_io: leave input and output FP32, with a cast beside each.
+    keep_io: leave input and output FP32, with a cast beside each. single: tensors that are made
+    in FP32, too.
     """
     try:
         import onnx
@@ -196,9 +197,11 @@ def to_half(model: bytes, keep_io: bool = False) -> bytes:
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ('', 'ai.onnx'))
     if quantized and opset < QUANTIZED_OPSET:
         proto = version_converter.convert_version(proto, QUANTIZED_OPSET)
-    single = _named(squaring_nodes(proto.graph))
-    half = convert_float_to_float16(proto, keep_io_types=keep_io, node_block_list=single)
-    _join(half.graph, single)
+    squaring = {node.output[0] for node in squaring_nodes(proto.graph)}
+    kept = squaring.union(single)
+    exact = _named(node for node in proto.graph.node if not kept.isdisjoint(node.output))
+    half = convert_float_to_float16(proto, keep_io_types=keep_io, node_block_list=exact)
+    _join(half.graph, exact)
     OnnxModel(half).topological_sort()  # the converter leaves its casts at the end
     return bytes(half.SerializeToString())
 

@@ -18,6 +18,7 @@ from segformer_ros.documents import (
     DocumentError,
     FieldError,
     flag,
+    items,
     one_of,
     read_json,
     read_yaml,
@@ -133,13 +134,16 @@ _DOCUMENT = record(
 
 _SOURCE = f'{METADATA}quantized_from'
 _GATE, _HALF_GATE = f'{METADATA}gate', f'{METADATA}fp16_gate'
+_SINGLE = f'{METADATA}fp16_single'
 _VERDICTS = {True: 'passed', False: 'failed'}
 
 _REPORT = record(
     {
         'source': text(),
         'passed': flag,
-        'fp16': record({'passed': flag}, needed=frozenset(('passed',))),
+        'fp16': record(
+            {'passed': flag, 'single': items(text(LONGEST_PATH))}, needed=frozenset(('passed',))
+        ),
     },
     needed=frozenset(('source', 'fp16')),
 )
@@ -149,12 +153,14 @@ class QuantizationRecord(NamedTuple):
     """What `segformer quantize` found, as it stands in the INT8 model and in the JSON beside it.
 
     source: hash of the model that was quantised. passed, half_passed: whether its masks keep to
-    the gate in INT8, and those of the model itself in FP16.
+    the gate in INT8, and those of the model itself in FP16. single: the tensors whose layers
+    compute in FP32 for that.
     """
 
     source: str
     passed: bool
     half_passed: bool
+    single: Tuple[str, ...] = ()
 
     @classmethod
     def of_model(cls, model: Path) -> Optional[QuantizationRecord]:
@@ -163,7 +169,8 @@ class QuantizationRecord(NamedTuple):
         if _SOURCE not in metadata:
             return None
         failed = metadata.get(_HALF_GATE) == _VERDICTS[False]
-        return cls(metadata[_SOURCE], metadata.get(_GATE) == _VERDICTS[True], not failed)
+        single = tuple(filter(None, metadata.get(_SINGLE, '').split('\n')))
+        return cls(metadata[_SOURCE], metadata.get(_GATE) == _VERDICTS[True], not failed, single)
 
     @classmethod
     def of_report(cls, path: Path) -> Optional[QuantizationRecord]:
@@ -172,7 +179,9 @@ class QuantizationRecord(NamedTuple):
             found = _REPORT(read_json(path))
         except (OSError, DocumentError):
             return None
-        return cls(found['source'], found.get('passed', False), found['fp16']['passed'])
+        half = found['fp16']
+        single = tuple(half.get('single', ()))
+        return cls(found['source'], found.get('passed', False), half['passed'], single)
 
     def as_metadata(self) -> Dict[str, str]:
         """As entries of an ONNX's metadata."""
@@ -180,6 +189,7 @@ class QuantizationRecord(NamedTuple):
             _SOURCE: self.source,
             _GATE: _VERDICTS[self.passed],
             _HALF_GATE: _VERDICTS[self.half_passed],
+            _SINGLE: '\n'.join(self.single),
         }
 
     def as_report(self, half: Mapping[str, Any]) -> Dict[str, Any]:
@@ -187,7 +197,7 @@ class QuantizationRecord(NamedTuple):
         return {
             'source': self.source,
             'passed': self.passed,
-            'fp16': {'passed': self.half_passed, **half},
+            'fp16': {'passed': self.half_passed, 'single': list(self.single), **half},
         }
 
 
@@ -223,14 +233,14 @@ def find_quantized(model: Path) -> Tuple[Optional[Path], str]:
     return path, ''
 
 
-def half_refusal(model: Path) -> Optional[Path]:
-    """What says that FP16 costs a model too much: its INT8 model, or the report beside it."""
+def half_verdict(model: Path) -> Tuple[Optional[QuantizationRecord], Path]:
+    """What is known of a model in FP16 and whence: its INT8 model, or the report beside it."""
     origin, found = quantized_path(model), None
     with suppress(ModelError):  # where it is damaged its report tells
         found = QuantizationRecord.of_model(origin)
     if found is None:
         origin = report_path(origin)
         found = QuantizationRecord.of_report(origin)
-    if found is None or found.half_passed or found.source != model_hash(model):
-        return None
-    return origin
+    if found is not None and found.source != model_hash(model):
+        found = None
+    return found, origin

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
 from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult
-from segformer_ros.quantization.quantizer import LayerCost, QuantizationSettings, Quantized
+from segformer_ros.quantization.half_precision import HalfStep
+from segformer_ros.quantization.layer_search import LayerCost
+from segformer_ros.quantization.quantizer import QuantizationSettings, Quantized
 from segformer_ros.quantization.simulation import LARGEST
 from segformer_ros.text_table import markdown_table
 
@@ -18,7 +20,11 @@ def as_json(result: Quantized, settings: QuantizationSettings) -> Dict[str, Any]
     half = {
         'failures': list(result.half.failures),
         'overflowing': list(result.half.overflowing),
-        **_verdict(result.half.verdict, 'fp16'),
+        'steps': [
+            {'fp32_layers': list(step.single), **_verdict(step.verdict, 'fp16')}
+            for step in result.half.steps
+        ],
+        **_verdict(result.half.chosen.verdict, 'fp16'),
     }
     return {
         **result.record.as_report(half),
@@ -154,25 +160,38 @@ def _rare_note(verdict: GateResult) -> List[str]:
 
 def _half_section(result: Quantized, settings: QuantizationSettings) -> List[str]:
     half = result.half
-    verdict = half.verdict
-    rows = [
-        ('agreement with FP32, mean IoU', f'{verdict.agreement:.4f}'),
-        ('agreement with FP32, pixels', f'{verdict.pixel_agreement:.4f}'),
-    ]
-    if verdict.miou is not None:
-        rows += [
-            ('mean IoU of FP32', f'{verdict.miou_fp32:.4f}'),
-            ('mean IoU of FP16', f'{verdict.miou:.4f}'),
-        ]
-    return [
+    words = '**Passed**'
+    if half.failures:
+        words = f'**Refused**: {half_advice(result)}'
+    elif half.single:
+        words = f'**Passed** with {len(half.chosen.single)} layers in FP32'
+    rows = [_half_row(step) for step in half.steps]
+    columns = ['in FP32', 'agreement, mean IoU', 'agreement, pixels', 'mean IoU']
+    lines = [
         '## FP16 of the same model',
         '',
-        f'{"**Refused**: " + half_advice(result) if half.failures else "**Passed**"} '
-        f'({_gate_words(settings.gate, verdict)}). Each value is rounded to FP16 and summed in '
-        'FP32.',
+        f'{words} ({_gate_words(settings.gate, half.chosen.verdict)}). Each value is rounded to '
+        'FP16 and summed in FP32.',
         '',
-        markdown_table(('', 'FP16'), rows),
+        markdown_table(columns if rows[0][3:] else columns[:3], rows),
     ]
+    if half.single:
+        kept = (f'- `{name}`' for name in half.chosen.single)
+        lines += ['', 'In FP32, each with what follows it up to the next:', '', *kept]
+    return lines
+
+
+def _half_row(step: HalfStep) -> List[str]:
+    verdict, count = step.verdict, len(step.single)
+    what = 'nothing' if not count else f'{count} of {step.layers} layers'
+    if count and step.head:
+        what = f'the decode head: {what}'
+        if count > step.head:
+            what = f'the decode head and the dearest others: {count} of {step.layers} layers'
+    row = [what, f'{verdict.agreement:.4f}', f'{verdict.pixel_agreement:.4f}']
+    if verdict.miou is not None and verdict.miou_fp32 is not None:
+        row.append(f'{verdict.miou:.4f} (FP32: {verdict.miou_fp32:.4f})')
+    return row
 
 
 def _cost_table(costs: Sequence[LayerCost]) -> str:

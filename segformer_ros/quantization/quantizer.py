@@ -12,7 +12,6 @@ from typing import (
     Dict,
     Iterator,
     List,
-    NamedTuple,
     Optional,
     Protocol,
     Sequence,
@@ -28,6 +27,13 @@ from segformer_ros.model.model_files import model_hash
 from segformer_ros.model.onnx_network import read_network
 from segformer_ros.model.sidecar import QuantizationRecord
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult, Judge
+from segformer_ros.quantization.half_precision import HalfPrecision, judge_half
+from segformer_ros.quantization.layer_search import (
+    Attempt,
+    LayerCost,
+    exclude_until_passed,
+    layer_costs,
+)
 from segformer_ros.quantization.layer_selection import Selection, select_nodes
 from segformer_ros.quantization.qdq import (
     QuantizationError,
@@ -38,84 +44,7 @@ from segformer_ros.quantization.qdq import (
     quantize_nodes,
 )
 from segformer_ros.quantization.samples import Sample, Samples
-from segformer_ros.quantization.simulation import (
-    HalfPrecision,
-    SimulatedEngine,
-    beyond_half,
-    round_to_half,
-    with_peaks,
-)
-
-Infer = Callable[[Any], List[np.ndarray]]
-"""Logits of a model (a ModelProto) on the frames that sensitivity is measured with."""
-
-
-class LayerCost(NamedTuple):
-    """What quantising one layer alone does. error: noise over signal of the logits' power."""
-
-    name: str
-    error: float
-
-
-class Attempt(NamedTuple):
-    """One try: the layers left in floating point, the model, and how it compares."""
-
-    excluded: Tuple[str, ...]
-    model: Any
-    verdict: GateResult
-
-
-def layer_costs(
-    model: Any,
-    nodes: Sequence[str],
-    limits: Dict[str, float],
-    infer: Infer,
-    told: Callable[[], object] = lambda: None,
-) -> List[LayerCost]:
-    """Each layer's cost when it alone is INT8, the dearest first; `told` is called for each."""
-    exact = infer(model)
-    power = sum(float(np.square(logits).sum()) for logits in exact)
-    costs = []
-    for name in nodes:
-        noisy = infer(quantize_nodes(model, [name], limits))
-        noise = sum(float(np.square(a - b).sum()) for a, b in zip(noisy, exact))
-        costs.append(LayerCost(name, noise / max(power, 1e-12)))
-        told()
-    return sorted(costs, key=lambda cost: -cost.error)
-
-
-def exclude_until_passed(
-    selection: Selection,
-    costs: Sequence[LayerCost],
-    attempt: Callable[[Tuple[str, ...]], Attempt],
-    gate: Gate,
-) -> Attempt:
-    """The try with the fewest of the dearest layers left out that passes the gate.
-
-    Doubles the number left out until it passes, then halves the step back. Never leaves out more
-    than half: the best try is returned then, and it does not pass.
-    """
-    most = max(1, len(selection.layers) // 2)
-    names = [cost.name for cost in costs]
-    failed, count = 0, 1
-    tries: List[Attempt] = []
-    while True:
-        tries.append(attempt(tuple(names[:count])))
-        if tries[-1].verdict.shortfall(gate) <= 0:
-            break
-        if count >= most:
-            return min(tries, key=lambda one: one.verdict.shortfall(gate))
-        failed, count = count, min(2 * count, most)
-    passed = tries[-1]
-    while len(passed.excluded) - failed > 1:
-        count = (failed + len(passed.excluded)) // 2
-        tried = attempt(tuple(names[:count]))
-        if tried.verdict.shortfall(gate) <= 0:
-            passed = tried
-        else:
-            failed = count
-    return passed
-
+from segformer_ros.quantization.simulation import SimulatedEngine
 
 RANGES = ('percentile', 'entropy', 'max')
 
@@ -262,11 +191,12 @@ class _Search:
         if failing or self._settings.sensitivity:
             costs = self._costs()
         if failing:
-            best = exclude_until_passed(self._selection, costs, self._attempt, gate)
+            most = max(1, len(self._selection.layers) // 2)
+            best = exclude_until_passed(costs, most, self._attempt, gate)
         failures = tuple(best.verdict.failures(gate))
         half = self._half()
         source = model_hash(self._spec.path)
-        record = QuantizationRecord(source, not failures, not half.failures)
+        record = QuantizationRecord(source, not failures, not half.failures, half.single)
         _mark(best.model, record)
         return Quantized(
             record,
@@ -281,22 +211,21 @@ class _Search:
         )
 
     def _half(self) -> HalfPrecision:
-        """Judge the model in FP16, and where it does not pass, find what FP16 cannot hold."""
-        verdict = self._judged('accuracy in FP16', round_to_half(self._model))
-        failures = tuple(verdict.failures(self._settings.gate))
-        overflowing = self._overflowing() if failures else ()
-        return HalfPrecision(verdict, failures, overflowing)
+        """Judge the model in FP16, and where it does not pass, look for what has to be FP32."""
 
-    def _overflowing(self) -> Tuple[str, ...]:
-        model, layers = with_peaks(self._model)
-        peaks: Dict[str, List[float]] = {name: [] for name in layers.values()}
-        engine = SimulatedEngine(self._spec, model, self._settings.threads)
-        with engine:
-            for pixels in self._few_inputs():
-                found = engine.outputs(pixels, list(layers))
-                for name, peak in zip(layers.values(), found):
-                    peaks[name].append(float(peak))
-        return beyond_half(peaks)
+        def outputs(model: Any, names: Sequence[str]) -> List[List[np.ndarray]]:
+            engine = SimulatedEngine(self._spec, model, self._settings.threads)
+            with engine:
+                return [engine.outputs(pixels, names) for pixels in self._few_inputs()]
+
+        return judge_half(
+            self._model,
+            self._spec.output_name,
+            self._settings.gate,
+            self._judged,
+            outputs,
+            self._tell,
+        )
 
     def _few_inputs(self) -> List[np.ndarray]:
         samples = self._samples.calibration[:: max(1, len(self._samples.calibration) // 4)]
@@ -315,13 +244,11 @@ class _Search:
 
     def _costs(self) -> List[LayerCost]:
         inputs = self._few_inputs()
-        told = self._tell('cost of each layer', len(self._selection.all))
         return layer_costs(
-            self._model,
             self._selection.all,
-            self._limits,
-            lambda model: self._logits(model, inputs),
-            told,
+            self._logits(self._model, inputs),
+            lambda name: self._logits(quantize_nodes(self._model, [name], self._limits), inputs),
+            self._tell('cost of each layer', len(self._selection.all)),
         )
 
     def _logits(self, model: Any, inputs: Sequence[np.ndarray]) -> List[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Collection, Dict, List, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -12,54 +12,55 @@ from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.normalization import squaring_nodes
 from segformer_ros.model.onnx_network import read_network
-from segformer_ros.quantization.accuracy_gate import GateResult
 
 LARGEST = 65504.0
 """The greatest number of IEEE 754 binary16; what is beyond becomes infinite."""
 
 
-class HalfPrecision(NamedTuple):
-    """What FP16 makes of a model.
-
-    failures: why the gate is not passed; empty where it is. overflowing: layers whose values FP16
-    cannot hold on the frames that were looked at, by name, where it is not passed.
-    """
-
-    verdict: GateResult
-    failures: Tuple[str, ...]
-    overflowing: Tuple[str, ...]
-
-
-def round_to_half(model: Any) -> Any:
+def round_to_half(model: Any, single: Collection[str] = ()) -> Any:
     """A copy of an FP32 ModelProto whose weights and layer outputs are rounded to FP16.
 
     Sums within a layer are FP32, as tensor cores have them. What a Resize takes besides its image
-    is left alone: its scales are FP32 in every graph.
+    is left alone: its scales are FP32 in every graph. single: tensors whose nodes compute in
+    FP32, as those of normalisations' squares do: what goes from one such node to the next is not
+    rounded, what goes to another is.
     """
     from onnx import ModelProto, TensorProto, helper, numpy_helper
 
     model = ModelProto.FromString(model.SerializeToString())
-    scales = _resize_parameters(model.graph)
+    floats = float_outputs(model)
+    exact = {name for node in squaring_nodes(model.graph) for name in node.output}
+    exact = floats.intersection(exact.union(single))
+    spared = _resize_parameters(model.graph)
+    read = {name for node in model.graph.node if not _within(node, exact) for name in node.input}
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and tensor.name not in scales:
+        wanted = tensor.name in read and tensor.name not in spared
+        if tensor.data_type == TensorProto.FLOAT and wanted:
             with np.errstate(over='ignore'):
                 half = numpy_helper.to_array(tensor).astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(half.astype(np.float32), tensor.name))
-    rounded = _layer_outputs(model)
     nodes: List[Any] = []
     for node in model.graph.node:
         nodes.append(node)
+        if _within(node, exact):
+            for place, name in enumerate(node.input):
+                node.input[place] = f'{name}/exact' if name in exact else name
         for place, name in enumerate(node.output):
-            if name in rounded:
-                exact, half_name = f'{name}/exact', f'{name}/half'
-                node.output[place] = exact
+            if name in floats:
+                unrounded, half_name = f'{name}/exact', f'{name}/half'
+                node.output[place] = unrounded
                 nodes += [
-                    helper.make_node('Cast', [exact], [half_name], to=TensorProto.FLOAT16),
+                    helper.make_node('Cast', [unrounded], [half_name], to=TensorProto.FLOAT16),
                     helper.make_node('Cast', [half_name], [name], to=TensorProto.FLOAT),
                 ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model
+
+
+def _within(node: Any, exact: Set[str]) -> bool:
+    """Whether a node computes in FP32."""
+    return not exact.isdisjoint(node.output)
 
 
 def with_peaks(model: Any) -> Tuple[Any, Dict[str, str]]:
@@ -70,7 +71,8 @@ def with_peaks(model: Any) -> Tuple[Any, Dict[str, str]]:
     from onnx import ModelProto, TensorProto, helper
 
     model = ModelProto.FromString(model.SerializeToString())
-    outputs = _layer_outputs(model)
+    squares = {name for node in squaring_nodes(model.graph) for name in node.output}
+    outputs = float_outputs(model) - squares
     layers: Dict[str, str] = {}
     nodes: List[Any] = []
     for node in model.graph.node:
@@ -89,17 +91,8 @@ def with_peaks(model: Any) -> Tuple[Any, Dict[str, str]]:
     return model, layers
 
 
-def beyond_half(peaks: Mapping[str, Sequence[float]]) -> Tuple[str, ...]:
-    """The layers, in the order given, one of whose peaks FP16 cannot hold."""
-    return tuple(
-        name
-        for name, values in peaks.items()
-        if not all(value <= LARGEST for value in values)  # nor what is not a number
-    )
-
-
-def _layer_outputs(model: Any) -> Set[str]:
-    """Names of the tensors that are FP16 in an engine: not normalisations' squares, nor scales."""
+def float_outputs(model: Any) -> Set[str]:
+    """Names of the floating tensors that the nodes of a ModelProto give, but for scales."""
     from onnx import TensorProto, shape_inference
 
     graph = shape_inference.infer_shapes(model).graph
@@ -109,8 +102,7 @@ def _layer_outputs(model: Any) -> Set[str]:
         if value.type.tensor_type.elem_type == TensorProto.FLOAT
     }
     made = {name for node in graph.node for name in node.output}
-    wide = {name for node in squaring_nodes(model.graph) for name in node.output}
-    return (floats & made) - _resize_parameters(graph) - wide
+    return (floats & made) - _resize_parameters(graph)
 
 
 def _resize_parameters(graph: Any) -> Set[str]:

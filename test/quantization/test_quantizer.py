@@ -19,9 +19,8 @@ from segformer_ros.quantization import (
     Samples,
     quantize,
 )
-from segformer_ros.quantization.layer_selection import Selection
+from segformer_ros.quantization.layer_search import Attempt, LayerCost, exclude_until_passed
 from segformer_ros.quantization.quantization_report import advice, as_markdown
-from segformer_ros.quantization.quantizer import Attempt, LayerCost, exclude_until_passed
 
 EASY = QuantizationSettings(ranges='max', gate=Gate(agreement=0.9, loss=0.02))
 
@@ -88,7 +87,7 @@ def test_the_fewest_layers_are_left_out(fewest: int) -> None:
         return Attempt(excluded, None, GateResult(1, agreement, 1.0, {}))
 
     costs = [LayerCost(name, 1.0) for name in names]
-    best = exclude_until_passed(Selection(names, ()), costs, attempt, Gate())
+    best = exclude_until_passed(costs, len(names) // 2, attempt, Gate())
     assert best.excluded == names[: max(fewest, 1)]
     assert len(tried) <= 7
 
@@ -100,5 +99,5 @@ def test_half_of_the_layers_is_the_most(tmp_path: Path) -> None:
         return Attempt(excluded, None, GateResult(1, 0.1 * len(excluded) % 0.5, 1.0, {}))
 
     costs = [LayerCost(name, 1.0) for name in names]
-    best = exclude_until_passed(Selection(names, ()), costs, attempt, Gate())
+    best = exclude_until_passed(costs, len(names) // 2, attempt, Gate())
     assert len(best.excluded) == 4 and best.verdict.agreement == 0.4

@@ -10,7 +10,8 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from tiny_segformer import save_tiny
 
-from segformer_ros.quantization.simulation import beyond_half, round_to_half, with_peaks
+from segformer_ros.quantization.half_precision import beyond_half
+from segformer_ros.quantization.simulation import round_to_half, with_peaks
 
 
 def scaled(factor: float) -> onnx.ModelProto:

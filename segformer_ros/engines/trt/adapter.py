@@ -149,12 +149,15 @@ class TensorRt:
         if self.strongly_typed or not outputs:
             return
         single = self.module.DataType.FLOAT
+        results = {network.get_output(index).name for index in range(network.num_outputs)}
         for number in range(network.num_layers):
             layer = network.get_layer(number)
             for place in range(layer.num_outputs):
-                if layer.get_output(place).name in outputs:
+                name = layer.get_output(place).name
+                if name in outputs:
                     layer.precision = single
-                    layer.set_output_type(place, single)
+                    if name not in results:  # whose type is the engine's
+                        layer.set_output_type(place, single)
         config.set_flag(self.module.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
 
     def set_io_type(self, network: Any, precision: str) -> None:

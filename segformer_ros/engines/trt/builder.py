@@ -42,7 +42,7 @@ class BuildOptions:
     a network that leaves it free. workspace: limit of the builder's scratch memory in bytes.
     target_sm: compute capability times ten of a GPU that is not here; None for this machine's.
     timing_cache: file of earlier timings, None to keep none. half: whether FP16 may be beside
-    INT8.
+    INT8. single: tensors whose layers compute in FP32 whatever the precision.
     """
 
     precision: str = 'fp32'
@@ -51,6 +51,7 @@ class BuildOptions:
     target_sm: Optional[int] = None
     timing_cache: Optional[Path] = None
     half: bool = True
+    single: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _build_once(
     library.set_workspace(config, workspace)
     library.set_precision(config, options.precision, options.half)
     if options.precision != 'fp32':
-        library.keep_single(network, config, squares(model))
+        library.keep_single(network, config, squares(model).union(options.single))
     library.set_details(config)
     library.set_batches(builder, network, config, options.batches)
     if options.target_sm is not None:

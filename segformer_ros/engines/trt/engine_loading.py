@@ -112,6 +112,7 @@ def build_options(
     return BuildOptions(
         precision=candidate.precision,
         half=candidate.half,
+        single=candidate.single,
         batches=batches,
         workspace=options.workspace_mib * MIB,
         target_sm=sm,
@@ -139,7 +140,7 @@ def build_apart(
     layers = built.layers
     if not layers.layers:  # a version that tells by its inspector alone, on its own GPU
         layers = read_inspector(library.describe(library.load(built.plan)))
-    layers.check(candidate.precision)
+    layers.check(candidate.precision, mixed=bool(candidate.single))
     return replace(built, layers=layers), made
 
 
@@ -148,13 +149,15 @@ def engine_key(
 ) -> EngineKey:
     """What the cached engine must agree with."""
     height, width = spec.size
+    single = sha256('\n'.join(options.single).encode()).hexdigest()[:16]
+    beside = f', FP32 {single}' if options.single else ''
     return EngineKey(
         model=model_hash(model),
         library=library.version,
         gpu=f'{gpu.name}, {gpu.processors} multiprocessors',
         sm=gpu.sm,
         precision=options.precision,
-        shapes=f'{width}x{height}, batch {options.batches}, revision {REVISION}',
+        shapes=f'{width}x{height}, batch {options.batches}, revision {REVISION}{beside}',
     )
 
 
@@ -187,7 +190,7 @@ def _provide(
 
     engine, cached_facts = _load_cached(library, cache, key, build)
     layers = read_inspector(library.describe(engine))
-    layers.check(candidate.precision)
+    layers.check(candidate.precision, mixed=bool(candidate.single))
     facts = {
         'precision': candidate.precision,
         'precision reason': candidate.reason,
@@ -237,7 +240,7 @@ def _typed(
 ) -> Network:
     if not strongly_typed or candidate.precision == 'fp32' or not candidate.half:
         return network
-    return network._replace(model=to_half(network.model, keep_io))
+    return network._replace(model=to_half(network.model, keep_io, candidate.single))
 
 
 def _load_file(library: TensorRt, spec: ModelSpec, options: EngineOptions) -> Provided:

@@ -71,10 +71,11 @@ class Layers(NamedTuple):
         kinds = sorted({layer.precision for layer in self.layers})
         return ', '.join(f'{self.count(kind)} {kind}' for kind in kinds) or 'not told'
 
-    def check(self, precision: str, exactly: bool = False) -> None:
+    def check(self, precision: str, exactly: bool = False, mixed: bool = False) -> None:
         """Raise EngineError where the engine silently computes in a wider type than was asked.
 
-        exactly: or partly in a narrower one than FP32, as a file from elsewhere may.
+        exactly: or partly in a narrower one than FP32, as a file from elsewhere may. mixed: some
+        layers were meant to be FP32.
 
         Where a version folds the network into one node ("foreign node"), that node's own inputs
         and outputs are all that can be seen.
@@ -85,11 +86,12 @@ class Layers(NamedTuple):
             raise EngineError(f'the engine computes in TF32, unasked: {self.summary()}')
         judged = [layer for layer in self.layers if layer.weighted] or self.layers
         found = sum(layer.precision == precision for layer in judged)
-        mixed = precision == 'fp32' and not exactly  # narrow layers beside wide ones will do
+        wide = precision == 'fp32' and not exactly  # narrow layers beside wide ones will do
         narrow = sum(layer.precision in _NARROW for layer in judged)
-        if mixed and (found or not narrow):
+        if wide and (found or not narrow):
             return
-        if not mixed and found >= max(1, _LEAST_SHARE.get(precision, 0.5) * len(judged)):
+        least = _LEAST_SHARE.get('int8' if mixed else precision, 0.5)
+        if not wide and found >= max(1, least * len(judged)):
             return
         raise EngineError(
             f'{precision} was asked for, but the engine built has '

@@ -1,0 +1,175 @@
+"""FP16 held to the gate; where it fails, the decode head is FP32, then the dearest layers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
+
+import numpy as np
+
+from segformer_ros.quantization.accuracy_gate import Gate, GateResult
+from segformer_ros.quantization.layer_search import (
+    Attempt,
+    LayerCost,
+    exclude_until_passed,
+    layer_costs,
+)
+from segformer_ros.quantization.layer_selection import select_nodes
+from segformer_ros.quantization.simulation import (
+    LARGEST,
+    float_outputs,
+    round_to_half,
+    with_peaks,
+)
+
+_HEAD = re.compile(r'(^|[/.])(decode_head|decoder|sem_seg_head|seg_head|final_layer)([/.]|$)')
+"""How exporters name the nodes of a decode head: after the module that they come from."""
+
+
+class HalfStep(NamedTuple):
+    """One try. single: its layers in FP32, of `layers`; head: how many of them are the head's."""
+
+    single: Tuple[str, ...]
+    head: int
+    layers: int
+    verdict: GateResult
+
+
+class HalfPrecision(NamedTuple):
+    """What FP16 makes of a model.
+
+    steps: what was tried, FP16 throughout first. chosen: the step that passed, else the first.
+    failures: why no step passes the gate; empty where one does. single: the tensors whose layers
+    compute in FP32 then. overflowing: layers whose values FP16 cannot hold on the frames that
+    were looked at, where FP16 throughout fails.
+    """
+
+    steps: Tuple[HalfStep, ...]
+    chosen: HalfStep
+    failures: Tuple[str, ...]
+    single: Tuple[str, ...]
+    overflowing: Tuple[str, ...]
+
+
+Judged = Callable[[str, Any], GateResult]
+"""A model (a ModelProto) on the frames to judge by; the text names the stage."""
+
+Outputs = Callable[[Any, Sequence[str]], List[List[np.ndarray]]]
+"""Outputs by name of a model on a few frames."""
+
+
+def judge_half(
+    model: Any,
+    output: str,
+    gate: Gate,
+    judged: Judged,
+    outputs: Outputs,
+    tell: Callable[[str, int], Callable[[], object]],
+) -> HalfPrecision:
+    """Judge a prepared model in FP16; where it fails, with as few of its layers in FP32 as can be.
+
+    At most half of the layers are FP32: beyond, FP32 throughout is the better engine. output: the
+    logits' name.
+    """
+    layers = split_layers(model)
+    head = tuple(name for name, nodes in layers.items() if not nodes.isdisjoint(_head(model)))
+    floats = float_outputs(model)
+    steps: List[HalfStep] = []
+
+    def tensors(names: Sequence[str]) -> Tuple[str, ...]:
+        inside = {node for name in names for node in layers[name]}
+        made = (name for node in model.graph.node if node.name in inside for name in node.output)
+        return tuple(name for name in made if name in floats)
+
+    def attempt(names: Tuple[str, ...]) -> Attempt:
+        beside = tuple(name for name in head if name not in names) + names if steps else ()
+        rounded = round_to_half(model, tensors(beside))
+        verdict = judged(f'accuracy in FP16, {len(beside)} layers in FP32', rounded)
+        steps.append(HalfStep(beside, len(head) if steps else 0, len(layers), verdict))
+        return Attempt(beside, rounded, verdict)
+
+    first = attempt(())
+    overflowing: Tuple[str, ...] = ()
+    failing = first.verdict.shortfall(gate) > 0
+    if failing:
+        overflowing = _overflowing(model, outputs)
+        room = len(layers) // 2 - len(head)
+        if room < 0:
+            head, room = (), len(layers) // 2
+        if head:
+            failing = attempt(()).verdict.shortfall(gate) > 0
+        if failing and room > 0:
+            costs = _costs(layers, head, model, output, outputs, tensors, tell)
+            exclude_until_passed(costs, room, attempt, gate)
+    passed = [step for step in steps if step.verdict.shortfall(gate) <= 0]
+    chosen = min(passed, key=lambda step: len(step.single)) if passed else steps[0]
+    failures = () if passed else tuple(chosen.verdict.failures(gate))
+    return HalfPrecision(tuple(steps), chosen, failures, tensors(chosen.single), overflowing)
+
+
+def split_layers(model: Any) -> Dict[str, Set[str]]:
+    """Nodes of each layer of a prepared model: one with weights, and all up to the next such.
+
+    What comes before the first belongs to it.
+    """
+    names = select_nodes(model).layers
+    layers: Dict[str, Set[str]] = {name: set() for name in names}
+    current = names[0]
+    for node in model.graph.node:
+        current = node.name if node.name in layers else current
+        layers[current].add(node.name)
+    return layers
+
+
+def beyond_half(peaks: Mapping[str, Sequence[float]]) -> Tuple[str, ...]:
+    """The layers, in the order given, one of whose peaks FP16 cannot hold."""
+    return tuple(
+        name
+        for name, values in peaks.items()
+        if not all(value <= LARGEST for value in values)  # nor what is not a number
+    )
+
+
+def _head(model: Any) -> Set[str]:
+    """Nodes of the decode head: those named so, else all from the first upsampling on."""
+    named = {node.name for node in model.graph.node if _HEAD.search(node.name)}
+    if named:
+        return named
+    behind: Set[str] = set()
+    found: Set[str] = set()
+    for node in model.graph.node:  # in the order of their use
+        if node.op_type in ('Resize', 'ConvTranspose') or not behind.isdisjoint(node.input):
+            behind.update(node.output)
+            found.add(node.name)
+    return found
+
+
+def _overflowing(model: Any, outputs: Outputs) -> Tuple[str, ...]:
+    watched, layers = with_peaks(model)
+    found = outputs(watched, list(layers))
+    columns = zip(*found)
+    return beyond_half(
+        {name: [float(peak) for peak in peaks] for name, peaks in zip(layers.values(), columns)}
+    )
+
+
+def _costs(
+    layers: Mapping[str, Set[str]],
+    head: Sequence[str],
+    model: Any,
+    output: str,
+    outputs: Outputs,
+    tensors: Callable[[Sequence[str]], Tuple[str, ...]],
+    tell: Callable[[str, int], Callable[[], object]],
+) -> List[LayerCost]:
+    """What each layer outside the head costs when it alone is FP16."""
+    names = [name for name in layers if name not in head]
+
+    def logits(proto: Any) -> List[np.ndarray]:
+        return [found[0] for found in outputs(proto, [output])]
+
+    def alone(name: str) -> List[np.ndarray]:
+        others = [other for other in layers if other != name]
+        return logits(round_to_half(model, tensors(others)))
+
+    return layer_costs(names, logits(model), alone, tell('cost of each layer', len(names)))

@@ -1,0 +1,159 @@
+"""FP16 that fails its gate: the decode head in FP32 first, then the layers that cost most."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tiny_segformer import save_tiny
+
+from segformer_ros.engines.precision import choose_precision
+from segformer_ros.engines.trt.engine_loading import parsed_network
+from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.model.sidecar import quantized_path, report_path
+from segformer_ros.quantization import (
+    Gate,
+    QuantizationSettings,
+    Quantized,
+    Samples,
+    quantize,
+)
+from segformer_ros.quantization.half_precision import split_layers
+from segformer_ros.quantization.quantization_report import as_json, as_markdown
+from segformer_ros.quantization.simulation import SimulatedEngine, round_to_half
+
+SETTINGS = QuantizationSettings(ranges='max', gate=Gate(agreement=0.9), threads=1)
+
+
+def save_longer(path: Path, names: dict[str, str], spoil: float = 1.0, last: float = 1.0) -> Path:
+    """The tiny network with three layers more, one `last` times and one back; renamed."""
+    model = onnx.load(save_tiny(path, spoil=spoil))
+    graph = model.graph
+    graph.node[-1].output[0] = 'scores'
+    identity = np.eye(19, dtype=np.float32).reshape(19, 19, 1, 1)
+    for name, factor in (('large', last), ('small', 1 / last)):
+        graph.initializer.append(
+            numpy_helper.from_array((factor * identity).astype(np.float32), name)
+        )
+    graph.node.extend(
+        [
+            helper.make_node('Conv', ['scores', 'identity'], ['first'], 'more'),
+            helper.make_node('Conv', ['first', 'large'], ['second'], 'widen'),
+            helper.make_node('Conv', ['second', 'small'], ['logits'], 'end'),
+        ]
+    )
+    for node in graph.node:
+        node.name = names.get(node.name, node.name)
+    onnx.save(model, str(path))
+    return path
+
+
+def quantized(spec: ModelSpec, samples: Samples) -> Quantized:
+    parts = ([sample._replace(labels=None) for sample in part] for part in samples)
+    return quantize(spec, Samples(*parts), SETTINGS)
+
+
+def test_the_decode_head_comes_first(tmp_path: Path, samples: Samples) -> None:
+    head = {name: f'/decode_head/{name}' for name in ('widen', 'end')}
+    spec = load_model(save_longer(tmp_path / 'wide.onnx', head, last=3000.0))
+    made = quantized(spec, samples)
+    half = made.half
+    assert half.steps[0].verdict.agreement < 0.9 and not half.steps[0].single
+    assert [step.single for step in half.steps[1:]] == [('/decode_head/widen', '/decode_head/end')]
+    assert not half.failures and half.chosen.verdict.agreement > 0.99
+    assert half.overflowing == ('/decode_head/widen',)
+    assert half.single == ('second', 'logits')
+    text = as_markdown(made, SETTINGS, 'wide.onnx')
+    assert '**Passed** with 2 layers in FP32' in text
+    assert 'the decode head: 2 of 8 layers' in text
+
+
+def test_then_the_layers_that_cost_most(tmp_path: Path, samples: Samples) -> None:
+    names = {'end': '/decode_head/end'}
+    spec = load_model(save_longer(tmp_path / 'deep.onnx', names, spoil=3000.0))
+    half = quantized(spec, samples).half
+    assert half.steps[1].single == ('/decode_head/end',)
+    assert not half.failures
+    assert half.chosen.single == ('/decode_head/end', 'stem', 'fragile')
+    assert 'dearest others: 3 of 8' in as_markdown(quantized(spec, samples), SETTINGS, 'deep')
+
+
+def test_where_half_of_the_layers_do_not_help_it_is_refused(
+    tmp_path: Path, samples: Samples
+) -> None:
+    half = quantized(load_model(save_tiny(tmp_path / 'large.onnx', spoil=3000.0)), samples).half
+    assert half.failures and not half.single and half.overflowing == ('stem',)
+    # Resize, join and what follows are the head, where no name tells: two of the five layers.
+    assert [len(step.single) for step in half.steps] == [0, 2]
+
+
+def test_what_an_fp16_layer_reads_is_rounded_wherever_it_was_made() -> None:
+    nodes = [
+        helper.make_node('Mul', ['x', 'factor'], ['large'], 'enlarge'),
+        helper.make_node('Mul', ['large', 'back'], ['y'], 'reduce'),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ('x', 'y')]
+    weights = [
+        helper.make_tensor(name, TensorProto.FLOAT, [], [value])
+        for name, value in (('factor', 100.0), ('back', 0.01))
+    ]
+    graph = helper.make_graph(nodes, 'scaled', values[:1], values[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+
+    def run(single: tuple[str, ...]) -> np.ndarray:
+        rounded = round_to_half(model, single)
+        onnx.checker.check_model(rounded)
+        session = onnxruntime.InferenceSession(rounded.SerializeToString())
+        (y,) = session.run(None, {'x': np.array([1.0, 700.0], np.float32)})
+        return np.asarray(y)
+
+    assert run(('large',))[1] == np.inf
+    np.testing.assert_allclose(run(('large', 'y')), [1.0, 700.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize('kept', ['model', 'report'])
+def test_the_engine_is_built_so(tmp_path: Path, samples: Samples, kept: str) -> None:
+    head = {name: f'/decode_head/{name}' for name in ('widen', 'end')}
+    spec = load_model(save_longer(tmp_path / 'wide.onnx', head, last=3000.0))
+    made = quantized(spec, samples)
+    path = quantized_path(spec.path)
+    if kept == 'model':
+        onnx.save(made.model, str(path))
+    else:
+        report_path(path).write_text(json.dumps(as_json(made, SETTINGS)))
+    (candidate,) = choose_precision('auto', spec, 53)
+    assert candidate.precision == 'fp16' and candidate.single == made.half.single
+    assert 'the layers of 2 tensors are FP32, as its gate needs them' in candidate.reason
+    assert choose_precision('fp16', spec, 87)[0].single == made.half.single
+    if kept == 'model':
+        (int8,) = choose_precision('auto', spec, 87)
+        assert not int8.half and 'since FP16 needs FP32 layers to pass' in int8.reason
+
+    def labels(half: bool) -> list[np.ndarray]:
+        chosen = candidate if half else candidate._replace(precision='fp32')
+        network = parsed_network(spec, chosen, strongly_typed=True, keep_io=True)
+        proto = onnx.load_from_string(network.model)
+        halves = {t.name for t in proto.graph.initializer if t.data_type == TensorProto.FLOAT16}
+        assert bool(halves) == half
+        with SimulatedEngine(network.spec, proto) as engine:
+            return [engine.segment([sample.frame])[0].labels for sample in samples.held_out]
+
+    for exact, mixed in zip(labels(half=False), labels(half=True), strict=True):
+        assert np.mean(exact == mixed) > 0.99
+    plain = parsed_network(spec, candidate._replace(single=()), strongly_typed=True, keep_io=True)
+    with SimulatedEngine(plain.spec, onnx.load_from_string(plain.model)) as engine:
+        lost = engine.segment([samples.held_out[0].frame])[0].labels
+    assert np.mean(lost == labels(half=False)[0]) < 0.9
+
+
+def test_every_node_belongs_to_one_layer(tmp_path: Path) -> None:
+    model = onnx.load(save_tiny(tmp_path / 'tiny.onnx'))
+    layers = split_layers(model)
+    assert list(layers) == ['stem', 'fragile', 'fine', 'coarse', 'classify']
+    assert layers['stem'] == {'cast', 'transpose', 'stem', 'spoil'}
+    assert sum(map(len, layers.values())) == len(model.graph.node)
