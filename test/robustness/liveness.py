@@ -177,13 +177,16 @@ class Liveness:
             self._subscriber,
             self._enable,
             self._size,
-            self._lifecycle,
             self._engine,
             self._engine,
             self._film,
             self._film,
             self._rest,
         ]
+        if isinstance(self._executor, SingleThreadedExecutor):
+            # rclpy's other executor ends with InvalidHandle where a subscription is destroyed in
+            # one of its threads while it begins to wait for it.
+            actions.append(self._lifecycle)
         for number in self._chance.integers(0, len(actions), self._chance.integers(1, 12)):
             what = actions[number]()
             self.done.append(what)
