@@ -160,7 +160,9 @@ def as_labels(values: np.ndarray) -> np.ndarray:
     """Labels (h, w) uint8 of a network's own integers; 255 for those that uint8 does not hold."""
     if values.dtype == np.uint8:
         return values.copy()
-    return np.where((values < 0) | (values > IGNORE_ID), IGNORE_ID, values).astype(np.uint8)
+    beyond = (values < 0) | (values > IGNORE_ID)
+    # As a number of a type: NumPy 2.5 refuses a plain 255 among int8.
+    return np.where(beyond, np.uint8(IGNORE_ID), values).astype(np.uint8)
 
 
 def resize_labels(labels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:

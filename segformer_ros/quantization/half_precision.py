@@ -95,7 +95,7 @@ def judge_half(
         rounded = round_to_half(model, tensors(beside))
         verdict = judged(f'accuracy in FP16, {len(beside)} layers in FP32', rounded)
         steps.append(HalfStep(beside, len(head) if steps else 0, len(layers), verdict))
-        return Attempt(beside, rounded, verdict)
+        return Attempt(names, rounded, verdict)
 
     first = attempt(())
     overflowing: Tuple[str, ...] = ()

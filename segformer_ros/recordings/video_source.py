@@ -164,7 +164,10 @@ def _opened(path: Path) -> Any:
     """The file's container; raises FFmpeg's errors. Titles and the like are in any encoding."""
     import av
 
-    return av.open(str(path), metadata_errors='replace')
+    try:
+        return av.open(str(path), metadata_errors='replace')
+    except TypeError:  # from PyAV 19 on, which reads any
+        return av.open(str(path))
 
 
 def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], List[int], int]:

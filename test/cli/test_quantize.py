@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from tiny_segformer import save_tiny
 
@@ -101,6 +102,11 @@ def test_each_is_refused_by_itself(
     assert load_model(tmp_path / 'fragile.fp16.onnx').input_dtype == 'float32'
 
     large = save_tiny(tmp_path / 'large.onnx', spoil=3000.0)
+    proto = onnx.load(str(large))
+    for node in proto.graph.node:  # with half of the layers, there is no room for others in FP32
+        if node.name in ('fine', 'classify'):
+            node.name = f'/decode_head/{node.name}'
+    onnx.save(proto, str(large))
     assert main(['quantize', str(large), *asked, '0.9']) == 2
     error = capsys.readouterr().err
     assert 'large.fp16.onnx: agreement' in error

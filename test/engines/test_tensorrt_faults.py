@@ -82,7 +82,7 @@ def test_an_engine_that_is_refused_ends_before_its_context(
 ) -> None:
     machine = make_machine()
 
-    def refuse(layers: Layers, precision: str) -> None:
+    def refuse(layers: Layers, precision: str, mixed: bool) -> None:
         raise EngineError('no such layer')
 
     monkeypatch.setattr(Layers, 'check', refuse)
