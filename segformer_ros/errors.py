@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import sys
-from typing import Callable, Dict, NoReturn, Tuple
+from contextlib import contextmanager
+from typing import Callable, Dict, Iterator, NoReturn, Tuple
 
 from segformer_ros.interrupts import EXIT_INTERRUPTED, interrupted, interruptible
 
@@ -121,3 +123,15 @@ def reason(error: Exception) -> str:
         known = _SYSTEM_ERRORS.get(getattr(error, 'errno', None) or 0)
         return known[0] if known else one_line(str(words))
     return one_line(str(error))
+
+
+@contextmanager
+def errors_alone(logger: str = '') -> Iterator[None]:
+    """Keep a logger's warnings and advice back meanwhile; '' is the root."""
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from functools import partial
 
@@ -21,6 +22,7 @@ from segformer_ros.errors import (
     EXIT_REFUSED,
     LONGEST,
     ArgumentParser,
+    errors_alone,
     explained,
     one_line,
     reason,
@@ -135,3 +137,13 @@ def test_a_refused_argument_is_shown_in_a_line(capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().err
     assert len(printed) < 1200
     assert '\x1b' not in printed
+
+
+def test_warnings_are_kept_back_for_a_while_alone(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger('segformer_ros.engines')
+    with caplog.at_level(logging.WARNING, 'segformer_ros'):
+        with errors_alone('segformer_ros'):
+            log.warning('advice')
+            log.error('fault')
+        log.warning('afterwards')
+    assert caplog.messages == ['fault', 'afterwards']

@@ -12,8 +12,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Iterator, List, Optional, Tuple
@@ -33,6 +31,7 @@ from segformer_ros.destination import output_folder
 from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
 from segformer_ros.engines.cuda.launches import MAX_BATCH
+from segformer_ros.errors import errors_alone
 from segformer_ros.model import load_model
 from segformer_ros.text_table import format_table
 from segformer_ros.verification.checklist import (
@@ -106,7 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = output_folder(arguments.out)
     gpu, lack = _gpu(arguments.device)
     checklist = Checklist(notes=[] if gpu else [f'{NO_GPU} ({lack})'])
-    with TemporaryDirectory(prefix='segformer-verify-') as cache, _errors_alone():
+    # What counts is in the figures.
+    with TemporaryDirectory(prefix='segformer-verify-') as cache, errors_alone('segformer_ros'):
         plan = Plan(
             load_model(),
             Path(cache),
@@ -133,18 +133,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(note)
     print('written: ' + ', '.join(str(folder / name) for name in NAMES))
     return int(counts[Verdict.FAIL] > 0)
-
-
-@contextmanager
-def _errors_alone() -> Iterator[None]:
-    """Keep warnings out of the log: what counts is in the figures."""
-    log = logging.getLogger('segformer_ros')
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
 
 
 def _gpu(index: int) -> Tuple[Optional[Gpu], str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from typing import Any, Collection, Dict, Iterator, List, Sequence
 import numpy as np
 
 from segformer_ros.destination import write_file
-from segformer_ros.errors import SegformerError
+from segformer_ros.errors import SegformerError, errors_alone
 from segformer_ros.quantization.layer_selection import constant_names
 
 BINS = 2048
@@ -304,7 +303,8 @@ def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float])
             'OpTypesToExcludeOutputQuantization': kinds,
         },
     )
-    with contextlib.redirect_stdout(io.StringIO()), _quiet():
+    # The quantiser prints, and its advice goes to the root logger.
+    with contextlib.redirect_stdout(io.StringIO()), errors_alone():
         quantizer.quantize_model()
         quantizer.model.topological_sort()
     result = quantizer.model.model
@@ -320,18 +320,6 @@ def _usable(limit: float) -> float:
 def _copy_metadata(source: Any, target: Any) -> None:
     del target.metadata_props[:]
     target.metadata_props.extend(source.metadata_props)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice, which goes to the root logger."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
 
 
 def _onnxruntime() -> Any:

@@ -26,9 +26,7 @@ from rosbags.highlevel import AnyReader
 
 from segformer_ros.camera import Calibration, Camera, CameraPose
 from segformer_ros.classes import ClassMap, load_class_map
-from segformer_ros.engines import EngineError, fake_spec
-from segformer_ros.engines.fake import FakeEngine
-from segformer_ros.frame import Frame
+from segformer_ros.engines import fake_spec
 from segformer_ros.recordings import Source, SourceOptions, open_source
 from segformer_ros.segmenter.run import SegmentRun
 from segformer_ros.segmenter.run_summary import RunSummary
@@ -90,18 +88,8 @@ def test_masks_are_written_and_scored(tmp_path: Path) -> None:
 
 
 def test_a_frame_that_the_engine_cannot_segment_costs_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, first_frame_fails: None
 ) -> None:
-    original: Any = FakeEngine.start
-    calls: list[Frame] = []
-
-    def failing_first(self: FakeEngine, frames: list[Frame], wanted: Any) -> Any:
-        calls.extend(frames)
-        if len(calls) == 1:
-            raise EngineError('no memory')
-        return original(self, frames, wanted)
-
-    monkeypatch.setattr(FakeEngine, 'start', failing_first)
     told: list[str] = []
     summary = segment(painted_drive(tmp_path), tmp_path / 'out', on_frame=told.append)
     assert (summary.frames_in, summary.frames_segmented, summary.frames_dropped) == (2, 1, 1)

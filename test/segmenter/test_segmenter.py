@@ -231,18 +231,8 @@ def test_a_broken_frame_is_told_and_costs_no_other(
 
 
 def test_a_frame_that_fails_in_a_stream_is_told_by_its_key(
-    segment: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    segment: Segmenter, tmp_path: Path, first_frame_fails: None
 ) -> None:
-    original: Any = FakeEngine.start
-    calls: list[Frame] = []
-
-    def failing_first(self: FakeEngine, frames: list[Frame], wanted: Any) -> Any:
-        calls.extend(frames)
-        if len(calls) == 1:
-            raise EngineError('no memory')
-        return original(self, frames, wanted)
-
-    monkeypatch.setattr(FakeEngine, 'start', failing_first)
     told: list[str] = []
     images, _ = painted.write_folders(tmp_path, 2)
     assert [r.key for r in segment.stream(images, on_fault=told.append)] == ['frame0001']
