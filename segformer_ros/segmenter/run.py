@@ -35,10 +35,9 @@ from segformer_ros.drivable import (
     PlanarPose,
 )
 from segformer_ros.engines import EngineError, Outcome
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.measurement import percentiles
 from segformer_ros.recordings import RecordingError, Source, SourceFrame
-from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenter.results import ResultBag, ResultFolder, SegmentedView, empty_folder
 from segformer_ros.segmenter.run_summary import RunScore, RunSummary
 from segformer_ros.segmenter.segmented_frame import Background, SegmentedFrame

@@ -23,8 +23,8 @@ import numpy as np
 
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.destination import write_file
-from segformer_ros.metrics import ConfusionMatrix, MetricError, ScoredClasses
-from segformer_ros.metrics.scored_classes import truth_table, unknown_note
+from segformer_ros.metrics.metric import MetricError, ScoredClasses, truth_table, unknown_note
+from segformer_ros.metrics.pixel_metrics import ConfusionMatrix
 from segformer_ros.text_table import format_table
 
 FEW_FRAMES = 500

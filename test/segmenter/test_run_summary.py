@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from segformer_ros.classes import load_class_map
-from segformer_ros.metrics import MetricError
+from segformer_ros.metrics.metric import MetricError
 from segformer_ros.segmenter.run_summary import RunScore, RunSummary, Score
 
 NAN = float('nan')
