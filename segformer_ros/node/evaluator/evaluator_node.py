@@ -54,8 +54,7 @@ from segformer_ros.node.parameter import (
     parameters_of,
     start_settings,
 )
-from segformer_ros.node.process import run_node, spin
-from segformer_ros.node.program import Program
+from segformer_ros.node.program import Program, run_node, spin
 from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings.labels import LabelCoding, LabelError, message_values
 
