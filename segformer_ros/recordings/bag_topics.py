@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Which topics of a bag are the camera, its calibration, labels and odometry; reading the last two.
+"""Which topics of a bag are its camera, calibration, labels and odometry; reading the last two.
 
 Odometry tells where the vehicle stood at each frame's stamp, and how fast it was.
 """
