@@ -21,7 +21,7 @@ import textwrap
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from segformer_ros.node.evaluator.evaluator_parameters import EvaluatorSettings
+from segformer_ros.node.evaluator.evaluator_node import EvaluatorSettings
 from segformer_ros.node.parameter import Changeable, Parameter, literal, start_parameters_of
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
 from segformer_ros.node.segmentation.parameters import node_parameters
@@ -48,7 +48,7 @@ COLUMNS = ('Parameter', 'Type', 'Default', 'Allowed', 'Changes', 'Meaning')
 MARKDOWN_HEAD = """\
 # Parameters of the segmentation node
 
-Made by `scripts/parameter_table.py` from `parameters.py` and `*_parameters.py` in
+Made by `scripts/parameter_table.py` from the nodes' settings classes in
 `segformer_ros/node/`; do not edit. Wrong values are refused with an explanation, at start and by
 `ros2 param set`. "Changes" says when a parameter may be changed: `yes` means at any time, from the
 next frame on; `while unconfigured` needs `ros2 lifecycle set /segmentation_node deactivate`, then

@@ -38,13 +38,13 @@ from segformer_ros.quantization import (
     collect_samples,
     quantize,
 )
+from segformer_ros.quantization.accuracy_gate import too_few, too_few_labels
 from segformer_ros.quantization.quantization_report import (
     advice,
     as_json,
     as_markdown,
     half_advice,
 )
-from segformer_ros.quantization.samples import too_few, too_few_labels
 from segformer_ros.recordings import SourceOptions, open_source
 
 _LOOSE = 0.05

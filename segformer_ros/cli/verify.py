@@ -39,10 +39,10 @@ from segformer_ros.verification.checklist import (
     NAMES,
     Check,
     Checklist,
+    Plan,
     Step,
     Verdict,
 )
-from segformer_ros.verification.plan import Plan
 from segformer_ros.verification.steps import KERNELS, PRECISIONS, all_steps
 
 SUMMARY = 'check on this machine what is promised of the GPU, and write verify.md to attach'

@@ -22,10 +22,9 @@ import numpy as np
 
 from segformer_ros.engines.cache import cache_folder
 from segformer_ros.engines.cuda.compile import load_kernels
-from segformer_ros.engines.cuda.device import CudaDevice, GpuFault
+from segformer_ros.engines.cuda.device import CudaDevice, GpuFault, ResultPool
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
 from segformer_ros.engines.cuda.launches import Image, Tensor, preprocess_job
-from segformer_ros.engines.cuda.memory import ResultPool
 from segformer_ros.engines.engine import (
     BrokenError,
     Engine,

@@ -41,7 +41,7 @@ from segformer_ros.metrics.scored_classes import unknown_note
 from segformer_ros.recordings import Source, SourceFrame
 from segformer_ros.recordings.source import read_ahead
 from segformer_ros.segmentation import Segmentation
-from segformer_ros.segmenter.streams import Background, segmented_entries
+from segformer_ros.segmenter.segmented_frame import Background, segmented_entries
 
 
 class Segmented(NamedTuple):

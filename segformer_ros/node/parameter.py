@@ -7,7 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""One node parameter as plain data: what it may be, and the words that refuse what it may not."""
+"""A node's parameter: what it may be, the words that refuse what it may not, its declaration.
+
+ROS is imported only where a parameter is declared, so that tables of parameters are read without.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,25 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Dict,
+    Iterator,
+    Mapping,
+    Optional,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+    cast,
+)
 
 from segformer_ros.errors import SegformerError
+
+if TYPE_CHECKING:
+    from rcl_interfaces.msg import ParameterDescriptor
+    from rclpy.node import Node
 
 Value = Union[bool, int, float, str, Tuple[str, ...]]
 T = TypeVar('T')
@@ -171,3 +190,57 @@ def _walk(settings: type, prefix: str) -> Iterator[Parameter]:
 
 def _is_texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+
+
+def start_settings(node: Node, settings: Type[T]) -> T:
+    """Declare all parameters of a settings class and build it; raises ParameterError."""
+    values: Dict[str, Value] = {}
+    for entry in start_parameters_of(settings):
+        values[entry.name] = entry.checked(declare(node, entry))
+    return build(settings, values)
+
+
+def declare(node: Node, entry: Parameter) -> Any:
+    """Declare a parameter at a node; the value that it has now. Raises ParameterError."""
+    from rclpy.exceptions import InvalidParameterValueException
+
+    override = overrides(node).get(entry.name)
+    if override is not None:
+        entry.checked(override.value)  # in our words, before rclpy looks at the range
+    default = list(entry.default) if isinstance(entry.default, tuple) else entry.default
+    try:
+        return node.declare_parameter(entry.name, default, descriptor(entry)).value
+    except InvalidParameterValueException as error:
+        # '... Reason: REASON: NAME', and the reason has the name already.
+        reason = str(error).rpartition('Reason: ')[2].rpartition(': ')[0]
+        raise ParameterError(reason or str(error)) from error
+
+
+def overrides(node: Node) -> Mapping[str, Any]:
+    """Parameters that the node was given at start, by name; rclpy does not publish them."""
+    return getattr(node, '_parameter_overrides', {})
+
+
+def descriptor(entry: Parameter) -> ParameterDescriptor:
+    """Descriptor of a parameter: what `ros2 param describe` prints."""
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    result = ParameterDescriptor(
+        name=entry.name,
+        description=entry.description,
+        read_only=entry.change is Changeable.START,
+        # Or else `max_age: 1` in a yaml file is refused for not being written as 1.0.
+        dynamic_typing=True,
+    )
+    if entry.choices:
+        result.additional_constraints = entry.allowed
+    if entry.low is not None and entry.high is not None:
+        if entry.type is int:
+            result.integer_range = [
+                IntegerRange(from_value=int(entry.low), to_value=int(entry.high))
+            ]
+        else:
+            result.floating_point_range = [
+                FloatingPointRange(from_value=entry.low, to_value=entry.high)
+            ]
+    return result

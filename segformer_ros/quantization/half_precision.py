@@ -17,13 +17,13 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Set
 import numpy as np
 
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult
-from segformer_ros.quantization.layer_search import (
+from segformer_ros.quantization.layer_selection import (
     Attempt,
     LayerCost,
     exclude_until_passed,
     layer_costs,
+    select_nodes,
 )
-from segformer_ros.quantization.layer_selection import select_nodes
 from segformer_ros.quantization.simulation import (
     LARGEST,
     float_outputs,

@@ -21,7 +21,8 @@ from typing import Any, Collection, Dict, Iterator, List, Sequence
 import numpy as np
 
 from segformer_ros.destination import write_file
-from segformer_ros.errors import SegformerError, errors_alone
+from segformer_ros.errors import errors_alone
+from segformer_ros.quantization.accuracy_gate import QuantizationError
 from segformer_ros.quantization.layer_selection import constant_names
 
 BINS = 2048
@@ -120,10 +121,6 @@ PER_CHANNEL_OPSET = 13
 
 _STANDARD = ('', 'ai.onnx')
 """Both names of the domain of ONNX's own operators."""
-
-
-class QuantizationError(SegformerError, RuntimeError):
-    """A model that cannot be quantised, or not well enough: says why and what to do."""
 
 
 def prepare(model: Any) -> Any:

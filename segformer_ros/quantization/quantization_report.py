@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Sequence
 
 from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult
 from segformer_ros.quantization.half_precision import HalfStep
-from segformer_ros.quantization.layer_search import LayerCost
+from segformer_ros.quantization.layer_selection import LayerCost
 from segformer_ros.quantization.quantizer import QuantizationSettings, Quantized
 from segformer_ros.quantization.simulation import LARGEST
 from segformer_ros.text_table import markdown_table

@@ -35,24 +35,30 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.model.model_files import model_hash
 from segformer_ros.model.onnx_network import read_network
 from segformer_ros.model.sidecar import QuantizationRecord
-from segformer_ros.quantization.accuracy_gate import Gate, GateResult, Judge
+from segformer_ros.quantization.accuracy_gate import (
+    Gate,
+    GateResult,
+    Judge,
+    QuantizationError,
+    Sample,
+    Samples,
+)
 from segformer_ros.quantization.half_precision import HalfPrecision, judge_half
-from segformer_ros.quantization.layer_search import (
+from segformer_ros.quantization.layer_selection import (
     Attempt,
     LayerCost,
+    Selection,
     exclude_until_passed,
     layer_costs,
+    select_nodes,
 )
-from segformer_ros.quantization.layer_selection import Selection, select_nodes
 from segformer_ros.quantization.qdq import (
-    QuantizationError,
     activation_names,
     choose_limits,
     measure_ranges,
     prepare,
     quantize_nodes,
 )
-from segformer_ros.quantization.samples import Sample, Samples
 from segformer_ros.quantization.simulation import SimulatedEngine
 
 RANGES = ('percentile', 'entropy', 'max')

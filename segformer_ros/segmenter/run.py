@@ -41,9 +41,8 @@ from segformer_ros.recordings import RecordingError, Source, SourceFrame
 from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenter.results import ResultBag, ResultFolder, SegmentedView, empty_folder
 from segformer_ros.segmenter.run_summary import RunScore, RunSummary
-from segformer_ros.segmenter.segmented_frame import SegmentedFrame
+from segformer_ros.segmenter.segmented_frame import Background, SegmentedFrame
 from segformer_ros.segmenter.segmenter import Segmenter
-from segformer_ros.segmenter.streams import Background
 
 _log = logging.getLogger(__name__)
 

@@ -57,8 +57,8 @@ from segformer_ros.segmenter.segmented_frame import (
     FrameFinisher,
     SegmentedFrame,
     estimator_factory,
+    segmented_entries,
 )
-from segformer_ros.segmenter.streams import segmented_entries
 
 _log = logging.getLogger(__name__)
 

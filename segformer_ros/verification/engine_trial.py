@@ -19,15 +19,14 @@ import numpy as np
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted
+from segformer_ros.engines.cuda.device import aligned
 from segformer_ros.engines.cuda.driver import Gpu
-from segformer_ros.engines.cuda.memory import aligned
 from segformer_ros.engines.engine import BrokenError, Progress
 from segformer_ros.engines.precision import has_fast_fp16, has_fast_int8
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.engines.timing import BatchResult, BenchmarkResult, benchmark
 from segformer_ros.engines.trt.network_runner import SETTLED
-from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Step
-from segformer_ros.verification.plan import Plan, Shipped
+from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Plan, Shipped, Step
 
 AGREEMENT = {'fp32': 0.998, 'fp16': 0.995, 'int8': 0.95}
 """Share of the pixels that have the CPU's label at least: of the frame with the fewest."""

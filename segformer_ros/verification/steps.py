@@ -36,11 +36,10 @@ from segformer_ros.engines.timing import BenchmarkResult, benchmark
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB
 from segformer_ros.engines.trt.engine_loading import build_apart
-from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Step
+from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Plan, Step
 from segformer_ros.verification.engine_trial import EngineTrial, lacks, speed_figure
 from segformer_ros.verification.golden import KernelResult, compare_encoding, compare_mosaic
 from segformer_ros.verification.kernel_speed import DeviceKernels, bandwidth, kernel_times
-from segformer_ros.verification.plan import Plan
 
 KERNELS = 'kernels'
 """The part of the list that is about them."""

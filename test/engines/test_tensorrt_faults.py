@@ -27,7 +27,7 @@ from segformer_ros.engines import tensorrt as engine_module
 from segformer_ros.engines.cuda.device import CudaDevice
 from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.engines.trt import network_runner, pipeline
-from segformer_ros.engines.trt.inspector import Layers
+from segformer_ros.engines.trt.builder import Layers
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec
 

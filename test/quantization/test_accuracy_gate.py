@@ -7,20 +7,138 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The gate: what is compared, what counts, and why a model does not pass."""
+"""Frames to calibrate with, and others to judge by."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from segformer_ros.engines import fake_spec
 from segformer_ros.frame import Frame
-from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult, Judge
-from segformer_ros.quantization.samples import Sample
+from segformer_ros.quantization import QuantizationError, Samples, collect_samples
+from segformer_ros.quantization.accuracy_gate import (
+    FEW,
+    LEAST_SHARE,
+    Gate,
+    GateResult,
+    Judge,
+    Sample,
+    too_few,
+    too_few_labels,
+)
+from segformer_ros.recordings import SourceOptions, open_source
+
+
+def keys(samples: Samples) -> tuple[set[int], set[int]]:
+    calibration, held_out = ({sample.frame.stamp.ns for sample in part} for part in samples)
+    return calibration, held_out
+
+
+def test_no_frame_is_in_both(pictures: Path) -> None:
+    options = SourceOptions(labels=pictures / 'labels')
+    samples = collect_samples([open_source(pictures / 'images', options)], 8, 4)
+    calibration, held_out = keys(samples)
+    assert (len(calibration), len(held_out)) == (8, 4)
+    assert not calibration & held_out
+    assert all(sample.labels is not None for sample in samples.held_out)
+
+
+def test_few_frames_are_shared_out(pictures: Path) -> None:
+    samples = collect_samples([open_source(pictures / 'images')], 64, 32)
+    assert (len(samples.calibration), len(samples.held_out)) == (8, 4)
+    calibration, held_out = keys(samples)
+    assert min(calibration) < min(held_out) and max(calibration) > max(held_out)
+
+
+def test_frames_to_calibrate_with_are_not_to_judge_by(pictures: Path) -> None:
+    frames, street = open_source(pictures / 'images'), open_source('street:1:3')
+    for both in (frames, street):
+        with pytest.raises(QuantizationError, match='is to calibrate with and to judge by'):
+            collect_samples([frames, street], 2, 2, [both])
+    calibration, judged = collect_samples([frames], 2, 2, [street])
+    assert (len(calibration), len(judged)) == (2, 2)
+
+
+@pytest.mark.parametrize('kind', ['missing', 'of another size', 'of no class'])
+def test_frames_to_judge_by_without_labels_are_told_of(pictures: Path, kind: str) -> None:
+    files = sorted((pictures / 'labels').iterdir())
+    words = {
+        'missing': 'no label image',
+        'of another size': 'has 8x8 pixels, its frame 128x64',
+        'of no class': 'none of the 19 train ids',
+    }[kind]
+    size = (8, 8) if kind == 'of another size' else (64, 128)
+
+    def spoil(file: Path) -> None:
+        file.unlink()
+        if kind != 'missing':
+            cv2.imwrite(str(file), np.full(size, 200, np.uint8))
+
+    other = open_source('street::1')
+
+    def held_out() -> list[Sample]:
+        source = open_source(pictures / 'images', SourceOptions(labels=pictures / 'labels'))
+        return collect_samples([other], 1, 12, [source]).held_out
+
+    assert too_few_labels(held_out(), 19) == ''
+    for file in files[:5]:
+        spoil(file)
+    warning = too_few_labels(held_out(), 19)
+    assert warning.startswith('5 of 12 frames to judge by have no labels: ') and words in warning
+    for file in files[5:11]:
+        spoil(file)
+    (pictures / 'images' / files[11].name).unlink()
+    with pytest.raises(QuantizationError, match=f'none of the 11 frames .* {words}.*FP32'):
+        too_few_labels(held_out(), 19)
+
+
+def test_too_few_frames_are_said(samples: Samples) -> None:
+    sample = samples.calibration[0]
+    assert not too_few(Samples([sample] * FEW, [sample] * FEW))
+    for calibration, held_out in ((FEW - 1, FEW), (FEW, FEW - 1)):
+        words = too_few(Samples([sample] * calibration, [sample] * held_out))
+        assert f'only {calibration} frames to calibrate with and {held_out} to judge by' in words
+        assert '--frames' in words
+
+
+def test_frames_are_spread_over_all_sources(pictures: Path) -> None:
+    source = open_source(pictures / 'images')
+    samples = collect_samples([source, source], 4, 2)
+    assert len(samples.calibration) == 4 and len(samples.held_out) == 2
+
+
+def test_other_frames_can_judge(pictures: Path) -> None:
+    street = open_source('street:1:12')
+    judged = open_source(pictures / 'images', SourceOptions(labels=pictures / 'labels'))
+    samples = collect_samples([street], 64, 5, [judged])
+    assert (len(samples.calibration), len(samples.held_out)) == (12, 5)
+    heights = [{sample.frame.height for sample in part} for part in samples]
+    assert heights[0] != heights[1] == {64}
+    assert all(sample.labels is not None for sample in samples.held_out)
+
+
+def test_a_source_without_images_is_refused(pictures: Path) -> None:
+    for file in sorted((pictures / 'images').iterdir())[1:]:
+        file.unlink()
+    with pytest.raises(QuantizationError, match='source images has 1 images; give one with at'):
+        collect_samples([open_source(pictures / 'images')], 8, 4)
+
+
+def test_images_that_cannot_be_read_are_said(pictures: Path) -> None:
+    for file in (pictures / 'images').iterdir():
+        file.write_bytes(b'no image')
+    with pytest.raises(
+        QuantizationError,
+        match='none of the 8 images .* can be read; the first: 00: ',
+    ):
+        collect_samples([open_source(pictures / 'images')], 8, 4)
+
 
 SIDE = 200
 ROAD, POLE, TERRAIN, SKY = 0, 5, 9, 10

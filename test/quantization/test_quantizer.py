@@ -28,7 +28,7 @@ from segformer_ros.quantization import (
     Samples,
     quantize,
 )
-from segformer_ros.quantization.layer_search import Attempt, LayerCost, exclude_until_passed
+from segformer_ros.quantization.layer_selection import Attempt, LayerCost, exclude_until_passed
 from segformer_ros.quantization.quantization_report import advice, as_markdown
 
 EASY = QuantizationSettings(ranges='max', gate=Gate(agreement=0.9, loss=0.02))

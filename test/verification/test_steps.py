@@ -31,8 +31,7 @@ from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.frame import Frame
 from segformer_ros.model import load_model
 from segformer_ros.verification import engine_trial, kernel_speed, steps
-from segformer_ros.verification.checklist import Check, Checklist, NotApplicable, Verdict
-from segformer_ros.verification.plan import Plan
+from segformer_ros.verification.checklist import Check, Checklist, NotApplicable, Plan, Verdict
 from segformer_ros.verification.steps import _compiled, all_steps
 from tiny_models import painting, save_network
 

@@ -29,7 +29,7 @@ from segformer_ros.cli.arguments import merged_classes, source_options
 from segformer_ros.destination import output_folder, refuse_overwriting_input
 from segformer_ros.engines.upsampling import resize_labels
 from segformer_ros.errors import ArgumentParser
-from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings import Source, open_source
 from segformer_ros.segmenter.results import ResultFolder
 from segformer_ros.segmenter.run_summary import RunScore, RunSummary

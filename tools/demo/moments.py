@@ -20,7 +20,7 @@ import numpy as np
 from segformer_ros import topics
 from segformer_ros.drivable import Corridor, DrivableArea, GridNumbers, pose_of_odometry
 from segformer_ros.frame import Frame, Stamp
-from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings.bag_writer import recording_types
 from segformer_ros.segmenter.results import SegmentedView
 

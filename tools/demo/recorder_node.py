@@ -28,13 +28,12 @@ from tqdm import tqdm
 from segformer_ros import topics
 from segformer_ros.destination import DestinationError
 from segformer_ros.frame import Frame, Stamp
-from segformer_ros.node.declaration import start_settings
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.messages import guarded
-from segformer_ros.node.parameter import ParameterError, parameters_of
+from segformer_ros.node.parameter import ParameterError, parameters_of, start_settings
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
-from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings import BagWriter, RecordingError
 from segformer_ros.recordings.bag_writer import mount_message, video_fields
 from segformer_ros.recordings.video_writer import VideoEncoder

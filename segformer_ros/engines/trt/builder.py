@@ -7,25 +7,183 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Building an engine from an ONNX, whatever the TensorRT version."""
+"""Building an engine from an ONNX, and reading back which types its layers compute in."""
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from segformer_ros.engines.cache import read_if_own, write_atomically
 from segformer_ros.engines.engine import EngineError, Progress
 from segformer_ros.engines.trt.adapter import TensorRt
-from segformer_ros.engines.trt.inspector import Layers, read_build_log
 from segformer_ros.model.normalization import (
     check_reductions,
     squares,
     write_out_layer_norms,
 )
+
+# How the inspectors name a type: 'Row major linear FP16 format', 'Row major Int8 format', 'Half'.
+_TYPES: Tuple[Tuple[str, str], ...] = (
+    (r'\bint8\b', 'int8'),
+    (r'\b(fp16|half)\b', 'fp16'),
+    (r'\b(bf16|bfloat16)\b', 'bf16'),
+    (r'\b(tf32)\b', 'tf32'),
+    (r'\b(fp8|fp8e4m3)\b', 'fp8'),
+    (r'\b(fp32|float)\b', 'fp32'),
+    (r'\b(int32|int64|bool|uint8)\b', 'integer'),
+)
+
+# Layers that move or hold data and compute nothing.
+_IDLE = re.compile(
+    r'reformat|copy|move|constant|shape|noop|signal|wait|shuffle|cast|identity|slice|quantize'
+    r'|^scale$',
+    re.IGNORECASE,
+)
+
+# Layers that multiply by weights, and the products of attention, which no version tells apart.
+_WEIGHTED = re.compile(
+    r'conv(?!er)|gemm|matmul|matrix_?multiply|correlation|fully_?connected|einsum', re.IGNORECASE
+)
+
+_LEAST_SHARE = {'fp16': 0.5, 'int8': 0.25}
+"""Of the layers with weights that must compute in what was asked.
+
+Of INT8 less: quantisation leaves out up to half of them, and the products of attention.
+"""
+
+_NARROW = ('int8', 'fp16', 'bf16', 'fp8')
+
+_BUILD_LAYER = re.compile(r'Name: (?P<name>[^,]*), LayerType: (?P<type>[^,]*), (?P<rest>[^\n]*)')
+_BUILD_INPUTS = re.compile(r'Inputs: (.*?)\], (?:Constants|Outputs): ')
+_BUILD_TACTIC = re.compile(r'TacticName: ([^,]*)')
+_BUILD_TYPE = re.compile(r'Datatype: (\w+)')
+
+
+class Layer(NamedTuple):
+    """One layer of an engine: name, kind, the narrowest type that it reads or writes.
+
+    weighted: whether it multiplies by weights; what it writes says nothing then.
+    """
+
+    name: str
+    kind: str
+    precision: str
+    weighted: bool = False
+
+
+class Layers(NamedTuple):
+    """The computing layers of an engine."""
+
+    layers: Tuple[Layer, ...]
+
+    def count(self, precision: str) -> int:
+        """How many compute in a precision."""
+        return sum(layer.precision == precision for layer in self.layers)
+
+    def summary(self) -> str:
+        """Layers per type, '41 fp16, 3 fp32'."""
+        kinds = sorted({layer.precision for layer in self.layers})
+        return ', '.join(f'{self.count(kind)} {kind}' for kind in kinds) or 'not told'
+
+    def check(self, precision: str, exactly: bool = False, mixed: bool = False) -> None:
+        """Raise EngineError where the engine silently computes in a wider type than was asked.
+
+        exactly: or partly in a narrower one than FP32, as a file from elsewhere may. mixed: some
+        layers were meant to be FP32.
+
+        Where a version folds the network into one node ("foreign node"), that node's own inputs
+        and outputs are all that can be seen.
+        """
+        if not self.layers:
+            return
+        if self.count('tf32'):
+            raise EngineError(f'the engine computes in TF32, unasked: {self.summary()}')
+        judged = [layer for layer in self.layers if layer.weighted] or self.layers
+        found = sum(layer.precision == precision for layer in judged)
+        wide = precision == 'fp32' and not exactly  # narrow layers beside wide ones will do
+        narrow = sum(layer.precision in _NARROW for layer in judged)
+        if wide and (found or not narrow):
+            return
+        least = _LEAST_SHARE.get('int8' if mixed else precision, 0.5)
+        if not wide and found >= max(1, least * len(judged)):
+            return
+        raise EngineError(
+            f'{precision} was asked for, but the engine built has '
+            f'{"no such layer" if not found else f"{found} such layers of {len(judged)}"} '
+            f'({self.summary()}); use another precision: this GPU or TensorRT lacks it, or '
+            'the graph has types of its own'
+        )
+
+
+def read_inspector(text: Optional[str]) -> Layers:
+    """Layers from the engine inspector's JSON; none where it gives names alone, or nothing."""
+    if not text:
+        return Layers(())
+    try:
+        entries = json.loads(text)['Layers']
+    except (ValueError, KeyError, TypeError):
+        return Layers(())
+    found = (_from_json(entry) for entry in entries if isinstance(entry, dict))
+    return Layers(tuple(layer for layer in found if layer))
+
+
+def read_build_log(text: str) -> Layers:
+    """Layers from what TensorRT-RTX logs at the end of a build."""
+    return Layers(tuple(_from_log(text)))
+
+
+def _from_json(entry: Dict[str, Any]) -> Optional[Layer]:
+    kind = str(entry.get('LayerType', ''))
+    read, written = (
+        [str(one.get('Format/Datatype', one.get('Datatype', ''))) for one in entry.get(side) or ()]
+        for side in ('Inputs', 'Outputs')
+    )
+    kinds = f'{kind} {entry.get("ParameterType", "")}'
+    return _layer(str(entry.get('Name', '')), kinds, read, written, str(entry.get('TacticName')))
+
+
+def _from_log(text: str) -> Iterator[Layer]:
+    for match in _BUILD_LAYER.finditer(text):
+        rest = match['rest']
+        inputs, tactic = _BUILD_INPUTS.search(rest), _BUILD_TACTIC.search(rest)
+        read = _BUILD_TYPE.findall(inputs[1] if inputs else '')
+        layer = _layer(
+            match['name'], match['type'], read, _BUILD_TYPE.findall(rest),
+            tactic[1] if tactic else '',
+        )  # fmt: skip
+        if layer:
+            yield layer
+
+
+def _layer(
+    name: str, kind: str, read: List[str], written: List[str], tactic: str
+) -> Optional[Layer]:
+    """A layer by the types that it reads and writes; None for one that computes nothing."""
+    if _IDLE.search(kind.split()[0] if kind.split() else ''):
+        return None
+    weighted = bool(_WEIGHTED.search(kind))
+    # A layer with weights that quantises what it gives computes in the type that it was given.
+    precision = (weighted and _narrowest(read)) or _narrowest(read + written)
+    # No tensor is of TF32: it is a way to multiply numbers of FP32, which the kernel's name tells.
+    if 'tf32' in tactic.lower():
+        precision = 'tf32'
+    return Layer(name, kind.strip(), precision, weighted) if precision else None
+
+
+def _narrowest(described: List[str]) -> str:
+    """The first of the types, from narrow to wide, that is among those described; '' for none.
+
+    A quantised layer reads INT8 and may write FP16, so its narrow side says what it computes in.
+    """
+    joined = ' ; '.join(described).lower()
+    return next((name for words, name in _TYPES if re.search(words, joined)), '')
+
 
 MIB = 1 << 20
 DEFAULT_WORKSPACE = 1024 * MIB

@@ -30,8 +30,13 @@ from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.engine import EngineError, EngineOptions, Progress
 from segformer_ros.engines.precision import Candidate, choose_precision
 from segformer_ros.engines.trt.adapter import TensorRt
-from segformer_ros.engines.trt.builder import MIB, BuildOptions, BuiltEngine, build_engine
-from segformer_ros.engines.trt.inspector import read_inspector
+from segformer_ros.engines.trt.builder import (
+    MIB,
+    BuildOptions,
+    BuiltEngine,
+    build_engine,
+    read_inspector,
+)
 from segformer_ros.engines.trt.network_runner import check_engine
 from segformer_ros.engines.trt.session import open_session
 from segformer_ros.model import ModelError, ModelSpec

@@ -18,7 +18,14 @@ from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.engines.cuda.device import CudaDevice
+from segformer_ros.engines.cuda.device import (
+    CudaDevice,
+    DeviceBuffer,
+    Lease,
+    ResultPool,
+    Uploads,
+    aligned,
+)
 from segformer_ros.engines.cuda.device_frame import Acquired, DeviceFrame
 from segformer_ros.engines.cuda.driver import check_reachable
 from segformer_ros.engines.cuda.launches import (
@@ -31,13 +38,6 @@ from segformer_ros.engines.cuda.launches import (
     mosaic_job,
     postprocess_job,
 )
-from segformer_ros.engines.cuda.memory import (
-    DeviceBuffer,
-    Lease,
-    ResultPool,
-    Uploads,
-    aligned,
-)
 from segformer_ros.engines.engine import (
     EngineError,
     EngineOptions,
@@ -46,8 +46,7 @@ from segformer_ros.engines.engine import (
     Wanted,
 )
 from segformer_ros.engines.placement import Fit, check_stride, covered, fit_frame, windows
-from segformer_ros.engines.trt.network_runner import NetworkRunner
-from segformer_ros.engines.trt.result_layout import Place, lay_out
+from segformer_ros.engines.trt.network_runner import NetworkRunner, Place, lay_out
 from segformer_ros.engines.trt.session import Session
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any, Callable, Deque, Dict, List, Optional, Union
@@ -44,16 +45,70 @@ from segformer_ros.metrics.document import (
 )
 from segformer_ros.metrics.live import LivePath, Pair, PairBacklog
 from segformer_ros.metrics.scored_classes import unknown_note
-from segformer_ros.node.declaration import start_settings
-from segformer_ros.node.drivable_settings import mount_pose
-from segformer_ros.node.evaluator.evaluator_parameters import EvaluatorSettings
+from segformer_ros.node.drivable_settings import MountSettings, mount_pose
 from segformer_ros.node.messages import LATCHED, guarded
-from segformer_ros.node.parameter import ParameterError, parameters_of
+from segformer_ros.node.parameter import (
+    Changeable,
+    ParameterError,
+    parameter,
+    parameters_of,
+    start_settings,
+)
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
-from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings.labels import LabelCoding, LabelError, message_values
 from segformer_ros.segmentation import Segmentation, StageTimes
+
+
+@dataclass(frozen=True)
+class EvaluatorSettings:
+    """What is scored, and until when."""
+
+    output: str = parameter('', 'folder for metrics.json and live.json', change=Changeable.START)
+    class_map: str = parameter(
+        'cityscapes',
+        "the masks' classes: a preset, a yaml file or a labels.txt",
+        change=Changeable.START,
+    )
+    merge: str = parameter(
+        '',
+        "classes that are scored as one, as in 'rider,bicycle'; several groups with ';'",
+        change=Changeable.START,
+    )
+    drivable: str = parameter(
+        'road',
+        "drivable group of the class map, or names joined by '+'; empty: none",
+        change=Changeable.START,
+    )
+    label_tolerance: float = parameter(
+        0.0,
+        "seconds by which a label's stamp may differ from its mask's",
+        low=0.0,
+        high=10.0,
+        change=Changeable.START,
+    )
+    compressed: bool = parameter(
+        False, 'watch the compressed image in place of the raw one', change=Changeable.START
+    )
+    frames: int = parameter(
+        0,
+        'masks to expect, for the progress bar; 0: not known',
+        low=0,
+        high=2**31 - 1,
+        change=Changeable.START,
+    )
+    quiet: float = parameter(
+        10.0,
+        'seconds without a mask, after the first, at which the evaluation ends; 0: never. '
+        "A replay node's report ends it sooner",
+        low=0.0,
+        high=3600.0,
+        change=Changeable.START,
+    )
+    mount: MountSettings = field(default_factory=MountSettings)
+    """For distances in metres, with the camera's info."""
+
 
 NODE_NAME = 'evaluator_node'
 

@@ -11,10 +11,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections import OrderedDict, deque
+from dataclasses import dataclass
 from threading import Condition
 from time import monotonic, sleep
-from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Protocol
+from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple
 
 import numpy as np
 
@@ -23,7 +26,6 @@ from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.measurement import Percentiles, percentiles
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
-from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.recordings import Source, SourceFrame
 from segformer_ros.recordings.source import read_ahead
 
@@ -320,3 +322,38 @@ class Answers:
         with self._changed:
             milliseconds = list(self._milliseconds)
         return percentiles(milliseconds)
+
+
+@dataclass(frozen=True)
+class ReplayReport:
+    """Figures of one play, sent as JSON on `replay/report`.
+
+    finished: whether the play is over; the last report. entries: entries of the source that were
+    taken, published plus broken. answered: published frames whose mask came back. resent: frames
+    sent a second time because no answer came. seconds: from the first frame to the last answer.
+    latency_p50, latency_p99: milliseconds from publishing an image to its mask's arrival; NaN
+    where nothing was answered. problems: the first few broken entries, in words. failure: why the
+    play ended early; empty where it did not.
+    """
+
+    finished: bool = False
+    entries: int = 0
+    published: int = 0
+    broken: int = 0
+    answered: int = 0
+    resent: int = 0
+    seconds: float = 0.0
+    latency_p50: float = float('nan')
+    latency_p99: float = float('nan')
+    problems: Tuple[str, ...] = ()
+    failure: str = ''
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ReplayReport:
+        """The report of a line that `to_json` made."""
+        fields = json.loads(text)
+        return cls(**{**fields, 'problems': tuple(fields['problems'])})

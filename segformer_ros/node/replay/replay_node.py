@@ -25,9 +25,8 @@ from std_msgs.msg import String
 from segformer_ros import topics
 from segformer_ros.errors import in_words, one_line
 from segformer_ros.frame import Stamp
-from segformer_ros.node.declaration import start_settings
 from segformer_ros.node.messages import LATCHED, guarded
-from segformer_ros.node.parameter import ParameterError, parameters_of
+from segformer_ros.node.parameter import ParameterError, parameters_of, start_settings
 from segformer_ros.node.process import run_node, spin
 from segformer_ros.node.program import Program
 from segformer_ros.node.replay.player import Player, ReplayError

@@ -28,12 +28,10 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import ImageGate, VisionMessages, guarded
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
 from segformer_ros.node.segmentation.drivable_output import DrivableOutput
-from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, ImageMessage
-from segformer_ros.node.segmentation.late_frames import LateFrames
-from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, ImageMessage, LateFrames
 from segformer_ros.node.segmentation.map_output import MapOutput
 from segformer_ros.node.segmentation.mask_output import MaskOutput
-from segformer_ros.node.segmentation.parameters import Settings
+from segformer_ros.node.segmentation.parameters import NodeParameters, Settings
 from segformer_ros.node.segmentation.statistics import CameraStatistics
 from segformer_ros.node.segmentation.transforms import TransformSource
 from segformer_ros.node.segmentation.video_input import (

@@ -50,8 +50,8 @@ from segformer_ros.node.segmentation.camera_geometry import (
     Geometry,
 )
 from segformer_ros.node.segmentation.frame_task import FrameTask
-from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.mount_check import MountCheck
+from segformer_ros.node.segmentation.parameters import NodeParameters
 from segformer_ros.node.segmentation.statistics import CameraStatistics
 from segformer_ros.node.segmentation.watchdog import Now, Watchdog
 from segformer_ros.segmentation import Segmentation

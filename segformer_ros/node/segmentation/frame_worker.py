@@ -45,8 +45,7 @@ from segformer_ros.node.segmentation.frame_task import (
     FrameTask,
     ImageMessage,
 )
-from segformer_ros.node.segmentation.live_parameters import NodeParameters
-from segformer_ros.node.segmentation.parameters import Settings
+from segformer_ros.node.segmentation.parameters import NodeParameters, Settings
 from segformer_ros.node.segmentation.statistics import Pace
 
 _POLL = 0.05  # seconds; longest time before a thread sees that it is to end, or is wanted again

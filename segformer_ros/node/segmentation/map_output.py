@@ -46,7 +46,7 @@ from segformer_ros.node.drivable_settings import (
 from segformer_ros.node.messages import guarded
 from segformer_ros.node.segmentation.drivable_output import grid_message
 from segformer_ros.node.segmentation.frame_task import FrameTask
-from segformer_ros.node.segmentation.live_parameters import NodeParameters
+from segformer_ros.node.segmentation.parameters import NodeParameters
 from segformer_ros.node.segmentation.transforms import TransformSource
 from segformer_ros.node.segmentation.watchdog import Now
 from segformer_ros.segmentation import Segmentation

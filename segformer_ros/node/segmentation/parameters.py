@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The table of the node's parameters: the one place that names, describes and limits them.
+"""The node's parameters: the table that names, describes and limits them, and their values.
 
 The declaration, the validation, the typed settings that the code reads, config/segment.yaml and
 doc/parameters.md all come from these classes. A field that is a class of its own is a group:
@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Optional, Tuple
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 from segformer_ros.engines import ENGINES, UPSAMPLING
 from segformer_ros.engines.engine import INFERENCE
+from segformer_ros.errors import one_line
 from segformer_ros.formats import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.model.spec import COLORS, FITS
@@ -30,10 +32,18 @@ from segformer_ros.node.parameter import (
     Changeable,
     Parameter,
     ParameterError,
+    Value,
+    build,
+    declare,
+    overrides,
     parameter,
     parameters_of,
 )
 from segformer_ros.topics import VIDEO_TYPES
+
+if TYPE_CHECKING:
+    from rcl_interfaces.msg import SetParametersResult
+    from rclpy.node import Node
 
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*')
 
@@ -276,3 +286,86 @@ def mount_prefix(camera: str) -> str:
 def node_parameters() -> Tuple[Parameter, ...]:
     """All parameters of a node with one camera."""
     return parameters_of(Settings) + parameters_of(MountSettings, mount_prefix(''))
+
+
+Check = Callable[[Settings, Mapping[str, MountSettings]], None]
+
+
+class NodeParameters:
+    """The node's parameters as typed settings.
+
+    settings, mounts (by camera name): immutable, replaced as a whole when a parameter changes, so
+    that any thread may read them.
+
+    is_configured: tells whether the node is beyond unconfigured. check: raises ValueError in
+    words for settings that are each right and do not go together.
+    """
+
+    def __init__(self, node: Node, is_configured: Callable[[], bool], check: Check) -> None:
+        self._node = node
+        self._is_configured = is_configured
+        self._check = check
+        self._table: Dict[str, Parameter] = {}
+        self._values: Dict[str, Value] = {}
+        self._complete = False
+        node.add_on_set_parameters_callback(self._on_set)
+        self._declare(parameters_of(Settings))
+        self.settings = build(Settings, self._values)
+        self.mounts: Dict[str, MountSettings] = {}
+        for camera in self.settings.camera_names:
+            self._declare(parameters_of(MountSettings, mount_prefix(camera)))
+        self._take_up(self._values)
+        self._complete = True
+
+    def unknown(self) -> Iterator[str]:
+        """One line for each parameter that was given and that the node does not have."""
+        # config/segment.yaml as it is shipped has these, whatever the cameras are called.
+        unused = {entry.name: entry.default for entry in parameters_of(MountSettings, 'mount.')}
+        for name, override in overrides(self._node).items():
+            known = self._node.has_parameter(name) or name.startswith('qos_overrides.')
+            if not known and unused.get(name) != override.value:
+                close = get_close_matches(name, self._table, 1)
+                hint = f'; did you mean {close[0]}?' if close else ''
+                yield f'there is no parameter {name}: it is ignored{hint}'
+
+    def _declare(self, parameters: Sequence[Parameter]) -> None:
+        for entry in parameters:
+            self._table[entry.name] = entry
+            declare(self._node, entry)
+
+    def _on_set(self, changes: Sequence[Any]) -> SetParametersResult:
+        """Check a change as a whole, and take it up only if all of it is right."""
+        from rcl_interfaces.msg import SetParametersResult
+
+        try:
+            # Others than ours are use_sim_time and the like.
+            accepted = {
+                change.name: self._checked(self._table[change.name], change.value)
+                for change in changes
+                if change.name in self._table
+            }
+            if self._complete:
+                self._take_up({**self._values, **accepted})
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=one_line(str(error)))
+        self._values.update(accepted)
+        return SetParametersResult(successful=True)
+
+    def _checked(self, entry: Parameter, value: Any) -> Value:
+        checked = entry.checked(value)
+        changed = self._complete and self._values[entry.name] != checked
+        if changed and entry.change is Changeable.CONFIGURE and self._is_configured():
+            raise ParameterError(
+                f'{entry.name} cannot change to {value!r} while the node is configured; '
+                'deactivate it and clean it up first'
+            )
+        return checked
+
+    def _take_up(self, values: Mapping[str, Value]) -> None:
+        settings = build(Settings, values)
+        mounts = {
+            camera: build(MountSettings, values, mount_prefix(camera))
+            for camera in settings.camera_names
+        }
+        self._check(settings, mounts)
+        self.settings, self.mounts = settings, mounts

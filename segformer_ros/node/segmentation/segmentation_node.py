@@ -36,14 +36,13 @@ from segformer_ros.node.process import bridge_logs, run_node, spin
 from segformer_ros.node.program import Program
 from segformer_ros.node.segmentation.camera_geometry import ImuSwing
 from segformer_ros.node.segmentation.camera_stream import CameraStream, Shared
+from segformer_ros.node.segmentation.diagnostics import Reporter
 from segformer_ros.node.segmentation.engine_setup import make_engine
 from segformer_ros.node.segmentation.frame_worker import FrameWorker
 from segformer_ros.node.segmentation.lifecycle import Bond, ManagedNode, bond_status
-from segformer_ros.node.segmentation.live_parameters import NodeParameters
 from segformer_ros.node.segmentation.map_output import MapOutput
 from segformer_ros.node.segmentation.native_stderr import sieved_stderr
-from segformer_ros.node.segmentation.parameters import Settings, node_parameters
-from segformer_ros.node.segmentation.reporter import Reporter
+from segformer_ros.node.segmentation.parameters import NodeParameters, Settings, node_parameters
 from segformer_ros.node.segmentation.transforms import TransformSource, listen_to_tf
 
 NODE_NAME = 'segmentation_node'

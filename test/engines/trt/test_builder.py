@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -20,10 +22,144 @@ from onnx import numpy_helper
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.trt.adapter import TensorRt
-from segformer_ros.engines.trt.builder import build_engine
+from segformer_ros.engines.trt.builder import build_engine, read_build_log, read_inspector
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec, load_model
 from tiny_models import normalization_in_steps, painting
+
+
+def layer(kind: str, *types: str, name: str = 'one', **more: object) -> dict[str, object]:
+    return {
+        'Name': name,
+        'LayerType': kind,
+        'Inputs': [{'Name': 'x', 'Format/Datatype': words} for words in types[:-1]],
+        'Outputs': [{'Name': 'y', 'Format/Datatype': types[-1]}],
+        **more,
+    }
+
+
+def inspected(*layers: object) -> str:
+    return json.dumps({'Layers': list(layers), 'Bindings': ['x', 'y']})
+
+
+def test_types_of_every_version_are_understood() -> None:
+    # 8.2 and 8.6, 10, 11: each names them in its own words.
+    layers = read_inspector(
+        inspected(
+            layer('CaskConvolution', 'Row major linear FP32', 'Row major linear FP32'),
+            layer('PointWiseV2', 'Row major linear FP16 format', 'Row major linear FP16 format'),
+            layer(
+                'CaskConvActPool',
+                'Row major Int8 format',
+                'Thirty-two wide channel vectorized row major Int8 format',
+            ),
+            layer('kgen', 'Half', 'Half'),
+            layer('gemm', 'Float', 'Float'),
+            layer('gemm', 'BFloat16', 'BFloat16'),
+        )
+    )
+    assert layers.summary() == '1 bf16, 2 fp16, 2 fp32, 1 int8'
+
+
+def test_a_quantised_layer_that_writes_fp16_computes_in_int8() -> None:
+    layers = read_inspector(inspected(layer('CaskConvolution', 'Int8', 'Half')))
+    assert layers.summary() == '1 int8'
+
+
+def test_what_only_moves_data_does_not_count() -> None:
+    idle = [layer('Reformat', 'Int8', 'FP32'), layer('Constant', 'FP32')]
+    layers = read_inspector(inspected(*idle, layer('gemm', 'Half')))
+    assert layers.summary() == '1 fp16'
+
+
+def test_what_only_quantises_or_scales_does_not_count() -> None:
+    quantising = [layer('Scale', 'FP32', 'Int8'), layer('Quantize', 'Half', 'Int8')]
+    layers = read_inspector(inspected(*quantising, layer('CaskConvolution', 'FP32', 'FP32')))
+    with pytest.raises(EngineError, match='int8 was asked for.* no such layer'):
+        layers.check('int8')
+
+
+def test_a_layer_that_quantises_its_output_computes_in_the_type_it_reads() -> None:
+    layers = read_inspector(inspected(layer('CaskConvolution', 'Half', 'Int8')))
+    assert layers.summary() == '1 fp16'
+
+
+@pytest.mark.parametrize(
+    ('precision', 'types', 'enough', 'few'), [('fp16', 'Half', 5, 4), ('int8', 'Int8', 3, 2)]
+)
+def test_a_share_of_the_layers_with_weights_is_asked(
+    precision: str, types: str, enough: int, few: int
+) -> None:
+    def engine(count: int) -> str:
+        kinds = ('CaskGemmConvolution', 'correlation', 'MatrixMultiply', 'gemm', 'CaskConvolution')
+        asked = [layer(kind, types, 'Half') for kind in (kinds * 2)[:count]]
+        rest = [layer('conv', 'FP32', 'FP32')] * (10 - count)
+        return inspected(*asked, *rest, *[layer('PointWise', types, types)] * 20)
+
+    read_inspector(engine(enough)).check(precision)
+    with pytest.raises(EngineError, match=f'the engine built has {few} such layers of 10'):
+        read_inspector(engine(few)).check(precision)
+
+
+def test_where_no_layer_with_weights_is_told_one_of_any_kind_is_enough() -> None:
+    folded = [layer('Myelin', 'Half', 'FP32', name='{ForeignNode[a...b]}'), layer('kgen', 'FP32')]
+    read_inspector(inspected(*folded)).check('fp16')
+
+
+def test_layers_of_a_build_log() -> None:
+    text = (
+        'Layers:\n'
+        'Name: shapes, LayerType: shape_call, Inputs: [], Outputs: [], StreamId: 0\n'
+        'Name: conv, LayerType: correlation, Inputs: [ { Name: a, Datatype: Int8, Format: (NHWC) '
+        '}], Outputs: [ { Name: b, Datatype: Half, Format: (NHWC) }], StreamId: 0\n'
+        'Name: norm, LayerType: kgen, Inputs: [ { Name: b, Datatype: Half }], Outputs: []\n'
+    )
+    assert read_build_log(text).summary() == '1 fp16, 1 int8'
+
+
+@pytest.mark.parametrize('text', [None, '', 'no json', '{}', '{"Layers": ["a name alone"]}'])
+def test_an_engine_that_tells_nothing_is_not_judged(text: str | None) -> None:
+    layers = read_inspector(text)
+    assert layers.summary() == 'not told'
+    layers.check('int8')
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'int8'])
+def test_silent_fp32_is_an_error(precision: str) -> None:
+    layers = read_inspector(inspected(layer('gemm', 'FP32'), layer('conv', 'FP32', 'FP32')))
+    layers.check('fp32')
+    with pytest.raises(EngineError, match=rf'{precision} was asked for.*\(2 fp32\); .*another'):
+        layers.check(precision)
+
+
+def test_fp32_of_a_graph_that_is_narrower_itself_is_an_error() -> None:
+    typed = read_inspector(inspected(layer('gemm', 'Half', 'Half'), layer('conv', 'Half', 'Half')))
+    with pytest.raises(EngineError, match='fp32 was asked for.*the graph has types of its own'):
+        typed.check('fp32')
+
+
+def test_silent_tf32_is_an_error() -> None:
+    layers = read_inspector(inspected(layer('gemm', 'TF32', 'FP32'), layer('gemm', 'Half')))
+    with pytest.raises(EngineError, match='computes in TF32, unasked'):
+        layers.check('fp16')
+
+
+@pytest.mark.parametrize(
+    'tactic',
+    [
+        'sm80_xmma_fprop_implicit_gemm_indexed_tf32f32_tf32f32_f32_nhwckrsc_nhwc_tilesize128x64x16',
+        'ampere_tf32gemm_128x64_tn',
+    ],
+)
+def test_tf32_shows_in_the_name_of_the_kernel_alone(tactic: str) -> None:
+    layers = read_inspector(inspected(layer('CaskConvolution', 'FP32', 'FP32', TacticName=tactic)))
+    with pytest.raises(EngineError, match=r'computes in TF32, unasked: 1 tf32'):
+        layers.check('fp32')
+    log = (
+        'Layers:\nName: c, LayerType: correlation, Inputs: [ { Name: a, Datatype: Float }], '
+        f'Outputs: [ {{ Name: b, Datatype: Float }}], TacticName: {tactic}, StreamId: 0\n'
+    )
+    assert read_build_log(log).summary() == '1 tf32'
 
 
 def test_out_of_memory_halves_the_workspace(make_machine: MakeMachine, spec: ModelSpec) -> None:

@@ -35,7 +35,7 @@ from segformer_ros.metrics.pixel_metrics import confusion_counts
 from segformer_ros.node.evaluator.evaluator_node import EvaluatorNode
 from segformer_ros.node.messages import LATCHED
 from segformer_ros.node.parameter import ParameterError
-from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.node.replay.player import ReplayReport
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
 

@@ -29,6 +29,7 @@ from segformer_ros.node.replay.player import (
     Pacer,
     Player,
     ReplayError,
+    ReplayReport,
 )
 from segformer_ros.node.replay.replay_parameters import ReplaySettings
 from segformer_ros.recordings import open_source
@@ -349,3 +350,18 @@ def test_what_is_never_answered_does_not_pile_up() -> None:
     assert answers.count == 0
     answers.came(KEPT_IN_FLIGHT)
     assert answers.count == 1
+
+
+def test_a_report_survives_the_wire() -> None:
+    report = ReplayReport(
+        finished=True,
+        entries=3,
+        published=2,
+        broken=1,
+        answered=2,
+        seconds=1.5,
+        latency_p50=10.0,
+        latency_p99=20.0,
+        problems=('frame 1: truncated',),
+    )
+    assert ReplayReport.from_json(report.to_json()) == report

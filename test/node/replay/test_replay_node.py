@@ -34,8 +34,8 @@ from std_msgs.msg import String
 from segformer_ros.frame import Frame
 from segformer_ros.node.messages import LATCHED
 from segformer_ros.node.parameter import ParameterError
+from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.node.replay.replay_node import ReplayNode
-from segformer_ros.node.replay.replay_report import ReplayReport
 from segformer_ros.recordings import SAMPLE, SourceError
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]

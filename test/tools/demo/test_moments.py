@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings import BagWriter
 from segformer_ros.recordings.bag_writer import recording_types
 from tools.demo.moments import Recording

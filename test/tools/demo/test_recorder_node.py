@@ -33,7 +33,7 @@ from std_msgs.msg import Header, String
 from segformer_ros.msg import DrivableArea
 from segformer_ros.node.messages import LATCHED
 from segformer_ros.node.parameter import ParameterError
-from segformer_ros.node.replay.replay_report import ReplayReport
+from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings import SourceOptions, open_source
 from tools.demo.recorder_node import RecorderNode, _record
 from tools.demo.recorder_topics import recorded_topics

@@ -22,7 +22,7 @@ from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.frame import Frame
 from segformer_ros.recordings import SourceFrame
 from segformer_ros.segmentation import Segmentation
-from segformer_ros.segmenter.streams import Background, segmented_entries
+from segformer_ros.segmenter.segmented_frame import Background, segmented_entries
 from tiny_models import painting
 
 

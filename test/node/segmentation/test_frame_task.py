@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from segformer_ros.node.segmentation.late_frames import MOST, LateFrames
+from segformer_ros.node.segmentation.frame_task import MOST, LateFrames
 
 
 class Hand:

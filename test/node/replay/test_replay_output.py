@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import recordings as rec
 
-from segformer_ros.node.replay.carried_transforms import AHEAD, CarriedTransforms
+from segformer_ros.node.replay.replay_output import AHEAD, CarriedTransforms
 from segformer_ros.recordings import open_source
 
 pytestmark = pytest.mark.ros
