@@ -129,6 +129,8 @@ class Watcher(StatusWatcher):
         self._broken: list[Violation] = []
         self.masks = 0
         """Masks that came, since the watcher was made."""
+        self.masks_published = 0
+        """Masks that the running node has published, by the number of the newest that came."""
         self.statuses: list[str] = []
         """What /diagnostics said of the camera since the last `forget`."""
         for topic, kind in TOPICS.items():
@@ -159,11 +161,13 @@ class Watcher(StatusWatcher):
             self.statuses = []
 
     def _taker(self, topic: str) -> Any:
-        def take(message: Any) -> None:
+        def take(message: Any, info: dict[str, Any]) -> None:
             stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
             with self._changed:
                 self._came[stamp][topic].append(message)
-                self.masks += topic == topics.MASK
+                if topic == topics.MASK:
+                    self.masks += 1
+                    self.masks_published = info['publication_sequence_number']
                 self._broken += _of_any_image(message)
                 self._changed.notify_all()
 
