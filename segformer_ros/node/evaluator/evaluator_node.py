@@ -64,38 +64,27 @@ class EvaluatorSettings:
 
     output: str = parameter('', 'folder for metrics.json and live.json')
     class_map: str = parameter(
-        'cityscapes',
-        "the masks' classes: a preset, a yaml file or a labels.txt"
+        'cityscapes', "the masks' classes: a preset, a yaml file or a labels.txt"
     )
     merge: str = parameter(
-        '',
-        "classes that are scored as one, as in 'rider,bicycle'; several groups with ';'"
+        '', "classes that are scored as one, as in 'rider,bicycle'; several groups with ';'"
     )
     drivable: str = parameter(
-        'road',
-        "drivable group of the class map, or names joined by '+'; empty: none"
+        'road', "drivable group of the class map, or names joined by '+'; empty: none"
     )
     label_tolerance: float = parameter(
-        0.0,
-        "seconds by which a label's stamp may differ from its mask's",
-        low=0.0,
-        high=10.0
+        0.0, "seconds by which a label's stamp may differ from its mask's", low=0.0, high=10.0
     )
-    compressed: bool = parameter(
-        False, 'watch the compressed image in place of the raw one'
-    )
+    compressed: bool = parameter(False, 'watch the compressed image in place of the raw one')
     frames: int = parameter(
-        0,
-        'masks to expect, for the progress bar; 0: not known',
-        low=0,
-        high=2**31 - 1
+        0, 'masks to expect, for the progress bar; 0: not known', low=0, high=2**31 - 1
     )
     quiet: float = parameter(
         10.0,
         'seconds without a mask, after the first, at which the evaluation ends; 0: never. '
         "A replay node's report ends it sooner",
         low=0.0,
-        high=3600.0
+        high=3600.0,
     )
     mount: MountSettings = field(default_factory=MountSettings)
     """For distances in metres, with the camera's info."""
