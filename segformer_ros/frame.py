@@ -7,7 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Frame: a camera image as the engines take it, without copying the message's pixels."""
+"""Frame: a camera image as the engines take it, and Segmentation: what an engine gives for it.
+
+The message's pixels are not copied.
+"""
 
 from __future__ import annotations
 
@@ -310,3 +313,46 @@ def _in_colour(pixels: np.ndarray, code: Optional[int], encoding: str) -> np.nda
             f'{encoding} image of {pixels.shape[1]}x{pixels.shape[0]} pixels cannot be '
             f'converted (odd sizes do not exist in this encoding): {error}'
         ) from error
+
+
+class StageTimes(NamedTuple):
+    """Milliseconds that one frame took in each stage (its share, where it ran in a batch)."""
+
+    preprocess: float
+    inference: float
+    postprocess: float
+
+    @property
+    def total(self) -> float:
+        """Sum of the stages in milliseconds."""
+        return self.preprocess + self.inference + self.postprocess
+
+
+class BlockedRows(NamedTuple):
+    """The lowest pixel of each column of a label map that is not drivable.
+
+    rows: (W,) int32, -1 where all pixels of a column are drivable. drivable: the train ids that
+    count as such.
+    """
+
+    rows: np.ndarray
+    drivable: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Label map of one frame.
+
+    labels: (H, W) uint8 train ids, at the frame's size or at the one asked for.
+    confidence: (H, W) uint8, 0..255 for a probability of 0..1 of the label, or None where it
+        was not asked for or the model gives labels alone.
+    overlay: (H, W, 3) uint8 BGR, the classes' colours over the frame, at the frame's size; None
+        where it was not asked for or the engine does not make it.
+    blocked: where the labels' columns are blocked; None as for overlay.
+    """
+
+    labels: np.ndarray
+    times: StageTimes
+    confidence: Optional[np.ndarray] = None
+    overlay: Optional[np.ndarray] = None
+    blocked: Optional[BlockedRows] = None

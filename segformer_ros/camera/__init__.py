@@ -17,13 +17,13 @@ from segformer_ros.camera.calibration import (
     RayTable,
     Turn,
 )
-from segformer_ros.camera.calibration_file import read_calibration
 from segformer_ros.camera.camera_info import (
     calibration_from_camera_info,
     camera_info_fields,
     check_image_size,
     image_size,
     is_rectified,
+    read_calibration,
     resized_matrices,
 )
 from segformer_ros.camera.ego_motion import EgoMotion, EgoMotionTracker, StaticClasses

@@ -34,8 +34,7 @@ from segformer_ros.cli.arguments import (
 )
 from segformer_ros.destination import DestinationError
 from segformer_ros.errors import one_line
-from segformer_ros.evaluation.annotate import annotate_run
-from segformer_ros.evaluation.api import EvaluationOptions, Gates, score
+from segformer_ros.evaluation.api import EvaluationOptions, Gates, annotate_run, score
 from segformer_ros.evaluation.runner import EvaluationRun
 from segformer_ros.metrics.document import SCORES
 from segformer_ros.text_table import format_table

@@ -27,12 +27,11 @@ from segformer_ros.engines import Wanted
 from segformer_ros.engines.self_check import as_rows, examine, self_check, steadiest
 from segformer_ros.errors import one_line
 from segformer_ros.formats import decode
-from segformer_ros.frame import Frame, FrameError
+from segformer_ros.frame import Frame, FrameError, Segmentation
 from segformer_ros.model import Declared, ModelSpec, UnknownContractError
 from segformer_ros.model.recognition import CONTRACTS, INPUT_SIZE
 from segformer_ros.model.sidecar import sidecar_path
 from segformer_ros.model.signature import read_signature
-from segformer_ros.segmentation import Segmentation
 from segformer_ros.text_table import format_table
 
 SUMMARY = 'say what a model file takes and gives, with a picture of one segmented frame'

@@ -51,8 +51,8 @@ from segformer_ros.errors import one_line
 from segformer_ros.frame import Frame
 from segformer_ros.interrupts import EXIT_INTERRUPTED
 from segformer_ros.recordings import Source, SourceError, SourceFrame, open_source
-from segformer_ros.recordings.bag_odometry import SpeedReadings
 from segformer_ros.recordings.bag_source import BagSource
+from segformer_ros.recordings.bag_topics import SpeedReadings
 from segformer_ros.recordings.source import read_ahead
 from segformer_ros.text_table import format_table
 

@@ -29,22 +29,20 @@ from segformer_ros.model.model_files import model_files
 from segformer_ros.model.onnx_network import save_network
 from segformer_ros.model.recognition import OWN
 from segformer_ros.model.sidecar import quantized_path, report_path, sidecar_path, write_sidecar
-from segformer_ros.quantization import (
-    RANGES,
+from segformer_ros.quantization.accuracy_gate import (
     Gate,
     QuantizationError,
-    QuantizationSettings,
-    Quantized,
     collect_samples,
-    quantize,
+    too_few,
+    too_few_labels,
 )
-from segformer_ros.quantization.accuracy_gate import too_few, too_few_labels
 from segformer_ros.quantization.quantization_report import (
     advice,
     as_json,
     as_markdown,
     half_advice,
 )
+from segformer_ros.quantization.quantizer import RANGES, QuantizationSettings, Quantized, quantize
 from segformer_ros.recordings import SourceOptions, open_source
 
 _LOOSE = 0.05

@@ -21,24 +21,23 @@ from segformer_ros.drivable.area import (
     DrivableAreaEstimator,
     DrivableConfig,
     age_fault,
+    area_fields,
 )
 from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryExtractor
 from segformer_ros.drivable.corridor import Corridor
-from segformer_ros.drivable.grid import GridConfig, GridNumbers
+from segformer_ros.drivable.grid import GridConfig, GridNumbers, grid_fields
 from segformer_ros.drivable.ground import FreeSpace, GroundConfig, GroundProjection
 from segformer_ros.drivable.ground_map import GroundMap
 from segformer_ros.drivable.ground_points import PointsConfig
-from segformer_ros.drivable.map_config import MapConfig
-from segformer_ros.drivable.message_fields import (
-    area_fields,
-    grid_fields,
+from segformer_ros.drivable.observation import GroundObservation, GroundObserver, MapConfig
+from segformer_ros.drivable.odometry import (
+    PlanarPose,
+    PoseTrack,
     odometry_fields,
-    scan_fields,
+    pose_of_odometry,
 )
-from segformer_ros.drivable.observation import GroundObservation, GroundObserver
-from segformer_ros.drivable.odometry import PlanarPose, PoseTrack, pose_of_odometry
 from segformer_ros.drivable.profile import CLASS_NONE, ROW_NONE, ColumnProfile, DrivableError
-from segformer_ros.drivable.scan import ScanConfig, ScanNumbers
+from segformer_ros.drivable.scan import ScanConfig, ScanNumbers, scan_fields
 
 __all__ = [
     'CLASS_NONE',

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose, RayTable, Turn
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryExtractor
-from segformer_ros.drivable.contacts import Contacts, blocker_contacts, close_gaps
 from segformer_ros.drivable.corridor import NO_CORRIDOR, Corridor, CorridorView
 from segformer_ros.drivable.grid import GridConfig, GridNumbers, farthest_free, occupancy_grid
 from segformer_ros.drivable.ground import (
@@ -29,11 +28,16 @@ from segformer_ros.drivable.ground import (
     GroundConfig,
     GroundProjection,
 )
-from segformer_ros.drivable.ground_points import GroundPoints, PointsConfig
+from segformer_ros.drivable.ground_points import (
+    Contacts,
+    GroundPoints,
+    PointsConfig,
+    blocker_contacts,
+    close_gaps,
+)
 from segformer_ros.drivable.profile import ROW_NONE, BlockerHold, ColumnProfile, DrivableError
 from segformer_ros.drivable.scan import ScanConfig, ScanNumbers, laser_scan
-from segformer_ros.frame import Stamp
-from segformer_ros.segmentation import BlockedRows
+from segformer_ros.frame import BlockedRows, Stamp
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,10 @@ class DrivableConfig:
                 f'corridor_width={self.corridor_width} m: give the width of the '
                 'vehicle and what it keeps clear'
             )
+
+
+_NANOSECONDS = 1_000_000_000
+_SECONDS_MAX = 2**31 - 1  # of a Duration; a clock that is off by more is no clock
 
 
 class GroundView(NamedTuple):
@@ -308,3 +316,37 @@ def _with_metres(area: DrivableArea, space: FreeSpace, view: GroundView) -> Driv
         distance_sigma=space.distance_sigma,
         view=view,
     )
+
+
+def area_fields(area: DrivableArea, age: float, vehicle_frame: str) -> Dict[str, Any]:
+    """Fields of segformer_ros/DrivableArea; `age` in seconds. Its header is left out."""
+    return {
+        'valid': area.valid,
+        'reason': area.reason,
+        'calibrated': area.calibrated,
+        'pose_source': area.pose_source,
+        'age': _duration(age),
+        'image_height': area.image_height,
+        'image_width': area.image_width,
+        'road_fraction': float(area.road_fraction),
+        'sidewalk_fraction': float(area.sidewalk_fraction),
+        'column': np.ascontiguousarray(area.column, np.float32),
+        'boundary_row': np.ascontiguousarray(area.boundary_row, np.int32),
+        'blocking_class': np.ascontiguousarray(area.blocking_class, np.uint8),
+        'confidence': np.ascontiguousarray(area.confidence, np.float32),
+        'vehicle_frame': vehicle_frame,
+        'bearing': np.ascontiguousarray(area.bearing, np.float32),
+        'free_distance': np.ascontiguousarray(area.free_distance, np.float32),
+        'distance_sigma': np.ascontiguousarray(area.distance_sigma, np.float32),
+        'corridor_width': float(area.corridor.width),
+        'corridor_distance': float(area.corridor.distance),
+        'corridor_sigma': float(area.corridor.sigma),
+        'corridor_blocking_class': int(area.corridor.blocking_class),
+    }
+
+
+def _duration(seconds: float) -> Dict[str, Any]:
+    """Fields of builtin_interfaces/Duration."""
+    limited = max(-_SECONDS_MAX, min(_SECONDS_MAX, seconds))
+    sec, nanosec = divmod(round(limited * _NANOSECONDS), _NANOSECONDS)
+    return {'sec': sec, 'nanosec': nanosec}

@@ -33,7 +33,7 @@ from segformer_ros.drivable.region import (
     look_past_specks,
     reachable_columns,
 )
-from segformer_ros.segmentation import BlockedRows
+from segformer_ros.frame import BlockedRows
 
 _BAND = 128  # rows that stay in the cache
 _FRACTION_ROWS = 270

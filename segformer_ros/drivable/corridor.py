@@ -17,8 +17,8 @@ from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from segformer_ros.drivable.contacts import Contacts
 from segformer_ros.drivable.ground import ColumnRanges, GroundProjection
+from segformer_ros.drivable.ground_points import Contacts
 from segformer_ros.drivable.profile import CLASS_NONE, ColumnProfile
 
 _LINES = (0.0, -0.5, 0.5)  # where the corridor is looked along, in shares of its width to the side

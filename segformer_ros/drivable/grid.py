@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import cv2
 import numpy as np
 
-from segformer_ros.drivable.contacts import Contacts
 from segformer_ros.drivable.ground import GroundProjection
+from segformer_ros.drivable.ground_points import Contacts
 from segformer_ros.drivable.profile import ROW_NONE, ColumnProfile, DrivableError
+from segformer_ros.frame import Stamp
 
 FREE, OCCUPIED, UNKNOWN = 0, 100, -1
 """Values of nav_msgs/OccupancyGrid."""
@@ -187,3 +188,20 @@ def _contour(
     return ground.points(
         np.concatenate([edges, bottom[back]]), np.concatenate([walk, columns[back]])
     )
+
+
+def grid_fields(numbers: GridNumbers, stamp: Stamp) -> Dict[str, Any]:
+    """Fields of nav_msgs/OccupancyGrid, its header being in the vehicle frame."""
+    height, width = numbers.cells.shape
+    position = {'x': float(numbers.origin_x), 'y': float(numbers.origin_y), 'z': 0.0}
+    orientation = {'x': 0.0, 'y': 0.0, 'z': 0.0, 'w': 1.0}
+    return {
+        'info': {
+            'map_load_time': stamp._asdict(),
+            'resolution': float(numbers.resolution),
+            'width': width,
+            'height': height,
+            'origin': {'position': position, 'orientation': orientation},
+        },
+        'data': np.ascontiguousarray(numbers.cells, np.int8).ravel(),
+    }

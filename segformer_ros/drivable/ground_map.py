@@ -20,8 +20,7 @@ import numpy as np
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable.grid import OCCUPIED, UNKNOWN, GridConfig, GridNumbers, free_cells
 from segformer_ros.drivable.ground_points import ground_names
-from segformer_ros.drivable.map_config import STEP, MapConfig, by_class
-from segformer_ros.drivable.observation import GroundObservation
+from segformer_ros.drivable.observation import STEP, GroundObservation, MapConfig, by_class
 from segformer_ros.drivable.odometry import JumpDetector, PlanarPose
 from segformer_ros.drivable.profile import CLASS_NONE, DrivableError
 

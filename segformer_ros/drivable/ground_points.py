@@ -7,19 +7,30 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Ground points: the place on the ground of every pixel of a mask, as an organised point cloud."""
+"""Ground points: where a mask's pixels lie on the ground, and where blockers stand on it.
+
+All pixels make an organised point cloud; the contacts of blockers are dense enough that a grid or
+a scan has no holes.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Optional, Tuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from segformer_ros.classes import ClassMap
-from segformer_ros.drivable.ground import GroundProjection
-from segformer_ros.drivable.profile import ROW_NONE, DrivableError, IdSet, first_blocked_rows
+from segformer_ros.drivable.ground import ColumnRanges, GroundProjection
+from segformer_ros.drivable.profile import (
+    ROW_NONE,
+    ColumnProfile,
+    DrivableError,
+    IdSet,
+    first_blocked_rows,
+    nearest_in_spans,
+)
 
 _GROUND_GROUP, _GROUND_NAMES = 'flat', ('terrain',)
 _LIMIT_COLUMNS = 33  # columns in which the limit is looked for; between them it is a smooth curve
@@ -151,3 +162,139 @@ class GroundPoints:
         high = np.where(unknown, rays.edges, high)
         limit: np.ndarray = np.ceil(np.interp(np.arange(rays.width), columns, high))
         return limit.astype(np.intp)
+
+
+_SAME_EDGE = 0.1  # neighbours closer than this share of their distance lie on one blocker's edge
+_MAX_STEPS = 64  # points put between two neighbours at most
+
+
+class Contacts(NamedTuple):
+    """Ground points of blockers.
+
+    points: (M, 2) float64 x, y in m. classes: (M,) uint8. strips: (M,) int, index of the profile's
+    strip that shows each.
+    """
+
+    points: np.ndarray
+    classes: np.ndarray
+    strips: np.ndarray
+
+
+def blocker_contacts(
+    ground: GroundProjection, profile: ColumnProfile, ranges: ColumnRanges, step: float
+) -> Contacts:
+    """Contacts of all columns that something blocks, at most `step` m apart along one edge.
+
+    What blocks from the first visible row on stands at or before that row's ground point, and is
+    put there. A blocker is as wide as its column, so two blocked neighbours leave nothing free
+    between them; but where they see different blockers nothing is put between the two.
+    """
+    strips = np.flatnonzero(ranges.blocked & np.isfinite(ranges.points[:, 0]))  # (K,)
+    points, distance = ranges.points[strips], ranges.distance[strips]  # (K, 2), (K,)
+    way = np.diff(points, axis=0)  # (K - 1, 2)
+    apart = np.sqrt(np.square(way).sum(axis=1))
+    linked = (np.diff(strips) == 1) & (apart < _SAME_EDGE * distance[1:])
+    edge = np.flatnonzero(linked & (apart > step))
+    between, whose = _steps(points[edge], way[edge], apart[edge], step)
+    found, by = [points, between], [strips, strips[edge][whose]]
+    # In small masks, and far away, one column is wider than a step.
+    spread = profile.width / len(profile.columns) / ground.rays.focal_across  # rad
+    foot = math.hypot(*ground.foot)
+    wide = np.flatnonzero((distance + foot) * spread > step)
+    if len(wide) > 0:
+        for side in sides(ground, ranges, strips[wide]):
+            known = np.flatnonzero(np.isfinite(side[:, 0]))
+            at = wide[known]
+            way = (side[known] - points[at]) / 2
+            between, whose = _steps(points[at], way, np.sqrt(np.square(way).sum(axis=1)), step)
+            found.append(between)
+            by.append(strips[at][whose])
+    shown_by = np.concatenate(by)
+    return Contacts(np.concatenate(found), profile.classes[shown_by], shown_by)
+
+
+def sides(
+    ground: GroundProjection, ranges: ColumnRanges, strips: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Ground points (n, 2) of strips (n,) as if they stood one further left, and one right.
+
+    In the same row of the image. NaN where that is above the horizon. The outermost strips are
+    taken to be as wide to the outside as to the inside.
+    """
+    last = len(ranges.columns) - 1
+    edges, here = ranges.edges[strips], ranges.points[strips]
+    left = ground.points(edges, ranges.columns[np.maximum(strips - 1, 0)])
+    right = ground.points(edges, ranges.columns[np.minimum(strips + 1, last)])
+    first_ones, last_ones = strips == 0, strips == last
+    left[first_ones] = 2 * here[first_ones] - right[first_ones]
+    right[last_ones] = 2 * here[last_ones] - left[last_ones]
+    return left, right
+
+
+def _steps(
+    start: np.ndarray, way: np.ndarray, length: np.ndarray, step: float
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Points (n, 2) between start (K, 2) and start + way (K, 2), at most `step` m apart.
+
+    length: (K,) of the ways, m. Also which of the K ways each point is on, (n,) int.
+    """
+    extra = np.minimum(np.ceil(length / step), _MAX_STEPS).astype(np.intp) - 1
+    extra = np.maximum(extra, 0)
+    whose = np.repeat(np.arange(len(extra)), extra)  # (n,)
+    place = np.arange(1, len(whose) + 1) - np.repeat(np.cumsum(extra) - extra, extra)
+    share = place / np.repeat(extra + 1, extra)
+    return start[whose] + way[whose] * share[:, None], whose
+
+
+def close_gaps(
+    profile: ColumnProfile,
+    ranges: ColumnRanges,
+    ground: GroundProjection,
+    min_gap: float,
+    columns: int,
+) -> ColumnProfile:
+    """Profile in which no column is free beyond a gap narrower than `min_gap` m.
+
+    A column between two blockers that stand closer together than that ends at the farther of
+    the two, with its class. Gaps are looked for between the nearest points of `columns` spans.
+    """
+    points = ranges.points - ground.foot  # (M, 2)
+    known = ranges.blocked & np.isfinite(points[:, 0])
+    distance = np.where(
+        known, np.sqrt(np.square(points).sum(axis=1)), np.inf
+    )  # (M,) from the foot
+    nearest = nearest_in_spans(distance, columns)  # (N,)
+    limits, donors = _limits(ranges.points[nearest], distance[nearest], min_gap)
+    # The span that each strip lies in, (M,).
+    span = np.searchsorted((nearest[1:] + nearest[:-1]) / 2, np.arange(len(profile.rows)))
+    closed = distance > limits[span]
+    if not closed.any():
+        return profile
+    index = np.flatnonzero(closed)
+    edges = ground.edges_within(limits[span[index]], profile.columns[index])
+    rows, classes = profile.rows.copy(), profile.classes.copy()
+    rows[index] = np.maximum(rows[index], np.minimum(edges - 1, profile.start))
+    classes[index] = profile.classes[nearest][donors[span[index]]]
+    return replace(profile, rows=rows, classes=classes)
+
+
+def _limits(
+    points: np.ndarray, distance: np.ndarray, min_gap: float
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Distance that each of N points' columns is limited to (inf: none), and by which point."""
+    count = len(points)
+    finite = np.where(np.isfinite(distance)[:, None], points, np.nan)
+    x, y = finite.T  # (N,) each
+    narrow = np.square(x[:, None] - x) + np.square(y[:, None] - y) < min_gap**2  # (N, N)
+    farther = np.maximum(distance[:, None], distance[None])
+    # mouths[i, j]: how far a column between i and j is limited by the gap that the two leave.
+    mouths = np.where(np.triu(narrow, 2), farther, np.inf)  # (N, N)
+    # best[i, j]: the least of all gaps that begin at i or further left and end at j or further
+    # right; column c lies in those of best[c - 1, c + 1].
+    from_left = np.minimum.accumulate(mouths, axis=0)
+    best = np.minimum.accumulate(from_left[:, ::-1], axis=1)[:, ::-1]
+    limits = np.full(count, np.inf)
+    limits[1:-1] = best[np.arange(count - 2), np.arange(2, count)]
+    order = np.argsort(distance)
+    donors = order[np.clip(np.searchsorted(distance[order], limits), 0, count - 1)]
+    return limits, donors

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from typing import Any, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -171,3 +171,20 @@ def pose_of_odometry(message: Any) -> Optional[PlanarPose]:
     """Pose of a nav_msgs/Odometry; None for one that is none."""
     place, turn = message.pose.pose.position, message.pose.pose.orientation
     return PlanarPose.of_quaternion((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
+
+
+def odometry_fields(place: PlanarPose, vehicle_frame: str) -> Dict[str, Any]:
+    """Fields of nav_msgs/Odometry, its header being in the odometry frame; no speed is given."""
+    zero = {'x': 0.0, 'y': 0.0, 'z': 0.0}
+    half = place.yaw / 2
+    orientation = {'x': 0.0, 'y': 0.0, 'z': math.sin(half), 'w': math.cos(half)}
+    position = {'x': float(place.x), 'y': float(place.y), 'z': 0.0}
+    unknown = np.zeros(36)
+    return {
+        'child_frame_id': vehicle_frame,
+        'pose': {
+            'pose': {'position': position, 'orientation': orientation},
+            'covariance': unknown,
+        },
+        'twist': {'twist': {'linear': zero, 'angular': zero}, 'covariance': unknown},
+    }

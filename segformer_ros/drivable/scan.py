@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from segformer_ros.drivable.contacts import sides
 from segformer_ros.drivable.ground import ColumnRanges, GroundProjection
+from segformer_ros.drivable.ground_points import sides
 from segformer_ros.drivable.profile import DrivableError
 
 _MUCH_FINER = 0.5  # of a beam's width
@@ -207,3 +207,18 @@ def _beams(config: ScanConfig, arcs: _Arcs) -> Tuple[np.ndarray, np.ndarray]:
     first, count = first[some], count[some]
     place = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
     return np.repeat(first, count) + place, np.repeat(ranges[some], count)
+
+
+def scan_fields(numbers: ScanNumbers) -> Dict[str, Any]:
+    """Fields of sensor_msgs/LaserScan, its header being in the vehicle frame."""
+    return {
+        'angle_min': float(numbers.angle_min),
+        'angle_max': float(numbers.angle_max),
+        'angle_increment': float(numbers.angle_increment),
+        'time_increment': 0.0,
+        'scan_time': 0.0,
+        'range_min': float(numbers.range_min),
+        'range_max': float(numbers.range_max),
+        'ranges': np.ascontiguousarray(numbers.ranges, np.float32),
+        'intensities': np.zeros(0, np.float32),
+    }

@@ -26,8 +26,7 @@ from segformer_ros.engines.engine import (
 )
 from segformer_ros.engines.openvino import OpenVinoEngine
 from segformer_ros.engines.tensorrt import TensorRtEngine
-from segformer_ros.frame import Frame
-from segformer_ros.segmentation import Segmentation
+from segformer_ros.frame import Frame, Segmentation
 
 CANDIDATES: Tuple[Type[Engine], ...] = (TensorRtEngine, OpenVinoEngine)
 """Best first."""

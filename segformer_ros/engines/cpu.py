@@ -33,10 +33,9 @@ from segformer_ros.engines.placement import (
     windows,
 )
 from segformer_ros.engines.upsampling import as_labels, confidence_map, label_map, resize_labels
-from segformer_ros.frame import TO_BGR, Frame
+from segformer_ros.frame import TO_BGR, Frame, Segmentation, StageTimes
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.shape import cell_stride
-from segformer_ros.segmentation import Segmentation, StageTimes
 
 
 class Output(NamedTuple):

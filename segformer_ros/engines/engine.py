@@ -28,9 +28,8 @@ from typing import (
 )
 
 from segformer_ros.errors import SegformerError
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.model import ModelSpec
-from segformer_ros.segmentation import Segmentation
 
 UPSAMPLING = ('exact', 'fast')
 INFERENCE = ('whole', 'slide')

@@ -37,8 +37,7 @@ from segformer_ros.engines.engine import (
     Pending,
     Wanted,
 )
-from segformer_ros.frame import Frame
-from segformer_ros.segmentation import Segmentation
+from segformer_ros.frame import Frame, Segmentation
 
 FAILURES = 3
 """Calls that fail one after another before the engine counts as broken."""

@@ -41,9 +41,8 @@ from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.engine_loading import Provided, provide_engine
 from segformer_ros.engines.trt.pipeline import Pipeline, PipelineRun
 from segformer_ros.engines.trt.session import open_session
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.model import ModelError, ModelSpec
-from segformer_ros.segmentation import Segmentation
 
 _TIMED_RUNS = 20
 

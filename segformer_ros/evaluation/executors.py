@@ -27,11 +27,10 @@ from concurrent.futures import (
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set
 
-from segformer_ros.allocator import keep_buffers
 from segformer_ros.evaluation.job import EvaluationJob
 from segformer_ros.evaluation.shard_worker import Progress, ShardWorker, no_progress
 from segformer_ros.evaluation.shards import EvaluationError, Shard, ShardResult
-from segformer_ros.interrupts import shielded
+from segformer_ros.interrupts import keep_buffers, shielded
 
 MAX_ATTEMPTS = 3
 """Workers that one shard may cost before the run gives up."""

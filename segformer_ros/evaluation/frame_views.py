@@ -18,11 +18,12 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
+from segformer_ros.camera import Camera
 from segformer_ros.classes import IGNORE_ID, ClassMap
 from segformer_ros.drawing.birdseye import BirdsEye
 from segformer_ros.drawing.overlay import blend, colorize, draw_boundary
 from segformer_ros.drivable import BoundaryConfig, DrivableAreaEstimator, DrivableConfig
-from segformer_ros.metrics import Camera, MetricError, ScoredClasses
+from segformer_ros.metrics.metric import MetricError, ScoredClasses
 
 _WRONG = (40, 40, 235)
 _WRONG_OPACITY = 0.65

@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.camera import CameraPose
+from segformer_ros.camera import Camera, CameraPose
 from segformer_ros.classes import load_class_map
 from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
 from segformer_ros.engines.precision import require_quantized
@@ -28,8 +28,8 @@ from segformer_ros.evaluation.frame_views import WINDOW
 from segformer_ros.evaluation.label_survey import survey
 from segformer_ros.evaluation.shards import EvaluationError, Predictions
 from segformer_ros.measurement import versions
-from segformer_ros.metrics import Camera, ScoredClasses, Scorer
-from segformer_ros.metrics.scored_classes import truth_notes, truth_table
+from segformer_ros.metrics.metric import ScoredClasses, truth_notes, truth_table
+from segformer_ros.metrics.scorer import Scorer
 from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash

@@ -36,11 +36,11 @@ from segformer_ros.engines import EngineError, Outcome
 from segformer_ros.evaluation.frame_views import Picture, WorstFrames
 from segformer_ros.evaluation.job import EvaluationJob
 from segformer_ros.evaluation.shards import FrameRecord, Predictions, Shard, ShardResult
-from segformer_ros.metrics import MetricError, Scorer
-from segformer_ros.metrics.scored_classes import unknown_note
+from segformer_ros.frame import Segmentation
+from segformer_ros.metrics.metric import MetricError, unknown_note
+from segformer_ros.metrics.scorer import Scorer
 from segformer_ros.recordings import Source, SourceFrame
 from segformer_ros.recordings.source import read_ahead
-from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenter.segmented_frame import Background, segmented_entries
 
 

@@ -36,8 +36,8 @@ from segformer_ros.documents import (
 )
 from segformer_ros.errors import reason
 from segformer_ros.evaluation.shards import FrameRecord, ShardResult
-from segformer_ros.metrics import confusion_scores
 from segformer_ros.metrics.metric import ratio
+from segformer_ros.metrics.pixel_metrics import confusion_scores
 
 FRAMES_CSV = 'frames.csv'
 TIMINGS_CSV = 'timings.csv'

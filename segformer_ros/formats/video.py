@@ -11,7 +11,8 @@
 
 Decoders conceal what is damaged or missing and go on from there as if nothing had been. A picture
 is refused here where its data are damaged, and where it refers to one that is, or that is missing:
-all up to the next key frame.
+all up to the next key frame. A packet's first bytes tell its codec, and whether decoding may begin
+at it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import (
     Callable,
     Deque,
     Dict,
+    Iterator,
     List,
     NamedTuple,
     Optional,
@@ -37,7 +39,6 @@ from segformer_ros.errors import one_line
 from segformer_ros.formats.exif import Orientation, display_orientation
 from segformer_ros.formats.jpeg import check_jpeg
 from segformer_ros.formats.limits import FrameError, check_size
-from segformer_ros.formats.packets import Access, access_of
 
 _HARMLESS = ('slice end not reached',)
 """What FFmpeg complains of in whole files, too (MPEG-4, its own among them)."""
@@ -278,3 +279,124 @@ class UprightPixels:
             # comes back when Python looks for such, hundreds of pictures later.
             self._orientation = display_orientation(picture)
         return self._orientation.applied(picture.to_ndarray(format='bgr24'))
+
+
+_CODECS: Dict[str, Tuple[str, ...]] = {
+    'h264': ('h264', 'x264', 'avc', 'h.264'),
+    'hevc': ('h265', 'x265', 'hevc', 'h.265'),
+    'vp9': ('vp9',),
+    'libdav1d': ('av1',),
+    'vp8': ('vp8', 'libvpx'),
+    'mjpeg': ('mjpeg',),
+    'mpeg4': ('mpeg4',),
+}
+"""FFmpeg's decoders, and what is in the names of messages' formats and encoders."""
+
+
+def find_codec(name: str) -> str:
+    """The decoder for a message's format, such as 'h264' or 'hevc_nvenc'; '' for no video."""
+    words = name.lower()
+    return next((codec for codec, parts in _CODECS.items() if any(p in words for p in parts)), '')
+
+
+class Access(NamedTuple):
+    """What a packet is to a decoder.
+
+    key: it refers to nothing before it. start: decoding may begin at it. leading: it refers to
+    what stands before the key frame that it follows. empty: it holds no picture.
+    """
+
+    key: bool
+    start: bool
+    leading: bool = False
+    empty: bool = False
+
+
+def access_of(codec: str, data: bytes, flagged: bool = False) -> Access:
+    """Read a packet's first bits; raises FrameError where it is not of the codec.
+
+    flagged: whether its message calls it a key frame; used for codecs that are not parsed here.
+    """
+    if not data:
+        raise FrameError('a video packet without data')
+    read = _ACCESS.get(codec)
+    if read is not None:
+        return read(data)
+    return Access(flagged, flagged)
+
+
+def _h264(data: bytes) -> Access:
+    kinds = {data[at] & 31 for at in _units(data)}  # Recommendation H.264, table 7-1
+    key, slices = 5 in kinds, kinds & {1, 2, 5}
+    return Access(key, 7 in kinds and (key or not slices), empty=not slices)
+
+
+def _hevc(data: bytes) -> Access:
+    kinds = {data[at] >> 1 & 63 for at in _units(data)}  # Recommendation H.265, table 7-1
+    slices = {kind for kind in kinds if kind < 32}
+    key = any(16 <= kind <= 21 for kind in slices)
+    leading = bool(slices & {8, 9})
+    return Access(key, 33 in kinds and (key or not slices), leading, not slices)
+
+
+def _vp9(data: bytes) -> Access:
+    if data[0] >> 6 != 2:
+        raise FrameError(f'a packet that begins with {data[0]:#04x} is no VP9')
+    shown_again, frame_type = (2, 1) if data[0] >> 4 & 3 == 3 else (3, 2)  # profile 3: one bit on
+    key = not (data[0] >> shown_again & 1 or data[0] >> frame_type & 1)
+    return Access(key, key)
+
+
+def _vp8(data: bytes) -> Access:
+    key = not data[0] & 1  # RFC 6386, 9.1
+    return Access(key, key)
+
+
+def _av1(data: bytes) -> Access:
+    kinds, key, at = set(), False, 0
+    while at < len(data):  # AV1 Bitstream & Decoding Process Specification, 5.3
+        head = data[at]
+        kind, at = head >> 3 & 15, at + (2 if head & 4 else 1)
+        size = len(data) - at
+        if head & 2:
+            size, at = _leb128(data, at)
+        kinds.add(kind)
+        if head & 0x80 or at + size > len(data):
+            raise FrameError(f'a packet of {len(data)} bytes is no AV1, or cut')
+        if kind in (3, 6) and size:
+            key = key or data[at] & 0xE0 == 0  # not an existing frame, of the type KEY_FRAME
+        at += size
+    return Access(key, key and 1 in kinds, empty=not kinds & {3, 6})
+
+
+def _leb128(data: bytes, at: int) -> Tuple[int, int]:
+    """A number of 7 bits a byte, and where it ends."""
+    value = 0
+    for place, byte in enumerate(data[at : at + 8]):
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, at + place + 1
+    raise FrameError(f'a packet of {len(data)} bytes is no AV1, or cut')
+
+
+_ACCESS: Dict[str, Callable[[bytes], Access]] = {
+    'h264': _h264,
+    'hevc': _hevc,
+    'vp9': _vp9,
+    'libdav1d': _av1,
+    'vp8': _vp8,
+    'mjpeg': lambda data: Access(True, True),
+}
+
+
+def _units(data: bytes) -> Iterator[int]:
+    """Where the NAL units of a packet begin, behind their start codes (annex B)."""
+    at = data.find(b'\0\0\1')
+    if not 0 <= at <= 1:
+        raise FrameError(
+            f'a packet of {len(data)} bytes does not begin with a start code (00 00 01): H.264 '
+            'and H.265 are read as Annex B has them'
+        )
+    while 0 <= at < len(data) - 3:
+        yield at + 3
+        at = data.find(b'\0\0\1', at + 3)

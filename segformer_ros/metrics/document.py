@@ -31,9 +31,9 @@ from segformer_ros.documents import (
     text,
     whole,
 )
-from segformer_ros.metrics import ScoredClasses, Scores
 from segformer_ros.metrics.free_space import FreeSpaceScores, GroundOverlapScores
-from segformer_ros.metrics.scorer import DrivableScores
+from segformer_ros.metrics.metric import ScoredClasses
+from segformer_ros.metrics.scorer import DrivableScores, Scores
 
 SCHEMA = 1
 """Version of metrics.json; a reader refuses others."""

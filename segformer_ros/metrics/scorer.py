@@ -18,6 +18,7 @@ import numpy as np
 
 from segformer_ros.camera import Camera
 from segformer_ros.classes import IGNORE_ID
+from segformer_ros.frame import Segmentation
 from segformer_ros.metrics.free_space import (
     METRES,
     ROWS,
@@ -28,7 +29,7 @@ from segformer_ros.metrics.free_space import (
     GroundOverlap,
     GroundOverlapScores,
 )
-from segformer_ros.metrics.metric import Metric, ratio
+from segformer_ros.metrics.metric import Metric, ScoredClasses, ratio
 from segformer_ros.metrics.pixel_metrics import (
     ConfusionMatrix,
     ConfusionScores,
@@ -37,14 +38,12 @@ from segformer_ros.metrics.pixel_metrics import (
     Reliability,
     ReliabilityScores,
 )
-from segformer_ros.metrics.scored_classes import ScoredClasses
 from segformer_ros.metrics.shape_metrics import (
     BoundaryFScore,
     BoundaryScores,
     InstanceIou,
     InstanceScores,
 )
-from segformer_ros.segmentation import Segmentation
 
 
 class FrameScore(NamedTuple):

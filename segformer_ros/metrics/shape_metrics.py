@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import IGNORE_ID
-from segformer_ros.metrics.metric import Metric, mean_of, ratios
-from segformer_ros.metrics.scored_classes import ScoredClasses
+from segformer_ros.metrics.metric import Metric, ScoredClasses, mean_of, ratios
 
 TOLERANCE = 0.005
 """Distance within which a contour counts as met, as a share of the image's diagonal.

@@ -24,9 +24,8 @@ from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.engines import Engine
 from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Frame
-from segformer_ros.metrics.metric import mean_of
+from segformer_ros.metrics.metric import mean_of, truth_table
 from segformer_ros.metrics.pixel_metrics import ConfusionMatrix, ConfusionScores
-from segformer_ros.metrics.scored_classes import truth_table
 from segformer_ros.recordings import Source
 
 FEW = 16

@@ -26,12 +26,6 @@ from segformer_ros.camera import (
 )
 from segformer_ros.formats import BITS, BitDepth, bits_of, deep_note
 from segformer_ros.frame import Frame, FrameError, Stamp, deep_pixels, is_depth_image
-from segformer_ros.recordings.bag_odometry import (
-    BagOdometry,
-    OdometryTopics,
-    SpeedReadings,
-    recorded_speeds,
-)
 from segformer_ros.recordings.bag_reader import BagReader, KeptBag
 from segformer_ros.recordings.bag_storage import (
     Bytes,
@@ -43,12 +37,16 @@ from segformer_ros.recordings.bag_storage import (
 )
 from segformer_ros.recordings.bag_topics import (
     BagLabels,
+    BagOdometry,
     Choice,
+    OdometryTopics,
+    SpeedReadings,
     check_label_topic,
     choose_image_topic,
     entry_stamp,
     find_info_topic,
     info_topic_beside,
+    recorded_speeds,
 )
 from segformer_ros.recordings.bag_transforms import (
     TransformTopics,

@@ -26,8 +26,16 @@ from typing import (
 )
 
 from segformer_ros.formats.limits import FrameError
-from segformer_ros.formats.packets import Access, access_of, find_codec
-from segformer_ros.formats.video import SURVEYED, Decoded, Gaps, UprightPixels, VideoDecoder
+from segformer_ros.formats.video import (
+    SURVEYED,
+    Access,
+    Decoded,
+    Gaps,
+    UprightPixels,
+    VideoDecoder,
+    access_of,
+    find_codec,
+)
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.recordings.bag_reader import BagReader
 from segformer_ros.recordings.bag_storage import VIDEO_DEFINITIONS, Bytes, Entry, Lost

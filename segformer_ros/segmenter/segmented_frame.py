@@ -38,10 +38,9 @@ from segformer_ros.drivable import (
 from segformer_ros.engines import Engine, Outcome, Wanted
 from segformer_ros.engines.placement import cell_rows
 from segformer_ros.engines.supervisor import Supervisor
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation, StageTimes
 from segformer_ros.model import ModelSpec
 from segformer_ros.recordings import SourceFrame
-from segformer_ros.segmentation import Segmentation, StageTimes
 
 _log = logging.getLogger(__name__)
 

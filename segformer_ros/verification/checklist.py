@@ -29,13 +29,12 @@ from segformer_ros.destination import write_file
 from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine
 from segformer_ros.engines.timing import FRAMES, BenchmarkResult, as_json, as_markdown, load_frames
 from segformer_ros.errors import SegformerError, in_words
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.measurement import environment, versions
 from segformer_ros.model import ModelSpec, load_model
-from segformer_ros.quantization import QuantizationError
+from segformer_ros.quantization.accuracy_gate import QuantizationError
 from segformer_ros.quantization.quantizer import quantize_unjudged
 from segformer_ros.recordings import SAMPLE, open_source
-from segformer_ros.segmentation import Segmentation
 from segformer_ros.text_table import markdown_table
 
 NAMES = ('verify.md', 'verify.json')

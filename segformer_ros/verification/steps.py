@@ -38,8 +38,14 @@ from segformer_ros.engines.trt.builder import MIB
 from segformer_ros.engines.trt.engine_loading import build_apart
 from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Plan, Step
 from segformer_ros.verification.engine_trial import EngineTrial, lacks, speed_figure
-from segformer_ros.verification.golden import KernelResult, compare_encoding, compare_mosaic
-from segformer_ros.verification.kernel_speed import DeviceKernels, bandwidth, kernel_times
+from segformer_ros.verification.kernel_checks import (
+    DeviceKernels,
+    KernelResult,
+    bandwidth,
+    compare_encoding,
+    compare_mosaic,
+    kernel_times,
+)
 
 KERNELS = 'kernels'
 """The part of the list that is about them."""

@@ -28,8 +28,7 @@ from segformer_ros.drivable import (
     DrivableError,
     age_fault,
 )
-from segformer_ros.frame import Stamp
-from segformer_ros.segmentation import BlockedRows
+from segformer_ros.frame import BlockedRows, Stamp
 
 
 def estimator(class_map: ClassMap, **settings: object) -> DrivableAreaEstimator:

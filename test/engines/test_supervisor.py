@@ -21,8 +21,7 @@ from segformer_ros.engines import EngineError, Pending, Wanted, fake_spec
 from segformer_ros.engines.engine import BrokenError, GivenUpError
 from segformer_ros.engines.fake import FakeEngine
 from segformer_ros.engines.supervisor import FAILURES, Supervisor
-from segformer_ros.frame import Frame
-from segformer_ros.segmentation import Segmentation
+from segformer_ros.frame import Frame, Segmentation
 
 
 class Brittle(FakeEngine):

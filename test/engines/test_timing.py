@@ -41,8 +41,7 @@ from segformer_ros.engines.timing import (
     benchmark,
 )
 from segformer_ros.engines.trt.network_runner import SETTLED
-from segformer_ros.frame import Frame
-from segformer_ros.segmentation import Segmentation
+from segformer_ros.frame import Frame, Segmentation
 from tiny_models import painting
 
 

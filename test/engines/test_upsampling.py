@@ -20,7 +20,7 @@ from segformer_ros.engines.upsampling import (
     label_map,
     resize_labels,
 )
-from segformer_ros.verification.golden import resize_bilinear
+from segformer_ros.verification.kernel_checks import resize_bilinear
 
 LOGITS = np.random.default_rng(0).normal(size=(19, 16, 24)).astype(np.float32)
 

@@ -11,18 +11,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import painted
 import pytest
+from rosbags.highlevel import AnyReader
 
 import segformer_ros
 from segformer_ros import EvaluationOptions
 from segformer_ros.cli.main import main
+from segformer_ros.engines import EngineError
+from segformer_ros.engines.fake import FakeEngine
+from segformer_ros.evaluation.api import (
+    ACCURACY,
+    ERRORS,
+    IMAGE,
+    MASK,
+    MIOU,
+    OVERLAY,
+    annotate_run,
+)
+from segformer_ros.evaluation.runner import EvaluationRun
 from segformer_ros.evaluation.shards import EvaluationError
+from segformer_ros.frame import Frame
 from segformer_ros.recordings import SourceOptions
 
 FAKE = EvaluationOptions(engine='fake')
@@ -78,3 +95,62 @@ def test_wrong_gates_end_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(segformer_ros.SegformerError, match='nosuch'):
         segformer_ros.evaluate(images, labels=labels, out=tmp_path / 'b', options=gate)
     assert not (tmp_path / 'b/metrics.json').exists()
+
+
+def test_messages_carry_the_frames_stamps_and_the_scored_masks(tmp_path: Path) -> None:
+    bag = painted.write_bag(tmp_path / 'drive', 4)
+    job = dataclasses.replace(painted.bag_job(bag), predictions=str(tmp_path / 'out/predictions'))
+    run = EvaluationRun(job, tmp_path / 'out')
+    run.execute()
+    counted: list[int] = []
+    path = annotate_run(run, counted.append)
+    masks = painted.predicted(4)
+    with AnyReader([bag]) as recorded:
+        topic = [c for c in recorded.connections if c.topic == '/image']
+        frames = [
+            Frame.from_image(recorded.deserialize(data, c.msgtype))
+            for c, _, data in recorded.messages(topic)
+        ]
+    with AnyReader([path]) as reader:
+        found: dict[str, list[tuple[int, Any]]] = {}
+        for connection, time, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            found.setdefault(connection.topic, []).append((time, message))
+    assert set(found) == {IMAGE, MASK, OVERLAY, ERRORS, MIOU, ACCURACY}
+    assert all(len(messages) == 4 for messages in found.values())
+    for index, (time, message) in enumerate(found[MASK]):
+        mask = Frame.from_image(message)
+        assert (mask.stamp, mask.frame_id) == (frames[index].stamp, frames[index].frame_id)
+        assert time == mask.stamp.ns
+        np.testing.assert_array_equal(mask.pixels, masks[index])
+    wrong = Frame.from_compressed(found[ERRORS][0][1]).pixels
+    truth = painted.truth(0)
+    differs = (truth != masks[0]) & (truth != 255)
+    redness = wrong[..., 2].astype(int) - wrong[..., 0]
+    assert redness[differs].mean() > 60 > 20 > redness[~differs].mean()
+    assert sum(counted) == 4
+
+
+def test_a_frame_that_could_not_be_segmented_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer, calls = FakeEngine._infer, []
+
+    def failing(engine: FakeEngine, pixels: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 3:
+            raise EngineError('out of memory')
+        return infer(engine, pixels)
+
+    monkeypatch.setattr(FakeEngine, '_infer', failing)
+    job = dataclasses.replace(
+        painted.folder_job(tmp_path, 4), predictions=str(tmp_path / 'out/predictions')
+    )
+    run = EvaluationRun(job, tmp_path / 'out')
+    assert run.execute().metrics['frames']['scored'] == 3
+    with AnyReader([annotate_run(run)]) as reader:
+        masks = [c for c in reader.connections if c.topic == MASK]
+        assert sum(1 for _ in reader.messages(masks)) == 3
+    (tmp_path / 'out/predictions/images/frame0000.png').unlink()
+    with pytest.raises(EvaluationError, match=r'frame0000\.png is not there'):
+        annotate_run(run)

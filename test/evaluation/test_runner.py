@@ -35,8 +35,7 @@ from segformer_ros.evaluation.api import EvaluationOptions, evaluate
 from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
 from segformer_ros.evaluation.runner import EvaluationRun, Execution
 from segformer_ros.evaluation.shards import EvaluationError
-from segformer_ros.metrics import confusion_scores
-from segformer_ros.metrics.pixel_metrics import confusion_counts
+from segformer_ros.metrics.pixel_metrics import confusion_counts, confusion_scores
 from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
 from segformer_ros.model import bundled_model
 from segformer_ros.recordings import SourceOptions

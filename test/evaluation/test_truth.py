@@ -19,7 +19,7 @@ import pytest
 
 from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
 from segformer_ros.evaluation.runner import EvaluationRun
-from segformer_ros.metrics import MetricError
+from segformer_ros.metrics.metric import MetricError
 
 CITYSCAPES = painted.CITYSCAPES
 

@@ -24,7 +24,7 @@ from fake_gpu import SURFACES, FakeCuda, FakeDriver, FakeTensorRt, Machine, Make
 from segformer_ros.engines import tensorrt as engine
 from segformer_ros.engines.cuda import device, driver
 from segformer_ros.engines.trt import adapter, network_runner
-from segformer_ros.verification import kernel_speed, steps
+from segformer_ros.verification import kernel_checks, steps
 
 REAL_BINDING = 'SEGFORMER_REAL_BINDING'
 """Environment variable: the module, one of BINDINGS, that is to call the driver for the host."""
@@ -42,7 +42,7 @@ def make_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeMachine
         package.__dict__['driver'] = cuda.module()
         monkeypatch.setitem(sys.modules, 'pycuda', package)
         monkeypatch.setitem(sys.modules, 'pycuda.driver', package.__dict__['driver'])
-        for module in (driver, network_runner, kernel_speed):
+        for module in (driver, network_runner, kernel_checks):
             monkeypatch.setattr(module, 'load_driver', lambda: fake_driver)
         return fake_driver
 

@@ -36,9 +36,8 @@ from segformer_ros.engines import tensorrt as engine_module
 from segformer_ros.engines.cuda import device
 from segformer_ros.engines.cuda.device import BINDINGS
 from segformer_ros.engines.trt import adapter
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.model import load_model
-from segformer_ros.segmentation import Segmentation
 from tiny_models import save_network
 
 SIZES = [(90, 160), (64, 128), (37, 53), (240, 320)]

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from segformer_ros.classes import load_class_map
-from segformer_ros.metrics import ScoredClasses, Scorer
+from segformer_ros.frame import Segmentation, StageTimes
+from segformer_ros.metrics.metric import ScoredClasses
+from segformer_ros.metrics.scorer import Scorer
 from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
-from segformer_ros.segmentation import Segmentation, StageTimes
 
 official = pytest.importorskip('cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling')
 

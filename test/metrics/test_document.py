@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from segformer_ros.classes import load_class_map
-from segformer_ros.metrics import ScoredClasses, Scorer
+from segformer_ros.frame import Segmentation, StageTimes
 from segformer_ros.metrics.document import (
     InputFacts,
     Note,
@@ -24,7 +24,8 @@ from segformer_ros.metrics.document import (
     metrics_document,
     write_json,
 )
-from segformer_ros.segmentation import Segmentation, StageTimes
+from segformer_ros.metrics.metric import ScoredClasses
+from segformer_ros.metrics.scorer import Scorer
 
 CLASSES = ScoredClasses(load_class_map('cityscapes'), [('rider', 'bicycle')])
 

@@ -12,8 +12,14 @@
 import numpy as np
 import pytest
 
-from segformer_ros.metrics import ConfusionMatrix, MetricError, confusion_scores
-from segformer_ros.metrics.pixel_metrics import BINS, Flicker, Reliability
+from segformer_ros.metrics.metric import MetricError
+from segformer_ros.metrics.pixel_metrics import (
+    BINS,
+    ConfusionMatrix,
+    Flicker,
+    Reliability,
+    confusion_scores,
+)
 
 
 def naive_counts(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -14,10 +14,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from segformer_ros.camera import Calibration, CameraPose
+from segformer_ros.camera import Calibration, Camera, CameraPose
 from segformer_ros.classes import load_class_map
-from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
-from segformer_ros.segmentation import Segmentation, StageTimes
+from segformer_ros.frame import Segmentation, StageTimes
+from segformer_ros.metrics.metric import MetricError, ScoredClasses
+from segformer_ros.metrics.scorer import Scorer
 
 CITYSCAPES = load_class_map('cityscapes')
 SIZE = (48, 64)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from segformer_ros.frame import Frame
-from segformer_ros.quantization import Sample, Samples
+from segformer_ros.quantization.accuracy_gate import Sample, Samples
 from tiny_models import painting, save_paintings
 
 

@@ -21,14 +21,16 @@ import pytest
 
 from segformer_ros.engines import fake_spec
 from segformer_ros.frame import Frame
-from segformer_ros.quantization import QuantizationError, Samples, collect_samples
 from segformer_ros.quantization.accuracy_gate import (
     FEW,
     LEAST_SHARE,
     Gate,
     GateResult,
     Judge,
+    QuantizationError,
     Sample,
+    Samples,
+    collect_samples,
     too_few,
     too_few_labels,
 )

@@ -25,15 +25,10 @@ from segformer_ros.engines.precision import choose_precision
 from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.sidecar import quantized_path, report_path
-from segformer_ros.quantization import (
-    Gate,
-    QuantizationSettings,
-    Quantized,
-    Samples,
-    quantize,
-)
+from segformer_ros.quantization.accuracy_gate import Gate, Samples
 from segformer_ros.quantization.half_precision import split_layers
 from segformer_ros.quantization.quantization_report import as_json, as_markdown
+from segformer_ros.quantization.quantizer import QuantizationSettings, Quantized, quantize
 from segformer_ros.quantization.simulation import SimulatedEngine, round_to_half
 
 SETTINGS = QuantizationSettings(ranges='max', gate=Gate(agreement=0.9), threads=1)

@@ -21,7 +21,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from tiny_segformer import save_tiny
 
-from segformer_ros.quantization import QuantizationError
+from segformer_ros.quantization.accuracy_gate import QuantizationError
 from segformer_ros.quantization.layer_selection import select_nodes
 from segformer_ros.quantization.qdq import (
     BINS,

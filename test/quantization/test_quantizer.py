@@ -20,16 +20,10 @@ from tiny_segformer import save_tiny
 from segformer_ros.model import load_model
 from segformer_ros.model.model_files import model_hash
 from segformer_ros.model.sidecar import QuantizationRecord, quantized_path
-from segformer_ros.quantization import (
-    Gate,
-    GateResult,
-    QuantizationError,
-    QuantizationSettings,
-    Samples,
-    quantize,
-)
+from segformer_ros.quantization.accuracy_gate import Gate, GateResult, QuantizationError, Samples
 from segformer_ros.quantization.layer_selection import Attempt, LayerCost, exclude_until_passed
 from segformer_ros.quantization.quantization_report import advice, as_markdown
+from segformer_ros.quantization.quantizer import QuantizationSettings, quantize
 
 EASY = QuantizationSettings(ranges='max', gate=Gate(agreement=0.9, loss=0.02))
 

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 import recordings as rec
 
-from segformer_ros.formats.packets import access_of
-from segformer_ros.formats.video import UprightPixels, VideoDecoder
+from segformer_ros.formats.video import UprightPixels, VideoDecoder, access_of
 from segformer_ros.recordings import VideoWriter, open_source
 from segformer_ros.recordings.video_writer import VideoEncoder
 

@@ -19,9 +19,8 @@ import pytest
 
 from segformer_ros.engines import EngineError, Wanted, fake_spec
 from segformer_ros.engines.fake import FakeEngine
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.recordings import SourceFrame
-from segformer_ros.segmentation import Segmentation
 from segformer_ros.segmenter.segmented_frame import Background, segmented_entries
 from tiny_models import painting
 

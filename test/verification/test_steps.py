@@ -30,7 +30,7 @@ from segformer_ros.engines.cuda.driver import select_gpu
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.frame import Frame
 from segformer_ros.model import load_model
-from segformer_ros.verification import engine_trial, kernel_speed, steps
+from segformer_ros.verification import engine_trial, kernel_checks, steps
 from segformer_ros.verification.checklist import Check, Checklist, NotApplicable, Plan, Verdict
 from segformer_ros.verification.steps import _compiled, all_steps
 from tiny_models import painting, save_network
@@ -41,9 +41,9 @@ Verify = Callable[..., dict[str, Check]]
 @pytest.fixture
 def verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
     """Make the checks on a small network: verify('fp16'), by 'part: name'."""
-    monkeypatch.setattr(kernel_speed, 'FRAME', (54, 96))
-    monkeypatch.setattr(kernel_speed, 'NETWORK', (64, 64))
-    monkeypatch.setattr(kernel_speed, 'COPIED', 1 << 20)
+    monkeypatch.setattr(kernel_checks, 'FRAME', (54, 96))
+    monkeypatch.setattr(kernel_checks, 'NETWORK', (64, 64))
+    monkeypatch.setattr(kernel_checks, 'COPIED', 1 << 20)
     monkeypatch.setattr(engine_trial, '_OVERLAPPED', 6)
     (tmp_path / 'frames').mkdir()
     for number in range(4):

@@ -36,7 +36,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 from std_msgs.msg import Header
 
 from segformer_ros import topics
-from segformer_ros.allocator import keep_buffers
+from segformer_ros.interrupts import keep_buffers
 from segformer_ros.measurement import percentiles
 from segformer_ros.msg import DrivableArea
 from segformer_ros.node.replay.replay_output import camera_info_message

@@ -32,7 +32,7 @@ from segformer_ros.errors import ArgumentParser
 from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings import Source, open_source
 from segformer_ros.segmenter.results import ResultFolder
-from segformer_ros.segmenter.run_summary import RunScore, RunSummary
+from segformer_ros.segmenter.run import RunScore, RunSummary
 from tools.demo.moments import Recording
 from tools.demo.node_commands import (
     DemoError,

@@ -29,7 +29,7 @@ from segformer_ros.cli.evaluate import scores_text
 from segformer_ros.destination import output_folder
 from segformer_ros.errors import ArgumentParser, one_line
 from segformer_ros.evaluation.label_survey import survey
-from segformer_ros.metrics.scored_classes import truth_table
+from segformer_ros.metrics.metric import truth_table
 from segformer_ros.recordings import Source, SourceError, open_source
 from segformer_ros.text_table import format_table
 from tools.demo.node_commands import (

@@ -31,8 +31,7 @@ from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.messages import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of, start_settings
-from segformer_ros.node.process import run_node, spin
-from segformer_ros.node.program import Program
+from segformer_ros.node.program import Program, run_node, spin
 from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings import BagWriter, RecordingError
 from segformer_ros.recordings.bag_writer import mount_message, video_fields

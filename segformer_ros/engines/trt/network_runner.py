@@ -34,9 +34,8 @@ from segformer_ros.engines.cuda.launches import (
 from segformer_ros.engines.engine import EngineError, Wanted
 from segformer_ros.engines.placement import Fit
 from segformer_ros.engines.trt.session import Session, TensorInfo
-from segformer_ros.frame import Frame
+from segformer_ros.frame import BlockedRows, Frame, Segmentation, StageTimes
 from segformer_ros.model import ModelSpec
-from segformer_ros.segmentation import BlockedRows, Segmentation, StageTimes
 
 SETTLED = 4
 """Runs at one batch, one after another, before they are made a CUDA graph, which costs some."""

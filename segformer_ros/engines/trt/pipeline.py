@@ -48,10 +48,9 @@ from segformer_ros.engines.engine import (
 from segformer_ros.engines.placement import Fit, check_stride, covered, fit_frame, windows
 from segformer_ros.engines.trt.network_runner import NetworkRunner, Place, lay_out
 from segformer_ros.engines.trt.session import Session
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation, StageTimes
 from segformer_ros.model import ModelSpec
 from segformer_ros.model.shape import cell_stride
-from segformer_ros.segmentation import Segmentation, StageTimes
 
 SLOTS = 2
 """Batches under way: while one is in the network, the next is uploaded."""

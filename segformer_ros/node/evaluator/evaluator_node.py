@@ -27,14 +27,13 @@ from std_msgs.msg import String
 from tqdm import tqdm
 
 from segformer_ros import topics
-from segformer_ros.camera import Calibration, CameraError, calibration_from_camera_info
+from segformer_ros.camera import Calibration, Camera, CameraError, calibration_from_camera_info
 from segformer_ros.classes import load_class_map
 from segformer_ros.destination import output_folder
 from segformer_ros.errors import in_words, one_line
 from segformer_ros.evaluation.label_survey import agreement_note
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
-from segformer_ros.frame import Frame, FrameError, Stamp
-from segformer_ros.metrics import Camera, MetricError, ScoredClasses, Scorer
+from segformer_ros.frame import Frame, FrameError, Segmentation, StageTimes, Stamp
 from segformer_ros.metrics.document import (
     NAMED_NOTES,
     InputFacts,
@@ -44,7 +43,8 @@ from segformer_ros.metrics.document import (
     write_json,
 )
 from segformer_ros.metrics.live import LivePath, Pair, PairBacklog
-from segformer_ros.metrics.scored_classes import unknown_note
+from segformer_ros.metrics.metric import MetricError, ScoredClasses, unknown_note
+from segformer_ros.metrics.scorer import Scorer
 from segformer_ros.node.drivable_settings import MountSettings, mount_pose
 from segformer_ros.node.messages import LATCHED, guarded
 from segformer_ros.node.parameter import (
@@ -54,11 +54,9 @@ from segformer_ros.node.parameter import (
     parameters_of,
     start_settings,
 )
-from segformer_ros.node.process import run_node, spin
-from segformer_ros.node.program import Program
+from segformer_ros.node.program import Program, run_node, spin
 from segformer_ros.node.replay.player import ReplayReport
 from segformer_ros.recordings.labels import LabelCoding, LabelError, message_values
-from segformer_ros.segmentation import Segmentation, StageTimes
 
 
 @dataclass(frozen=True)

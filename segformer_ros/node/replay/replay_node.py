@@ -27,8 +27,7 @@ from segformer_ros.errors import in_words, one_line
 from segformer_ros.frame import Stamp
 from segformer_ros.node.messages import LATCHED, guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of, start_settings
-from segformer_ros.node.process import run_node, spin
-from segformer_ros.node.program import Program
+from segformer_ros.node.program import Program, run_node, spin
 from segformer_ros.node.replay.player import Player, ReplayError
 from segformer_ros.node.replay.replay_output import ReplayOutput
 from segformer_ros.node.replay.replay_parameters import ReplaySettings

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from segformer_ros import topics
 from segformer_ros.camera import BodySwing
 from segformer_ros.formats import BitDepth
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import ImageGate, VisionMessages, guarded
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
@@ -41,7 +41,6 @@ from segformer_ros.node.segmentation.video_input import (
     message_class,
 )
 from segformer_ros.recordings.video_topic import is_video
-from segformer_ros.segmentation import Segmentation
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError

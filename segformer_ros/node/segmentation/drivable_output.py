@@ -38,7 +38,7 @@ from segformer_ros.drivable import (
 from segformer_ros.drivable.grid import UNKNOWN
 from segformer_ros.engines.placement import cell_rows
 from segformer_ros.errors import one_line
-from segformer_ros.frame import Stamp
+from segformer_ros.frame import Segmentation, Stamp
 from segformer_ros.model import ModelSpec
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
 from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings, drivable_config
@@ -54,7 +54,6 @@ from segformer_ros.node.segmentation.mount_check import MountCheck
 from segformer_ros.node.segmentation.parameters import NodeParameters
 from segformer_ros.node.segmentation.statistics import CameraStatistics
 from segformer_ros.node.segmentation.watchdog import Now, Watchdog
-from segformer_ros.segmentation import Segmentation
 
 _LAST_MOMENT = 0.03
 """Seconds before drivable.max_age in which an area is made without what has not come by then."""

@@ -36,7 +36,7 @@ from segformer_ros.drivable import (
     pose_of_odometry,
 )
 from segformer_ros.drivable.grid import UNKNOWN
-from segformer_ros.frame import Stamp
+from segformer_ros.frame import Segmentation, Stamp
 from segformer_ros.node.drivable_settings import (
     DrivableSettings,
     MountSettings,
@@ -49,7 +49,6 @@ from segformer_ros.node.segmentation.frame_task import FrameTask
 from segformer_ros.node.segmentation.parameters import NodeParameters
 from segformer_ros.node.segmentation.transforms import TransformSource
 from segformer_ros.node.segmentation.watchdog import Now
-from segformer_ros.segmentation import Segmentation
 
 _QUEUE = 5
 _MOST_WAITING = 64  # frames without a place yet, of all cameras

@@ -24,6 +24,7 @@ from segformer_ros.classes import ClassMap
 from segformer_ros.drawing.overlay import blend, draw_boundary
 from segformer_ros.drivable import DrivableArea
 from segformer_ros.engines.upsampling import resize_labels
+from segformer_ros.frame import Segmentation
 from segformer_ros.node.messages import (
     LATCHED,
     CloudBuffer,
@@ -37,7 +38,6 @@ from segformer_ros.node.messages import (
 from segformer_ros.node.segmentation.frame_task import FrameTask
 from segformer_ros.recordings.source import RecordingError
 from segformer_ros.recordings.video_writer import VideoEncoder
-from segformer_ros.segmentation import Segmentation
 
 QUEUE = 5
 """Messages kept for a reliable subscriber that is behind."""

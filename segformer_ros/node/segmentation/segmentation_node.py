@@ -32,8 +32,7 @@ from segformer_ros.node.drivable_settings import (
     mount_pose,
 )
 from segformer_ros.node.messages import vision_messages
-from segformer_ros.node.process import bridge_logs, run_node, spin
-from segformer_ros.node.program import Program
+from segformer_ros.node.program import Program, bridge_logs, run_node, spin
 from segformer_ros.node.segmentation.camera_geometry import ImuSwing
 from segformer_ros.node.segmentation.camera_stream import CameraStream, Shared
 from segformer_ros.node.segmentation.diagnostics import Reporter

@@ -34,8 +34,7 @@ from sensor_msgs.msg import CompressedImage
 
 from segformer_ros.engines import Pending, Wanted
 from segformer_ros.engines.fake import FakeEngine
-from segformer_ros.frame import Frame
-from segformer_ros.segmentation import BlockedRows
+from segformer_ros.frame import BlockedRows, Frame
 
 pytestmark = pytest.mark.ros
 

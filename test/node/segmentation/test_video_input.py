@@ -25,8 +25,7 @@ from node_rig import MASK, TYPES, MakeRig, Rig, image
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from segformer_ros.formats.packets import access_of
-from segformer_ros.formats.video import UprightPixels, VideoDecoder
+from segformer_ros.formats.video import UprightPixels, VideoDecoder, access_of
 from segformer_ros.frame import FrameError, Stamp
 from segformer_ros.node.messages import video_class
 from segformer_ros.node.segmentation.video_input import VideoImage, VideoInput, message_class

@@ -7,32 +7,78 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Times of kernels beside what moving their bytes takes."""
+"""The comparisons of kernels on the CPU's own: right ones pass, wrong ones do not."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 
+import host_kernels
 import numpy as np
 import pytest
 from fake_gpu import Machine, MakeMachine
 
 from segformer_ros.engines.cuda.device import CudaDevice
 from segformer_ros.engines.cuda.driver import select_gpu
-from segformer_ros.verification import kernel_speed
-from segformer_ros.verification.kernel_speed import (
+from segformer_ros.engines.cuda.launches import BYTE_ORDER, Launch
+from segformer_ros.verification import kernel_checks
+from segformer_ros.verification.kernel_checks import (
     DeviceKernels,
     KernelTime,
     bandwidth,
+    compare_encoding,
+    compare_mosaic,
     kernel_times,
 )
 
 
+class Host:
+    """Memory and kernels of the CPU. spoil: end of the name of a kernel that does nothing."""
+
+    def __init__(self, spoil: str = '-') -> None:
+        self._kept: list[np.ndarray] = []
+        self._spoil = spoil
+
+    def put(self, array: np.ndarray) -> int:
+        self._kept.append(np.ascontiguousarray(array).copy())
+        return int(self._kept[-1].ctypes.data)
+
+    def get(self, address: int, like: np.ndarray) -> np.ndarray:
+        result = np.empty_like(like)
+        ctypes.memmove(result.ctypes.data, address, result.nbytes)
+        return result
+
+    def launch(self, job: Launch) -> None:
+        if not job.kernel.endswith(self._spoil):
+            host_kernels.run(job)
+
+
+@pytest.mark.parametrize('encoding', BYTE_ORDER)
+def test_right_kernels_pass(encoding: str) -> None:
+    results = list(compare_encoding(Host(), encoding))
+    assert len(results) == 50 and not [result for result in results if result.wrong]
+
+
+def test_right_windows_pass() -> None:
+    assert [result.wrong for result in compare_mosaic(Host())] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize('kernel', ['preprocess', 'cells', 'postprocess'])
+def test_a_wrong_kernel_is_found(kernel: str) -> None:
+    wrong = [str(one) for one in compare_encoding(Host(f'_{kernel}'), 'bgr8') if one.wrong]
+    assert any(line.startswith(f'{kernel} of ') for line in wrong)
+
+
+def test_wrong_windows_are_found() -> None:
+    assert all(one.wrong > 0.5 for one in compare_mosaic(Host('_mosaic')))
+
+
 @pytest.fixture
 def machine(make_machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(kernel_speed, 'COPIED', 1 << 20)
-    monkeypatch.setattr(kernel_speed, 'FRAME', (108, 192))
-    monkeypatch.setattr(kernel_speed, 'NETWORK', (128, 128))
+    monkeypatch.setattr(kernel_checks, 'COPIED', 1 << 20)
+    monkeypatch.setattr(kernel_checks, 'FRAME', (108, 192))
+    monkeypatch.setattr(kernel_checks, 'NETWORK', (128, 128))
     return make_machine()
 
 
@@ -59,7 +105,7 @@ def test_work_is_timed_as_a_graph(machine: Machine, kernels: DeviceKernels) -> N
 def test_slow_work_is_not_timed_for_long(
     kernels: DeviceKernels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_speed, 'BUDGET', 2500.0)  # the clock gives 1000 to each run
+    monkeypatch.setattr(kernel_checks, 'BUDGET', 2500.0)  # the clock gives 1000 to each run
     done: list[int] = []
     assert kernels.time(lambda: done.append(1), runs=4, rounds=3) == pytest.approx(1e3 / 2)
     assert len(done) == 1 + 2
