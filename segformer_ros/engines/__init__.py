@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Engines: one file each, all with the contract of `base.Engine`."""
+"""Engines: one file each, all with the contract of `engine.Engine`."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Engine(ABC):
     """A network on one device, with the pre- and post-processing that belong to it.
 
     An engine is used by one thread at a time: `activate`, any number of `segment`, `deactivate`;
-    or as a context manager. Heavy libraries are imported by `activate`. It does not mend itself:
+    or as a context manager. Heavy libraries are imported by `activate`. It does not retry:
     `Supervisor` says what becomes of the frames of an engine that fails.
     """
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""A look at labels before a run: what would make its numbers worthless is said or refused."""
+"""Label survey: a look at some labels before a run, for mistakes that make scores worthless."""
 
 from __future__ import annotations
 

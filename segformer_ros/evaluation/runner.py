@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""One evaluation: planned, scored, taken up again, merged and written."""
+"""One evaluation: planned, scored, resumed, merged and written."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""What only a running node shows: lost frames, the age of masks, jitter; and masks with truth."""
+"""Live metrics, which only a running node has: lost frames, age of masks, jitter, scored pairs."""
 
 from __future__ import annotations
 

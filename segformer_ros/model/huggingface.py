@@ -85,7 +85,7 @@ def _read(path: Path, check: Check[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
     except FieldError as error:
         raise ModelError(f'{path}: {error}') from error
     except (OSError, DocumentError) as error:
-        raise ModelError(f'cannot read {path}: {reason(error)}; mend or remove it') from error
+        raise ModelError(f'cannot read {path}: {reason(error)}; correct or remove it') from error
 
 
 def _read_config(path: Path) -> Optional[Declared]:

@@ -233,13 +233,13 @@ def _check_layout(signature: Signature, shape: Shape, declared: Declared) -> Non
     if declared.input_layout not in (None, shape.input_layout):
         raise ModelError(
             f'{signature.path}: input {shape.input} is {shape.input_layout}, but '
-            f'{declared.origin} says {declared.input_layout}; mend input_layout'
+            f'{declared.origin} says {declared.input_layout}; correct input_layout'
         )
     wanted = declared.output_layout
     if wanted and shape.output_kind != 'labels' and wanted != shape.output_layout:
         raise ModelError(
             f'{signature.path}: output {shape.output} is {shape.output_layout}, but '
-            f'{declared.origin} says {wanted}; mend segmentation-output-order'
+            f'{declared.origin} says {wanted}; correct segmentation-output-order'
         )
 
 
@@ -251,7 +251,7 @@ def _contract(signature: Signature, shape: Shape, declared: Declared) -> Contrac
         if not contract.allows(shape):
             raise ModelError(
                 f'{signature.path}: output {shape.output} holds {shape.output_kind}, as no model '
-                f'of contract {contract.name} does ({contract.title}); mend {declared.origin}, '
+                f'of contract {contract.name} does ({contract.title}); correct {declared.origin}, '
                 'or say color, mean and std instead'
             )
         return contract
@@ -330,7 +330,7 @@ def _class_map(
     if declared.class_count not in (None, count):
         raise ModelError(
             f'{signature.path} has {count} classes, but {declared.origin} says '
-            f'{declared.class_count}; mend num-detected-classes'
+            f'{declared.class_count}; correct num-detected-classes'
         )
     class_map = given or (load_class_map(declared.classes) if declared.classes else None)
     if class_map is None and declared.class_names:

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Shape: which input and output of a graph are image and segmentation, and how they lie there."""
+"""Shape: which input and output of a graph are image and segmentation, in which layout."""
 
 from __future__ import annotations
 

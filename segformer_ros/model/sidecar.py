@@ -73,7 +73,7 @@ def read_sidecar(path: Path) -> Declared:
     except FieldError as error:
         raise ModelError(f'{path}: {error}') from error
     except (OSError, DocumentError) as error:
-        raise ModelError(f'cannot read {path}: {reason(error)}; mend or remove it') from error
+        raise ModelError(f'cannot read {path}: {reason(error)}; correct or remove it') from error
     if 'classes' in values and Path(values['classes']).suffix:
         values['classes'] = str(path.parent / values['classes'])
     return Declared(origin=str(path), **values)

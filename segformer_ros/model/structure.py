@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Structure: what an ONNX must keep before anything walks its graph or reads its weights.
+"""Structure: checks of an ONNX before anything walks its graph or reads its weights.
 
 Libraries that are given a graph with a circle, a tensor that claims more than it holds or weights
 in somebody else's file hang, crash or read it. Here they are refused, for all engines alike.

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Messages as all nodes fill them and take them in.
+"""Conversions from and to ROS messages that all nodes share.
 
 Pixels go into a message's buffer in one copy, or none. A message that cannot be used costs that
 message, and not the node.

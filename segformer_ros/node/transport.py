@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Transport: the Fast DDS profile with which images arrive, and what it lacks on this machine."""
+"""Transport: the Fast DDS profile for images, and what this machine lacks for the middleware."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""FP16 held to the gate; where it fails, the decode head is FP32, then the dearest layers."""
+"""FP16 that passes the gate: if need be with an FP32 decode head, or other layers in FP32."""
 
 from __future__ import annotations
 

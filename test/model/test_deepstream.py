@@ -171,7 +171,7 @@ def test_other_files_are_no_configuration(folder: Path) -> None:
         ('network-mode=2', 'network-mode=1e999', 'is no number'),
         ('infer-dims=3;64;128', 'infer-dims=1;64;128', 'must begin with 3 channels'),
         ('infer-dims=3;64;128', 'infer-dims=3;128;64', 'sides swapped'),
-        ('classes=19', 'classes=20', 'has 19 classes, but .*config.txt says 20; mend num-dete'),
+        ('classes=19', 'classes=20', 'has 19 classes, but .*config.txt says 20; correct num-dete'),
         ('classes=19', 'classes=19.5', 'is no whole number'),
         ('names=output', 'names=softmax', "has no output 'softmax'; it has output"),
         ('names=output', 'names=a;b', 'must name one output'),

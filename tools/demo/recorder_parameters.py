@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from segformer_ros.node.drivable_settings import MountSettings
-from segformer_ros.node.parameter import Changeable, parameter
+from segformer_ros.node.parameter import parameter
 
 LATEST_END = 10.0
 """Seconds after the replay's report at which the recording ends, whatever still comes."""
@@ -24,26 +24,17 @@ LATEST_END = 10.0
 class RecorderSettings:
     """What is written, and until when."""
 
-    output: str = parameter('', 'mcap file to write', change=Changeable.START)
+    output: str = parameter('', 'mcap file to write')
     frames: int = parameter(
-        0,
-        'masks to expect, for the progress bar; 0: not known',
-        low=0,
-        high=2**31 - 1,
-        change=Changeable.START,
+        0, 'masks to expect, for the progress bar; 0: not known', low=0, high=2**31 - 1
     )
     settle: float = parameter(
         0.5,
         "seconds without a message after the replay's report, at which the recording ends",
         low=0.1,
         high=LATEST_END,
-        change=Changeable.START,
     )
-    page: bool = parameter(
-        False, 'serve the newest overlay as a web page on this machine', change=Changeable.START
-    )
+    page: bool = parameter(False, 'serve the newest overlay as a web page on this machine')
     mount: MountSettings = field(default_factory=MountSettings)
     """Written as a transform, so that viewers know where the camera stands."""
-    vehicle_frame: str = parameter(
-        'base_link', 'frame of the mount, on the ground', change=Changeable.START
-    )
+    vehicle_frame: str = parameter('base_link', 'frame of the mount, on the ground')

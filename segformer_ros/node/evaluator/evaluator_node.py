@@ -48,7 +48,6 @@ from segformer_ros.metrics.scorer import Scorer
 from segformer_ros.node.drivable_settings import MountSettings, mount_pose
 from segformer_ros.node.messages import LATCHED, guarded
 from segformer_ros.node.parameter import (
-    Changeable,
     ParameterError,
     parameter,
     parameters_of,
@@ -63,38 +62,22 @@ from segformer_ros.recordings.labels import LabelCoding, LabelError, message_val
 class EvaluatorSettings:
     """What is scored, and until when."""
 
-    output: str = parameter('', 'folder for metrics.json and live.json', change=Changeable.START)
+    output: str = parameter('', 'folder for metrics.json and live.json')
     class_map: str = parameter(
-        'cityscapes',
-        "the masks' classes: a preset, a yaml file or a labels.txt",
-        change=Changeable.START,
+        'cityscapes', "the masks' classes: a preset, a yaml file or a labels.txt"
     )
     merge: str = parameter(
-        '',
-        "classes that are scored as one, as in 'rider,bicycle'; several groups with ';'",
-        change=Changeable.START,
+        '', "classes that are scored as one, as in 'rider,bicycle'; several groups with ';'"
     )
     drivable: str = parameter(
-        'road',
-        "drivable group of the class map, or names joined by '+'; empty: none",
-        change=Changeable.START,
+        'road', "drivable group of the class map, or names joined by '+'; empty: none"
     )
     label_tolerance: float = parameter(
-        0.0,
-        "seconds by which a label's stamp may differ from its mask's",
-        low=0.0,
-        high=10.0,
-        change=Changeable.START,
+        0.0, "seconds by which a label's stamp may differ from its mask's", low=0.0, high=10.0
     )
-    compressed: bool = parameter(
-        False, 'watch the compressed image in place of the raw one', change=Changeable.START
-    )
+    compressed: bool = parameter(False, 'watch the compressed image in place of the raw one')
     frames: int = parameter(
-        0,
-        'masks to expect, for the progress bar; 0: not known',
-        low=0,
-        high=2**31 - 1,
-        change=Changeable.START,
+        0, 'masks to expect, for the progress bar; 0: not known', low=0, high=2**31 - 1
     )
     quiet: float = parameter(
         10.0,
@@ -102,7 +85,6 @@ class EvaluatorSettings:
         "A replay node's report ends it sooner",
         low=0.0,
         high=3600.0,
-        change=Changeable.START,
     )
     mount: MountSettings = field(default_factory=MountSettings)
     """For distances in metres, with the camera's info."""

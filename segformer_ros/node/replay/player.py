@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Player: takes a source's frames out at the right time and notes what is answered."""
+"""Player: sends a source's frames at the right time, and counts the masks that answer them."""
 
 from __future__ import annotations
 

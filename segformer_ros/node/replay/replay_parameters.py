@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segformer_ros.node.parameter import Changeable, parameter
+from segformer_ros.node.parameter import parameter
 
 STAMPS = ('recorded', 'now')
 
@@ -26,35 +26,22 @@ class ReplaySettings:
         '',
         'bag, video, folder of images, Cityscapes folder, the shipped drive (sample:), or a '
         'generated one (street:[SEED])',
-        change=Changeable.START,
     )
-    topic: str = parameter(
-        '', 'image topic of a bag; empty: the only one', change=Changeable.START
-    )
-    label_topic: str = parameter('', 'topic of a bag with label images', change=Changeable.START)
+    topic: str = parameter('', 'image topic of a bag; empty: the only one')
+    label_topic: str = parameter('', 'topic of a bag with label images')
     label_tolerance: float = parameter(
-        0.0,
-        "seconds by which a label's stamp may differ from its image's",
-        low=0.0,
-        high=10.0,
-        change=Changeable.START,
+        0.0, "seconds by which a label's stamp may differ from its image's", low=0.0, high=10.0
     )
-    labels: str = parameter(
-        '', "folder of label images named by the frames' keys", change=Changeable.START
-    )
+    labels: str = parameter('', "folder of label images named by the frames' keys")
     label_ids: str = parameter(
         '',
         "class map (preset or file) whose own ids the labels hold; empty: the model's train ids",
-        change=Changeable.START,
     )
-    label_colors: str = parameter(
-        '', 'class map whose colours the labels hold', change=Changeable.START
-    )
+    label_colors: str = parameter('', 'class map whose colours the labels hold')
     camera_info: str = parameter(
         '',
         "file with the camera's calibration (a yaml of camera_calibration, Kalibr or a "
         "CameraInfo), in the place of the recording's own",
-        change=Changeable.START,
     )
     bits: int = parameter(
         0,
@@ -62,88 +49,58 @@ class ReplaySettings:
         'images',
         low=0,
         high=16,
-        change=Changeable.START,
     )
     fps: float = parameter(
         10.0,
         'frames per second of sources without stamps (folders, generated drives)',
         low=0.01,
         high=1000.0,
-        change=Changeable.START,
     )
     rate: float = parameter(
         1.0,
         'how many times faster than recorded; 0: as fast as the consumer answers',
         low=0.0,
         high=1000.0,
-        change=Changeable.START,
     )
     loop: bool = parameter(
         False,
         'start again at the end; recorded stamps and /clock too, as `ros2 bag play --loop` does',
-        change=Changeable.START,
     )
     stamps: str = parameter(
         'now',
         "stamps of the messages: the recording's own, or the time of publishing",
         choices=STAMPS,
-        change=Changeable.START,
     )
     clock: bool = parameter(
-        False,
-        "publish /clock with the messages' stamps, for nodes with use_sim_time",
-        change=Changeable.START,
+        False, "publish /clock with the messages' stamps, for nodes with use_sim_time"
     )
-    frame_id: str = parameter(
-        '', 'frame_id of the messages; empty: as recorded', change=Changeable.START
-    )
+    frame_id: str = parameter('', 'frame_id of the messages; empty: as recorded')
     transforms: bool = parameter(
         True,
         "publish a bag's /tf_static and /tf along with its frames, where tf2_msgs is installed",
-        change=Changeable.START,
     )
     vehicle_frame: str = parameter(
         '',
         'frame on the ground in which the camera is placed where the recording has a mount and no '
         "transforms of its own (street:), or frame_id renames the bag's; empty: no mount",
-        change=Changeable.START,
     )
-    reliable: bool = parameter(
-        False, 'publish images reliably; else best effort, as cameras do', change=Changeable.START
-    )
-    jpeg_quality: int = parameter(
-        90, 'JPEG quality of image/compressed', low=1, high=100, change=Changeable.START
-    )
+    reliable: bool = parameter(False, 'publish images reliably; else best effort, as cameras do')
+    jpeg_quality: int = parameter(90, 'JPEG quality of image/compressed', low=1, high=100)
     wait_for: int = parameter(
-        1,
-        'number of image subscribers to wait for before the first frame',
-        low=0,
-        high=100,
-        change=Changeable.START,
+        1, 'number of image subscribers to wait for before the first frame', low=0, high=100
     )
     wait_timeout: float = parameter(
-        60.0,
-        'longest wait for these subscribers, s',
-        low=0.0,
-        high=3600.0,
-        change=Changeable.START,
+        60.0, 'longest wait for these subscribers, s', low=0.0, high=3600.0
     )
     window: int = parameter(
-        1,
-        'at rate 0: how many frames may be unanswered at a time',
-        low=1,
-        high=100,
-        change=Changeable.START,
+        1, 'at rate 0: how many frames may be unanswered at a time', low=1, high=100
     )
     answer_timeout: float = parameter(
         30.0,
         'at rate 0: longest wait for an answer before a frame is sent again or given up, s',
         low=0.1,
         high=3600.0,
-        change=Changeable.START,
     )
     exit_at_end: bool = parameter(
-        True,
-        'end when everything has been played; else stay, for late subscribers',
-        change=Changeable.START,
+        True, 'end when everything has been played; else stay, for late subscribers'
     )

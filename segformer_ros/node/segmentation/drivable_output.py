@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Publishes one camera's drivable area, and takes it back as soon as it no longer holds."""
+"""Publishes one camera's drivable area, and declares it invalid as soon as it is stale."""
 
 from __future__ import annotations
 

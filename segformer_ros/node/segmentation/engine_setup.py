@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Engine set-up: from the parameters to an engine, and how far its build is, in the log."""
+"""Engine set-up: creates the engine that the parameters name, and logs its build's progress."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Frame worker: segments the newest frame of each camera, and publishes beside the next one.
+"""Frame worker: segments the newest frame of each camera, publishes the one before.
 
 Three stages with room for one frame each: the engine works on a frame while the labels of the one
 before it are made (for engines that overlap) and the one before that is published. A frame is

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Lifecycle: a node that answers every request of its manager, and its bond with Nav2's.
+"""Lifecycle: a managed node that survives wrong requests, and its bond with Nav2's manager.
 
 Sources: lifecycle_msgs; the protocol of ros/bond_core (bondcpp, BondSM), which Nav2's lifecycle
 manager uses to know whether the nodes that it has activated are alive.

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Losses: frames that a camera sent and that did not get here, and those that it did not send.
+"""Losses: frames that were lost in transport, and frames that the camera itself skipped.
 
 Three witnesses, from the best to the worst: the numbers that the middleware gives to all messages
 of a publisher (rclpy hands them out since ROS 2 Iron, where the middleware has them), the

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Publishes the ground map of all cameras, and takes it back as soon as it no longer holds."""
+"""Publishes the ground map of all cameras, and declares it unknown as soon as it is stale."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Running figures: of a camera its rates, ages, losses and faults; of the stages their pace."""
+"""Running statistics: rates, ages, losses and faults of a camera, and the time of each stage."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Watchdog: tells when the last valid drivable area has become too old to stand."""
+"""Watchdog: tells when the last valid drivable area has become too old to be used."""
 
 from __future__ import annotations
 
