@@ -14,9 +14,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, Type, Union
+from typing import Iterator, Optional, Sequence, Type, TypeVar, Union
 
 import cv2
 import numpy as np
@@ -102,12 +103,38 @@ def _overwritten(file: Path) -> DestinationError:
     )
 
 
-class WholeFile:
-    """A file that appears under its name when it is complete, or never; a context manager.
+WholeT = TypeVar('WholeT', bound='Whole')
 
-    It is written to a hidden file beside its place, and renamed when it is closed. An exception
-    removes it. An interrupt does not: what was written until then is kept. Errors of the operating
-    system are raised as DestinationError.
+
+class Whole(ABC):
+    """What is there when it is complete, or never; a context manager.
+
+    An exception discards it. An interrupt does not: what was written until then is kept.
+    """
+
+    def __enter__(self: WholeT) -> WholeT:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], *error: object) -> None:
+        if kind is not None and issubclass(kind, Exception):
+            self.discard()
+        else:
+            self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Complete it and give it its name; may be called again without harm."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Remove what was written; does nothing where it is complete."""
+
+
+class WholeFile(Whole):
+    """A file that appears under its name when it is complete, or never.
+
+    It is written to a hidden file beside its place, and renamed when it is closed. Errors of the
+    operating system are raised as DestinationError.
 
     mode: permissions, before the user's umask. follow: write the target of a symbolic link instead
     of replacing the link. durable: sync it, so that it survives a power cut.
@@ -125,15 +152,6 @@ class WholeFile:
             self._part.unlink(missing_ok=True)  # left by a killed process of the same id
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = open(os.open(self._part, flags, mode), 'wb')  # noqa: SIM115
-
-    def __enter__(self) -> WholeFile:
-        return self
-
-    def __exit__(self, kind: Optional[Type[BaseException]], *error: object) -> None:
-        if kind is not None and issubclass(kind, Exception):
-            self.discard()
-        else:
-            self.close()
 
     @property
     def closed(self) -> bool:

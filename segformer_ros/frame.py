@@ -213,7 +213,7 @@ class Frame:
 
 def is_depth_image(message: Any) -> bool:
     """Whether an Image or CompressedImage holds distances."""
-    encoding = getattr(message, 'encoding', None) or _encoding(message)
+    encoding = message.encoding if hasattr(message, 'encoding') else _encoding(message)
     return encoding in DEPTH_ENCODINGS
 
 

@@ -172,7 +172,7 @@ def test_compressed_images_are_decoded(kind: str, tolerance: int) -> None:
 
 
 def test_a_foreign_file_is_named() -> None:
-    with pytest.raises(FrameError, match="format 'jp2' .*0 bytes.* neither JPEG nor PNG"):
+    with pytest.raises(FrameError, match="'jp2' .*0 bytes.* no JPEG, PNG, BMP, WebP, TIFF or PPM"):
         Frame.from_compressed(compressed(b'', 'jp2'))
 
 
@@ -245,3 +245,10 @@ def test_ten_bits_of_sixteen_are_scaled_by_what_they_hold(encoding: str) -> None
     png = cv2.imencode('.png', np.full((8, 16), 1000, np.uint16))[1].tobytes()
     packed = compressed(png, 'mono16; png compressed ')
     assert Frame.from_compressed(packed, depth=BitDepth(10)).pixels.max() == 1000 >> 2
+
+
+def test_a_picture_of_fractions_is_refused() -> None:
+    """Nobody knows which of them is white."""
+    data = cv2.imencode('.tiff', np.full((8, 16, 3), 64, np.float32))[1].tobytes()
+    with pytest.raises(FrameError, match='TIFF image of .*f32le: .* convert it to 8 or 16 bits'):
+        Frame.from_compressed(compressed(data, 'tiff'))

@@ -69,12 +69,12 @@ def write_sample(path: Path) -> None:
             odometry = odometry_fields(drive.place(index), VEHICLE_FRAME)
             in_odom = {'header': header_fields(stamp, topics.ODOMETRY)}
             bag.write_fields(_ODOMETRY, {**in_odom, **odometry}, stamp.ns)
-            bag.write_fields(_LABELS, _png_fields(header, frame.labels), stamp.ns)
+            bag.write_fields(_LABELS, png_fields(header, frame.labels), stamp.ns)
             image = jpeg_fields(header, frame.image, JPEG_QUALITY)
             bag.write_fields(_IMAGE, image, stamp.ns)
 
 
-def _png_fields(header: dict[str, object], labels: np.ndarray) -> dict[str, object]:
+def png_fields(header: dict[str, object], labels: np.ndarray) -> dict[str, object]:
     """Fields of sensor_msgs/CompressedImage of (H, W) uint8 labels, as a PNG."""
     _, data = cv2.imencode('.png', labels)
     return {'header': header, 'format': 'mono8; png compressed mono8', 'data': data.ravel()}

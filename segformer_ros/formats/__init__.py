@@ -110,15 +110,15 @@ def decode_stored(
     """The same as it is stored: (H, W) of one channel or (H, W, 3) BGR, uint8 or uint16."""
     raw = data.tobytes()
     if raw.startswith(jpeg.HEAD):
-        pixels = jpeg.decode_jpeg(raw, max_megapixels)
-        return pixels[..., 0] if jpeg.is_grey(raw) else pixels
+        return jpeg.decode_jpeg(raw, max_megapixels)
     if raw.startswith(png.HEAD):
         return png.read_picture(raw, max_megapixels)
     codec = next((name for head, name in _OTHERS.items() if raw.startswith(head)), '')
     if codec:
         return _decode_other(raw, codec, max_megapixels)
     raise FrameError(
-        f'compressed image of format {kind!r} ({len(raw)} bytes) is neither JPEG nor PNG'
+        f'compressed image of format {kind!r} ({len(raw)} bytes) is no JPEG, PNG, BMP, WebP, TIFF '
+        'or PPM'
     )
 
 
@@ -138,6 +138,11 @@ def _decode_other(raw: bytes, codec: str, max_megapixels: float) -> np.ndarray:
     (picture,) = pictures
     check_size(picture.height, picture.width, max_megapixels)
     grey = len(picture.format.components) == 1 and not picture.format.has_palette
+    if picture.format.components[0].bits > 16:
+        raise FrameError(
+            f'{codec.upper()} image of {picture.format.name}: values of such a kind have no known '
+            'range; convert it to 8 or 16 bits'
+        )
     if picture.format.components[0].bits > 8:
         pixels = picture.to_ndarray(format='gray16le' if grey else 'rgb48le')
         return pixels if grey else np.ascontiguousarray(pixels[..., ::-1])

@@ -74,7 +74,9 @@ class _Header(NamedTuple):
 
 
 def decode_jpeg(data: bytes, max_megapixels: float) -> np.ndarray:
-    """Decode to (H, W, 3) uint8 BGR; raises FrameError for what is damaged, or too large.
+    """Decode to (H, W, 3) uint8 BGR, or (H, W) of one channel.
+
+    Raises FrameError for what is damaged, or too large.
 
     A file that lacks its end marker alone is whole, and so is one with zeros before it.
     """
@@ -86,11 +88,6 @@ def decode_jpeg(data: bytes, max_megapixels: float) -> np.ndarray:
         return _decode_whole(library, data, header)
     except ValueError as error:
         raise FrameError(f'damaged JPEG image of {len(data)} bytes: {_words(error)}') from error
-
-
-def is_grey(data: bytes) -> bool:
-    """Whether a JPEG has one channel; raises FrameError where its header is no JPEG's."""
-    return len(_read_header(data).components) == 1
 
 
 def check_jpeg(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> None:
@@ -117,7 +114,9 @@ def _decode_whole(library: Any, data: bytes, header: _Header) -> np.ndarray:
 
 
 def _decode_strictly(library: Any, data: bytes, header: _Header) -> np.ndarray:
-    """(H, W, 3) uint8 BGR, with libjpeg's warnings raised as ValueError."""
+    """(H, W, 3) uint8 BGR, or (H, W), with libjpeg's warnings raised as ValueError."""
+    if len(header.components) == 1:
+        return np.asarray(library.decode_jpeg(data, 'GRAY'))[..., 0]
     if len(header.components) < 4:
         return np.asarray(library.decode_jpeg(data, 'BGR'))
     library.decode_jpeg(data, 'CMYK')  # for the warnings

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Callable, Dict, Tuple, Union
 from urllib.parse import unquote
 
-from segformer_ros.recordings.bag_reader import is_storage, storage_files
+from segformer_ros.recordings.bag_reader import METADATA, is_storage, storage_files
 from segformer_ros.recordings.bag_source import BagSource
 from segformer_ros.recordings.bag_writer import BagWriter
 from segformer_ros.recordings.cityscapes_source import CityscapesSource, is_cityscapes
@@ -39,7 +39,7 @@ from segformer_ros.topics import COMPRESSED_LABELS, recorded
 
 def _is_bag(path: Path) -> bool:
     if path.is_dir():
-        return (path / 'metadata.yaml').exists() or bool(storage_files(path))
+        return (path / METADATA).exists() or bool(storage_files(path))
     return is_storage(path)
 
 
@@ -63,8 +63,15 @@ _FILE_URL = 'file://'
 _STREAM = re.compile(r'(?P<kind>[A-Za-z][A-Za-z0-9+.-]*://)([^/@]*@)?(?P<place>[^?]*)')
 """An address; what stands before its @ is a password."""
 
+_BARE = (
+    'is a bare stream without times; give it some: ffmpeg -r RATE -i FILE -c copy drive.mp4 '
+    '(RATE: frames a second)'
+)
 _REFUSED: Dict[str, str] = {
     '.bag': 'is a ROS 1 bag; convert it: rosbags-convert --src FILE.bag --dst FOLDER',
+    '.h264': _BARE,
+    '.h265': _BARE,
+    '.hevc': _BARE,
 }
 
 
@@ -124,6 +131,8 @@ def _opened(location: Union[str, Path], options: SourceOptions) -> Source:
         raise SourceError(f'no such recording: {path}; check the path')
     if path.suffix in _REFUSED:
         raise SourceError(f'{path} {_REFUSED[path.suffix]}')
+    if path.name == METADATA:
+        path = path.parent
     for fits, make in _KINDS:
         if fits(path):
             return make(path, options)

@@ -218,23 +218,28 @@ class BagSource(Source):
         labels: Optional[BagLabels],
         repeats: bool,
     ) -> SourceFrame:
-        key = label_key = f'{index:06d}'
+        key = f'{index:06d}'
         if isinstance(entry, Lost):
             return SourceFrame(index, key, error=entry.reason)
         if isinstance(made, str):
             return SourceFrame(index, key, error=f'{self.topic} message {index}: {made}')
         frame = made
         if frame.stamp.ns:
-            label_key = f'{frame.stamp.sec}_{frame.stamp.nanosec:09d}'
-            key = f'{label_key}_{key}' if repeats else label_key
+            stamped = f'{frame.stamp.sec}_{frame.stamp.nanosec:09d}'
+            key = f'{stamped}_{key}' if repeats else stamped
         else:  # a driver that stamps nothing: when it was recorded is the next best
             frame = replace(frame, stamp=Stamp.from_ns(entry.time))
         size = (frame.height, frame.width)
         try:
+            if labels is not None and repeats:
+                raise LabelError(
+                    f'{self.topic} message {index} has the stamp of the one before it: which '
+                    f'labels of {self._options.label_topic} are its own is not known'
+                )
             if labels is not None:
                 found = labels.read(frame.stamp, size)
             elif self._label_folder is not None:
-                found = self._label_folder.read(label_key, size)
+                found = self._label_folder.read(key, size)
             else:
                 return SourceFrame(index, key, frame)
         except (LabelError, FrameError, SourceError) as error:

@@ -15,13 +15,13 @@ import math
 import os
 from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from segformer_ros.camera import CameraPose
-from segformer_ros.destination import WholeFile
+from segformer_ros.destination import Whole, WholeFile
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.recordings.bag_storage import definitions, types_with_video
 from segformer_ros.recordings.source import RecordingError
@@ -40,7 +40,7 @@ DEFINITIONS: Tuple[Tuple[str, str], ...] = (
 """Messages beyond those that rosbags knows, what others hold before the others."""
 
 
-class BagWriter:
+class BagWriter(Whole):
     """Writes serialized messages into one mcap file with their definitions; a context manager.
 
     The file appears under its name when it is closed, whole, also where the writing was
@@ -73,15 +73,6 @@ class BagWriter:
         except BaseException:
             self._file.discard()
             raise
-
-    def __enter__(self) -> BagWriter:
-        return self
-
-    def __exit__(self, kind: Optional[Type[BaseException]], *error: object) -> None:
-        if kind is not None and issubclass(kind, Exception):
-            self._file.discard()
-        else:
-            self.close()
 
     def add_topic(self, topic: str, msgtype: str, latched: bool = False) -> None:
         """Add a topic of a type such as 'sensor_msgs/msg/Image'; raises RecordingError."""
@@ -130,6 +121,10 @@ class BagWriter:
             self._file.close()
         else:
             self._file.discard()
+
+    def discard(self) -> None:
+        """Remove what was written; does nothing where the file has its name."""
+        self._file.discard()
 
     def _record(self) -> None:
         """Write the earliest message that waits."""

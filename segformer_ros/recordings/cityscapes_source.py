@@ -37,8 +37,13 @@ from segformer_ros.recordings.source import (
 
 _IMAGES = 'leftImg8bit'
 _TRUTHS = ('gtFine', 'gtCoarse')
-_TRAIN_IDS, _LABEL_IDS, _INSTANCES = '_labelTrainIds.png', '_labelIds.png', '_instanceIds.png'
-_TRUTH_ENDS = (_TRAIN_IDS, _LABEL_IDS, _INSTANCES)
+_ENDINGS = ('.png', '.jpg')
+"""Of images; those of IDD are in part JPEG."""
+_TRAIN_IDS = ('_labelTrainIds.png', '_labelcsTrainIds.png')
+"""Those of Cityscapes, the second as IDD calls them."""
+_LABEL_IDS = ('_labelIds.png', '_labelids.png')
+_INSTANCES = '_instanceIds.png'
+_TRUTH_ENDS = (*_TRAIN_IDS, *_LABEL_IDS, _INSTANCES)
 _FIRST_INSTANCE = 1000
 """gtFine_instanceIds holds label id * 1000 + number for a single object, else the label id."""
 
@@ -54,8 +59,9 @@ class CityscapesSource(Source):
     """Images of a Cityscapes folder: its root, leftImg8bit, one split of it, or one city.
 
     Labels come from labelTrainIds files, or else from labelIds, turned into train ids; instance
-    numbers from instanceIds where those lie beside them. A label folder that is given replaces
-    both.
+    numbers from instanceIds where those lie beside them. Where it is said of which class map the
+    label ids are (IDD has the same layout), labelIds are taken. A label folder that is given
+    replaces both.
     """
 
     class_map = 'cityscapes'
@@ -68,17 +74,24 @@ class CityscapesSource(Source):
         truth, self.notes = _truth_folder(images)
         self._items = list(_find(folder, images, truth))
         if not self._items:
-            raise SourceError(f'{folder} holds no *_{_IMAGES}.png')
+            raise SourceError(f'{folder} holds no *_{_IMAGES}.png or .jpg')
         self._options = options
         self._coding = LabelCoding(max_megapixels=options.max_megapixels)
-        self._label_ids = LabelCoding.of(replace(options, label_ids='cityscapes', label_colors=''))
         coding = LabelCoding.of(options)
+        self._label_ids = LabelCoding.of(
+            replace(options, label_ids=coding.ids or self.class_map, label_colors='')
+        )
+        self.class_map = self._label_ids.ids
+        self._endings: Tuple[str, ...] = (*_TRAIN_IDS, _LABEL_IDS[0])
+        if coding.ids:
+            train_ids = _TRAIN_IDS if coding.ids == CityscapesSource.class_map else ()
+            self._endings = (*_LABEL_IDS, *train_ids)
         self._label_folder = label_folder(options, coding)
         if self._label_folder is not None:  # those are train ids of the model, unless it is said
             self.notes = ()
             take_coding(self, coding)
             self.label_fault = self._label_folder.fault([item.key for item in self._items])
-        beside = any(_label_file(item)[0].exists() for item in self._items)
+        beside = any(self._label_file(item).exists() for item in self._items)
         self.labelled = beside or self._label_folder is not None
         if not self.labelled:
             self.notes = (*self.notes, _lacking(images, truth))
@@ -117,8 +130,14 @@ class CityscapesSource(Source):
     def _labels(self, item: _Item, size: Tuple[int, int]) -> Labels:
         if self._label_folder is not None:
             return self._label_folder.read(item.key, size)
-        path, has_train_ids = _label_file(item)
-        return (self._coding if has_train_ids else self._label_ids).read_file(path, size)
+        path = self._label_file(item)
+        coding = self._coding if path.name.endswith(_TRAIN_IDS) else self._label_ids
+        return coding.read_file(path, size)
+
+    def _label_file(self, item: _Item) -> Path:
+        """The label file to take for an image, be it there or not."""
+        paths = [Path(f'{item.truth}{ending}') for ending in self._endings]
+        return next((path for path in paths if path.exists()), paths[0])
 
     def _truth(self, item: _Item, size: Tuple[int, int]) -> Truth:
         path = Path(f'{item.truth}{_INSTANCES}')
@@ -177,16 +196,8 @@ def _lacking(images: Path, truth: Path) -> str:
 def _find(folder: Path, images: Path, truth: Path) -> Iterator[_Item]:
     places = (folder.resolve(), *folder.resolve().parents)
     inside = folder if images.resolve() in places else images
-    ending = f'_{_IMAGES}.png'
-    for image in sorted(inside.rglob(f'*{ending}')):
-        key = image.name[: -len(ending)]
+    found = (path for ending in _ENDINGS for path in inside.rglob(f'*_{_IMAGES}{ending}'))
+    for image in sorted(path for path in found if not path.name.startswith('.')):
+        key = image.stem[: -len(_IMAGES) - 1]
         city = image.parent.resolve().relative_to(images.resolve())
         yield _Item(key, image, truth / city / f'{key}_{truth.name}')
-
-
-def _label_file(item: _Item) -> Tuple[Path, bool]:
-    """The label file to take for an image, and whether it holds train ids already."""
-    train_ids = Path(f'{item.truth}{_TRAIN_IDS}')
-    if train_ids.exists():
-        return train_ids, True
-    return Path(f'{item.truth}{_LABEL_IDS}'), False

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
@@ -53,6 +54,8 @@ _UNREAD = (
 )  # fmt: skip
 """Pictures of kinds that are not read; those are named."""
 
+_NAMED = 6
+"""Entries of a folder that a message names."""
 _SURVEYED = 16
 """Images over the whole folder by which all are judged."""
 _SAME_FOCAL_LENGTH = 0.005
@@ -71,10 +74,14 @@ class FolderSource(Source):
         self._keys = unique_keys(self._files)
         unread = [] if folder.is_file() else _unread(folder)
         if not self._files:
-            others = f' ({unread[0]} is of none of these kinds)' if unread else ''
             raise SourceError(
-                f'folder {folder} holds no image ({", ".join(IMAGE_SUFFIXES)}) and no bag; '
-                f'give a folder of images, a bag or a video{others}'
+                f'folder {folder} holds no image ({", ".join(IMAGE_SUFFIXES)}) and no bag'
+                f'{_what_lies_in(folder)}; give a folder of images, a bag or a video'
+            )
+        if options.labels and options.labels.resolve() == folder.resolve():
+            raise SourceError(
+                f'images and labels lie in one folder, {folder}: the labels would be taken for '
+                'images; move them into a folder of their own'
             )
         self._options = options
         coding = LabelCoding.of(options)
@@ -87,6 +94,13 @@ class FolderSource(Source):
             self.notes += (
                 f'{len(unread)} pictures are left out, since their kind is not read, the first: '
                 f'{unread[0]}; convert them to PNG',
+            )
+        twice = Counter(file.stem for file in self._files)
+        again = [file.name for file in self._files if twice[file.stem] > 1]
+        if again:
+            self.notes += (
+                f'{len(again)} images have the name of another ({", ".join(map(_text, again[:2]))}'
+                '): all are read; if some are masks, move them into a folder of their own',
             )
         self._depth = BitDepth(options.bits or BITS[-1])
         self._survey()
@@ -248,6 +262,17 @@ def _unread(folder: Path) -> List[str]:
     return sorted(_text(path.name) for path in folder.iterdir() if path.suffix.lower() in _UNREAD)
 
 
+def _what_lies_in(folder: Path) -> str:
+    """The first few entries of a folder that holds no image, as a sentence's part."""
+    names = sorted(
+        _text(path.name) + '/' * path.is_dir()
+        for path in folder.iterdir()
+        if not path.name.startswith('.')
+    )
+    more = ', ...' if len(names) > _NAMED else ''
+    return f', but {", ".join(names[:_NAMED])}{more}' if names else ''
+
+
 def is_image(path: Path) -> bool:
     """Whether a path is an image file, by its name."""
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
@@ -279,7 +304,9 @@ def _text(name: str) -> str:
 def find_images(folder: Path) -> List[Path]:
     """Image files of a folder, in natural order."""
     files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted((path for path in files if path.is_file()), key=natural_key)
+    # macOS puts ._frame.jpg beside frame.jpg, which is no image.
+    shown = (path for path in files if path.is_file() and not path.name.startswith('.'))
+    return sorted(shown, key=natural_key)
 
 
 def natural_key(path: Path) -> Tuple[List[Union[str, int]], str]:

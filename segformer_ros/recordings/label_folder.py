@@ -23,13 +23,16 @@ LABEL_SUFFIXES = ('.png', '.npy')
 _TRAIN, _IDS, _INSTANCES, _COLOURS, _ADE20K, _ANY = range(6)
 _ENDINGS: Tuple[Tuple[str, int], ...] = (
     ('_labelTrainIds', _TRAIN), ('_trainIds', _TRAIN), ('_train_id', _TRAIN),
-    ('_labelIds', _IDS), ('_instanceIds', _INSTANCES),
+    ('_labelcsTrainIds', _TRAIN),
+    ('_labelIds', _IDS), ('_labelids', _IDS), ('_labelcsIds', _IDS),
+    ('_instanceIds', _INSTANCES), ('_instanceids', _INSTANCES),
     ('_train_color', _COLOURS), ('_color', _COLOURS),
     ('_label', _ANY), ('_labels', _ANY), ('_mask', _ANY), ('_seg', _ANY), ('_L', _ANY),
 )  # fmt: skip
-"""Endings of label files' names as data sets have them, and what such files hold."""
+"""Endings of label files' names as data sets have them (Cityscapes, IDD, BDD, GOOSE, CamVid and
+others), and what such files hold."""
 _SETS = ('_gtFine', '_gtCoarse')
-_IMAGE_ENDINGS = ('_leftImg8bit',)
+_IMAGE_ENDINGS = ('_leftImg8bit', '_windshield_vis')
 _ADE20K_NAMES = ('ADE_val_', 'ADE_train_')
 _WANTED = {
     _IDS: 'label ids',
@@ -53,6 +56,8 @@ class LabelFolder:
         others: Counter[str] = Counter()
         # Of two files of one name the PNG is taken.
         for path in sorted(folder.iterdir(), key=lambda path: (path.suffix == '.npy', path)):
+            if path.name.startswith('.'):  # macOS puts ._KEY.png beside KEY.png
+                continue
             if path.suffix.lower() not in LABEL_SUFFIXES:
                 others[path.suffix.lower()] += path.is_file()
                 continue

@@ -186,6 +186,16 @@ def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], L
             codec = stream.codec_context
             if codec is None:
                 raise SourceError(f'{path} is of a codec that FFmpeg does not decode here')
+            if (
+                container.format.name == 'avi'
+                and codec.name in ('h264', 'hevc')
+                and codec.has_b_frames
+            ):
+                raise SourceError(
+                    f'{path} has pictures that are shown in another order than they are stored '
+                    '(B-frames), and AVI does not say when; make an mp4 of it: '
+                    'ffmpeg -i FILE.avi -crf 12 -fps_mode passthrough drive.mp4'
+                )
             height, width = codec.height, codec.width
             if height and width:  # else known with the first frame only
                 check_size(height, width, max_megapixels)

@@ -15,12 +15,12 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
-from typing import Any, Iterator, Optional, Tuple, Type
+from typing import Any, Iterator, Optional, Tuple
 
 import cv2
 import numpy as np
 
-from segformer_ros.destination import cannot_write, hidden_part
+from segformer_ros.destination import Whole, cannot_write, hidden_part
 from segformer_ros.recordings.source import RecordingError
 
 _CODECS = ('libx264', 'libopenh264', 'mpeg4')
@@ -37,7 +37,7 @@ _TICKS = 90_000
 """Units of time in a second, as MPEG counts."""
 
 
-class VideoWriter:
+class VideoWriter(Whole):
     """Writes frames with the times of their stamps; a context manager.
 
     The file appears under its name when it is closed, whole, also where the writing was
@@ -54,15 +54,6 @@ class VideoWriter:
         self._size: Tuple[int, ...] = (0, 0)
         self._first_ns = 0
         self._last_tick = -1
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(self, kind: Optional[Type[BaseException]], *error: object) -> None:
-        if kind is not None and issubclass(kind, Exception):
-            self.discard()
-        else:
-            self.close()
 
     def write(self, pixels: np.ndarray, stamp_ns: int) -> None:
         """Append (H, W, 3) uint8 BGR pixels; the first frame fixes the size.

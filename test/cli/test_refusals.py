@@ -145,7 +145,7 @@ MAKE = 'cannot make the folder'
         ('inspect {here}/empty.onnx', 'is not an ONNX file'),
         ('inspect --image {here}/none.png', 'none.png: no such file or folder; check the path'),
         ('inspect --image {here}/folder', 'folder: it is a folder, not a file; name a file'),
-        ('inspect --image {here}/empty.png', '(0 bytes) is neither JPEG nor PNG'),
+        ('inspect --image {here}/empty.png', '(0 bytes) is no JPEG, PNG, BMP, WebP, TIFF or PPM'),
         ('inspect --image {image} --out {here}/x.txt', 'give a name that ends in .png or .jpg'),
         ('inspect --image {image} --out {here}/file/x.png', f'{MAKE} {{here}}/file: it is a file'),
         ('inspect --image {image} --out /proc/x.png', '/proc/x.png: nothing can be made there'),

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from segformer_ros.formats import decode
+from segformer_ros.formats import decode, decode_stored
 from segformer_ros.formats.limits import FrameError
 
 END = b'\xff\xd9'
@@ -71,6 +71,20 @@ def refused(data: bytes) -> bool:
 def test_whole_files_give_the_pixels_of_opencv(form: str, pixels: np.ndarray) -> None:
     data = encoded(form, pixels)
     np.testing.assert_array_equal(decoded(data), opencv(data))
+
+
+def test_one_channel_is_decoded_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = []
+    decode_jpeg = simplejpeg.decode_jpeg
+
+    def counted(data: bytes, kind: str, **options: Any) -> np.ndarray:
+        kinds.append(kind)
+        return np.asarray(decode_jpeg(data, kind, **options))
+
+    monkeypatch.setattr(simplejpeg, 'decode_jpeg', counted)
+    stored = decode_stored(np.frombuffer(encoded(pixels=SCENE[..., 0]), np.uint8))
+    assert stored.shape == SCENE.shape[:2]
+    assert kinds == ['GRAY', 'GRAY']  # the second for the means of its blocks
 
 
 @pytest.mark.parametrize('grey', [0, 255])

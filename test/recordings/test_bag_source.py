@@ -495,7 +495,7 @@ def test_a_cut_label_message_leaves_the_frame(tmp_path: Path) -> None:
 
 
 def test_images_of_one_stamp_have_keys_of_their_own(tmp_path: Path) -> None:
-    """The same ones whatever part is read; labels in a folder go by the stamp."""
+    """The same ones whatever part is read; labels in a folder go by them."""
     bag = write_stamped(tmp_path / 'drive', [0, 100, 100, 100, 200], [])
     stem = f'{rec.START_NS // 10**9}_100000000'
     rec.write_png(tmp_path / 'labels' / f'{stem}.png', rec.labels(1))
@@ -504,7 +504,7 @@ def test_images_of_one_stamp_have_keys_of_their_own(tmp_path: Path) -> None:
     keys = [entry.key for entry in entries]
     assert keys[1:4] == [stem, f'{stem}_000002', f'{stem}_000003']
     assert len(set(keys)) == 5
-    assert [entry.labels is not None for entry in entries] == [False, True, True, True, False]
+    assert [entry.labels is not None for entry in entries] == [False, True, False, False, False]
     for start in range(5):
         fresh = open_source(bag, SourceOptions(labels=tmp_path / 'labels'))
         assert [entry.key for entry in fresh.frames(start)] == keys[start:]
@@ -580,3 +580,34 @@ def test_depth_images_are_no_camera(tmp_path: Path, encoding: str) -> None:
         both.write(colour, rec.image(rec.picture(1), 'bgr8', 1), 1)
     source = open_source(tmp_path / 'both')
     assert source.notes == ('/cam/image is read; /cam/depth holds depth images',)
+
+
+def write_images(path: Path, stamps: list[int], encoding: str = 'bgr8') -> Path:
+    """A bag with an image and its labels for each of the stamps."""
+    with rec.open_bag(path) as writer:
+        bag = rec.BagRecorder(writer)
+        camera, truth = bag.topic('/cam/image', rec.IMAGE), bag.topic('/labels', rec.IMAGE)
+        for index, stamp in enumerate(stamps):
+            bag.write(camera, rec.image(rec.picture(index), encoding, stamp), rec.stamp_ns(index))
+            labels = rec.image(rec.labels(index), 'mono8', stamp)
+            bag.write(truth, labels, rec.stamp_ns(index))
+    return path
+
+
+def test_labels_of_repeated_stamps_are_not_guessed(tmp_path: Path) -> None:
+    """All images of one stamp would be scored by the first one's labels."""
+    bag = write_images(tmp_path / 'drive', [7, 7, 9])
+    first, second, third = open_source(bag, SourceOptions(label_topic='/labels'))
+    rec.assert_labels(first.labels, 0)
+    rec.assert_labels(third.labels, 2)
+    assert second.frame is not None and second.labels is None
+    assert 'message 1 has the stamp of the one before it: which labels' in (second.error or '')
+    for index, name in enumerate(('0_000000007', '0_000000007_000001', '0_000000009')):
+        rec.write_png(tmp_path / 'labels' / f'{name}.png', rec.labels(index))
+    for index, entry in enumerate(open_source(bag, SourceOptions(labels=tmp_path / 'labels'))):
+        rec.assert_labels(entry.labels, index)
+
+
+def test_an_image_without_an_encoding_is_refused(tmp_path: Path) -> None:
+    (entry,) = open_source(write_images(tmp_path / 'drive', [7], ''))
+    assert "unknown image encoding ''" in (entry.error or '')

@@ -149,3 +149,22 @@ def test_coarse_labels_are_read_where_there_are_no_fine_ones(root: Path) -> None
     assert source.notes == ('labels are the coarse ones (gtCoarse)',)
     (entry,) = source
     assert entry.labels is not None and (entry.labels == 13).all()
+
+
+def test_the_layout_of_idd(tmp_path: Path) -> None:
+    """Some images are JPEG, train ids are called those of Cityscapes, label ids are its own."""
+    images, truth = tmp_path / 'leftImg8bit' / 'val' / '119', tmp_path / 'gtFine' / 'val' / '119'
+    rec.write_png(images / '903127_leftImg8bit.png', rec.picture(0))
+    rec.write_photo(images / '903128_leftImg8bit.jpg', rec.picture(1))
+    ids = np.full(rec.SIZE, 32, np.uint8)  # vegetation; no class of Cityscapes
+    for index, number in enumerate((903127, 903128)):
+        rec.write_png(truth / f'{number}_gtFine_labelcsTrainIds.png', rec.labels(index))
+        rec.write_png(truth / f'{number}_gtFine_labelids.png', ids)
+    source = open_source(tmp_path)
+    assert source.class_map == 'cityscapes'
+    for index, entry in enumerate(source):
+        rec.assert_labels(entry.labels, index)
+    source = open_source(tmp_path, SourceOptions(label_ids='idd'))
+    assert source.class_map == 'idd'
+    found = [np.unique(entry.labels) for entry in source if entry.labels is not None]
+    assert [values.tolist() for values in found] == [[24], [24]]

@@ -232,3 +232,31 @@ def test_the_photos_focal_length_is_the_calibration(tmp_path: Path) -> None:
     zoomed = open_source(tmp_path)
     assert zoomed.calibration is None
     assert 'several focal lengths' in zoomed.camera_fault
+
+
+def test_what_macos_leaves_beside_images_is_none(tmp_path: Path) -> None:
+    """Its ._NAME files have the names of the images, and of the labels."""
+    clip = rec.write_folder(tmp_path / 'clip', 2)
+    rec.write_png(tmp_path / 'labels' / 'frame0.png', rec.labels(0))
+    for place in (clip / '._frame0.png', tmp_path / 'labels' / '._frame0.png'):
+        place.write_bytes(b'\0\5\x16\7')
+    entries = list(open_source(clip, SourceOptions(labels=tmp_path / 'labels')))
+    assert [entry.key for entry in entries] == ['frame0', 'frame1']
+    rec.assert_labels(entries[0].labels, 0)
+
+
+def test_images_and_labels_in_one_folder_are_refused(tmp_path: Path) -> None:
+    """Labels would be segmented and scored as images."""
+    clip = rec.write_folder(tmp_path / 'clip', 1)
+    rec.write_photo(clip / 'frame0.jpg', rec.picture(0))
+    with pytest.raises(SourceError, match='in one folder, .*clip: .* move them into a folder'):
+        open_source(clip, SourceOptions(labels=tmp_path / 'other' / '..' / 'clip'))
+    (note,) = open_source(clip).notes
+    assert '2 images have the name of another (frame0.jpg, frame0.png)' in note
+
+
+def test_a_folder_without_images_says_what_lies_there(tmp_path: Path) -> None:
+    rec.write_folder(tmp_path / 'images' / 'val', 1)
+    rec.write_video(tmp_path / 'images' / 'drive.mp4', 1)
+    with pytest.raises(SourceError, match=r'and no bag, but drive\.mp4, val/; give a folder'):
+        open_source(tmp_path / 'images')

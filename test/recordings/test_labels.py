@@ -227,6 +227,7 @@ def test_a_class_map_of_ones_own_with_labels_that_count_as_a_class(tmp_path: Pat
         ('frame0_gtFine_labelIds.png', '--label-ids cityscapes'),
         ('frame0_gtFine_instanceIds.png', '--label-ids cityscapes'),
         ('frame0_gtFine_color.png', '--label-colors cityscapes'),
+        ('frame0_labelids.png', '--label-ids cityscapes'),
     ],
 )
 def test_names_say_what_labels_are(tmp_path: Path, name: str, option: str) -> None:
@@ -237,10 +238,23 @@ def test_names_say_what_labels_are(tmp_path: Path, name: str, option: str) -> No
 
 @pytest.mark.parametrize(
     'name',
-    ['frame0_gtFine_labelTrainIds.png', 'frame0_L.png', 'frame0_train_id.png', 'frame0.PNG'],
-)
+    [
+        'frame0_gtFine_labelTrainIds.png', 'frame0_gtFine_labelcsTrainIds.png', 'frame0_L.png',
+        'frame0_train_id.png', 'frame0.PNG',
+    ],
+)  # fmt: skip
 def test_names_of_data_sets_are_found(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(entry_of(tmp_path, TRAIN, name).labels, TRAIN)
+
+
+def test_names_of_goose_are_found(tmp_path: Path) -> None:
+    rec.write_png(tmp_path / 'images' / 'flight_0071_windshield_vis.png', rec.picture(0))
+    for ending, value in (('labelids', 23), ('instanceids', 1), ('color', 9)):
+        values = np.full(rec.SIZE, value, np.uint8)
+        rec.write_png(tmp_path / 'labels' / f'flight_0071_{ending}.png', values)
+    options = SourceOptions(labels=tmp_path / 'labels', label_ids='goose')
+    (entry,) = open_source(tmp_path / 'images', options)
+    assert entry.labels is not None and np.unique(entry.labels).tolist() == [23]
 
 
 def test_of_several_files_of_a_frame_the_one_asked_for_is_read(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def test_a_missing_path_is_refused() -> None:
     ('name', 'words'),
     [
         ('old.bag', 'is a ROS 1 bag; convert it'),
+        ('camera.h264', 'is a bare stream without times; give it some: ffmpeg -r RATE'),
         ('part.mcap.zstd', 'cannot read bag .*: nothing of it can be unpacked'),
     ],
 )
@@ -76,3 +77,9 @@ def test_a_stream_is_refused_as_what_it_is(kind: str) -> None:
         open_source(f'{kind}://user:secret@camera.local:554/live?token=x')
     assert f'{kind}://camera.local:554/live' in str(found.value)
     assert 'secret' not in str(found.value) and 'token' not in str(found.value)
+
+
+def test_the_metadata_of_a_bag_stand_for_it(tmp_path: Path) -> None:
+    bag = rec.write_bag(tmp_path / 'drive', 2)
+    source = open_source(bag / 'metadata.yaml')
+    assert (source.name, len(source)) == ('drive', 2)
