@@ -109,8 +109,8 @@ class Rig:
         )
 
     def status(self, name: str = 'camera') -> DiagnosticStatus:
-        """Return the newest diagnostic status of a camera, or of the 'engine'."""
-        self.received['/diagnostics'].clear()
+        """Return the next diagnostic status of a camera, or of the 'engine'."""
+        asked = self.node.get_clock().now().to_msg()
         wanted = f'{self.node.get_fully_qualified_name()}: {name}'
 
         def found() -> list[DiagnosticStatus]:
@@ -118,7 +118,7 @@ class Rig:
                 status
                 for message in self.received['/diagnostics']
                 for status in message.status
-                if status.name == wanted
+                if status.name == wanted and not _before(message.header.stamp, asked)
             ]
 
         assert self.spin_until(lambda: bool(found()))
@@ -179,6 +179,10 @@ class Rig:
             self.executor.spin_once(timeout_sec=0.02)
             self.longest_turn = max(self.longest_turn, time.monotonic() - start)
         return True
+
+
+def _before(stamp: Time, other: Time) -> bool:
+    return (stamp.sec, stamp.nanosec) < (other.sec, other.nanosec)
 
 
 MakeRig = Callable[..., Rig]

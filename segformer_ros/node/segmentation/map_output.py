@@ -193,7 +193,7 @@ class MapOutput:
     def _place(self, stamp_ns: int) -> Optional[PlanarPose]:
         """Where the vehicle stood in the map's frame at a stamp; None where it is not known."""
         source, settings = self._transforms, self._settings
-        if source is not None:
+        if source is not None and stamp_ns >= 0:  # rclpy has no negative times
             time = Time(nanoseconds=stamp_ns)
             try:
                 found = source.buffer.lookup_transform(

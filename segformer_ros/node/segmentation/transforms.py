@@ -95,6 +95,10 @@ def look_up_pose(
     """
     if not camera_frame:
         raise PoseError('the image has no frame_id, so TF cannot tell where its camera is')
+    if stamp.sec < 0:
+        raise PoseError(
+            f'the stamp of the image is negative ({stamp.sec} s), which TF cannot be asked for'
+        )
     time = Time(seconds=stamp.sec, nanoseconds=stamp.nanosec)
     try:
         transform = source.buffer.lookup_transform(vehicle_frame, camera_frame, time).transform

@@ -224,6 +224,12 @@ def test_image_without_frame_id() -> None:
         look_up_pose(source(lambda time: optical_transform()), 'base_link', '', STAMP)
 
 
+def test_image_with_a_negative_stamp() -> None:
+    transforms = source(lambda time: optical_transform())
+    with pytest.raises(PoseError, match=r'stamp of the image is negative \(-5 s\)'):
+        look_up_pose(transforms, 'base_link', 'camera', Stamp(-5, 0))
+
+
 def test_camera_below_the_ground() -> None:
     transforms = source(lambda time: optical_transform(height=-0.2))
     with pytest.raises(CalibrationError, match='height -0.2 m is not above the ground'):
