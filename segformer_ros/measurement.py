@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Dict, NamedTuple, Sequence, Union
 
@@ -55,6 +54,8 @@ def environment() -> Dict[str, str]:
 
 def versions() -> Dict[str, str]:
     """Versions of what decides the numbers: this package, the engines' libraries, the decoders."""
+    from importlib.metadata import PackageNotFoundError, version  # some 25 ms of a node's start
+
     found = {'numpy': np.__version__, 'opencv': str(cv2.__version__)}
     for name in _DECIDING:
         try:

@@ -16,8 +16,10 @@ import importlib.util
 import os
 import random
 import re
+import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, HIGHEST_DOMAIN)))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(REPO / 'config/fastdds.xml'))
+    if 'SEGFORMER_CACHE' not in os.environ:  # also for the processes of pytest-xdist
+        folder = os.environ['SEGFORMER_CACHE'] = tempfile.mkdtemp(prefix='segformer_cache_')
+        config.add_cleanup(functools.partial(shutil.rmtree, folder, ignore_errors=True))
     # A shell lets its background jobs ignore Ctrl-C, nohup lets its command ignore a hang-up, and
     # so would programs that tests interrupt.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

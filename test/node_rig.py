@@ -23,12 +23,12 @@ import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import OccupancyGrid
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.msg import DrivableArea
+from segformer_ros.node.program import QuietExecutor
 from segformer_ros.node.segmentation.frame_task import FrameCounts
 from segformer_ros.node.segmentation.segmentation_node import SegmentationNode
 
@@ -69,7 +69,7 @@ class Rig:
         self.node = SegmentationNode(namespace=namespace, parameter_overrides=overrides)
         self.probe = rclpy.create_node('probe', namespace=namespace)
         self.received: dict[str, list[Any]] = defaultdict(list)
-        self.executor = SingleThreadedExecutor()
+        self.executor = QuietExecutor()
         self.executor.add_node(self.node)
         self.executor.add_node(self.probe)
         self.longest_turn = 0.0

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -143,7 +144,7 @@ def _segmenter(arguments: argparse.Namespace, source: Source) -> Segmenter:
     return Segmenter(
         spec,
         engine=arguments.engine,
-        options=engine_options(arguments),
+        options=replace(engine_options(arguments), streams=2),
         upsampling=arguments.upsampling,
         calibration=source.calibrated(arguments.hfov),
         pose=camera_pose(arguments),

@@ -90,6 +90,11 @@ class AutoEngine(Engine):
         """Whether the chosen engine does."""
         return self._chosen is not None and self._chosen.overlaps
 
+    @property
+    def at_once(self) -> int:
+        """Of the chosen engine."""
+        return self._chosen.at_once if self._chosen else 1
+
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
         """Start segmenting frames with the chosen engine."""
         return self._active().start(frames, wanted)

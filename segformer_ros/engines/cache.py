@@ -134,8 +134,9 @@ _log = logging.getLogger(__name__)
 class EngineKey:
     """All that a built engine depends on; two engines are the same only where all of it is.
 
-    model: SHA-256 of the ONNX that is built. library: TensorRT and its version. gpu: its name
-    and size. sm: compute capability times ten. shapes: input size and batches, in words.
+    model: SHA-256 of the ONNX that is built. library: TensorRT or OpenVINO and its version.
+    gpu: its name and size, or the CPU's name and instructions. sm: compute capability times ten,
+    0 of a CPU. shapes: input size, batches and all else, in words.
     """
 
     model: str

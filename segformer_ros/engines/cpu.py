@@ -67,7 +67,7 @@ class _Run:
 
 
 SLOTS = 2
-"""Frames that the network has at once: one that it works on, and the one after it."""
+"""Frames that the network has: one that it works on, and the one after it; or both at once."""
 
 
 class CpuEngine(Engine):
@@ -178,7 +178,8 @@ class CpuEngine(Engine):
             try:
                 result, ended = self._end(run.slot)
                 # What ran before it is no time of its own.
-                begun, self._ended = max(run.begun, self._ended), ended
+                begun = run.begun if self.at_once > 1 else max(run.begun, self._ended)
+                self._ended = ended
                 seconds = run.preprocess, ended - begun
                 output = Output(run.fit.crop(result), run.frame.size, *seconds)
                 run.outcome = self._finish(run.frame, output, run.wanted)

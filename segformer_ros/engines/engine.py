@@ -104,6 +104,8 @@ class EngineOptions:
 
     precision: 'auto', 'fp32', 'fp16', 'bf16', 'int8' or 'fastest'; each engine names those it has.
     threads: CPU threads of inference; 0 leaves it to the engine.
+    streams: frames that OpenVINO works on at once, 1 or 2, which share the threads: more frames a
+        second, each of them later.
     device: index of the GPU.
     cache_dir: where built engines are kept; None for the user's cache folder.
     max_batch: most frames that a GPU takes at once; more go one batch after another.
@@ -117,6 +119,7 @@ class EngineOptions:
 
     precision: str = 'auto'
     threads: int = 0
+    streams: int = 1
     device: int = 0
     cache_dir: Optional[Path] = None
     max_batch: int = 4
@@ -175,6 +178,11 @@ class Engine(ABC):
     def overlaps(self) -> bool:
         """Whether frames that were started are worked on while the caller does other things."""
         return False
+
+    @property
+    def at_once(self) -> int:
+        """How many of the frames that were started are worked on at the same time."""
+        return 1
 
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
         """Start segmenting frames; what to call for their results. Raises EngineError.

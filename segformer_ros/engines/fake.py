@@ -40,21 +40,25 @@ def color_logits(pixels: np.ndarray, palette_bgr: np.ndarray) -> np.ndarray:
     """Logits by likeness to each class's colour: (C, h/4, w/4) float32.
 
     pixels: (h, w, 3) uint8 BGR; palette_bgr: (C, 3). A logit is minus the squared distance
-    between the mean colour of a 4x4 block and the class's colour, over 1000.
+    between the mean colour of a 4x4 block and the class's colour, over 1000, less that of the
+    nearest class: where one class is the nearest of all neighbours no other can win between them.
     """
-    height, width = pixels.shape[:2]
-    blocks = cv2.resize(
-        pixels, (width // STRIDE, height // STRIDE), interpolation=cv2.INTER_AREA
-    ).astype(np.float32)
-    distance = blocks[None] - palette_bgr.astype(np.float32)[:, None, None, :]
-    return np.asarray(-(distance**2).sum(axis=-1) / 1000.0, np.float32)
+    height, width = pixels.shape[0] // STRIDE, pixels.shape[1] // STRIDE
+    blocks = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    palette = palette_bgr.astype(np.float32)
+    # Whole numbers below 2**24: exact. The blocks' own squares are the same for all classes.
+    likeness = 2 * palette @ blocks.reshape(-1, 3).T.astype(np.float32)
+    likeness -= (palette**2).sum(axis=1)[:, None]
+    likeness -= likeness.max(axis=0)
+    likeness /= 1000.0
+    return likeness.reshape(len(palette), height, width)
 
 
 class FakeEngine(CpuEngine):
     """Labels each pixel by the class whose colour is nearest.
 
     An image painted in the class map's colours comes back as the labels it was painted from.
-    At 1080p its exact labels are most of its time; with `upsampling` 'fast' it takes 1 to 2 ms.
+    Its labels are all of its time, and where one class alone can win they take little of it.
     `EngineOptions.fake_delay` makes it as slow as wanted.
     """
 

@@ -13,20 +13,26 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import platform
 import re
 import sys
+from functools import partial
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union, cast
 
 import numpy as np
 
+from segformer_ros.engines.cache import Built, EngineCache, EngineKey, cache_folder
 from segformer_ros.engines.cpu import SLOTS, CpuEngine
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
+from segformer_ros.errors import in_words
 from segformer_ros.model import ModelError, ModelSpec
-from segformer_ros.model.model_files import weight_files
+from segformer_ros.model.model_files import model_hash, weight_files
 from segformer_ros.model.onnx_network import read_network
 
 CPU_INFO = Path('/proc/cpuinfo')
@@ -77,6 +83,11 @@ _PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
 _LEAST_VALUES = 1 << 26
 """Of a tensor, however small the images: a quarter of a gigabyte."""
 
+REVISION = 1
+"""Raised whenever the same ONNX would become another network here; part of every cache key."""
+
+_WORTH_KEEPING = 0.2  # seconds of compiling; a network that takes less is compiled every time
+
 _SATURATION = (
     'this CPU has no VNNI, without which the greatest products of INT8 are clipped: masks are '
     'worse than the report of segformer quantize says; use fp32 here'
@@ -92,7 +103,7 @@ class OpenVinoEngine(CpuEngine):
     precisions = tuple(PRECISION_HINT)
     _compiled: Any = None
     _model: Optional[Path] = None
-    _quantized = False
+    _running: Mapping[str, str] = {}
     _requests: Sequence[Any] = ()
     _begun: List[float]
 
@@ -112,6 +123,8 @@ class OpenVinoEngine(CpuEngine):
         }
         if self.options.threads:
             settings['INFERENCE_NUM_THREADS'] = self.options.threads
+        if self.at_once > 1:
+            settings['NUM_STREAMS'] = self.at_once
         path = self.spec.path
         if self.options.precision == 'int8':
             path = require_quantized(path)
@@ -128,23 +141,34 @@ class OpenVinoEngine(CpuEngine):
                 path,
                 batch,
             )
-        self._model, self._quantized = path, quantized
-        if quantized and saturates_int8():
-            _log.warning('%s', _SATURATION)
+        self._model, self._running = path, self._found(openvino, quantized)
         self._begun = [0.0] * SLOTS
         self._requests = [self._compiled.create_infer_request() for _ in self._inputs]
         for request, pixels in zip(self._requests, self._inputs):
             request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
+        # What a network sets up in its first run takes as long as some frames: not the first one.
+        self._requests[-1].start_async()
         self.active = True
 
     def _compile(self, openvino: Any, path: Path, settings: Mapping[str, Any], batch: int) -> bool:
-        """Compile the network for a batch; whether it is quantised. Raises EngineError."""
+        """Load the network for a batch; whether it is quantised. Raises EngineError.
+
+        From the cache, if it was compiled before.
+        """
         core = openvino.Core()
         try:
-            model = core.read_model(_source(self.spec, path))
-            quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
-            adapted = self._adapted(openvino, model, batch)
-            self._compiled = core.compile_model(adapted, 'CPU', dict(settings))
+            cache = EngineCache(cache_folder(self.options.cache_dir))
+            key = self._key(openvino, core, path, settings, batch)
+            facts = self._load(core, cache, key, settings)
+            if facts is None:
+                began = perf_counter()
+                model = core.read_model(_source(self.spec, path))
+                quantized = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
+                facts = {'quantized': 'yes' if quantized else 'no'}
+                adapted = self._adapted(openvino, model, batch)
+                self._compiled = core.compile_model(adapted, 'CPU', dict(settings))
+                if perf_counter() - began > _WORTH_KEEPING:
+                    cache.load_or_build(key, partial(self._built, facts))
         except RuntimeError as error:
             raise EngineError(f'OpenVINO cannot run {path}: {_cause(error)}') from error
         output = self._compiled.output(self.spec.output_name).partial_shape
@@ -156,26 +180,78 @@ class OpenVinoEngine(CpuEngine):
                 )
             self._take_shape(tuple(shape))
         self._inputs = [np.zeros((batch, *self.spec.size, 3), np.uint8) for _ in self._inputs]
-        return quantized
+        return facts['quantized'] == 'yes'
+
+    def _key(
+        self, openvino: Any, core: Any, path: Path, settings: Mapping[str, Any], batch: int
+    ) -> EngineKey:
+        """What a compiled network must agree with; raises EngineError."""
+        try:
+            model = model_hash(path)
+        except (ModelError, OSError) as error:
+            raise EngineError(f'{path} cannot be read: {in_words(error)}') from error
+        spec, flags = self.spec, sha256(' '.join(sorted(cpu_flags())).encode()).hexdigest()
+        told = (
+            *(spec.size, batch, spec.input_name, spec.input_layout, spec.input_dtype, spec.color),
+            *(spec.mean, spec.std, spec.output_name, spec.heads, sorted(settings.items())),
+        )
+        return EngineKey(
+            model=model,
+            library=f'OpenVINO {openvino.__version__}',
+            gpu=f'{core.get_property("CPU", "FULL_DEVICE_NAME")}, {flags[:16]}',
+            sm=0,
+            precision=self.options.precision,
+            shapes=f'{told}, revision {REVISION}',
+        )
+
+    def _load(
+        self, core: Any, cache: EngineCache, key: EngineKey, settings: Mapping[str, Any]
+    ) -> Optional[Dict[str, str]]:
+        """Take the network from the cache; its facts, None where it is not there."""
+        entry = cache.load(key)
+        if entry is None:
+            return None
+        try:
+            self._compiled = core.import_model(entry.plan, 'CPU', dict(settings))
+        except RuntimeError as error:
+            _log.warning('%s; the network is compiled again', _cause(error))
+            cache.discard(key)
+            return None
+        return entry.facts
+
+    def _built(self, facts: Dict[str, str]) -> Built:
+        return cast(BytesIO, self._compiled.export_model()).getvalue(), facts
+
+    @property
+    def at_once(self) -> int:
+        """As many as were asked for, if there is a thread for each."""
+        threads = self.options.threads or len(os.sched_getaffinity(0))
+        return max(1, min(self.options.streams, SLOTS, threads))
 
     def deactivate(self) -> None:
         """Free the network."""
         super().deactivate()
-        self._requests, self._compiled = [], None
+        self._requests, self._compiled, self._running = [], None, {}
 
     def facts(self) -> Dict[str, str]:
         """Device, precision and version."""
         facts = {'engine': self.name, 'device': 'CPU', 'model': str(self._model or self.spec.path)}
-        if self._compiled is not None:
-            hint = self._compiled.get_property('INFERENCE_PRECISION_HINT')
-            facts['device'] = str(self._compiled.get_property('EXECUTION_DEVICES')[0])
-            facts['precision'] = 'int8' if self._quantized else _PRECISIONS[hint.get_type_name()]
-            if self.options.precision == 'bf16' != facts['precision']:
-                facts['precision reason'] = 'bf16 was asked for, which this CPU does not have'
-            if self._quantized and saturates_int8():
-                facts['precision reason'] = _SATURATION
-            facts['threads'] = str(self._compiled.get_property('INFERENCE_NUM_THREADS'))
-            facts['openvino'] = str(import_openvino().__version__)
+        return {**facts, **self._running}
+
+    def _found(self, openvino: Any, quantized: bool) -> Dict[str, str]:
+        """Facts of the compiled network, which tells nothing while it runs."""
+        hint = self._compiled.get_property('INFERENCE_PRECISION_HINT')
+        facts = {
+            'device': str(self._compiled.get_property('EXECUTION_DEVICES')[0]),
+            'precision': 'int8' if quantized else _PRECISIONS[hint.get_type_name()],
+        }
+        if self.options.precision == 'bf16' != facts['precision']:
+            facts['precision reason'] = 'bf16 was asked for, which this CPU does not have'
+        if quantized and saturates_int8():
+            facts['precision reason'] = _SATURATION
+            _log.warning('%s', _SATURATION)
+        facts['threads'] = str(self._compiled.get_property('INFERENCE_NUM_THREADS'))
+        facts['openvino'] = str(openvino.__version__)
         return facts
 
     def _adapted(self, openvino: Any, model: Any, batch: int) -> Any:
@@ -223,6 +299,7 @@ class OpenVinoEngine(CpuEngine):
                     )
 
     def _begin(self, slot: int) -> None:
+        self._requests[slot].wait()
         self._begun[slot] = perf_counter()
         self._requests[slot].start_async()
 

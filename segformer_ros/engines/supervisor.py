@@ -83,6 +83,8 @@ class Supervisor:
         """Whether the engine is left alone until it is revived."""
         self.overlaps = False
         """Whether the engine works on what was started while the caller does other things."""
+        self.at_once = 1
+        """How many frames that were started one by one the engine works on at the same time."""
         self.together = 1
         """How many frames the engine gains from having at once."""
         self._pause = FIRST_WAIT
@@ -162,7 +164,9 @@ class Supervisor:
 
     def _activate(self) -> None:
         self._engine.activate()
-        self.overlaps, self.together = self._engine.overlaps, self._engine.max_batch or 1
+        engine = self._engine
+        self.overlaps, self.at_once = engine.overlaps, engine.at_once
+        self.together = engine.max_batch or 1
 
     def _insisted(self, frame: Frame, outcome: Outcome, wanted: Wanted) -> Outcome:
         """The outcome of a frame, which is tried again while nothing is known against it."""

@@ -25,7 +25,7 @@ import numpy as np
 from segformer_ros import topics
 from segformer_ros.camera import CameraPose
 from segformer_ros.engines import EngineOptions
-from segformer_ros.evaluation.executors import spare_threads
+from segformer_ros.evaluation.executors import share_of_threads
 from segformer_ros.evaluation.frame_views import error_view, overlay_view
 from segformer_ros.evaluation.job import ANY_SOURCE, EvaluationJob, ModelChoice
 from segformer_ros.evaluation.regression_gate import (
@@ -157,12 +157,14 @@ class EvaluationOptions:
 
     def job(self, inputs: Sequence[Location], model: Location, out: Location) -> EvaluationJob:
         """What is scored, and all that the numbers depend on."""
-        threads = self.engine_options.threads or spare_threads(self.workers)
+        threads = self.engine_options.threads or share_of_threads(self.workers)
         reference = None
         if self.reference:
-            reference = ModelChoice(str(self.reference), options=EngineOptions(threads=threads))
+            reference = ModelChoice(
+                str(self.reference), options=EngineOptions(threads=threads, streams=2)
+            )
         masks = self.write_predictions or self.write_mcap
-        options = replace(self.engine_options, threads=threads)
+        options = replace(self.engine_options, threads=threads, streams=2)
         return EvaluationJob(
             inputs=tuple(map(str, inputs)),
             sources=self.sources,

@@ -42,9 +42,9 @@ _POLL_SECONDS = 0.1
 """Between two looks at how far the workers are."""
 
 
-def spare_threads(workers: int) -> int:
-    """CPU threads of each worker's inference that leave a core for reading and scoring."""
-    return max(1, len(os.sched_getaffinity(0)) // max(workers, 1) - 1)
+def share_of_threads(workers: int) -> int:
+    """CPU threads of each worker's inference; reading and scoring fill the gaps between frames."""
+    return max(1, len(os.sched_getaffinity(0)) // max(workers, 1))
 
 
 def score_in_processes(

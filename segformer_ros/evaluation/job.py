@@ -251,11 +251,11 @@ class EvaluationJob:
         return digest.hexdigest()[:16]
 
     def _settings(self) -> Dict[str, Any]:
-        """All fields but the threads, which follow from the number of workers."""
+        """All fields but threads and streams, which follow from the number of workers."""
         settings = asdict(self)
         for choice in (settings['model'], settings['reference']):
             if choice:
-                del choice['options']['threads']
+                del choice['options']['threads'], choice['options']['streams']
         return settings
 
     def _files(self, sources: Sequence[Source]) -> List[Path]:

@@ -179,7 +179,7 @@ def guarded(node: Node, topic: str, callback: Callable[..., None]) -> Callable[.
 
 
 class ImageGate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
-    """Callback group that leaves a subscription's images in the middleware until they are wanted.
+    """Callback group that leaves a camera's messages in the middleware until images are wanted.
 
     rclpy converts each message that it takes: milliseconds for an image that nobody may use. One
     is let through now and then in any case, since silence is told by what was taken.

@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from segformer_ros.engines import EngineOptions, create_engine, fake_spec
+from segformer_ros.engines.fake import color_logits
 from segformer_ros.frame import Frame
 
 
@@ -24,3 +25,12 @@ def test_the_delay_is_kept_and_told() -> None:
         assert perf_counter() - start >= 0.05
         assert result.times.inference >= 50
         assert engine.facts()['delay'] == '0.05 s'
+
+
+def test_between_cells_of_one_colour_no_other_class_can_win() -> None:
+    palette = fake_spec().class_map.palette_bgr[:19]
+    shades = np.random.default_rng(0).integers(-9, 10, (64, 64, 3))
+    pixels = np.clip(palette[0].astype(int) + shades, 0, 255).astype(np.uint8)
+    logits = color_logits(pixels, palette)
+    assert (logits[0] == 0).all()
+    assert (logits[1:] < 0).all()

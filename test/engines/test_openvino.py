@@ -237,3 +237,72 @@ def test_a_batch_that_is_fixed_inside_the_graph(
         found = engine.segment([Frame.from_array(image)] * 2)
     assert all((result.labels == wanted).all() for result in found)
     assert ('takes 2 frames at once and no fewer' in caplog.text) == (places[0] == 2)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineOptions:
+    """Options with a cache that keeps even tiny networks."""
+    monkeypatch.setattr(openvino, '_WORTH_KEEPING', 0.0)
+    return EngineOptions(cache_dir=tmp_path / 'cache')
+
+
+def test_a_compiled_network_is_loaded_the_next_time(
+    spec: ModelSpec, kept: EngineOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = Frame.from_array(painting(64, 128)[0])
+    with create_engine(spec, 'openvino', kept) as engine:
+        first, facts = engine.segment([frame])[0].labels, engine.facts()
+    monkeypatch.setattr(openvino, '_source', None)  # not read again
+    with create_engine(spec, 'openvino', kept) as engine:
+        np.testing.assert_array_equal(engine.segment([frame])[0].labels, first)
+        assert engine.facts() == facts
+    (file,) = (kept.cache_dir or Path()).glob('*.engine')
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_the_cache_has_of_another_network_is_not_loaded(
+    spec: ModelSpec, kept: EngineOptions
+) -> None:
+    create_engine(spec, 'openvino', kept).activate()
+    other = 'rgb' if spec.color == 'bgr' else 'bgr'
+    create_engine(replace(spec, color=other), 'openvino', kept).activate()
+    create_engine(spec, 'openvino', replace(kept, threads=1)).activate()
+    assert len(list((kept.cache_dir or Path()).glob('*.engine'))) == 3
+
+
+def test_a_network_of_the_cache_that_openvino_refuses_is_compiled_again(
+    spec: ModelSpec, kept: EngineOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino.OpenVinoEngine, '_built', lambda _, facts: (b'no network', facts))
+        create_engine(spec, 'openvino', kept).activate()
+    frame = Frame.from_array(painting(64, 128)[0])
+    with create_engine(spec, 'openvino', kept) as engine:
+        assert engine.segment([frame])
+    assert 'the network is compiled again' in caplog.text
+    caplog.clear()
+    create_engine(spec, 'openvino', kept).activate()
+    assert not caplog.text
+
+
+def test_a_small_network_is_not_kept(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, '_WORTH_KEEPING', 60.0)
+    options = EngineOptions(cache_dir=tmp_path / 'cache')
+    create_engine(spec, 'openvino', options).activate()
+    assert not (tmp_path / 'cache').exists()
+
+
+def test_two_streams_give_the_same_labels_in_order(spec: ModelSpec) -> None:
+    frames = [Frame.from_array(painting(64 + 8 * i, 128)[0]) for i in range(5)]
+    with create_engine(spec, 'openvino', EngineOptions(threads=2)) as engine:
+        assert engine.at_once == 1
+        alone = [engine.segment([frame])[0].labels for frame in frames]
+    with create_engine(spec, 'openvino', EngineOptions(threads=2, streams=2)) as engine:
+        assert engine.at_once == 2
+        started = [engine.start([frame]) for frame in frames]
+        for finish, labels in zip(started, alone, strict=True):
+            np.testing.assert_array_equal(finish()[0].labels, labels)
+    one = EngineOptions(threads=1, streams=2)
+    assert create_engine(spec, 'openvino', one).at_once == 1, 'there is a thread for one only'

@@ -28,6 +28,7 @@ from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.program import (
     LogBridge,
     Program,
+    QuietExecutor,
     bridge_logs,
     check_command_line,
     command_line_parameters,
@@ -382,3 +383,36 @@ def test_levels_follow_each_other_in_a_real_logger(
     lines = [line for line in (printed.out + printed.err).splitlines() if '[bridged]' in line]
     assert sorted(line.split(']: ')[-1] for line in lines) == [f'line {n}' for n in range(5)]
     assert 'Traceback' not in printed.err
+
+
+@pytest.mark.ros
+def test_the_executor_prepares_once_for_each_callback(
+    ros: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+
+    waits: list[int] = []
+    ticks: list[int] = []
+    wait_set = rclpy.executors._rclpy.WaitSet
+
+    def counted(*arguments: Any) -> Any:
+        waits.append(1)
+        return wait_set(*arguments)
+
+    monkeypatch.setattr(rclpy.executors._rclpy, 'WaitSet', counted)
+    for kind, each in ((SingleThreadedExecutor, 2), (QuietExecutor, 1)):
+        node = rclpy.create_node('ticking')
+        ticks.clear()
+        node.create_timer(0.002, lambda: ticks.append(1))
+        executor = kind()
+        executor.add_node(node)
+        executor.spin_once(timeout_sec=5.0)
+        begun, waits[:] = len(ticks), []
+        while len(ticks) < begun + 10:
+            executor.spin_once(timeout_sec=5.0)
+        # Where several ticks are due at once, rclpy's own prepares less in vain.
+        assert 10 * each - 5 <= len(waits) <= 10 * each + 1
+        executor.shutdown()
+        executor.wake()  # by whoever comes late: nothing
+        node.destroy_node()

@@ -96,7 +96,10 @@ void *__memmove_chk(void *to, const void *from, size_t n, size_t m) {
 
 
 class Setting(NamedTuple):
-    """What runs. size: (height, width). cameras: of each node, or one of each of so many nodes."""
+    """What runs. size: (height, width). cameras: of each node, or one of each of so many nodes.
+
+    Without a node, `LiveNode.start` starts one.
+    """
 
     size: tuple[int, int] = (1080, 1920)
     everything: bool = False
@@ -153,6 +156,8 @@ class LiveNode:
                 for name in names[: setting.nodes]
             ]
             self._camera = self._part('camera', f'{width}x{height}', *prefixes)
+            if not self._nodes:
+                return self
             self._ask(self._camera, '')  # that all subscriptions are there
             for _ in range(30):
                 if self.step(5, 1.0).masks:
@@ -193,6 +198,25 @@ class LiveNode:
             costs=costs,
         )
 
+    def start(self, root: Path = ROOT, rate: float = 30.0) -> float:
+        """Start the node of a checkout while the camera sends; seconds until its first mask."""
+        self._ask(self._watcher, '')
+        began = time.monotonic()
+        node = self._node({'mount.height': 1.5, **self._setting.parameters}, '', root)
+        seconds = 0.0
+        while not seconds and node.poll() is None and time.monotonic() < began + 60:
+            self._tell(self._camera, f'{rate} 3')
+            sent = time.monotonic()
+            while not seconds and time.monotonic() < sent + 3:
+                if self._ask(self._watcher, '')[0]:
+                    seconds = time.monotonic() - began
+                time.sleep(0.005)
+            self._hear(self._camera)
+        _end(node)
+        if not seconds:
+            raise RuntimeError(f'the node of {root} gives no masks')
+        return seconds
+
     def _part(self, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, '-m', 'tools.benchmarks.live_node', *arguments],
@@ -202,23 +226,35 @@ class LiveNode:
         return process
 
     def _ask(self, process: subprocess.Popen[str], line: str) -> Any:
-        assert process.stdin and process.stdout
+        self._tell(process, line)
+        return self._hear(process)
+
+    def _tell(self, process: subprocess.Popen[str], line: str) -> None:
+        assert process.stdin
         process.stdin.write(f'{line}\n')
         process.stdin.flush()
+
+    def _hear(self, process: subprocess.Popen[str]) -> Any:
+        assert process.stdout
         answer = process.stdout.readline()
         if not answer:
             raise RuntimeError('camera or watcher ended; its last lines stand above')
         return json.loads(answer)
 
-    def _node(self, parameters: Mapping[str, Any], namespace: str) -> subprocess.Popen[bytes]:
-        command = [str(ROOT / 'scripts/segmentation_node'), '--ros-args']
+    def _node(
+        self, parameters: Mapping[str, Any], namespace: str, root: Path = ROOT
+    ) -> subprocess.Popen[bytes]:
+        command = [str(root / 'scripts/segmentation_node'), '--ros-args']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
         command += ['-r', f'__ns:={namespace}'] if namespace else []
         library = str(self._folder / 'copied.so')
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={**os.environ, 'LD_PRELOAD': library, 'COPIED': str(self._folder / 'copied')},
+            env={
+                **os.environ, 'LD_PRELOAD': library, 'COPIED': str(self._folder / 'copied'),
+                'PYTHONPATH': os.environ.get('PYTHONPATH', '').replace(str(ROOT), str(root)),
+            },
         )  # fmt: skip
         self._stack.callback(_end, process)
         return process

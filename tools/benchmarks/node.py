@@ -11,11 +11,13 @@
 
     ./run bench --node rates          5 minutes
     ./run bench --node cameras        one node for four cameras beside four nodes: 2 minutes
+    ./run bench --node start               ten starts to the first mask: 1 minute
     ./run bench --node growth --plot growth.png       by size, cameras, classes, columns: 4 minutes
 
 Camera, node and watcher are processes of their own. `rates` finds, as Isaac ROS benchmarks do, the
 highest rate of the camera at which less than 5 % of the frames are left without a mask, and takes
-ages, CPU and copies at 30 Hz. On a busy machine, put `chrt -r 5` before the command.
+ages, CPU and copies at 30 Hz. `--beside FOLDER` starts the node of another checkout, in turns, in
+this one's environment. On a busy machine, put `chrt -r 5` before the command.
 """
 
 from __future__ import annotations
@@ -33,11 +35,12 @@ import numpy as np
 from tqdm import tqdm
 
 from segformer_ros.text_table import markdown_table
-from tools.benchmarks.live_node import LiveNode, Setting, Step
+from tools.benchmarks.live_node import ROOT, LiveNode, Setting, Step
 
 SIZES = {'360p': (360, 640), '720p': (720, 1280), '1080p': (1080, 1920)}
 SIZES.update({'1440p': (1440, 2560), '4K': (2160, 3840)})
-FAKE = {'engine': 'fake'}
+FAKE = {'engine': 'fake', 'upsampling': 'fast'}
+"""Labels of one class for each of its cells: what is measured is the node."""
 ENGINES: dict[str, Mapping[str, Any]] = {
     'bundled': {},
     'fake, no delay': FAKE,
@@ -48,6 +51,7 @@ MOST_LOST = 0.05
 FASTEST = 100.0
 """Hz: what the camera, a Python process too, is asked for at most."""
 SEARCH_STEPS = 4
+STARTS = 10
 COLUMNS = ('masks', 'p50', 'p99', 'cpu_ms', 'rss', 'pss')
 """Of the table of many cameras: fields of Step."""
 
@@ -89,6 +93,30 @@ def rates(folder: Path) -> Iterator[str]:
         )
     header = ('frames', 'outputs', 'engine', 'highest rate, Hz', 'age p50 / p99 at 30 Hz, ms')
     yield markdown_table((*header, 'lost, %', 'CPU, % of a core', 'copied a frame, MB'), rows)
+
+
+def starts(folder: Path, beside: Path | None) -> Iterator[str]:
+    """Ten starts from nothing to the first mask, in turns with those of another checkout."""
+    found: dict[Path, list[float]] = {ROOT: [], **({beside.resolve(): []} if beside else {})}
+    with LiveNode(Setting(SIZES['720p'], nodes=0), folder) as node:
+        for turn in range(-1, STARTS):
+            for root, seconds in found.items():
+                took = node.start(root)
+                if turn >= 0:  # the one before fills caches
+                    seconds.append(took)
+    rows = [
+        (
+            str(root),
+            f'{statistics.median(seconds):.2f}',
+            f'{min(seconds):.2f}',
+            f'{max(seconds):.2f}',
+        )
+        for root, seconds in found.items()
+    ]
+    yield markdown_table(('node of', 'seconds to the first mask, median', 'least', 'most'), rows)
+    if beside:
+        ratios = [mine / other for mine, other in zip(*found.values(), strict=True)]
+        yield f'this / other, median of {STARTS}: {statistics.median(ratios):.2f}'
 
 
 def cameras(folder: Path) -> Iterator[str]:
@@ -161,7 +189,7 @@ def growths(folder: Path) -> Iterator[Growth]:
     yield Growth('Cameras of 720p in one node', 'camera', several)
     classes: dict[str, list[tuple[float, float]]] = {}
     for count, preset in ((19, 'cityscapes'), (150, 'ade20k')):
-        parameters = {'class_map': preset, 'drivable.group': 'road'}
+        parameters = {'class_map': preset, 'drivable.group': 'road', 'upsampling': 'exact'}
         step = _at(Setting(SIZES['1080p'], True, parameters), folder, 3.0)
         for name in ('labels', 'confidence', 'overlay, drawing', 'drivable_area, estimating'):
             classes.setdefault(name, []).append((count, step.costs[name]))
@@ -209,7 +237,8 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument('benchmark', choices=('rates', 'cameras', 'growth'))
+    parser.add_argument('benchmark', choices=('rates', 'cameras', 'start', 'growth'))
+    parser.add_argument('--beside', type=Path, metavar='FOLDER', help='of start: another checkout')
     parser.add_argument('--plot', type=Path, metavar='FILE', help='of growth, as a picture')
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -217,6 +246,7 @@ def main() -> int:
         found = {
             'rates': lambda: rates(folder),
             'cameras': lambda: cameras(folder),
+            'start': lambda: starts(folder, options.beside),
             'growth': lambda: growth(folder, options.plot),
         }[options.benchmark]()
         for line in found:

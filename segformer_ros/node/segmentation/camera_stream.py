@@ -142,7 +142,8 @@ class CameraStream:
                 CameraInfo,
                 f'{self._prefix}{topics.CAMERA_INFO}',
                 guarded(self._node, topics.CAMERA_INFO, self._geometry.receive),
-                qos_profile_sensor_data,
+                _NEWEST if _GIVES_INFO else qos_profile_sensor_data,
+                callback_group=self.gate,  # before the image, whose subscription is made later
             ),
             self._subscribe_images(),
         ]
@@ -195,6 +196,13 @@ class CameraStream:
         if self._parameters.settings.video and 'compressed' in cure:
             cure += " and video to ''"
         return f'{self.topic} is published as {", ".join(types)}, not as {awaited}; {cure}'
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is subscribed to; no more publishers are asked than need be."""
+        masks, video = self._masks, self._masks.video
+        ours = (*masks.streamed, *self.drivable.publishers, self._map.publisher)
+        return any(one.get_subscription_count() for one in (*ours, *([video] if video else [])))
 
     @property
     def demand(self) -> Demand:

@@ -192,14 +192,15 @@ class DrivableOutput:
             self._send(area, settings, task.header, now, costs)
             self._watchdog.summary_published(now, area.stamp.ns, area.valid)
 
-    def watch(self, outage: str) -> None:
+    def watch(self, outage: str) -> bool:
         """Publish `valid = false` where the last valid area no longer stands.
 
-        outage: why nothing is segmented at all, as far as the node knows; or empty.
+        outage: why nothing is segmented at all, as far as the node knows; or empty. Tells whether
+        anybody wants the area.
         """
         if not self.wanted:
             self._watchdog.rest()
-            return
+            return False
         now, max_age = Now.of(self._clock), self._parameters.settings.drivable.max_age
         self._watchdog.arrival = self._statistics.last_arrival
         fault = self._watchdog.due(now, max_age, outage)
@@ -207,6 +208,7 @@ class DrivableOutput:
             self.retract(fault)
             if not outage and not self._watchdog.silence(now) > max_age:
                 self._statistics.area_published(now.steady, fault)
+        return True
 
     def destroy(self) -> None:
         """End what runs beside the frames."""

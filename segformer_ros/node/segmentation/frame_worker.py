@@ -50,7 +50,7 @@ from segformer_ros.node.segmentation.statistics import Pace
 
 _POLL = 0.05  # seconds; longest time before a thread sees that it is to end, or is wanted again
 
-_ROOM = 2  # frames between the inbox and the topics: one for the engine, one that is published
+_ROOM = 2  # frames between the inbox and the topics: one that is published, the engine's first
 
 Item = TypeVar('Item')
 
@@ -200,6 +200,8 @@ class FrameWorker:
             return
         finally:
             self._opened.set()
+        for _ in range(self.supervisor.at_once - 1):
+            self._room.release()
         try:
             while not self._ended.is_set():
                 if self.supervisor.broken and not self._started:
@@ -237,7 +239,7 @@ class FrameWorker:
         under_way: whether the engine has others.
         """
         together, enabled = self.supervisor.together, self._parameters.settings.enabled
-        streams = [stream for stream in self._turns if enabled and any(stream.demand)]
+        streams = [stream for stream in self._turns if enabled and stream.wanted]
         if under_way:
             streams = streams[:together]
         lead = sum(stream.lead for stream in streams)
@@ -272,7 +274,8 @@ class FrameWorker:
         results = batch.finish()
         times = [result.times for result in results if not isinstance(result, EngineError)]
         if times:  # as the engine says itself
-            self._pace.took('engine', sum(time.inference for time in times) * 1e-3)
+            seconds = sum(time.inference for time in times) * 1e-3
+            self._pace.took('engine', seconds / self.supervisor.at_once)
             self._pace.took('labels', sum(time.postprocess for time in times) * 1e-3)
         self._results.put((batch, results))
 

@@ -133,17 +133,20 @@ class MapOutput:
                 self._waiting.append(_Waiting(task.camera, stamp_ns, seen))
                 self._settle()
 
-    def watch(self) -> None:
-        """Place the frames that wait, and take back what cameras made free that have failed."""
+    def watch(self) -> bool:
+        """Place the frames that wait, and take back what cameras made free that have failed.
+
+        Tells whether anybody wants the map.
+        """
         wanted = self._wanted()
         with self._lock:
             if self._closed:
-                return
+                return False
             self._listen(wanted)
             if not wanted:
                 if self._taken or self._waiting:
                     self._start_anew()
-                return
+                return False
             self._settle()
             now, max_age = Now.of(self._clock).steady, self._settings.max_age
             silent = [name for name, at in self._taken.items() if now - at > max_age]
@@ -154,6 +157,7 @@ class MapOutput:
                 self._publish()
             elif silent:
                 self._take_back()
+            return True
 
     # --- Within the lock ----------------------------------------------------------------------
 

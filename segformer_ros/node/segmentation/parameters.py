@@ -150,7 +150,9 @@ class Settings:
     )
     device: int = parameter(0, 'index of the GPU', low=0, high=63, change=Changeable.CONFIGURE)
     cache_dir: str = parameter(
-        '', "folder for built engines; empty: the user's cache folder", change=Changeable.CONFIGURE
+        '',
+        "folder for built and compiled engines; empty: the user's cache folder",
+        change=Changeable.CONFIGURE,
     )
     inference: str = parameter(
         'whole',

@@ -55,6 +55,9 @@ SUCCESS, FAILURE, ERROR = (
 WATCH_PERIOD = 0.05
 """Seconds between two looks of the watchdog, on top of drivable.max_age."""
 
+WATCH_PERIOD_IDLE = 0.25
+"""At most, while nobody subscribes to a drivable area or the map."""
+
 _THROTTLE = 5.0  # seconds between two lines about frames without a mask
 
 
@@ -275,10 +278,11 @@ class SegmentationNode(ManagedNode):
         outage = f'the engine failed: {failure}' if failure else ''
         if not self.settings.enabled:
             outage = 'segmentation is disabled: enabled is false'
-        for stream in self._streams:
-            stream.drivable.watch(outage)
+        wanted = [stream.drivable.watch(outage) for stream in self._streams]
         if self._map:
-            self._map.watch()
+            wanted.append(self._map.watch())
+        slowly = max(WATCH_PERIOD, min(WATCH_PERIOD_IDLE, self.settings.drivable.max_age / 2))
+        self._watch_timer.timer_period_ns = int(1e9 * (WATCH_PERIOD if any(wanted) else slowly))
 
     def _on_set_enabled(
         self, request: SetBool.Request, response: SetBool.Response
