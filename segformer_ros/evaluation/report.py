@@ -90,9 +90,9 @@ class Chart:
     bars: Sequence[Bar] = ()
 
 
-def gather(values: np.ndarray, points: int = POINTS) -> Gathered:
+def gather(values: np.ndarray) -> Gathered:
     """Gather (N,) values in groups of neighbours."""
-    groups = np.array_split(np.asarray(values, float), min(points, max(len(values), 1)))
+    groups = np.array_split(np.asarray(values, float), min(POINTS, max(len(values), 1)))
     rows: List[Tuple[float, float, float]] = []
     for group in groups:
         valid = group[~np.isnan(group)]

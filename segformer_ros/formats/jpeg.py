@@ -30,7 +30,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 import cv2
 import numpy as np
 
-from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_ratio, check_size
+from segformer_ros.formats.limits import FrameError, check_ratio, check_size
 
 HEAD = b'\xff\xd8'
 _END = b'\xff\xd9'
@@ -55,20 +55,16 @@ class _Segment(NamedTuple):
     end: int
 
 
-class _Component(NamedTuple):
-    """One plane of the image: its blocks per unit, and which quantization table it has."""
-
-    sampling: Tuple[int, int]
-    table: int
-
-
 class _Header(NamedTuple):
-    """What stands before the entropy-coded data; `scan` is where those begin."""
+    """What stands before the entropy-coded data.
+
+    tables: number of the quantization table of each plane. scan: where the data begin.
+    """
 
     height: int
     width: int
     progressive: bool
-    components: List[_Component]
+    tables: List[int]
     segments: List[_Segment]
     scan: int
 
@@ -82,17 +78,12 @@ def decode_jpeg(data: bytes, max_megapixels: float) -> np.ndarray:
     """
     library, header = _library(), _read_header(data)
     check_size(header.height, header.width, max_megapixels)
-    pixels = header.height * header.width * len(header.components)
+    pixels = header.height * header.width * len(header.tables)
     check_ratio(pixels, len(data) - header.scan, 'JPEG image')
     try:
         return _decode_whole(library, data, header)
     except ValueError as error:
         raise FrameError(f'damaged JPEG image of {len(data)} bytes: {_words(error)}') from error
-
-
-def check_jpeg(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> None:
-    """Raise FrameError where `decode_jpeg` would."""
-    decode_jpeg(data, max_megapixels)
 
 
 def _decode_whole(library: Any, data: bytes, header: _Header) -> np.ndarray:
@@ -108,16 +99,16 @@ def _decode_whole(library: Any, data: bytes, header: _Header) -> np.ndarray:
         # is too short without them.
         body = unpadded + b'\0' * unpadded.endswith(b'\xff')
         pixels = _decode_strictly(library, body + _END, header)
-    if len(header.components) in (1, 3):
+    if len(header.tables) in (1, 3):
         _check_block_means(library, body + _END, header)
     return pixels
 
 
 def _decode_strictly(library: Any, data: bytes, header: _Header) -> np.ndarray:
     """(H, W, 3) uint8 BGR, or (H, W), with libjpeg's warnings raised as ValueError."""
-    if len(header.components) == 1:
+    if len(header.tables) == 1:
         return np.asarray(library.decode_jpeg(data, 'GRAY'))[..., 0]
-    if len(header.components) < 4:
+    if len(header.tables) < 4:
         return np.asarray(library.decode_jpeg(data, 'BGR'))
     library.decode_jpeg(data, 'CMYK')  # for the warnings
     packed = np.frombuffer(data, np.uint8)
@@ -134,10 +125,10 @@ def _check_block_means(library: Any, data: bytes, header: _Header) -> None:
     quantization tables that halve the means and leave everything else out.
     """
     narrowed, steps = _narrowed(data, header)
-    colours = 'RGB' if len(header.components) == 3 else 'GRAY'
+    colours = 'RGB' if len(header.tables) == 3 else 'GRAY'
     means = np.asarray(library.decode_jpeg(narrowed, colours, min_height=1, min_width=1))
-    for plane, component in enumerate(header.components):  # (H/8, W/8, planes)
-        step, narrowed_step = steps.get(component.table, (0, 0))
+    for plane, table in enumerate(header.tables):  # (H/8, W/8, planes)
+        step, narrowed_step = steps.get(table, (0, 0))
         if step < 2:
             continue  # cannot be halved: what is outside is clipped here, too
         factor = step / narrowed_step
@@ -212,13 +203,10 @@ def _read_header(data: bytes) -> _Header:
     count = head[5] if len(head) > 5 else 0
     if not 1 <= count <= 4 or len(head) < 6 + 3 * count:
         raise FrameError(f'undecodable JPEG image of {len(data)} bytes: its frame header is cut')
-    components = [
-        _Component((head[at + 1] >> 4, head[at + 1] & 15), head[at + 2])
-        for at in range(6, 6 + 3 * count, 3)
-    ]
+    tables = [head[at + 2] for at in range(6, 6 + 3 * count, 3)]
     height, width = head[1] << 8 | head[2], head[3] << 8 | head[4]
     progressive = marker in _PROGRESSIVE
-    return _Header(height, width, progressive, components, segments, segments[-1].end)
+    return _Header(height, width, progressive, tables, segments, segments[-1].end)
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:

@@ -37,8 +37,8 @@ import numpy as np
 
 from segformer_ros.errors import one_line
 from segformer_ros.formats.exif import Orientation, display_orientation
-from segformer_ros.formats.jpeg import check_jpeg
-from segformer_ros.formats.limits import FrameError, check_size
+from segformer_ros.formats.jpeg import decode_jpeg
+from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 
 _HARMLESS = ('slice end not reached',)
 """What FFmpeg complains of in whole files, too (MPEG-4, its own among them)."""
@@ -260,7 +260,7 @@ def decode_packet(
             break
     if codec == 'mjpeg' and data and not fault:
         try:
-            check_jpeg(data)
+            decode_jpeg(data, MAX_MEGAPIXELS)
         except FrameError as error:
             fault = str(error)
     return pictures, fault
