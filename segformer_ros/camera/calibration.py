@@ -197,10 +197,14 @@ class Calibration:
         """
         xyz = np.asarray(points, np.float64)
         flat = xyz.reshape(-1, 3)
-        pixels: np.ndarray = np.full((len(flat), 2), np.nan)
-        with np.errstate(invalid='ignore', divide='ignore'):
-            radius = np.hypot(flat[:, 0], flat[:, 1]) / flat[:, 2]
-            seen = (flat[:, 2] > 0) & (radius <= self._fold_radius)
+        with np.errstate(invalid='ignore', divide='ignore', over='ignore'):
+            seen = flat[:, 2] > 0
+            if self.is_pinhole:
+                pixels = self._distorted(flat)
+                pixels[~seen] = np.nan
+                return pixels.reshape(xyz.shape[:-1] + (2,))
+            seen &= np.square(flat[:, :2] / flat[:, 2:]).sum(axis=1) <= self._fold_radius**2
+        pixels = np.full((len(flat), 2), np.nan)
         if seen.any():
             pixels[seen] = self._distorted(np.ascontiguousarray(flat[seen]))
         return pixels.reshape(xyz.shape[:-1] + (2,))

@@ -196,6 +196,8 @@ def _ground(motions: Sequence[EgoMotion], axes: _Axes) -> Tuple[np.ndarray, np.n
     """Roll by the road, rad, and height in lengths of the motion, of each motion; NaN where not.
 
     The road is the plane up . place = -height, with up = cos(roll) axes.up + sin(roll) axes.left.
+    A place is known the less, the further it is, by the square of its distance; and far ahead a
+    wet road shows what stands on it upside down, as if from below.
     """
     rolls, heights = np.full(len(motions), np.nan), np.full(len(motions), np.nan)
     for index, motion in enumerate(motions):
@@ -203,13 +205,13 @@ def _ground(motions: Sequence[EgoMotion], axes: _Axes) -> Tuple[np.ndarray, np.n
             continue
         own = _Axes.about(motion.direction * np.sign(motion.direction @ axes.forward))
         left, up = motion.ground @ own.left, motion.ground @ own.up
-        weight = np.ones(len(left))
+        sigma = np.square(motion.ground).sum(axis=1)
         design = np.stack([left, np.ones(len(left))], axis=1)
         slope, level = 0.0, float(np.median(up))
         for _ in range(15):
-            residual = up - slope * left - level
+            residual = (up - slope * left - level) / sigma
             scale = max(_deviation(residual), 1e-6)
-            weight = 1 / (1 + np.square(residual / scale / 2))
+            weight = 1 / np.square(sigma) / (1 + np.square(residual / scale / 2))
             normal = (design * weight[:, None]).T @ design + 1e-9 * np.eye(2)
             slope, level = np.linalg.solve(normal, design.T @ (weight * up))
         roll = -math.atan(slope)

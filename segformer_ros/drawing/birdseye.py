@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Bird's-eye panel: the drivable area from above, to be looked at beside the camera's picture."""
+"""The ground from above, beside the camera's picture: one frame's drivable area, and the map."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ import cv2
 import numpy as np
 
 from segformer_ros.classes import ClassMap
-from segformer_ros.drawing.overlay import class_color, write
+from segformer_ros.drawing.overlay import class_color, text_size, write
 from segformer_ros.drivable import DrivableArea, GridNumbers, PlanarPose
 from segformer_ros.drivable.grid import FREE, OCCUPIED, UNKNOWN
 
 _BACKGROUND = (38, 34, 32)
 _FREE = (92, 128, 74)
-_KEPT = (72, 92, 58)
-_COSTLY = (52, 84, 128)
-_BLOCKED = (150, 146, 142)
 _RING = (96, 92, 90)
 _TEXT = (225, 225, 225)
 _CORRIDOR = (240, 240, 240)
@@ -36,6 +33,19 @@ _MOST_RINGS = 7
 _LABEL_SIDE = 0.7  # distances stand 45 degrees right of ahead, clear of the road, if they fit
 _LABEL_ROOM = 36  # pixels that a distance needs
 _VEHICLE = np.array([[0.0, -0.9], [0.0, 0.9], [1.5, 0.0]])  # m, an arrow's head at the origin
+
+_COST_COLORS = (
+    (0, (190, 226, 196)),
+    (40, (130, 216, 246)),
+    (70, (80, 156, 240)),
+    (99, (92, 84, 206)),
+)
+_BLOCKED, _NOT_KNOWN, _BEYOND = (30, 24, 22), (134, 130, 128), (96, 93, 91)
+_LINES, _MAP_CORRIDOR, _VIEW = (60, 58, 56), (168, 84, 16), (250, 250, 250)
+_EVERY_FIFTH, _EVERY = 0.30, 0.10  # opacity of the metre lines
+_DETAIL = 3  # cells are drawn so many times finer than pixels, for smooth edges
+_KEY = 22  # pixels of the line that says what the colours mean
+_BAR = 70  # pixels of the costs' colours in it
 
 
 @dataclass(frozen=True)
@@ -64,29 +74,19 @@ class BirdsEye:
         self.width = width
         self._class_map = class_map
 
-    def draw(
-        self,
-        area: DrivableArea,
-        grid: Optional[GridNumbers],
-        ground_map: Optional[GridNumbers] = None,
-        place: Optional[PlanarPose] = None,
-    ) -> np.ndarray:
+    def draw(self, area: DrivableArea, grid: Optional[GridNumbers]) -> np.ndarray:
         """Panel of one frame: (height, width, 3) uint8 BGR.
 
         Free cells green, what is not known dark; blockers that lie in the panel in their class's
         colour, with a line along the view as long as one standard deviation to both sides; rings
         of distance; the corridor up to what ends it, from an arrow at the vehicle's origin.
-        Without a grid the panel says why. ground_map, place: of the vehicle in its frame: what is
-        remembered is drawn beneath, free ground in dull green, browner where it costs more, and
-        what is blocked in grey.
+        Without a grid the panel says why.
         """
         panel = np.full((self.height, self.width, 3), _BACKGROUND, np.uint8)
         if grid is None:
             _write(panel, (8, 20), area.reason or 'not calibrated: no metres')
             return panel
         frame = self._frame(grid)
-        if ground_map is not None and place is not None:
-            self._draw_map(panel, frame, ground_map, place)
         self._draw_free(panel, frame, grid)
         self._draw_rings(panel, frame, grid)
         self._draw_corridor(panel, frame, area)
@@ -113,24 +113,6 @@ class BirdsEye:
             np.clip(iy, 0, wide - 1).astype(np.intp),
         ]
         panel[inside & (cells == FREE)] = _FREE
-
-    def _draw_map(
-        self, panel: np.ndarray, frame: _Frame, ground_map: GridNumbers, place: PlanarPose
-    ) -> None:
-        rows, columns = np.mgrid[0 : self.height, 0 : self.width] + 0.5
-        points = np.stack(
-            [(frame.bottom - rows) / frame.scale, (frame.middle - columns) / frame.scale], axis=-1
-        )  # (h, w, 2)
-        corner = (ground_map.origin_x, ground_map.origin_y)
-        at = np.floor((place.apply(points) - corner) / ground_map.resolution)
-        deep, wide = ground_map.cells.shape
-        inside = ((at >= 0) & (at < (wide, deep))).all(axis=-1)
-        ix, iy = np.clip(at, 0, (wide - 1, deep - 1)).astype(np.intp).transpose(2, 0, 1)
-        cells = np.where(inside, ground_map.cells[iy, ix], UNKNOWN)
-        share = np.clip(cells, 0, 100)[..., None] / 100.0
-        ground = np.array(_KEPT) * (1 - share) + np.array(_COSTLY) * share
-        np.copyto(panel, ground.astype(np.uint8), where=(cells != UNKNOWN)[..., None])
-        panel[cells == OCCUPIED] = _BLOCKED
 
     def _draw_rings(self, panel: np.ndarray, frame: _Frame, grid: GridNumbers) -> None:
         farthest = _depth(grid)
@@ -178,6 +160,100 @@ class BirdsEye:
 
     def _color(self, class_id: int) -> Tuple[int, int, int]:
         return class_color(self._class_map, class_id)
+
+
+def draw_map(
+    height: int, ground_map: GridNumbers, place: PlanarPose, area: DrivableArea
+) -> np.ndarray:
+    """The map as a planner takes it, ahead upwards, over its key: (height, W, 3) uint8 BGR.
+
+    Ground in the colour of its cost, from green to red, what is blocked nearly black, what is not
+    known grey. Lines each metre, the fifth ones stronger and with their distances from the
+    vehicle, whose arrow is as wide as the corridor. White lines bound what the camera sees.
+    place: of the vehicle in the map's frame. area: the newest frame's.
+    """
+    side, extent = height - _KEY, max(ground_map.cells.shape) * ground_map.resolution
+    frame = _Frame(side / extent, side / 2, side / 2)
+    panel = _map_cells(side, frame, ground_map, place)
+    _draw_metres(panel, frame, extent / 2)
+    known = area.bearing[np.isfinite(area.bearing)]
+    for bearing in (known.min(), known.max()) if len(known) else ():
+        away = np.array([[0.0, 0.0], [math.cos(bearing), math.sin(bearing)]]) * extent
+        start, end = frame.pixels(away).tolist()
+        cv2.line(panel, start, end, _VIEW, 1, cv2.LINE_AA)
+    half = area.corridor.width / 2
+    if half > 0:
+        reach = min(area.corridor.distance, extent)
+        sides = np.array([[0, half], [reach, half], [reach, -half], [0, -half]])
+        cv2.polylines(panel, [frame.pixels(sides)], False, _MAP_CORRIDOR, 1, cv2.LINE_AA)
+    arrow = frame.pixels(_VEHICLE * (1.0, half / _VEHICLE[1, 1] if half > 0 else 1.0))
+    cv2.fillPoly(panel, [arrow], _MAP_CORRIDOR, cv2.LINE_AA)
+    cv2.polylines(panel, [arrow], True, _VIEW, 1, cv2.LINE_AA)
+    return np.vstack([panel, _map_key(side)])
+
+
+def _map_cells(side: int, frame: _Frame, ground_map: GridNumbers, place: PlanarPose) -> np.ndarray:
+    cells = _cost_colors()[ground_map.cells.view(np.uint8)]
+    # Of a fine pixel (column, row) the place in the map, in cells between their middles.
+    fine = frame.scale * _DETAIL
+    corners = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])  # column, row
+    ahead = (frame.bottom * _DETAIL - corners[:, 1] - 0.5) / fine
+    left = (frame.middle * _DETAIL - corners[:, 0] - 0.5) / fine
+    at = place.apply(np.stack([ahead, left], axis=1))
+    at = (at - (ground_map.origin_x, ground_map.origin_y)) / ground_map.resolution - 0.5
+    matrix = np.stack([at[2] - at[0], at[1] - at[0], at[0]], axis=1)
+    large = cv2.warpAffine(
+        cells, matrix, (side * _DETAIL, side * _DETAIL),
+        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, borderValue=_BEYOND,
+    )  # fmt: skip
+    return np.asarray(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA))
+
+
+def _draw_metres(panel: np.ndarray, frame: _Frame, farthest: float) -> None:
+    side = len(panel)
+    step = 1 if frame.scale >= 8 else 5
+    for metre in range(-int(farthest), int(farthest) + 1, step):
+        share = _EVERY if metre % 5 else _EVERY_FIFTH
+        column, row = frame.pixels(np.array([[metre, metre]], float))[0].tolist()
+        for line in (panel[row : row + 1], panel[:, column : column + 1]):
+            line[...] = line * (1 - share) + np.array(_LINES) * share
+        if metre % 5 == 0 and 12 < row < side - 12:
+            _write(panel, (3, row - 3), f'{metre} m', 0.35)
+    length = round(5 * frame.scale)
+    start, row = side - 10 - length, side - 10
+    cv2.line(panel, (start, row), (start + length, row), _BACKGROUND, 3)
+    cv2.line(panel, (start + 1, row), (start + length - 1, row), _TEXT, 1)
+    _write(panel, (start + length // 2 - 10, row - 5), '5 m', 0.35)
+
+
+def _map_key(side: int) -> np.ndarray:
+    """What the colours mean: (KEY, side, 3) uint8 BGR."""
+    key = np.full((_KEY, side, 3), _BACKGROUND, np.uint8)
+    top, bottom, base = 6, _KEY - 6, _KEY - 7
+    column = 6
+    _write(key, (column, base), 'cost 0', 0.35)
+    column += text_size('cost 0', 0.35)[0] + 5
+    bar = _cost_colors()[np.linspace(0, 99, _BAR).astype(np.intp)]
+    key[top:bottom, column : column + _BAR] = bar
+    column += _BAR + 5
+    _write(key, (column, base), '99', 0.35)
+    column += text_size('99', 0.35)[0] + 12
+    for color, name in ((_BLOCKED, 'blocked'), (_NOT_KNOWN, 'unknown')):
+        cv2.rectangle(key, (column, top), (column + 10, bottom - 1), color, -1)
+        cv2.rectangle(key, (column, top), (column + 10, bottom - 1), _RING, 1)
+        _write(key, (column + 15, base), name, 0.35)
+        column += 15 + text_size(name, 0.35)[0] + 12
+    return key
+
+
+def _cost_colors() -> np.ndarray:
+    """Colours (256, 3) uint8 BGR of a map's values, taken as uint8."""
+    colors = np.empty((256, 3), np.uint8)
+    costs, anchors = zip(*_COST_COLORS)
+    for channel, values in enumerate(zip(*anchors)):
+        colors[:, channel] = np.interp(np.arange(256), costs, values)
+    colors[OCCUPIED], colors[UNKNOWN] = _BLOCKED, _NOT_KNOWN
+    return colors
 
 
 def _depth(grid: GridNumbers) -> float:

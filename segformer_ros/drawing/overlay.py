@@ -197,8 +197,8 @@ class Panel(NamedTuple):
 
 
 def side_by_side(panels: Sequence[Panel], height: int) -> np.ndarray:
-    """Panels in rows of two, all `height` pixels high, as one (H, W, 3) uint8 BGR picture."""
-    rows = [_row(panels[start : start + 2], height) for start in range(0, len(panels), 2)]
+    """Two panels and below them the others, all `height` pixels high: (H, W, 3) uint8 BGR."""
+    rows = [_row(part, height) for part in (panels[:2], panels[2:]) if part]
     width = max(row.shape[1] for row in rows)
     return np.vstack(
         [

@@ -149,8 +149,9 @@ class GroundProjection:
         return table
 
     def edges_of(self, points: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Where points (n, 3), m, are seen: edges (n,) float64 and pixel columns (n,) int.
+        """Where points (n, 3), or (n, 2) on the ground, m, are seen: edges and columns.
 
+        Edges are (n,) float64, pixel columns (n,) int.
         Edges are NaN, columns 0, where the image does not show them.
         """
         u, v = self._pixels(points)
@@ -161,12 +162,13 @@ class GroundProjection:
 
     def is_above(self, x: float, y: float) -> bool:
         """Tell whether ground at x, y, m, would be in the image if that went on at its top."""
-        u, v = self._pixels(np.array([[x, y, 0.0]]))
+        u, v = self._pixels(np.array([[x, y]]))
         return bool(-0.5 <= u[0] < self.rays.width - 0.5 and v[0] < -0.5)
 
     def _pixels(self, points: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Pixels u, v (n,) of the turned image, or beyond it, of points (n, 3); NaN for none."""
-        optical = (points - self.pose.position) @ self._rotation  # (n, 3)
+        """Pixels u, v (n,) of the turned image, or beyond it, of points (n, 2 or 3); NaN: none."""
+        turn = self._rotation[: points.shape[1]]
+        optical = points @ turn - self.pose.position @ self._rotation  # (n, 3)
         return self.rays.turn.to_turned(*self.rays.calibration.project(optical).T)
 
     def reach(self, distance: float) -> np.ndarray:

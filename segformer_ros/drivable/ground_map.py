@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import math
-from typing import Dict, List, NamedTuple, Optional, Set
+from typing import Dict, NamedTuple, Optional, Set
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from segformer_ros.drivable.ground_points import ground_names
 from segformer_ros.drivable.observation import STEP, GroundObservation, MapConfig, by_class
 from segformer_ros.drivable.odometry import JumpDetector, PlanarPose
 from segformer_ros.drivable.profile import CLASS_NONE, DrivableError
+from segformer_ros.drivable.unseen import KnownGround, Reached, UnseenTraffic, moved_cells
 
 _NANOSECONDS = 1_000_000_000
 _FREE, _OCCUPIED = 0.875, 1.375  # log-odds of one look from near by: 0.71 and 0.80
@@ -32,26 +33,9 @@ _SAME = 0.05  # m between two distances that count alike
 _SIGMA = 0.5  # m: a look whose deviation is this counts half
 _LEAST_WEIGHT = np.float32(0.3125)  # of what stands somewhere, however far
 _QUANTUM = 64.0  # all log-odds are multiples of 1 / 512: their sums do not depend on the order
+_TOGETHER_NS = _NANOSECONDS // 50  # frames of one moment
 _NEWEST_NS = _NANOSECONDS  # for how long a camera's last frame is its newest
 _BACKWARDS_NS = _NANOSECONDS  # time that goes back by more has begun anew
-_LONG = {'truck': 18.0, 'bus': 18.0, 'train': 30.0}
-_COME = 0.2  # m, beyond the deviation, by which what moves has come nearer
-_LEAST_MOVED = 3  # contacts that must have
-_FARTHEST = 200  # cells that anything may go between two frames
-_AT_LARGE = 3.0  # s for which what moves and is out of sight may turn up again
-_ACROSS = 1.5  # m/s that vehicles go across the road
-_OWN = np.array([[0.0, -1.0], [5.0, -1.0], [5.0, 1.0], [0.0, 1.0]])  # m, before the vehicle
-
-
-class _Kind(NamedTuple):
-    """What moves: m of ground that may be under one, m/s that it may go."""
-
-    depth: float
-    speed: float
-
-
-_KINDS: Dict[str, _Kind] = {'human': _Kind(1.0, 2.0), 'vehicle': _Kind(6.0, 14.0)}
-"""By group."""
 
 
 class _Round(NamedTuple):
@@ -60,8 +44,7 @@ class _Round(NamedTuple):
     odds: np.ndarray
     ground: np.ndarray
     blocker: np.ndarray
-    at_large: List[np.ndarray]
-    unwatched: np.ndarray
+    reached: Reached
 
 
 class _Blocked(NamedTuple):
@@ -74,13 +57,11 @@ class _Blocked(NamedTuple):
 class GroundMap:
     """An occupancy grid that stays where it is while the vehicle drives, in log-odds.
 
-    Frames of one round (each camera once) are taken together, whatever their order. A frame makes
-    ground free as far as it sees all of a cell, and blocked at the contacts of what stands on it.
-    What stands somewhere counts at once, against all memory. What could move takes with it the
-    memory of the ground that it may hide, and what does move (it stands where the ground was
-    free) also that of ground of this class that no camera sees and that it may have reached; and
-    so does what may come along the road from where nobody looks. Everything fades with time. A
-    frame that came before counts nothing, and where time or odometry jumps the map starts anew.
+    Frames of one round (each camera once, within 20 ms) are taken together, whatever their order.
+    A frame makes ground free as far as it sees all of a cell, and blocked at the contacts of what
+    stands on it. What stands somewhere counts at once, against all memory. Where there may be
+    unseen traffic, ground is not free by memory. Everything fades with time. A frame that came
+    before counts nothing, and where time or odometry jumps the map starts anew.
 
     Raises DrivableError for names in `costs` and `half_lives` that the class map does not have.
     """
@@ -90,24 +71,23 @@ class GroundMap:
         ground = set(class_map.ids(*ground_names(class_map)))
         costs = by_class(config.costs, class_map)
         lives = by_class(config.half_lives, class_map)
-        #: By class: value of a cell, int8; half-life, s; depth of ground that it may hide, m; and
-        #: which of _KINDS it is, or -1.
+        #: By class: value of a cell, int8; half-life, s.
         self._cost = np.full(256, OCCUPIED, np.int8)
         self._is_ground = np.zeros(256, bool)
         self._half_life = np.full(256, config.blocker_half_life)
-        self._depth = np.zeros(256)
-        self._kind = np.full(256, -1)
         for entry in class_map.classes:
             class_id = entry.train_id
-            if entry.group in _KINDS:
-                self._kind[class_id] = list(_KINDS).index(entry.group)
-                self._depth[class_id] = _LONG.get(entry.name, _KINDS[entry.group].depth)
             self._cost[class_id] = costs.get(class_id, 50 if class_id in ground else OCCUPIED)
             self._is_ground[class_id] = class_id in ground
             usual = config.half_life if class_id in ground else config.blocker_half_life
             self._half_life[class_id] = lives.get(class_id, usual)
-        #: What vehicles drive on: the ground of the least cost.
-        self._driven = self._is_ground & (self._cost == self._cost[self._is_ground].min(initial=0))
+        #: Value of a cell that is free, int8; order of the classes by what a planner should think
+        #: of them first; what vehicles drive on, the ground of the least cost.
+        self._value = np.where(self._is_ground, self._cost, np.int8(UNKNOWN))
+        self._rank = self._cost.astype(np.intp) * 256 + 255 - np.arange(256)
+        least = self._cost[self._is_ground].min(initial=OCCUPIED)
+        self._driven = (self._is_ground & (self._cost == least)).astype(np.uint8)
+        self._traffic = UnseenTraffic(config.unseen_speed, class_map)
         self._cameras: Dict[str, int] = {}
         self._with_round: Optional[_Round] = None
         self._round_ns = 0
@@ -122,6 +102,11 @@ class GroundMap:
         self._jumps = JumpDetector()
         self._place = PlanarPose(0.0, 0.0, 0.0)
         self._clear(1, 1)
+
+    @property
+    def driven(self) -> np.ndarray:
+        """Classes of the ground that costs least, which vehicles drive on: (n,)."""
+        return np.flatnonzero(self._driven)
 
     @property
     def stamp_ns(self) -> int:
@@ -148,7 +133,7 @@ class GroundMap:
         if behind > 0 or self._jumps.jumped(stamp_ns, place):
             self.reset()
             self._jumps.jumped(stamp_ns, place)
-        if camera in self._round or stamp_ns - self._round_ns > _NANOSECONDS // 10:
+        if camera in self._round or stamp_ns - self._round_ns > _TOGETHER_NS:
             self._end_round()
             self._round_ns = stamp_ns
         self._round.add(camera)
@@ -174,12 +159,11 @@ class GroundMap:
         """The map as nav_msgs/OccupancyGrid has it, 0..100 and UNKNOWN; None before any frame."""
         if self._extent is None:
             return None
-        odds, ground, blocker = self._rounded()[:3]
-        cells = np.full(odds.shape, UNKNOWN, np.int8)
-        free = (odds <= _SURELY_FREE) & self._is_ground[ground]
-        cells[free] = self._cost[ground[free]]
-        full = odds >= _SURELY_OCCUPIED
-        cells[full] = self._cost[blocker[full]]
+        odds, ground, blocker, _ = self._rounded()
+        cells = np.asarray(cv2.LUT(ground, self._value))
+        cells[odds > _SURELY_FREE] = UNKNOWN
+        full = np.flatnonzero(odds >= _SURELY_OCCUPIED)
+        cells.reshape(-1)[full] = self._cost[blocker.reshape(-1)[full]]
         flat = cells.reshape(-1)
         for camera, blocked in self._blocked.items():
             if self._stamp_ns - self._stamps[camera] > _NEWEST_NS:
@@ -194,7 +178,7 @@ class GroundMap:
         extent = self._extent
         assert extent is not None
         free = free_cells(extent, [place.apply(outline) for outline in seen.outlines])
-        index = np.flatnonzero(free)
+        index = np.flatnonzero(free.view(bool))
         if not len(index):
             return
         rows, columns = np.divmod(index, extent.width)
@@ -226,7 +210,8 @@ class GroundMap:
         column, row = points.astype(np.intp).T
         index = row * extent.width + column
         rays = PlanarPose(0.0, 0.0, place.yaw).apply(blockers.rays[inside])
-        self._hide(points, rays, blockers.sigma[inside], classes)
+        sigma, resolution = blockers.sigma[inside], self.config.resolution
+        self._traffic.see(points, rays, sigma, classes, resolution, self._known())
         weight = np.maximum(_weight(blockers.sigma[inside]), _LEAST_WEIGHT)
         # One look at a cell, however many points it has: the surest, of the costliest class.
         order = np.lexsort((classes, self._cost[classes], index))
@@ -241,31 +226,6 @@ class GroundMap:
         names[index] = np.where(better, classes, before)
         self._blocked[camera] = _Blocked(index, classes)
 
-    def _hide(
-        self, points: np.ndarray, rays: np.ndarray, sigma: np.ndarray, classes: np.ndarray
-    ) -> None:
-        """Mark the ground that what can move may stand on, behind its contacts.
-
-        points: (M, 2) in cells. rays: (M, 2) of length 1. sigma: (M,) m.
-        """
-        depth, kind = self._depth[classes], self._kind[classes]
-        way = rays * (depth / self.config.resolution)[:, None]
-        lines = np.stack([points, points + way], axis=1) - 0.5  # (M, 2, 2)
-        fixed = np.round(lines * 16).astype(np.int32)
-        can_move = np.flatnonzero(kind >= 0)
-        cv2.polylines(self._hidden, list(fixed[can_move]), False, 1, thickness=2, shift=4)
-        # What stands still has a contact that wavers; behind that of what has come there is
-        # ground that was free.
-        behind = points + rays * ((_COME + sigma) / self.config.resolution)[:, None]
-        column, row = np.clip(behind, 0, np.array(self._odds.shape[::-1]) - 1).astype(np.intp).T
-        moves = can_move[self._odds[row, column][can_move] <= _SURELY_FREE]
-        for number, start in enumerate(self._started):
-            mine = moves[kind[moves] == number]
-            if len(mine) < _LEAST_MOVED:
-                continue
-            cv2.polylines(start, list(fixed[mine]), False, 1, thickness=2, shift=4)
-            self._ways[number].update(self._ground[row[mine], column[mine]].tolist())
-
     # --- Rounds -------------------------------------------------------------------------------
 
     def _clear(self, height: int, width: int) -> None:
@@ -278,21 +238,12 @@ class GroundMap:
         #: What the frames of this round add.
         self._more_free = np.zeros(shape, np.float32)
         self._more_blocked = np.zeros(shape, np.float32)
-        self._hidden = np.zeros(shape, np.uint8)
-        #: Of each kind that moves: where it was seen to, in this round; seconds for which it may
-        #: be where it is not seen; and the classes of the ground that it goes on.
-        self._started = [np.zeros(shape, np.uint8) for _ in _KINDS]
-        self._at_large = [np.zeros(shape, np.float32) for _ in _KINDS]
-        self._ways: List[Set[int]] = [set() for _ in _KINDS]
-        #: Whether a vehicle may be there that no camera has seen.
-        self._unwatched = np.ones(shape, np.uint8)
+        self._traffic.clear(height, width)
         self._new_ground = np.full(shape, CLASS_NONE, np.uint8)
         self._new_blocker = np.full(shape, CLASS_NONE, np.uint8)
         self._round: Set[str] = set()
         self._round_ns = 0
         self._with_round = None
-        #: Order of the classes by what a planner should think of them first.
-        self._rank = self._cost.astype(np.intp) * 256 + 255 - np.arange(256)
 
     def _rounded(self) -> _Round:
         """The cells with this round's frames."""
@@ -300,90 +251,46 @@ class GroundMap:
             self._with_round = self._add_round()
         return self._with_round
 
+    def _known(self) -> KnownGround:
+        free = self._odds <= _SURELY_FREE
+        return KnownGround(free, self._ground, self._more_free > 0, self._driven)
+
     def _add_round(self) -> _Round:
-        blocked, hidden = self._more_blocked > 0, self._hidden != 0
+        extent = self._extent
+        assert extent is not None
+        seconds = (self._stamp_ns - self._faded_ns) / _NANOSECONDS if self._faded_ns else 0.0
+        reached = self._traffic.reached(seconds, extent, self._place, self._known())
         odds = self._odds * self._faded()
-        at_large = self._spread()
-        for reached in at_large:
-            hidden |= reached > 0
-        unwatched = self._approached() if self.config.unseen_speed else self._unwatched
-        if self.config.unseen_speed:
-            hidden |= (unwatched != 0) & self._driven[self._ground]
-        odds = np.where(blocked | hidden, np.maximum(odds, 0), odds)
-        odds = odds + np.where(blocked, self._more_blocked, -self._more_free)
-        ground = np.where(self._new_ground != CLASS_NONE, self._new_ground, self._ground)
-        blocker = np.where(blocked, self._new_blocker, self._blocker)
+        odds[reached.doubtful & (odds < 0)] = 0
+        blocked = np.flatnonzero(self._more_blocked)
+        before = np.maximum(odds.reshape(-1)[blocked], 0)
+        odds -= self._more_free
+        odds.reshape(-1)[blocked] = before + self._more_blocked.reshape(-1)[blocked]
         np.clip(odds, _MOST_FREE, _MOST_OCCUPIED, out=odds)
-        return _Round(odds, ground, blocker, at_large, unwatched)
+        ground = np.where(self._new_ground != CLASS_NONE, self._new_ground, self._ground)
+        blocker = self._blocker.copy()
+        blocker.reshape(-1)[blocked] = self._new_blocker.reshape(-1)[blocked]
+        return _Round(odds, ground, blocker, reached)
 
     def _end_round(self) -> None:
         if not self._round:
             return
         done = self._rounded()
-        self._odds, self._ground, self._blocker, self._at_large, self._unwatched = done
+        self._odds, self._ground, self._blocker = done[:3]
+        self._traffic.keep(done.reached)
         self._with_round = None
         self._more_free.fill(0)
         self._more_blocked.fill(0)
-        for seen in (self._hidden, *self._started):
-            seen.fill(0)
         self._new_ground.fill(CLASS_NONE)
         self._new_blocker.fill(CLASS_NONE)
         self._round.clear()
         self._faded_ns = self._stamp_ns
 
-    def _spread(self) -> List[np.ndarray]:
-        """Where each kind that moves may be by now, for how many more seconds: (H, W) float32.
-
-        Not where a camera sees the ground free, and only on ground of the classes it was seen on.
-        """
-        seconds = (self._stamp_ns - self._faded_ns) / _NANOSECONDS if self._faded_ns else 0.0
-        reached = []
-        kinds = zip(_KINDS.values(), self._at_large, self._started, self._ways)
-        for kind, before, started, ways in kinds:
-            now = before
-            if ways:
-                steps = min(math.ceil(kind.speed * seconds / self.config.resolution), _FARTHEST)
-                size = (2 * steps + 1, 2 * steps + 1)
-                now = np.asarray(cv2.dilate(before, np.ones(size, np.uint8))) - np.float32(seconds)
-                passable = np.zeros(256, bool)
-                passable[list(ways)] = True
-                now[~passable[self._ground] | (self._more_free > 0) | (now < 0)] = 0.0
-                now[started != 0] = _AT_LARGE
-                if not now.any():
-                    ways.clear()
-            reached.append(now)
-        return reached
-
-    def _approached(self) -> np.ndarray:
-        """Where a vehicle may be by now that no camera has seen: (H, W) uint8.
-
-        It comes from ground that nobody watches, along the road, and neither over the ground
-        that is seen now, nor over the sidewalk, nor over the vehicle itself.
-        """
-        extent = self._extent
-        assert extent is not None
-        seconds = (self._stamp_ns - self._faded_ns) / _NANOSECONDS if self._faded_ns else 0.0
-        along, across = (
-            min(math.ceil(speed * seconds / extent.resolution), _FARTHEST)
-            for speed in (self.config.unseen_speed, _ACROSS)
-        )
-        c, s = math.cos(self._place.yaw), math.sin(self._place.yaw)
-        kernel = np.zeros((2 * along + 1, 2 * along + 1), np.uint8)
-        dx, dy = round(along * c), round(along * s)
-        ends = (along - dx, along - dy), (along + dx, along + dy)
-        cv2.line(kernel, *ends, 1, thickness=2 * across + 1)
-        reached = np.asarray(cv2.dilate(self._unwatched, kernel))
-        reached[self._more_free > 0] = 0
-        reached[(self._odds <= _SURELY_FREE) & ~self._driven[self._ground]] = 0
-        own = (self._place.apply(_OWN) - (extent.x_min, extent.y_min)) / extent.resolution
-        cv2.fillConvexPoly(reached, np.round(own - 0.5).astype(np.int32), 0)
-        return reached
-
     def _faded(self) -> np.ndarray:
         """What is left of the cells' log-odds at the newest stamp: shares (H, W) float32."""
         seconds = (self._stamp_ns - self._faded_ns) / _NANOSECONDS
         share = np.exp2(-seconds / self._half_life).astype(np.float32)  # (256,)
-        left = share[self._ground]
+        left = np.asarray(cv2.LUT(self._ground, share))
         blocked = np.flatnonzero(self._odds > 0)
         left.reshape(-1)[blocked] = share[self._blocker.reshape(-1)[blocked]]
         return left
@@ -402,16 +309,14 @@ class GroundMap:
             return
         dx = round((new.x_min - old.x_min) / new.resolution)
         dy = round((new.y_min - old.y_min) / new.resolution)
-        for layers in (self._started, self._at_large):
-            layers[:] = [_moved(layer, dy, dx, 0) for layer in layers]
-        self._unwatched = _moved(self._unwatched, dy, dx, 1)
-        empty = (0, CLASS_NONE, CLASS_NONE, -1, 0, 0, 0, CLASS_NONE, CLASS_NONE)
+        self._traffic.move(dy, dx)
+        empty = (0, CLASS_NONE, CLASS_NONE, -1, 0, 0, CLASS_NONE, CLASS_NONE)
         names = ('_odds', '_ground', '_blocker', '_seen_by', '_more_free', '_more_blocked',
-                 '_hidden', '_new_ground', '_new_blocker')  # fmt: skip
+                 '_new_ground', '_new_blocker')  # fmt: skip
         for name, value in zip(names, empty):
-            setattr(self, name, _moved(getattr(self, name), dy, dx, value))
+            setattr(self, name, moved_cells(getattr(self, name), dy, dx, value))
         self._blocked = {
-            camera: _moved_cells(blocked, dy, dx, new.height, new.width)
+            camera: _moved_blocked(blocked, dy, dx, new.height, new.width)
             for camera, blocked in self._blocked.items()
         }
 
@@ -427,18 +332,7 @@ def _weight(sigma: np.ndarray) -> np.ndarray:
     return (np.round(np.nan_to_num(weight) * _QUANTUM) / _QUANTUM).astype(np.float32)
 
 
-def _moved(cells: np.ndarray, dy: int, dx: int, empty: int) -> np.ndarray:
-    """Cells (H, W) as a map has them whose corner is dy rows and dx columns further on."""
-    result = np.full_like(cells, empty)
-    height, width = cells.shape
-    if abs(dy) < height and abs(dx) < width:
-        result[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)] = cells[
-            max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)
-        ]
-    return result
-
-
-def _moved_cells(blocked: _Blocked, dy: int, dx: int, height: int, width: int) -> _Blocked:
+def _moved_blocked(blocked: _Blocked, dy: int, dx: int, height: int, width: int) -> _Blocked:
     rows, columns = np.divmod(blocked.cells, width)
     rows, columns = rows - dy, columns - dx
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

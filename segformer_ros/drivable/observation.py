@@ -17,7 +17,7 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from segformer_ros.classes import ClassMap
+from segformer_ros.classes import IGNORE_ID, ClassMap
 from segformer_ros.drivable.boundary import BoundaryConfig, BoundaryExtractor
 from segformer_ros.drivable.grid import GridConfig, free_outlines
 from segformer_ros.drivable.ground import ColumnRanges, GroundProjection
@@ -165,19 +165,19 @@ class GroundObservation:
 
         IGNORE_ID, which is no class, where the image does not show them.
         """
-        on_ground = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
-        edges, columns = self._ground.edges_of(on_ground)
+        edges, columns = self._ground.edges_of(points)
         height, width = self._labels.shape
-        shown = np.isfinite(edges)
-        row = np.where(shown, edges, 0.5) - 0.5
+        hidden = np.isnan(edges)
+        edges[hidden] = 0.5
         pixels = self._labels.ravel()
 
         def at(rows: np.ndarray) -> np.ndarray:
             index = np.clip(rows, 0, height - 1).astype(np.intp) * width + columns
-            found: np.ndarray = np.where(shown, pixels.take(index), np.uint8(255))
+            found: np.ndarray = pixels.take(index)
+            found[hidden] = IGNORE_ID
             return found
 
-        return at(np.floor(row)), at(np.ceil(row))
+        return at(np.floor(edges - 0.5)), at(np.ceil(edges - 0.5))
 
 
 def deviation(ground: GroundProjection, cell: float) -> Tuple[np.ndarray, np.ndarray]:

@@ -241,6 +241,8 @@ def _drivable_scores(metrics: Mapping[str, Any]) -> Dict[str, float]:
     for name in ('precision', 'recall', 'f1', 'iou', 'max_f'):
         title = {'f1': 'F1', 'iou': 'IoU', 'max_f': 'MaxF'}.get(name, name)
         found[f"bird's-eye {title}"] = above.get(name)
+    for name in ('known', 'false_free', 'false_on_things'):
+        found[f'map, {name.replace("_", " ")}'] = (metrics.get('map') or {}).get(name)
     for scale, unit in (('metres', 'm'), ('rows', 'of the height')):
         for band in (drivable.get(scale) or {}).get('bands', ()):
             for name in ('false_free', 'false_blocked'):

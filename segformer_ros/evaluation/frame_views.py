@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -102,6 +102,8 @@ def frame_pictures(
     ]
     if drivable:
         views += _from_above(mask, truth, predicted, classes, drivable, camera)
+    if len(picture.map):
+        views.append(('map', np.asarray(cv2.imdecode(picture.map, cv2.IMREAD_COLOR))))
     return FramePictures(
         worst.input,
         worst.frame,
@@ -138,10 +140,13 @@ def _address(pixels: np.ndarray) -> str:
     return 'data:image/jpeg;base64,' + base64.b64encode(data.tobytes()).decode('ascii')
 
 
+MAP_HEIGHT = 480
+"""Pixels of a map as it is drawn."""
 PICTURE_WIDTH = 960
 """Pixels; larger frames are made smaller for the report."""
 WINDOW = 16
 """Frames of which at most one is shown; shards are a multiple of it long."""
+_NO_MAP = np.zeros(0, np.uint8)
 _CANDIDATE_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88)
 
 
@@ -150,7 +155,8 @@ class Picture:
     """One frame for the report.
 
     index: its place in the recording. wrong: share of wrong pixels, 0..1.
-    image: JPEG file. truth, predicted: PNG files of train ids. Each (N,) uint8.
+    image: JPEG file. truth, predicted: PNG files of train ids. map: PNG file of the ground map
+    with this frame in it, as it is drawn; empty where there is none. Each (N,) uint8.
     """
 
     index: int
@@ -158,6 +164,7 @@ class Picture:
     image: np.ndarray
     truth: np.ndarray
     predicted: np.ndarray
+    map: np.ndarray
 
 
 class WorstFrame(NamedTuple):
@@ -174,6 +181,7 @@ class _Candidate(NamedTuple):
     image: np.ndarray
     truth: np.ndarray
     predicted: np.ndarray
+    map: Optional[np.ndarray]
 
 
 class WorstFrames:
@@ -187,9 +195,18 @@ class WorstFrames:
         self._kept: Dict[int, _Candidate] = {}  # by window
 
     def offer(
-        self, index: int, wrong: float, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray
+        self,
+        index: int,
+        wrong: float,
+        image: np.ndarray,
+        truth: np.ndarray,
+        predicted: np.ndarray,
+        ground_map: Callable[[], Optional[np.ndarray]] = lambda: None,
     ) -> None:
-        """Consider a frame: (H, W, 3) uint8 BGR, (H, W) uint8 labels; what is kept is copied."""
+        """Consider a frame: (H, W, 3) uint8 BGR, (H, W) uint8 labels; what is kept is copied.
+
+        ground_map: called where the frame is kept, for the map as it is drawn, (h, w, 3).
+        """
         if self._limit == 0:
             return
         window = rival = index // WINDOW
@@ -204,6 +221,7 @@ class WorstFrames:
             _smaller(image, cv2.INTER_AREA),
             _smaller(truth, cv2.INTER_NEAREST),
             _smaller(predicted, cv2.INTER_NEAREST),
+            ground_map(),
         )
 
     def take(self) -> List[Picture]:
@@ -217,6 +235,7 @@ class WorstFrames:
                 _encode('.jpg', candidate.image, _CANDIDATE_JPEG),
                 _encode('.png', candidate.truth),
                 _encode('.png', candidate.predicted),
+                _NO_MAP if candidate.map is None else _encode('.png', candidate.map),
             )
             for candidate in kept
         ]

@@ -37,6 +37,7 @@ from segformer_ros.model.sidecar import quantized_path
 from segformer_ros.recordings import Source, SourceError, SourceOptions, local_path, open_source
 from segformer_ros.recordings.cityscapes_source import is_cityscapes
 from segformer_ros.recordings.source import UnreadableSource
+from segformer_ros.segmenter.segmented_frame import FrameFinisher, estimator_factory
 
 ANY_SOURCE = SourceOptions()
 SHARD_FRAMES = 64
@@ -176,6 +177,12 @@ class EvaluationJob:
         cityscapes = all(is_cityscapes(local_path(path)) for path in self.inputs)
         sizes = CITYSCAPES_SIZES if cityscapes else None
         return Scorer(ScoredClasses(class_map, self.merged), drivable, sizes)
+
+    def finisher(self, camera: Camera) -> FrameFinisher:
+        """What adds the drivable area to the frames of a camera."""
+        spec = self.model.spec()
+        estimator = estimator_factory(self.drivable, spec.class_map)()
+        return FrameFinisher(spec, self.model.options.inference, camera, estimator)
 
     def camera(self, source: Source) -> Camera:
         """The camera of a recording, as far as it is known; raises CameraError."""

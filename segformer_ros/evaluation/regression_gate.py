@@ -26,12 +26,15 @@ from segformer_ros.metrics.document import SCHEMA, checked_document
 LOWER_IS_BETTER = frozenset(
     (
         *('false_free', 'false_blocked', 'ece', 'flicker', 'class_flicker'),
+        *('map_false_free', 'false_on_things'),
         *('bias', 'mean_error', 'p50', 'p95', 'noted'),
     )
 )
 """Parts of the names of scores that are better when they are lower; of a bias, when it is less."""
 
-_COUNTS = frozenset(('schema', 'frames', 'pixels', 'rare', 'instances', 'columns', 'cells'))
+_COUNTS = frozenset(
+    ('schema', 'frames', 'pixels', 'rare', 'instances', 'columns', 'cells', 'maps')
+)
 """Parts of the names of counts, which know no upper bound."""
 _METRES = tuple(
     f'drivable.metres.{name}' for name in ('margin', 'reach', 'bias', 'mean_error', 'p50', 'p95')

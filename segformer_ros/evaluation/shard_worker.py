@@ -15,6 +15,7 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import (
     Any,
@@ -32,16 +33,25 @@ from typing import (
 
 import numpy as np
 
+from segformer_ros.camera import Camera
+from segformer_ros.classes import IGNORE_ID
+from segformer_ros.drawing.birdseye import draw_map
 from segformer_ros.engines import EngineError, Outcome
-from segformer_ros.evaluation.frame_views import Picture, WorstFrames
+from segformer_ros.evaluation.frame_views import MAP_HEIGHT, Picture, WorstFrames
 from segformer_ros.evaluation.job import EvaluationJob
 from segformer_ros.evaluation.shards import FrameRecord, Predictions, Shard, ShardResult
-from segformer_ros.frame import Segmentation
+from segformer_ros.frame import Frame, Segmentation
+from segformer_ros.metrics.map_truth import EVERY
 from segformer_ros.metrics.metric import MetricError, unknown_note
 from segformer_ros.metrics.scorer import Scorer
 from segformer_ros.recordings import Source, SourceFrame
 from segformer_ros.recordings.source import read_ahead
-from segformer_ros.segmenter.segmented_frame import Background, segmented_entries
+from segformer_ros.segmenter.segmented_frame import (
+    Background,
+    FrameFinisher,
+    FrameMapper,
+    segmented_entries,
+)
 
 
 class Segmented(NamedTuple):
@@ -68,13 +78,23 @@ class ScoredFrame(NamedTuple):
 class FrameScorer:
     """Scores frames in the order of their recording.
 
-    inputs: the recordings' names. predictions: where the masks are written, None for nowhere.
+    inputs: the recordings' names. finisher: what adds the drivable area to a camera's frames.
+    predictions: where the masks are written, None for nowhere.
     """
 
     scorer: Scorer
     worst: WorstFrames
     inputs: Sequence[str]
+    finisher: Callable[[Camera], FrameFinisher]
     predictions: Optional[Predictions] = None
+    _finisher: Optional[FrameFinisher] = None
+    _mapper: Optional[FrameMapper] = None
+
+    def begin(self, camera: Camera) -> None:
+        """Take the next frame as the first of a sequence, seen by this camera."""
+        self.scorer.begin(camera)
+        self._finisher = None if camera.lacks else self.finisher(camera)
+        self._mapper = None
 
     def score(self, source: int, segmented: Segmented) -> ScoredFrame:
         """Score one frame; what cannot be scored becomes the record's note."""
@@ -97,11 +117,12 @@ class FrameScorer:
         except MetricError as error:
             self.scorer.restart()
             return ScoredFrame(replace(record, note=str(error)), None)
+        draw = self._map(entry, entry.frame, result)
         total = int(score.matrix.sum())
         hits = int(np.trace(score.matrix[:, :-1]))
         if entry.frame is not None and total:
             self.worst.offer(
-                entry.index, 1.0 - hits / total, entry.frame.bgr(), labels, result.labels
+                entry.index, 1.0 - hits / total, entry.frame.bgr(), labels, result.labels, draw
             )
         record = replace(
             record,
@@ -126,8 +147,25 @@ class FrameScorer:
                 self.scorer.restart()
 
     def pictures(self) -> List[Picture]:
-        """The worst frames since the last call, worst first."""
+        """The worst frames since the last call, worst first; the next map begins anew."""
+        self._mapper = None
         return self.worst.take()
+
+    def _map(
+        self, entry: SourceFrame, frame: Optional[Frame], result: Segmentation
+    ) -> Callable[[], Optional[np.ndarray]]:
+        """Take a frame into the map, and count that where the world is known; what draws it."""
+        if frame is None or entry.place is None or self._finisher is None:
+            return lambda: None
+        if self._mapper is None:
+            self._mapper = FrameMapper(self.scorer.classes.class_map)
+        found = self._finisher.finish(entry, frame, result)
+        numbers = self._mapper.add(found, entry.place)
+        if numbers is None:
+            return lambda: None
+        if entry.truth.ground is not None and entry.index % EVERY == EVERY - 1:
+            self.scorer.map.update(self._mapper.map, numbers, entry.place, entry.truth.ground)
+        return partial(draw_map, MAP_HEIGHT, numbers, entry.place, found.area)
 
 
 AHEAD = 8
@@ -156,6 +194,7 @@ class ShardWorker:
             job.scorer(),
             WorstFrames(job.worst),
             job.input_names(self._sources),
+            job.finisher,
             job.mask_folder(),
         )
         self._tables = job.truth_tables(self._sources)
@@ -225,7 +264,7 @@ class ShardWorker:
         if self._reader:
             self._reader.close()
         source = self._sources[shard.source]
-        self._scoring.submit(self._frames.scorer.begin, self._job.camera(source))
+        self._scoring.submit(self._frames.begin, self._job.camera(source))
         self._next = (shard.source, max(0, shard.start - 1))
         self._reader = read_ahead(source.frames(self._next[1]), AHEAD)
         before = self._read() if shard.start else None
@@ -245,8 +284,27 @@ class ShardWorker:
             segmented = _joined(entry, *outcomes)
             table = self._tables[self._next[0]]
             if table is not None and segmented.labels is not None:
-                segmented = segmented._replace(labels=table[segmented.labels])
+                segmented = segmented._replace(
+                    labels=table[segmented.labels], entry=_translated(segmented.entry, table)
+                )
             yield segmented
+
+
+def _translated(entry: SourceFrame, table: np.ndarray) -> SourceFrame:
+    """The entry whose world has the classes that a table (256,) gives its own."""
+    world = entry.truth.ground
+    if world is None:
+        return entry
+
+    def ground(points: np.ndarray) -> np.ndarray:
+        own = world(points)
+        found = np.zeros((len(points), 256), bool)
+        for class_id in range(own.shape[1]):
+            found[:, table[class_id]] |= own[:, class_id]
+        found[found[:, IGNORE_ID]] = False
+        return found
+
+    return replace(entry, truth=entry.truth._replace(ground=ground))
 
 
 def _joined(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -32,6 +32,7 @@ from segformer_ros.documents import (
     whole,
 )
 from segformer_ros.metrics.free_space import FreeSpaceScores, GroundOverlapScores
+from segformer_ros.metrics.map_truth import MapScores
 from segformer_ros.metrics.metric import ScoredClasses
 from segformer_ros.metrics.scorer import DrivableScores, Scores
 
@@ -47,6 +48,8 @@ SCORES: Tuple[Tuple[str, str], ...] = (
     ('drivable_iou', 'drivable IoU'),
     ('birdseye_f1', "bird's-eye F1"),
     ('birdseye_max_f', "bird's-eye MaxF"),
+    ('map_known', 'map: known ground'),
+    ('map_false_free', 'map: false free'),
     ('false_free', 'false free'),
     ('false_blocked', 'false blocked'),
     ('flicker', 'flicker'),
@@ -119,6 +122,8 @@ def metrics_document(
         'drivable_iou': scores.drivable.iou if scores.drivable else None,
         'birdseye_f1': ground.f1 if ground else None,
         'birdseye_max_f': ground.max_f if ground else None,
+        'map_known': scores.map.known if scores.map else None,
+        'map_false_free': scores.map.false_free if scores.map else None,
         'false_free': scores.drivable.best.false_free if scores.drivable else None,
         'false_blocked': scores.drivable.best.false_blocked if scores.drivable else None,
         'frames': {'total': counts.frames, 'scored': counts.scored, 'noted': counts.noted},
@@ -132,6 +137,7 @@ def metrics_document(
         'rare': _rare(names, confusion.pixels),
         'instances': by_class(scores.instances.instances) if scores.instances else None,
         'drivable': _drivable(scores.drivable) if scores.drivable else None,
+        'map': _map(scores.map) if scores.map else None,
         'calibration': _curve(scores),
         'classes': list(names),
         'confusion': confusion.matrix[:, :-1].tolist(),
@@ -190,6 +196,14 @@ _DOCUMENT = record(
                 }
             )
         ),
+        'map': optional(
+            record(
+                {
+                    **dict.fromkeys(('known', 'false_free', 'false_on_things'), _SCORE),
+                    **dict.fromkeys(('cells', 'maps'), _COUNT),
+                }
+            )
+        ),
         'classes': items(text(), 2, 255),
         'confusion': items(items(_COUNT, 2, 255), 2, 255),
         'no_class': items(_COUNT, 2, 255),
@@ -235,6 +249,10 @@ def _drivable(scores: DrivableScores) -> Dict[str, Any]:
         'birdseye': _birdseye(scores.ground) if scores.ground else None,
         **{name: _free_space(found) if found else None for name, found in scales.items()},
     }
+
+
+def _map(scores: MapScores) -> Dict[str, Any]:
+    return {name: _without_nan(value) for name, value in asdict(scores).items()}
 
 
 def _birdseye(scores: GroundOverlapScores) -> Dict[str, Any]:

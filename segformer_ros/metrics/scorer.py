@@ -29,6 +29,7 @@ from segformer_ros.metrics.free_space import (
     GroundOverlap,
     GroundOverlapScores,
 )
+from segformer_ros.metrics.map_truth import MapScores, MapTruth
 from segformer_ros.metrics.metric import Metric, ScoredClasses, ratio
 from segformer_ros.metrics.pixel_metrics import (
     ConfusionMatrix,
@@ -101,6 +102,7 @@ class Scores:
     calibration: Optional[ReliabilityScores]
     instances: Optional[InstanceScores]
     drivable: Optional[DrivableScores]
+    map: Optional[MapScores]
 
 
 class Scorer:
@@ -126,6 +128,8 @@ class Scorer:
         self._metres = FreeSpaceMetric(METRES)
         self._rows = FreeSpaceMetric(ROWS)
         self._ground = GroundOverlap()
+        #: For those who make maps of the frames.
+        self.map = MapTruth(classes.class_map)
         self._metrics: Dict[str, Metric[object]] = {
             'confusion': self._confusion,
             'boundary': self._boundary,
@@ -135,6 +139,7 @@ class Scorer:
             'metres': self._metres,
             'rows': self._rows,
             'ground': self._ground,
+            'map': self.map,
         }
         self._free_space: Optional[FreeSpaceReader] = None
         self._cells: Optional[GroundCells] = None
@@ -212,6 +217,7 @@ class Scorer:
             calibration=calibration.compute() if unmeasured or calibration.counts.any() else None,
             instances=self._instances.compute() if instances else None,
             drivable=self._drivable_scores(unmeasured) if self.drivable else None,
+            map=self.map.compute() if unmeasured or self.map.counts.any() else None,
         )
 
     def _free_columns(self, labels: np.ndarray, predicted: np.ndarray) -> List[int]:

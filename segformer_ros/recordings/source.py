@@ -20,7 +20,18 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Deque, Generator, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Generator,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+    TypeVar,
+)
 
 import numpy as np
 
@@ -100,12 +111,15 @@ class Truth(NamedTuple):
     depth: (H, W) float32 metres along the optical axis, inf = sky.
     free_distance: (W,) float32 metres over the ground to what blocks each column, inf = nothing.
     free_blocker: (W,) uint8 train id of what blocks each column, 255 = nothing.
+    ground: called with points (n, 2) of the vehicle frame on the ground, m: which classes each
+        carries, the ground itself and what stands on it, (n, classes) bool by train id.
     """
 
     instances: Optional[np.ndarray] = None
     depth: Optional[np.ndarray] = None
     free_distance: Optional[np.ndarray] = None
     free_blocker: Optional[np.ndarray] = None
+    ground: Optional[Callable[[np.ndarray], np.ndarray]] = None
 
 
 NO_TRUTH = Truth()

@@ -20,7 +20,7 @@ from segformer_ros import topics
 from segformer_ros.camera import Calibration, CameraPose, camera_info_fields
 from segformer_ros.classes import ClassMap
 from segformer_ros.destination import output_folder, write_image
-from segformer_ros.drawing.birdseye import BirdsEye
+from segformer_ros.drawing.birdseye import BirdsEye, draw_map
 from segformer_ros.drawing.overlay import (
     Panel,
     blend,
@@ -53,7 +53,7 @@ from segformer_ros.resources import PACKAGE
 PICTURES = 6
 """Number of frames that are drawn as pictures, evenly spread over the run."""
 
-_PANEL_HEIGHT = 360
+_PANEL_HEIGHT, _PANEL_WIDTH = 360, 294  # with the map as wide as two pictures of 16:9
 
 
 def empty_folder(folder: Path) -> Path:
@@ -102,7 +102,7 @@ class ResultFolder:
         self.folder = folder
         self._class_map = class_map
         self._palette = class_map.palette_bgr
-        self._birds_eye = BirdsEye(_PANEL_HEIGHT, _PANEL_HEIGHT, class_map)
+        self._birds_eye = BirdsEye(_PANEL_HEIGHT, _PANEL_WIDTH, class_map)
         self._video = VideoWriter(folder / 'overlay.mp4')
         last = max(frames - 1, 0)
         self._chosen: Set[int] = {
@@ -132,8 +132,10 @@ class ResultFolder:
         if view.truth is not None:
             panels.append(Panel('labels', colorize(view.truth, self._palette)))
         if view.area is not None and view.area.calibrated and view.grid is not None:
-            panel = self._birds_eye.draw(view.area, view.grid, view.map, view.place)
-            panels.append(Panel('from above', panel))
+            panels.append(Panel('from above', self._birds_eye.draw(view.area, view.grid)))
+            if view.map is not None and view.place is not None:
+                panel = draw_map(_PANEL_HEIGHT, view.map, view.place, view.area)
+                panels.append(Panel('map', panel))
         picture = side_by_side(panels, _PANEL_HEIGHT)
         shown = np.flatnonzero(np.bincount(view.labels.ravel()))
         legend = draw_legend(self._class_map, shown.tolist(), picture.shape[1])

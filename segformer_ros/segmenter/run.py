@@ -30,16 +30,7 @@ import numpy as np
 from segformer_ros.camera import Camera
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.destination import WholeFile, write_file, write_image
-from segformer_ros.drivable import (
-    CLASS_NONE,
-    ROW_NONE,
-    DrivableArea,
-    GridNumbers,
-    GroundMap,
-    GroundObserver,
-    MapConfig,
-    PlanarPose,
-)
+from segformer_ros.drivable import CLASS_NONE, ROW_NONE, DrivableArea
 from segformer_ros.engines import EngineError, Outcome
 from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.measurement import percentiles
@@ -47,7 +38,7 @@ from segformer_ros.metrics.metric import MetricError, ScoredClasses, truth_table
 from segformer_ros.metrics.pixel_metrics import ConfusionMatrix
 from segformer_ros.recordings import RecordingError, Source, SourceFrame
 from segformer_ros.segmenter.results import ResultBag, ResultFolder, SegmentedView, empty_folder
-from segformer_ros.segmenter.segmented_frame import Background, SegmentedFrame
+from segformer_ros.segmenter.segmented_frame import Background, FrameMapper
 from segformer_ros.segmenter.segmenter import Segmenter
 from segformer_ros.text_table import format_table
 
@@ -246,8 +237,7 @@ class SegmentRun:
         self._class_map = segmenter.class_map
         camera = segmenter.camera_of(source)
         self._finisher = segmenter.finisher(camera)
-        self._map = GroundMap(MapConfig(), self._class_map)
-        self._observer: Optional[GroundObserver] = None
+        self._mapper = FrameMapper(self._class_map)
         self._score = RunScore(self._class_map, merged, source.class_map, source.class_map_given)
         self._milliseconds: List[float] = []
         self._began = perf_counter()
@@ -329,24 +319,12 @@ class SegmentRun:
             truth=found.truth,
             area=found.area,
             grid=found.grid,
-            map=self._mapped(found, entry.place),
+            map=self._mapper.add(found, entry.place),
             place=entry.place,
         )
         self._results.add(view)
         if self._bag:
             self._bag.add(frame, view, found.area, found.scan)
-
-    def _mapped(self, found: SegmentedFrame, place: Optional[PlanarPose]) -> Optional[GridNumbers]:
-        """The map with this frame in it; None where nothing tells where the vehicle is."""
-        view = found.area.view
-        if place is None or view is None:
-            return None
-        if self._observer is None:
-            boundary = found.estimator.config.boundary
-            self._observer = GroundObserver(boundary, self._class_map, self._map.config)
-        seen = self._observer.observe(found.labels, found.confidence, view.ground, view.cell)
-        self._map.add('', found.frame.stamp.ns, place, seen)
-        return self._map.numbers()
 
     def _name(self, entry: SourceFrame) -> str:
         """The entry's key, with its index where an earlier entry has the same (equal stamps)."""

@@ -33,6 +33,10 @@ from segformer_ros.drivable import (
     DrivableAreaEstimator,
     DrivableConfig,
     GridNumbers,
+    GroundMap,
+    GroundObserver,
+    MapConfig,
+    PlanarPose,
     ScanNumbers,
 )
 from segformer_ros.engines import Engine, Outcome, Wanted
@@ -132,6 +136,27 @@ class FrameFinisher:
             cell=cell_rows(self._spec, self._inference, size, frame.height),
         )
         return replace(area, reason=fault) if fault else area
+
+
+class FrameMapper:
+    """Makes the ground map of one camera's frames, in order, with the usual settings."""
+
+    def __init__(self, class_map: ClassMap) -> None:
+        self.map = GroundMap(MapConfig(), class_map)
+        self._class_map = class_map
+        self._observer: Optional[GroundObserver] = None
+
+    def add(self, found: SegmentedFrame, place: Optional[PlanarPose]) -> Optional[GridNumbers]:
+        """The map with this frame in it; None where nothing tells where the vehicle is."""
+        view = found.area.view
+        if place is None or view is None:
+            return None
+        if self._observer is None:
+            boundary = found.estimator.config.boundary
+            self._observer = GroundObserver(boundary, self._class_map, self.map.config)
+        seen = self._observer.observe(found.labels, found.confidence, view.ground, view.cell)
+        self.map.add('', found.frame.stamp.ns, place, seen)
+        return self.map.numbers()
 
 
 def estimator_factory(

@@ -156,3 +156,16 @@ def test_roll_by_either(without: str) -> None:
 
 def test_measured_has_value_and_sigma() -> None:
     assert Measured(1.0, 0.1)._asdict() == {'value': 1.0, 'sigma': 0.1}
+
+
+def test_mirror_images_on_a_wet_road_are_no_deeper_road() -> None:
+    """Far ahead two thirds of the points are of what the road mirrors, half a height below it."""
+    motions = []
+    for motion in drive_motions():
+        far = np.linalg.norm(motion.ground, axis=1) > 6
+        mirrored = far & (np.arange(len(far)) % 3 > 0)
+        motions.append(motion._replace(ground=motion.ground * np.where(mirrored, 1.5, 1)[:, None]))
+        assert mirrored.mean() > 0.25
+    found = estimate_mount(motions, [corridor.SPEED] * len(motions))
+    assert found.height is not None
+    assert found.height.value == pytest.approx(POSE.height, rel=0.02)

@@ -18,13 +18,14 @@ import pytest
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.drawing import birdseye
-from segformer_ros.drawing.birdseye import BirdsEye
+from segformer_ros.drawing.birdseye import BirdsEye, draw_map
 from segformer_ros.drawing.overlay import class_color
 from segformer_ros.drivable import (
     DrivableArea,
     DrivableAreaEstimator,
     DrivableConfig,
     GridNumbers,
+    PlanarPose,
 )
 from segformer_ros.drivable.corridor import Corridor
 from segformer_ros.frame import Stamp
@@ -139,3 +140,40 @@ def test_the_caption_is_of_what_the_panel_shows(
     grid = GridNumbers(0.2, 0.0, -12.0, np.full((120, 120), -1, np.int8))
     BirdsEye(360, 360, class_map).draw(area, grid)
     assert words in written
+
+
+def test_the_map_stands_with_ahead_upwards(
+    class_map: ClassMap, seen: tuple[DrivableArea, GridNumbers]
+) -> None:
+    """Road ahead, sidewalk left of it, a wall behind; the vehicle looks along the map's y."""
+    place = PlanarPose(100.0, 50.0, math.pi / 2)  # ahead is +y, left is -x
+    cells = np.full((200, 200), -1, np.int8)
+    cells[120:180, 90:110] = 0  # 2 to 8 m ahead, 1 m to both sides
+    cells[120:180, 70:90] = 40  # 1 to 3 m left
+    cells[40:50, 60:140] = 100  # 5 to 6 m behind
+    panel = draw_map(422, GridNumbers(0.1, 90.0, 40.0, cells), place, seen[0])
+    assert panel.shape == (422, 400, 3)
+
+    def at(x: float, y: float) -> list[int]:  # between two lines of metres
+        return panel[round(200 - 20 * x), round(200 - 20 * y)].astype(int).tolist()
+
+    road, sidewalk, wall, unknown = at(6.5, 1.5 - 1.9), at(6.5, 2.5), at(-5.5, 2.5), at(-8.5, 8.5)
+    assert road[1] > road[2] > 150  # green
+    assert sidewalk[2] > sidewalk[1] > sidewalk[0] + 50  # yellow
+    assert max(wall) < 60
+    assert max(unknown) - min(unknown) < 10
+    assert 100 < min(unknown) < max(unknown) < 160
+    assert at(6.5, -1.5) == unknown
+    assert at(-5.5, 6.5) == unknown
+
+
+def test_the_map_of_a_turned_vehicle_ends_where_it_is_not_known(
+    seen: tuple[DrivableArea, GridNumbers],
+) -> None:
+    cells = np.zeros((100, 100), np.int8)
+    place = PlanarPose(0.0, 0.0, math.pi / 4)
+    panel = draw_map(222, GridNumbers(0.2, -10.0, -10.0, cells), place, seen[0])
+    assert panel[55, 106].astype(int).min() > 180
+    corner = panel[12, 12].astype(int)
+    assert corner.max() - corner.min() < 10
+    assert corner.max() < 110

@@ -181,13 +181,16 @@ def panel(value: int, height: int, width: int) -> Panel:
     return Panel(str(value), np.full((height, width, 3), (value, 0, 0), np.uint8))
 
 
-def test_panels_stand_in_rows_of_two_at_one_height() -> None:
-    picture = side_by_side([panel(200, 60, 80), panel(100, 120, 40), panel(50, 30, 30)], 60)
-    places = [np.argwhere((picture == (value, 0, 0)).all(axis=2)) for value in (200, 100, 50)]
-    assert [len(place) for place in places] == [60 * 80, 60 * 20, 60 * 60]
-    first, second, third = (place.min(axis=0).tolist() for place in places)
-    assert first[0] == second[0] < third[0]
+def test_two_panels_stand_above_the_others_at_one_height() -> None:
+    values = (200, 100, 50, 150)
+    sizes = ((60, 80), (120, 40), (30, 30), (60, 10))
+    picture = side_by_side([panel(v, *size) for v, size in zip(values, sizes, strict=True)], 60)
+    places = [np.argwhere((picture == (value, 0, 0)).all(axis=2)) for value in values]
+    assert [len(place) for place in places] == [60 * 80, 60 * 20, 60 * 60, 60 * 10]
+    first, second, third, fourth = (place.min(axis=0).tolist() for place in places)
+    assert first[0] == second[0] < third[0] == fourth[0]
     assert first[1] == third[1] < second[1]
+    assert third[1] < fourth[1]
 
 
 def test_titles_are_written_above() -> None:

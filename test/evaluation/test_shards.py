@@ -52,7 +52,7 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
         frames=[FrameRecord(0, 3, 'frame3', stamp_ns=2**61, note='a "note"', score=1.5)],
         matrices=np.arange(12, dtype=np.uint32).reshape(1, 3, 4),
         counts={'confusion': np.array([[2**62]]), 'flicker': np.zeros((0, 2), np.int64)},
-        pictures=[Picture(3, 0.1 + 0.2, png, png[:4], png[:0])],
+        pictures=[Picture(3, 0.1 + 0.2, png, png[:4], png[:0], png[:2])],
         facts={'engine': 'fake'},
     )
     path = tmp_path / 'part.npz'

@@ -37,7 +37,7 @@ def of_classes(classes: Path) -> ModelChoice:
 
 
 def test_scores_do_not_depend_on_the_order_of_the_classes(backwards: Path, tmp_path: Path) -> None:
-    jobs = [EvaluationJob(('street:7:2',), model=painted.FAKE)]
+    jobs = [EvaluationJob(('street:7:10',), model=painted.FAKE)]
     jobs.append(dataclasses.replace(jobs[0], model=of_classes(backwards)))
     one, other = (
         EvaluationRun(job, tmp_path / str(i)).execute().metrics for i, job in enumerate(jobs)
@@ -45,6 +45,10 @@ def test_scores_do_not_depend_on_the_order_of_the_classes(backwards: Path, tmp_p
     assert one['iou']['road'] > 0.1
     for name, iou in one['iou'].items():  # ties between two classes go to the first of them
         assert other['iou'][name] == (None if iou is None else pytest.approx(iou, abs=1e-5))
+    assert one['map']['maps'] == 1  # of ten frames
+    assert 0 < one['map_known'] < 1
+    assert one['map_known'] == pytest.approx(other['map_known'], abs=1e-3)
+    assert one['map_false_free'] == pytest.approx(other['map_false_free'], abs=1e-3)
 
 
 def test_a_reference_is_matched_by_name(backwards: Path, tmp_path: Path) -> None:

@@ -21,72 +21,37 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.classes import load_class_map
 from segformer_ros.cli.arguments import number, whole
 from segformer_ros.drivable import (
     DrivableAreaEstimator,
     DrivableConfig,
-    GridNumbers,
     GroundMap,
     GroundObserver,
     MapConfig,
-    PlanarPose,
 )
-from segformer_ros.drivable.ground_points import ground_names
+from segformer_ros.metrics.map_truth import EVERY, RADIUS, MapScores, MapTruth
 from segformer_ros.model import bundled_model
 from tools.benchmarks.drivable_truth import Masks, car_camera, model_masks, true_masks
-from tools.benchmarks.nav2_points import true_classes
-from tools.street import Drive, labels
+from tools.street import Drive
 
 FPS = 10.0
-EVERY = 10
-RADIUS = 10.0
-
-
-class Score:
-    """Counts of cells within RADIUS of the vehicle."""
-
-    def __init__(self, class_map: ClassMap, ground: GroundMap) -> None:
-        self.counts: Counter[str] = Counter()
-        self._ground = list(class_map.ids(*ground_names(class_map)))
-        self._road = ground.cost_of(labels.ROAD)
-
-    def add(
-        self, name: str, numbers: GridNumbers, place: PlanarPose, drive: Drive, t: float
-    ) -> None:
-        """Compare a map with the world at time t of a drive."""
-        height, width = numbers.cells.shape
-        iy, ix = np.divmod(np.arange(height * width), width)
-        corner = np.array([numbers.origin_x, numbers.origin_y])
-        middle = corner + (np.stack([ix, iy], axis=1) + 0.5) * numbers.resolution
-        near = np.hypot(*(middle - (place.x, place.y)).T) < RADIUS
-        cells, points = numbers.cells.ravel()[near], place.undo(middle[near])
-        true = true_classes(drive, points, t)  # (n, 19)
-        ground = true[:, self._ground].any(axis=1)
-        standing = true.any(axis=1) & (true.sum(axis=1) > 1) | ~ground
-        free = (cells >= 0) & (cells < 100)
-        wrong = free & (standing | ((cells == self._road) & ~true[:, labels.ROAD]))
-        self.counts[f'{name} open ground'] += int(np.count_nonzero(~standing))
-        self.counts[f'{name} known'] += int(np.count_nonzero(~standing & (cells >= 0)))
-        self.counts[f'{name} free'] += int(np.count_nonzero(free))
-        self.counts[f'{name} false'] += int(np.count_nonzero(wrong))
-        self.counts[f'{name} false on things'] += int(np.count_nonzero(free & standing))
 
 
 def run(
     seeds: range, frames: int, size: tuple[int, int], masks: Masks, config: MapConfig
-) -> tuple[Counter[str], dict[str, list[float]]]:
-    """Scores and milliseconds over all drives."""
+) -> tuple[dict[str, MapScores], dict[str, list[float]]]:
+    """Scores of one frame and of the map, and milliseconds, over all drives."""
     class_map = load_class_map('cityscapes')
-    score = Score(class_map, GroundMap(config, class_map))
+    truth = {name: MapTruth(class_map) for name in ('frame', 'map')}
     times: dict[str, list[float]] = {'observe': [], 'add': [], 'numbers': [], 'all': []}
 
     for seed in tqdm(seeds, unit='drive'):
@@ -102,8 +67,7 @@ def run(
             area = estimator.update(mask, None, drive.calibration, drive.pose, cell=cell)
             if area.view is None:
                 continue
-            t = start + index / FPS
-            place = PlanarPose(*drive.scene.ego.place(t))
+            place = drive.place(index)
             ground, stamp_ns = area.view.ground, 1 + round(index / FPS * 1e9)
             clock = [time.thread_time()]
             seen = observer.observe(mask, None, ground, cell)
@@ -120,9 +84,10 @@ def run(
                 single.add('', stamp_ns, place, seen)
                 alone = single.numbers()
                 assert alone is not None
-                for name, grid in (('frame', alone), ('map', numbers)):
-                    score.add(name, grid, place, drive, t)
-    return score.counts, times
+                ground = partial(drive.classes_at, index=index)
+                truth['frame'].update(single, alone, place, ground)
+                truth['map'].update(memory, numbers, place, ground)
+    return {name: found.compute() for name, found in truth.items()}, times
 
 
 def main() -> None:

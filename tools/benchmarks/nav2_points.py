@@ -36,8 +36,6 @@ from segformer_ros.drivable import DrivableAreaEstimator, DrivableConfig
 from tools.benchmarks.drivable_truth import any_camera, car_camera
 from tools.benchmarks.semantic_layer import SemanticLayer, Tile
 from tools.street import Drive, labels
-from tools.street.groundview import to_world
-from tools.street.scene import inside
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config/nav2_semantic.yaml'
 SIZE = (400, 200)
@@ -71,24 +69,6 @@ def label_info(class_map: ClassMap) -> Any:
     return SimpleNamespace(class_map=entries)
 
 
-def true_classes(drive: Drive, points: np.ndarray, t: float) -> np.ndarray:
-    """What ground points (n, 2) of the vehicle frame carry: (n, 19) bool."""
-    place = drive.scene.ego.place(t)
-    world = to_world(points, place)
-    found = np.zeros((len(points), labels.CLASS_COUNT), bool)
-    ground = drive.scene.painter.ground(place[0]).label_at(world)
-    found[np.arange(len(points)), ground] = True
-    for prop in drive.scene.at(t).props:
-        classes = sorted({face.label for face in prop.faces} | {s.label for s in prop.sprites})
-        classes = [c for c in classes if c < labels.CLASS_COUNT]
-        for outline in prop.footprints:
-            low, high = outline.min(axis=0), outline.max(axis=0)
-            near = np.flatnonzero(((world >= low) & (world <= high)).all(axis=1))
-            hit = near[inside(outline, world[near])]
-            found[np.ix_(hit, classes)] = True
-    return found
-
-
 def right(
     drive: Drive, tiles: dict[Tile, int], resolution: float, around: float = 0.0
 ) -> np.ndarray:
@@ -100,7 +80,7 @@ def right(
     within = np.stack(np.meshgrid(step, step), axis=-1).reshape(-1, 2)
     corner = np.array(list(tiles), float).reshape(-1, 1, 2)
     points = ((corner + within) * resolution).reshape(-1, 2)
-    found = true_classes(drive, points, drive.start).reshape(len(tiles), -1, labels.CLASS_COUNT)
+    found = drive.classes_at(points, 0).reshape(len(tiles), -1, labels.CLASS_COUNT)
     within_tile: np.ndarray = np.asarray(found.any(axis=1))
     result: np.ndarray = within_tile[np.arange(len(tiles)), list(tiles.values())]
     return result

@@ -18,11 +18,13 @@ import numpy as np
 
 from segformer_ros.camera import Calibration, CameraPose
 from segformer_ros.drivable import PlanarPose
+from tools.street import labels
+from tools.street.groundview import to_world
 from tools.street.layout import stream
 from tools.street.lens import Lens
 from tools.street.presets import sample_scene
 from tools.street.renderer import Renderer
-from tools.street.scene import Scene
+from tools.street.scene import Scene, inside
 from tools.street.truth import free_space
 
 
@@ -122,3 +124,24 @@ class Drive:
     def free_at(self, points: np.ndarray, index: int) -> np.ndarray:
         """Whether ground points (N, 2) (vehicle frame: x forward, y left) are free road: (N,)."""
         return self.scene.free_at(points, self.start + index / self.fps)
+
+    def classes_at(self, points: np.ndarray, index: int) -> np.ndarray:
+        """What ground points (N, 2) of the vehicle frame carry at a frame: (N, 19) bool.
+
+        The class of the ground itself, and all those of what stands on it there.
+        """
+        t = self.start + index / self.fps
+        place = self.scene.ego.place(t)
+        world = to_world(points, place)
+        found = np.zeros((len(points), labels.CLASS_COUNT), bool)
+        ground = self.scene.painter.ground(place[0]).label_at(world)
+        found[np.arange(len(points)), ground] = True
+        for prop in self.scene.at(t).props:
+            classes = sorted({face.label for face in prop.faces} | {s.label for s in prop.sprites})
+            classes = [c for c in classes if c < labels.CLASS_COUNT]
+            for outline in prop.footprints:
+                low, high = outline.min(axis=0), outline.max(axis=0)
+                near = np.flatnonzero(((world >= low) & (world <= high)).all(axis=1))
+                hit = near[inside(outline, world[near])]
+                found[np.ix_(hit, classes)] = True
+        return found

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Iterator, Optional
 
 from segformer_ros.frame import Frame
@@ -67,7 +68,11 @@ class StreetSource(Source):
                 Frame.from_array(street.image, 'bgr8', stamp, CAMERA_FRAME),
                 labels=street.labels,
                 truth=Truth(
-                    street.instances, street.depth, street.free_distance, street.free_blocker
+                    street.instances,
+                    street.depth,
+                    street.free_distance,
+                    street.free_blocker,
+                    partial(self._drive.classes_at, index=index),
                 ),
                 place=self._drive.place(index),
             )

@@ -36,6 +36,8 @@ from segformer_ros.frame import Frame
 EVERY = 1.0
 """Seconds at least from one measured motion to the next."""
 
+_STEP, _STANDING = 0.09, 5.0
+"""Seconds at least from one frame that is looked at to the next; where the vehicle stood."""
 _REMEMBERED = 120  # motions, of some minutes
 _AGAIN = 5  # new motions from one estimate to the next
 _SIGMAS = 3.0  # by which a mount must be off to be told
@@ -56,6 +58,7 @@ class MountCheck:
         self._tracker: Optional[EgoMotionTracker] = None
         self._motions: Deque[EgoMotion] = deque(maxlen=_REMEMBERED)
         self._new = 0
+        self._looked = self._pause = 0.0
         self.found = ''
         """What was found last, in words; empty at first."""
         self.warning = ''
@@ -84,8 +87,9 @@ class MountCheck:
             self._motions.clear()
             self.found = self.warning = ''
         assert self._tracker
-        if not self._tracker.wants(seconds):
+        if 0 <= seconds - self._looked < self._pause or not self._tracker.wants(seconds):
             return
+        self._looked = seconds
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix='mount check')
         step = max(1, labels.shape[1] // _WIDTH)
@@ -108,7 +112,9 @@ class MountCheck:
     ) -> None:
         try:
             assert self._tracker
+            stood = self._tracker.outcomes['still']
             motion = self._tracker.add(seconds, frame.bgr(), lambda: labels)
+            self._pause = _STANDING if self._tracker.outcomes['still'] > stood else _STEP
             if motion is None:
                 return
             self._motions.append(relative_to(motion, pose))

@@ -22,7 +22,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_rig import MakeRig, Rig, camera_info, image
 
-from segformer_ros.camera import CameraPose, Measured, MountEstimate
+from segformer_ros.camera import CameraPose, EgoMotionTracker, Measured, MountEstimate
 from segformer_ros.classes import load_class_map
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.segmentation import mount_check
@@ -105,6 +105,19 @@ def test_a_broken_frame_costs_nothing_else(views: list[corridor.View]) -> None:
     check._work.result()
     assert 'mount check failed' in check.found
     check.close()
+
+
+def test_a_vehicle_that_stands_costs_little(
+    views: list[corridor.View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of six seconds at 30 Hz, one is looked at, ten times."""
+    looks, add = [], EgoMotionTracker.add
+    monkeypatch.setattr(EgoMotionTracker, 'add', lambda *args: (looks.append(1), add(*args))[1])
+    check = MountCheck(load_class_map('cityscapes'))
+    for index in range(180):
+        offer(check, views[0]._replace(seconds=5.0 + index / 30), TRUE)
+    check.close()
+    assert 8 <= len(looks) <= 14
 
 
 def estimate(pitch: float, sigma: float) -> MountEstimate:

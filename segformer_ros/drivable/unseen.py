@@ -1,0 +1,224 @@
+# Copyright 2026 segformer_ros maintainers
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
+"""Unseen traffic: ground that something may have come to that no camera sees there."""
+
+from __future__ import annotations
+
+import math
+from typing import Dict, List, NamedTuple, Set
+
+import cv2
+import numpy as np
+
+from segformer_ros.classes import ClassMap
+from segformer_ros.drivable.grid import GridConfig
+from segformer_ros.drivable.odometry import PlanarPose
+
+_LONG = {'truck': 18.0, 'bus': 18.0, 'train': 30.0}
+_COME = 0.2  # m, beyond the deviation, by which what moves has come nearer
+_LEAST_MOVED = 3  # contacts that must have
+_FARTHEST = 200  # cells that anything may go between two frames
+_AT_LARGE = 3.0  # s for which what moves and is out of sight may turn up again
+_ACROSS = 1.5  # m/s that vehicles go across the road
+_OWN = np.array([[0.0, -1.0], [5.0, -1.0], [5.0, 1.0], [0.0, 1.0]])  # m, before the vehicle
+
+
+class _Kind(NamedTuple):
+    """What moves: m of ground that may be under one, m/s that it may go.
+
+    wide: whether it cannot come before the vehicle, nearer than the camera sees, unseen.
+    """
+
+    depth: float
+    speed: float
+    wide: bool
+
+
+_KINDS: Dict[str, _Kind] = {'human': _Kind(1.0, 2.0, False), 'vehicle': _Kind(6.0, 14.0, True)}
+"""By group."""
+
+
+class KnownGround(NamedTuple):
+    """What is known of the cells (H, W) before a round of frames, and what the round sees free.
+
+    surely_free: bool. ground: uint8 classes. seen_free: bool. driven: (256,) uint8, by class
+    whether vehicles drive on it.
+    """
+
+    surely_free: np.ndarray
+    ground: np.ndarray
+    seen_free: np.ndarray
+    driven: np.ndarray
+
+
+class Reached(NamedTuple):
+    """Ground that may be taken: doubtful (H, W) bool; the rest is what `keep` takes."""
+
+    doubtful: np.ndarray
+    at_large: List[np.ndarray]
+    unwatched: np.ndarray
+
+
+class UnseenTraffic:
+    """Where on a map something may stand that can move and that no camera sees there.
+
+    That is the ground behind the contacts of what could move; ground of the class that it goes on
+    where it did move (it stands where the ground was free) and may be by now; and, with
+    unseen_speed (m/s) above 0, road along which a vehicle may have come from where nobody looks.
+    """
+
+    def __init__(self, unseen_speed: float, class_map: ClassMap) -> None:
+        self._unseen_speed = unseen_speed
+        #: By class: depth of ground that it may hide, m; and which of _KINDS it is, or -1.
+        self._depth = np.zeros(256)
+        self._kind = np.full(256, -1)
+        for entry in class_map.classes:
+            if entry.group in _KINDS:
+                self._kind[entry.train_id] = list(_KINDS).index(entry.group)
+                depth = _LONG.get(entry.name, _KINDS[entry.group].depth)
+                self._depth[entry.train_id] = depth
+        self.clear(1, 1)
+
+    def clear(self, height: int, width: int) -> None:
+        """Begin anew, with a map of height x width cells."""
+        shape = (height, width)
+        self._hidden = np.zeros(shape, np.uint8)
+        #: Of each kind that moves: where it was seen to, in this round; seconds for which it may
+        #: be where it is not seen; and the classes of the ground that it goes on.
+        self._started = [np.zeros(shape, np.uint8) for _ in _KINDS]
+        self._at_large = [np.zeros(shape, np.float32) for _ in _KINDS]
+        self._ways: List[Set[int]] = [set() for _ in _KINDS]
+        #: Whether a vehicle may be there that no camera has seen.
+        self._unwatched = np.ones(shape, np.uint8)
+
+    def move(self, dy: int, dx: int) -> None:
+        """Follow the map, whose corner goes dy rows and dx columns on."""
+        self._hidden = moved_cells(self._hidden, dy, dx, 0)
+        self._started = [moved_cells(layer, dy, dx, 0) for layer in self._started]
+        self._at_large = [moved_cells(layer, dy, dx, 0) for layer in self._at_large]
+        self._unwatched = moved_cells(self._unwatched, dy, dx, 1)
+
+    def see(
+        self,
+        points: np.ndarray,
+        rays: np.ndarray,
+        sigma: np.ndarray,
+        classes: np.ndarray,
+        resolution: float,
+        known: KnownGround,
+    ) -> None:
+        """Take in what stands somewhere in this round.
+
+        points: (M, 2) of its contacts, in cells of `resolution` m. rays: (M, 2) of length 1 in
+        which they are seen. sigma: (M,) m. classes: (M,).
+        """
+        depth, kind = self._depth[classes], self._kind[classes]
+        can_move = np.flatnonzero(kind >= 0)
+        if not len(can_move):
+            return
+        points, rays, sigma = points[can_move], rays[can_move], sigma[can_move]
+        depth, kind, classes = depth[can_move], kind[can_move], classes[can_move]
+        lines = np.stack([points, points + rays * (depth / resolution)[:, None]], axis=1) - 0.5
+        fixed = list(np.round(lines * 16).astype(np.int32))  # (2, 2) each
+        cv2.polylines(self._hidden, fixed, False, 1, thickness=2, shift=4)
+        # What stands still has a contact that wavers; behind that of what has come there is
+        # ground that was free.
+        behind = points + rays * ((_COME + sigma) / resolution)[:, None]
+        limit = np.array(self._hidden.shape[::-1]) - 1
+        column, row = np.clip(behind, 0, limit).astype(np.intp).T
+        moved = known.surely_free[row, column]
+        for number, start in enumerate(self._started):
+            mine = np.flatnonzero(moved & (kind == number))
+            if len(mine) < _LEAST_MOVED:
+                continue
+            cv2.polylines(start, [fixed[i] for i in mine], False, 1, thickness=2, shift=4)
+            self._ways[number].update(known.ground[row[mine], column[mine]].tolist())
+
+    def reached(
+        self, seconds: float, extent: GridConfig, place: PlanarPose, known: KnownGround
+    ) -> Reached:
+        """The ground that is not free by memory, `seconds` after the round before."""
+        own = (place.apply(_OWN) - (extent.x_min, extent.y_min)) / extent.resolution
+        own = np.round(own - 0.5).astype(np.int32)
+        at_large = self._spread(seconds, extent.resolution, own, known)
+        doubtful = self._hidden != 0
+        for reached in at_large:
+            doubtful |= reached > 0
+        unwatched = self._unwatched
+        if self._unseen_speed:
+            unwatched = self._approached(seconds, extent.resolution, place.yaw, own, known)
+            doubtful |= (unwatched & cv2.LUT(known.ground, known.driven)) != 0
+        return Reached(doubtful, at_large, unwatched)
+
+    def keep(self, reached: Reached) -> None:
+        """End the round."""
+        self._at_large, self._unwatched = reached.at_large, reached.unwatched
+        for seen in (self._hidden, *self._started):
+            seen.fill(0)
+
+    def _spread(
+        self, seconds: float, resolution: float, own: np.ndarray, known: KnownGround
+    ) -> List[np.ndarray]:
+        """Where each kind that moves may be by now, for how many more seconds: (H, W) float32.
+
+        Not where a camera sees the ground free, and only on ground of the classes it was seen on.
+        """
+        reached = []
+        kinds = zip(_KINDS.values(), self._at_large, self._started, self._ways)
+        for kind, before, started, ways in kinds:
+            now = before
+            if ways:
+                steps = min(math.ceil(kind.speed * seconds / resolution), _FARTHEST)
+                size = (2 * steps + 1, 2 * steps + 1)
+                now = np.asarray(cv2.dilate(before, np.ones(size, np.uint8))) - np.float32(seconds)
+                passable = np.zeros(256, bool)
+                passable[list(ways)] = True
+                now[~passable[known.ground] | known.seen_free | (now < 0)] = 0.0
+                now[started != 0] = _AT_LARGE
+                if kind.wide:
+                    cv2.fillConvexPoly(now, own, 0.0)
+                if not now.any():
+                    ways.clear()
+            reached.append(now)
+        return reached
+
+    def _approached(
+        self, seconds: float, resolution: float, yaw: float, own: np.ndarray, known: KnownGround
+    ) -> np.ndarray:
+        """Where a vehicle may be by now that no camera has seen: (H, W) uint8.
+
+        It comes from ground that nobody watches, along the road, and neither over the ground
+        that is seen now, nor over the sidewalk, nor over the vehicle itself.
+        """
+        along, across = (
+            min(math.ceil(speed * seconds / resolution), _FARTHEST)
+            for speed in (self._unseen_speed, _ACROSS)
+        )
+        c, s = math.cos(yaw), math.sin(yaw)
+        kernel = np.zeros((2 * along + 1, 2 * along + 1), np.uint8)
+        dx, dy = round(along * c), round(along * s)
+        ends = (along - dx, along - dy), (along + dx, along + dy)
+        cv2.line(kernel, *ends, 1, thickness=2 * across + 1)
+        reached = np.asarray(cv2.dilate(self._unwatched, kernel))
+        elsewhere = cv2.LUT(known.ground, known.driven) == 0
+        reached[known.seen_free | (known.surely_free & elsewhere)] = 0
+        cv2.fillConvexPoly(reached, own, 0)
+        return reached
+
+
+def moved_cells(cells: np.ndarray, dy: int, dx: int, empty: int) -> np.ndarray:
+    """Cells (H, W) as a map has them whose corner is dy rows and dx columns further on."""
+    result = np.full_like(cells, empty)
+    height, width = cells.shape
+    if abs(dy) < height and abs(dx) < width:
+        result[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)] = cells[
+            max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)
+        ]
+    return result
