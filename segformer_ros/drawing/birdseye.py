@@ -34,12 +34,8 @@ _LABEL_SIDE = 0.7  # distances stand 45 degrees right of ahead, clear of the roa
 _LABEL_ROOM = 36  # pixels that a distance needs
 _VEHICLE = np.array([[0.0, -0.9], [0.0, 0.9], [1.5, 0.0]])  # m, an arrow's head at the origin
 
-_COST_COLORS = (
-    (0, (190, 226, 196)),
-    (40, (130, 216, 246)),
-    (70, (80, 156, 240)),
-    (99, (92, 84, 206)),
-)
+_COSTS = (0, 40, 70, 99)
+_COST_COLORS = np.array([[190, 226, 196], [130, 216, 246], [80, 156, 240], [92, 84, 206]])
 _BLOCKED, _NOT_KNOWN, _BEYOND = (30, 24, 22), (134, 130, 128), (96, 93, 91)
 _LINES, _MAP_CORRIDOR, _VIEW = (60, 58, 56), (168, 84, 16), (250, 250, 250)
 _EVERY_FIFTH, _EVERY = 0.30, 0.10  # opacity of the metre lines
@@ -249,9 +245,8 @@ def _map_key(side: int) -> np.ndarray:
 def _cost_colors() -> np.ndarray:
     """Colours (256, 3) uint8 BGR of a map's values, taken as uint8."""
     colors = np.empty((256, 3), np.uint8)
-    costs, anchors = zip(*_COST_COLORS)
-    for channel, values in enumerate(zip(*anchors)):
-        colors[:, channel] = np.interp(np.arange(256), costs, values)
+    for channel, values in enumerate(_COST_COLORS.T):
+        colors[:, channel] = np.interp(np.arange(256), _COSTS, values)
     colors[OCCUPIED], colors[UNKNOWN] = _BLOCKED, _NOT_KNOWN
     return colors
 

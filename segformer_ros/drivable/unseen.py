@@ -154,7 +154,7 @@ class UnseenTraffic:
         unwatched = self._unwatched
         if self._unseen_speed:
             unwatched = self._approached(seconds, extent.resolution, place.yaw, own, known)
-            doubtful |= (unwatched & cv2.LUT(known.ground, known.driven)) != 0
+            doubtful |= (unwatched != 0) & (cv2.LUT(known.ground, known.driven) != 0)
         return Reached(doubtful, at_large, unwatched)
 
     def keep(self, reached: Reached) -> None:

@@ -171,6 +171,19 @@ def test_a_vehicle_that_nobody_sees_may_come_along_the_road(class_map: ClassMap)
     assert value(memory, x - 2.0, 3.0) == 40  # the sidewalk
 
 
+def test_no_vehicle_that_moved_comes_before_the_bumper_unseen(class_map: ClassMap) -> None:
+    config = MapConfig(half_life=1e3, unseen_speed=0.0)
+    memory, eye = GroundMap(config, class_map), Eye(class_map, config)
+    eye.world.width = 4.0
+    for step in range(30):
+        place = PlanarPose(step * 0.8, 0, 0)
+        oncoming = [(5.0 - 0.5 * (step - 20), 1.5, 3.0, 1.5, CAR)] if 20 <= step < 24 else []
+        memory.add('', SECOND + step * SECOND // 10, place, eye.look(*oncoming))
+    x = place.x
+    assert value(memory, x - 0.5, 2.0) == -1  # beside the vehicle
+    assert value(memory, x + 1.0, 0.0) == 0
+
+
 def test_a_frame_that_came_before_counts_nothing(class_map: ClassMap) -> None:
     memory, eye = GroundMap(MapConfig(), class_map), Eye(class_map, MapConfig())
     seen = eye.look(CAR_AHEAD)

@@ -84,9 +84,9 @@ def run(
                 single.add('', stamp_ns, place, seen)
                 alone = single.numbers()
                 assert alone is not None
-                ground = partial(drive.classes_at, index=index)
-                truth['frame'].update(single, alone, place, ground)
-                truth['map'].update(memory, numbers, place, ground)
+                world = partial(drive.classes_at, index=index)
+                truth['frame'].update(single, alone, place, world)
+                truth['map'].update(memory, numbers, place, world)
     return {name: found.compute() for name, found in truth.items()}, times
 
 
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument('--size', type=whole(32), nargs=2, default=(640, 360), metavar=('W', 'H'))
     parser.add_argument('--model', type=Path, nargs='?', const=Path())
     parser.add_argument('--half-life', type=number(0, above=True), default=MapConfig.half_life)
+    parser.add_argument('--unseen-speed', type=number(0), default=MapConfig.unseen_speed)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     masks: Masks = true_masks
@@ -106,15 +107,14 @@ def main() -> None:
     if options.model is not None:
         masks, end = model_masks(bundled_model() if options.model == Path() else options.model)
     seeds = range(options.first_seed, options.first_seed + options.drives)
-    config = MapConfig(half_life=options.half_life)
+    config = MapConfig(half_life=options.half_life, unseen_speed=options.unseen_speed)
     size = (options.size[0], options.size[1])
-    counts, times = run(seeds, options.frames, size, masks, config)
-    for name in ('frame', 'map'):
-        of = {key.removeprefix(f'{name} '): value for key, value in counts.items()}
+    scores, times = run(seeds, options.frames, size, masks, config)
+    for name, of in scores.items():
         print(
-            f'{name}: known {of["known"] / of["open ground"]:.1%} of the open ground within '
-            f'{RADIUS:g} m; falsely free {of["false"] / of["free"]:.3%} of {of["free"]} free '
-            f'cells ({of["false on things"] / of["free"]:.3%} where something stands)'
+            f'{name}: known {of.known:.1%} of the open ground within {RADIUS:g} m; falsely free '
+            f'{of.false_free:.3%} of {of.cells} free cells ({of.false_on_things:.3%} where '
+            'something stands)'
         )
     for step, values in times.items():
         print(f'{step}: median {np.median(values):.2f} ms, p99 {np.percentile(values, 99):.2f} ms')

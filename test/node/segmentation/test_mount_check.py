@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import corridor
 import numpy as np
@@ -111,8 +112,13 @@ def test_a_vehicle_that_stands_costs_little(
     views: list[corridor.View], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of six seconds at 30 Hz, one is looked at, ten times."""
-    looks, add = [], EgoMotionTracker.add
-    monkeypatch.setattr(EgoMotionTracker, 'add', lambda *args: (looks.append(1), add(*args))[1])
+    looks, add = list[float](), EgoMotionTracker.add
+
+    def counted(tracker: EgoMotionTracker, seconds: float, *rest: Any) -> Any:
+        looks.append(seconds)
+        return add(tracker, seconds, *rest)
+
+    monkeypatch.setattr(EgoMotionTracker, 'add', counted)
     check = MountCheck(load_class_map('cityscapes'))
     for index in range(180):
         offer(check, views[0]._replace(seconds=5.0 + index / 30), TRUE)
