@@ -10,7 +10,6 @@
 """A calibrated camera over flat ground: its rays, its mount, and both from ROS messages."""
 
 from segformer_ros.camera.calibration import (
-    DISTORTION_MODELS,
     Calibration,
     CalibrationError,
     CameraError,
@@ -48,7 +47,6 @@ from segformer_ros.camera.pose import (
 )
 
 __all__ = [
-    'DISTORTION_MODELS',
     'BodySwing',
     'Calibration',
     'CalibrationError',

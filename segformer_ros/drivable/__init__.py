@@ -9,13 +9,6 @@
 
 """Drivable area: from a label map and a calibrated camera to metres that a planner can use."""
 
-from segformer_ros.camera import (
-    CalibrationError,
-    calibration_from_camera_info,
-    camera_info_fields,
-    check_image_size,
-    pose_from_transform,
-)
 from segformer_ros.drivable.area import (
     DrivableArea,
     DrivableAreaEstimator,
@@ -23,10 +16,10 @@ from segformer_ros.drivable.area import (
     age_fault,
     area_fields,
 )
-from segformer_ros.drivable.boundary import Boundary, BoundaryConfig, BoundaryExtractor
+from segformer_ros.drivable.boundary import BoundaryConfig, BoundaryExtractor
 from segformer_ros.drivable.corridor import Corridor
 from segformer_ros.drivable.grid import GridConfig, GridNumbers, grid_fields
-from segformer_ros.drivable.ground import FreeSpace, GroundConfig, GroundProjection
+from segformer_ros.drivable.ground import GroundConfig, GroundProjection
 from segformer_ros.drivable.ground_map import GroundMap
 from segformer_ros.drivable.ground_points import PointsConfig
 from segformer_ros.drivable.observation import GroundObservation, GroundObserver, MapConfig
@@ -42,17 +35,14 @@ from segformer_ros.drivable.scan import ScanConfig, ScanNumbers, scan_fields
 __all__ = [
     'CLASS_NONE',
     'ROW_NONE',
-    'Boundary',
     'BoundaryConfig',
     'BoundaryExtractor',
-    'CalibrationError',
     'ColumnProfile',
     'Corridor',
     'DrivableArea',
     'DrivableAreaEstimator',
     'DrivableConfig',
     'DrivableError',
-    'FreeSpace',
     'GridConfig',
     'GridNumbers',
     'GroundConfig',
@@ -68,12 +58,8 @@ __all__ = [
     'ScanNumbers',
     'age_fault',
     'area_fields',
-    'calibration_from_camera_info',
-    'camera_info_fields',
-    'check_image_size',
     'grid_fields',
     'odometry_fields',
-    'pose_from_transform',
     'pose_of_odometry',
     'scan_fields',
 ]

@@ -170,5 +170,4 @@ __all__ = [
     'UnknownContractError',
     'bundled_model',
     'load_model',
-    'recognise',
 ]

@@ -23,13 +23,11 @@ from segformer_ros.recordings.bag_writer import BagWriter
 from segformer_ros.recordings.cityscapes_source import CityscapesSource, is_cityscapes
 from segformer_ros.recordings.folder_source import FolderSource, is_image
 from segformer_ros.recordings.source import (
-    NO_TRUTH,
     RecordingError,
     Source,
     SourceError,
     SourceFrame,
     SourceOptions,
-    Truth,
 )
 from segformer_ros.recordings.video_source import VideoSource
 from segformer_ros.recordings.video_writer import VideoWriter
@@ -140,7 +138,6 @@ def _opened(location: Union[str, Path], options: SourceOptions) -> Source:
 
 
 __all__ = [
-    'NO_TRUTH',
     'SAMPLE',
     'BagWriter',
     'RecordingError',
@@ -148,7 +145,6 @@ __all__ = [
     'SourceError',
     'SourceFrame',
     'SourceOptions',
-    'Truth',
     'VideoWriter',
     'local_path',
     'open_source',

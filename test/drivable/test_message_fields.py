@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from drivable_world import World
 
+from segformer_ros.camera import camera_info_fields
 from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import (
     DrivableAreaEstimator,
     DrivableConfig,
     area_fields,
-    camera_info_fields,
     grid_fields,
     scan_fields,
 )

@@ -344,6 +344,10 @@ class Lease:
         return part.copy() if self._crowded else part
 
 
+_MOST_LEASED = 16
+"""Results that lie in memory of the pool at a time; more are copied."""
+
+
 class ResultPool:
     """Page-locked blocks for results, each used again when its last result is forgotten.
 
@@ -351,9 +355,8 @@ class ResultPool:
     whoever closes the context keeps the pool until nothing of it is in use.
     """
 
-    def __init__(self, device: CudaDevice, limit: int = 16) -> None:
+    def __init__(self, device: CudaDevice) -> None:
         self._device = device
-        self._limit = limit
         # Results are forgotten in any thread; adding and removing one entry needs no lock.
         self._free: List[HostBlock] = []
         self._leased: Set[object] = set()
@@ -369,7 +372,7 @@ class ResultPool:
             block = self._device.allocate_host(_rounded(size))
         token = object()
         self._leased.add(token)
-        lease = Lease(block, crowded=len(self._leased) > self._limit)
+        lease = Lease(block, crowded=len(self._leased) > _MOST_LEASED)
         weakref.finalize(lease, self._give_back, block, token)
         return lease
 

@@ -33,10 +33,9 @@ _NOTED = 1000  # frames at most that are not evaluated yet
 
 
 class Rate:
-    """Events per second over the last `window` seconds."""
+    """Events per second over the last RATE_WINDOW seconds."""
 
-    def __init__(self, window: float = RATE_WINDOW) -> None:
-        self._window = window
+    def __init__(self) -> None:
         self._times: Deque[Tuple[float, int]] = deque()
 
     def add(self, now: float, count: int = 1) -> None:
@@ -53,7 +52,7 @@ class Rate:
         return (sum(count for _, count in self._times) - before) / max(last - first, 1e-9)
 
     def _forget(self, now: float) -> None:
-        while self._times and self._times[0][0] < now - self._window:
+        while self._times and self._times[0][0] < now - RATE_WINDOW:
             self._times.popleft()
 
 
