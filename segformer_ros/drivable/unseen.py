@@ -162,6 +162,9 @@ class UnseenTraffic:
         self._at_large, self._unwatched = reached.at_large, reached.unwatched
         for seen in (self._hidden, *self._started):
             seen.fill(0)
+        for ways, left in zip(self._ways, self._at_large):
+            if not left.any():
+                ways.clear()
 
     def _spread(
         self, seconds: float, resolution: float, own: np.ndarray, known: KnownGround
@@ -184,8 +187,6 @@ class UnseenTraffic:
                 now[started != 0] = _AT_LARGE
                 if kind.wide:
                     cv2.fillConvexPoly(now, own, 0.0)
-                if not now.any():
-                    ways.clear()
             reached.append(now)
         return reached
 
