@@ -91,6 +91,7 @@ class CpuEngine(Engine):
         self._under_way: Deque[_Run] = deque()
         self._turn = 0
         self._ended = 0.0
+        self._apart = self.at_once > 1
 
     @abstractmethod
     def _begin(self, slot: int) -> None:
@@ -178,7 +179,7 @@ class CpuEngine(Engine):
             try:
                 result, ended = self._end(run.slot)
                 # What ran before it is no time of its own.
-                begun = run.begun if self.at_once > 1 else max(run.begun, self._ended)
+                begun = run.begun if self._apart else max(run.begun, self._ended)
                 self._ended = ended
                 seconds = run.preprocess, ended - begun
                 output = Output(run.fit.crop(result), run.frame.size, *seconds)

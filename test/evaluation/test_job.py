@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import painted
 import pytest
 import recordings
 
-from segformer_ros import measurement
 from segformer_ros.evaluation.job import EvaluationJob, ModelChoice, describe
 from segformer_ros.measurement import versions
 from segformer_ros.model.sidecar import quantized_path
@@ -104,12 +104,12 @@ def test_versions_are_part_of_the_fingerprint(
 ) -> None:
     before = fingerprint(job)
     assert 'openvino' in versions()
-    monkeypatch.setattr(measurement, 'version', lambda name: f'another {name}')
+    monkeypatch.setattr(metadata, 'version', lambda name: f'another {name}')
     assert fingerprint(job) != before
 
 
 def test_the_number_of_threads_is_not(job: EvaluationJob) -> None:
-    more = replace(job.model, options=replace(job.model.options, threads=7))
+    more = replace(job.model, options=replace(job.model.options, threads=7, streams=2))
     assert fingerprint(replace(job, model=more)) == fingerprint(job)
 
 

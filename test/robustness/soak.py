@@ -161,9 +161,10 @@ def run(options: argparse.Namespace) -> Figures:
         rclpy.init()
         stack.callback(rclpy.try_shutdown)
         watcher = stack.enter_context(MaskWatcher())
-        node = stack.enter_context(
-            NodeProcess({'engine': options.engine, 'fake_delay': options.delay})
-        )
+        parameters = {'engine': options.engine, 'fake_delay': options.delay}
+        if options.engine == 'fake':
+            parameters['upsampling'] = 'fast'  # its exact labels would cost more than the node
+        node = stack.enter_context(NodeProcess(parameters))
         if options.slow:
             stack.enter_context(_Part('--subscriber', str(options.slow)))
         height, width = options.size

@@ -42,7 +42,7 @@ def make_engine(settings: Settings) -> Engine:
     options = EngineOptions(
         precision=settings.precision,
         threads=settings.threads,
-        streams=min(len(settings.camera_names), 2),
+        streams=settings.streams or min(len(settings.camera_names), 2),
         device=settings.device,
         max_batch=max(len(settings.camera_names), 1),
         cache_dir=Path(settings.cache_dir) if settings.cache_dir else None,

@@ -148,6 +148,14 @@ class Settings:
         high=1024,
         change=Changeable.CONFIGURE,
     )
+    streams: int = parameter(
+        0,
+        'frames that OpenVINO works on at once: 2 give more masks a second, each of them later; '
+        '0: 2 for several cameras, else 1',
+        change=Changeable.CONFIGURE,
+        low=0,
+        high=2,
+    )
     device: int = parameter(0, 'index of the GPU', low=0, high=63, change=Changeable.CONFIGURE)
     cache_dir: str = parameter(
         '',
