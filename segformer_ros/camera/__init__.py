@@ -29,6 +29,7 @@ from segformer_ros.camera.ego_motion import EgoMotion, EgoMotionTracker, StaticC
 from segformer_ros.camera.mount_estimation import (
     Measured,
     MotionError,
+    MountCheck,
     MountEstimate,
     estimate_mount,
     relative_to,
@@ -57,6 +58,7 @@ __all__ = [
     'EgoMotionTracker',
     'Measured',
     'MotionError',
+    'MountCheck',
     'MountEstimate',
     'RayTable',
     'StaticClasses',

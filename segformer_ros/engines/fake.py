@@ -96,9 +96,6 @@ class FakeEngine(CpuEngine):
     def _end(self, slot: int) -> Tuple[np.ndarray, float]:
         sleep(max(0.0, self._due[slot] - perf_counter()))
         start = perf_counter()
-        result = self._infer(self._inputs[slot])
-        return result, self._due[slot] + perf_counter() - start
-
-    def _infer(self, pixels: np.ndarray) -> np.ndarray:
         assert self._palette is not None
-        return color_logits(pixels[0], self._palette)
+        result = color_logits(self._inputs[slot][0], self._palette)
+        return result, self._due[slot] + perf_counter() - start

@@ -41,7 +41,7 @@ from segformer_ros.evaluation.frame_views import MAP_HEIGHT, Picture, WorstFrame
 from segformer_ros.evaluation.job import EvaluationJob
 from segformer_ros.evaluation.shards import FrameRecord, Predictions, Shard, ShardResult
 from segformer_ros.frame import Frame, Segmentation
-from segformer_ros.metrics.map_truth import EVERY
+from segformer_ros.metrics.free_space import MAP_EVERY
 from segformer_ros.metrics.metric import MetricError, unknown_note
 from segformer_ros.metrics.scorer import Scorer
 from segformer_ros.recordings import Source, SourceFrame
@@ -163,7 +163,7 @@ class FrameScorer:
         numbers = self._mapper.add(found, entry.place)
         if numbers is None:
             return lambda: None
-        if entry.truth.ground is not None and entry.index % EVERY == EVERY - 1:
+        if entry.truth.ground is not None and entry.index % MAP_EVERY == MAP_EVERY - 1:
             self.scorer.map.update(self._mapper.map, numbers, entry.place, entry.truth.ground)
         return partial(draw_map, MAP_HEIGHT, numbers, entry.place, found.area)
 

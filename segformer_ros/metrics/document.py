@@ -31,8 +31,7 @@ from segformer_ros.documents import (
     text,
     whole,
 )
-from segformer_ros.metrics.free_space import FreeSpaceScores, GroundOverlapScores
-from segformer_ros.metrics.map_truth import MapScores
+from segformer_ros.metrics.free_space import FreeSpaceScores, GroundOverlapScores, MapScores
 from segformer_ros.metrics.metric import ScoredClasses
 from segformer_ros.metrics.scorer import DrivableScores, Scores
 

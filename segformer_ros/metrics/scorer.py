@@ -28,8 +28,9 @@ from segformer_ros.metrics.free_space import (
     GroundCells,
     GroundOverlap,
     GroundOverlapScores,
+    MapScores,
+    MapTruth,
 )
-from segformer_ros.metrics.map_truth import MapScores, MapTruth
 from segformer_ros.metrics.metric import Metric, ScoredClasses, ratio
 from segformer_ros.metrics.pixel_metrics import (
     ConfusionMatrix,

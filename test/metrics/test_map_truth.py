@@ -14,7 +14,7 @@ import pytest
 
 from segformer_ros.classes import load_class_map
 from segformer_ros.drivable import GridNumbers, GroundMap, MapConfig, PlanarPose
-from segformer_ros.metrics.map_truth import MapTruth
+from segformer_ros.metrics.free_space import MapTruth
 
 CITYSCAPES = load_class_map('cityscapes')
 ROAD, SIDEWALK, CAR = (CITYSCAPES.names.index(name) for name in ('road', 'sidewalk', 'car'))

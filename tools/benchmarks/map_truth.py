@@ -38,7 +38,7 @@ from segformer_ros.drivable import (
     GroundObserver,
     MapConfig,
 )
-from segformer_ros.metrics.map_truth import EVERY, RADIUS, MapScores, MapTruth
+from segformer_ros.metrics.free_space import MAP_EVERY, MAP_RADIUS, MapScores, MapTruth
 from segformer_ros.model import bundled_model
 from tools.benchmarks.drivable_truth import Masks, car_camera, model_masks, true_masks
 from tools.street import Drive
@@ -79,7 +79,7 @@ def run(
             for step, spent in zip(times, [*np.diff(clock), clock[-1] - clock[0]], strict=True):
                 times[step].append(spent * 1e3)
             assert numbers is not None, 'it has just been given a frame'
-            if index % EVERY == EVERY - 1:
+            if index % MAP_EVERY == MAP_EVERY - 1:
                 single = GroundMap(config, class_map)
                 single.add('', stamp_ns, place, seen)
                 alone = single.numbers()
@@ -95,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--drives', type=whole(1), default=20)
     parser.add_argument('--first-seed', type=whole(0), default=0)
-    parser.add_argument('--frames', type=whole(EVERY), default=40)
+    parser.add_argument('--frames', type=whole(MAP_EVERY), default=40)
     parser.add_argument('--size', type=whole(32), nargs=2, default=(640, 360), metavar=('W', 'H'))
     parser.add_argument('--model', type=Path, nargs='?', const=Path())
     parser.add_argument('--half-life', type=number(0, above=True), default=MapConfig.half_life)
@@ -112,7 +112,7 @@ def main() -> None:
     scores, times = run(seeds, options.frames, size, masks, config)
     for name, of in scores.items():
         print(
-            f'{name}: known {of.known:.1%} of the open ground within {RADIUS:g} m; falsely free '
+            f'{name}: known {of.known:.1%} of open ground within {MAP_RADIUS:g} m; falsely free '
             f'{of.false_free:.3%} of {of.cells} free cells ({of.false_on_things:.3%} where '
             'something stands)'
         )

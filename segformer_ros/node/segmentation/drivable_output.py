@@ -24,6 +24,7 @@ from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Header
 
 from segformer_ros import topics
+from segformer_ros.camera import MountCheck
 from segformer_ros.drivable import (
     DrivableArea,
     DrivableAreaEstimator,
@@ -50,7 +51,6 @@ from segformer_ros.node.segmentation.camera_geometry import (
     Geometry,
 )
 from segformer_ros.node.segmentation.frame_task import FrameTask
-from segformer_ros.node.segmentation.mount_check import MountCheck
 from segformer_ros.node.segmentation.parameters import NodeParameters
 from segformer_ros.node.segmentation.statistics import CameraStatistics
 from segformer_ros.node.segmentation.watchdog import Now, Watchdog

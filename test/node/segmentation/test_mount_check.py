@@ -23,11 +23,16 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_rig import MakeRig, Rig, camera_info, image
 
-from segformer_ros.camera import CameraPose, EgoMotionTracker, Measured, MountEstimate
+from segformer_ros.camera import (
+    CameraPose,
+    EgoMotionTracker,
+    Measured,
+    MountEstimate,
+    mount_estimation,
+)
+from segformer_ros.camera.mount_estimation import MountCheck, warning_of
 from segformer_ros.classes import load_class_map
 from segformer_ros.frame import Frame, Stamp
-from segformer_ros.node.segmentation import mount_check
-from segformer_ros.node.segmentation.mount_check import MountCheck, warning_of
 
 pytestmark = pytest.mark.ros
 TRUE = CameraPose(1.4, pitch=0.05, yaw=-0.04)
@@ -42,7 +47,7 @@ def views() -> list[corridor.View]:
 
 @pytest.fixture(autouse=True)
 def _every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mount_check, 'EVERY', 0.0)
+    monkeypatch.setattr(mount_estimation, 'CHECK_EVERY', 0.0)
 
 
 def offer(check: MountCheck, view: corridor.View, pose: CameraPose, mount: object = 'a') -> None:

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.ros, pytest.mark.usefixtures('ros')]
 
 
 @pytest.mark.parametrize(
-    ('case', 'functions', 'files'), [('mask only', 51, 12), ('all topics', 160, 32)]
+    ('case', 'functions', 'files'), [('mask only', 50, 12), ('all topics', 160, 32)]
 )
 def test_a_frame_passes_through_few_functions(case: str, functions: int, files: int) -> None:
     way = follow(CASES[case])
