@@ -44,6 +44,7 @@ class Source:
         counts: (labels,) int64, pixels of each of the taxonomy's labels in all frames.
         taxonomy: what the labels mean.
         rare: labels that crops are aimed at and that are pasted.
+        unsure: labels that count as none.
     """
 
     name: str
@@ -51,12 +52,13 @@ class Source:
     counts: np.ndarray
     taxonomy: Taxonomy
     rare: tuple[int, ...]
+    unsure: tuple[int, ...] = ()
 
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, 3) uint8 BGR, and (H, W) uint8 of the taxonomy's labels or 255."""
         image_path, label_path, coarse_path = self.files[index]
         image = read_picture(image_path, cv2.IMREAD_COLOR)
-        labels = read_labels(label_path, coarse_path)
+        labels = read_labels(label_path, coarse_path, self.unsure)
         if labels.shape != image.shape[:2]:
             raise DataError(f'{label_path}: labels of {labels.shape}, image of {image.shape[:2]}')
         return image, labels
@@ -79,7 +81,7 @@ def load_folder(name: str, folder: FolderSource) -> Source:
         if held_out_place(folder, image_path):
             continue
         coarse_path = root / folder.coarse / label_path.name if folder.coarse else None
-        labels = read_labels(label_path, coarse_path)
+        labels = read_labels(label_path, coarse_path, folder.unsure)
         if not allowed[labels].all():
             value = int(labels[~allowed[labels]][0])
             raise DataError(f'{label_path}: label {value} is not in taxonomy {known.name!r}')
@@ -87,7 +89,7 @@ def load_folder(name: str, folder: FolderSource) -> Source:
         files.append((image_path, label_path, coarse_path))
     if not files:
         raise DataError(f'{root}: all its frames are held out; hold out fewer places')
-    return Source(name, files, counts[list(known.labels)], known, folder.rare)
+    return Source(name, files, counts[list(known.labels)], known, folder.rare, folder.unsure)
 
 
 def held_out_place(folder: FolderSource, image: Path) -> str:
@@ -98,11 +100,18 @@ def held_out_place(folder: FolderSource, image: Path) -> str:
     return ''
 
 
-def read_labels(path: Path, coarse_path: Path | None = None) -> np.ndarray:
-    """(H, W) uint8 labels; where there are none, those of `coarse_path`, from COARSE on."""
+def read_labels(
+    path: Path, coarse_path: Path | None = None, unsure: tuple[int, ...] = ()
+) -> np.ndarray:
+    """(H, W) uint8 labels; where there are none, those of `coarse_path`, from COARSE on.
+
+    Labels that are `unsure` count as none.
+    """
     labels = read_picture(path, cv2.IMREAD_UNCHANGED)
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise DataError(f'{path}: labels are {labels.dtype} {labels.shape}, not uint8 (H, W)')
+    if unsure:
+        labels[np.isin(labels, unsure)] = IGNORE_ID
     if not coarse_path:
         return labels
     coarse = read_labels(coarse_path)

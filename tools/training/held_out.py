@@ -84,7 +84,7 @@ def _link(file: Path, folder: Path, stem: str) -> None:
 
 def _coarse_members(known: Taxonomy) -> list[tuple[int, ...]]:
     return [
-        tuple(i for i, _ in members)
+        tuple(i for i, weight in members if weight == 1.0)
         for label, members in zip(known.labels, known.members, strict=True)
         if label >= COARSE
     ]

@@ -43,6 +43,7 @@ class FolderSource:
         rare: labels aimed at and pasted.
         coarse: folder beside `labels/` with labels of groups of classes, which stand where
             `labels/` knows nothing; '' for none.
+        unsure: labels that count as none, because they are often wrong.
         held_out: places that are never trained on, but scored: to each, patterns of the names
             (`boston_*`) of its frames.
     """
@@ -51,6 +52,7 @@ class FolderSource:
     taxonomy: str = 'cityscapes'
     rare: tuple[int, ...] = (5, 6, 7, 11, 12, 17, 18)
     coarse: str = ''
+    unsure: tuple[int, ...] = ()
     held_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -69,13 +69,32 @@ def _doubted(name: str, alternatives: dict[int, tuple[int, ...]], weight: float)
     return Taxonomy(name, tuple(range(CLASS_COUNT)), members)
 
 
-def _grouped(name: str, groups: tuple[tuple[int, ...], ...]) -> Taxonomy:
-    """The exact labels, and coarse ones for groups of classes that are as likely each."""
+def _grouped(
+    name: str, groups: tuple[tuple[int, ...], ...], strays: dict[int, tuple[int, ...]]
+) -> Taxonomy:
+    """The exact labels, and coarse ones for groups of classes that are as likely each.
+
+    A group's `strays` are half as likely, and belong to another group.
+    """
     exact = _exact(name)
     labels = tuple(COARSE + i for i in range(len(groups)))
-    members = tuple(tuple((i, 1.0) for i in group) for group in groups)
+    members = tuple(
+        (*((i, 1.0) for i in group), *((i, 0.5) for i in strays.get(number, ())))
+        for number, group in enumerate(groups)
+    )
     return Taxonomy(name, exact.labels + labels, exact.members + members)
 
+
+# IDD-Lite's groups, for what finer labels leave open.
+_IDD = (
+    (0,),  # drivable
+    (1, 9),  # not drivable: sidewalk, bare or green ground
+    (11, 12),  # living things
+    (13, 14, 15, 16, 17, 18),  # vehicles, autorickshaws too
+    (3, 4, 5, 6, 7),  # along the road: walls, fences, poles, signs, lights; kerbs too
+    (2, 8),  # far: buildings, vegetation
+    (10,),  # sky
+)
 
 TAXONOMIES: dict[str, Taxonomy] = {
     taxonomy.name: taxonomy
@@ -112,19 +131,8 @@ TAXONOMIES: dict[str, Taxonomy] = {
             },
             0.3,
         ),
-        # IDD-Lite's groups, for what finer labels leave open.
-        _grouped(
-            'idd',
-            (
-                (0,),  # drivable
-                (1, 9),  # not drivable: sidewalk, bare or green ground
-                (11, 12),  # living things
-                (13, 14, 15, 16, 17, 18),  # vehicles, autorickshaws too
-                (3, 4, 5, 6, 7),  # along the road: walls, fences, poles, signs, lights
-                (2, 8),  # far: buildings, vegetation
-                (10,),  # sky
-            ),
-        ),
+        _grouped('idd', _IDD, {}),
+        _grouped('idd_kerbs', _IDD, {4: (1, 9)}),  # kerbs are drawn as wide as the verge behind
     )
 }
 

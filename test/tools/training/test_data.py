@@ -23,6 +23,8 @@ from tools.training.data import DataError, Loader, _draw, held_out_place, load_f
 from tools.training.recipe import FolderSource, Recipe, Stage
 from tools.training.taxonomy import COARSE, IGNORE_ID
 
+TRAIN = 16
+
 
 def loader(recipe: Recipe, folder: Path, threads: int = 1, rank: int = 0) -> Loader:
     source = load_folder('frames', recipe.folders['frames'])
@@ -131,6 +133,22 @@ def test_coarse_labels_stand_where_finer_ones_know_nothing(folder: Path) -> None
     assert (labels[:, :50] == COARSE + 3).all()
     assert (labels[:, 50:] < COARSE).all()
     assert source.counts[source.taxonomy.labels.index(COARSE + 3)] == 4 * 96 * 50
+
+
+def test_labels_that_are_unsure_count_as_none(folder: Path) -> None:
+    (folder / 'groups').mkdir()
+    for path in (folder / 'labels').iterdir():
+        labels = read_picture(path, cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(folder / 'groups' / path.name), np.full_like(labels, 3))
+        labels[:, :50] = TRAIN
+        cv2.imwrite(str(path), labels)
+    coarse = FolderSource(str(folder), 'idd', coarse='groups', unsure=(TRAIN,))
+    for given, label in ((coarse, COARSE + 3), (replace(coarse, coarse=''), IGNORE_ID)):
+        source = load_folder('frames', given)
+        _, labels = source.frame(0)
+        assert (labels[:, :50] == label).all()
+        assert (labels[:, 50:] < COARSE).all()
+        assert source.counts[source.taxonomy.labels.index(TRAIN)] == 0
 
 
 def test_small_steps_show_sources_in_the_shares_of_their_batch() -> None:

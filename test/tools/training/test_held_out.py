@@ -34,7 +34,9 @@ def places(recipe: Recipe, folder: Path) -> Recipe:
         groups[:20], groups[60:] = 6, 0
         cv2.imwrite(str(folder / 'groups' / f'{i}.png'), groups)
     held_out: dict[str, tuple[str, ...]] = {'hill': ('[01]',), 'dale': ('3',)}
-    source = replace(recipe.folders['frames'], taxonomy='idd', coarse='groups', held_out=held_out)
+    source = replace(
+        recipe.folders['frames'], taxonomy='idd_kerbs', coarse='groups', held_out=held_out
+    )
     return replace(recipe, folders={'frames': source})
 
 
@@ -56,6 +58,8 @@ def test_groups_are_scored_as_one_class(places: Recipe, tmp_path: Path) -> None:
     assert [int(labels[row, 0]) for row in (0, 40, 90)] == [10, 2, 0]  # sky, building, road
     assert ('building', 'vegetation') in place.merged
     assert not any('road' in group for group in place.merged)
+    classes = [name for group in place.merged for name in group]
+    assert len(classes) == len(set(classes))  # strays are scored in their own group
 
 
 @pytest.mark.filterwarnings('ignore')

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,7 @@ from tools.training.loss import (
 from tools.training.taxonomy import COARSE, TAXONOMIES, taxonomy
 
 CAR, TRUCK, RIDER, BICYCLE, ROAD, BUILDING, PERSON = 13, 14, 12, 18, 0, 2, 11
+SIDEWALK, WALL = 1, 3
 
 
 def certain(train_id: int) -> torch.Tensor:
@@ -77,6 +80,15 @@ def test_any_class_of_a_coarse_group_is_right(jaccard: float) -> None:
     for train_id in (CAR, TRUCK, BICYCLE):
         assert float(criterion(certain(train_id), vehicles)) == pytest.approx(0.0, abs=1e-4)
     assert float(criterion(certain(ROAD), vehicles)) > 10.0
+
+
+def test_a_stray_of_a_group_is_half_as_likely() -> None:
+    known = taxonomy('idd_kerbs')
+    criterion = SegmentationLoss(known, np.ones(len(known.labels), np.float32), 0.0)
+    kerb = torch.full((1, 4, 4), COARSE + 4, dtype=torch.uint8)
+    assert float(criterion(certain(WALL), kerb)) == pytest.approx(0.0, abs=1e-4)
+    assert float(criterion(certain(SIDEWALK), kerb)) == pytest.approx(math.log(2), abs=1e-4)
+    assert float(criterion(certain(ROAD), kerb)) > 10.0
 
 
 def test_camvid_groups_cover_each_class_once() -> None:
