@@ -72,7 +72,7 @@ def evaluate(context: LaunchContext) -> List[Any]:
         'label_tolerance': number(given, 'label_tolerance'),
         'compressed': given['compressed'].lower() == 'true',
     })  # fmt: skip
-    end = OnProcessExit(target_action=evaluator, on_exit=[EmitEvent(event=Shutdown())])
+    end = OnProcessExit(target_action=evaluator, on_exit=end_of_all)
     started: List[Any] = [evaluator, RegisterEventHandler(end)]
     if flag(given, 'play'):
         started.append(node('replay_node', given, {
@@ -85,6 +85,11 @@ def evaluate(context: LaunchContext) -> List[Any]:
             'stamps': 'recorded' if simulated else 'now',
         }))  # fmt: skip
     return started
+
+
+def end_of_all(_event: Any, context: LaunchContext) -> List[EmitEvent]:
+    """With the evaluator all ends; told so twice, after Ctrl-C, launch_ros would raise."""
+    return [] if context.is_shutdown else [EmitEvent(event=Shutdown())]
 
 
 def node(name: str, given: Dict[str, str], parameters: Dict[str, Any]) -> Node:

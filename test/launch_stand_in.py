@@ -187,7 +187,7 @@ class OnProcessStart:
 @dataclass
 class OnProcessExit:
     target_action: Node
-    on_exit: Sequence[Any]
+    on_exit: Callable[[Any, LaunchContext], Sequence[Any]]
 
 
 @dataclass
