@@ -21,7 +21,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from segformer_ros.engines.cuda.launches import KERNELS, Launch
 
@@ -37,6 +36,8 @@ def library() -> ctypes.CDLL:
     """The compiled shim; skips the test where there is no C++ compiler."""
     compiler = shutil.which('g++') or shutil.which('c++')
     if compiler is None:
+        import pytest
+
         pytest.skip('no C++ compiler (g++) to compile the kernels for the CPU')
     flags = ['-O1', '-g', *SANITIZERS] if os.environ.get(SANITIZED) else ['-O2']
     sources = KERNELS.read_bytes() + SHIM.read_bytes() + ' '.join(flags).encode()

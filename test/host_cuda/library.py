@@ -20,7 +20,6 @@ from pathlib import Path
 
 import host_kernels
 import numpy as np
-import pytest
 
 SOURCE = Path(__file__).with_name('driver.cpp')
 NAME = 'libcuda.so.1'
@@ -34,6 +33,8 @@ def build_driver(folder: Path, user: Path | None = None) -> Path:
     user: a library that loads only where all of the driver's calls that it names are there.
     """
     if None in map(shutil.which, ('g++', 'nm')):
+        import pytest
+
         pytest.skip('no g++ and nm to make a driver for the host')
     target = folder / NAME
     _compile(target, [SOURCE])

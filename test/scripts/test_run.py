@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -158,6 +159,20 @@ def test_with_another_python_the_environment_is_another(run: Run, machine: Path)
     answer = run('test', '--python', '3.12', SEGFORMER_TEST_EXTRAS='')
     assert answer.returncode == 1  # it goes on to make it, and finds no compiler
     assert 'what builds the ROS messages is not complete' in answer.stderr
+
+
+def test_by_turns_every_commit_has_its_python(run: Run, machine: Path) -> None:
+    numbers = [f'{number:06x}' for number in range(0xA0, 0xA6)]
+    named = []
+    for number in numbers:
+        program(machine, 'git', f'[ "$3" = rev-parse ] && echo {number}')
+        answer = run('test', '--python', 'turn')
+        assert answer.returncode == 2, answer.stderr  # none of them is on this machine
+        named += re.findall(r'it is the turn of Python (\S+)', answer.stderr)
+    assert sorted(named) == ['3.10', '3.11', '3.11', '3.11', '3.12', '3.13']
+    program(machine, 'git', 'exit 128')
+    program(machine, 'date', 'echo 089')
+    assert 'it is the turn of Python 3.13' in run('test', '--python', 'turn').stderr
 
 
 def test_an_extra_that_is_not_to_be_had_is_said_and_stops_nothing(
