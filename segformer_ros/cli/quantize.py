@@ -195,14 +195,17 @@ def _write_models(
         refused.append(f'{places.fp16[0]}: {half_advice(quantized)}')
     made = Candidate('fp16', spec.path, 'as asked'), Candidate('int8', places.model, 'as asked')
     half = quantized.half
-    if half.single and places.fp16:
+    together = quantized.record.pair_passed
+    if places.fp16 and (half.single or not together):
+        why = 'FP16 passes only with layers in FP32' if half.single else 'both together fail'
         print(
-            f'not written: {places.fp16[1]}, since FP16 passes only with layers in FP32; '
-            f'an engine of {places.model} has FP32 beside INT8',
+            f'not written: {places.fp16[1]}, since {why}; an engine of {places.model} has FP32 '
+            'beside INT8',
             file=sys.stderr,
         )
         made = made[0]._replace(single=half.single), made[1]
-    failures = half.failures, half.failures + half.single + quantized.failures
+    apart = half.single or not together or quantized.failures
+    failures = half.failures, half.failures or apart
     for path, candidate, failed in zip(places.fp16, made, failures):
         if failed:
             _remove(path)

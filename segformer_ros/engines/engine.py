@@ -73,6 +73,8 @@ class Wanted(NamedTuple):
 
     overlay: opacity 0..1 of the classes' colours in Segmentation.overlay; None for none.
     drivable: train ids that are free in Segmentation.blocked; empty for none.
+    on_device: leave labels, confidence and overlay in the GPU's memory, as DeviceArrays, and
+        blocked None.
     """
 
     confidence: bool = False
@@ -80,6 +82,7 @@ class Wanted(NamedTuple):
     size: Optional[Tuple[int, int]] = None
     overlay: Optional[float] = None
     drivable: Tuple[int, ...] = ()
+    on_device: bool = False
 
 
 class Traffic(NamedTuple):

@@ -82,9 +82,11 @@ def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, 
 def _int8(model: Path, reason: str) -> Candidate:
     """INT8, beside FP16 unless that was found to cost too much."""
     record = QuantizationRecord.of_model(model)
-    if record is None or (record.half_passed and not record.single):
+    if record is None or (record.half_passed and not record.single and record.pair_passed):
         return Candidate('int8', model, reason)
-    found = 'needs FP32 layers to pass' if record.half_passed else 'failed'
+    found = 'and INT8 together failed' if not record.pair_passed else 'failed'
+    if record.single:
+        found = 'needs FP32 layers to pass'
     reason = f'{reason}; beside it FP32, since FP16 {found} its gate'
     return Candidate('int8', model, reason, half=False)
 

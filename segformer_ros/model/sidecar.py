@@ -144,6 +144,7 @@ _DOCUMENT = record(
 _SOURCE = f'{METADATA}quantized_from'
 _GATE, _HALF_GATE = f'{METADATA}gate', f'{METADATA}fp16_gate'
 _SINGLE = f'{METADATA}fp16_single'
+_PAIR_GATE = f'{METADATA}int8_fp16_gate'
 _VERDICTS = {True: 'passed', False: 'failed'}
 
 _REPORT = record(
@@ -163,13 +164,14 @@ class QuantizationRecord(NamedTuple):
 
     source: hash of the model that was quantised. passed, half_passed: whether its masks keep to
     the gate in INT8, and those of the model itself in FP16. single: the tensors whose layers
-    compute in FP32 for that.
+    compute in FP32 for that. pair_passed: whether INT8 with FP16 beside it keeps to the gate, too.
     """
 
     source: str
     passed: bool
     half_passed: bool
     single: Tuple[str, ...] = ()
+    pair_passed: bool = True
 
     @classmethod
     def of_model(cls, model: Path) -> Optional[QuantizationRecord]:
@@ -177,9 +179,10 @@ class QuantizationRecord(NamedTuple):
         metadata = onnx_facts(model).metadata
         if _SOURCE not in metadata:
             return None
-        failed = metadata.get(_HALF_GATE) == _VERDICTS[False]
+        half, pair = (metadata.get(key) != _VERDICTS[False] for key in (_HALF_GATE, _PAIR_GATE))
         single = tuple(filter(None, metadata.get(_SINGLE, '').split('\n')))
-        return cls(metadata[_SOURCE], metadata.get(_GATE) == _VERDICTS[True], not failed, single)
+        passed = metadata.get(_GATE) == _VERDICTS[True]
+        return cls(metadata[_SOURCE], passed, half, single, pair)
 
     @classmethod
     def of_report(cls, path: Path) -> Optional[QuantizationRecord]:
@@ -199,6 +202,7 @@ class QuantizationRecord(NamedTuple):
             _GATE: _VERDICTS[self.passed],
             _HALF_GATE: _VERDICTS[self.half_passed],
             _SINGLE: '\n'.join(self.single),
+            _PAIR_GATE: _VERDICTS[self.pair_passed],
         }
 
     def as_report(self, half: Mapping[str, Any]) -> Dict[str, Any]:

@@ -46,6 +46,7 @@ def as_json(result: Quantized, settings: QuantizationSettings) -> Dict[str, Any]
         'excluded': list(result.excluded),
         'all_layers': _verdict(result.first_verdict, 'int8'),
         'result': _verdict(result.verdict, 'int8'),
+        'int8_fp16': result.pair and _verdict(result.pair, 'int8_fp16'),
         'cost': [{'layer': cost.name, 'error': cost.error} for cost in result.costs],
     }
 
@@ -75,6 +76,8 @@ def as_markdown(result: Quantized, settings: QuantizationSettings, title: str) -
     if result.costs:
         lines += ['', _cost_table(result.costs)]
     lines += ['', *_half_section(result, settings)]
+    if result.pair:
+        lines += ['', _pair_words(result.pair, settings.gate)]
     return '\n'.join(lines) + '\n'
 
 
@@ -188,6 +191,15 @@ def _half_section(result: Quantized, settings: QuantizationSettings) -> List[str
         kept = (f'- `{name}`' for name in half.chosen.single)
         lines += ['', 'In FP32, each with what follows it up to the next:', '', *kept]
     return lines
+
+
+def _pair_words(pair: GateResult, gate: Gate) -> str:
+    found = f'agreement {pair.agreement:.4f}, of the pixels {pair.pixel_agreement:.4f}'
+    if pair.miou is not None:
+        found += f', mean IoU {pair.miou:.4f}'
+    failed = '; '.join(pair.failures(gate))
+    so = f'**refused**: {failed}; engines have FP32 beside INT8' if failed else '**passed**'
+    return f'INT8 with FP16 beside it, as engines have it: {found}: {so}.'
 
 
 def _half_row(step: HalfStep) -> List[str]:

@@ -59,7 +59,7 @@ from segformer_ros.quantization.qdq import (
     prepare,
     quantize_nodes,
 )
-from segformer_ros.quantization.simulation import SimulatedEngine
+from segformer_ros.quantization.simulation import SimulatedEngine, round_to_half
 
 RANGES = ('percentile', 'entropy', 'max')
 
@@ -88,7 +88,8 @@ class Quantized:
 
     record: which gates are passed. model: the ModelProto. costs: each layer's own cost, the
     dearest first, where it was measured. excluded: layers left in floating point. failures: why
-    the gate is not passed; empty where it is. half: the same gate for the model in FP16.
+    the gate is not passed; empty where it is. half: the same gate for the model in FP16. pair: for
+    INT8 with FP16 beside it, which an engine has where both pass; None where not.
     """
 
     record: QuantizationRecord
@@ -100,6 +101,7 @@ class Quantized:
     first_verdict: GateResult
     failures: Tuple[str, ...]
     half: HalfPrecision
+    pair: Optional[GateResult]
 
 
 class Told(Protocol):
@@ -211,7 +213,11 @@ class _Search:
         failures = tuple(best.verdict.failures(gate))
         half = self._half()
         source = model_hash(self._spec.path)
-        record = QuantizationRecord(source, not failures, not half.failures, half.single)
+        pair = None
+        if not (failures or half.failures or half.single):
+            pair = self._judged('accuracy, INT8 and FP16', round_to_half(best.model))
+        together = pair is None or pair.shortfall(gate) <= 0
+        record = QuantizationRecord(source, not failures, not half.failures, half.single, together)
         _mark(best.model, record)
         return Quantized(
             record,
@@ -223,6 +229,7 @@ class _Search:
             first.verdict,
             failures,
             half,
+            pair,
         )
 
     def _half(self) -> HalfPrecision:

@@ -30,9 +30,9 @@ def round_to_half(model: Any, single: Collection[str] = ()) -> Any:
     """A copy of an FP32 ModelProto whose weights and layer outputs are rounded to FP16.
 
     Sums within a layer are FP32, as tensor cores have them. What a Resize takes besides its image
-    is left alone: its scales are FP32 in every graph. single: tensors whose nodes compute in
-    FP32, as those of normalisations' squares do: what goes from one such node to the next is not
-    rounded, what goes to another is.
+    is left alone, and the scales of INT8: FP32 in every graph. single: tensors whose nodes compute
+    in FP32, as those of normalisations' squares do: what goes from one such node to the next is
+    not rounded, what goes to another is.
     """
     from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -115,9 +115,10 @@ def float_outputs(model: Any) -> Set[str]:
 
 
 def _resize_parameters(graph: Any) -> Set[str]:
-    """What each Resize takes besides its image."""
+    """What each Resize takes besides its image, and each step to and from INT8."""
+    kinds = ('Resize', 'QuantizeLinear', 'DequantizeLinear')
     return {
-        name for node in graph.node if node.op_type == 'Resize' for name in node.input[1:] if name
+        name for node in graph.node if node.op_type in kinds for name in node.input[1:] if name
     }
 
 

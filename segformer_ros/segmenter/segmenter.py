@@ -49,7 +49,7 @@ from segformer_ros.engines.cuda.device_frame import (
     is_on_device,
 )
 from segformer_ros.errors import SegformerError, in_words, one_line
-from segformer_ros.frame import BY_CHANNELS, Frame, FrameError
+from segformer_ros.frame import BY_CHANNELS, Frame, FrameError, Segmentation
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.recordings import Source, SourceFrame, open_source
 from segformer_ros.recordings.source import read_ahead
@@ -188,6 +188,30 @@ class Segmenter:
                 found.append(result)
         return found if images is image else found[0]
 
+    def on_device(self, image: Image, encoding: str = '') -> Segmentation:
+        """Labels and confidence of one image that stay in the GPU's memory.
+
+        image, encoding: as of a call. The result's arrays have `__cuda_array_interface__`, which
+        torch and CuPy take, and `host()` for a copy; they are (H, W) uint8 as a call's. There is
+        no drivable area, which is found on the CPU.
+
+        Raises FrameError, SourceError and EngineError; the last too where no GPU segments.
+        """
+        (entry,) = _entries([image], encoding)
+        if entry.frame is None:
+            raise FrameError(entry.error)
+        wanted = self._wanted._replace(on_device=True)
+        with self._in_use(), closing(self._outcomes(iter([entry]), wanted)) as outcomes:
+            ((_, outcome),) = outcomes
+        if isinstance(outcome, EngineError):
+            raise outcome
+        if outcome is None or not is_on_device(outcome.labels):
+            device = self.facts().get('device', 'the CPU')
+            raise EngineError(
+                f'results stay on a GPU, and {device} segments: engine=tensorrt does'
+            )
+        return outcome
+
     def stream(
         self,
         source: Union[str, os.PathLike[str], Source, Iterable[Image]],
@@ -243,9 +267,9 @@ class Segmenter:
                 yield from self._outcomes(entries)
 
     def _outcomes(
-        self, entries: Iterator[SourceFrame]
+        self, entries: Iterator[SourceFrame], wanted: Optional[Wanted] = None
     ) -> Generator[Tuple[SourceFrame, Optional[Outcome]], None, None]:
-        for entry, outcomes in segmented_entries(entries, [self._engine], self._wanted):
+        for entry, outcomes in segmented_entries(entries, [self._engine], wanted or self._wanted):
             yield entry, (outcomes[0] if outcomes else None)
 
     @staticmethod

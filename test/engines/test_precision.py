@@ -39,14 +39,20 @@ def spec(tmp_path: Path) -> ModelSpec:
 
 
 def add_int8(
-    spec: ModelSpec, gate: str = 'passed', source: str | None = None, half: str = 'passed'
+    spec: ModelSpec,
+    gate: str = 'passed',
+    source: str | None = None,
+    half: str = 'passed',
+    pair: str = 'passed',
 ) -> Path:
     """An INT8 model beside the model, as `segformer quantize` writes it."""
     model = export_network(spec.size)
     model.graph.node.insert(0, helper.make_node('QuantizeLinear', ['scale', 'scale'], ['unused']))
     model.graph.initializer.append(helper.make_tensor('scale', TensorProto.FLOAT, [], [1.0]))
     path = quantized_path(spec.path)
-    record = QuantizationRecord(source or file_hash(spec.path), gate == 'passed', half == 'passed')
+    origin = source or file_hash(spec.path)
+    verdicts = gate == 'passed', half == 'passed', (), pair == 'passed'
+    record = QuantizationRecord(origin, *verdicts)
     for key, value in record.as_metadata().items():
         model.metadata_props.add(key=key, value=value)
     onnx.save(model, str(path))
@@ -128,6 +134,11 @@ def test_int8_has_fp32_beside_it_where_fp16_failed(spec: ModelSpec) -> None:
         choice = choose_precision(wanted, spec, ORIN)[0]
         assert choice.precision == 'int8' and not choice.half
         assert choice.reason.endswith('beside it FP32, since FP16 failed its gate')
+    add_int8(spec, pair='failed')
+    choice = choose_precision('int8', spec, ORIN)[0]
+    assert choice.precision == 'int8' and not choice.half
+    assert choice.reason.endswith('since FP16 and INT8 together failed its gate')
+    assert choose_precision('fp16', spec, ORIN)[0].precision == 'fp16'
 
 
 @pytest.mark.parametrize(

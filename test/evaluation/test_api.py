@@ -134,15 +134,15 @@ def test_messages_carry_the_frames_stamps_and_the_scored_masks(tmp_path: Path) -
 def test_a_frame_that_could_not_be_segmented_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    infer, calls = FakeEngine._infer, []
+    infer, calls = FakeEngine._end, []
 
-    def failing(engine: FakeEngine, pixels: np.ndarray) -> np.ndarray:
+    def failing(engine: FakeEngine, slot: int) -> tuple[np.ndarray, float]:
         calls.append(1)
         if len(calls) == 3:
             raise EngineError('out of memory')
-        return infer(engine, pixels)
+        return infer(engine, slot)
 
-    monkeypatch.setattr(FakeEngine, '_infer', failing)
+    monkeypatch.setattr(FakeEngine, '_end', failing)
     job = dataclasses.replace(
         painted.folder_job(tmp_path, 4), predictions=str(tmp_path / 'out/predictions')
     )

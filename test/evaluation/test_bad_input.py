@@ -107,15 +107,15 @@ def test_a_frame_that_cannot_be_segmented(
     options = SourceOptions() if reference else SourceOptions(labels=labels)
     job = EvaluationJob((str(images),), options, painted.FAKE, reference)
     calls: list[int] = []
-    infer = FakeEngine._infer
+    infer = FakeEngine._end
 
-    def failing(engine: FakeEngine, pixels: np.ndarray) -> np.ndarray:
+    def failing(engine: FakeEngine, slot: int) -> tuple[np.ndarray, float]:
         calls.append(len(calls))
         if len(calls) == 3:
             raise EngineError('no memory')
-        return infer(engine, pixels)
+        return infer(engine, slot)
 
-    monkeypatch.setattr(FakeEngine, '_infer', failing)
+    monkeypatch.setattr(FakeEngine, '_end', failing)
     metrics = notes_of(job, tmp_path / 'out')
     assert metrics['frames'] == {'total': 5, 'scored': 4, 'noted': 1}
     assert metrics['notes'][0]['note'] == 'no memory'

@@ -118,7 +118,7 @@ class FakeDriver:
         return 0
 
     def cuCtxSynchronize(self) -> int:
-        assert self._cuda is not None and self.contexts
+        assert self._cuda is not None and self._cuda.stack
         for stream in self._cuda.streams.values():
             stream.run_until(None)
         return 0
@@ -131,7 +131,7 @@ class FakeDriver:
         return 0
 
     def cuMemcpyDtoH_v2(self, target: Any, source: Any, size: Any) -> int:
-        assert self.contexts
+        assert self._cuda is not None and self._cuda.stack
         ctypes.memmove(target.value, source.value, size.value)
         return 0
 

@@ -12,7 +12,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from tiny_segformer import save_tiny
@@ -20,9 +22,10 @@ from tiny_segformer import save_tiny
 from segformer_ros.model import load_model
 from segformer_ros.model.model_files import model_hash
 from segformer_ros.model.sidecar import QuantizationRecord, quantized_path
+from segformer_ros.quantization import quantizer
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult, QuantizationError, Samples
 from segformer_ros.quantization.layer_selection import Attempt, LayerCost, exclude_until_passed
-from segformer_ros.quantization.quantization_report import advice, as_markdown
+from segformer_ros.quantization.quantization_report import advice, as_json, as_markdown
 from segformer_ros.quantization.quantizer import QuantizationSettings, quantize
 
 EASY = QuantizationSettings(ranges='max', gate=Gate(agreement=0.9, loss=0.02))
@@ -42,6 +45,38 @@ def test_an_easy_model_passes_whole(tmp_path: Path, samples: Samples) -> None:
     assert verdict.miou_fp32 is not None and verdict.miou_fp32 > 0.4
     assert verdict.loss is not None and abs(verdict.loss) < 0.02
     assert 0.9 < verdict.agreement < 1 and verdict.pixel_agreement > 0.95
+    # INT8 and FP16 as one engine has them: rounded twice, and hardly another mask.
+    pair = quantized.pair
+    assert pair is not None and quantized.record.pair_passed
+    assert pair.agreement < 1 and abs(pair.agreement - verdict.agreement) < 0.02
+    text = as_markdown(quantized, EASY, 'tiny.onnx')
+    assert f'INT8 with FP16 beside it, as engines have it: agreement {pair.agreement:.4f}' in text
+    assert as_json(quantized, EASY)['int8_fp16']['agreement_miou'] == pair.agreement
+
+
+def test_int8_and_fp16_may_fail_together(
+    tmp_path: Path, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(model: Any) -> Any:
+        model = onnx.ModelProto.FromString(model.SerializeToString())
+        for tensor in model.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 4:
+                zeros = np.zeros(tensor.dims, np.float32)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(zeros, tensor.name))
+        return model
+
+    monkeypatch.setattr(quantizer, 'round_to_half', spoiled)
+    spec = load_model(save_tiny(tmp_path / 'tiny.onnx'))
+    quantized = quantize(spec, unlabelled(samples), EASY)
+    assert not quantized.failures and not quantized.half.failures
+    assert quantized.record.passed and quantized.record.half_passed
+    assert not quantized.record.pair_passed
+    text = as_markdown(quantized, EASY, 'tiny.onnx')
+    assert '**refused**: agreement with FP32 is 0.' in text
+    assert 'engines have FP32 beside INT8' in text
+    path = quantized_path(spec.path)
+    onnx.save(quantized.model, str(path))
+    assert QuantizationRecord.of_model(path) == quantized.record
 
 
 def test_the_layer_that_costs_is_found_and_left_out(tmp_path: Path, samples: Samples) -> None:

@@ -18,10 +18,11 @@ import ctypes
 import weakref
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple, Union
 
 import numpy as np
 
+from segformer_ros.engines.cuda.device_frame import DeviceArray
 from segformer_ros.engines.cuda.driver import Gpu, has_primary_context
 from segformer_ros.engines.cuda.launches import BLOCK, KERNEL_NAMES, Launch
 from segformer_ros.engines.engine import EngineError
@@ -82,6 +83,23 @@ class HostBlock(NamedTuple):
 
     host: np.ndarray
     address: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return len(self.host)
+
+
+class DeviceBlock(NamedTuple):
+    """Memory of the device, freed with its last reference. size: in bytes."""
+
+    memory: Any
+    size: int
+
+    @property
+    def address(self) -> int:
+        """For kernels."""
+        return int(self.memory)
 
 
 _PRIMARY: Dict[int, Any] = {}
@@ -326,16 +344,24 @@ class Uploads:
 
 
 class Lease:
-    """Page-locked memory of a result; it goes back to its pool when nothing views it any more."""
+    """Memory of a result; it goes back to its pool when nothing views it any more."""
 
-    def __init__(self, block: HostBlock, crowded: bool) -> None:
+    def __init__(
+        self, block: Union[HostBlock, DeviceBlock], device: CudaDevice, crowded: bool
+    ) -> None:
         self.block = block
+        self._device = device
         self._crowded = crowded
 
     @property
     def __array_interface__(self) -> Dict[str, Any]:
+        assert isinstance(self.block, HostBlock)
         interface: Dict[str, Any] = self.block.host.__array_interface__
         return interface
+
+    def device_array(self, offset: int, shape: Tuple[int, ...]) -> DeviceArray:
+        """The same of memory that kernels reach, however many are kept already."""
+        return DeviceArray(self.block.address + offset, shape, self, self._device.current)
 
     def array(self, offset: int, shape: Tuple[int, ...]) -> np.ndarray:
         """uint8 array over part of the memory; a copy where too many results are kept already."""
@@ -349,7 +375,7 @@ _MOST_LEASED = 16
 
 
 class ResultPool:
-    """Page-locked blocks for results, each used again when its last result is forgotten.
+    """Blocks of memory for results, each used again when its last result is forgotten.
 
     That may be in any thread, but PyCUDA frees the memory in the thread of its context alone:
     whoever closes the context keeps the pool until nothing of it is in use.
@@ -358,22 +384,33 @@ class ResultPool:
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
         # Results are forgotten in any thread; adding and removing one entry needs no lock.
-        self._free: List[HostBlock] = []
+        self._free: Tuple[List[Any], List[Any]] = ([], [])  # for the host, on the device
         self._leased: Set[object] = set()
 
-    def lease(self, size: int) -> Lease:
-        """Memory of at least `size` bytes."""
-        sizes = [len(block.host) for block in self._free]
+    def lease(self, size: int, on_device: bool = False) -> Lease:
+        """Page-locked memory of at least `size` bytes, or memory of the device.
+
+        An integrated GPU has no other: there kernels reach what is page-locked.
+        """
+        on_device = on_device and not self._device.mapped
+        kept = self._free[on_device]
+        sizes = [block.size for block in kept]
         fitting = [place for place, free in enumerate(sizes) if free >= size]
+        block: Union[HostBlock, DeviceBlock]
         if fitting:
-            block = self._free.pop(min(fitting, key=sizes.__getitem__))
+            block = kept.pop(min(fitting, key=sizes.__getitem__))
         else:
-            self._free.clear()  # smaller than what is needed now
-            block = self._device.allocate_host(_rounded(size))
+            kept.clear()  # smaller than what is needed now
+            room = _rounded(size)
+            block = (
+                DeviceBlock(self._device.allocate(room), room)
+                if on_device
+                else self._device.allocate_host(room)
+            )
         token = object()
         self._leased.add(token)
-        lease = Lease(block, crowded=len(self._leased) > _MOST_LEASED)
-        weakref.finalize(lease, self._give_back, block, token)
+        lease = Lease(block, self._device, crowded=len(self._leased) > _MOST_LEASED)
+        weakref.finalize(lease, self._give_back, kept, block, token)
         return lease
 
     @property
@@ -383,8 +420,9 @@ class ResultPool:
 
     def close(self) -> None:
         """Free the blocks; to be called once none is in use, with the context current."""
-        self._free.clear()
+        for kept in self._free:
+            kept.clear()
 
-    def _give_back(self, block: HostBlock, token: object) -> None:
-        self._free.append(block)
+    def _give_back(self, kept: List[Any], block: Any, token: object) -> None:
+        kept.append(block)
         self._leased.discard(token)

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Frames whose pixels are on the GPU already: of torch, CuPy, a video decoder, a ROS message."""
+"""What is on the GPU: frames of torch, CuPy, a video decoder, a ROS message; results that stay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import importlib
 import math
 from contextlib import suppress
 from functools import cached_property, partial
-from typing import Any, Callable, NamedTuple, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -114,6 +114,42 @@ class DeviceFrame(Frame):
     def size(self) -> Tuple[int, int]:
         """(height, width) of the image."""
         return self.shape[0], self.shape[1]
+
+
+class DeviceArray:
+    """uint8 values in the GPU's memory: for torch, CuPy and whatever takes such arrays.
+
+    They are there already, whatever the stream; the memory is held with the array, and used
+    again after it.
+    """
+
+    def __init__(
+        self,
+        address: int,
+        shape: Tuple[int, ...],
+        owner: object,
+        current: Callable[[], ContextManager[None]],
+    ) -> None:
+        self.address, self.shape = address, shape
+        self._owner, self._current = owner, current
+
+    @property
+    def __cuda_array_interface__(self) -> Dict[str, Any]:
+        return {
+            'version': 3,
+            'shape': self.shape,
+            'typestr': '|u1',
+            'data': (self.address, False),
+            'strides': None,
+            'stream': None,
+        }
+
+    def host(self) -> np.ndarray:
+        """A copy in host memory."""
+        copy = np.empty(self.shape, np.uint8)
+        with self._current():
+            download(copy, self.address)
+        return copy
 
 
 def is_on_device(image: Any) -> bool:

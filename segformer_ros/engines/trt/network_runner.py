@@ -190,6 +190,7 @@ class Place(NamedTuple):
     overlay: int
     blocked: int
     drivable: Tuple[int, ...]
+    on_device: bool
 
     def output(
         self, address: int, fit: Fit, image: Image, frame: Optional[Tuple[int, int]] = None
@@ -210,11 +211,12 @@ class Place(NamedTuple):
     def read(self, lease: Lease, times: StageTimes) -> Segmentation:
         """The results, once the kernels have written them."""
         size = (self.height, self.width)
+        array: Any = lease.device_array if self.on_device else lease.array
         return Segmentation(
-            lease.array(self.labels, size),
+            array(self.labels, size),
             times,
-            lease.array(self.confidence, size) if self.confidence else None,
-            lease.array(self.overlay, (*size, 3)) if self.overlay else None,
+            array(self.confidence, size) if self.confidence else None,
+            array(self.overlay, (*size, 3)) if self.overlay else None,
             self._read_blocked(lease) if self.blocked else None,
         )
 
@@ -239,12 +241,13 @@ def lay_out(
             height * width,
             height * width if wanted.confidence and has_confidence else 0,
             3 * height * width if wanted.overlay is not None and (height, width) == own else 0,
-            _ROW.itemsize * width if wanted.drivable else 0,
+            _ROW.itemsize * width if wanted.drivable and not wanted.on_device else 0,
         )
         starts = []
         for size in parts:
             starts.append(end if size else 0)
             end += aligned(size)
         labels, confidence, overlay, blocked = starts
-        places.append(Place(height, width, labels, confidence, overlay, blocked, wanted.drivable))
+        offsets = (labels, confidence, overlay, blocked)
+        places.append(Place(height, width, *offsets, wanted.drivable, wanted.on_device))
     return places, end

@@ -21,6 +21,7 @@ import numpy as np
 from segformer_ros.engines.cuda.device import (
     CudaDevice,
     DeviceBuffer,
+    HostBlock,
     Lease,
     ResultPool,
     Uploads,
@@ -223,7 +224,7 @@ class Pipeline:
             scored = self._whole(slot, images, fits)
         slot.events['inferred'].record(self._compute)
         slot.places, used = lay_out(frames, wanted, self._spec.output_kind != 'labels')
-        slot.lease = self.results.lease(used)
+        slot.lease = self.results.lease(used, wanted.on_device)
         address = slot.lease.block.address or slot.results.reserve(used)
         outputs = [
             place.output(address, fit, image, size if self._slides else None)
@@ -346,11 +347,12 @@ class Pipeline:
         self._device.launch(job, self._compute)
 
     def _fetch(self, slot: _Slot, address: int, used: int) -> None:
-        """Start bringing the results back; where the memory is mapped they are there already."""
+        """Start bringing results back that do not stay, unless the host sees their memory."""
         assert slot.lease is not None
-        if not slot.lease.block.address:
+        block = slot.lease.block
+        if isinstance(block, HostBlock) and not block.address:
             self._download.wait_for_event(slot.events['finished'])
-            self._device.download(slot.lease.block.host[:used], address, self._download)
+            self._device.download(block.host[:used], address, self._download)
             slot.traffic = slot.traffic.plus(download=used)
             slot.events['done'].record(self._download)
         else:

@@ -21,7 +21,7 @@ import pytest
 from engine_rig import frame
 from fake_gpu import Machine, MakeMachine
 
-from segformer_ros.engines import EngineError, create_engine
+from segformer_ros.engines import EngineError, Wanted, create_engine
 from segformer_ros.engines.cuda.device_frame import DeviceFrame, _Tensor, is_on_device
 from segformer_ros.engines.cuda.driver import order_streams
 from segformer_ros.engines.engine import Traffic
@@ -177,6 +177,52 @@ def test_it_is_let_go_after_its_result(make_machine: MakeMachine, spec: ModelSpe
         pending()
         del pending
         assert sys.getrefcount(exported) == alive
+
+
+@pytest.mark.parametrize('integrated', [False, True])
+def test_results_stay_on_request(
+    make_machine: MakeMachine, spec: ModelSpec, integrated: bool
+) -> None:
+    """They are those of a plain call, nothing is fetched, and they may be the next input."""
+    make_machine(integrated=integrated)
+    plain = frame(7)
+    with Segmenter(spec, engine='tensorrt') as segment:
+        wanted = segment(plain)
+        found: Any = segment.on_device(plain)
+        assert segment._engine.traffic.download == 0
+        assert found.labels.__cuda_array_interface__['shape'] == (90, 160)
+        again = as_frame(found.labels)
+        assert isinstance(again, DeviceFrame) and again.encoding == 'mono8'
+        np.testing.assert_array_equal(again.pixels, wanted.labels)
+    # The engine is closed, and the memory there as long as the result.
+    np.testing.assert_array_equal(found.labels.host(), wanted.labels)
+    np.testing.assert_array_equal(found.confidence.host(), wanted.confidence)
+
+
+def test_what_stays_is_kept_apart_and_used_again(
+    make_machine: MakeMachine, spec: ModelSpec
+) -> None:
+    make_machine()
+    with create_engine(spec, 'tensorrt') as engine:
+        wanted = [engine.segment([frame(seed)])[0].labels.copy() for seed in range(20)]
+        asked = Wanted(on_device=True, drivable=(0,))
+        kept: list[Any] = [engine.segment([frame(seed)], asked)[0] for seed in range(20)]
+        assert {one.blocked for one in kept} == {None}
+        places = {one.labels.address for one in kept}
+        assert len(places) == 20
+        found = [one.labels.host() for one in kept]
+        np.testing.assert_array_equal(found, wanted)
+        del kept
+        (again,) = engine.segment([frame()], asked)
+        assert again.labels.address in places  # type: ignore[attr-defined]
+
+
+def test_on_a_cpu_nothing_can_stay(spec: ModelSpec) -> None:
+    with Segmenter(spec, engine='openvino') as segment:
+        with pytest.raises(EngineError, match='results stay on a GPU, and .* segments'):
+            segment.on_device(frame())
+        with pytest.raises(FrameError, match='no such recording: nowhere.png'):
+            segment.on_device('nowhere.png')
 
 
 def test_arrays_of_other_libraries_in_host_memory() -> None:

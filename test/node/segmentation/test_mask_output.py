@@ -173,13 +173,13 @@ def test_a_change_while_a_frame_is_in_the_engine_counts_from_the_next_one(
 ) -> None:
     rig = make_rig(overlay_opacity=0.0)
     rig.start('segmentation/overlay')
-    original = FakeEngine._infer
+    original = FakeEngine._end
 
-    def infer(self: FakeEngine, pixels: np.ndarray) -> np.ndarray:
+    def infer(self: FakeEngine, slot: int) -> tuple[np.ndarray, float]:
         rig.set(overlay_opacity=1.0, mask_width=WIDTH // 2)
-        return original(self, pixels)
+        return original(self, slot)
 
-    monkeypatch.setattr(FakeEngine, '_infer', infer)
+    monkeypatch.setattr(FakeEngine, '_end', infer)
     grey = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     first = pixels_of(rig.segment(image(grey), 'segmentation/overlay'))
     np.testing.assert_array_equal(first, grey)
