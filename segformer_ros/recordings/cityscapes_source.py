@@ -136,8 +136,10 @@ class CityscapesSource(Source):
 
     def _label_file(self, item: _Item) -> Path:
         """The label file to take for an image, be it there or not."""
-        paths = [Path(f'{item.truth}{ending}') for ending in self._endings]
-        return next((path for path in paths if path.exists()), paths[0])
+        paths = (Path(f'{item.truth}{ending}') for ending in self._endings)
+        return next(
+            (path for path in paths if path.exists()), Path(f'{item.truth}{_LABEL_IDS[0]}')
+        )
 
     def _truth(self, item: _Item, size: Tuple[int, int]) -> Truth:
         path = Path(f'{item.truth}{_INSTANCES}')
