@@ -258,7 +258,7 @@ def test_the_order_of_cameras_does_not_matter(class_map: ClassMap) -> None:
 
 
 def test_random_drives(class_map: ClassMap) -> None:
-    """500 drives of any course (SEGFORMER_CASES), in each unseen traffic's way.
+    """Drives of any course, 40 or SEGFORMER_CASES, with and without unseen traffic.
 
     Never free where the newest frame says blocked, whatever came; and the same map whatever the
     order of a round's cameras, and if frames come twice.
