@@ -31,6 +31,7 @@ from segformer_ros.engines.cpu import SLOTS, CpuEngine
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
 from segformer_ros.errors import in_words
+from segformer_ros.measurement import environment
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.model_files import model_hash, weight_files
 from segformer_ros.model.onnx_network import read_network
@@ -198,7 +199,7 @@ class OpenVinoEngine(CpuEngine):
         return EngineKey(
             model=model,
             library=f'OpenVINO {openvino.__version__}',
-            gpu=f'{core.get_property("CPU", "FULL_DEVICE_NAME")}, {flags[:16]}',
+            gpu=f'{environment()["cpu"]}, {flags[:16]}',
             sm=0,
             precision=self.options.precision,
             shapes=f'{told}, revision {REVISION}',
