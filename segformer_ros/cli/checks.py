@@ -26,7 +26,14 @@ import numpy as np
 
 from segformer_ros.engines import EngineError, create_engine
 from segformer_ros.engines.cuda.driver import find_gpus
-from segformer_ros.engines.openvino import AMX, CPU_INFO, VNNI, cpu_flags, import_openvino
+from segformer_ros.engines.openvino import (
+    AMX,
+    CPU_INFO,
+    VNNI,
+    cpu_flags,
+    import_openvino,
+    openvino_core,
+)
 from segformer_ros.frame import Frame
 from segformer_ros.model import BUNDLED_MODELS, ModelError, ModelSpec, load_model
 
@@ -168,7 +175,7 @@ def _openvino() -> Finding:
     name = 'OpenVINO (CPU engine)'
     try:
         openvino = import_openvino()
-        devices = ', '.join(openvino.Core().available_devices)
+        devices = ', '.join(openvino_core().available_devices)
     except ImportError:
         return Finding(
             _SOFTWARE,

@@ -17,7 +17,7 @@ import os
 import platform
 import re
 import sys
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -31,7 +31,6 @@ from segformer_ros.engines.cpu import SLOTS, CpuEngine
 from segformer_ros.engines.engine import EngineError
 from segformer_ros.engines.precision import require_quantized
 from segformer_ros.errors import in_words
-from segformer_ros.measurement import environment
 from segformer_ros.model import ModelError, ModelSpec
 from segformer_ros.model.model_files import model_hash, weight_files
 from segformer_ros.model.onnx_network import read_network
@@ -72,6 +71,17 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@lru_cache(maxsize=None)
+def openvino_core() -> Any:
+    """The one Core of this process; raises ImportError without OpenVINO.
+
+    Each loads a CPU plugin of its own, which gives the thread a stack for signals and puts back
+    the one before when it goes. Where two go in another order than the reverse of that in which
+    they came, what is put back is memory that is gone, and the next signal ends the process.
+    """
+    return import_openvino().Core()
 
 
 # OpenVINO takes bfloat16 unasked on CPUs that have it, so the precision is always named.
@@ -156,7 +166,7 @@ class OpenVinoEngine(CpuEngine):
 
         From the cache, if it was compiled before.
         """
-        core = openvino.Core()
+        core = openvino_core()
         try:
             cache = EngineCache(cache_folder(self.options.cache_dir))
             key = self._key(openvino, core, path, settings, batch)
@@ -199,7 +209,7 @@ class OpenVinoEngine(CpuEngine):
         return EngineKey(
             model=model,
             library=f'OpenVINO {openvino.__version__}',
-            gpu=f'{environment()["cpu"]}, {flags[:16]}',
+            gpu=f'{core.get_property("CPU", "FULL_DEVICE_NAME")}, {flags[:16]}',
             sm=0,
             precision=self.options.precision,
             shapes=f'{told}, revision {REVISION}',

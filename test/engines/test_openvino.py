@@ -294,6 +294,32 @@ def test_a_small_network_is_not_kept(
     assert not (tmp_path / 'cache').exists()
 
 
+@pytest.mark.parametrize('first', [0, 1])
+def test_engines_that_end_in_any_order_leave_signals_alone(spec: ModelSpec, first: int) -> None:
+    code = (
+        'import signal, sys\n'
+        'from pathlib import Path\n'
+        'from segformer_ros.engines import create_engine\n'
+        'from segformer_ros.model import load_model\n'
+        'model = load_model(Path(sys.argv[1]))\n'
+        "engines = [create_engine(model, 'openvino') for _ in range(2)]\n"
+        'for engine in engines:\n'
+        '    engine.activate()\n'
+        'for place in (int(sys.argv[2]), 1 - int(sys.argv[2])):\n'
+        '    engines[place].deactivate()\n'
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
+        'try:\n'
+        '    signal.raise_signal(signal.SIGINT)\n'
+        'except KeyboardInterrupt:\n'
+        "    print('interrupted')\n"
+    )
+    command = [sys.executable, '-c', code, str(spec.path), str(first)]
+    ended = subprocess.run(
+        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, 'interrupted\n')
+
+
 def test_two_streams_give_the_same_labels_in_order(spec: ModelSpec) -> None:
     frames = [Frame.from_array(painting(64 + 8 * i, 128)[0]) for i in range(5)]
     with create_engine(spec, 'openvino', EngineOptions(threads=2)) as engine:

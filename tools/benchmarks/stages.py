@@ -43,7 +43,7 @@ from segformer_ros.cli.arguments import size, whole
 from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable import DrivableArea, DrivableAreaEstimator, DrivableConfig
 from segformer_ros.engines import UPSAMPLING, Engine, EngineOptions, Wanted, create_engine
-from segformer_ros.engines.openvino import import_openvino
+from segformer_ros.engines.openvino import import_openvino, openvino_core
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.msg import DrivableArea as DrivableAreaMessage
@@ -148,8 +148,7 @@ class Chain(NamedTuple):
 
 def bare_inference(spec: ModelSpec, threads: int) -> Callable[[], object]:
     """Return the graph of a model alone: an OpenVINO request that is always given one input."""
-    openvino = import_openvino()
-    core = openvino.Core()
+    openvino, core = import_openvino(), openvino_core()
     model = core.read_model(str(spec.path))
     height, width = spec.size
     sides = {'N': 1, 'C': 3, 'H': height, 'W': width}

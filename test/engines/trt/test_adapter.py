@@ -259,8 +259,7 @@ def test_ctrl_c_ends_a_build(fake: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
         return builder
 
     monkeypatch.setattr(library, 'create_builder', create_and_log)
-    before = signal.default_int_handler  # whatever an earlier test of this process has left
-    signal.signal(signal.SIGINT, before)
+    before = signal.getsignal(signal.SIGINT)
     if library.monitored:
         with pytest.raises(KeyboardInterrupt):
             build_engine(library, float_network())
