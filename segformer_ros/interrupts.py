@@ -15,7 +15,8 @@ Further interrupts within two seconds are the first one, repeated: `ros2 launch`
 Ctrl-C that the terminal has sent already. A later Ctrl-C ends the program as it is; SIGTERM, which
 launch sends to what does not end within five seconds, does not.
 
-This module is imported first of all, so it imports little.
+This module is imported first of all, so it imports little. That is why the memory allocator is
+set up here, too (`keep_buffers`), before the libraries take their first buffers.
 """
 
 from __future__ import annotations
@@ -235,7 +236,7 @@ def _may_hold_lock(frame: Any) -> bool:
     return code.co_name in _TAKES_OR_GIVES or code.co_filename.endswith(_LOCKING)
 
 
-VARIABLE = 'SEGFORMER_MALLOC'
+MALLOC_VARIABLE = 'SEGFORMER_MALLOC'
 """Environment variable that leaves the allocator as it is, where it is `system`."""
 
 # mallopt(3). A threshold above half a heap is refused by glibc before 2.35.
@@ -254,7 +255,7 @@ def keep_buffers() -> bool:
     Nothing changes without glibc, nor where the environment has settings of its own for malloc.
     Another allocator that is loaded before glibc's is not reached.
     """
-    if os.environ.get(VARIABLE) == 'system' or not sys.platform.startswith('linux'):
+    if os.environ.get(MALLOC_VARIABLE) == 'system' or not sys.platform.startswith('linux'):
         return False
     given = [name for name in os.environ if name.startswith('MALLOC_')]
     if given or 'malloc' in os.environ.get('GLIBC_TUNABLES', ''):

@@ -165,6 +165,16 @@ def repo() -> Path:
     return REPO
 
 
+@pytest.fixture
+def backwards(tmp_path: Path) -> Path:
+    """A class map with the names of Cityscapes from last to first."""
+    from segformer_ros.classes import load_class_map
+
+    path = tmp_path / 'backwards.txt'
+    path.write_text('\n'.join(reversed(load_class_map('cityscapes').names)))
+    return path
+
+
 @pytest.fixture(scope='session')
 def camvid() -> Path:
     """Folder of the real CamVid frames with `train/` and `val/`, each `images/` and `labels/`."""

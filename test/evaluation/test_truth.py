@@ -21,16 +21,6 @@ from segformer_ros.evaluation.job import EvaluationJob, ModelChoice
 from segformer_ros.evaluation.runner import EvaluationRun
 from segformer_ros.metrics.metric import MetricError
 
-CITYSCAPES = painted.CITYSCAPES
-
-
-@pytest.fixture
-def backwards(tmp_path: Path) -> Path:
-    """A class map with the names of Cityscapes from last to first."""
-    path = tmp_path / 'backwards.txt'
-    path.write_text('\n'.join(reversed(CITYSCAPES.names)))
-    return path
-
 
 def of_classes(classes: Path) -> ModelChoice:
     return dataclasses.replace(painted.FAKE, classes=str(classes))

@@ -89,14 +89,6 @@ def test_refusals() -> None:
         classes.prepare(np.zeros((3, 4), np.int64), np.zeros((3, 4), np.uint8))
 
 
-@pytest.fixture
-def backwards(tmp_path: Path) -> Path:
-    """A class map with the names of Cityscapes from last to first."""
-    path = tmp_path / 'backwards.txt'
-    path.write_text('\n'.join(reversed(CITYSCAPES.names)))
-    return path
-
-
 def test_classes_are_matched_by_name(backwards: Path) -> None:
     assert truth_table(CITYSCAPES, CITYSCAPES, 'the truth') is None
     table = truth_table(CITYSCAPES, load_class_map(backwards), 'the truth')

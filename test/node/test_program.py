@@ -239,6 +239,15 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
+def interrupted_at_work(program: subprocess.Popen[str]) -> str:
+    """Interrupt a program at work and let it end; what it says of errors."""
+    assert program.stdout is not None
+    assert program.stdout.readline() == 'working\n'
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate('\n', timeout=100)
+    return errors
+
+
 @pytest.mark.parametrize('again', [None, signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('first', [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_closes_once_while_the_node_can_publish(
@@ -274,10 +283,7 @@ def test_a_full_disk_at_work_is_one_line() -> None:
 
 def test_a_full_disk_at_the_end_is_one_line() -> None:
     program = start('full')
-    assert program.stdout is not None
-    assert program.stdout.readline() == 'working\n'
-    program.send_signal(signal.SIGINT)
-    _, errors = program.communicate('\n', timeout=100)
+    errors = interrupted_at_work(program)
     assert program.returncode == 1
     assert errors.startswith('talker: drive.mcap: the disk is full; ')
     assert errors.count('\n') == 1
@@ -286,10 +292,7 @@ def test_a_full_disk_at_the_end_is_one_line() -> None:
 @pytest.mark.parametrize('variable', ['HOME', 'ROS_HOME', 'ROS_LOG_DIR'])
 def test_a_folder_for_logs_that_cannot_be_written_to_is_one_line(variable: str) -> None:
     program = start(**{'ROS_LOG_DIR': '', 'ROS_HOME': '', variable: '/proc/1'})
-    assert program.stdout is not None
-    assert program.stdout.readline() == 'working\n'
-    program.send_signal(signal.SIGINT)
-    _, errors = program.communicate('\n', timeout=100)
+    errors = interrupted_at_work(program)
     assert program.returncode == 0
     assert errors.startswith('talker: /proc/1')
     assert errors.endswith(': no log file is written; ROS_LOG_DIR names another place\n')

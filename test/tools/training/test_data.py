@@ -121,13 +121,18 @@ def test_places_held_out_are_not_read(folder: Path) -> None:
         load_folder('frames', replace(held_out, held_out={'all': ('*',)}))
 
 
-def test_coarse_labels_stand_where_finer_ones_know_nothing(folder: Path) -> None:
+def write_groups(folder: Path, beside: int) -> None:
+    """Group 3 for every pixel, and another label for the left 50 columns of the finer ones."""
     (folder / 'groups').mkdir()
     for path in (folder / 'labels').iterdir():
         labels = read_picture(path, cv2.IMREAD_UNCHANGED)
         cv2.imwrite(str(folder / 'groups' / path.name), np.full_like(labels, 3))
-        labels[:, :50] = IGNORE_ID
+        labels[:, :50] = beside
         cv2.imwrite(str(path), labels)
+
+
+def test_coarse_labels_stand_where_finer_ones_know_nothing(folder: Path) -> None:
+    write_groups(folder, IGNORE_ID)
     source = load_folder('frames', FolderSource(str(folder), 'idd', coarse='groups'))
     _, labels = source.frame(0)
     assert (labels[:, :50] == COARSE + 3).all()
@@ -136,12 +141,7 @@ def test_coarse_labels_stand_where_finer_ones_know_nothing(folder: Path) -> None
 
 
 def test_labels_that_are_unsure_count_as_none(folder: Path) -> None:
-    (folder / 'groups').mkdir()
-    for path in (folder / 'labels').iterdir():
-        labels = read_picture(path, cv2.IMREAD_UNCHANGED)
-        cv2.imwrite(str(folder / 'groups' / path.name), np.full_like(labels, 3))
-        labels[:, :50] = TRAIN
-        cv2.imwrite(str(path), labels)
+    write_groups(folder, TRAIN)
     coarse = FolderSource(str(folder), 'idd', coarse='groups', unsure=(TRAIN,))
     for given, label in ((coarse, COARSE + 3), (replace(coarse, coarse=''), IGNORE_ID)):
         source = load_folder('frames', given)
