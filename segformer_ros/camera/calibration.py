@@ -217,7 +217,8 @@ class Calibration:
     def _distorted(self, xyz: np.ndarray) -> np.ndarray:
         zero = np.zeros(3)
         if self.is_pinhole:
-            return xyz[:, :2] / xyz[:, 2:] * (self.fx, self.fy) + (self.cx, self.cy)
+            x, y, z = xyz.T
+            return np.stack([x / z * self.fx + self.cx, y / z * self.fy + self.cy], axis=1)
         if self.model == 'equidistant':
             pixels, _ = cv2.fisheye.projectPoints(
                 xyz[:, None], zero, zero, self.matrix, np.array(self.distortion)

@@ -182,13 +182,14 @@ class GroundMap:
         if not len(index):
             return
         rows, columns = np.divmod(index, extent.width)
-        middle = np.stack([columns, rows], axis=1) + 0.5
-        points = place.undo(middle * extent.resolution + (extent.x_min, extent.y_min))  # (n, 2)
+        x = (columns + 0.5) * extent.resolution + extent.x_min
+        y = (rows + 0.5) * extent.resolution + extent.y_min
+        points = place.undo(np.stack([x, y], axis=1))  # (n, 2), of the cells' middles
         above, below = seen.classes(points)
         ground = np.where(self._cost[above] > self._cost[below], above, below)
-        known = self._is_ground[above] & self._is_ground[below]
+        known = np.flatnonzero(self._is_ground[above] & self._is_ground[below])
         index, ground = index[known], ground[known]
-        distance = seen.distance(points[known])
+        distance = seen.distance(points.take(known, axis=0))
         table = _weight(seen.sigma(np.arange(0.0, distance.max(initial=0.0) + _SAME, _SAME)))
         weight = table[(distance / _SAME).astype(np.intp)]
         self._more_free.reshape(-1)[index] += weight * np.float32(_FREE)
@@ -262,7 +263,7 @@ class GroundMap:
         reached = self._traffic.reached(seconds, extent, self._place, self._known())
         odds = self._odds * self._faded()
         odds[reached.doubtful & (odds < 0)] = 0
-        blocked = np.flatnonzero(self._more_blocked)
+        blocked = np.flatnonzero(self._more_blocked > 0)
         before = np.maximum(odds.reshape(-1)[blocked], 0)
         odds -= self._more_free
         odds.reshape(-1)[blocked] = before + self._more_blocked.reshape(-1)[blocked]
@@ -310,11 +311,12 @@ class GroundMap:
         dx = round((new.x_min - old.x_min) / new.resolution)
         dy = round((new.y_min - old.y_min) / new.resolution)
         self._traffic.move(dy, dx)
-        empty = (0, CLASS_NONE, CLASS_NONE, -1, 0, 0, CLASS_NONE, CLASS_NONE)
-        names = ('_odds', '_ground', '_blocker', '_seen_by', '_more_free', '_more_blocked',
-                 '_new_ground', '_new_blocker')  # fmt: skip
-        for name, value in zip(names, empty):
-            setattr(self, name, moved_cells(getattr(self, name), dy, dx, value))
+        cells = {'_odds': 0, '_ground': CLASS_NONE, '_blocker': CLASS_NONE, '_seen_by': -1}
+        if len(self._round) > 1:  # else no frame has added to it
+            cells.update(_more_free=0, _more_blocked=0)
+            cells.update(_new_ground=CLASS_NONE, _new_blocker=CLASS_NONE)
+        for name, empty in cells.items():
+            setattr(self, name, moved_cells(getattr(self, name), dy, dx, empty))
         self._blocked = {
             camera: _moved_blocked(blocked, dy, dx, new.height, new.width)
             for camera, blocked in self._blocked.items()
@@ -328,8 +330,8 @@ class GroundMap:
 
 def _weight(sigma: np.ndarray) -> np.ndarray:
     """Share (n,) float32 of a look that counts at these deviations, m."""
-    weight = 1.0 / (1.0 + np.square(sigma / _SIGMA))
-    return (np.round(np.nan_to_num(weight) * _QUANTUM) / _QUANTUM).astype(np.float32)
+    weight = np.fmax(1.0 / (1.0 + np.square(sigma / _SIGMA)), 0.0)  # 0 where it is not known
+    return (np.round(weight * _QUANTUM) / _QUANTUM).astype(np.float32)
 
 
 def _moved_blocked(blocked: _Blocked, dy: int, dx: int, height: int, width: int) -> _Blocked:

@@ -202,13 +202,13 @@ def blocker_contacts(
     foot = math.hypot(*ground.foot)
     wide = np.flatnonzero((distance + foot) * spread > step)
     if len(wide) > 0:
-        for side in sides(ground, ranges, strips[wide]):
-            known = np.flatnonzero(np.isfinite(side[:, 0]))
-            at = wide[known]
-            way = (side[known] - points[at]) / 2
-            between, whose = _steps(points[at], way, np.sqrt(np.square(way).sum(axis=1)), step)
-            found.append(between)
-            by.append(strips[at][whose])
+        beside = np.concatenate(sides(ground, ranges, strips[wide]))  # (2 n, 2)
+        known = np.flatnonzero(np.isfinite(beside[:, 0]))
+        at = np.tile(wide, 2)[known]
+        way = (beside[known] - points[at]) / 2
+        between, whose = _steps(points[at], way, np.sqrt(np.square(way).sum(axis=1)), step)
+        found.append(between)
+        by.append(strips[at][whose])
     shown_by = np.concatenate(by)
     return Contacts(np.concatenate(found), profile.classes[shown_by], shown_by)
 

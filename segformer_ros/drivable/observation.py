@@ -153,7 +153,7 @@ class GroundObservation:
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Distance (n,) of ground points (n, 2) from the camera's foot, m."""
-        x, y = (points - self._ground.foot).T
+        x, y = points[:, 0] - self._ground.foot[0], points[:, 1] - self._ground.foot[1]
         return np.asarray(np.sqrt(x * x + y * y))
 
     def sigma(self, distance: np.ndarray) -> np.ndarray:

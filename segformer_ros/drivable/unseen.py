@@ -181,9 +181,9 @@ class UnseenTraffic:
                 steps = min(math.ceil(kind.speed * seconds / resolution), _FARTHEST)
                 size = (2 * steps + 1, 2 * steps + 1)
                 now = np.asarray(cv2.dilate(before, np.ones(size, np.uint8))) - np.float32(seconds)
-                passable = np.zeros(256, bool)
-                passable[list(ways)] = True
-                now[~passable[known.ground] | known.seen_free | (now < 0)] = 0.0
+                passable = np.zeros(256, np.uint8)
+                passable[list(ways)] = 1
+                now[(cv2.LUT(known.ground, passable) == 0) | known.seen_free | (now < 0)] = 0.0
                 now[started != 0] = _AT_LARGE
                 if kind.wide:
                     cv2.fillConvexPoly(now, own, 0.0)
