@@ -17,19 +17,18 @@ from pathlib import Path
 from typing import Callable, List, Optional, Tuple, TypeVar
 
 from segformer_ros.camera import CameraError, CameraPose
-from segformer_ros.classes import load_class_map
 from segformer_ros.engines import (
     ENGINES,
     UPSAMPLING,
     Engine,
     EngineOptions,
     create_engine,
-    fake_spec,
+    model_for,
 )
 from segformer_ros.engines.engine import INFERENCE
 from segformer_ros.formats import BITS
 from segformer_ros.formats.limits import MAX_MEGAPIXELS
-from segformer_ros.model import Declared, ModelSpec, load_model
+from segformer_ros.model import Declared, ModelSpec
 from segformer_ros.recordings import SourceOptions
 
 N = TypeVar('N', int, float)
@@ -150,10 +149,7 @@ def model_spec(arguments: argparse.Namespace, declared: Optional[Declared] = Non
 
     declared: said of it beside the arguments.
     """
-    class_map = load_class_map(arguments.classes) if arguments.classes else None
-    if arguments.engine == 'fake' and not arguments.model:
-        return fake_spec(class_map=class_map)
-    return load_model(arguments.model, class_map, declared or Declared())
+    return model_for(arguments.engine, arguments.model, arguments.classes, declared or Declared())
 
 
 def engine_of(arguments: argparse.Namespace, spec: ModelSpec) -> Engine:

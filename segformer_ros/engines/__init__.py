@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, Type
+from typing import Dict, Type, Union
 
+from segformer_ros.classes import ClassMap, load_class_map
 from segformer_ros.engines.auto import AutoEngine
 from segformer_ros.engines.engine import (
     UPSAMPLING,
@@ -28,13 +29,32 @@ from segformer_ros.engines.engine import (
 from segformer_ros.engines.fake import FakeEngine, fake_spec
 from segformer_ros.engines.openvino import OpenVinoEngine
 from segformer_ros.engines.tensorrt import TensorRtEngine
-from segformer_ros.model import ModelSpec
+from segformer_ros.model import Declared, ModelSpec, load_model
 
 ENGINES: Dict[str, Type[Engine]] = {
     'openvino': OpenVinoEngine,
     'fake': FakeEngine,
     'tensorrt': TensorRtEngine,
 }
+
+
+def model_for(
+    engine: str,
+    model: str = '',
+    class_map: Union[str, ClassMap] = '',
+    parameters: Declared = Declared(),
+) -> ModelSpec:
+    """The model that an engine, by name, is to run: the fake one needs no file.
+
+    model, parameters: as load_model takes them. class_map: used in place of the model's, itself or
+    by its name or file; '' takes the model's. Raises ModelError and ClassMapError.
+    """
+    chosen = class_map if isinstance(class_map, ClassMap) else None
+    if isinstance(class_map, str) and class_map:
+        chosen = load_class_map(class_map)
+    if engine == FakeEngine.name and not model:
+        return fake_spec(class_map=chosen)
+    return load_model(model, chosen, parameters)
 
 
 def create_engine(
@@ -61,4 +81,5 @@ __all__ = [
     'Wanted',
     'create_engine',
     'fake_spec',
+    'model_for',
 ]

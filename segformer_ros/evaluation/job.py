@@ -22,7 +22,7 @@ import numpy as np
 
 from segformer_ros.camera import Camera, CameraPose
 from segformer_ros.classes import load_class_map
-from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, fake_spec
+from segformer_ros.engines import Engine, EngineOptions, Wanted, create_engine, model_for
 from segformer_ros.engines.precision import require_quantized
 from segformer_ros.evaluation.frame_views import WINDOW
 from segformer_ros.evaluation.label_survey import survey
@@ -31,7 +31,7 @@ from segformer_ros.measurement import versions
 from segformer_ros.metrics.metric import ScoredClasses, truth_notes, truth_table
 from segformer_ros.metrics.scorer import Scorer
 from segformer_ros.metrics.shape_metrics import CITYSCAPES_SIZES
-from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.model import ModelSpec
 from segformer_ros.model.model_files import ONNX_SUFFIX, model_files, model_hash
 from segformer_ros.model.sidecar import quantized_path
 from segformer_ros.recordings import Source, SourceError, SourceOptions, local_path, open_source
@@ -63,10 +63,7 @@ class ModelChoice:
 
     @cached_property
     def _spec(self) -> ModelSpec:
-        class_map = load_class_map(self.classes) if self.classes else None
-        if self.engine == 'fake':
-            return fake_spec(class_map=class_map)
-        return load_model(self.model or None, class_map)
+        return model_for(self.engine, self.model, self.classes)
 
     def create(self) -> Engine:
         """The engine, not yet active."""

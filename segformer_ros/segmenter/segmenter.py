@@ -32,7 +32,7 @@ from typing import (
 import numpy as np
 
 from segformer_ros.camera import Calibration, Camera, CameraPose
-from segformer_ros.classes import ClassMap, load_class_map
+from segformer_ros.classes import ClassMap
 from segformer_ros.drivable import DrivableConfig
 from segformer_ros.engines import (
     UPSAMPLING,
@@ -41,7 +41,7 @@ from segformer_ros.engines import (
     Outcome,
     Wanted,
     create_engine,
-    fake_spec,
+    model_for,
 )
 from segformer_ros.engines.cuda.device_frame import (
     frame_of_message,
@@ -50,7 +50,7 @@ from segformer_ros.engines.cuda.device_frame import (
 )
 from segformer_ros.errors import SegformerError, in_words, one_line
 from segformer_ros.frame import BY_CHANNELS, Frame, FrameError, Segmentation
-from segformer_ros.model import ModelSpec, load_model
+from segformer_ros.model import ModelSpec
 from segformer_ros.recordings import Source, SourceFrame, open_source
 from segformer_ros.recordings.source import read_ahead
 from segformer_ros.segmenter.segmented_frame import (
@@ -368,11 +368,5 @@ def _spec(
         if classes:
             raise SegmenterError('classes of a loaded model; give them to load_model')
         return model
-    class_map: Optional[ClassMap] = None
-    if classes:
-        class_map = (
-            classes if isinstance(classes, ClassMap) else load_class_map(os.fspath(classes))
-        )
-    if engine == 'fake' and not os.fspath(model):
-        return fake_spec(class_map=class_map)
-    return load_model(os.fspath(model), class_map)
+    chosen = classes if isinstance(classes, ClassMap) else os.fspath(classes)
+    return model_for(engine, os.fspath(model), chosen)

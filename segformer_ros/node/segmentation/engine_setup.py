@@ -16,9 +16,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Callable, Optional, Tuple
 
-from segformer_ros.classes import load_class_map
-from segformer_ros.engines import Engine, EngineOptions, Progress, create_engine, fake_spec
-from segformer_ros.model import Declared, ModelError, load_model
+from segformer_ros.engines import Engine, EngineOptions, Progress, create_engine, model_for
+from segformer_ros.model import Declared, ModelError
 from segformer_ros.node.segmentation.parameters import NetworkSettings, Settings
 
 PERCENT = 10
@@ -32,11 +31,9 @@ _log = logging.getLogger(__name__)
 
 def make_engine(settings: Settings) -> Engine:
     """Recognise the model and choose its engine; raises ModelError, ClassMapError, EngineError."""
-    class_map = load_class_map(settings.class_map) if settings.class_map else None
-    if settings.engine == 'fake' and not settings.model:
-        spec = fake_spec(class_map=class_map)
-    else:
-        spec = load_model(settings.model, class_map, declared(settings.network))
+    spec = model_for(
+        settings.engine, settings.model, settings.class_map, declared(settings.network)
+    )
     for note in spec.notes:
         _log.warning('%s: %s', spec.path.name, note)
     options = EngineOptions(
