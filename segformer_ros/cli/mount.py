@@ -230,7 +230,7 @@ def _report(found: MountEstimate, height: Optional[float], known: Optional[Camer
     if found.pace is not None and height is not None:
         lines[-1] += f', at {found.pace.value * height:.1f} m/s with a height of {height:.2f} m'
     if height is None:
-        lines.append(_NO_HEIGHT)
+        lines.append(_NO_SPEED if found.pace is not None else _NO_ROAD)
     if abs(found.yaw.value) > math.pi / 2:
         lines.append(_BACKWARDS)
     lines += ['', 'mount:']
@@ -244,7 +244,11 @@ _BACKWARDS = (
     'the vehicle moves away from what the camera looks at: if this is no rear camera, the drive '
     'was backwards, or its frames are in the wrong order'
 )
-_NO_HEIGHT = 'height is not known: measure it and give --height, or give --speed or --odometry'
+_NO_SPEED = 'height is not known: measure it and give --height, or give --speed or --odometry'
+_NO_ROAD = (
+    'height is not known: the road shows too little texture for the speed to tell it; measure it '
+    'and give --height'
+)
 
 
 def _row(name: str, angle: Measured, words: str, known: Optional[float]) -> Tuple[str, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import corridor
@@ -22,8 +23,9 @@ import pytest
 import recordings as rec
 import yaml
 
-from segformer_ros.camera import CameraPose, camera_info_fields
+from segformer_ros.camera import CameraPose, MountEstimate, camera_info_fields
 from segformer_ros.cli import main as cli
+from segformer_ros.cli.mount import MountDrive
 from segformer_ros.frame import Stamp
 from segformer_ros.recordings import BagWriter
 from segformer_ros.recordings.bag_writer import header_fields, jpeg_fields
@@ -123,6 +125,25 @@ def test_several_odometries_must_be_told_apart(
     assert '/image is not one topic of type nav_msgs/msg/Odometry' in capsys.readouterr().err
     assert mount(drive, tmp_path / 'mount.png', '--odometry', ODOMETRY, '--speed', '3') == 2
     assert 'one of them is enough' in capsys.readouterr().err
+
+
+def test_a_road_without_texture_tells_no_height(
+    drive: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    estimate = MountDrive.estimate
+
+    def roadless(drive: MountDrive) -> MountEstimate:
+        return replace(estimate(drive), height=None, pace=None)
+
+    monkeypatch.setattr(MountDrive, 'estimate', roadless)
+    assert mount(drive, tmp_path / 'mount.png', '--odometry', ODOMETRY) == 0
+    printed = capsys.readouterr().out
+    assert 'the road shows too little texture' in printed
+    assert '--odometry' not in printed
+    assert '# height: by the tape measure, m' in printed
 
 
 def test_a_folder_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
