@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class AutoEngine(Engine):
-    """Stands for the first candidate that can be activated; facts name those that could not."""
+    """Delegates to the first candidate that can be activated; `facts` says why not to a better."""
 
     name = 'auto'
     precisions = tuple(
@@ -43,13 +43,13 @@ class AutoEngine(Engine):
     )
     _chosen: Optional[Engine] = None
     _passed_over: str = ''
-    _not_had: str = ''
+    _unsupported: str = ''
 
     def activate(self) -> None:
         """Activate the first candidate that can be; raises EngineError with all reasons."""
         reasons: List[str] = []
         for candidate in CANDIDATES:
-            options, not_had = self._options_of(candidate)
+            options, unsupported = self._options_of(candidate)
             try:
                 engine = candidate(self.spec, options)
                 engine.progress = self.progress
@@ -58,10 +58,10 @@ class AutoEngine(Engine):
                 reasons.append(f'{candidate.name}: {error}')
                 continue
             self._chosen, self._passed_over = engine, '; '.join(reasons)
-            self._not_had = not_had
-            if not_had:
-                _log.warning('precision %s, so that its own choice is used', not_had)
-            # Where there is no GPU at all, that is no news.
+            self._unsupported = unsupported
+            if unsupported:
+                _log.warning('precision %s, so that its own choice is used', unsupported)
+            # On a machine without a GPU this is expected.
             level = logging.WARNING if _has_gpu() else logging.INFO
             for reason in reasons:
                 _log.log(level, 'engine %s is used; not %s', engine.name, reason)
@@ -69,7 +69,7 @@ class AutoEngine(Engine):
         raise EngineError(f'no engine can run this model here: {"; ".join(reasons)}')
 
     def _options_of(self, candidate: Type[Engine]) -> Tuple[EngineOptions, str]:
-        """The options for a candidate, and what of them it does not have, in words.
+        """The options for a candidate, and which of those asked for it lacks, in words.
 
         The last resort must not fail for a precision that only better engines have.
         """
@@ -87,12 +87,12 @@ class AutoEngine(Engine):
 
     @property
     def overlaps(self) -> bool:
-        """Whether the chosen engine does."""
+        """Whether the chosen engine overlaps."""
         return self._chosen is not None and self._chosen.overlaps
 
     @property
     def at_once(self) -> int:
-        """Of the chosen engine."""
+        """How many started frames the chosen engine works on at the same time."""
         return self._chosen.at_once if self._chosen else 1
 
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
@@ -105,7 +105,7 @@ class AutoEngine(Engine):
         return self._chosen
 
     def deactivate(self) -> None:
-        """Give back what the chosen engine took."""
+        """Release the chosen engine's resources."""
         if self._chosen is not None:
             self._chosen.deactivate()
         self._chosen = None
@@ -130,8 +130,8 @@ class AutoEngine(Engine):
         if self._chosen is None:
             return {'engine': self.name, 'model': str(self.spec.path)}
         facts = self._chosen.facts()
-        if self._not_had:
-            facts['precision reason'] = self._not_had
+        if self._unsupported:
+            facts['precision reason'] = self._unsupported
         if self._passed_over:
             facts['passed over'] = self._passed_over
         return facts

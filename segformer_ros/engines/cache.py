@@ -28,7 +28,7 @@ from segformer_ros.engines.engine import EngineError
 from segformer_ros.errors import in_words, reason
 
 MOST_BYTES = 768 << 20
-"""Of a built engine or what goes with it; a SegFormer-B5 in FP32 has half of it."""
+"""Largest file that is loaded; the engine of a SegFormer-B5 in FP32 has half of that."""
 
 
 def cache_folder(chosen: Optional[Path] = None) -> Path:
@@ -44,8 +44,8 @@ def cache_folder(chosen: Optional[Path] = None) -> Path:
 def make_own_folder(folder: Path) -> None:
     """Make a folder that only its owner may enter; raises OSError.
 
-    One that is there already must be this user's own, and not be writable by everybody: who can
-    put files into it, or take them away, decides what runs on the GPU.
+    An existing one must be this user's own, and not be writable by everybody: whoever can put
+    files into it, or replace them, decides what runs on the GPU.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fault = folder_fault(folder)
@@ -67,9 +67,9 @@ def folder_fault(folder: Path) -> str:
 
 
 def open_lock(path: Path) -> IO[bytes]:
-    """Open a file to be locked, made where it is not there, and leave what it holds.
+    """Open a lock file, creating it if needed, without touching its contents.
 
-    Raises OSError for a link, whoever put it there, and for what is no file of this user's.
+    Raises OSError for a symbolic link, and for anything but a regular file of this user.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     handle = os.open(str(path), flags, 0o600)
@@ -132,11 +132,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineKey:
-    """All that a built engine depends on; two engines are the same only where all of it is.
+    """Everything that a built engine depends on: it is loaded only where all of it is the same.
 
     model: SHA-256 of the ONNX that is built. library: TensorRT or OpenVINO and its version.
     gpu: its name and size, or the CPU's name and instructions. sm: compute capability times ten,
-    0 of a CPU. shapes: input size, batches and all else, in words.
+    0 of a CPU. shapes: input size, batches and everything else, as text.
     """
 
     model: str
@@ -178,9 +178,9 @@ class EngineCache:
         return entry
 
     def load_or_build(self, key: EngineKey, build: Callable[[], Built]) -> Entry:
-        """The engine of a key, built where it is not there; of two processes one builds.
+        """The engine of a key, built if it is not cached; of two processes only one builds.
 
-        A folder that cannot be written is survived: the engine is then built for this run alone.
+        A folder that cannot be written is tolerated: the engine is then built for this run alone.
         """
         entry = self.load(key)
         if entry:
@@ -201,7 +201,7 @@ class EngineCache:
             _log.warning('the unusable engine stays in the cache: %s', error)
 
     def _read(self, key: EngineKey) -> Tuple[str, Optional[Entry]]:
-        """What is wrong with the file of a key, or its engine; neither where there is no file."""
+        """(fault, engine) of a key's file: one of the two, neither where there is no file."""
         path = self.folder / key.file_name
         try:
             path.lstat()
@@ -214,7 +214,7 @@ class EngineCache:
             return fault, None
         data = read_if_own(path)
         if data is None:
-            return f"{path} is not this user's own file alone; it is not loaded", None
+            return f'{path} is not a file that only this user can write; it is not loaded', None
         fault, entry = _unpack(data, key)
         return fault and f'{path} is {fault}; the engine is built again', entry
 
@@ -252,7 +252,7 @@ class EngineCache:
                 fcntl.flock(file, fcntl.LOCK_EX)
             except OSError as error:  # a file system without locks
                 _log.warning('%s cannot be locked: %s', path, error)
-            yield  # closing the file, or dying, gives the lock back
+            yield  # the lock is released when the file is closed, or the process dies
 
 
 def _pack(key: EngineKey, plan: bytes, facts: Dict[str, str]) -> bytes:
@@ -263,7 +263,7 @@ def _pack(key: EngineKey, plan: bytes, facts: Dict[str, str]) -> bytes:
 
 
 def _unpack(data: bytes, key: EngineKey) -> Tuple[str, Optional[Entry]]:
-    """What is wrong with a file, or the engine in it."""
+    """(fault, engine) of a file's contents: one of the two."""
     try:
         magic, length = _HEADER.unpack_from(data)
         if magic != MAGIC:
@@ -292,6 +292,6 @@ def read_plan(path: Path) -> bytes:
     if not 64 <= len(data) <= MOST_BYTES:
         size = path.stat().st_size
         raise EngineError(
-            f'{path} is no engine: it has {size} bytes; build it again with segformer build'
+            f'{path} is not an engine: it has {size} bytes; build it again with segformer build'
         )
     return data

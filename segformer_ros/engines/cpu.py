@@ -39,7 +39,7 @@ from segformer_ros.model.shape import cell_stride
 
 
 class Output(NamedTuple):
-    """What the network gave for one frame, and the seconds that it took.
+    """The network's output for one frame, and the seconds that it took.
 
     result: scores (C, h, w) or labels (h, w) that span `cover` (height, width) frame pixels.
     """
@@ -52,9 +52,10 @@ class Output(NamedTuple):
 
 @dataclass
 class _Run:
-    """One frame on its way: in a slot of the network since `begun`, then what became of it.
+    """One frame in flight: the slot that it is in, and its outcome once it is finished.
 
-    fit: where it lies in the input. preprocess: seconds. begun: as of `perf_counter`.
+    fit: where it lies in the input. preprocess: seconds. begun: when inference was started, as of
+    `perf_counter`.
     """
 
     frame: Frame
@@ -67,14 +68,14 @@ class _Run:
 
 
 SLOTS = 2
-"""Frames that the network has: one that it works on, and the one after it; or both at once."""
+"""Frames in flight: one in inference and the next one queued, or both in inference at once."""
 
 
 class CpuEngine(Engine):
     """An engine whose network takes uint8 BGR pixels and runs frame by frame.
 
-    A batch gains nothing on a CPU that one frame already fills, so frames go one after another;
-    the labels of one are made, by whoever asks for them, while the network runs on the next.
+    A batch gains nothing on a CPU that one frame already fills, so frames go one after another. A
+    frame is post-processed in the caller's thread, while the network runs on the next.
     """
 
     def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
@@ -91,30 +92,30 @@ class CpuEngine(Engine):
         self._under_way: Deque[_Run] = deque()
         self._turn = 0
         self._ended = 0.0
-        self._apart = self.at_once > 1
+        self._parallel = self.at_once > 1
 
     @abstractmethod
     def _begin(self, slot: int) -> None:
-        """Start the network on (1, h, w, 3) uint8 BGR, `self._inputs[slot]`, behind the others."""
+        """Queue inference of `self._inputs[slot]`, (1, h, w, 3) uint8 BGR."""
 
     @abstractmethod
     def _end(self, slot: int) -> Tuple[np.ndarray, float]:
-        """Wait for a slot: (C, h', w') scores or (h', w') labels, and when the network had ended.
+        """Wait for a slot: (C, h', w') scores or (h', w') labels, and when inference ended.
 
-        The former stay until the slot begins anew; the latter is a time as of `perf_counter`.
+        The array is valid until the slot is started again; the time is as of `perf_counter`.
         """
 
     def _arranged(self, output: np.ndarray) -> np.ndarray:
-        """One frame's output of a network that lays it out as the spec says, as of `_end`."""
+        """One frame's output, laid out as the spec says, in the layout that `_end` returns."""
         self._take_shape(output.shape)
         if self.spec.output_kind == 'labels':
             return output.reshape([side for side in output.shape if side != 1])
         return output.transpose(2, 0, 1) if self.spec.output_layout == 'NHWC' else output
 
     def _take_shape(self, shape: Tuple[int, ...]) -> None:
-        """Take the stride from the shape of one frame's output.
+        """Derive the stride from the shape of one frame's output.
 
-        Raises EngineError for one that is none by the spec, or whose windows cannot be merged.
+        Raises EngineError for a shape that contradicts the spec or whose windows cannot be merged.
         """
         if self.spec.output_kind == 'labels':
             cells = [side for side in shape if side != 1]
@@ -136,7 +137,7 @@ class CpuEngine(Engine):
 
     @property
     def overlaps(self) -> bool:
-        """The network works on what was started, but for windows that slide."""
+        """Whether inference runs in the background: not with sliding windows."""
         return self.options.inference == 'whole'
 
     def segment(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> List[Segmentation]:
@@ -148,13 +149,13 @@ class CpuEngine(Engine):
         if not self.active:
             raise EngineError(f'engine {self.name!r} is not active; call activate() first')
         if self.options.inference == 'slide':
-            found = [self._finish(frame, self._slide(frame), wanted) for frame in frames]
-            return lambda: found
+            results = [self._finish(frame, self._slide(frame), wanted) for frame in frames]
+            return lambda: results
         runs = []
         for frame in frames:
             while len(self._under_way) >= SLOTS:
-                with suppress(Exception):  # it is told to whoever asks for that frame
-                    self._settle(self._under_way[0])
+                with suppress(Exception):  # raised again when that frame's result is asked for
+                    self._finish_up_to(self._under_way[0])
             start, slot = perf_counter(), self._turn
             fit = fit_frame(frame.size, self.spec.size, self.spec.fit, self.spec.stride)
             self._write(frame.pixels, frame.encoding, fit, slot)
@@ -163,23 +164,23 @@ class CpuEngine(Engine):
             self._turn = (slot + 1) % SLOTS
             runs.append(_Run(frame, wanted, fit, slot, begun - start, begun))
             self._under_way.append(runs[-1])
-        return lambda: [self._settle(run) for run in runs]
+        return lambda: [self._finish_up_to(run) for run in runs]
 
     def deactivate(self) -> None:
         """Finish what was started."""
         self.active = False
         while self._under_way:
             with suppress(Exception):
-                self._settle(self._under_way[0])
+                self._finish_up_to(self._under_way[0])
 
-    def _settle(self, last: _Run) -> Segmentation:
-        """Finish the frames that were started, up to one; raises what became of that one."""
+    def _finish_up_to(self, last: _Run) -> Segmentation:
+        """Finish the started frames up to `last`; returns its result, or raises its error."""
         while last.outcome is None:
             run = self._under_way.popleft()
             try:
                 result, ended = self._end(run.slot)
-                # What ran before it is no time of its own.
-                begun = run.begun if self._apart else max(run.begun, self._ended)
+                # The time spent queued behind the frame before is not inference of this one.
+                begun = run.begun if self._parallel else max(run.begun, self._ended)
                 self._ended = ended
                 seconds = run.preprocess, ended - begun
                 output = Output(run.fit.crop(result), run.frame.size, *seconds)
@@ -202,7 +203,7 @@ class CpuEngine(Engine):
             prepared = perf_counter()
             self._begin(0)
             logits = self._logits(self._end(0)[0])
-            if self.spec.stride != stride:  # of a graph that tells it by its output alone
+            if self.spec.stride != stride:  # a dynamic graph shows it in its output only
                 return self._slide(frame)
             mosaic.add(window, logits)
             preprocess += prepared - start
@@ -210,16 +211,16 @@ class CpuEngine(Engine):
         return Output(mosaic.mean(), covered(size, stride), preprocess, inference)
 
     def _logits(self, scores: np.ndarray) -> np.ndarray:
-        """Contiguous float32 logits of what the network gave."""
+        """The network's scores as contiguous float32 logits, (C, h, w)."""
         scores = np.ascontiguousarray(scores, np.float32)
         if self.spec.output_kind == 'probabilities':
-            # Logits but for a term that all classes of a pixel share, so that upsampling them
-            # gives the labels that the logits would have given.
+            # log(p) is the logit minus a term that all classes of a pixel share. That term stays
+            # shared when upsampled, so the argmax is the one of the logits.
             return np.log(np.maximum(scores, np.finfo(np.float32).tiny))
         return scores
 
     def _finish(self, frame: Frame, output: Output, wanted: Wanted) -> Segmentation:
-        """Labels (H, W) and, where it is wanted and there is one, confidence (H, W)."""
+        """Labels (H, W) uint8 and, if wanted and available, confidence (H, W) uint8."""
         start = perf_counter()
         whole = frame.size
         size, confidence = wanted.size or whole, None
@@ -227,7 +228,7 @@ class CpuEngine(Engine):
             # A copy, since the network writes its next output into the same memory.
             labels = resize_labels(as_labels(output.result), size)
         else:
-            merged = self.options.inference == 'slide'  # from what were logits already
+            merged = self.options.inference == 'slide'  # `_slide` made logits of its windows
             logits = output.result if merged else self._logits(output.result)
             # Windows end on whole cells of the logits, which may be beyond the frame.
             upsampled = output.cover if merged else size

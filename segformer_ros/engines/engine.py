@@ -40,7 +40,7 @@ class EngineError(SegformerError, RuntimeError):
 
 
 class GivenUpError(EngineError):
-    """Frames that ended with the error of others; nothing is known against them."""
+    """Frames dropped because of an error in others; there may be nothing wrong with them."""
 
 
 class BrokenError(EngineError):
@@ -48,14 +48,14 @@ class BrokenError(EngineError):
 
 
 Outcome = Union[Segmentation, EngineError]
-"""What a frame gave."""
+"""The result of one frame."""
 
 Pending = Callable[[], List[Segmentation]]
 """Frames under way: to be called once, for one Segmentation each. Raises EngineError."""
 
 
 class Progress(Protocol):
-    """Told how far the build of an engine is."""
+    """Callback for the progress of an engine's build."""
 
     def __call__(self, phase: str, step: int, steps: int) -> None:
         """`step` of `steps` of a phase are done; the outermost phase is the build."""
@@ -143,7 +143,7 @@ class Engine(ABC):
     name = ''
     precisions: Tuple[str, ...] = ('auto',)
     progress: Optional[Progress] = None
-    """Told how far a build is, where an engine builds; to be set before `activate`."""
+    """Called during a build, by engines that build; to be set before `activate`."""
 
     def __init__(self, spec: ModelSpec, options: EngineOptions = EngineOptions()) -> None:
         if options.precision not in self.precisions:
@@ -188,16 +188,16 @@ class Engine(ABC):
         return 1
 
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Pending:
-        """Start segmenting frames; what to call for their results. Raises EngineError.
+        """Start segmenting frames; returns the callable that gives the results, or EngineError.
 
-        Others may be started before these are asked for; they are asked for in that order. An
-        engine that does not overlap does the work when it is asked.
+        More frames may be started before these results are taken; results are taken in the order
+        of the starts. An engine that does not overlap does the work when they are taken.
         """
         return partial(self.segment, frames, wanted)
 
     @abstractmethod
     def deactivate(self) -> None:
-        """Give back what `activate` took; may be called again without harm."""
+        """Release what `activate` acquired; may be called again without harm."""
 
     @property
     def traffic(self) -> Traffic:

@@ -46,8 +46,9 @@ def color_logits(pixels: np.ndarray, palette_bgr: np.ndarray) -> np.ndarray:
     height, width = pixels.shape[0] // STRIDE, pixels.shape[1] // STRIDE
     blocks = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     palette = palette_bgr.astype(np.float32)
-    # Whole numbers below 2**24: exact. The blocks' own squares are the same for all classes.
-    likeness = 2 * palette @ blocks.reshape(-1, 3).T.astype(np.float32)
+    # -|block - color|^2 without |block|^2, which all classes share. All of it is whole numbers
+    # below 2**24, which float32 holds exactly.
+    likeness = 2 * palette @ blocks.reshape(-1, 3).T.astype(np.float32)  # (C, h/4 * w/4)
     likeness -= (palette**2).sum(axis=1)[:, None]
     likeness -= likeness.max(axis=0)
     likeness /= 1000.0
@@ -58,7 +59,7 @@ class FakeEngine(CpuEngine):
     """Labels each pixel by the class whose colour is nearest.
 
     An image painted in the class map's colours comes back as the labels it was painted from.
-    Its labels are all of its time, and where one class alone can win they take little of it.
+    All of its time goes into the labels, which are cheap where only one class can win.
     `EngineOptions.fake_delay` makes it as slow as wanted.
     """
 

@@ -52,7 +52,7 @@ def cpu_flags(cpu_info: Path = CPU_INFO) -> Set[str]:
 
 
 def saturates_int8(cpu_info: Path = CPU_INFO) -> bool:
-    """Whether INT8 products are summed in 16 bits on this CPU, which clips the greatest of them.
+    """Whether this CPU sums INT8 products in 16 bits, which saturates.
 
     Without VNNI x86 has `pmaddubsw` for it (oneDNN's manual, "Nuances of int8 computations").
     """
@@ -77,9 +77,9 @@ def import_openvino() -> Any:
 def openvino_core() -> Any:
     """The one Core of this process; raises ImportError without OpenVINO.
 
-    Each loads a CPU plugin of its own, which gives the thread a stack for signals and puts back
-    the one before when it goes. Where two go in another order than the reverse of that in which
-    they came, what is put back is memory that is gone, and the next signal ends the process.
+    Each Core loads its own CPU plugin, which installs an alternate signal stack for the thread and
+    restores the previous one when it is unloaded. If two are not unloaded in reverse order, the
+    stack restored is freed memory, and the next signal crashes the process.
     """
     return import_openvino().Core()
 
@@ -92,7 +92,7 @@ _PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
 """OpenVINO's names of what it computes in, and those that are used here."""
 
 _LEAST_VALUES = 1 << 26
-"""Of a tensor, however small the images: a quarter of a gigabyte."""
+"""That any tensor may have, however small the images: 256 MiB of float32."""
 
 REVISION = 1
 """Raised whenever the same ONNX would become another network here; part of every cache key."""
@@ -147,17 +147,17 @@ class OpenVinoEngine(CpuEngine):
                 raise
             quantized = self._compile(openvino, path, settings, batch)
             _log.warning(
-                '%s takes %d frames at once and no fewer, so that each costs as many here; export '
-                'it with a free batch',
+                '%s takes no fewer than %d frames at once, so that each frame costs that many '
+                'here; export it with a dynamic batch',
                 path,
                 batch,
             )
-        self._model, self._running = path, self._found(openvino, quantized)
+        self._model, self._running = path, self._read_facts(openvino, quantized)
         self._begun = [0.0] * SLOTS
         self._requests = [self._compiled.create_infer_request() for _ in self._inputs]
         for request, pixels in zip(self._requests, self._inputs):
             request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
-        # What a network sets up in its first run takes as long as some frames: not the first one.
+        # The first run allocates, and takes as long as several frames: it is made here.
         self._requests[-1].start_async()
         self.active = True
 
@@ -187,7 +187,8 @@ class OpenVinoEngine(CpuEngine):
             count, *shape = output.to_shape()
             if count != batch:
                 raise EngineError(
-                    f'{path} gives {count} results for {batch} frames; export it with a free batch'
+                    f'{path} gives {count} results for {batch} frames; export it with a dynamic '
+                    'batch'
                 )
             self._take_shape(tuple(shape))
         self._inputs = [np.zeros((batch, *self.spec.size, 3), np.uint8) for _ in self._inputs]
@@ -202,7 +203,7 @@ class OpenVinoEngine(CpuEngine):
         except (ModelError, OSError) as error:
             raise EngineError(f'{path} cannot be read: {in_words(error)}') from error
         spec, flags = self.spec, sha256(' '.join(sorted(cpu_flags())).encode()).hexdigest()
-        told = (
+        described = (
             *(spec.size, batch, spec.input_name, spec.input_layout, spec.input_dtype, spec.color),
             *(spec.mean, spec.std, spec.output_name, spec.heads, sorted(settings.items())),
         )
@@ -212,13 +213,13 @@ class OpenVinoEngine(CpuEngine):
             gpu=f'{core.get_property("CPU", "FULL_DEVICE_NAME")}, {flags[:16]}',
             sm=0,
             precision=self.options.precision,
-            shapes=f'{told}, revision {REVISION}',
+            shapes=f'{described}, revision {REVISION}',
         )
 
     def _load(
         self, core: Any, cache: EngineCache, key: EngineKey, settings: Mapping[str, Any]
     ) -> Optional[Dict[str, str]]:
-        """Take the network from the cache; its facts, None where it is not there."""
+        """Load the network from the cache; returns its facts, None where it is not there."""
         entry = cache.load(key)
         if entry is None:
             return None
@@ -249,8 +250,8 @@ class OpenVinoEngine(CpuEngine):
         facts = {'engine': self.name, 'device': 'CPU', 'model': str(self._model or self.spec.path)}
         return {**facts, **self._running}
 
-    def _found(self, openvino: Any, quantized: bool) -> Dict[str, str]:
-        """Facts of the compiled network, which tells nothing while it runs."""
+    def _read_facts(self, openvino: Any, quantized: bool) -> Dict[str, str]:
+        """Facts of the compiled network, read before it runs."""
         hint = self._compiled.get_property('INFERENCE_PRECISION_HINT')
         facts = {
             'device': str(self._compiled.get_property('EXECUTION_DEVICES')[0]),
@@ -322,10 +323,10 @@ class OpenVinoEngine(CpuEngine):
 
 
 def _source(spec: ModelSpec, path: Path) -> Union[str, bytes]:
-    """What OpenVINO is given of an ONNX, looked at again if it has changed; raises EngineError.
+    """What OpenVINO reads of an ONNX: its path, or its bytes; raises EngineError.
 
-    The whole of it as bytes where its heads are to be joined, or where its weights lie outside:
-    OpenVINO does not follow the links that Hugging Face's cache is made of.
+    Bytes where two heads are to be joined, or where the weights are in another file: OpenVINO
+    does not follow the symbolic links of Hugging Face's cache.
     """
     try:
         if weight_files(path) or spec.heads:
@@ -336,7 +337,7 @@ def _source(spec: ModelSpec, path: Path) -> Union[str, bytes]:
 
 
 def _cause(error: RuntimeError) -> str:
-    """What is wrong with the network; all else in OpenVINO's text are places in its own source."""
+    """The cause in OpenVINO's text, without the locations in its source that surround it."""
     detail, _, summary = str(error).partition('Summary:')
     unknown = re.search('No conversion rule found for operations: (.+)', summary)
     if unknown is not None:

@@ -118,7 +118,7 @@ def windows(
 def check_stride(spec: ModelSpec, cells: Sequence[int]) -> ModelSpec:
     """The spec with the stride of an output of (height, width) cells, to slide windows by.
 
-    Raises EngineError where cells are no whole pixels: windows could not be merged cell by cell.
+    Raises EngineError where a cell does not span whole pixels: windows could not be merged.
     """
     stride = cell_stride(spec.size, cells)
     if not stride:
@@ -137,7 +137,7 @@ def covered(frame: Tuple[int, int], stride: int = STRIDE) -> Tuple[int, int]:
 
 
 class LogitMosaic:
-    """Logits of a frame, gathered from its windows: the mean of those that see a cell."""
+    """Logits of a frame, merged from its windows: in each cell the mean of those that cover it."""
 
     def __init__(self, classes: int, frame: Tuple[int, int], stride: int = STRIDE) -> None:
         height, width = covered(frame, stride)
@@ -146,7 +146,7 @@ class LogitMosaic:
         self._count = np.zeros(self._sum.shape[1:], np.float32)
 
     def add(self, window: Window, logits: np.ndarray) -> None:
-        """Add a window's logits (C, h, w); what lies beyond the frame is left out."""
+        """Add a window's logits (C, h, w), cropped to the frame."""
         row, column = window.row // self._stride, window.column // self._stride
         rows = min(logits.shape[1], self._sum.shape[1] - row)
         columns = min(logits.shape[2], self._sum.shape[2] - column)

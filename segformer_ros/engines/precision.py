@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Which precision an engine is built in: what the GPU is fast at, of what the model allows."""
+"""Which precision an engine is built in: the fastest on this GPU that the model tolerates."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, 
     if wanted == 'fp32':
         return (Candidate(wanted, own, 'as asked'),)
     if wanted == 'fp16':
-        found, _ = half_verdict(own)
-        return (_half(own, found.single if found else (), 'as asked'),)
+        record, _ = half_verdict(own)
+        return (_half(own, record.single if record else (), 'as asked'),)
     if wanted == 'int8':
         return (_int8(_trusted(quantized, lack), 'as asked'),)
     floating = _floating(own, sm)
@@ -80,25 +80,25 @@ def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, 
 
 
 def _int8(model: Path, reason: str) -> Candidate:
-    """INT8, beside FP16 unless that was found to cost too much."""
+    """INT8, the other layers in FP16 unless that failed the accuracy gate."""
     record = QuantizationRecord.of_model(model)
     if record is None or (record.half_passed and not record.single and record.pair_passed):
         return Candidate('int8', model, reason)
-    found = 'and INT8 together failed' if not record.pair_passed else 'failed'
+    verdict = 'and INT8 together failed' if not record.pair_passed else 'failed'
     if record.single:
-        found = 'needs FP32 layers to pass'
-    reason = f'{reason}; beside it FP32, since FP16 {found} its gate'
+        verdict = 'needs FP32 layers to pass'
+    reason = f'{reason}; beside it FP32, since FP16 {verdict} its gate'
     return Candidate('int8', model, reason, half=False)
 
 
 def _floating(own: Path, sm: int) -> Candidate:
-    """FP16, unless it brings nothing or was found to cost too much."""
+    """FP16, unless this GPU gains nothing by it or it failed the accuracy gate."""
     if not has_fast_fp16(sm):
         return Candidate('fp32', own, f'sm_{sm} is not faster in FP16')
-    found, whence = half_verdict(own)
-    if found is not None and not found.half_passed:
-        return Candidate('fp32', own, f'in FP16 the model failed its gate, says {whence}')
-    return _half(own, found.single if found else (), f'sm_{sm} is fast in FP16')
+    record, origin = half_verdict(own)
+    if record is not None and not record.half_passed:
+        return Candidate('fp32', own, f'in FP16 the model failed its gate, says {origin}')
+    return _half(own, record.single if record else (), f'sm_{sm} is fast in FP16')
 
 
 def _half(own: Path, single: Tuple[str, ...], reason: str) -> Candidate:

@@ -37,22 +37,22 @@ from segformer_ros.model.spec import (
 )
 
 STEADIER = 0.25
-"""A rival is named when the masks as declared change more than its by this share on one frame, and
-by this over the square root of n on n frames. Measured with the bundled model on real frames
-(doc/measurements/models.md): a wrong contract makes them change more by 40 to 100 %."""
+"""A rival is reported when the masks as declared change more than the rival's, by this share on
+one frame and by this share / sqrt(n) on n frames. Measured with the bundled model on real frames
+(doc/measurements/models.md): a wrong contract makes masks change more by 40 to 100 %."""
 
 EXPOSURE = 0.7
 """What the frames are multiplied by to see what changes: half a stop darker."""
 
 FARTHEST = 10.0
-"""Values beyond this on either side are pixels that nobody scaled. The darker frame cannot tell:
-where nothing is subtracted either, it is a scale, and SegFormer's first layers level that out."""
+"""Inputs beyond this, of either sign, are pixels that nobody scaled. The darker frame does not
+show it: without a mean to subtract it differs by a scale, which SegFormer's first layers undo."""
 
 ONE_CLASS = 0.98
-"""Share of the pixels from which on a mask says nothing."""
+"""Share of one class above which a mask says nothing."""
 
 UNSURE = 0.3
-"""Mean confidence below which no trained model is; the bundled one has 0.9 on real frames."""
+"""Mean confidence that every trained model exceeds; the bundled one has 0.9 on real frames."""
 
 MakeEngine = Callable[[ModelSpec], Engine]
 
@@ -64,7 +64,7 @@ class Evidence(NamedTuple):
     entropy: of the classes' shares of the pixels, bits.
     largest: name and share of the commonest class.
     confidence: mean probability of the labels, 0..1; None where the model gives labels alone.
-    beyond: greatest value of the masks that the class map does not have; None where it has all.
+    beyond: greatest value in the masks without a class in the class map; None where all have one.
     """
 
     name: str
@@ -90,7 +90,7 @@ def self_check(
 
 
 def rival_specs(spec: ModelSpec) -> Dict[str, ModelSpec]:
-    """The same file under the mistakes that are made with it."""
+    """The same file under each of the common mistakes in its contract."""
     other = 'bgr' if spec.color == 'rgb' else 'rgb'
     turned = replace(spec, color=other, mean=spec.mean[::-1], std=spec.std[::-1])
     rivals = {f'colours as {other}': turned}

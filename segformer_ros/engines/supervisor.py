@@ -44,10 +44,10 @@ FAILURES = 3
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 30.0
-"""Seconds: each pause is twice the one before, from the first up to the longest."""
+"""Seconds of the back-off: each pause is twice the one before, from the first to the longest."""
 
 ATTEMPTS = 6
-"""How often a stream waits for a broken engine without a frame that is segmented."""
+"""How often in a row, without a frame segmented between, a stream waits for a broken engine."""
 
 Outcomes = Callable[[], List[Outcome]]
 """Frames under way: to be called once, for one Outcome each. Raises nothing."""
@@ -86,7 +86,7 @@ class Supervisor:
         self.at_once = 1
         """How many frames that were started one by one the engine works on at the same time."""
         self.together = 1
-        """How many frames the engine gains from having at once."""
+        """Most frames in one call that the engine gains from."""
         self._pause = FIRST_WAIT
         self._due = 0.0
         self._waits = 0
@@ -121,29 +121,30 @@ class Supervisor:
             return False
         self._failures = 0
         self.broken = False
-        # It counts as whole again with its first frame.
+        # `failure` stays until the first frame is segmented.
         failure, restarts, _ = self._state
         self._state = EngineState(failure, restarts + 1, self._engine.facts())
         return True
 
     def start(self, frames: Sequence[Frame], wanted: Wanted = Wanted()) -> Outcomes:
-        """Start segmenting frames; what to call for each one's Segmentation or error.
+        """Start segmenting frames; returns the callable that gives each one's result or error.
 
-        Others may be started before these are asked for; they are asked for in that order.
+        More frames may be started before these results are taken; results are taken in the order
+        of the starts.
         """
         try:
             pending = self._begin(frames, wanted)
-        except Exception as error:  # a library's own kind must not end the caller
+        except Exception as error:  # whatever a library raises must not end the caller
             pending = partial(_raise, error)
         return partial(self._finish, frames, wanted, pending)
 
     def stream(
         self, frames: Iterable[Frame], wanted: Wanted = Wanted()
     ) -> Generator[Outcome, None, None]:
-        """Segment frames that are read on the way; one Outcome each, in order, somewhat behind.
+        """Segment frames as they are read; one Outcome each, in order, one group behind.
 
-        They go in groups of the engine's `max_batch`, each started before the one ahead of it is
-        asked for. A broken engine is waited for, ATTEMPTS times at the most.
+        They go in groups of the engine's `max_batch`, each started before the results of the one
+        ahead are taken. A broken engine is waited for, ATTEMPTS times at the most.
         """
         left = iter(frames)
         under_way: Deque[Tuple[Sequence[Frame], Outcomes]] = deque()
@@ -157,9 +158,9 @@ class Supervisor:
                 if len(under_way) > 1 or not group:
                     started, finish = under_way.popleft()
                     for frame, outcome in zip(started, finish()):
-                        yield self._insisted(frame, outcome, wanted)
+                        yield self._retried(frame, outcome, wanted)
         finally:
-            for _, finish in under_way:  # nobody listens any more; the engine is to be free
+            for _, finish in under_way:  # the caller stopped early: leave the engine idle
                 finish()
 
     def _activate(self) -> None:
@@ -168,14 +169,14 @@ class Supervisor:
         self.overlaps, self.at_once = engine.overlaps, engine.at_once
         self.together = engine.max_batch or 1
 
-    def _insisted(self, frame: Frame, outcome: Outcome, wanted: Wanted) -> Outcome:
-        """The outcome of a frame, which is tried again while nothing is known against it."""
-        while isinstance(outcome, GivenUpError) and self._waited_for():
+    def _retried(self, frame: Frame, outcome: Outcome, wanted: Wanted) -> Outcome:
+        """The outcome of a frame, tried again as long as other frames' errors drop it."""
+        while isinstance(outcome, GivenUpError) and self._wait_until_running():
             (outcome,) = self.start([frame], wanted)()
         return outcome
 
-    def _waited_for(self) -> bool:
-        """Wait until a broken engine runs; False where it was waited for too often."""
+    def _wait_until_running(self) -> bool:
+        """Wait until a broken engine runs; False after too many waits."""
         while self.broken:
             if self._waits == ATTEMPTS:
                 return False

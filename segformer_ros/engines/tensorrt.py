@@ -49,8 +49,8 @@ _TIMED_RUNS = 20
 _log = logging.getLogger(__name__)
 
 
-class _Left(NamedTuple):
-    """A device that is no longer used, and the memory of its results, which may still be."""
+class _Retired(NamedTuple):
+    """A device that is no longer used, and the pool of its results, which may still be."""
 
     device: CudaDevice
     results: Optional[ResultPool]
@@ -69,8 +69,8 @@ class _Left(NamedTuple):
 class TensorRtEngine(Engine):
     """Runs an ONNX, or a built engine that belongs to it, through TensorRT and a CUDA binding.
 
-    A GPU error drops the frames of its call. Where it took the context with it, calls raise
-    BrokenError until the engine was activated again.
+    A GPU error drops the frames of its call. If it destroyed the context, calls raise BrokenError
+    until the engine is activated again.
     """
 
     name = 'tensorrt'
@@ -85,7 +85,7 @@ class TensorRtEngine(Engine):
         self._facts: Dict[str, str] = {}
         self._active = False
         self._lost = False
-        self._left: List[_Left] = []
+        self._retired: List[_Retired] = []
 
     def activate(self) -> None:
         """Ask the driver, load or build the engine, set up the device; raises EngineError."""
@@ -140,14 +140,14 @@ class TensorRtEngine(Engine):
             raise BrokenError(f'{fault}; the GPU context is lost') from fault
 
     def deactivate(self) -> None:
-        """Give back device memory and context."""
+        """Release device memory and context."""
         self._active = False
         self._stop()
 
     def lose_context(self) -> None:
-        """Have a kernel read what is no memory, as a broken one would; the context is lost then.
+        """Make a kernel read an invalid address, which destroys the context.
 
-        To see on a machine whether it comes back. Raises BrokenError once the GPU has noticed.
+        To test the recovery on a real GPU. Raises BrokenError once the GPU has noticed.
         """
         with self._running():
             assert self._device is not None
@@ -168,7 +168,7 @@ class TensorRtEngine(Engine):
 
     @property
     def max_batch(self) -> Optional[int]:
-        """Most frames that run at once; None where windows of one frame do."""
+        """Most frames that run at once; None with sliding windows."""
         return self._pipeline.max_batch if self._pipeline else None
 
     def facts(self) -> Dict[str, str]:
@@ -200,7 +200,7 @@ class TensorRtEngine(Engine):
 
     def _set_up(self) -> None:
         self._end_contexts()
-        self._gpu = select_gpu(self.options.device)  # before TensorRT may crash without a driver
+        self._gpu = select_gpu(self.options.device)  # first: TensorRT may crash without a driver
         self._library = load_tensorrt()
         self._device = CudaDevice(self._gpu)
         try:
@@ -244,12 +244,12 @@ class TensorRtEngine(Engine):
     def _stop(self, error: Optional[BaseException] = None) -> None:
         """Forget everything on the device, in the order that its libraries need.
 
-        error: what led here; the frames that it passed through hold engine and buffers too.
+        error: what led here; the frames of its traceback hold engine and buffers too.
         """
         device, pipeline = self._device, self._pipeline
         self._device = self._pipeline = None
         if device is not None:
-            self._left.append(_Left(device, pipeline.results if pipeline else None))
+            self._retired.append(_Retired(device, pipeline.results if pipeline else None))
             with suppress(GpuFault), device.current():
                 _clear_frames(error)
                 if pipeline:
@@ -259,7 +259,7 @@ class TensorRtEngine(Engine):
 
     def _end_contexts(self) -> None:
         """End the contexts whose results nobody views any more."""
-        self._left = [left for left in self._left if not left.end()]
+        self._retired = [retired for retired in self._retired if not retired.end()]
 
 
 def _read_nowhere(device: CudaDevice, spec: ModelSpec) -> None:

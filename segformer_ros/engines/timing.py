@@ -101,16 +101,16 @@ def _board_watts() -> Optional[float]:
 
 
 def _card(device: int) -> Reader:
-    """A GPU's reader. nvidia-smi counts GPUs in another order than CUDA, so it is told the bus."""
+    """A GPU's reader, by PCI address: nvidia-smi counts GPUs in another order than CUDA."""
     try:
-        place = select_gpu(device).bus
+        bus = select_gpu(device).bus
     except EngineError:
         return lambda: None
-    return lambda: _card_watts(place)
+    return lambda: _card_watts(bus)
 
 
 def _card_watts(bus: str) -> Optional[float]:
-    """The GPU at a place, as nvidia-smi reads it."""
+    """Power of the GPU at a PCI address, as nvidia-smi reads it."""
     try:
         done = subprocess.run(
             ['nvidia-smi', '-i', bus, '--query-gpu=power.draw', '--format=csv,noheader,nounits'],
@@ -125,7 +125,7 @@ def _card_watts(bus: str) -> Optional[float]:
 
 
 def _processor_energy() -> Optional[float]:
-    """Joules that the processor has used since some time past."""
+    """Joules that the processor has used, from an arbitrary start."""
     microjoules = _number(_RAPL)
     return None if microjoules is None else microjoules / 1e6
 
@@ -155,7 +155,7 @@ def load_frames(location: str, size: Tuple[int, int], count: int = FRAMES) -> Li
 
 
 _WARM_UP = SETTLED + 2
-"""Calls before the timing: set-up, and the runs before and of the capture of a CUDA graph."""
+"""Untimed calls: set-up, and the runs up to the capture of a CUDA graph."""
 
 STAGES = ('preprocess', 'inference', 'postprocess')
 _SHORT = dict(zip(STAGES, ('pre', 'net', 'post')))
@@ -173,8 +173,8 @@ class BatchResult:
 
     calls: that were timed. fps: frames of the whole run over its seconds. call: one `segment` of
     the batch. stages: per frame. traffic: bytes moved per frame. memory: bytes, of the GPU where
-    the engine has one, else of this process at its greatest. watts: mean, None where it cannot be
-    read; meter: whose.
+    the engine has one, else the peak of this process. watts: mean, None where it cannot be read;
+    meter: what measured it.
     """
 
     batch: int
@@ -239,9 +239,9 @@ def benchmark(
     batches: Sequence[int],
     seconds: float,
     wanted: Wanted = Wanted(),
-    told: Callable[[], object] = lambda: None,
+    after_batch: Callable[[], object] = lambda: None,
 ) -> BenchmarkResult:
-    """Time an active engine on frames, `seconds` for each batch size; `told` after each.
+    """Time an active engine on frames, `seconds` for each batch size; `after_batch` after each.
 
     Raises EngineError for a batch that the model or the engine does not take.
     """
@@ -263,7 +263,7 @@ def benchmark(
     results = []
     for batch in batches:
         results.append(_time_batch(engine, frames, batch, seconds, wanted))
-        told()
+        after_batch()
     sizes = sorted({f'{frame.width}x{frame.height}' for frame in frames})
     facts = {
         **engine.facts(),

@@ -19,26 +19,31 @@ import numpy as np
 from segformer_ros.classes import IGNORE_ID
 
 _CELLS_AT_ONCE = 1024
-"""So many contested cells stay in a processor's cache."""
+"""Contested cells that are interpolated together: their scores stay in the CPU's cache."""
 
 
 def exact_labels(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Label of each pixel: (H, W) uint8 for `size` from (C, h, w) float32 logits.
 
-    The argmax over logits upsampled as `engines.reference.resize_bilinear` does it; the lower
-    class wins a tie. Where logits are no numbers (NaN) there is no class (255).
+    The argmax over bilinearly upsampled logits (`verification.kernel_checks.resize_bilinear`); the
+    lower class wins a tie. Where logits are not numbers (NaN) there is no class (255).
+
+    A cell is the area between four neighbouring logits. An interpolated score lies between the
+    least and the greatest of the four, so in most cells one class alone can win, and the cell's
+    pixels take it; only the other, contested cells are interpolated.
     """
     rows, columns = _Axis.of(logits.shape[1], size[0]), _Axis.of(logits.shape[2], size[1])
-    corners = _with_border(logits)
-    possible = _possible_classes(corners)
-    owners = np.full(possible.shape[1:], IGNORE_ID, np.uint8)  # of scores that are no numbers
+    corners = _with_border(logits)  # (C, h + 2, w + 2)
+    possible = _possible_classes(corners)  # (C, h + 1, w + 1) bool
+    owners = np.full(possible.shape[1:], IGNORE_ID, np.uint8)  # (h + 1, w + 1); of NaN no class
     for index, cells in enumerate(possible):
         np.copyto(owners, index, where=cells)
-    labels = owners.take(columns.cells, axis=1).take(rows.cells, axis=0)
-    rivals = np.count_nonzero(possible, axis=0)
+    labels = owners.take(columns.cells, axis=1).take(rows.cells, axis=0)  # (H, W)
+    rivals = np.count_nonzero(possible, axis=0)  # (h + 1, w + 1)
     rivals[~rows.seen] = 0
     rivals[:, ~columns.seen] = 0
     for y, x in _contested_cells(rivals):
+        # (pixels down, pixels across, n) of the n cells: where they are in the flat labels
         place = rows.pixels.T[:, None, y] * size[1] + columns.pixels.T[:, x]
         shares = rows.shares.T[:, None, y], columns.shares.T[:, x]
         labels.ravel()[place] = _contested_labels(corners, possible[:, y, x], (y, x), shares)
@@ -63,13 +68,14 @@ class _Axis(NamedTuple):
 
     @classmethod
     def of(cls, logits: int, pixels: int) -> _Axis:
-        position = (np.arange(pixels) + 0.5) * (logits / pixels) - 0.5
-        cells = np.floor(position).astype(np.intp) + 1
-        starts = np.searchsorted(cells, np.arange(logits + 2))
-        counts = np.diff(starts)
+        # Samples lie at pixel centres, as in OpenCV's INTER_LINEAR.
+        position = (np.arange(pixels) + 0.5) * (logits / pixels) - 0.5  # (pixels,)
+        cells = np.floor(position).astype(np.intp) + 1  # (pixels,), rising
+        starts = np.searchsorted(cells, np.arange(logits + 2))  # first pixel of each cell
+        counts = np.diff(starts)  # (cells,) its pixels
         step = np.minimum(np.arange(counts.max()), np.maximum(counts - 1, 0)[:, None])
-        members = np.minimum(starts[:-1, None] + step, pixels - 1)
-        shares = (position - np.floor(position)).astype(np.float32)
+        members = np.minimum(starts[:-1, None] + step, pixels - 1)  # (cells, most pixels)
+        shares = (position - np.floor(position)).astype(np.float32)  # (pixels,)
         return cls(cells, members, shares[members], counts > 0)
 
 
@@ -83,7 +89,10 @@ def _with_border(logits: np.ndarray) -> np.ndarray:
 
 
 def _possible_classes(corners: np.ndarray) -> np.ndarray:
-    """Where each class can win: (C, h + 1, w + 1) bool from corners (C, h + 2, w + 2)."""
+    """Where each class can win: (C, h + 1, w + 1) bool from corners (C, h + 2, w + 2).
+
+    In a cell, a class can win if its greatest corner reaches the best of all classes' least ones.
+    """
     bound = np.full((corners.shape[1] - 1, corners.shape[2] - 1), -np.inf, np.float32)
     greatest = np.empty((len(corners), *bound.shape), np.float32)
     for plane, high in zip(corners, greatest):
@@ -147,21 +156,21 @@ def label_map(logits: np.ndarray, size: Tuple[int, int], upsampling: str) -> np.
 
     'exact' equals the argmax over bilinearly upsampled logits; the lower class wins a tie.
     'fast' takes the argmax first and repeats it to the size. Where logits are no numbers (NaN, as
-    of damaged weights or a precision too low) there is no class (255), and never the first one.
+    from damaged weights or too low a precision) there is no class (255), never the first one.
     """
     if upsampling == 'fast':
-        best = np.argmax(logits, axis=0)
-        unknown = np.isnan(np.take_along_axis(logits, best[None], axis=0)[0])
+        best = np.argmax(logits, axis=0)  # (h, w); of NaN the first NaN
+        unknown = np.isnan(np.take_along_axis(logits, best[None], axis=0)[0])  # (h, w) bool
         return resize_labels(np.where(unknown, IGNORE_ID, best).astype(np.uint8), size)
     return exact_labels(logits, size)
 
 
 def as_labels(values: np.ndarray) -> np.ndarray:
-    """Labels (h, w) uint8 of a network's own integers; 255 for those that uint8 does not hold."""
+    """Labels (h, w) uint8 of a network's integers; 255 for those beyond uint8."""
     if values.dtype == np.uint8:
         return values.copy()
     beyond = (values < 0) | (values > IGNORE_ID)
-    # As a number of a type: NumPy 2.5 refuses a plain 255 among int8.
+    # Typed, since NumPy 2.5 refuses a plain 255 among int8.
     return np.where(beyond, np.uint8(IGNORE_ID), values).astype(np.uint8)
 
 
@@ -177,7 +186,7 @@ def confidence_map(logits: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Probability of the best class: (H, W) uint8, 0..255 for 0..1, from (C, h, w) logits.
 
     The softmax is taken at the logits' size and its maximum upsampled: a 1080p frame would need
-    40 million exponentials otherwise.
+    40 million exponentials otherwise. That maximum is 1 / sum(exp(logit - greatest)).
     """
     with np.errstate(invalid='ignore', over='ignore'):
         best = np.nan_to_num(1.0 / np.exp(logits - logits.max(axis=0)).sum(axis=0), copy=False)

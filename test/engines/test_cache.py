@@ -105,7 +105,7 @@ def test_a_file_that_others_can_write_is_not_loaded(
     cache.load_or_build(KEY, build)
     (cache.folder / KEY.file_name).chmod(0o666)
     assert cache.load(KEY) is None
-    assert "is not this user's own file alone; it is not loaded" in caplog.text
+    assert 'is not a file that only this user can write; it is not loaded' in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_survived(
@@ -193,7 +193,7 @@ def test_an_engine_file_that_is_missing_or_cut_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match='engine file .*gone.engine cannot be read: no such'):
         read_plan(tmp_path / 'gone.engine')
     (tmp_path / 'cut.engine').write_bytes(b'ptrt')
-    with pytest.raises(EngineError, match='cut.engine is no engine: it has 4 bytes; build it'):
+    with pytest.raises(EngineError, match='cut.engine is not an engine: it has 4 bytes; build it'):
         read_plan(tmp_path / 'cut.engine')
 
 

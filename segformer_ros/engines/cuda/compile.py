@@ -32,7 +32,7 @@ RELEASED = (53, 62, 72, 75, 80, 86, 87, 89, 90, 100, 120)
 """Compute capabilities whose code a release carries; others are compiled on first use."""
 
 NEWER = (103, 110, 121)
-"""Of those, the ones that a release carries too where its NVRTC knows them (CUDA 12.9, 13)."""
+"""Further ones that a release carries where its NVRTC knows them (CUDA 12.9, 13)."""
 
 NVRTC_NAMES = ('libnvrtc.so', *(f'libnvrtc.so.{n}' for n in ('13', '12', '11.2', '10.2')))
 
@@ -51,7 +51,7 @@ class UnknownGpu(EngineError):
 
 
 def source_hash() -> str:
-    """What the kernels' source is, for file names."""
+    """Hash of the kernels' source, for file names."""
     return hashlib.sha256(KERNELS.read_bytes()).hexdigest()[:16]
 
 
@@ -63,8 +63,8 @@ def file_name(sm: int) -> str:
 def load_kernels(sm: int, cache: Optional[Path], load: Callable[[bytes], Loaded]) -> Loaded:
     """Load the kernels' code for a GPU, cubin or PTX: the first that its driver takes.
 
-    A driver takes no code of a toolkit much newer than itself, so that what a release carries
-    is none for JetPack 4 and 5: there it is compiled by JetPack's own toolkit.
+    A driver refuses code of a toolkit much newer than itself, so JetPack 4 and 5 cannot load what
+    a release carries: there JetPack's own toolkit compiles the kernels.
 
     cache: the folder of what was compiled before, None for none. load: raises EngineError for
     code that the driver refuses. Raises EngineError with all reasons where none is left.
@@ -93,7 +93,7 @@ def load_kernels(sm: int, cache: Optional[Path], load: Callable[[bytes], Loaded]
 
 
 def _stored(prebuilt: Path, kept: Optional[Path]) -> Iterator[bytes]:
-    """What need not be compiled."""
+    """Code that exists already: prebuilt, then cached."""
     if prebuilt.is_file():
         yield prebuilt.read_bytes()
     code = read_if_own(kept) if kept else None
@@ -109,7 +109,7 @@ def _keep(file: Path, code: bytes) -> None:
 
 
 def compiled_kernels(sm: int, reasons: List[str]) -> Iterator[bytes]:
-    """The kernels as each compiler of this machine makes them; why others cannot, in `reasons`."""
+    """The kernels, compiled by each compiler of this machine; failures are added to `reasons`."""
     for compiler in compilers():
         try:
             code = compiler(sm)

@@ -27,7 +27,7 @@ from segformer_ros.engines.cuda.driver import Gpu, has_primary_context
 from segformer_ros.engines.cuda.launches import BLOCK, KERNEL_NAMES, Launch
 from segformer_ros.engines.engine import EngineError
 
-# After these the context answers every call with an error: it has to be made anew.
+# After one of these every call in the context fails: a new context is needed.
 _LOST = (
     'illegal memory access',
     'illegal address',
@@ -52,7 +52,7 @@ def _is_lost(error: Exception) -> bool:
 
 
 BINDINGS = ('pycuda.driver', 'segformer_ros.engines.cuda.nvidia_bindings')
-"""What calls the driver, the first that is installed: JetPack's users have PyCUDA."""
+"""Bindings of the driver API; the first one installed is used (JetPack's users have PyCUDA)."""
 
 
 def load_binding() -> Any:
@@ -71,7 +71,7 @@ def load_binding() -> Any:
 
 
 class GpuFault(EngineError):
-    """An error of the GPU in a frame. lost: whether the context must be made anew."""
+    """A GPU error while frames were processed. lost: whether a new context is needed."""
 
     def __init__(self, error: Exception) -> None:
         self.lost = _is_lost(error)
@@ -86,7 +86,7 @@ class HostBlock(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of it."""
+        """Size in bytes."""
         return len(self.host)
 
 
@@ -103,20 +103,20 @@ class DeviceBlock(NamedTuple):
 
 
 _PRIMARY: Dict[int, Any] = {}
-"""Primary contexts in use, by the GPU's number; kept as long as the process, as torch keeps them.
+"""Primary contexts in use, by the GPU's number; retained for the life of the process, as by torch.
 
-PyCUDA would end one for all who share it where it is to give back its own share.
+PyCUDA would destroy one for everybody who shares it, instead of releasing its own reference.
 """
 
 
 class CudaDevice:
     """A context on one GPU; `current()` around every use, from any one thread.
 
-    It is its own, unless something in this process uses the GPU's primary context already: that is
-    shared then, since frames and results can be passed on within a context alone.
+    The context is its own, unless something in this process uses the GPU's primary context
+    already: that one is shared then, since frames and results cannot be passed between contexts.
 
     An integrated GPU (Jetson) shares its memory with the CPU: there kernels use page-locked
-    memory where it lies (`mapped`), and nothing is copied.
+    memory in place (`mapped`), and nothing is copied.
     """
 
     def __init__(self, gpu: Gpu) -> None:
@@ -137,7 +137,7 @@ class CudaDevice:
                 else device.make_context(cuda.ctx_flags.SCHED_AUTO | cuda.ctx_flags.MAP_HOST)
             )
         except cuda.Error as error:
-            # CUDA may serve the process no more after such an error (CUresult in its manual).
+            # After such an error CUDA may be unusable in this process (CUresult in its manual).
             cure = '; restart this process' if _is_lost(error) else ''
             raise EngineError(f'no CUDA context on {gpu.label}: {error}{cure}') from error
         if not self._shared:
@@ -156,9 +156,9 @@ class CudaDevice:
             raise GpuFault(error) from error
 
     def close(self) -> None:
-        """Give a context of its own back, and all its memory, which nobody may view any more.
+        """Destroy the context, if it is its own, with all its memory, which nobody may use then.
 
-        To be called in the thread that made it: PyCUDA leaves a context alone in any other.
+        To be called in the thread that made it: in any other, PyCUDA does not destroy it.
         """
         self._functions.clear()
         if not self._shared:
@@ -188,12 +188,12 @@ class CudaDevice:
         return self._cuda.Stream()
 
     def drain(self, stream: Any) -> None:
-        """Wait until nothing of a stream is under way, whatever became of it."""
+        """Wait until a stream is idle, whatever errors its work had."""
         with suppress(self._cuda.Error):
             stream.synchronize()
 
     def create_event(self) -> Any:
-        """A new event; who waits for it sleeps, so that the CPU is free for others."""
+        """A new event; waiting for it blocks instead of spinning, which leaves the CPU free."""
         return self._cuda.Event(self._cuda.event_flags.BLOCKING_SYNC)
 
     def allocate(self, size: int) -> Any:
@@ -223,7 +223,7 @@ class CudaDevice:
         self._cuda.memcpy_htod_async(address, data, stream)
 
     def fill(self, address: int, value: int, count: int, stream: Any) -> None:
-        """Start writing `count` times a 32 bit number to the device."""
+        """Start filling device memory with `count` copies of a 32-bit number."""
         self._cuda.memset_d32_async(address, value & 0xFFFFFFFF, count, stream)
 
     def download(self, data: np.ndarray, address: int, stream: Any) -> None:
@@ -321,7 +321,7 @@ class DeviceBuffer:
 
 
 class Uploads:
-    """Where frames are written by the CPU and read by kernels."""
+    """Memory that the CPU writes frames into and kernels read them from."""
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
@@ -335,7 +335,7 @@ class Uploads:
         return self._block.host[:size]
 
     def send(self, size: int, stream: Any) -> Tuple[int, int]:
-        """Start bringing the first bytes to the kernels: their address and the bytes copied."""
+        """Start the upload of the first `size` bytes; their device address, and bytes copied."""
         if self._device.mapped:
             return self._block.address, 0
         address = self._twin.reserve(size)
@@ -344,7 +344,7 @@ class Uploads:
 
 
 class Lease:
-    """Memory of a result; it goes back to its pool when nothing views it any more."""
+    """Memory of a result; it returns to its pool with the last reference to it."""
 
     def __init__(
         self, block: Union[HostBlock, DeviceBlock], device: CudaDevice, crowded: bool
@@ -360,37 +360,37 @@ class Lease:
         return interface
 
     def device_array(self, offset: int, shape: Tuple[int, ...]) -> DeviceArray:
-        """The same of memory that kernels reach, however many are kept already."""
+        """uint8 array over part of memory that kernels can reach; never a copy."""
         return DeviceArray(self.block.address + offset, shape, self, self._device.current)
 
     def array(self, offset: int, shape: Tuple[int, ...]) -> np.ndarray:
-        """uint8 array over part of the memory; a copy where too many results are kept already."""
-        flat = np.asarray(self)  # its base is this lease, and so is that of every view of it
+        """uint8 array over part of the memory; a copy if too many results are held already."""
+        flat = np.asarray(self)  # its base is this lease, which every view of it keeps alive
         part = flat[offset : offset + int(np.prod(shape))].reshape(shape)
         return part.copy() if self._crowded else part
 
 
 _MOST_LEASED = 16
-"""Results that lie in memory of the pool at a time; more are copied."""
+"""Results that are handed out in the pool's own memory at a time; more are copied."""
 
 
 class ResultPool:
-    """Blocks of memory for results, each used again when its last result is forgotten.
+    """Blocks of memory for results, each reused once its last result is garbage-collected.
 
-    That may be in any thread, but PyCUDA frees the memory in the thread of its context alone:
-    whoever closes the context keeps the pool until nothing of it is in use.
+    That may happen in any thread, but PyCUDA frees memory only in its context's thread: whoever
+    closes the context keeps the pool until none of it is in use.
     """
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
-        # Results are forgotten in any thread; adding and removing one entry needs no lock.
+        # Results may be collected in any thread; adding or removing one entry needs no lock.
         self._free: Tuple[List[Any], List[Any]] = ([], [])  # for the host, on the device
         self._leased: Set[object] = set()
 
     def lease(self, size: int, on_device: bool = False) -> Lease:
-        """Page-locked memory of at least `size` bytes, or memory of the device.
+        """Page-locked memory of at least `size` bytes, or device memory.
 
-        An integrated GPU has no other: there kernels reach what is page-locked.
+        On an integrated GPU both are page-locked memory, which its kernels can reach.
         """
         on_device = on_device and not self._device.mapped
         kept = self._free[on_device]

@@ -34,7 +34,7 @@ _CUDA = (2, 13)
 """DLDeviceType of DLPack: device and managed memory of CUDA."""
 
 _LEGACY = 1
-"""The stream that a producer means that names none: CUDA's default one."""
+"""Handle of CUDA's legacy default stream, which a producer means that names none."""
 
 
 class _Tensor(ctypes.Structure):
@@ -119,8 +119,7 @@ class DeviceFrame(Frame):
 class DeviceArray:
     """uint8 values in the GPU's memory: for torch, CuPy and whatever takes such arrays.
 
-    They are there already, whatever the stream; the memory is held with the array, and used
-    again after it.
+    Complete already, on any stream; the memory is held by the array, and reused after it.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class Gpu(NamedTuple):
     """One GPU.
 
     sm: compute capability times ten (87 for Orin). memory: bytes. processors: how many it has
-    (streaming multiprocessors). bus: its place, by which nvidia-smi knows it whatever its number.
+    (streaming multiprocessors). bus: PCI address, by which nvidia-smi knows it.
     """
 
     number: int
@@ -118,7 +118,7 @@ def select_gpu(index: int) -> Gpu:
 
 @contextmanager
 def current_gpu(gpu: Gpu) -> Iterator[None]:
-    """Have the CUDA libraries of this thread use a GPU, where none of them has a context."""
+    """Make the GPU's primary context current in this thread."""
     driver = load_driver()
     device, context = ctypes.c_int(), ctypes.c_void_p()
     check(driver.cuDeviceGet(ctypes.byref(device), gpu.number), 'cuDeviceGet')
@@ -148,14 +148,14 @@ def has_primary_context(gpu: Gpu) -> bool:
 
 
 def order_streams(before: int, after: int) -> None:
-    """Have a stream, by its handle, wait for what another has to do; of the current context."""
+    """Make stream `after` wait for the work queued on stream `before`; by their handles."""
     driver, event = load_driver(), ctypes.c_void_p()
     check(driver.cuEventCreate(ctypes.byref(event), _NO_TIMING), 'cuEventCreate')
     try:
         check(driver.cuEventRecord(event, ctypes.c_void_p(before)), 'cuEventRecord')
         check(driver.cuStreamWaitEvent(ctypes.c_void_p(after), event, 0), 'cuStreamWaitEvent')
     finally:
-        driver.cuEventDestroy_v2(event)  # which it outlives until it was waited for
+        driver.cuEventDestroy_v2(event)  # the driver keeps it until the wait is over
 
 
 def gpu_of(address: int) -> int:
@@ -189,7 +189,7 @@ def check_reachable(address: int, gpu: Gpu) -> None:
 
 
 def download(target: np.ndarray, address: int) -> None:
-    """Copy device memory of the current context into an array, once all that writes is done."""
+    """Copy device memory of the current context into an array, once all work in it is done."""
     driver = load_driver()
     check(driver.cuCtxSynchronize(), 'cuCtxSynchronize')
     place, size = ctypes.c_void_p(target.ctypes.data), ctypes.c_size_t(target.nbytes)

@@ -1,11 +1,11 @@
 // Pre- and post-processing of the segmentation engines on the device.
 //
 // Header-free, so that NVRTC compiles it on a machine without a toolkit. Everything a kernel needs is one
-// struct passed by value; `structs.py` reads structs, constants and kernels' names from this text. The golden
-// reference in `engines/reference.py` says what the numbers must be.
+// struct passed by value; `launches.py` reads structs, constants and kernels' names from this text. The golden
+// reference in `verification/kernel_checks.py` says what the numbers must be.
 //
-// With SEGFORMER_HOST the same code is compiled for the CPU, by who includes it: a kernel is then a sequence
-// of loops over the threads of one block, split where the threads would meet.
+// With SEGFORMER_HOST the same code is compiled for the CPU, by the file that includes it: a kernel is then a
+// sequence of loops over the threads of one block, split at its barriers.
 
 enum {
     BLOCK = 256,     // threads of a block, side by side
@@ -268,8 +268,8 @@ DEVICE Range range_between(const Corners<Value> &corners, int class_id) {
 
 // The classes that may be the best of a pixel between a cell and its neighbours right and below, a byte
 // each, the lowest first and NO_CLASS behind the last; all bytes NO_CLASS where they are more than RIVALS.
-// A class that cannot reach what another scores at least is none. Mostly one is left: pixels there need no
-// scores at all.
+// A class whose greatest score is below another's least is left out. Mostly one class remains: pixels there
+// need no scores at all.
 template <typename Value>
 DEVICE unsigned rivals_at(const Scores &scores, int frame, int row, int column) {
     Tap rows = {row, row + 1 < scores.height ? row + 1 : row, 0.0f};

@@ -190,7 +190,7 @@ class Coloring(NamedTuple):
 def preprocess_job(
     images: Sequence[Image], fits: Sequence[Fit], tensor: Tensor, spec: ModelSpec
 ) -> Launch:
-    """Images into the first frames of the network's input."""
+    """Resize and normalise images into the first frames of the network's input."""
     job = np.zeros((), STRUCTS['PreprocessJob'])
     for source, image, fit in zip(job['sources'], images, fits):
         _describe(source, image, spec.color)
@@ -208,7 +208,7 @@ def preprocess_job(
 def cells_job(
     scores: Tensor, count: int, labels: int = 0, best: int = 0, rivals: int = 0
 ) -> Launch:
-    """What is known of each cell of the first `count` frames of the scores.
+    """For each cell of the first `count` frames of the scores, what the pixels' kernel needs.
 
     Addresses, 0 for what is not wanted: labels: uint8, the best class. best: float32, its
     probability. rivals: uint32, the classes that compete between the cell and the next ones.
@@ -222,7 +222,10 @@ def cells_job(
 def mosaic_job(
     scores: Tensor, windows: Sequence[Window], mosaic: Mosaic, first: bool, last: bool
 ) -> Launch:
-    """The logits of a batch of windows into their frame's mosaic; of its first and last batch."""
+    """Add the logits of a batch of windows to their frame's mosaic, which the last one averages.
+
+    first, last: whether it is the frame's first batch, or its last.
+    """
     job = np.zeros((), STRUCTS['MosaicJob'])
     _set_scores(job['scores'], scores)
     job['mosaic'], job['seen'] = mosaic.tensor.address, mosaic.seen

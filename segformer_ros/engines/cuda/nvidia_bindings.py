@@ -9,8 +9,8 @@
 
 """NVIDIA's cuda-bindings in the shape of PyCUDA's driver module, as far as `CudaDevice` uses it.
 
-Their wheels need no compiler. Objects free what they stand for with their last reference, in any
-thread, unless their context has ended before.
+Their wheels need no compiler. Objects free their resource with the last reference, in any thread,
+unless their context was destroyed before.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def init() -> None:
 
 
 class Context:
-    """A context of this thread's stack, or of none. end: gives it back."""
+    """A CUDA context. end: destroys it, or releases it where it is the primary one."""
 
     def __init__(self, handle: Any, end: Callable[[], Any]) -> None:
         self._handle, self._end = handle, end
@@ -82,7 +82,7 @@ class Context:
         _stack().pop()
 
     def detach(self) -> None:
-        """End it, and with it all that it holds, unless others share it."""
+        """Destroy it with all its resources, or release this reference to a shared one."""
         self.ended = True
         self._end()
 
@@ -102,7 +102,7 @@ class Device:
 
     def make_context(self, flags: int) -> Context:
         """A new context, which is current."""
-        # With CUDA 13 the plain name is that of the fourth version, with parameters before.
+        # In CUDA 13 cuCtxCreate is its v4, which takes creation parameters first.
         parameters = [None] if driver.CUDA_VERSION >= 13000 else []
         handle = _call(driver.cuCtxCreate, *parameters, flags, self._device)
         context = Context(handle, partial(_call, driver.cuCtxDestroy, handle))
@@ -116,7 +116,7 @@ class Device:
 
 
 class _Owned:
-    """Something of the current context, freed with its last reference."""
+    """A resource of the current context, freed with its last reference."""
 
     def __init__(self, handle: Any, free: Callable[..., Tuple[Any, ...]]) -> None:
         self._handle = handle
@@ -139,7 +139,7 @@ def _free(context: Context, free: Callable[..., Tuple[Any, ...]], handle: Any) -
 
 
 class Stream(_Owned):
-    """Work in order."""
+    """A CUDA stream."""
 
     def __init__(self) -> None:
         super().__init__(_call(driver.cuStreamCreate, 0), driver.cuStreamDestroy)
@@ -159,17 +159,17 @@ class Stream(_Owned):
 
 
 class Event(_Owned):
-    """A place in a stream."""
+    """A CUDA event."""
 
     def __init__(self, flags: int = 0) -> None:
         super().__init__(_call(driver.cuEventCreate, flags), driver.cuEventDestroy)
 
     def record(self, stream: Stream) -> None:
-        """Put it behind what the stream has to do."""
+        """Record it after the work queued on the stream."""
         _call(driver.cuEventRecord, self._handle, stream._handle)
 
     def synchronize(self) -> None:
-        """Wait until its place is reached."""
+        """Wait until it has occurred."""
         _call(driver.cuEventSynchronize, self._handle)
 
     def time_till(self, later: Event) -> float:
@@ -218,7 +218,7 @@ class _Function:
 
 
 class _Module:
-    """Machine code."""
+    """A loaded module of kernels."""
 
     def __init__(self, image: bytes) -> None:
         data = np.frombuffer(image + b'\0', np.uint8)  # PTX is a string

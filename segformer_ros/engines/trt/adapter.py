@@ -43,9 +43,9 @@ _TYPES: Dict[str, str] = {
 class TensorRt:
     """One TensorRT library.
 
-    module: `tensorrt` or `tensorrt_rtx`. errors: what the library complained of, newest last; its
-    calls return None instead of raising, and the reason stands here alone. layers: the layers of
-    the engine built last, as TensorRT-RTX logs them (it cannot be asked for them without a GPU).
+    module: `tensorrt` or `tensorrt_rtx`. errors: the errors that the library logged, newest last:
+    its calls return None instead of raising, so the reason is only here. layers: the layers of the
+    engine built last, as TensorRT-RTX logs them (it cannot be asked for them without a GPU).
     interrupts: Ctrl-C that came while the library worked.
     """
 
@@ -63,7 +63,7 @@ class TensorRt:
 
     @property
     def monitored(self) -> bool:
-        """Whether a build tells how far it is, and can be ended between two steps (since 10)."""
+        """Whether a build reports its progress and can be cancelled between steps (since 10)."""
         return hasattr(self.module, 'IProgressMonitor')
 
     @property
@@ -76,7 +76,7 @@ class TensorRt:
         return self.errors[-1].strip().splitlines()[0] if self.errors else default
 
     def note(self, severity: Any, message: str) -> None:
-        """Take a line of the library's log."""
+        """Handle a line of the library's log."""
         if str(severity).endswith('ERROR'):  # or INTERNAL_ERROR
             self.errors.append(message)
         elif message.startswith('Layers:'):
@@ -101,7 +101,7 @@ class TensorRt:
             ) from error
 
     def create_network(self, builder: Any) -> Any:
-        """An empty network: explicit batch where that is still said, types by the graph."""
+        """An empty network of explicit batch, strongly typed where there is nothing else."""
         flags = self.module.NetworkDefinitionCreationFlag
         names = ['EXPLICIT_BATCH'] + (['STRONGLY_TYPED'] if self.strongly_typed else [])
         bits = [1 << int(getattr(flags, name)) for name in names if hasattr(flags, name)]
@@ -206,7 +206,7 @@ class TensorRt:
         config.set_compute_capability(target, 0)
 
     def set_timing_cache(self, config: Any, data: bytes) -> None:
-        """Start from the timings of earlier builds; ones of another GPU are passed over."""
+        """Start from the timings of earlier builds; those of another GPU are ignored."""
         if hasattr(config, 'create_timing_cache'):
             cache = config.create_timing_cache(data)
             if cache is None or not config.set_timing_cache(cache, False):
@@ -218,9 +218,9 @@ class TensorRt:
         return bytes(cache.serialize()) if cache is not None else b''
 
     def set_progress(self, config: Any, progress: Optional[Progress]) -> Any:
-        """Report a build's progress where it is monitored; keep what it returns till its end.
+        """Report a build's progress, if `monitored`; keep the returned monitor until it ends.
 
-        Also of no use to anybody it is what lets Ctrl-C end the build.
+        Even without `progress` it is needed: it lets Ctrl-C end the build.
         """
         if not self.monitored:
             return None
@@ -231,18 +231,18 @@ class TensorRt:
     def set_batches(
         self, builder: Any, network: Any, config: Any, batches: Tuple[int, int, int]
     ) -> None:
-        """Give a network of free batch its least, usual and greatest one."""
+        """Add an optimization profile (min, opt, max batch) to a network of dynamic batch."""
         profile = builder.create_optimization_profile()
-        free = False
+        dynamic = False
         for index in range(network.num_inputs):
             tensor = network.get_input(index)
             shape = tuple(tensor.shape)
             if -1 in shape[1:]:
                 raise EngineError(f'input {tensor.name!r} has free sides {shape}; fix its size')
             if shape[0] == -1:
-                free = True
+                dynamic = True
                 profile.set_shape(tensor.name, *[(batch, *shape[1:]) for batch in batches])
-        if free:
+        if dynamic:
             config.add_optimization_profile(profile)
 
     def build(self, builder: Any, network: Any, config: Any) -> Optional[bytes]:
@@ -253,7 +253,7 @@ class TensorRt:
     # --- running ---
 
     def load(self, plan: bytes) -> Any:
-        """Runtime and engine of a serialised one; raises EngineError."""
+        """Deserialise an engine; raises EngineError."""
         self.errors.clear()
         runtime = self._made('Runtime')
         self._check_validity(runtime, plan)
@@ -294,9 +294,9 @@ _loaded: Dict[str, TensorRt] = {}
 
 
 def load_tensorrt(names: Sequence[str] = ()) -> TensorRt:
-    """The first of these modules that loads, of all without any; raises EngineError otherwise.
+    """The first of these modules that loads, MODULES by default; raises EngineError without one.
 
-    Each is made once: up to 8.4 TensorRT writes to the first logger that it was ever given.
+    Each is made once: up to 8.4 TensorRT logs to the first logger that it was ever given.
     """
     reasons = []
     for name in names or MODULES:

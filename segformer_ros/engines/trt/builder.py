@@ -52,9 +52,9 @@ _WEIGHTED = re.compile(
 )
 
 _LEAST_SHARE = {'fp16': 0.5, 'int8': 0.25}
-"""Of the layers with weights that must compute in what was asked.
+"""Share of the layers with weights that must compute in the precision asked for.
 
-Of INT8 less: quantisation leaves out up to half of them, and the products of attention.
+Less for INT8: quantisation leaves out up to half of them, and the products of attention.
 """
 
 _NARROW = ('int8', 'fp16', 'bf16', 'fp8')
@@ -94,8 +94,8 @@ class Layers(NamedTuple):
     def check(self, precision: str, exactly: bool = False, mixed: bool = False) -> None:
         """Raise EngineError where the engine silently computes in a wider type than was asked.
 
-        exactly: or partly in a narrower one than FP32, as a file from elsewhere may. mixed: some
-        layers were meant to be FP32.
+        exactly: also where it computes partly in a narrower one than FP32, as a foreign file may.
+        mixed: some layers were meant to be FP32.
 
         Where a version folds the network into one node ("foreign node"), that node's own inputs
         and outputs are all that can be seen.
@@ -106,7 +106,7 @@ class Layers(NamedTuple):
             raise EngineError(f'the engine computes in TF32, unasked: {self.summary()}')
         judged = [layer for layer in self.layers if layer.weighted] or self.layers
         found = sum(layer.precision == precision for layer in judged)
-        wide = precision == 'fp32' and not exactly  # narrow layers beside wide ones will do
+        wide = precision == 'fp32' and not exactly  # then some narrow layers are acceptable
         narrow = sum(layer.precision in _NARROW for layer in judged)
         if wide and (found or not narrow):
             return
@@ -168,7 +168,7 @@ def _layer(
     if _IDLE.search(kind.split()[0] if kind.split() else ''):
         return None
     weighted = bool(_WEIGHTED.search(kind))
-    # A layer with weights that quantises what it gives computes in the type that it was given.
+    # A layer with weights that quantises its output computes in the type of its input.
     precision = (weighted and _narrowest(read)) or _narrowest(read + written)
     # No tensor is of TF32: it is a way to multiply numbers of FP32, which the kernel's name tells.
     if 'tf32' in tactic.lower():
@@ -191,7 +191,7 @@ LEAST_WORKSPACE = 64 * MIB
 
 _OUT_OF_MEMORY = ('out of memory', 'outofmemory', 'insufficient memory')
 
-# 8.2 says no more than this where a layer needs more workspace, later versions add so.
+# 8.2 says only the first of these where a layer needs more workspace; later versions say why.
 _TOO_LITTLE = (
     'could not find any implementation',
     'insufficient workspace',
@@ -205,8 +205,8 @@ _log = logging.getLogger(__name__)
 class BuildOptions:
     """How an engine is built.
 
-    precision: 'fp32', 'fp16' or 'int8'. batches: least, usual and greatest number of frames, for
-    a network that leaves it free. workspace: limit of the builder's scratch memory in bytes.
+    precision: 'fp32', 'fp16' or 'int8'. batches: min, opt and max of the optimization profile, for
+    a network of dynamic batch. workspace: limit of the builder's scratch memory in bytes.
     target_sm: compute capability times ten of a GPU that is not here; None for this machine's.
     timing_cache: file of earlier timings, None to keep none. half: whether FP16 may be beside
     INT8. single: tensors whose layers compute in FP32 whatever the precision.
@@ -226,8 +226,8 @@ class BuiltEngine:
     """A serialised engine.
 
     workspace: the limit that it was built with. seconds: the build's time. batches: as asked.
-    layers: as the builder told them, empty for versions that do not; an engine that is loaded
-    tells by its inspector.
+    layers: as the builder logged them; empty for versions that do not, whose loaded engine has an
+    inspector.
     """
 
     plan: bytes
@@ -245,8 +245,8 @@ def build_engine(
 ) -> BuiltEngine:
     """Build an engine; raises EngineError with the library's reason, and KeyboardInterrupt.
 
-    Out of memory is answered by half the workspace, down to 64 MiB. Unless a target is named, the
-    driver must have been asked before (`cuda.driver`): a Builder may crash without one.
+    Where memory runs out it tries again with half the workspace, down to 64 MiB. Unless a target
+    is named, `cuda.driver` must have found a driver before: a Builder may crash without one.
     """
     start = perf_counter()
     workspace = options.workspace
@@ -265,16 +265,16 @@ def build_engine(
 def _smaller(library: TensorRt, options: BuildOptions, workspace: int) -> int:
     """The workspace to try after a failure with this one; raises EngineError where none helps."""
     mib, reason = workspace // MIB, library.last_error('stopped, or no reason given')
-    # For a GPU that is not here the limit is all the memory there is.
-    apart = options.target_sm is not None
-    if _says(library, _OUT_OF_MEMORY) and not apart:
+    # Built for a GPU that is not here, a layer runs out of the workspace, not of GPU memory.
+    elsewhere = options.target_sm is not None
+    if _says(library, _OUT_OF_MEMORY) and not elsewhere:
         if workspace > LEAST_WORKSPACE:
             return max(LEAST_WORKSPACE, workspace // 2)
         raise EngineError(
             f'the build ran out of memory even with a workspace of {mib} MiB ({reason}); '
             f'{_what_would_fit(options)}'
         )
-    if not _says(library, _TOO_LITTLE + (_OUT_OF_MEMORY if apart else ())):
+    if not _says(library, _TOO_LITTLE + (_OUT_OF_MEMORY if elsewhere else ())):
         raise EngineError(
             f'{library.version} could not build the engine: {reason}; try another precision, or '
             'run it on the CPU (engine openvino)'

@@ -45,10 +45,10 @@ from segformer_ros.model.normalization import to_half
 from segformer_ros.model.onnx_network import Network, tensorrt_network
 
 REVISION = 3
-"""Raised whenever the same ONNX would become another network here; part of every cache key."""
+"""To be raised when the same ONNX becomes another network here; part of every cache key."""
 
 NOWHERE = 'nowhere'
-"""Where an engine is kept that could not be written."""
+"""In place of the path, for an engine that could not be written to the cache."""
 
 TIMING_CACHE = 'timings.cache'
 
@@ -57,9 +57,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Provided:
-    """An engine that is loaded.
+    """A loaded engine.
 
-    spec: what it wants and gives. facts: for diagnostics. kernels: file for what TensorRT-RTX
+    spec: its input and output. facts: for diagnostics. kernels: file for what TensorRT-RTX
     compiles at run time.
     """
 
@@ -119,7 +119,7 @@ def parsed_network(
 def build_options(
     options: EngineOptions, spec: ModelSpec, candidate: Candidate, sm: Optional[int] = None
 ) -> BuildOptions:
-    """What the builder is told; sm names a GPU that is not here."""
+    """The builder's options; sm: of a GPU that is not here, None for the one that is."""
     most = spec.max_batch or min(options.max_batch, MAX_BATCH)
     batches = (spec.batch,) * 3 if spec.batch else (1, 1, most)
     timings = cache_folder(options.cache_dir) / TIMING_CACHE
@@ -144,7 +144,7 @@ def build_apart(
 ) -> Tuple[BuiltEngine, ModelSpec]:
     """Build an engine without the cache, its layers read and checked; raises EngineError.
 
-    With it comes what it wants and gives, as `write_sidecar` writes it beside the engine's file.
+    With it comes its spec, as `write_sidecar` writes it beside the engine's file.
     sm: compute capability of a GPU that is not here; None for the one that is.
     """
     network = parsed_network(spec, candidate, library.strongly_typed)
@@ -245,8 +245,8 @@ def _load_cached(
 
 def _entry_facts(cache: EngineCache, key: EngineKey, entry: Entry) -> Dict[str, str]:
     path = cache.folder / key.file_name
-    whence = 'built now' if entry.built else 'from the cache'
-    return {**entry.facts, 'kept in': f'{path}, {whence}' if path.is_file() else NOWHERE}
+    origin = 'built now' if entry.built else 'from the cache'
+    return {**entry.facts, 'kept in': f'{path}, {origin}' if path.is_file() else NOWHERE}
 
 
 def _typed(
@@ -258,10 +258,10 @@ def _typed(
 
 
 def _load_file(library: TensorRt, spec: ModelSpec, options: EngineOptions) -> Provided:
-    """The engine file that is given or that a configuration names beside the ONNX.
+    """The engine file that the user gave, or that a configuration names beside the ONNX.
 
-    Raises EngineError where it does not compute in the wanted precision, or in that of the
-    configuration where none is, or does not take and give what the model does.
+    Raises EngineError where it does not compute in the wanted precision (else that of the
+    configuration), or where its input or output is not the model's.
     """
     wanted = options.precision
     asked = spec.precision if wanted in ('auto', 'fastest') else wanted

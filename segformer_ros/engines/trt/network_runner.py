@@ -38,7 +38,7 @@ from segformer_ros.frame import BlockedRows, Frame, Segmentation, StageTimes
 from segformer_ros.model import ModelSpec
 
 SETTLED = 4
-"""Runs at one batch, one after another, before they are made a CUDA graph, which costs some."""
+"""Consecutive runs at one batch before a CUDA graph is captured, which costs time."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ def check_engine(session: Session, spec: ModelSpec) -> None:
         )
     if (output.dtype.kind in 'iu') != (spec.output_kind == 'labels'):
         raise EngineError(
-            f'the engine gives {output.dtype} values, which are no {spec.output_kind}; it was '
-            'not built from this model'
+            f'the engine gives {output.dtype} values, not {spec.output_kind}; it was not built '
+            'from this model'
         )
     wanted = dict(zip('CHW', (3, *spec.size)))
     _check_sides(pixels, spec.input_layout, wanted, 'takes')
@@ -84,8 +84,8 @@ class NetworkRunner:
     The network's input and output stay at their addresses: a batch's scores are those of the
     latest `infer`, until the next one runs.
 
-    A CUDA graph of the network holds for the batch alone that it was made at: once the execution
-    context was given another, starting the graph again is undefined, also back at its own batch.
+    A CUDA graph is valid only at the batch that it was captured at: once the execution context has
+    had another one, launching the graph is undefined, even back at its own batch.
     """
 
     def __init__(self, device: CudaDevice, session: Session, spec: ModelSpec, stream: Any) -> None:
@@ -121,7 +121,7 @@ class NetworkRunner:
 
     @property
     def graph(self) -> str:
-        """Whether the network runs as a CUDA graph: 'yes', 'not yet', or why never."""
+        """Whether the network runs as a CUDA graph: 'yes', 'not yet', or why it cannot."""
         return 'yes' if self._graph else self._no_graph or 'not yet'
 
     @property
@@ -144,7 +144,7 @@ class NetworkRunner:
         if self._graph:
             self._graph.launch()
             return
-        # TensorRT sets itself up in the first run after a change of shape, which no graph allows.
+        # The first run after a change of shape makes calls that cannot be captured.
         self._session.enqueue(self._stream.handle)
         self._runs += 1
         if not self._no_graph and self._runs >= SETTLED:

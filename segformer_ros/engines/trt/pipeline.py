@@ -72,15 +72,15 @@ class _Slot:
     traffic: Traffic = field(default_factory=Traffic)
 
     def release(self) -> None:
-        """Give back frames that were on the device, which nothing reads any more."""
+        """Release frames that were on the device, which nothing reads any more."""
         while self.acquired:
             self.acquired.pop().release()
 
 
 class PipelineRun(NamedTuple):
-    """Frames of one call: batches that wait, and numbers of the slots of those under way.
+    """Frames of one call: batches that wait, and numbers of the slots of those in flight.
 
-    era: tells whether they still are; what is under way is given up with the pipeline's error.
+    era: identity of the pipeline's state; an error replaces it and drops everything in flight.
     """
 
     batches: Deque[Sequence[Frame]]
@@ -90,7 +90,7 @@ class PipelineRun(NamedTuple):
 
 
 class _Scored(NamedTuple):
-    """The scores of a batch, and room for what is made of each of their cells.
+    """The scores of a batch, and addresses for what `cells_job` writes for each of their cells.
 
     best: (frames, height, width) float32. rivals, labels: the same in uint32 and uint8.
     """
@@ -102,7 +102,7 @@ class _Scored(NamedTuple):
 
 
 _CELL = 9
-"""Bytes of what is made of a cell."""
+"""Bytes per cell: float32 best, uint32 rivals and uint8 label."""
 
 
 def _scored(scores: Tensor, address: int, count: int) -> _Scored:
@@ -113,7 +113,7 @@ def _scored(scores: Tensor, address: int, count: int) -> _Scored:
 class Pipeline:
     """Runs one engine on one device; to be used with the device's context current.
 
-    results: the memory of what it gave, which outlasts it.
+    results: the pool of its results' memory, which outlives it.
     """
 
     def __init__(
@@ -146,12 +146,12 @@ class Pipeline:
 
     @property
     def max_batch(self) -> Optional[int]:
-        """Most frames that run at once; None where windows of one frame do."""
+        """Most frames that run at once; None with sliding windows."""
         return None if self._slides else self._runner.max_batch
 
     @property
     def graph(self) -> str:
-        """Whether the network runs as a CUDA graph: 'yes', 'not yet', or why never."""
+        """Whether the network runs as a CUDA graph: 'yes', 'not yet', or why it cannot."""
         return self._runner.graph
 
     def close(self) -> None:
@@ -193,7 +193,7 @@ class Pipeline:
         return results
 
     def _advance(self, run: PipelineRun) -> None:
-        """Submit what there are slots for."""
+        """Submit batches to the free slots."""
         for number, slot in enumerate(self._slots):
             if run.batches and slot.lease is None:
                 self._submit(slot, run.batches.popleft(), run.wanted)
@@ -347,7 +347,7 @@ class Pipeline:
         self._device.launch(job, self._compute)
 
     def _fetch(self, slot: _Slot, address: int, used: int) -> None:
-        """Start bringing results back that do not stay, unless the host sees their memory."""
+        """Start the download, unless results stay on the device or the host can see them there."""
         assert slot.lease is not None
         block = slot.lease.block
         if isinstance(block, HostBlock) and not block.address:
@@ -359,7 +359,7 @@ class Pipeline:
             slot.events['done'].record(self._compute)
 
     def _collect(self, slot: _Slot) -> List[Segmentation]:
-        """Wait for a batch and take its results, which stay valid as long as they are kept."""
+        """Wait for a batch and take its results, which stay valid while they are referenced."""
         events, lease, count = slot.events, slot.lease, len(slot.places)
         assert lease is not None
         events['done'].synchronize()

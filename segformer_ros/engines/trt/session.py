@@ -26,10 +26,10 @@ _log = logging.getLogger(__name__)
 
 
 class RuntimeCache:
-    """One engine's kernels in a file; nothing for versions that compile none.
+    """File of the kernels that an engine compiles at run time; nothing where it compiles none.
 
     A file that another user could have written is not read, and one of another driver, GPU or
-    version is refused by the library itself; both are written anew.
+    version is refused by the library itself; both are overwritten.
     """
 
     def __init__(self, path: Optional[Path]) -> None:
@@ -51,7 +51,7 @@ class RuntimeCache:
             self._cache = cache
 
     def save(self) -> None:
-        """Write the file where there is more to keep than was read."""
+        """Write the file if its contents have changed since it was read."""
         cache, self._cache = self._cache, None
         if cache is None or self._path is None:
             return
@@ -59,12 +59,12 @@ class RuntimeCache:
             data = bytes(cache.serialize())
             if data and data != self._kept:
                 write_atomically(self._path, data)
-        except Exception as error:  # the next start is slower, and nothing else
+        except Exception as error:  # harmless: the next start is slower
             _log.warning('the kernels of this run are not kept in %s: %s', self._path, error)
 
 
 class TensorInfo(NamedTuple):
-    """An engine's input or output; a side of -1 is free."""
+    """An engine's input or output; a side of -1 is dynamic."""
 
     name: str
     is_input: bool
@@ -90,7 +90,7 @@ class Session(ABC):
             self._check_format(tensor.name)
 
     def close(self) -> None:
-        """Let go of context and engine, which must end while their CUDA context is current."""
+        """Release context and engine, which must end while their CUDA context is current."""
         self._kernels.save()
         self._context = self._engine = None
 

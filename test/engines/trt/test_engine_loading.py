@@ -226,7 +226,7 @@ def test_an_engine_of_another_model_is_refused(
     plan = tmp_path / 'model.engine'
     plan.write_bytes(kept_plan(tmp_path / 'cache'))
     alone = replace(tensorrt_network(spec).spec, path=plan, engine_file=plan)
-    with pytest.raises(EngineError, match='gives int64 values, which are no logits; it was not'):
+    with pytest.raises(EngineError, match='gives int64 values, not logits; it was not'):
         create_engine(alone, 'tensorrt').activate()
 
 
