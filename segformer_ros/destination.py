@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Destinations of results: checked before the work begins, written whole or not at all."""
+"""Destinations of results: checked before the work begins, written atomically."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ WholeT = TypeVar('WholeT', bound='Whole')
 
 
 class Whole(ABC):
-    """What is there when it is complete, or never; a context manager.
+    """A result that exists only once it is complete; a context manager.
 
-    An exception discards it. An interrupt does not: what was written until then is kept.
+    An exception discards it. An interrupt does not: it is completed with what was written so far.
     """
 
     def __enter__(self: WholeT) -> WholeT:
@@ -123,17 +123,17 @@ class Whole(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Complete it and give it its name; may be called again without harm."""
+        """Complete it under its final name; may be called again without harm."""
 
     @abstractmethod
     def discard(self) -> None:
-        """Remove what was written; does nothing where it is complete."""
+        """Remove what was written; does nothing once it is complete."""
 
 
 class WholeFile(Whole):
-    """A file that appears under its name when it is complete, or never.
+    """A file that appears under its name only once it is complete.
 
-    It is written to a hidden file beside its place, and renamed when it is closed. Errors of the
+    It is written to a hidden file in the same folder, and renamed when it is closed. Errors of the
     operating system are raised as DestinationError.
 
     mode: permissions, before the user's umask. follow: write the target of a symbolic link instead
@@ -177,7 +177,7 @@ class WholeFile(Whole):
             self._file.flush()
 
     def close(self) -> None:
-        """Complete the file and give it its name; may be called again without harm."""
+        """Complete the file under its final name; may be called again without harm."""
         if self._file.closed:
             return
         with self._refused():
@@ -225,7 +225,7 @@ def write_image(file: Path, pixels: np.ndarray) -> None:
 
 
 def hidden_part(file: Path) -> Path:
-    """Path of a file until it is complete: in the same folder, so that it can be renamed."""
+    """Temporary path of an incomplete file: in the same folder, so that it can be renamed."""
     return file.with_name(f'.{file.name}.{os.getpid()}')
 
 
@@ -241,7 +241,7 @@ def cannot_write(file: Path, error: OSError, size: int = 0) -> DestinationError:
 def lock_folder(folder: Path) -> int:
     """Lock a folder against other runs until the returned file descriptor is closed.
 
-    The lock ends with the process, however that ends, and leaves no file behind. Raises
+    The lock ends with the process, even a killed one, and leaves no file behind. Raises
     DestinationError if another run holds it.
     """
     try:

@@ -7,10 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Documents: yaml and JSON that users give, read within bounds and by the types that are wanted.
+"""Documents: YAML and JSON from users, read within limits and checked against a schema.
 
-No file is believed: nothing waits for a pipe, no reader is given more bytes, levels or aliases
-than it can bear, and each value is looked at before it is used.
+No file is trusted: opening one never blocks on a pipe, its bytes, nesting levels and aliases are
+limited before a parser sees them, and each value is checked before it is used.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ import yaml
 from segformer_ros.errors import SegformerError, reason
 
 MAX_BYTES = 16 << 20
-"""Of a document. metrics.json of 255 classes has one."""
+"""Largest document. metrics.json of 255 classes has 1 MiB."""
 MAX_IMAGE_BYTES = 256 << 20
-"""Of an image file, as it is compressed."""
+"""Largest image file."""
 MAX_DEPTH = 64
 MAX_NODES = 100_000
-"""Values of a yaml, those counted anew that an alias repeats. A bag of 1000 files has 20,000."""
+"""Most values in a YAML; an alias counts as what it repeats. A bag of 1000 files has 20,000."""
 
 LONGEST_NAME = 200
-"""Characters of a name."""
+"""Most characters of a name."""
 LONGEST_PATH = 4096
-"""Of a path, as on Linux."""
+"""Most characters of a path, as on Linux."""
 
 T = TypeVar('T')
 Check = Callable[[Any], T]
-"""Gives a value in the wanted type, or raises FieldError."""
+"""Returns a value in the wanted type, or raises FieldError."""
 
 _Loader: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 
 class DocumentError(SegformerError, ValueError):
-    """A document that cannot be read: says what is wrong with it, to stand behind its path."""
+    """A document that cannot be read: says what is wrong with it; its path is put before that."""
 
 
 class FieldError(DocumentError):
-    """A value that is not what it should be. where: its place, as in 'classes[3].color'."""
+    """An invalid value. where: its place in the document, as in 'classes[3].color'."""
 
     def __init__(self, value: Any, words: str, where: str = '') -> None:
         self.value, self.words, self.where = value, words, where
@@ -74,15 +74,15 @@ class FieldError(DocumentError):
         super().__init__(f'{where}: {text}' if where else text)
 
     def inside(self, key: str) -> FieldError:
-        """The same, as seen from the value that holds it."""
+        """The same error, its place prefixed with the key of the enclosing value."""
         joint = '' if not self.where or self.where.startswith('[') else '.'
         return FieldError(self.value, self.words, f'{key}{joint}{self.where}')
 
 
 def open_file(path: Path, flags: int = 0) -> IO[bytes]:
-    """Open a file for reading; raises OSError, also for what is no file, which it never waits for.
+    """Open a regular file for reading; raises OSError for anything else, and never blocks on it.
 
-    flags: further ones of os.open.
+    flags: more flags for os.open.
     """
     try:
         handle = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
@@ -98,48 +98,48 @@ def open_file(path: Path, flags: int = 0) -> IO[bytes]:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """The bytes of a file, `most` of them; raises DocumentError for more, and OSError."""
+    """The bytes of a file; raises DocumentError where it has more than `most`, and OSError."""
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(most + 1) if size <= most else b''
     if size > most or len(data) > most:
-        raise DocumentError(f'it has {size} bytes; {most} are the most that are read')
+        raise DocumentError(f'it has {size} bytes; at most {most} are read')
     return data
 
 
 def read_text(path: Path, errors: str = 'strict') -> str:
     """The text of a file; raises DocumentError and OSError.
 
-    errors: what becomes of bytes that are no UTF-8, as of bytes.decode.
+    errors: how bytes that are not UTF-8 are handled, as for bytes.decode.
     """
     data = read_bytes(path, MAX_BYTES)
     try:
-        # A byte order mark, which editors on Windows set, is no part of the text.
+        # Skips the byte order mark that editors on Windows write.
         return data.decode('utf-8-sig', errors)
     except UnicodeDecodeError as error:
-        raise DocumentError(f'it is no text in UTF-8 ({error.reason} at {error.start})') from error
+        raise DocumentError(f'it is not UTF-8 text ({error.reason} at {error.start})') from error
 
 
 def read_yaml(path: Path) -> Any:
-    """What a yaml file holds, as plain data; raises DocumentError and OSError."""
+    """The content of a YAML file as plain data; raises DocumentError and OSError."""
     return parse_yaml(read_text(path))
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds, as plain data; raises DocumentError and OSError."""
+    """The content of a JSON file as plain data; raises DocumentError and OSError."""
     return parse_json(read_text(path))
 
 
 def parse_yaml(text: str) -> Any:
-    """The plain data of a yaml text; raises DocumentError."""
+    """The plain data of a YAML text; raises DocumentError."""
     try:
         _check_size(text)
         return yaml.load(text, _Loader)
     except DocumentError:
         raise
-    except Exception as error:  # its constructors raise whatever Python does: '0x', 2001-99-99
+    except Exception as error:  # constructors raise any Python error, as for 0x or 2001-99-99
         words = reason(error) or type(error).__name__
-        raise DocumentError(f'it is no yaml ({words})') from error
+        raise DocumentError(f'it is not valid YAML ({words})') from error
 
 
 def parse_json(text: str) -> Any:
@@ -149,18 +149,18 @@ def parse_json(text: str) -> Any:
     except DocumentError:
         raise
     except (ValueError, RecursionError) as error:
-        raise DocumentError(f'it is no JSON ({reason(error)})') from error
+        raise DocumentError(f'it is not valid JSON ({reason(error)})') from error
 
 
 def _check_size(text: str) -> None:
-    """Refuse a yaml of too many values or levels, or one that holds itself, before it is built."""
+    """Refuse a YAML of too many values or levels, or a recursive one, before it is built."""
     nodes = 0
-    sizes: Dict[Optional[str], int] = {}  # values below each anchor
+    sizes: Dict[Optional[str], int] = {}  # nodes below each anchor
     opened: List[Tuple[Optional[str], int]] = []  # anchor of each open collection, nodes before it
     for event in yaml.parse(text, _Loader):
         if isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in opened):
-                raise DocumentError(f'its {reprlib.repr(event.anchor)} holds itself')
+                raise DocumentError(f'its anchor {reprlib.repr(event.anchor)} contains itself')
             nodes += sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             opened.append((event.anchor, nodes))
@@ -180,45 +180,45 @@ def _check_size(text: str) -> None:
 
 
 def _refuse(word: str) -> NoReturn:
-    raise DocumentError(f'it holds {word}, which is no number')
+    raise DocumentError(f'it holds {word}, which is not a number')
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise DocumentError(f'it holds {reprlib.repr(text)}, which is beyond all numbers')
+        raise DocumentError(f'it holds {reprlib.repr(text)}, which is too large for a number')
     return value
 
 
-# Checks of values, to be put together to that of a document.
+# Checks of values, which combine to the schema of a document.
 
 
 def text(most: int = LONGEST_NAME, least: int = 1) -> Check[str]:
-    """A text on one line of `least` to `most` characters; numbers and the like are one, too."""
+    """One line of `least` to `most` printable characters; numbers and the like are converted."""
 
     def check(value: Any) -> str:
         if value is None or isinstance(value, (list, dict, tuple, set, bytes)):
-            raise FieldError(value, 'is no text')
-        found = str(value)
-        if not least <= len(found) <= most or not found.isprintable():
-            raise FieldError(value, f'is no text of {least} to {most} printable characters')
-        return found
+            raise FieldError(value, 'is not text')
+        line = str(value)
+        if not least <= len(line) <= most or not line.isprintable():
+            raise FieldError(value, f'is not text of {least} to {most} printable characters')
+        return line
 
     return check
 
 
 def number(low: float = -math.inf, high: float = math.inf) -> Check[float]:
-    """A finite number from `low` to `high`; yaml takes some (1e-7) for texts."""
-    words = f'is no number{_limits(low, high)}'
+    """A finite number from `low` to `high`; also a string of one, as YAML reads 1e-7."""
+    words = f'is not a number{_limits(low, high)}'
 
     def check(value: Any) -> float:
         try:
-            found = float(value) if isinstance(value, (int, float, str)) else math.nan
+            converted = float(value) if isinstance(value, (int, float, str)) else math.nan
         except (ValueError, OverflowError):
-            found = math.nan
-        if isinstance(value, bool) or not (low <= found <= high) or math.isinf(found):
+            converted = math.nan
+        if isinstance(value, bool) or not (low <= converted <= high) or math.isinf(converted):
             raise FieldError(value, words)
-        return found
+        return converted
 
     return check
 
@@ -229,12 +229,12 @@ def whole(low: int, high: int) -> Check[int]:
 
     def check(value: Any) -> int:
         try:
-            found = as_number(value)
+            converted = as_number(value)
         except FieldError:
-            found = math.nan
-        if not found.is_integer():
-            raise FieldError(value, f'is no whole number{_limits(low, high)}')
-        return value if isinstance(value, int) else int(found)
+            converted = math.nan
+        if not converted.is_integer():
+            raise FieldError(value, f'is not a whole number{_limits(low, high)}')
+        return value if isinstance(value, int) else int(converted)
 
     return check
 
@@ -247,7 +247,7 @@ def flag(value: Any) -> bool:
 
 
 def one_of(choices: Sequence[str]) -> Check[str]:
-    """One of some words."""
+    """One of these strings."""
 
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in choices:
@@ -258,30 +258,30 @@ def one_of(choices: Sequence[str]) -> Check[str]:
 
 
 def optional(check: Check[T]) -> Check[Optional[T]]:
-    """None, or what another check takes."""
+    """None, or a value that another check accepts."""
     return lambda value: None if value is None else check(value)
 
 
 def items(check: Check[T], least: int = 0, most: int = MAX_NODES) -> Check[Tuple[T, ...]]:
-    """A list of `least` to `most` values of a kind."""
+    """A list of `least` to `most` values, each of which the check accepts."""
     count = str(least) if least == most else f'{least} to {most}'
 
     def read(value: Any) -> Tuple[T, ...]:
         if not isinstance(value, (list, tuple)) or not least <= len(value) <= most:
-            raise FieldError(value, f'is no list of {count} entries')
-        found = []
-        for place, entry in enumerate(value):
+            raise FieldError(value, f'is not a list of {count} entries')
+        checked = []
+        for index, entry in enumerate(value):
             try:
-                found.append(check(entry))
+                checked.append(check(entry))
             except FieldError as error:
-                raise error.inside(f'[{place}]') from error
-        return tuple(found)
+                raise error.inside(f'[{index}]') from error
+        return tuple(checked)
 
     return read
 
 
 def mapping(check: Check[T]) -> Check[Dict[str, T]]:
-    """A mapping of names to values of a kind."""
+    """A mapping of names to values, each of which the check accepts."""
     name = text()
 
     def read(value: Any) -> Dict[str, T]:
@@ -297,7 +297,7 @@ def record(
 ) -> Check[Dict[str, Any]]:
     """A mapping of known keys, each with its own check.
 
-    needed: those that must be there. closed: whether other keys are refused; they are left out.
+    needed: keys that must be present. closed: whether other keys are refused, not just dropped.
     """
     known = ', '.join(fields)
 

@@ -71,7 +71,7 @@ class SegformerError(Exception):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Reports a wrong command line in one line, which a page of usage would only hide."""
+    """Reports a wrong command line in one line, without a page of usage that would hide it."""
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and how to get help; exit with EXIT_REFUSED."""
@@ -117,7 +117,7 @@ def in_words(error: Exception) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What an error says, in one line without number and path, to be put after a path."""
+    """An error's message in one line, without errno and path, to be put after a path."""
     words = getattr(error, 'strerror', None)  # PyAV's errors have it too
     if words:
         known = _SYSTEM_ERRORS.get(getattr(error, 'errno', None) or 0)
@@ -127,7 +127,7 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def errors_alone(logger: str = '') -> Iterator[None]:
-    """Keep a logger's warnings and advice back meanwhile; '' is the root."""
+    """Suppress a logger's messages below errors within the block; '' is the root logger."""
     log = logging.getLogger(logger)
     level = log.level
     log.setLevel(logging.ERROR)

@@ -118,19 +118,22 @@ def test_yaml_of_ones_own(tmp_path: Path) -> None:
     [
         ('nonsense', 'is not a class map'),
         ('classes: []', 'has 0 classes'),
-        ('classes: {}', 'classes: {} is no list'),
-        ('classes: 3', 'classes: 3 is no list'),
-        ('classes: [{train_id: -1, name: a}]', r'train_id: -1 is no whole number from 0 to 254'),
-        ('classes: [{train_id: .inf, name: a}]', 'train_id: inf is no whole number'),
-        ('classes: [{train_id: 0, name: [a]}]', r'name: .* is no text'),
+        ('classes: {}', 'classes: {} is not a list'),
+        ('classes: 3', 'classes: 3 is not a list'),
+        (
+            'classes: [{train_id: -1, name: a}]',
+            r'train_id: -1 is not a whole number from 0 to 254',
+        ),
+        ('classes: [{train_id: .inf, name: a}]', 'train_id: inf is not a whole number'),
+        ('classes: [{train_id: 0, name: [a]}]', r'name: .* is not text'),
         ('classes: [a, b]', r"classes\[0\]: 'a' is not a mapping"),
         ('{classes: [{train_id: 0, name: a}], drivable: [a]}', 'drivable: .* is not a mapping'),
-        ('classes: &a [*a]', "'a' holds itself"),
+        ('classes: &a [*a]', "'a' contains itself"),
         ('classes: ' + '[' * 9999, 'more than 64 levels'),
         ('classes: [{train_id: 0, color: [0, 0, 0]}]', r'classes\[0\]: .* lacks name'),
         (
             'classes: [{train_id: 0, name: a, color: [0, 0, 300]}]',
-            r'color\[2\]: 300 is no whole number from 0 to 255',
+            r'color\[2\]: 300 is not a whole number from 0 to 255',
         ),
         (
             'classes: [{train_id: 0, name: a, color: [0, 0, 0]},'

@@ -46,18 +46,18 @@ BILLION = 'a: &a [x,x,x,x,x,x,x,x,x]\n' + '\n'.join(
     ('document', 'words'),
     [
         (BILLION, 'more than 100000 values'),
-        ('a: &a [*a]', "'a' holds itself"),
-        ('a: &a {<<: *a}', "'a' holds itself"),
+        ('a: &a [*a]', "'a' contains itself"),
+        ('a: &a {<<: *a}', "'a' contains itself"),
         ('[' * 5000, 'more than 64 levels'),
         ('- ' * 5000, 'more than 64 levels'),
         ('{a: ' * 5000, 'more than 64 levels'),
-        ('a: 2001-99-99', 'is no yaml'),
+        ('a: 2001-99-99', 'is not valid YAML'),
         ('a: 0x', None),
-        ('a: !!int x', 'is no yaml'),
-        ('a: !!python/object/apply:os.getpid []', 'is no yaml'),
-        ('[a]: 2', 'is no yaml'),
-        ('a: *b', 'is no yaml'),
-        ('a: [', 'is no yaml'),
+        ('a: !!int x', 'is not valid YAML'),
+        ('a: !!python/object/apply:os.getpid []', 'is not valid YAML'),
+        ('[a]: 2', 'is not valid YAML'),
+        ('a: *b', 'is not valid YAML'),
+        ('a: [', 'is not valid YAML'),
     ],
 )
 def test_a_yaml_that_cannot_be_borne_is_refused(document: str, words: str | None) -> None:
@@ -88,7 +88,7 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / 'sparse'
     with file.open('wb') as opened:
         opened.truncate(MAX_BYTES + 1)
-    with pytest.raises(DocumentError, match=f'{MAX_BYTES} are the most'):
+    with pytest.raises(DocumentError, match=f'at most {MAX_BYTES} are read'):
         read_text(file)
 
 
@@ -139,21 +139,21 @@ def test_values_come_in_their_type(check: Any, value: Any, found: Any) -> None:
     ('check', 'value', 'words'),
     [
         (text(), None, 'it is empty'),
-        (text(), [1], r'\[1\] is no text'),
+        (text(), [1], r'\[1\] is not text'),
         (text(), '', 'no text of 1 to 200 printable'),
         (text(), 'a\x1b[31m', 'printable'),
         (text(3), 'abcd', '1 to 3 printable'),
-        (number(), float('nan'), 'nan is no number'),
-        (number(), 'inf', "'inf' is no number"),
-        (number(), 10**400, 'is no number'),
-        (number(0, 1), 2, '2 is no number from 0 to 1'),
-        (number(), True, 'True is no number'),
-        (whole(0, 9), 2.5, '2.5 is no whole number from 0 to 9'),
-        (whole(0, 9), -1, '-1 is no whole'),
-        (whole(0, 9), '9' * 6000, 'is no whole'),
+        (number(), float('nan'), 'nan is not a number'),
+        (number(), 'inf', "'inf' is not a number"),
+        (number(), 10**400, 'is not a number'),
+        (number(0, 1), 2, '2 is not a number from 0 to 1'),
+        (number(), True, 'True is not a number'),
+        (whole(0, 9), 2.5, '2.5 is not a whole number from 0 to 9'),
+        (whole(0, 9), -1, '-1 is not a whole'),
+        (whole(0, 9), '9' * 6000, 'is not a whole'),
         (flag, 'yes', 'neither true nor false'),
         (one_of(('a', 'b')), [], 'not one of a, b'),
-        (items(flag), 'text', 'is no list'),
+        (items(flag), 'text', 'is not a list'),
         (items(flag), [True, 1], r'^\[1\]: 1 is neither'),
         (items(items(flag)), [[], [1]], r'^\[1\]\[0\]: 1 is neither'),
         (mapping(flag), [], 'is not a mapping'),

@@ -22,27 +22,27 @@ from segformer_ros.formats import jpeg, png
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 from segformer_ros.formats.video import decode_packet
 
-# Sensors of 10 or 12 bits are published in 16, most often in the low ones. Nothing in the message
-# says so, and the picture is nearly black where it is not known.
+# Images of 10- or 12-bit sensors are published with 16 bits, mostly in the low ones. Nothing in
+# the message says so, and taken for 16 bits the picture is nearly black.
 BITS = (8, 10, 12, 14, 16)
-"""Of sensors."""
+"""Bit depths of sensors."""
 
 
 def bits_of(largest: int) -> int:
-    """The least number of bits that a sensor with such a value has."""
+    """The least bit depth that holds a value."""
     return next(bits for bits in BITS if largest >> bits == 0)
 
 
 class BitDepth:
-    """How many low bits of 16 hold the pictures of one camera.
+    """How many low bits of 16 one camera's images use.
 
-    bits: one of BITS; 0 to find them by the images, as soon as they come and ever more of them.
-    say: told of what was found.
+    bits: one of BITS; 0 to learn it from the images: raised whenever one has a larger value.
+    say: called with a note when it was raised.
     """
 
     def __init__(self, bits: int = 0, say: Optional[Callable[[str], object]] = None) -> None:
         self.bits = bits
-        self._finds = bits == 0
+        self._learns = bits == 0
         self._say = say
 
     def reduced(self, pixels: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ class BitDepth:
         return (pixels >> (self.bits - 8)).astype(np.uint8)
 
     def _exceeded(self, largest: int) -> None:
-        if not self._finds:
+        if not self._learns:
             raise FrameError(
                 f'it has values up to {largest}, which the {self.bits} bits that the camera is '
                 f'taken to have cannot hold: give {bits_of(largest)} bits'
@@ -64,7 +64,7 @@ class BitDepth:
 
 
 def deep_note(bits: int, largest: int) -> str:
-    """What was found of images of 16 bits, for the user's eyes."""
+    """One line for the user on the bit depth found in 16-bit images."""
     return (
         f'images of 16 bits with values up to {largest} are taken to hold {bits}, and are scaled '
         'by that'
@@ -83,7 +83,7 @@ _OTHERS: Dict[bytes, str] = {
     b'P5': 'pgm',
     b'P6': 'ppm',
 }
-"""First bytes of files that FFmpeg decodes, and its decoders."""
+"""FFmpeg's decoder of a file, by the file's first bytes."""
 
 
 def decode(
@@ -94,9 +94,9 @@ def decode(
 ) -> np.ndarray:
     """Decode an image file held in (N,) uint8 bytes to (H, W, 3) uint8 BGR.
 
-    JPEG, PNG, BMP, WebP, TIFF or PPM. `kind` is only named in errors. depth: how many bits of 16
-    count. Raises FrameError for data that are empty, damaged, of another kind or of more than
-    `max_megapixels`; nothing is allocated for those.
+    JPEG, PNG, BMP, WebP, TIFF or PPM. `kind` is only named in errors. depth: how 16-bit values
+    become 8 bits. Raises FrameError for data that are empty, damaged, of another kind or of more
+    than `max_megapixels`; nothing is allocated for those.
     """
     pixels = decode_stored(data, kind, max_megapixels)
     if pixels.dtype != np.uint8:
@@ -107,7 +107,7 @@ def decode(
 def decode_stored(
     data: np.ndarray, kind: str = '', max_megapixels: float = MAX_MEGAPIXELS
 ) -> np.ndarray:
-    """The same as it is stored: (H, W) of one channel or (H, W, 3) BGR, uint8 or uint16."""
+    """As `decode`, but as stored: (H, W) of one channel or (H, W, 3) BGR, uint8 or uint16."""
     raw = data.tobytes()
     if raw.startswith(jpeg.HEAD):
         return jpeg.decode_jpeg(raw, max_megapixels)
@@ -117,13 +117,13 @@ def decode_stored(
     if codec:
         return _decode_other(raw, codec, max_megapixels)
     raise FrameError(
-        f'compressed image of format {kind!r} ({len(raw)} bytes) is no JPEG, PNG, BMP, WebP, TIFF '
-        'or PPM'
+        f'compressed image of format {kind!r} ({len(raw)} bytes) is not a JPEG, PNG, BMP, WebP, '
+        'TIFF or PPM'
     )
 
 
 def _decode_other(raw: bytes, codec: str, max_megapixels: float) -> np.ndarray:
-    """What FFmpeg makes of a file, uint8 or, of more bits, uint16."""
+    """Decode a file with FFmpeg: uint8, or uint16 if it has more than 8 bits."""
     import av
 
     context = av.CodecContext.create(codec, 'r')
@@ -140,8 +140,8 @@ def _decode_other(raw: bytes, codec: str, max_megapixels: float) -> np.ndarray:
     grey = len(picture.format.components) == 1 and not picture.format.has_palette
     if picture.format.components[0].bits > 16:
         raise FrameError(
-            f'{codec.upper()} image of {picture.format.name}: values of such a kind have no known '
-            'range; convert it to 8 or 16 bits'
+            f'{codec.upper()} image of {picture.format.name}: the range of its values is not '
+            'known; convert it to 8 or 16 bits'
         )
     if picture.format.components[0].bits > 8:
         pixels = picture.to_ndarray(format='gray16le' if grey else 'rgb48le')
@@ -157,34 +157,36 @@ def decode_labels(
 ) -> np.ndarray:
     """Values of a PNG file of labels, held in (N,) uint8 bytes, as they are stored.
 
-    (H, W) uint8 or uint16 of one channel, be it grey or a palette; (H, W, 3) BGR or (H, W, 4) BGRA
-    of colours, which all are with `colours`. Raises FrameError as `decode` does, and for JPEG: its
-    values are near the class ids only.
+    (H, W) uint8 or uint16 of a grey or palette image; (H, W, 3) BGR or (H, W, 4) BGRA of a colour
+    image. colours: expand a grey or palette image to its colours, too. Raises FrameError as
+    `decode` does, and for JPEG, whose values are only near the class ids.
     """
     raw = data.tobytes()
     if raw.startswith(jpeg.HEAD):
         raise FrameError(
-            f'labels of format {kind!r} are no PNG but JPEG, which changes values; they need a '
+            f'labels of format {kind!r} are not PNG but JPEG, which changes values; they need a '
             'lossless format'
         )
     if not raw.startswith(png.HEAD):
-        raise FrameError(f'labels of format {kind!r} are no PNG; they need a lossless format')
+        raise FrameError(f'labels of format {kind!r} are not PNG; they need a lossless format')
     stored = png.read_stored(raw, max_megapixels)
     return png.read_colours(raw, max_megapixels) if colours and stored.ndim == 2 else stored
 
 
 def decode_npy(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
-    """An array that numpy.save has written, (H, W) of whole numbers; raises FrameError."""
+    """An array written by numpy.save, (H, W) of integers or bools; raises FrameError."""
     file = BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
         read_header: Any = getattr(np.lib.format, f'read_array_header_{version[0]}_0')
         shape, fortran, kind = read_header(file)
-    except Exception as error:  # numpy has Python's own parser read the header
-        raise FrameError(f'it is no array of numpy ({reason(error)})') from error
+    except Exception as error:  # NumPy parses the header as Python source, with its errors
+        raise FrameError(f'it is not a NumPy array ({reason(error)})') from error
     plane = tuple(side for side in shape if side != 1) if len(shape) == 3 else shape
     if len(plane) != 2 or kind.kind not in 'bui':
-        raise FrameError(f'an array of shape {shape} and type {kind} is no (height, width) of ids')
+        raise FrameError(
+            f'an array of shape {shape} and type {kind} is not a (height, width) array of ids'
+        )
     check_size(plane[0], plane[1], max_megapixels)
     if len(data) - file.tell() != plane[0] * plane[1] * kind.itemsize:
         raise FrameError(f'truncated array: {len(data)} bytes of shape {shape} and type {kind}')

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Exif: how a photo is to be turned, and what it says of its lens (CIPA DC-008, Exif 2.32)."""
+"""Exif: the orientation of a photo, and its focal length (CIPA DC-008, Exif 2.32)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WANTED = {
     _ORIENTATION, _DETAILS, _FOCAL_LENGTH, _FOCAL_35MM, _PLANE_X, _PLANE_UNIT, _EXIF_WIDTH
 }  # fmt: skip
 _MILLIMETRES: Dict[int, float] = {2: 25.4, 3: 10.0, 4: 1.0}
-"""In the units of the focal plane's resolution."""
+"""Millimetres in each unit of the focal plane's resolution."""
 _DIAGONAL_35MM = math.hypot(36.0, 24.0)
 _MOST_ENTRIES = 1000
 
@@ -33,9 +33,9 @@ _TIFF_HEADS = (b'II*\0', b'MM\0*')
 
 
 class Orientation(NamedTuple):
-    """Where the pixels of a stored image belong: x' = a x + c y, y' = b x + d y, each -1, 0 or 1.
+    """How a stored image is to be turned: x' = a x + c y, y' = b x + d y, each -1, 0 or 1.
 
-    As display matrices of videos have it, but for the place of the image's corner.
+    The same as a video's display matrix, without its translation.
     """
 
     a: int = 1
@@ -71,10 +71,10 @@ _ORIENTATIONS: Dict[int, Orientation] = {
 
 
 class Exif(NamedTuple):
-    """What a photo says of how it was taken.
+    """What a photo's Exif says about how it was taken.
 
-    focal_35mm: focal length in mm of a 35 mm camera with the same view; 0 where it is not told.
-    plane_pixels: focal length in pixels of an image `plane_width` pixels wide; 0 for not told.
+    focal_35mm: 35 mm equivalent focal length in mm; 0 where it is missing.
+    plane_pixels: focal length in pixels of an image `plane_width` pixels wide; 0 where missing.
     """
 
     orientation: Orientation = UPRIGHT
@@ -83,7 +83,7 @@ class Exif(NamedTuple):
     plane_width: float = 0.0
 
     def focal_pixels(self, width: int, height: int) -> Optional[float]:
-        """Focal length in pixels of the image as it is stored; None where it is not told."""
+        """Focal length in pixels of the image as it is stored; None where it is missing."""
         if self.plane_pixels > 0 and self.plane_width in (0, width):
             return self.plane_pixels
         if self.focal_35mm > 0:
@@ -92,7 +92,7 @@ class Exif(NamedTuple):
 
 
 def read_exif(data: bytes) -> Exif:
-    """The Exif of a JPEG, PNG, WebP or TIFF file; an empty one where there is none to be read."""
+    """The Exif of a JPEG, PNG, WebP or TIFF file; defaults where it is missing or damaged."""
     try:
         values = _values(_block(data))
     except (struct.error, IndexError, ValueError, ZeroDivisionError):
@@ -126,7 +126,7 @@ def _sign(value: int) -> int:
 
 
 def _block(data: bytes) -> bytes:
-    """The part of a file that is laid out as a TIFF file; b'' where there is none."""
+    """The part of a file that holds Exif, in TIFF format; b'' where there is none."""
     if data.startswith(_TIFF_HEADS):
         return data
     if data.startswith(_JPEG_HEAD):
@@ -142,27 +142,31 @@ def _block(data: bytes) -> bytes:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
-    """Markers and contents up to the first scan; of application segments 1 those with Exif."""
-    at = 2
-    while data[at] == 0xFF and data[at + 1] != 0xDA:
-        length = struct.unpack_from('>H', data, at + 2)[0]
-        content = data[at + 4 : at + 2 + length]
-        if data[at + 1] != 0xE1 or content.startswith(b'Exif\0\0'):
-            yield data[at + 1 : at + 2], content
-        at += 2 + length
+    """Markers and contents up to the first scan, without APP1 segments other than Exif."""
+    offset = 2
+    while data[offset] == 0xFF and data[offset + 1] != 0xDA:
+        length = struct.unpack_from('>H', data, offset + 2)[0]
+        content = data[offset + 4 : offset + 2 + length]
+        if data[offset + 1] != 0xE1 or content.startswith(b'Exif\0\0'):
+            yield data[offset + 1 : offset + 2], content
+        offset += 2 + length
 
 
-def _chunks(data: bytes, at: int, head: str, checksum: int) -> Iterator[Tuple[bytes, bytes]]:
-    """Names and contents of the chunks of a PNG or RIFF file."""
-    while at + 8 <= len(data):
-        first, second = struct.unpack_from(head, data, at)
+def _chunks(data: bytes, offset: int, head: str, checksum: int) -> Iterator[Tuple[bytes, bytes]]:
+    """Names and contents of the chunks of a PNG or RIFF file, from an offset on.
+
+    head: struct of name and length. checksum: bytes of it after each chunk; 0 for RIFF, which pads
+    chunks to an even length instead.
+    """
+    while offset + 8 <= len(data):
+        first, second = struct.unpack_from(head, data, offset)
         name, length = (first, second) if isinstance(first, bytes) else (second, first)
-        yield name, data[at + 8 : at + 8 + length]
-        at += 8 + length + (checksum or length % 2)
+        yield name, data[offset + 8 : offset + 8 + length]
+        offset += 8 + length + (checksum or length % 2)
 
 
 def _values(block: bytes) -> Dict[int, float]:
-    """The wanted numbers of the first directory, and of the one with the details."""
+    """The wanted values of the first TIFF directory, and of the Exif directory that it names."""
     if not block.startswith(_TIFF_HEADS):
         return {}
     order = '<' if block.startswith(b'II') else '>'
@@ -172,19 +176,20 @@ def _values(block: bytes) -> Dict[int, float]:
     return values
 
 
-def _directory(block: bytes, order: str, at: int) -> Dict[int, float]:
+def _directory(block: bytes, order: str, start: int) -> Dict[int, float]:
+    """Wanted values by tag; entries have 12 bytes: tag, type, count, and value or its offset."""
     values: Dict[int, float] = {}
-    count = struct.unpack_from(f'{order}H', block, at)[0]
-    for place in range(at + 2, at + 2 + 12 * min(count, _MOST_ENTRIES), 12):
-        tag, kind = struct.unpack_from(f'{order}HH', block, place)
+    count = struct.unpack_from(f'{order}H', block, start)[0]
+    for entry in range(start + 2, start + 2 + 12 * min(count, _MOST_ENTRIES), 12):
+        tag, kind = struct.unpack_from(f'{order}HH', block, entry)
         if tag not in _WANTED:
             continue
-        if kind == 3:
-            values[tag] = float(struct.unpack_from(f'{order}H', block, place + 8)[0])
-        elif kind == 4:
-            values[tag] = float(struct.unpack_from(f'{order}I', block, place + 8)[0])
-        elif kind == 5:
-            where = struct.unpack_from(f'{order}I', block, place + 8)[0]
-            above, below = struct.unpack_from(f'{order}II', block, where)
-            values[tag] = above / below if below else 0.0
+        if kind == 3:  # SHORT
+            values[tag] = float(struct.unpack_from(f'{order}H', block, entry + 8)[0])
+        elif kind == 4:  # LONG
+            values[tag] = float(struct.unpack_from(f'{order}I', block, entry + 8)[0])
+        elif kind == 5:  # RATIONAL
+            offset = struct.unpack_from(f'{order}I', block, entry + 8)[0]
+            numerator, denominator = struct.unpack_from(f'{order}II', block, offset)
+            values[tag] = numerator / denominator if denominator else 0.0
     return values

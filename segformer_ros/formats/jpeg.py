@@ -9,15 +9,15 @@
 
 """JPEG files: whole ones are decoded, damaged ones refused.
 
-JPEG has no checksum. A decoder that loses its place in the entropy-coded data goes on with
-whatever the bits happen to mean, fills with grey what is missing, and gives a picture all the
-same. Three things tell that from a whole image:
+JPEG has no checksum. A decoder that loses synchronisation in the entropy-coded data goes on with
+whatever the bits happen to mean, fills what is missing with grey, and returns a picture all the
+same. Three things give a damaged image away:
 
-- libjpeg-turbo's warnings (data that end too early, bytes that are left over, codes that do not
-  exist, restart markers out of order), which simplejpeg raises and OpenCV only prints;
-- means of blocks that no 8-bit image has. Each block's mean is coded as a difference from the one
-  before, so a code that was misread shifts all later blocks, most often to beyond black or white.
-  Decoding clips that away; `_check_block_means` looks before it is clipped;
+- libjpeg-turbo's warnings (premature end of data, extraneous bytes, invalid codes, restart markers
+  out of order), which simplejpeg raises and OpenCV only prints;
+- block means (DC coefficients) that no 8-bit image has. Each is coded as the difference from the
+  one before, so a misread code shifts all later blocks, most often beyond black or white. Decoding
+  clips that away; `_check_block_means` looks before it is clipped;
 - a size that the data cannot hold.
 
 What passes all three has lost few blocks or little brightness (figures: doc/damaged_images.md).
@@ -40,13 +40,13 @@ _FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 _PROGRESSIVE = (0xC2, 0xCA)
 _NO_LENGTH = (0x01, *range(0xD0, 0xD8))
 _DECODING = (*_FRAMES, 0xC4, 0xCC, 0xDD, _SCAN)
-"""Segments without which a scan cannot be decoded, the quantization tables left out."""
+"""Segments that decoding a scan needs, besides the quantization tables."""
 
-# An Adobe segment that says: no colour transform. Y, Cb and Cr come out as they are coded.
+# An Adobe segment that says "no colour transform": Y, Cb and Cr are returned as they are coded.
 _AS_CODED = b'\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00'
 
 _SLACK = 6.0
-"""Grey levels by which a block's mean may lie outside 0..255, beyond the rounding of its code."""
+"""Grey levels that a block's mean may lie outside 0..255, besides its quantization error."""
 
 
 class _Segment(NamedTuple):
@@ -56,9 +56,9 @@ class _Segment(NamedTuple):
 
 
 class _Header(NamedTuple):
-    """What stands before the entropy-coded data.
+    """Everything before the entropy-coded data.
 
-    tables: number of the quantization table of each plane. scan: where the data begin.
+    tables: number of the quantization table of each plane. scan: offset of the entropy-coded data.
     """
 
     height: int
@@ -72,9 +72,9 @@ class _Header(NamedTuple):
 def decode_jpeg(data: bytes, max_megapixels: float) -> np.ndarray:
     """Decode to (H, W, 3) uint8 BGR, or (H, W) of one channel.
 
-    Raises FrameError for what is damaged, or too large.
+    Raises FrameError for a damaged image, or one that is too large.
 
-    A file that lacks its end marker alone is whole, and so is one with zeros before it.
+    A file that only lacks its end marker counts as whole, and so does one with zeros before it.
     """
     library, header = _library(), _read_header(data)
     check_size(header.height, header.width, max_megapixels)
@@ -95,8 +95,8 @@ def _decode_whole(library: Any, data: bytes, header: _Header) -> np.ndarray:
         unpadded = body.rstrip(b'\0')
         if 'extraneous bytes' not in str(error) or len(unpadded) == len(body):
             raise
-        # Cameras fill their buffers up with zeros. Where those stand for lost data, the image
-        # is too short without them.
+        # Cameras pad their buffers with zeros. Where the zeros are in place of lost data, decoding
+        # without them still fails, since the data end too early.
         body = unpadded + b'\0' * unpadded.endswith(b'\xff')
         pixels = _decode_strictly(library, body + _END, header)
     if len(header.tables) in (1, 3):
@@ -119,20 +119,22 @@ def _decode_strictly(library: Any, data: bytes, header: _Header) -> np.ndarray:
 
 
 def _check_block_means(library: Any, data: bytes, header: _Header) -> None:
-    """Raise ValueError where the mean of a block of 8x8 lies outside what 8 bits can hold.
+    """Raise ValueError where the mean of an 8x8 block lies outside what 8 bits can hold.
 
-    The file is decoded again at an eighth of its size, which is one pixel for each block, with
-    quantization tables that halve the means and leave everything else out.
+    The file is decoded again at an eighth of its size, one pixel for each block, with quantization
+    tables that halve the DC coefficients (about mid-grey) and zero all others. Means of twice the
+    8-bit range are then decoded without clipping.
     """
     narrowed, steps = _narrowed(data, header)
     colours = 'RGB' if len(header.tables) == 3 else 'GRAY'
     means = np.asarray(library.decode_jpeg(narrowed, colours, min_height=1, min_width=1))
-    for plane, table in enumerate(header.tables):  # (H/8, W/8, planes)
+    for plane, table in enumerate(header.tables):  # of means (H/8, W/8, planes)
         step, narrowed_step = steps.get(table, (0, 0))
         if step < 2:
-            continue  # cannot be halved: what is outside is clipped here, too
+            continue  # cannot be halved, so an outlier is clipped here, too
         factor = step / narrowed_step
-        slack = _SLACK + step / 16 + factor / 2  # the codes' rounding, and that of the means
+        # A coefficient of n is a mean of n / 8, rounded to half a step; means are whole numbers.
+        slack = _SLACK + step / 16 + factor / 2
         low = 128 + (float(means[..., plane].min()) - 128) * factor
         high = 128 + (float(means[..., plane].max()) - 128) * factor
         if low < -slack or high > 255 + slack:
@@ -143,9 +145,9 @@ def _check_block_means(library: Any, data: bytes, header: _Header) -> None:
 
 
 def _narrowed(data: bytes, header: _Header) -> Tuple[bytes, Dict[int, Tuple[int, int]]]:
-    """The file with halved means and no detail, and each table's step for means: old and new.
+    """The file with halved DC and no AC coefficients, and each table's DC step: old and new.
 
-    Of a progressive file only the first scan, which has the means.
+    Of a progressive file only the first scan, which has the DC coefficients.
     """
     parts = [HEAD, _AS_CODED]
     steps: Dict[int, Tuple[int, int]] = {}
@@ -163,70 +165,71 @@ def _narrowed(data: bytes, header: _Header) -> Tuple[bytes, Dict[int, Tuple[int,
 
 
 def _narrow_tables(content: bytes, steps: Dict[int, Tuple[int, int]]) -> bytes:
-    """A segment of quantization tables with half the step for means, and zeros elsewhere.
+    """A segment of quantization tables with half the DC step, and zeros for AC.
 
-    Zeros also keep libjpeg from guessing detail into a progressive file of one scan.
+    Zeros also keep libjpeg from smoothing the blocks of a progressive file of one scan.
     """
-    result, at = bytearray(content), 4
-    while at < len(content):
-        kind = np.dtype('>u2' if content[at] >> 4 else 'u1')
-        table, begin, at = content[at] & 15, at + 1, at + 1 + 64 * kind.itemsize
-        if at > len(content):
-            raise ValueError('a quantization table is cut')
+    result, offset = bytearray(content), 4
+    while offset < len(content):
+        kind = np.dtype('>u2' if content[offset] >> 4 else 'u1')
+        table, begin = content[offset] & 15, offset + 1
+        offset = begin + 64 * kind.itemsize
+        if offset > len(content):
+            raise ValueError('a quantization table is cut off')
         step = int(np.frombuffer(content, kind, 1, begin)[0])
         values = np.zeros(64, kind)
         values[0] = max(step // 2, 1)
         steps[table] = (step, int(values[0]))
-        result[begin:at] = values.tobytes()
+        result[begin:offset] = values.tobytes()
     return bytes(result)
 
 
-def _scan_end(data: bytes, at: int) -> int:
-    """Where the entropy-coded data that begin at `at` end: at a marker that is no restart."""
+def _scan_end(data: bytes, start: int) -> int:
+    """Where the entropy-coded data from `start` on end: at the first marker but restarts."""
     while True:
-        at = data.find(b'\xff', at)
-        if at < 0 or at + 1 >= len(data):
+        start = data.find(b'\xff', start)
+        if start < 0 or start + 1 >= len(data):
             return len(data)
-        if data[at + 1] != 0 and data[at + 1] not in _NO_LENGTH:
-            return at
-        at += 2
+        if data[start + 1] != 0 and data[start + 1] not in _NO_LENGTH:
+            return start
+        start += 2
 
 
 def _read_header(data: bytes) -> _Header:
-    """Raise FrameError where the header is no JPEG's."""
+    """Read the header; raises FrameError where it is not that of a whole JPEG."""
     segments = list(_segments(data))
     frames = [segment for segment in segments if segment.marker in _FRAMES]
     if not frames or segments[-1].marker != _SCAN:
-        raise FrameError(f'undecodable JPEG image of {len(data)} bytes: its header is not whole')
+        raise FrameError(f'undecodable JPEG image of {len(data)} bytes: its header is incomplete')
     marker, begin, end = frames[0]
     head = data[begin + 4 : end]
     count = head[5] if len(head) > 5 else 0
     if not 1 <= count <= 4 or len(head) < 6 + 3 * count:
         raise FrameError(f'undecodable JPEG image of {len(data)} bytes: its frame header is cut')
-    tables = [head[at + 2] for at in range(6, 6 + 3 * count, 3)]
+    tables = [head[component + 2] for component in range(6, 6 + 3 * count, 3)]
     height, width = head[1] << 8 | head[2], head[3] << 8 | head[4]
     progressive = marker in _PROGRESSIVE
     return _Header(height, width, progressive, tables, segments, segments[-1].end)
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """Segments up to that which begins the first scan, or as far as they make sense."""
-    at = len(HEAD)
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill
-            at += 1
+    """Segments up to and including the first scan's header, or as far as they are valid."""
+    start = len(HEAD)
+    while start + 4 <= len(data) and data[start] == 0xFF:
+        marker = data[start + 1]
+        if marker == 0xFF:  # fill byte
+            start += 1
             continue
         if marker in _NO_LENGTH:
-            at += 2
+            start += 2
             continue
-        end = at + 2 + (data[at + 2] << 8 | data[at + 3])
-        if end < at + 4 or end > len(data):
+        end = start + 2 + (data[start + 2] << 8 | data[start + 3])
+        if end < start + 4 or end > len(data):
             return
-        yield _Segment(marker, at, end)
+        yield _Segment(marker, start, end)
         if marker == _SCAN:
             return
-        at = end
+        start = end
 
 
 def _words(error: ValueError) -> str:

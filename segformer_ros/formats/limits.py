@@ -7,24 +7,25 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Limits: how large foreign data may become, asked before anything is allocated for it."""
+"""Limits: how large untrusted data may be, checked before anything is allocated for it."""
 
 from __future__ import annotations
 
 from segformer_ros.errors import SegformerError
 
 MAX_MEGAPIXELS = 25.0
-"""Largest image that is taken where no other limit is given: the node needs less than 600 MB more
-for one with all of its outputs."""
+"""Largest image that is accepted by default: the node needs less than 600 MB more for one with
+all of its outputs."""
 
 MAX_SIDE = 32768
-"""Longest side taken for real, in pixels; a longer one is a broken header."""
+"""Longest plausible side in pixels; a longer one means a broken header."""
 
 MAX_RATIO = 1100
-"""Most bytes that one compressed byte is believed to hold: deflate holds at most 1032."""
+"""Greatest plausible compression ratio: that of deflate is at most 1032."""
 
 MAX_MESSAGE_BYTES = 256 << 20
-"""Largest message, or chunk of messages, that is unpacked: ten bytes for each such pixel."""
+"""Largest message, or chunk of messages, that is decompressed: 10 bytes a pixel of the largest
+image."""
 
 
 class FrameError(SegformerError, ValueError):
@@ -32,7 +33,7 @@ class FrameError(SegformerError, ValueError):
 
 
 class SizeError(SegformerError, ValueError):
-    """Data that unpack to more than is believed."""
+    """Data that decompress to more than is plausible."""
 
 
 def check_size(height: int, width: int, max_megapixels: float = MAX_MEGAPIXELS) -> None:

@@ -7,10 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""PNG files: checked and unpacked within what their headers say, before a decoder sees them.
+"""PNG files: checked and decompressed within limits, before a decoder sees them.
 
-libpng and OpenCV allocate what a chunk's header claims, and print what they do not like. What is
-given to them here is made anew of checked parts, and gives them no reason for either.
+libpng and OpenCV allocate whatever a chunk's header claims, and print their complaints. Here they
+are given a file rebuilt from checked parts, which gives them no reason for either.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Header(NamedTuple):
 
     @property
     def passes(self) -> Iterator[_Pass]:
-        """The parts that the image is stored in, one after another."""
+        """The passes that the image is stored in, in order; one unless it is interlaced."""
         bits = _CHANNELS[self.colour][0] * self.depth
         for left, top, across, down in _INTERLACED if self.interlaced else _WHOLE:
             columns = (self.width - left + across - 1) // across
@@ -76,7 +76,7 @@ class _Header(NamedTuple):
 
 
 class _Pass(NamedTuple):
-    """One pass over an image: the bytes of a row count its filter's; places: its pixels."""
+    """One pass over an image. row_bytes: with the filter's. places: its pixels in the image."""
 
     rows: int
     columns: int
@@ -85,7 +85,7 @@ class _Pass(NamedTuple):
 
 
 class _Unpacked(NamedTuple):
-    """A file whose every byte is accounted for: filtered scanlines, and what goes with them."""
+    """The checked parts of a file. scanlines: decompressed, still filtered."""
 
     header: _Header
     palette: bytes
@@ -99,7 +99,7 @@ def read_colours(data: bytes, max_megapixels: float) -> np.ndarray:
 
 
 def read_picture(data: bytes, max_megapixels: float) -> np.ndarray:
-    """Pixels of a PNG file for the eye: grey (H, W) or (H, W, 3) BGR, uint8 or of 16 bits uint16.
+    """Pixels of a PNG file as a picture: grey (H, W) or (H, W, 3) BGR, uint8 or uint16.
 
     Raises FrameError.
     """
@@ -107,23 +107,24 @@ def read_picture(data: bytes, max_megapixels: float) -> np.ndarray:
 
 
 def read_stored(data: bytes, max_megapixels: float) -> np.ndarray:
-    """Values of a PNG file as they are stored, none scaled; raises FrameError.
+    """Values of a PNG file as they are stored, without scaling; raises FrameError.
 
-    (H, W) uint8 of one channel of 1 to 8 bits, which of a palette are the places in it; (H, W)
-    uint16 of 16 bits; of colours (H, W, 3) BGR, with alpha (H, W, 4) BGRA, uint8 or uint16.
+    (H, W) uint8 of one channel of 1 to 8 bits, or of indices into a palette; (H, W) uint16 of one
+    channel of 16 bits; of colours (H, W, 3) BGR, with alpha (H, W, 4) BGRA, uint8 or uint16.
     """
     image = _unpacked(data, max_megapixels)
     header = image.header
     if header.colour not in (_GREY, _PALETTE) or header.depth > 8:
-        # What a file calls transparent by its colour has that colour all the same.
+        # A pixel keeps its colour, even where the file declares that colour transparent.
         return _decoded(_plain(image._replace(transparency=b'')), cv2.IMREAD_UNCHANGED)
     values = np.empty((header.height, header.width), np.uint8)
-    shifts = np.arange(8 - header.depth, -1, -header.depth, dtype=np.uint8)
-    at = 0
+    shifts = np.arange(8 - header.depth, -1, -header.depth, dtype=np.uint8)  # (8 / depth,)
+    offset = 0
     for rows, columns, row_bytes, places in header.passes:
-        scanlines = image.scanlines[at : at + rows * row_bytes]
-        at += len(scanlines)
-        # Filters of such images work on whole bytes: they are those of a grey image of the bytes.
+        scanlines = image.scanlines[offset : offset + rows * row_bytes]
+        offset += len(scanlines)
+        # Filters of pixels below 8 bits work on whole bytes, so the scanlines are also those of an
+        # 8-bit grey image, one pixel for each byte; libpng unfilters that, unscaled.
         grey = _Header(row_bytes - 1, rows, 8, _GREY, 0, 0, 0)
         packed = _decoded(_plain(_Unpacked(grey, b'', b'', scanlines)), cv2.IMREAD_UNCHANGED)
         parts = packed[..., None] >> shifts & (1 << header.depth) - 1  # (rows, bytes, 8 / depth)
@@ -132,10 +133,9 @@ def read_stored(data: bytes, max_megapixels: float) -> np.ndarray:
 
 
 def _unpacked(data: bytes, max_megapixels: float) -> _Unpacked:
-    """The parts of a file.
+    """The checked parts of a file; of an animation its first image.
 
-    Raises FrameError where it is cut, damaged (each chunk has a checksum) or too large. Of an
-    animation the first image is left.
+    Raises FrameError where it is truncated, damaged (each chunk has a checksum) or too large.
     """
     chunks = _read_chunks(data)
     header = _read_header(chunks[b'IHDR'], len(data))
@@ -158,7 +158,7 @@ def _unpacked(data: bytes, max_megapixels: float) -> _Unpacked:
 
 
 def _plain(image: _Unpacked) -> bytes:
-    """A PNG file of the chunks that make the image, its data unpacked."""
+    """A PNG file of these parts, its pixels stored uncompressed."""
     parts: List[bytes] = [HEAD, *_chunk(b'IHDR', _IMAGE_HEADER.pack(*image.header))]
     for name, content in ((b'PLTE', image.palette), (b'tRNS', image.transparency)):
         if content:
@@ -180,35 +180,35 @@ def _decoded(plain: bytes, flags: int) -> np.ndarray:
 
 
 def _read_chunks(data: bytes) -> Dict[bytes, bytes]:
-    """Contents of the chunks that make the image, b'' for those that are not there."""
-    found: Dict[bytes, bytes] = dict.fromkeys((b'IHDR', b'PLTE', b'tRNS'), b'')
+    """Contents of the chunks that the image needs by name, b'' for missing ones."""
+    contents: Dict[bytes, bytes] = dict.fromkeys((b'IHDR', b'PLTE', b'tRNS'), b'')
     packed = []
-    at = len(HEAD)
+    end = len(HEAD)
     while True:
-        begin = at + 8
+        begin = end + 8
         if begin > len(data):
             raise FrameError(f'truncated PNG image: {len(data)} bytes without its end')
-        length, name = struct.unpack_from('>I4s', data, at)
-        at = begin + length + 4
-        if at > len(data):
+        length, name = struct.unpack_from('>I4s', data, end)
+        end = begin + length + 4
+        if end > len(data):
             raise FrameError(
                 f'truncated PNG image: {len(data)} bytes, but a chunk claims {length} more'
             )
         if name == b'IEND':
             break
-        if name != b'IDAT' and name not in found:
+        if name != b'IDAT' and name not in contents:
             continue
         content = data[begin : begin + length]
-        if zlib.crc32(content, zlib.crc32(name)) != struct.unpack_from('>I', data, at - 4)[0]:
+        if zlib.crc32(content, zlib.crc32(name)) != struct.unpack_from('>I', data, end - 4)[0]:
             raise FrameError(
                 f'damaged PNG image of {len(data)} bytes: the checksum of a chunk does not fit'
             )
         if name == b'IDAT':
             packed.append(content)
         elif not packed:
-            found[name] = content
-    found[b'IDAT'] = b''.join(packed)
-    return found
+            contents[name] = content
+    contents[b'IDAT'] = b''.join(packed)
+    return contents
 
 
 def _read_header(content: bytes, size: int) -> _Header:
@@ -223,7 +223,7 @@ def _read_header(content: bytes, size: int) -> _Header:
 
 
 def _unpack(packed: bytes, size: int) -> bytes:
-    """Exactly `size` bytes of scanlines."""
+    """Decompress to exactly `size` bytes of scanlines; raises FrameError."""
     inflate = zlib.decompressobj()
     try:
         scanlines = inflate.decompress(packed, size + 1)

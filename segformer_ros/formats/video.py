@@ -9,10 +9,10 @@
 
 """Compressed video, packet by packet: its pictures, as far as they can be trusted.
 
-Decoders conceal what is damaged or missing and go on from there as if nothing had been. A picture
-is refused here where its data are damaged, and where it refers to one that is, or that is missing:
-all up to the next key frame. A packet's first bytes tell its codec, and whether decoding may begin
-at it.
+Decoders conceal damaged or missing data and go on as if nothing had happened. Here a picture is
+refused where its data are damaged, and where it refers to a picture that is damaged or missing:
+that is, all up to the next key frame. A packet's first bytes tell whether decoding may begin at
+it.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from segformer_ros.formats.jpeg import decode_jpeg
 from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 
 _HARMLESS = ('slice end not reached',)
-"""What FFmpeg complains of in whole files, too (MPEG-4, its own among them)."""
+"""Complaints of FFmpeg about undamaged files, too (MPEG-4, even of its own)."""
 _GAP = 'Frame num gap'
 
 _MOST_DELAYED = 20
-"""Pictures that a decoder may hold back to sort them: 16 in H.264 and HEVC."""
+"""Most pictures that a decoder delays to reorder them: 16 in H.264 and HEVC, and some slack."""
 _STEPS, _FEWEST = 9, 4
-"""Intervals from whose median the usual one is known, and how many are needed for it."""
+"""Intervals whose median is the usual one, and how many it needs at least."""
 _LONG = 1.7
-"""Of the usual interval; from there on a message is thought to be missing."""
+"""Times the usual interval, above which a message counts as missing."""
 
 SURVEYED = _STEPS + 1
-"""Messages before a packet by which a gap before it is known."""
+"""Messages before a packet that decide whether there is a gap before it."""
 
 
 class Gaps:
@@ -61,7 +61,7 @@ class Gaps:
     An interval is compared with the intervals before it, so that after a few frames a camera that
     became slower is no longer taken for one that loses messages.
 
-    usual_ns: the usual interval, where it is known; 0 for not.
+    usual_ns: the usual interval; 0 where it is not known.
     """
 
     def __init__(self, usual_ns: int = 0) -> None:
@@ -69,7 +69,7 @@ class Gaps:
         self._last: Optional[int] = None
 
     def before(self, stamp_ns: int) -> str:
-        """Take the next stamp; what is missing before it, '' for nothing."""
+        """Take the next stamp; returns why some seem to be missing before it, '' for none."""
         steps, last, self._last = list(self._steps), self._last, stamp_ns
         if last is None:
             return ''
@@ -84,7 +84,7 @@ class Gaps:
 
 
 class Decoded(NamedTuple):
-    """What became of a packet: its picture (an av.VideoFrame), or why there is none."""
+    """The outcome of a packet: its picture (an av.VideoFrame), or why there is none."""
 
     place: int
     picture: Any = None
@@ -94,7 +94,7 @@ class Decoded(NamedTuple):
 class VideoDecoder:
     """Decodes the packets of one stream, each of which holds one picture.
 
-    codec: of `find_codec`.
+    codec: as `find_codec` returns it.
     """
 
     def __init__(self, codec: str, max_megapixels: float) -> None:
@@ -106,45 +106,45 @@ class VideoDecoder:
         self._context = self._opened()
 
     def push(self, place: int, data: bytes, flagged: bool = False, gap: str = '') -> List[Decoded]:
-        """Take the next packet; what is known by now of it and of those before it.
+        """Decode the next packet; the outcomes that it settles, its own and those of earlier ones.
 
-        place: its number, rising. flagged: as of `access_of`. gap: why what it refers to may be
-        missing.
+        place: its number, rising. flagged: as of `access_of`. gap: why a picture that it refers to
+        may be missing; '' for no gap.
         """
-        given: List[Decoded] = []
+        outcomes: List[Decoded] = []
         if gap:
-            given += self.lose(gap)
+            outcomes += self.lose(gap)
         try:
             access = access_of(self._codec, data, flagged)
         except FrameError as error:
-            return [*given, *self.lose(str(error)), Decoded(place, fault=str(error))]
+            return [*outcomes, *self.lose(str(error)), Decoded(place, fault=str(error))]
         if access.empty:
             self._decode(place, data, access)
-            return [*given, Decoded(place, fault='it holds no picture')]
+            return [*outcomes, Decoded(place, fault='it holds no picture')]
         broken = self._trust.broken
         if broken and not access.key:
-            return [*given, Decoded(place, fault=broken)]
+            return [*outcomes, Decoded(place, fault=broken)]
         if broken:
-            given += self.drain()  # nothing of what was decoded before is referred to again
+            outcomes += self.drain()  # nothing decoded before will be referred to again
         self._waiting[place] = ''
-        return given + self._decode(place, data, access)
+        return outcomes + self._decode(place, data, access)
 
     def lose(self, reason: str) -> List[Decoded]:
-        """Know that packets are missing here; what is left of those before."""
-        given = self.drain()
+        """Note that packets are missing here; the outcomes that were left before."""
+        outcomes = self.drain()
         self._trust.lose(reason)
-        return given
+        return outcomes
 
     def drain(self) -> List[Decoded]:
-        """End the stream: what is left of it. Another one may follow."""
+        """End the stream: the outcomes that were left. Another one may follow."""
         if not self._context.is_open:
             return []
         pictures, _ = decode_packet(lambda: self._context.decode(None), self._codec)
-        given = self._given(pictures)
-        given += [Decoded(place, fault=_NONE) for place in self._waiting]
+        outcomes = self._outcomes(pictures)
+        outcomes += [Decoded(place, fault=_NONE) for place in self._waiting]
         self._waiting.clear()
         self._context.flush_buffers()
-        return given
+        return outcomes
 
     def _decode(self, place: int, data: bytes, access: Access) -> List[Decoded]:
         import av
@@ -157,24 +157,24 @@ class VideoDecoder:
         )
         if not access.empty:
             self._trust.note(packet, fault)
-        given = self._given(pictures)
+        outcomes = self._outcomes(pictures)
         if fault and place in self._waiting:
             del self._waiting[place]
-            given.append(Decoded(place, fault=fault))
+            outcomes.append(Decoded(place, fault=fault))
         while len(self._waiting) > _MOST_DELAYED:
             oldest = next(iter(self._waiting))
             del self._waiting[oldest]
-            given.append(Decoded(oldest, fault=_NONE))
-        return given
+            outcomes.append(Decoded(oldest, fault=_NONE))
+        return outcomes
 
-    def _given(self, pictures: Sequence[Any]) -> List[Decoded]:
-        given = []
+    def _outcomes(self, pictures: Sequence[Any]) -> List[Decoded]:
+        outcomes = []
         for picture in pictures:
             if self._waiting.pop(picture.pts, None) is None:
                 continue  # a second picture of one packet
             fault = self._trust.fault_of(picture) or self._refusal(picture)
-            given.append(Decoded(picture.pts, None if fault else picture, fault))
-        return given
+            outcomes.append(Decoded(picture.pts, None if fault else picture, fault))
+        return outcomes
 
     def _refusal(self, picture: Any) -> str:
         try:
@@ -190,7 +190,7 @@ class VideoDecoder:
             context = av.CodecContext.create(self._codec, 'r')
         except (ValueError, av.error.FFmpegError) as error:
             raise FrameError(f'this FFmpeg does not decode {self._codec}: {error}') from error
-        # With one thread a complaint belongs to its packet, and nothing is held back.
+        # With one thread a logged complaint belongs to its packet, and no picture is delayed.
         context.thread_count = 1
         context.options = {'max_pixels': str(round(self._max_megapixels * 1e6))}
         return context
@@ -200,24 +200,24 @@ _NONE = 'the decoder gave no picture for it'
 
 
 class Trust:
-    """Which pictures can be trusted: none that refers to a damaged one, up to a key frame."""
+    """Which pictures can be trusted: none after a damaged one, up to the next key frame."""
 
     def __init__(self) -> None:
         self.broken = ''
-        """Why what comes before the next key frame is not trusted; '' where it is."""
+        """Why pictures before the next key frame are not trusted; '' where they are."""
         self._broken_before_key = ''
         self._key_time = 0
         self._faults: Dict[int, str] = {}
 
     def lose(self, reason: str) -> None:
-        """Know that something is missing here, so that what follows refers to it."""
+        """Note that data are missing here, which the following pictures refer to."""
         self.broken = self.broken or reason
 
     def note(self, packet: Any, fault: str) -> None:
-        """Take in the next packet in the order of decoding, and what is wrong with it."""
+        """Note the next packet in decoding order, and what is wrong with it."""
         if packet.is_keyframe and packet.pts is not None:
             self._broken_before_key, self._key_time, self.broken = self.broken, packet.pts, ''
-        # Pictures that are shown before a key frame may refer to what stands before it.
+        # Leading pictures (shown before the key frame) may refer to pictures before it.
         leads = packet.pts is not None and packet.pts < self._key_time
         before = self.broken or (leads and self._broken_before_key)
         if packet.pts is not None:
@@ -234,10 +234,10 @@ class Trust:
 def decode_packet(
     decode: Callable[[], Sequence[Any]], codec: str, data: bytes = b'', key: bool = False
 ) -> Tuple[Sequence[Any], str]:
-    """Pictures that `decode` gives, and what the decoder complains of, '' for nothing.
+    """The pictures that `decode` returns, and what the decoder complains of, '' for nothing.
 
-    FFmpeg says in its log alone that it conceals damage or lacks a reference: H.264 sets no flag,
-    and a frame that is missing without a trace is only told to debuggers.
+    Only FFmpeg's log says that damage was concealed or a reference is missing: H.264 sets no flag,
+    and a gap in the frame numbers is logged at the debug level.
     """
     import av
 
@@ -267,7 +267,7 @@ def decode_packet(
 
 
 class UprightPixels:
-    """Makes pixels of one stream's pictures, turned and mirrored as the stream says (phones)."""
+    """Pixels of one stream's pictures, rotated and mirrored as the stream says (phones)."""
 
     def __init__(self) -> None:
         self._orientation: Optional[Orientation] = None
@@ -275,8 +275,8 @@ class UprightPixels:
     def __call__(self, picture: Any) -> np.ndarray:
         """(H, W, 3) uint8 BGR of an av.VideoFrame."""
         if self._orientation is None:
-            # Of the first only: a picture that was asked for it refers to itself, and its memory
-            # comes back when Python looks for such, hundreds of pictures later.
+            # Of the first only: reading side data gives the picture a reference to itself, so its
+            # memory is freed by the cyclic garbage collector, hundreds of pictures later.
             self._orientation = display_orientation(picture)
         return self._orientation.applied(picture.to_ndarray(format='bgr24'))
 
@@ -290,20 +290,20 @@ _CODECS: Dict[str, Tuple[str, ...]] = {
     'mjpeg': ('mjpeg',),
     'mpeg4': ('mpeg4',),
 }
-"""FFmpeg's decoders, and what is in the names of messages' formats and encoders."""
+"""FFmpeg's decoders, and the parts of messages' formats and encoders' names that mean them."""
 
 
 def find_codec(name: str) -> str:
-    """The decoder for a message's format, such as 'h264' or 'hevc_nvenc'; '' for no video."""
+    """The decoder for a message's format, such as 'h264' or 'hevc_nvenc'; '' for no known one."""
     words = name.lower()
     return next((codec for codec, parts in _CODECS.items() if any(p in words for p in parts)), '')
 
 
 class Access(NamedTuple):
-    """What a packet is to a decoder.
+    """How a packet can be decoded.
 
-    key: it refers to nothing before it. start: decoding may begin at it. leading: it refers to
-    what stands before the key frame that it follows. empty: it holds no picture.
+    key: it is a key frame, which refers to nothing before it. start: decoding may begin at it.
+    leading: it refers to pictures before the key frame that it follows. empty: it has no picture.
     """
 
     key: bool
@@ -313,7 +313,7 @@ class Access(NamedTuple):
 
 
 def access_of(codec: str, data: bytes, flagged: bool = False) -> Access:
-    """Read a packet's first bits; raises FrameError where it is not of the codec.
+    """Read it from a packet's headers; raises FrameError where it is not of the codec.
 
     flagged: whether its message calls it a key frame; used for codecs that are not parsed here.
     """
@@ -326,22 +326,22 @@ def access_of(codec: str, data: bytes, flagged: bool = False) -> Access:
 
 
 def _h264(data: bytes) -> Access:
-    kinds = {data[at] & 31 for at in _units(data)}  # Recommendation H.264, table 7-1
-    key, slices = 5 in kinds, kinds & {1, 2, 5}
+    kinds = {data[unit] & 31 for unit in _units(data)}  # Recommendation H.264, table 7-1
+    key, slices = 5 in kinds, kinds & {1, 2, 5}  # 5: IDR slice, 7: sequence parameter set
     return Access(key, 7 in kinds and (key or not slices), empty=not slices)
 
 
 def _hevc(data: bytes) -> Access:
-    kinds = {data[at] >> 1 & 63 for at in _units(data)}  # Recommendation H.265, table 7-1
+    kinds = {data[unit] >> 1 & 63 for unit in _units(data)}  # Recommendation H.265, table 7-1
     slices = {kind for kind in kinds if kind < 32}
-    key = any(16 <= kind <= 21 for kind in slices)
-    leading = bool(slices & {8, 9})
+    key = any(16 <= kind <= 21 for kind in slices)  # BLA, IDR, CRA; 33: sequence parameter set
+    leading = bool(slices & {8, 9})  # RASL
     return Access(key, 33 in kinds and (key or not slices), leading, not slices)
 
 
 def _vp9(data: bytes) -> Access:
     if data[0] >> 6 != 2:
-        raise FrameError(f'a packet that begins with {data[0]:#04x} is no VP9')
+        raise FrameError(f'a packet that begins with {data[0]:#04x} is not VP9')
     shown_again, frame_type = (2, 1) if data[0] >> 4 & 3 == 3 else (3, 2)  # profile 3: one bit on
     key = not (data[0] >> shown_again & 1 or data[0] >> frame_type & 1)
     return Access(key, key)
@@ -353,30 +353,30 @@ def _vp8(data: bytes) -> Access:
 
 
 def _av1(data: bytes) -> Access:
-    kinds, key, at = set(), False, 0
-    while at < len(data):  # AV1 Bitstream & Decoding Process Specification, 5.3
-        head = data[at]
-        kind, at = head >> 3 & 15, at + (2 if head & 4 else 1)
-        size = len(data) - at
+    kinds, key, offset = set(), False, 0
+    while offset < len(data):  # OBUs: AV1 Bitstream & Decoding Process Specification, 5.3
+        head = data[offset]
+        kind, offset = head >> 3 & 15, offset + (2 if head & 4 else 1)
+        size = len(data) - offset
         if head & 2:
-            size, at = _leb128(data, at)
+            size, offset = _leb128(data, offset)
         kinds.add(kind)
-        if head & 0x80 or at + size > len(data):
-            raise FrameError(f'a packet of {len(data)} bytes is no AV1, or cut')
-        if kind in (3, 6) and size:
-            key = key or data[at] & 0xE0 == 0  # not an existing frame, of the type KEY_FRAME
-        at += size
-    return Access(key, key and 1 in kinds, empty=not kinds & {3, 6})
+        if head & 0x80 or offset + size > len(data):
+            raise FrameError(f'a packet of {len(data)} bytes is not AV1, or cut')
+        if kind in (3, 6) and size:  # OBU_FRAME_HEADER, OBU_FRAME
+            key = key or data[offset] & 0xE0 == 0  # no show_existing_frame, type KEY_FRAME
+        offset += size
+    return Access(key, key and 1 in kinds, empty=not kinds & {3, 6})  # 1: OBU_SEQUENCE_HEADER
 
 
-def _leb128(data: bytes, at: int) -> Tuple[int, int]:
-    """A number of 7 bits a byte, and where it ends."""
+def _leb128(data: bytes, start: int) -> Tuple[int, int]:
+    """The number at an offset, 7 bits a byte, and the offset behind it."""
     value = 0
-    for place, byte in enumerate(data[at : at + 8]):
+    for place, byte in enumerate(data[start : start + 8]):
         value |= (byte & 127) << 7 * place
         if byte < 128:
-            return value, at + place + 1
-    raise FrameError(f'a packet of {len(data)} bytes is no AV1, or cut')
+            return value, start + place + 1
+    raise FrameError(f'a packet of {len(data)} bytes is not AV1, or cut')
 
 
 _ACCESS: Dict[str, Callable[[bytes], Access]] = {
@@ -390,13 +390,13 @@ _ACCESS: Dict[str, Callable[[bytes], Access]] = {
 
 
 def _units(data: bytes) -> Iterator[int]:
-    """Where the NAL units of a packet begin, behind their start codes (annex B)."""
-    at = data.find(b'\0\0\1')
-    if not 0 <= at <= 1:
+    """Offsets of the NAL units of a packet, behind their start codes (Annex B)."""
+    code = data.find(b'\0\0\1')
+    if not 0 <= code <= 1:
         raise FrameError(
-            f'a packet of {len(data)} bytes does not begin with a start code (00 00 01): H.264 '
-            'and H.265 are read as Annex B has them'
+            f'a packet of {len(data)} bytes does not begin with a start code (00 00 01); publish '
+            'H.264 and H.265 in the Annex B format'
         )
-    while 0 <= at < len(data) - 3:
-        yield at + 3
-        at = data.find(b'\0\0\1', at + 3)
+    while 0 <= code < len(data) - 3:
+        yield code + 3
+        code = data.find(b'\0\0\1', code + 3)

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Models: from a path to a ModelSpec, by what the file says and what is declared of it."""
+"""Models: from a path to a ModelSpec, by what the file says and what is declared about it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BUNDLED_MODELS = {
     '': 'models/segformer_street.onnx',
     'tiny': 'models/segformer_street_tiny.onnx',
 }
-"""Models that come with the package, by the name that stands for a path."""
+"""Models that come with the package, by the name to give instead of a path."""
 
 _ENCRYPTED = (
     'is encrypted and cannot be read; export the model as ONNX (TAO: `export` without a key), or '
@@ -50,7 +50,7 @@ _WAYS_OUT = {
     '.pth': _WEIGHTS,
     '.safetensors': _WEIGHTS,
 }
-"""Other files that models come in, and what to do with them."""
+"""Model files of other formats, and what to do with them."""
 
 
 def bundled_model(name: str = '') -> Path:
@@ -65,11 +65,11 @@ def load_model(
 ) -> ModelSpec:
     """Recognise a model: an ONNX file, a built engine, or a configuration that names one.
 
-    path: None or '' takes the bundled model, 'tiny' the smaller one. class_map: used in place of
-    any other. parameters: what the caller says of the model; a sidecar yaml beside the file and a
-    DeepStream configuration are trusted before it, Hugging Face's config.json and
-    preprocessor_config.json after it. Raises ModelError in words: where the file does
-    not tell and two contracts fit, none is guessed.
+    path: None or '' takes the bundled model, 'tiny' the smaller one. class_map: replaces any
+    other. parameters: what the caller declares; a sidecar yaml beside the file and a DeepStream
+    configuration take precedence over it, and it takes precedence over Hugging Face's config.json
+    and preprocessor_config.json. Raises ModelError; where a file fits several contracts, none is
+    guessed.
     """
     name = path or ''
     file = bundled_model(str(name)) if name in BUNDLED_MODELS else Path(name)
@@ -86,11 +86,11 @@ def load_model(
     sidecar = find_sidecar(file)
     if sidecar:
         declarations.insert(0, read_sidecar(sidecar))
-    told = combine([*declarations, parameters])
-    found = read_huggingface(file)
-    if told.contract not in (None, 'huggingface'):  # whose statistics are others
-        found = [replace(entry, color=None, mean=None, std=None) for entry in found]
-    declared = combine([told, *found])
+    explicit = combine([*declarations, parameters])
+    hugging_face = read_huggingface(file)
+    if explicit.contract not in (None, 'huggingface'):  # another contract has other statistics
+        hugging_face = [replace(one, color=None, mean=None, std=None) for one in hugging_face]
+    declared = combine([explicit, *hugging_face])
     if file.suffix in ENGINE_SUFFIXES:
         described = _described_signature(file, declared)
         return recognise(described, replace(declared, engine_file=file), class_map)
@@ -103,10 +103,10 @@ def _check_kind(file: Path) -> None:
 
 
 def _described_signature(engine: Path, declared: Declared) -> Signature:
-    """Signature that an engine must have by what is declared; raises ModelError where it is not.
+    """Signature that an engine must have by its declaration; raises ModelError without one.
 
-    Nothing is read from the file: it opens on the GPU alone that it was built for, and there its
-    names and types are checked.
+    Nothing is read from the file: it can be opened only on the GPU that it was built for, where
+    its names and types are checked.
     """
     known = {entry.name: entry for entry in CONTRACTS}
     contract = known.get(declared.contract or '')
@@ -117,10 +117,10 @@ def _described_signature(engine: Path, declared: Declared) -> Signature:
             'it was built from, or a DeepStream configuration with both onnx-file and '
             f'model-engine-file, or say contract and size in a sidecar {engine.name}.yaml'
         )
-    # The name of the one input is not used, but is one by which contracts are known.
+    # The input's name is not used, except to recognise the contract by it.
     name = contract.input_name if contract else 'image'
-    of_contract = contract.output_kinds[0] if contract else ''
-    labels = (declared.output_kind or of_contract) == 'labels'
+    default_kind = contract.output_kinds[0] if contract else ''
+    labels = (declared.output_kind or default_kind) == 'labels'
     return Signature(
         path=engine,
         inputs=(TensorSignature(name, 'float32', _input_shape(declared)),),
@@ -155,7 +155,7 @@ def _output_shape(declared: Declared, labels: bool) -> Tuple[Optional[int], ...]
 
 
 def _class_count(declared: Declared) -> Optional[int]:
-    """Classes of the scores, by their class map where nothing else says."""
+    """Number of classes of the scores: as declared, else that of the class map."""
     if declared.class_count is None and declared.classes:
         return len(load_class_map(declared.classes))
     return declared.class_count

@@ -7,11 +7,11 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""DeepStream: what an nvinfer configuration says of a segmentation model.
+"""DeepStream: what an nvinfer configuration says about a segmentation model.
 
-Keys as in the Gst-nvinfer manual; the input is `net-scale-factor * (pixel - offset)`, relative
-paths start at the configuration's own folder. An application's configuration leads to the nvinfer
-configuration that it names.
+Keys as in the Gst-nvinfer manual; the input is `net-scale-factor * (pixel - offset)`, paths are
+relative to the configuration's own folder. An application's configuration names the nvinfer
+configuration.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ T = TypeVar('T')
 _text_value = text(LONGEST_PATH, least=0)
 _PROPERTIES = mapping(lambda value: '' if value is None else _text_value(value))
 _INFERENCE = re.compile(r'(?:primary|secondary)-gie\d*')
-"""Groups of an application's configuration that run a network each."""
+"""Groups of an application's configuration that each run a network."""
 _GROUP = re.compile(rf'\[?(?:property|{_INFERENCE.pattern})[]:]')
 _OVERRIDING_FILES = ('model-engine-file', 'labelfile-path')
-"""Keys of such a group that take the place of the nvinfer configuration's; so does batch-size."""
+"""Keys of such a group that override the nvinfer configuration's; so does batch-size."""
 TRITON = '1'
-"""Its plugin-type for nvinferserver."""
+"""The plugin-type of nvinferserver."""
 
 SEGMENTATION = 2
 ROUNDED = 0.002
-"""By this share numbers may differ that people have rounded to write them down."""
+"""Share by which numbers may differ because they were rounded when written down."""
 COLOR_FORMATS: Dict[int, str] = {0: 'rgb', 1: 'bgr'}
 NETWORK_MODES: Dict[int, str] = {0: 'fp32', 1: 'int8', 2: 'fp16'}
 OUTPUT_ORDERS: Dict[int, str] = {0: 'NCHW', 1: 'NHWC'}
@@ -104,7 +104,7 @@ WITHOUT_EFFECT = (
 
 @dataclass(frozen=True)
 class DeepStreamConfig:
-    """The ONNX or engine file that a configuration names, and what it says of it."""
+    """The ONNX or engine file that a configuration names, and what it declares about it."""
 
     model: Path
     declared: Declared
@@ -127,7 +127,7 @@ def _text(path: Path) -> str:
 def read_deepstream_config(path: Path) -> DeepStreamConfig:
     """Read a configuration of nvinfer, or the one of the network that an application runs.
 
-    Raises ModelError for what contradicts or cannot be used.
+    Raises ModelError for contradictions and unsupported settings.
     """
     groups = _read_groups(path)
     if 'property' in groups:
@@ -138,25 +138,25 @@ def read_deepstream_config(path: Path) -> DeepStreamConfig:
 def _of_application(path: Path, groups: Mapping[str, Mapping[str, str]]) -> _Properties:
     """The nvinfer configuration of an application's one segmentation network."""
     running = {name: values for name, values in groups.items() if values.get('enable', '1') != '0'}
-    found: Dict[str, _Properties] = {}
+    networks: Dict[str, _Properties] = {}
     for name, values in running.items():
-        named = values.get('config-file') or values.get('config-file-path')
-        if named is None or values.get('plugin-type') == TRITON:
+        config_file = values.get('config-file') or values.get('config-file-path')
+        if config_file is None or values.get('plugin-type') == TRITON:
             continue
-        file = path.parent / named
+        file = path.parent / config_file
         properties = _read_groups(file).get('property')
         if properties is None:
-            raise ModelError(f'{path}: {name} names {file}, which is no nvinfer configuration')
+            raise ModelError(f'{path}: {name} names {file}, which is not an nvinfer configuration')
         over = {key: str(path.absolute().parent / values[key])
                 for key in _OVERRIDING_FILES if key in values}  # fmt: skip
         over.update({key: values[key] for key in ('batch-size',) if key in values})
-        found[name] = _Properties(file, {**properties, **over})
+        networks[name] = _Properties(file, {**properties, **over})
     segmenters = {
         name: keys
-        for name, keys in found.items()
+        for name, keys in networks.items()
         if keys.value('network-type', number()) == SEGMENTATION
     }
-    chosen = segmenters or found
+    chosen = segmenters or networks
     if len(chosen) != 1:
         what = ', '.join(f'{name} ({keys.file})' for name, keys in chosen.items())
         raise ModelError(
@@ -168,7 +168,7 @@ def _of_application(path: Path, groups: Mapping[str, Mapping[str, str]]) -> _Pro
 
 def _read_nvinfer(keys: _Properties) -> DeepStreamConfig:
     path = keys.file
-    keys.expect('network-type', SEGMENTATION, 'is no segmentation model; network-type must be 2')
+    keys.expect('network-type', SEGMENTATION, 'is not a segmentation model; it must be 2')
     keys.expect('symmetric-padding', 0, 'centres the image; only 0 (upper left) is supported')
     color = keys.choice('model-color-format', COLOR_FORMATS, 0)
     mean = keys.list('offsets', offset, 3) or (0.0, 0.0, 0.0)
@@ -198,10 +198,10 @@ def _read_nvinfer(keys: _Properties) -> DeepStreamConfig:
 def _std(
     scale: float, mean: Tuple[float, ...], color: Optional[str]
 ) -> Tuple[Tuple[float, ...], Tuple[str, ...]]:
-    """Statistics behind a net-scale-factor, and a note where they are not the factor's own.
+    """Standard deviations for a net-scale-factor, and a note where they are not its inverse.
 
-    DeepStream has one factor for three channels. That of ImageNet's mean deviation stands for
-    ImageNet's three, from which it differs by up to 1.3 %.
+    DeepStream has one factor for three channels. The mean of ImageNet's three deviations is taken
+    to mean those three, from which it differs by up to 1.3 %.
     """
     order = 1 if color == 'rgb' else -1
     deviation = 1.0 / scale
@@ -242,12 +242,12 @@ def _model_file(path: Path, keys: _Properties) -> Path:
 
 
 def _read_groups(path: Path) -> Mapping[str, Mapping[str, str]]:
-    """The groups of a configuration that say anything of networks, with their values as text."""
+    """The groups of a configuration that concern networks, with their values as text."""
     text = _text(path)
     try:
         if path.suffix in ('.yaml', '.yml'):
-            found: Any = parse_yaml(text)
-            groups = dict(found) if isinstance(found, dict) else {}
+            document: Any = parse_yaml(text)
+            groups = dict(document) if isinstance(document, dict) else {}
         else:
             parser = configparser.ConfigParser(
                 delimiters=('=',),
@@ -263,7 +263,7 @@ def _read_groups(path: Path) -> Mapping[str, Mapping[str, str]]:
             if name == 'property' or _INFERENCE.fullmatch(str(name))
         }
     except (configparser.Error, DocumentError) as error:
-        raise ModelError(f'{path} is no nvinfer configuration: {reason(error)}') from error
+        raise ModelError(f'{path} is not an nvinfer configuration: {reason(error)}') from error
 
 
 class _Properties:
@@ -274,12 +274,12 @@ class _Properties:
         self.values = values
 
     def value(self, key: str, check: Check[T]) -> Optional[T]:
-        """The one value of a key, or None where the key is not there."""
+        """The one value of a key; None without the key."""
         values = self.list(key, check, 1)
         return values[0] if values else None
 
     def list(self, key: str, check: Check[T], count: int) -> Optional[Tuple[T, ...]]:
-        """Values separated by ';', or None where the key is not there."""
+        """Values separated by ';'; None without the key."""
         text = self.values.get(key)
         if text is None:
             return None
@@ -294,7 +294,7 @@ class _Properties:
     def choice(
         self, key: str, choices: Mapping[int, str], default: Optional[int] = None
     ) -> Optional[str]:
-        """What a key's number stands for."""
+        """The meaning of a key's number."""
         value = self.value(key, number())
         value = default if value is None else value
         if value is not None and value not in choices:
@@ -303,12 +303,12 @@ class _Properties:
         return None if value is None else choices[int(value)]
 
     def path(self, key: str) -> Optional[str]:
-        """A file, from the configuration's folder on."""
+        """A path, relative to the configuration's folder; None without the key."""
         text = self.values.get(key)
         return str(self.file.parent / text) if text else None
 
     def scale(self) -> float:
-        """net-scale-factor; 1 where it is not there."""
+        """net-scale-factor; 1 without it."""
         value = self.value('net-scale-factor', divisor)
         if value is not None and value <= 0:
             raise self._error('net-scale-factor', 'must be above 0')
@@ -335,12 +335,12 @@ class _Properties:
         return names[0] if names else None
 
     def expect(self, key: str, wanted: int, words: str) -> None:
-        """Refuse any other value of a key than the one that is understood."""
+        """Refuse any value of a key but the one that is supported."""
         if self.value(key, number()) not in (None, wanted):
             raise self._error(key, words)
 
     def notes(self) -> Tuple[str, ...]:
-        """Which keys are not known at all."""
+        """A note on unknown keys, if there are any."""
         unknown = sorted(set(self.values) - {*USED, *WITHOUT_EFFECT, 'tlt-encoded-model'})
         return (f'{self.file.name}: not used: {", ".join(unknown)}',) if unknown else ()
 

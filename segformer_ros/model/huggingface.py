@@ -7,10 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Hugging Face: what the configurations say that stand beside an exported model.
+"""Hugging Face: what the configurations beside an exported model say.
 
-`config.json` names the classes and what the model is for, `preprocessor_config.json` what is done
-to a picture: (pixel * rescale_factor - image_mean) / image_std, each step where its `do_` is true.
+`config.json` names the classes and the task, `preprocessor_config.json` the preprocessing:
+(pixel * rescale_factor - image_mean) / image_std, each step only if its `do_` is true.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from segformer_ros.model.spec import (
 CONFIG, PREPROCESSOR = 'config.json', 'preprocessor_config.json'
 
 _TASK = 'ForSemanticSegmentation'
-"""End of the names of the classes whose output has a score of each class for each pixel."""
+"""End of the names of architectures whose output has a score for each class and pixel."""
 
 _DEFAULTS: Dict[str, Any] = {
     'do_rescale': True,
@@ -57,25 +57,25 @@ _DEFAULTS: Dict[str, Any] = {
     'do_center_crop': False,
     'do_flip_channel_order': False,
 }
-"""Of transformers' image processors, for what a file leaves out."""
+"""Defaults of transformers' image processors, for keys that a file leaves out."""
 
 
 def read_huggingface(model: Path) -> List[Declared]:
     """What the configurations beside a model say, the preprocessor's first; raises ModelError.
 
-    They lie in the model's folder, or above it where that is called `onnx`, as on the hub.
+    They are in the model's folder, or above it if that is called `onnx`, as on the hub.
     """
     own = model.absolute().parent
     for folder in (own, own.parent) if own.name == 'onnx' else (own,):
-        found = [_read_preprocessor(folder / PREPROCESSOR), _read_config(folder / CONFIG)]
-        said = [entry for entry in found if entry is not None]
-        if said:
-            return said
+        read = [_read_preprocessor(folder / PREPROCESSOR), _read_config(folder / CONFIG)]
+        declarations = [entry for entry in read if entry is not None]
+        if declarations:
+            return declarations
     return []
 
 
 def _read(path: Path, check: Check[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
-    """A configuration's fields; None where there is no file of transformers."""
+    """A configuration's fields; None where the file is missing or not one of transformers."""
     if not path.is_file():
         return None
     try:
@@ -89,7 +89,7 @@ def _read(path: Path, check: Check[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
 
 
 def _read_config(path: Path) -> Optional[Declared]:
-    """The classes of a config.json; raises ModelError for a model that is no segmenter."""
+    """The classes of a config.json; raises ModelError for a model that is not a segmenter."""
     config = _read(path, _CONFIG)
     if config is None:
         return None
@@ -104,7 +104,7 @@ def _read_config(path: Path) -> Optional[Declared]:
 
 
 def _names(path: Path, labels: Mapping[str, str]) -> Optional[Tuple[str, ...]]:
-    """Names by id; None where they are those that stand for names (LABEL_0)."""
+    """Class names in the order of their ids; None where they are placeholders (LABEL_0)."""
     ids = {}
     for key, name in labels.items():
         try:
@@ -121,24 +121,24 @@ def _names(path: Path, labels: Mapping[str, str]) -> Optional[Tuple[str, ...]]:
 
 def _read_preprocessor(path: Path) -> Optional[Declared]:
     """Colours, statistics and size of a preprocessor_config.json."""
-    given = _read(path, _PREPROCESSOR)
-    if given is None:
+    fields = _read(path, _PREPROCESSOR)
+    if fields is None:
         return None
-    says = {**_DEFAULTS, **{key: value for key, value in given.items() if value is not None}}
-    scale = says['rescale_factor'] if says['do_rescale'] else 1.0
+    settings = {**_DEFAULTS, **{key: value for key, value in fields.items() if value is not None}}
+    scale = settings['rescale_factor'] if settings['do_rescale'] else 1.0
     mean, std = (0.0,) * 3, (1.0,) * 3
-    if says['do_normalize']:
-        lacking = [key for key in ('image_mean', 'image_std') if key not in says]
+    if settings['do_normalize']:
+        lacking = [key for key in ('image_mean', 'image_std') if key not in settings]
         if lacking:
             raise ModelError(
                 f'{path} lacks {" and ".join(lacking)}, which differ from model to model; say '
                 'color, mean and std in a sidecar yaml and remove it, or export it again'
             )
-        mean, std = says['image_mean'], says['image_std']
-    size, notes = _usual_size(path, says)
+        mean, std = settings['image_mean'], settings['image_std']
+    size, notes = _usual_size(path, settings)
     return Declared(
         origin=str(path),
-        color='bgr' if says['do_flip_channel_order'] else 'rgb',
+        color='bgr' if settings['do_flip_channel_order'] else 'rgb',
         mean=tuple(round(value / scale, 6) for value in mean),
         std=tuple(round(value / scale, 6) for value in std),
         usual_size=size,
@@ -147,12 +147,12 @@ def _read_preprocessor(path: Path) -> Optional[Declared]:
 
 
 def _usual_size(
-    path: Path, says: Mapping[str, Any]
+    path: Path, settings: Mapping[str, Any]
 ) -> Tuple[Optional[Tuple[int, int]], Tuple[str, ...]]:
     """(height, width) that pictures are resized to, and a note where they keep their aspect."""
-    size = says.get('size') if says['do_resize'] else None
-    if says['do_center_crop'] and says.get('crop_size'):
-        size = says['crop_size']
+    size = settings.get('size') if settings['do_resize'] else None
+    if settings['do_center_crop'] and settings.get('crop_size'):
+        size = settings['crop_size']
     sides = size if isinstance(size, dict) else {'height': size, 'width': size}
     try:
         if sides.get('height') and sides.get('width'):
@@ -165,7 +165,7 @@ def _usual_size(
         raise ModelError(f'{path}: size: {error}') from error
     return square, (
         f'{path.name} resizes the shorter edge to {side} and keeps the aspect; a graph of any '
-        f'size takes {side}x{side} here, unless a size is said',
+        f'size takes {side}x{side} here, unless a size is given',
     )
 
 
@@ -190,7 +190,7 @@ def _labels(value: Any) -> Dict[str, str]:
 
 _SIGNS = ('architectures', 'feature_extractor_type', 'id2label', 'image_mean',
           'image_processor_type', 'model_type', 'transformers_version')  # fmt: skip
-"""Keys that files of transformers have, and those of other programs called so have not."""
+"""Keys that tell files of transformers from other programs' files of the same name."""
 
 _class_id = whole(0, IGNORE_ID - 1)
 _name = text()

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Files of a model: the ONNX, and those that its weights lie in."""
+"""Files of a model: the ONNX, and those with its external data (weights)."""
 
 from __future__ import annotations
 
@@ -30,27 +30,28 @@ from segformer_ros.model.structure import (
 )
 
 MOST_FIELDS = 500_000
-"""Of a protobuf in all its messages; a SegFormer has some 20,000."""
+"""Most fields in all messages of a protobuf; a SegFormer has some 20,000."""
 MOST_UNFOLDED = 512 << 20
-"""Bytes that lists of packed numbers may take in memory."""
+"""Most bytes that packed repeated fields may take in memory."""
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 _PACKED = {3: 8, 4: 8, 5: 4, 13: 4, 17: 4, 18: 8}
-"""Bytes of a number in memory, by FieldDescriptor.type, for those that are varints in a file."""
+"""Bytes of a value in memory, by FieldDescriptor.type, for types that are varints in a file."""
 
 
 class _Message(NamedTuple):
-    """Its fields that hold messages, and those of packed varints with their width."""
+    """Fields of a message type by number: sub-messages, and packed varints with their width."""
 
     messages: Dict[int, Any]
     packed: Dict[int, int]
 
 
 def check_wire(data: Any, descriptor: Any) -> None:
-    """Raises DocumentError for bytes that are no message, or one of too many parts.
+    """Raises DocumentError for bytes that are not a protobuf message, or one of too many fields.
 
-    data: bytes or a mapped file. descriptor: protobuf's of the message.
+    Parsing it could take any amount of memory otherwise. data: bytes or a mapped file. descriptor:
+    protobuf's descriptor of the message.
     """
     known: Dict[str, _Message] = {}
     left: List[Tuple[int, int, Any]] = [(0, len(data), descriptor)]
@@ -93,7 +94,7 @@ def _fields(kind: Any) -> _Message:
 
 
 def _varint(data: Any, place: int, end: int) -> Tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and the place behind it."""
+    """The varint at an offset (seven bits a byte, the lowest first), and the offset behind it."""
     value = shift = 0
     while place < end and shift < 70:
         byte = data[place]
@@ -109,7 +110,7 @@ _BLOCK = 1 << 20
 
 
 def file_hash(*paths: Path) -> str:
-    """SHA-256 of the files' bytes, one file behind the other, in hexadecimal."""
+    """SHA-256 of the files' concatenated bytes, in hexadecimal."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open('rb') as file:
@@ -121,7 +122,7 @@ def file_hash(*paths: Path) -> str:
 ONNX_SUFFIX = '.onnx'
 
 MOST_BYTES = 1 << 30
-"""Of an ONNX; that of a SegFormer-B5 has a third of it. Greater ones keep their weights beside."""
+"""Largest ONNX; a SegFormer-B5 has a third of that. Larger models have external data."""
 
 _LFS_POINTER = b'version https://git-lfs'
 
@@ -130,10 +131,10 @@ _State = Tuple[int, ...]
 
 
 class OnnxFacts(NamedTuple):
-    """What is asked of an ONNX again and again, without its network.
+    """Cached facts about an ONNX that are needed again and again.
 
-    outside: where its weights lie outside, see `outside_places`. quantized: whether it has
-    explicit quantisation (Q/DQ). half: whether it has FP16 weights.
+    outside: its external data, see `outside_places`. quantized: whether it has explicit
+    quantisation (Q/DQ). half: whether it has FP16 weights.
     """
 
     outside: Dict[str, str]
@@ -143,7 +144,7 @@ class OnnxFacts(NamedTuple):
 
     @classmethod
     def of(cls, model: Any) -> OnnxFacts:
-        """Those of a ModelProto."""
+        """The facts of a ModelProto."""
         weights = model.graph.initializer
         return cls(
             outside_places(model),
@@ -155,16 +156,16 @@ class OnnxFacts(NamedTuple):
 
 _MOST_KNOWN = 32
 _KNOWN: Dict[Path, Tuple[_State, OnnxFacts]] = {}
-"""Of files that were read: what they were like."""
+"""Facts of files that were read, each with the file's state then."""
 
 
 def _state(status: os.stat_result) -> _State:
-    """What tells a file from another one of the same name, or from what it was before."""
+    """Identity of a file's content: it changes when the file is replaced or modified."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def read_onnx(path: Path) -> Any:
-    """The ModelProto of a file, without weights that lie outside; raises ModelError."""
+    """The ModelProto of a file, without its external data; raises ModelError."""
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -182,7 +183,7 @@ def read_onnx(path: Path) -> Any:
             state = _state(os.fstat(file.fileno()))
             size = os.fstat(file.fileno()).st_size
             if size > MOST_BYTES:
-                raise DocumentError(f'it has {size} bytes, and {MOST_BYTES} are the most')
+                raise DocumentError(f'it has {size} bytes; the limit is {MOST_BYTES}')
             if size:
                 with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
                     check_wire(data, onnx.ModelProto.DESCRIPTOR)
@@ -204,7 +205,7 @@ def read_onnx(path: Path) -> Any:
 
 
 def onnx_facts(path: Path) -> OnnxFacts:
-    """The facts of a file, which is parsed where it was not yet, or has changed since.
+    """The facts of a file, which is parsed only if it is new or has changed.
 
     Raises ModelError where it cannot be used.
     """
@@ -215,7 +216,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
 
 
 def read_whole_onnx(path: Path) -> Any:
-    """The ModelProto of a file with the weights that lie outside; raises ModelError."""
+    """The ModelProto of a file, with its external data loaded; raises ModelError."""
     model = read_onnx(path)
     try:
         for tensor in tensors(model):
@@ -227,17 +228,17 @@ def read_whole_onnx(path: Path) -> Any:
 
 
 def model_files(model: Path) -> Tuple[Path, ...]:
-    """A model's file, and behind it those that an ONNX keeps its weights in, by name."""
+    """A model's file, then those of an ONNX's external data, by name."""
     if model.suffix != ONNX_SUFFIX:
         return (model,)
     return (model, *weight_files(model))
 
 
 def weight_files(model: Path) -> List[Path]:
-    """Files beside an ONNX that its weights lie in; raises ModelError where it cannot be used."""
+    """Files of an ONNX's external data; raises ModelError where it cannot be used."""
     return outside_files(model, onnx_facts(model).outside)
 
 
 def model_hash(model: Path) -> str:
-    """SHA-256 of a model's files, one behind the other, in hexadecimal."""
+    """SHA-256 of a model's concatenated files, in hexadecimal."""
     return file_hash(*model_files(model))

@@ -7,10 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Normalisations: written out where the parser has no layer for them, and kept out of FP16.
+"""Layer normalisation: decomposed where the parser has no layer for it, and kept out of FP16.
 
-TensorRT's parser has a LayerNormalization from 8.6 on, which sums in FP32 by itself. One of many
-steps, as older exporters write it too, squares values that need not exceed 256 to overflow FP16.
+TensorRT's parser knows LayerNormalization since 8.6, and sums it in FP32 by itself. A decomposed
+one, which older exporters write too, squares its values: any of 256 or more overflows FP16.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import numpy as np
 from segformer_ros.model.spec import ModelError
 
 LAST_OPSET = 17
-"""From the next on ReduceMean has its axes as an input, which these parsers pass over unsaid."""
+"""In later ones ReduceMean has its axes as an input, which these parsers silently ignore."""
 
 _FLOATS = {1: np.float32, 10: np.float16}  # by ONNX's number of the type
 
 
 def write_out_layer_norms(model: bytes) -> bytes:
-    """The same ONNX with each LayerNormalization as means, differences and a square root.
+    """The same ONNX with each LayerNormalization decomposed into elementary operators.
 
     Raises ModelError for a graph that cannot be written for these parsers.
     """
@@ -66,9 +66,9 @@ def write_out_layer_norms(model: bytes) -> bytes:
 
 
 def check_reductions(model: bytes) -> None:
-    """For a parser that reads axes as an attribute only: it would reduce over all others unsaid.
+    """Raises ModelError for a graph whose reductions have their axes as an input (opset 18 on).
 
-    Raises ModelError for a graph with axes as an input, as they are from opset 18 on.
+    For a parser that reads axes only as an attribute: it would silently reduce over all axes.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -78,17 +78,17 @@ def check_reductions(model: bytes) -> None:
     except DecodeError:
         return  # the parser says what is wrong with it
     for node in nodes:
-        # ReduceSum has had its axes as an input since opset 13, and is read so.
+        # ReduceSum has had its axes as an input since opset 13, which these parsers read.
         other = node.op_type.startswith('Reduce') and node.op_type != 'ReduceSum'
         if other and len(node.input) > 1 and node.input[1]:
             raise ModelError(
-                f'this TensorRT passes over the axes of {node.op_type} ({node.name}) as of opset '
+                f'this TensorRT ignores the axes of {node.op_type} ({node.name}) as of opset '
                 f'{LAST_OPSET + 1}; export the model with an opset from 13 to {LAST_OPSET}'
             )
 
 
 def squares(model: bytes) -> Set[str]:
-    """Names of what the `squaring_nodes` of an ONNX give."""
+    """Names of the outputs of an ONNX's `squaring_nodes`."""
     import onnx
 
     return {
@@ -97,7 +97,7 @@ def squares(model: bytes) -> Set[str]:
 
 
 def squaring_nodes(graph: Any) -> List[Any]:
-    """The nodes of written-out normalisations that stay FP32: from the square to the root."""
+    """The nodes of decomposed normalisations that stay FP32: from the square to the root."""
     makers = {name: node for node in graph.node for name in node.output}
     users: Dict[str, List[Any]] = {}
     for node in graph.node:
@@ -116,32 +116,32 @@ def _squares(node: Any) -> bool:
 
 
 def _until_root(mean: Any, users: Dict[str, List[Any]]) -> List[Any]:
-    """What follows a mean square, if it is the smallness added and the square root."""
-    for enlarged in users.get(mean.output[0], []):
-        for root in users.get(enlarged.output[0], []) if enlarged.op_type == 'Add' else []:
+    """The two nodes after a mean square, if they are an addition (of epsilon) and a root."""
+    for addition in users.get(mean.output[0], []):
+        for root in users.get(addition.output[0], []) if addition.op_type == 'Add' else []:
             if root.op_type == 'Sqrt':
-                return [enlarged, root]
+                return [addition, root]
     return []
 
 
 def _written_out(node: Any, graph: Any, constants: Dict[str, Any]) -> List[Any]:
-    """Nodes that compute what a LayerNormalization does: (x - mean) / sqrt(var + e) * scale + b.
+    """Nodes of a decomposed LayerNormalization: (x - mean) / sqrt(var + epsilon) * scale + bias.
 
-    The smallness e goes into the graph as an initializer.
+    Epsilon is added to the graph as an initializer.
     """
     from onnx import helper, numpy_helper
 
     source, scale, *bias = (name for name in node.input if name)
     result = node.output[0]
-    given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    axes = _axes(node, given.get('axis', -1), constants)
+    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    axes = _axes(node, attributes.get('axis', -1), constants)
     kind = _FLOATS[constants[scale].data_type if scale in constants else 1]
 
     def name(step: str) -> str:
         return f'{result}/{step}'
 
-    smallness = np.array(given.get('epsilon', 1e-5), kind)
-    graph.initializer.append(numpy_helper.from_array(smallness, name('epsilon')))
+    epsilon = np.array(attributes.get('epsilon', 1e-5), kind)
+    graph.initializer.append(numpy_helper.from_array(epsilon, name('epsilon')))
     scaled = name('scaled') if bias else result
     steps = [
         ('ReduceMean', [source], name('mean')),
@@ -168,7 +168,7 @@ def _axes(node: Any, axis: int, constants: Dict[str, Any]) -> List[int]:
     """The axes that are normalised over, counted from the last; raises ModelError."""
     if len([name for name in node.output if name]) > 1:
         raise ModelError(
-            f'the LayerNormalization {node.output[0]!r} gives its mean or deviation too, which '
+            f'the LayerNormalization {node.output[0]!r} outputs its mean or deviation too, which '
             'this TensorRT does not read; export the model without, or at opset 13 to 16'
         )
     if axis < 0:
@@ -186,10 +186,10 @@ QUANTIZED_OPSET = 19
 
 
 def to_half(model: bytes, keep_io: bool = False, single: Collection[str] = ()) -> bytes:
-    """The same ONNX computing in FP16, Q/DQ included, but for squares; raises ModelError.
+    """The same ONNX computing in FP16, Q/DQ included, except `squares`; raises ModelError.
 
-    keep_io: leave input and output FP32, with a cast beside each. single: tensors that are made
-    in FP32, too.
+    keep_io: leave input and output FP32, with a cast beside each. single: more tensors whose nodes
+    stay FP32.
     """
     try:
         import onnx
@@ -216,7 +216,7 @@ def to_half(model: bytes, keep_io: bool = False, single: Collection[str] = ()) -
 
 
 def _named(nodes: Iterable[Any]) -> List[str]:
-    """Names of the nodes, each given one of its own."""
+    """Give each node a unique name; returns the names."""
     names = []
     for node in nodes:
         node.name = f'{node.output[0]}/single'
@@ -225,7 +225,7 @@ def _named(nodes: Iterable[Any]) -> List[str]:
 
 
 def _join(graph: Any, single: Sequence[str]) -> None:
-    """Let what goes from one FP32 node to the next stay FP32: the converter casts it both ways."""
+    """Keep tensors between two FP32 nodes FP32: the converter casts them to FP16 and back."""
     outputs = {name for node in graph.node if node.name in single for name in node.output}
     exact = {
         node.output[0]: node.input[0]

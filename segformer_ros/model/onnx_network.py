@@ -7,11 +7,11 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The network as TensorRT takes it: float pixels in, their preparation left to the kernels.
+"""The network as TensorRT takes it: float pixels in, their preprocessing left to the kernels.
 
-TensorRT has no uint8 NHWC image input that its parser of every version would take, and the kernels
-normalise anyway while they resize. So the head of the graph that turns pixels into what the first
-layer wants is measured, written into the ModelSpec and cut off.
+Not every version of TensorRT's parser accepts a uint8 NHWC input, and the kernels normalise anyway
+while they resize. So the nodes that turn pixels into the first layer's input (the graph's head)
+are measured, described in the ModelSpec and cut off.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ HEAD_OPERATORS = frozenset(
     ('Add', 'Cast', 'Div', 'Gather', 'Identity', 'Mul', 'Slice', 'Squeeze', 'Sub', 'Transpose',
      'Unsqueeze')
 )  # fmt: skip
-"""What can stand between an image input and the first layer."""
+"""Operators that may come between an image input and the first layer."""
 
 INPUT = 'image'
 _PROBE_SIDE = 4
 
 
 class Network(NamedTuple):
-    """An ONNX for TensorRT, serialised, and what it wants and gives."""
+    """A serialised ONNX for TensorRT, and the spec of its input and output."""
 
     model: bytes
     spec: ModelSpec
@@ -53,7 +53,7 @@ def tensorrt_network(spec: ModelSpec) -> Network:
     where the file's is.
     """
     model = read_network(spec)
-    # An output that nothing reads would cost memory and time, and may be of any type.
+    # An output that nothing reads costs memory and time, and may have an unsupported type.
     keep_output(model.graph, spec.output_name)
     if spec.output_kind == 'labels':
         _as_int32(model.graph)
@@ -64,9 +64,9 @@ def tensorrt_network(spec: ModelSpec) -> Network:
 
 
 def read_network(spec: ModelSpec, path: Optional[Path] = None) -> Any:
-    """The whole ModelProto of a model, its two heads joined where the spec says so.
+    """The whole ModelProto of a model, its two output heads joined where the spec says so.
 
-    path: of a file that was made from the model, such as its INT8 one. Raises ModelError.
+    path: of a file made from the model, such as its INT8 version. Raises ModelError.
     """
     model = read_whole_onnx(path or spec.path)
     names = {value.name for value in model.graph.output}
@@ -78,9 +78,9 @@ def read_network(spec: ModelSpec, path: Optional[Path] = None) -> Any:
 def _join_heads(model: Any, spec: ModelSpec) -> None:
     """Add the output `spec.output_name`: scores of background, drivable area and lane line.
 
-    With a and b, by how much the second class of each head leads the first: 0, a, and
-    b + max(a, 0), whose greatest is the lane line where b > 0, else the drivable area where
-    a > 0, as the networks' own code paints one over the other.
+    Each head has two classes; let a and b be the margins of drivable area and lane line over the
+    other class. The scores are 0, a and b + max(a, 0), whose argmax is the lane line where b > 0,
+    else the drivable area where a > 0, as the networks' own code paints one over the other.
     """
     from onnx import helper, numpy_helper
 
@@ -132,7 +132,7 @@ def _join_heads(model: Any, spec: ModelSpec) -> None:
 
 
 def _as_int32(graph: Any) -> None:
-    """Let labels leave the graph in a type that every TensorRT gives."""
+    """Make the labels' output INT32 unless it is INT64: every TensorRT supports these."""
     from onnx import TensorProto, helper
 
     (result,) = graph.output
@@ -154,7 +154,7 @@ def _as_int32(graph: Any) -> None:
 
 
 def _without_head(model: Any, spec: ModelSpec) -> ModelSpec:
-    """Cut off the nodes that prepare the pixels; the spec of what is left."""
+    """Cut off the head's nodes; returns the spec of the rest."""
     head = _head_nodes(model.graph, spec.input_name)
     if not head:
         raise ModelError(
@@ -175,14 +175,14 @@ def _without_head(model: Any, spec: ModelSpec) -> ModelSpec:
 
 
 def _forget_contract(model: Any) -> None:
-    """The graph no longer takes the pixels that its metadata says it does."""
+    """Remove the metadata that says the graph takes uint8 pixels: it no longer does."""
     kept = [entry for entry in model.metadata_props if entry.key != CONTRACT]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
 
 
 def _head_nodes(graph: Any, name: str) -> List[Any]:
-    """Chain of preparing nodes from an input on, as long as each is the only one to use it."""
+    """Chain of preprocessing nodes from an input on, as long as each is the only user."""
     constants: Set[str] = {tensor.name for tensor in graph.initializer}
     constants |= {node.output[0] for node in graph.node if node.op_type == 'Constant'}
     head: List[Any] = []
@@ -197,7 +197,7 @@ def _head_nodes(graph: Any, name: str) -> List[Any]:
 
 
 def _measure_head(model: Any, head: List[Any], spec: ModelSpec) -> ModelSpec:
-    """What the head does, from its answers to an image of zeros and to one of each colour.
+    """The spec without the head, measured by its outputs for a black image and one of each colour.
 
     It must scale and shift each colour on its own: output c = (pixel k(c) - mean) / std.
     """
@@ -205,12 +205,12 @@ def _measure_head(model: Any, head: List[Any], spec: ModelSpec) -> ModelSpec:
         return _measured(_head_function(model, head, spec), spec)
     except ModelError:
         raise
-    except Exception as error:  # onnx's evaluator raises kinds of its own
+    except Exception as error:  # onnx's evaluator raises errors of any type
         raise _unknown_head(spec) from error
 
 
 def _measured(run: Callable[[np.ndarray], np.ndarray], spec: ModelSpec) -> ModelSpec:
-    """The spec behind a head that is given as a function."""
+    """The spec behind a head, which is given as a function."""
     image = np.zeros((1, _PROBE_SIDE, _PROBE_SIDE, 3), np.uint8)
     layout = {1: 'NCHW', 3: 'NHWC'}.get(_color_axis(run(image)))
     if layout is None:
@@ -220,15 +220,16 @@ def _measured(run: Callable[[np.ndarray], np.ndarray], spec: ModelSpec) -> Model
         output = run(pixels)
         return output if layout == 'NHWC' else output.transpose(0, 2, 3, 1)
 
-    offset = prepared(image)[0, 0, 0].astype(np.float64)
-    gain = np.zeros((3, 3))  # of each output on each colour
+    # output = gain @ pixel + offset. Each row of the gain must have a single entry other than 0.
+    offset = prepared(image)[0, 0, 0].astype(np.float64)  # (3,)
+    gain = np.zeros((3, 3))  # (output channel, input colour)
     for color in range(3):
         image[:] = 0
         image[..., color] = 255
         gain[:, color] = (prepared(image)[0, 0, 0] - offset) / 255
-    source = np.abs(gain).argmax(axis=1)
+    source = np.abs(gain).argmax(axis=1)  # (3,) input colour of each output channel
     order = ''.join(spec.color[index] for index in source)
-    scale = gain[np.arange(3), source]
+    scale = gain[np.arange(3), source]  # (3,)
     random = np.random.default_rng(0).integers(0, 256, image.shape, np.uint8)
     if order not in ('rgb', 'bgr') or np.any(scale == 0):
         raise _unknown_head(spec)
@@ -248,7 +249,7 @@ def _measured(run: Callable[[np.ndarray], np.ndarray], spec: ModelSpec) -> Model
 def _head_function(
     model: Any, head: List[Any], spec: ModelSpec
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The head as a function of (1, h, w, 3) uint8 pixels in the order of the spec's colours."""
+    """The head as a function of (1, h, w, 3) uint8 pixels in the spec's colour order."""
     from onnx import TensorProto, helper
     from onnx.reference import ReferenceEvaluator
 
@@ -283,12 +284,12 @@ def _color_axis(output: np.ndarray) -> int:
 def _unknown_head(spec: ModelSpec) -> ModelError:
     return ModelError(
         f'{spec.path}: what its graph does to the uint8 pixels is not a scale and a shift of each '
-        'colour; export it with a float input and say mean and std in a sidecar file'
+        'colour; export it with a float input and give mean and std in a sidecar file'
     )
 
 
 def _fix_size(model: Any, spec: ModelSpec) -> None:
-    """Declare the one input with the spec's size, its batch left as it is, and free outputs."""
+    """Declare the one input at the spec's size, its batch unchanged, and outputs of any shape."""
     from onnx import TensorProto, helper
 
     graph = model.graph
@@ -300,7 +301,7 @@ def _fix_size(model: Any, spec: ModelSpec) -> None:
     )
     del graph.input[:]
     graph.input.append(value)
-    # Shapes noted for the former input may contradict the new one; parsers infer their own.
+    # Shapes recorded for the former input may contradict the new one; parsers infer their own.
     del graph.value_info[:]
     for output in graph.output:
         for dimension in output.type.tensor_type.shape.dim:
@@ -308,15 +309,15 @@ def _fix_size(model: Any, spec: ModelSpec) -> None:
 
 
 def save_network(network: Network, path: Path) -> Path:
-    """Write the ONNX, and beside it the sidecar that says what its file cannot; its path."""
+    """Write the ONNX, and a sidecar with what its file cannot say; returns the sidecar's path."""
     write_file(path, network.model)
     return write_sidecar(network.spec, path)
 
 
 def keep_output(graph: Any, name: str) -> None:
-    """Leave an ONNX graph this output alone, and the nodes and constants that it is made from.
+    """Reduce an ONNX graph to this output, and the nodes and constants that it depends on.
 
-    A graph without an output of this name stays as it is.
+    A graph without an output of this name is left unchanged.
     """
     kept = [value for value in graph.output if value.name == name]
     if not kept:
@@ -327,10 +328,10 @@ def keep_output(graph: Any, name: str) -> None:
 
 
 def drop_unused(graph: Any) -> None:
-    """Remove the nodes and constants that no output of an ONNX graph is made from."""
+    """Remove the nodes and constants that no output of an ONNX graph depends on."""
     needed = {value.name for value in graph.output}
     nodes: List[Any] = []
-    for node in reversed(graph.node):  # they are in the order of their use
+    for node in reversed(graph.node):  # sorted topologically
         if needed.intersection(node.output):
             nodes.append(node)
             needed |= _read_by(node)
@@ -341,7 +342,7 @@ def drop_unused(graph: Any) -> None:
 
 
 def _read_by(node: Any) -> Set[str]:
-    """Tensors that a node reads, those that the graphs inside it take from outside among them."""
+    """Tensors that a node reads, including those that its subgraphs take from outside."""
     names = set(node.input)
     for attribute in node.attribute:
         for inner in [*attribute.graphs, attribute.g]:

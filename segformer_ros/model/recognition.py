@@ -7,10 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Recognition: which export a model file is, and what it therefore wants and gives.
+"""Recognition: which kind of export a model file is, and so what its input and output are.
 
-A contract is one kind of export. Each is known by the names and the shape of a graph's input and
-output; what several kinds share tells none of them, and is asked for.
+A contract is one kind of export. Each is recognised by the names and shapes of a graph's input and
+output; where these fit several contracts, the user has to say which it is.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ METADATA = 'segformer_ros.'
 """Prefix of the ONNX metadata in which this project's models describe themselves."""
 
 CONTRACT = f'{METADATA}contract'
-"""Metadata of a graph that is of this contract."""
+"""Metadata key whose value is the contract's name."""
 
 INPUT_SIZE = f'{METADATA}input_size'
-"""Metadata of the network's input size, HEIGHTxWIDTH, for graphs that take any."""
+"""Metadata key of the network's input size, HEIGHTxWIDTH, for graphs that take any."""
 
 DEFAULT_SIZE = (512, 512)
-"""(height, width) of a graph of any size that nobody says more of."""
+"""(height, width) for a graph of any size where nothing declares one."""
 
 
 class UnknownContractError(ModelError):
-    """A file that is of none of the contracts for sure. contracts: names of those it can be of."""
+    """A file whose contract is ambiguous or unknown. contracts: names of the possible ones."""
 
     def __init__(self, message: str, contracts: Tuple[str, ...]) -> None:
         super().__init__(message)
@@ -69,12 +69,12 @@ class UnknownContractError(ModelError):
 
 @dataclass(frozen=True)
 class Contract:
-    """One kind of export: how its file is known, and what the file leaves unsaid.
+    """One kind of export: how its file is recognised, and what the file does not say.
 
-    output_kinds: those that the file may have to be known by itself. weights: what the names of
-    its weights begin with, where that tells it whatever its input is called. alone: whether its
-    names tell it; those of others are given to other exports too. default_size: (height, width)
-    taken where the graph is dynamic.
+    output_kinds: those with which it is recognised. weights: prefix of its weights' names, if that
+    identifies it whatever its input is called; '' for none. alone: whether the names of its input
+    and output identify it; other exports use the same ones where not. default_size:
+    (height, width) where the graph is dynamic.
     """
 
     name: str
@@ -95,13 +95,13 @@ class Contract:
         return self.has_weights(signature) or shape.input.name == self.input_name
 
     def has_weights(self, signature: Signature) -> bool:
-        """Whether the weights have the names that this contract's alone have."""
+        """Whether the weights' names identify this contract."""
         return bool(self.weights) and any(
             name.startswith(self.weights) for name in signature.weights
         )
 
     def tells(self, signature: Signature, shape: Shape) -> bool:
-        """Whether nothing else is exported as this file is, which `fits`."""
+        """Whether a file that `fits` can be of no other contract."""
         if self.has_weights(signature) or shape.output_kind == 'labels':
             return True
         return self.alone and shape.stride in (None, STRIDE)
@@ -150,9 +150,9 @@ CONTRACTS: Tuple[Contract, ...] = (
 def recognise(
     signature: Signature, declared: Declared = Declared(), class_map: Optional[ClassMap] = None
 ) -> ModelSpec:
-    """ModelSpec of a signature and of what is declared beside it.
+    """ModelSpec of a signature, and of what is declared in addition.
 
-    Raises ModelError: where the file does not tell its contract UnknownContractError.
+    Raises ModelError; UnknownContractError where the contract is ambiguous.
     """
     if signature.metadata.get(CONTRACT) == OWN:
         declared = combine([_own_declaration(signature), declared])
@@ -168,8 +168,8 @@ def recognise(
     size = _size(signature, shape, declared, contract.default_size, notes)
     if shape.batch is not None and shape.batch > MOST_FRAMES:
         raise ModelError(
-            f'{signature.path} takes {shape.batch} frames at once; export it with a free batch, '
-            f'or one of {MOST_FRAMES} at most'
+            f'{signature.path} takes {shape.batch} frames at once; export it with a dynamic '
+            f'batch, or one of {MOST_FRAMES} at most'
         )
     color = declared.color or contract.color
     order = 1 if color == contract.color else -1
@@ -205,7 +205,7 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _own_declaration(signature: Signature) -> Declared:
-    """What a model of this project says of itself; its normalisation is inside its graph."""
+    """What the metadata of this project's models declare; the graph normalises by itself."""
     metadata = signature.metadata
     size = metadata.get(INPUT_SIZE, '')
     height, _, width = size.partition('x')
@@ -255,9 +255,9 @@ def _contract(signature: Signature, shape: Shape, declared: Declared) -> Contrac
                 'or say color, mean and std instead'
             )
         return contract
-    told = declared.color and declared.mean and declared.std
+    normalised = declared.color and declared.mean and declared.std
     fitting = [entry for entry in CONTRACTS if entry.fits(signature, shape)]
-    certain = [entry for entry in fitting if told or entry.tells(signature, shape)]
+    certain = [entry for entry in fitting if normalised or entry.tells(signature, shape)]
     if len(certain) == 1 and not declared.contract:
         return certain[0]
     if declared.color and declared.mean and declared.std:
@@ -325,7 +325,7 @@ def _class_map(
     given: Optional[ClassMap],
     notes: List[str],
 ) -> ClassMap:
-    """The class map that is given, declared, or fits the number of classes."""
+    """The class map: the caller's, the declared one, or one for the number of classes."""
     count = shape.class_count or declared.class_count
     if declared.class_count not in (None, count):
         raise ModelError(

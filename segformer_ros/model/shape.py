@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Shape: which input and output of a graph are image and segmentation, in which layout."""
+"""Shape: which input and output of a graph are image and segmentation, and their layouts."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ JOINED = 'drivable_lane'
 _DRIVABLE = frozenset(('da', 'drivable', 'driveable', 'drive'))
 _LANE = frozenset(('ll', 'lane', 'lanes', 'line', 'lines'))
 _AUXILIARY = frozenset(('aux', 'auxiliary'))
-"""Words in the names of outputs, see `_words`."""
+"""Words in the names of such outputs, see `_words`."""
 
 Size = Tuple[Optional[int], Optional[int]]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a signature shows of a network for images, whatever its contract.
+    """What a signature says about a segmentation network, whatever its contract.
 
-    size and batch hold None where the graph is dynamic; class_count where it does not show.
-    stride: input pixels for each cell of the output, 0 where that is no whole number, None where
-    the graph leaves it open. heads: outputs for drivable area and lane lines, which are joined to
-    `output`; empty for a network of one head. notes: what was taken for granted, in words.
+    size and batch hold None where the graph is dynamic; class_count is None where it is not known.
+    stride: input pixels for each cell of the output, 0 where that is not a whole number, None
+    where the graph is dynamic. heads: outputs for drivable area and lane lines, which are joined
+    to `output`; empty for a network of one head. notes: assumptions that were made, in words.
     """
 
     input: TensorSignature
@@ -53,7 +53,7 @@ class Shape:
 
 
 def cell_stride(size: Sequence[int], cells: Sequence[int]) -> int:
-    """Input pixels for each cell of an output, along both sides; 0 where that is no whole number.
+    """Input pixels for each cell of an output, the same along both sides; 0 if not a whole number.
 
     size, cells: (height, width) of input and output.
     """
@@ -64,7 +64,7 @@ def cell_stride(size: Sequence[int], cells: Sequence[int]) -> int:
 def read_shape(signature: Signature, declared: Declared = Declared()) -> Shape:
     """The network's shape by its signature; raises ModelError where it is not a segmenter's.
 
-    declared: settles what the graph leaves open.
+    declared: decides what the graph leaves open.
     """
     where = signature.path
     if len(signature.inputs) != 1:
@@ -83,14 +83,14 @@ def read_shape(signature: Signature, declared: Declared = Declared()) -> Shape:
     size = (source.shape[layout.index('H')], source.shape[layout.index('W')])
     results, notes = _outputs(signature, size, declared)
     shapes = [_of_output(signature, one, layout, size, declared) for one in results]
-    found = shapes[0] if len(shapes) == 1 else _joined(signature, shapes)
-    count = found.class_count
+    shape = shapes[0] if len(shapes) == 1 else _joined(signature, shapes)
+    count = shape.class_count
     if count is not None and count < 2:
         raise ModelError(
-            f'{where}: output {found.output} has {count} class; it needs at least 2, or '
+            f'{where}: output {shape.output} has {count} class; it needs at least 2, or '
             'output_kind: labels in a sidecar yaml where it holds labels'
         )
-    return replace(found, notes=tuple(notes))
+    return replace(shape, notes=tuple(notes))
 
 
 def _input_layout(signature: Signature, declared: Declared) -> str:
@@ -101,10 +101,10 @@ def _input_layout(signature: Signature, declared: Declared) -> str:
         if len(layouts) == 1:
             return layouts[0]
         layouts = [key for key, axis in channel.items() if source.shape[axis] in (None, 3)]
-        shown = [key for key in layouts if channel[key] == signature.input_channel]
-        told = [key for key in layouts if key == declared.input_layout]
-        if shown or told:
-            return (shown or told)[0]
+        by_graph = [key for key in layouts if channel[key] == signature.input_channel]
+        by_declaration = [key for key in layouts if key == declared.input_layout]
+        if by_graph or by_declaration:
+            return (by_graph or by_declaration)[0]
         if len(layouts) == 2:
             raise ModelError(
                 f'{where}: input {source} does not tell which axis its colours are on; say '
@@ -113,8 +113,8 @@ def _input_layout(signature: Signature, declared: Declared) -> str:
         if layouts:
             return layouts[0]
     raise ModelError(
-        f'{where}: input {source} is no batch of 3-channel images; export it with [N, 3, H, W] or '
-        '[N, H, W, 3]'
+        f'{where}: input {source} is not a batch of 3-channel images; export it with '
+        '[N, 3, H, W] or [N, H, W, 3]'
     )
 
 
@@ -160,14 +160,14 @@ def _outputs(
 
 
 def _words(name: str) -> FrozenSet[str]:
-    """Words of an output's name: 'drive_area_seg' has three, 'logitsAux2' ends with aux."""
+    """Lower-case words of an output's name: drive, area, seg of 'drive_area_seg'."""
     spaced = re.sub('([a-z])([A-Z])', r'\1 \2', name)
     return frozenset(re.split('[^a-z]+', spaced.lower()))
 
 
 def _is_mask(signature: Signature, result: TensorSignature, size: Size) -> bool:
-    """Whether an output can be a segmentation: of at least two classes, and not of queries."""
-    if 'queries' in _words(result.name):  # of MaskFormer and its kind
+    """Whether an output can be a segmentation: of two or more classes, and not one of queries."""
+    if 'queries' in _words(result.name):  # MaskFormer and the like
         return False
     try:
         shape = _of_output(signature, result, '', size, Declared())
@@ -179,7 +179,7 @@ def _is_mask(signature: Signature, result: TensorSignature, size: Size) -> bool:
 def _of_output(
     signature: Signature, result: TensorSignature, layout: str, size: Size, declared: Declared
 ) -> Shape:
-    """The shape of the network as of one of its outputs; raises ModelError for what is no mask."""
+    """The network's shape by one of its outputs; raises ModelError where that is not a mask."""
     source = signature.inputs[0]
     head = signature.heads.get(result.name, Head())
     whole = result.dtype.startswith(('int', 'uint', 'bool'))
@@ -187,7 +187,7 @@ def _of_output(
     axes = _output_layout(result, head, kind, size, declared)
     if axes is None or result.dtype == 'unknown' or (whole and kind != 'labels'):
         raise ModelError(
-            f'{signature.path}: output {result} is no segmentation: it must be logits '
+            f'{signature.path}: output {result} is not a segmentation: it must be logits '
             '[N, C, H, W] or [N, H, W, C] as float32 or float16, or labels [N, 1, H, W], '
             '[N, H, W, 1] or [N, H, W] as integers; where it leaves its sides open, say '
             'output_kind and output_layout in a sidecar yaml'
@@ -211,7 +211,7 @@ def _of_output(
 def _output_layout(
     result: TensorSignature, head: Head, kind: str, size: Size, declared: Declared
 ) -> Optional[str]:
-    """Layout of an output, None for one that is no segmentation's."""
+    """Layout of an output; None where it is not a segmentation's."""
     shape = result.shape
     if kind == 'labels' and len(shape) == 3:
         return 'NHW'
@@ -221,13 +221,13 @@ def _output_layout(
     fitting = [
         layout for axis, layout in by_axis.items() if kind != 'labels' or shape[axis] in (None, 1)
     ]
-    shown = by_axis.get(head.channel or 0)
-    if shown in fitting:
-        return shown
+    by_graph = by_axis.get(head.channel or 0)
+    if by_graph in fitting:
+        return by_graph
     if kind == 'labels':
-        ones = [layout for axis, layout in by_axis.items() if shape[axis] == 1]
-        told = [layout for layout in fitting if layout == declared.output_layout]
-        return next(iter(ones or told), None)
+        by_shape = [layout for axis, layout in by_axis.items() if shape[axis] == 1]
+        by_declaration = [layout for layout in fitting if layout == declared.output_layout]
+        return next(iter(by_shape or by_declaration), None)
     if None in shape[1:] and declared.output_layout in fitting:
         return declared.output_layout
     if _same_aspect(shape[1:3], size) and not _same_aspect(shape[2:4], size):
@@ -236,7 +236,7 @@ def _output_layout(
 
 
 def _same_aspect(sides: Tuple[Optional[int], ...], size: Size) -> bool:
-    """Whether (height, width) is the input's, divided by one whole number; open sides fit."""
+    """Whether (height, width) is the input's divided by one whole number; dynamic sides match."""
     pairs = list(zip(sides, size))
     if any((part is None) != (whole is None) for part, whole in pairs):
         return False
@@ -253,7 +253,7 @@ def _joined(signature: Signature, shapes: Sequence[Shape]) -> Shape:
         or one.output.shape != other.output.shape
     ):
         raise ModelError(
-            f'{signature.path}: outputs {one.output} and {other.output} are no heads of a '
+            f'{signature.path}: outputs {one.output} and {other.output} are not heads of a '
             'drivable area and of lane lines: each must give scores of 2 classes, at one size'
         )
     axis = one.output_layout.index('C')

@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""What lies beside a model: a yaml that says what its file cannot, and its INT8 model.
+"""The files beside a model: a yaml that declares what its own file cannot, and its INT8 model.
 
-The INT8 model and the report beside it hold the record of how it was judged.
+The INT8 model, and the report beside it, hold the result of the accuracy gate.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ def read_sidecar(path: Path) -> Declared:
 
 
 def write_sidecar(spec: ModelSpec, model: Path) -> Path:
-    """Write beside a model's file what it cannot say of its spec itself; the sidecar's path.
+    """Write the part of its spec that a model's file cannot hold; returns the sidecar's path.
 
-    Of an engine that is everything. A class map that is no preset's has a file of its own.
+    For an engine that is everything. A class map that is not a preset has a file of its own.
     """
-    says: Dict[str, Any] = {
+    values: Dict[str, Any] = {
         'color': spec.color,
         'mean': list(spec.mean),
         'std': list(spec.std),
@@ -94,9 +94,9 @@ def write_sidecar(spec: ModelSpec, model: Path) -> Path:
         'classes': _name_classes(spec.class_map, model),
     }
     if spec.threshold:
-        says['threshold'] = spec.threshold
+        values['threshold'] = spec.threshold
     if model.suffix in ENGINE_SUFFIXES:
-        says.update(
+        values.update(
             input_layout=spec.input_layout,
             output_layout=spec.output_layout,
             output_name=spec.output_name,
@@ -104,13 +104,13 @@ def write_sidecar(spec: ModelSpec, model: Path) -> Path:
             max_batch=spec.max_batch,
         )
     sidecar = sidecar_path(model)
-    known = {key: value for key, value in says.items() if value is not None}
+    known = {key: value for key, value in values.items() if value is not None}
     write_file(sidecar, yaml.safe_dump(known, sort_keys=False).encode())
     return sidecar
 
 
 def _name_classes(class_map: ClassMap, model: Path) -> str:
-    """The preset that a class map is, else the name of a file written beside the model."""
+    """Name of the preset that equals a class map, else of a file written beside the model."""
     with suppress(ClassMapError):
         if load_class_map(class_map.name) == class_map:
             return class_map.name
@@ -160,11 +160,11 @@ _REPORT = record(
 
 
 class QuantizationRecord(NamedTuple):
-    """What `segformer quantize` found, as it stands in the INT8 model and in the JSON beside it.
+    """The result of `segformer quantize`, stored in the INT8 model and in the JSON beside it.
 
-    source: hash of the model that was quantised. passed, half_passed: whether its masks keep to
-    the gate in INT8, and those of the model itself in FP16. single: the tensors whose layers
-    compute in FP32 for that. pair_passed: whether INT8 with FP16 beside it keeps to the gate, too.
+    source: hash of the model that was quantised. passed, half_passed: whether the gate was passed
+    in INT8, and by the model itself in FP16. single: tensors whose layers have to compute in FP32
+    for the latter. pair_passed: whether INT8 with the other layers in FP16 passed, too.
     """
 
     source: str
@@ -188,12 +188,12 @@ class QuantizationRecord(NamedTuple):
     def of_report(cls, path: Path) -> Optional[QuantizationRecord]:
         """The record in a report, None where there is none that can be read."""
         try:
-            found = _REPORT(read_json(path))
+            report = _REPORT(read_json(path))
         except (OSError, DocumentError):
             return None
-        half = found['fp16']
+        half = report['fp16']
         single = tuple(half.get('single', ()))
-        return cls(found['source'], found.get('passed', False), half['passed'], single)
+        return cls(report['source'], report.get('passed', False), half['passed'], single)
 
     def as_metadata(self) -> Dict[str, str]:
         """As entries of an ONNX's metadata."""
@@ -206,7 +206,7 @@ class QuantizationRecord(NamedTuple):
         }
 
     def as_report(self, half: Mapping[str, Any]) -> Dict[str, Any]:
-        """As the first entries of a report. half: what else it says of FP16."""
+        """As the first entries of a report. half: its other entries on FP16."""
         return {
             'source': self.source,
             'passed': self.passed,
@@ -220,12 +220,12 @@ def quantized_path(model: Path) -> Path:
 
 
 def report_path(quantized: Path) -> Path:
-    """Where the report of an INT8 model lies; it is written where INT8 was refused, too."""
+    """Where the report of an INT8 model is; it is written even if the INT8 model is refused."""
     return quantized.with_suffix('.json')
 
 
 def find_quantized(model: Path) -> Tuple[Optional[Path], str]:
-    """The INT8 model to use for a model, or None and why not, with what to do."""
+    """The INT8 model to use for a model, '' with it; or None, and why not and what to do."""
     how = f'make one with: segformer quantize {model} --calibrate BAG|VIDEO|FOLDER'
     own = onnx_facts(model)
     if own.quantized:
@@ -236,24 +236,24 @@ def find_quantized(model: Path) -> Tuple[Optional[Path], str]:
             return None, f'{model} is FP16 itself, and an INT8 model is made of the FP32 one'
         return None, f'{path} does not exist; {how}'
     try:
-        found = QuantizationRecord.of_model(path)
+        result = QuantizationRecord.of_model(path)
     except ModelError as error:
         return None, f'{error}; {how}'
-    if found is None or found.source != model_hash(model):
+    if result is None or result.source != model_hash(model):
         return None, f'{path} was not made from this model; {how}'
-    if not found.passed:
+    if not result.passed:
         return None, f'{path} did not pass its accuracy gate; {how}'
     return path, ''
 
 
 def half_verdict(model: Path) -> Tuple[Optional[QuantizationRecord], Path]:
-    """What is known of a model in FP16 and whence: its INT8 model, or the report beside it."""
-    origin, found = quantized_path(model), None
-    with suppress(ModelError):  # where it is damaged its report tells
-        found = QuantizationRecord.of_model(origin)
-    if found is None:
+    """The record that says how a model does in FP16, and its file: INT8 model or report."""
+    origin, result = quantized_path(model), None
+    with suppress(ModelError):  # where it is damaged, the report has the record too
+        result = QuantizationRecord.of_model(origin)
+    if result is None:
         origin = report_path(origin)
-        found = QuantizationRecord.of_report(origin)
-    if found is not None and found.source != model_hash(model):
-        found = None
-    return found, origin
+        result = QuantizationRecord.of_report(origin)
+    if result is not None and result.source != model_hash(model):
+        result = None
+    return result, origin

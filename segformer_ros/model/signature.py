@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Signature: what an ONNX file says of its network, without running it."""
+"""Signature: what an ONNX file says about its network, without running it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _CHOOSING: Dict[str, str] = {
     'Sigmoid': 'probabilities',
     'LogSoftmax': 'logits',
 }
-"""Operators behind a network's last layer that say what its output holds."""
+"""Operators after a network's last layer that show what its output holds."""
 
 _KEEP_CLASSES = frozenset(
     (*_CHOOSING, 'BatchNormalization', 'Cast', 'Identity', 'PRelu', 'Relu', 'Resize', 'Squeeze',
      'Transpose', 'Unsqueeze', 'Upsample')
 )  # fmt: skip
-"""Steps behind a network's last layer that choose among its classes, or leave them alone."""
+"""Operators after a network's last layer that choose among its classes, or do not mix them."""
 
 _KEEP_CHANNELS = frozenset(
     ('Add', 'Cast', 'Clip', 'DequantizeLinear', 'Div', 'Identity', 'Mul', 'Pad', 'QuantizeLinear',
      'Resize', 'Sub')
 )  # fmt: skip
-"""Steps before a network's first layer that leave the axes of an image as they are."""
+"""Operators before a network's first layer that do not move the axes of an image."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TensorSignature:
 
 
 class Head(NamedTuple):
-    """What the nodes that make an output tell of it; None where they do not.
+    """What the nodes before an output show about it; None for what they do not show.
 
     kind: 'logits', 'probabilities' or 'labels'. class_count: classes that it chooses from, by
     the last layer with weights. channel: axis of the classes, or of the one label of a pixel.
@@ -65,17 +65,17 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True)
 class Signature:
-    """What an ONNX file says of itself."""
+    """What an ONNX file says about its network."""
 
     path: Path
     inputs: Tuple[TensorSignature, ...]
     outputs: Tuple[TensorSignature, ...]
     heads: Mapping[str, Head]
-    """Of each output."""
+    """By output."""
     input_channel: Optional[int]
     """Axis of the first input's colours, by the first layer; None where that does not show it."""
     weights: Tuple[str, ...]
-    """Names of the constants with values."""
+    """Names of the initializers."""
     opset: int
     producer: str
     metadata: Mapping[str, str]
@@ -101,37 +101,37 @@ def read_signature(path: Path) -> Signature:
 
 
 def read_heads(model: Any) -> Dict[str, Head]:
-    """What the nodes of a ModelProto tell of each of its outputs."""
+    """What the nodes of a ModelProto show about each of its outputs."""
     graph, layers = model.graph, _layers(model.graph)
     makers: Dict[str, Any] = {name: node for node in graph.node for name in node.output}
     return {value.name: _head(value.name, makers, layers) for value in graph.output}
 
 
 def _layers(graph: Any) -> Dict[str, Tuple[int, ...]]:
-    """Shapes of the constants with values, by name."""
+    """Shapes of the initializers, by name."""
     return {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
 
 
 def _head(output: str, makers: Mapping[str, Any], layers: Mapping[str, Sequence[int]]) -> Head:
     """What an output holds, by the nodes from it back to the last layer with weights."""
-    behind: List[Any] = []
+    tail: List[Any] = []  # of the graph, its last node first
     node = makers.get(output)
     while node is not None and node.op_type in _KEEP_CLASSES:
-        behind.append(node)
+        tail.append(node)
         node = makers.get(node.input[0])
-    kinds = [_CHOOSING[one.op_type] for one in behind if one.op_type in _CHOOSING]
+    kinds = [_CHOOSING[one.op_type] for one in tail if one.op_type in _CHOOSING]
     kind = kinds[0] if kinds else None
     count = _channels(node, layers) if node is not None else 0
     if not count:
         return Head(kind)
-    channel: Optional[int] = 1  # of what a convolution gives
-    for one in reversed(behind):
+    channel: Optional[int] = 1  # of a convolution's output
+    for one in reversed(tail):
         channel = _moved(one, channel)
     return Head(kind, count, channel)
 
 
 def _channels(node: Any, layers: Mapping[str, Sequence[int]]) -> int:
-    """Channels that a convolution gives; 0 for another layer, or where its weights are unknown."""
+    """Output channels of a convolution; 0 for another layer, or where its weights are unknown."""
     shape = layers.get(node.input[1], ()) if len(node.input) > 1 else ()
     if node.op_type == 'Conv' and shape:
         return shape[0]
@@ -141,7 +141,7 @@ def _channels(node: Any, layers: Mapping[str, Sequence[int]]) -> int:
 
 
 def _moved(node: Any, channel: Optional[int]) -> Optional[int]:
-    """Where the axis of the channels is behind a node."""
+    """The axis of the channels after a node; None where it is lost."""
     if channel is None or node.op_type in ('Squeeze', 'Unsqueeze'):
         return None
     if node.op_type == 'Transpose':
@@ -155,13 +155,14 @@ def _moved(node: Any, channel: Optional[int]) -> Optional[int]:
 def _input_channel(
     name: str, nodes: Sequence[Any], layers: Mapping[str, Sequence[int]]
 ) -> Optional[int]:
-    """Axis of an image's three colours, by the first convolution that its pixels come to."""
+    """Axis of an image's three colours, by the first convolution that its pixels reach."""
     users: Dict[str, List[Any]] = {}
     for node in nodes:
         for source in node.input:
             users.setdefault(source, []).append(node)
-    left: List[Tuple[str, Tuple[int, ...]]] = [(name, (0, 1, 2, 3))]  # with the axes' origin
-    for tensor, axes in left:  # grows on the way
+    # Tensors to follow, and which axis of the input each of their axes is.
+    queue: List[Tuple[str, Tuple[int, ...]]] = [(name, (0, 1, 2, 3))]
+    for tensor, axes in queue:  # which grows meanwhile
         for node in users.get(tensor, ()):
             if node.op_type == 'Conv' and node.input[0] == tensor:
                 shape = layers.get(node.input[1], ())
@@ -170,19 +171,19 @@ def _input_channel(
             elif node.op_type == 'Transpose':
                 order = _integers(node, 'perm')
                 if sorted(order) == [0, 1, 2, 3]:
-                    left.append((node.output[0], tuple(axes[axis] for axis in order)))
+                    queue.append((node.output[0], tuple(axes[axis] for axis in order)))
             elif node.op_type in _KEEP_CHANNELS and node.input[0] == tensor:
-                left.append((node.output[0], axes))
+                queue.append((node.output[0], axes))
     return None
 
 
 def _integer(node: Any, name: str, default: int) -> int:
-    """A node's attribute; the default where it has none, or one of another type."""
+    """A node's integer attribute; the default where it is missing or of another type."""
     return next((int(e.i) for e in node.attribute if (e.name, e.type) == (name, e.INT)), default)
 
 
 def _integers(node: Any, name: str) -> Tuple[int, ...]:
-    """A node's attribute that is a list; empty where it has none, or one of another type."""
+    """A node's attribute of integers; empty where it is missing or of another type."""
     return next((tuple(e.ints) for e in node.attribute if (e.name, e.type) == (name, e.INTS)), ())
 
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""ModelSpec: what a network wants and gives; Declared: what is said of it beside its file."""
+"""ModelSpec: a network's input and output; Declared: what other sources say about them."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class ModelError(SegformerError, ValueError):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a network wants and gives.
+    """A network's input and output.
 
     path: the ONNX or engine file.
-    contract: name of the export that it was recognised as.
+    contract: name of the kind of export that it was recognised as.
     size: (height, width) of the network's input in pixels.
     batch: frames that one inference takes; None where the graph takes any number.
     input_layout: 'NCHW' or 'NHWC'. input_dtype: 'uint8', 'float32' or 'float16'.
@@ -54,15 +54,15 @@ class ModelSpec:
     output_layout: 'NCHW', 'NHWC' or 'NHW'.
     heads: outputs of the file that are joined to `output_name`: those of the drivable area and of
         the lane lines, two classes each; empty for a network of one head.
-    stride: input pixels for each cell of the output, along both sides; 0 where that is no whole
-        number. Of a graph of any size it is SegFormer's until an engine has run it.
+    stride: input pixels for each cell of the output, along both sides; 0 where that is not a whole
+        number. For a graph of any size SegFormer's is assumed until an engine has run it.
     fit: how a frame fills the input: 'stretch' (both sides scaled on their own) or 'letterbox'
         (one scale, the rest of the input padded).
     threshold: a pixel whose best score is below it carries no class (255); 0 for none.
     dynamic_size: whether the graph takes other sizes than `size`.
     engine_file: a built engine that goes with the ONNX, where one is named.
     precision, max_batch: what a configuration asks of a built engine; None where it does not.
-    notes: what was taken for granted, in words.
+    notes: assumptions that were made, in words.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class ModelSpec:
         return self.path == self.engine_file
 
     def require_graph(self) -> None:
-        """Raise ModelError for a built engine, of which nothing else can be made."""
+        """Raise ModelError for a built engine, which nothing else can be made from."""
         if self.built:
             raise ModelError(f'{self.path} is built already; give the ONNX that it was built from')
 
@@ -118,7 +118,7 @@ class ModelSpec:
 
 
 def check_size(size: Tuple[int, int]) -> None:
-    """Refuse a (height, width) that halves unevenly on the way through an encoder."""
+    """Raise ModelError for a (height, width) that an encoder cannot halve five times."""
     if size[0] % 32 or size[1] % 32 or min(size) < 32:
         raise ModelError(
             f'input size {size[1]}x{size[0]} (width x height): both sides must be multiples of '
@@ -127,29 +127,29 @@ def check_size(size: Tuple[int, int]) -> None:
 
 
 LARGEST_SIDE = 16384
-"""Pixels of a side of a network's input."""
+"""Most pixels along a side of a network's input."""
 MOST_PIXELS = 1 << 25
-"""Of a network's input: a little more than 8K has."""
+"""Most pixels of a network's input: a little more than 8K."""
 
 MOST_FRAMES = 1024
-"""Of a batch."""
+"""Most frames of a batch."""
 _FURTHEST = 1e6
 _sides = items(whole(1, LARGEST_SIDE), 2, 2)
 offset = number(-_FURTHEST, _FURTHEST)
 
 mean_values: Check[Tuple[float, ...]] = items(offset, 3, 3)
-"""Checks of what is declared, from whatever file: documents.FieldError where it cannot be."""
+"""Checks of declared values, from whatever file: they raise documents.FieldError."""
 class_count = whole(1, 1 << 20)
 batch_size = whole(1, MOST_FRAMES)
 share = number(0, 1)
 
 
 def divisor(value: Any) -> float:
-    """A number that can be divided by."""
-    found = offset(value)
-    if abs(found) < 1 / _FURTHEST:
+    """A number that is not too close to 0 to divide by."""
+    divided_by = offset(value)
+    if abs(divided_by) < 1 / _FURTHEST:
         raise FieldError(value, f'cannot be divided by; it must be {1 / _FURTHEST:g} or more')
-    return found
+    return divided_by
 
 
 deviations: Check[Tuple[float, ...]] = items(divisor, 3, 3)
@@ -165,7 +165,7 @@ def input_size(value: Any) -> Tuple[int, int]:
 
 @dataclass(frozen=True)
 class Declared:
-    """Facts on a model from one origin; None where it says nothing. As in ModelSpec."""
+    """Declarations about a model from one origin, as in ModelSpec; None where it has none."""
 
     origin: str = ''
     contract: Optional[str] = None
@@ -182,10 +182,10 @@ class Declared:
     classes: Optional[str] = None
     """Preset's name or path of a class map."""
     class_names: Optional[Tuple[str, ...]] = None
-    """In train-id order, where there is no class map of them."""
+    """In train-id order, where there is no class map with them."""
     class_count: Optional[int] = None
     usual_size: Optional[Tuple[int, int]] = None
-    """What its training code resizes to; gives way to `size` and to what the graph takes."""
+    """Size that its training code resizes to; `size` and the graph take precedence."""
     threshold: Optional[float] = None
     engine_file: Optional[Path] = None
     precision: Optional[str] = None
@@ -194,24 +194,25 @@ class Declared:
 
 
 def combine(declarations: Sequence[Declared]) -> Declared:
-    """One declaration of many, the more trusted first; notes say where a later one disagrees."""
+    """Merge declarations, the more trusted first; notes say where a later one disagrees."""
     values = {}
     notes: List[str] = []
     for field in fields(Declared):
         if field.name in ('origin', 'notes'):
             continue
-        said = [
+        candidates = [
             (entry.origin, getattr(entry, field.name))
             for entry in declarations
             if getattr(entry, field.name) is not None
         ]
-        if not said:
+        if not candidates:
             continue
-        origin, values[field.name] = said[0]
+        origin, chosen = candidates[0]
+        values[field.name] = chosen
         notes += [
-            f'{field.name} {value} of {other} gives way to {said[0][1]} of {origin}'
-            for other, value in said[1:]
-            if value != said[0][1]
+            f'{field.name} {value} of {other} gives way to {chosen} of {origin}'
+            for other, value in candidates[1:]
+            if value != chosen
         ]
     origins = ', '.join(entry.origin for entry in declarations if entry.origin)
     every = [note for entry in declarations for note in entry.notes]

@@ -9,8 +9,8 @@
 
 """Structure: checks of an ONNX before anything walks its graph or reads its weights.
 
-Libraries that are given a graph with a circle, a tensor that claims more than it holds or weights
-in somebody else's file hang, crash or read it. Here they are refused, for all engines alike.
+Given a cyclic graph, a tensor that claims more values than it holds, or external data in somebody
+else's file, libraries hang, crash or read it. Here these are refused, for all engines alike.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from segformer_ros.documents import LONGEST_PATH, FieldError, open_file, text, w
 from segformer_ros.model.spec import ModelError
 
 MOST_NODES = 20_000
-"""Of a graph; those of its functions count as often as they are called. The bundled has 783."""
+"""Most nodes of a graph, its functions' inlined at each call. The bundled model has 783."""
 
 MOST_SPARSE = 1 << 26
-"""Values of a sparse tensor, most of which are not in the file."""
+"""Most values of a sparse tensor, which engines make dense."""
 
 _AGAIN = 'export or copy it again'
 
@@ -36,7 +36,7 @@ _BITS: Dict[int, int] = {
     **dict.fromkeys((4, 5, 10, 16), 16), **dict.fromkeys((7, 11, 13, 14), 64), 15: 128,
     **dict.fromkeys((21, 22, 23), 4), **dict.fromkeys((25, 26), 2),
 }  # fmt: skip
-"""Of a value, by TensorProto.DataType."""
+"""Bits of a value, by TensorProto.DataType."""
 _STRING = 8
 _FIELDS = ('float_data', 'int32_data', 'int64_data', 'double_data', 'uint64_data')
 
@@ -45,7 +45,7 @@ _bytes = whole(0, 1 << 50)
 
 
 def check_structure(path: Path, model: Any) -> None:
-    """Raises ModelError for a ModelProto that cannot be walked, or whose tensors are not whole."""
+    """Raises ModelError for a ModelProto with a cyclic graph, or with incomplete tensors."""
     _check_functions(path, model)
     opset = max((entry.version for entry in model.opset_import if not entry.domain), default=0)
     for nodes in _bodies(model):
@@ -54,21 +54,21 @@ def check_structure(path: Path, model: Any) -> None:
     for tensor in tensors(model):
         _check_tensor(path, tensor)
     for sparse in _sparse_tensors(model):
-        if math.prod(sparse.dims) > MOST_SPARSE:  # engines write it out
+        if math.prod(sparse.dims) > MOST_SPARSE:
             raise ModelError(f'{path}: a sparse tensor of it has the shape {list(sparse.dims)}')
 
 
 def outside_files(path: Path, places: Mapping[str, str]) -> List[Path]:
-    """Files beside an ONNX that its weights lie in, by name; raises ModelError.
+    """Files of an ONNX's external data, by name; raises ModelError.
 
-    They must be real files below the model's own folder, or beside what a link to it leads to, as
-    in the cache of Hugging Face. places: see `outside_places`.
+    They must be files below the model's own folder, or below that of the file that the model's
+    symbolic link points to, as in Hugging Face's cache. places: see `outside_places`.
     """
     return sorted({_outside_file(path, where, name) for where, name in places.items()})
 
 
 def outside_places(model: Any) -> Dict[str, str]:
-    """Where the weights lie that a ModelProto has outside: by place the name of one of them."""
+    """Locations of a ModelProto's external data, each with the name of one tensor in it."""
     return {_place(tensor): tensor.name for tensor in tensors(model) if is_outside(tensor)}
 
 
@@ -94,14 +94,14 @@ def _sparse_tensors(model: Any) -> Iterator[Any]:
 
 
 def _attributes(model: Any) -> Iterator[Any]:
-    """Those of all nodes."""
+    """Attributes of all nodes."""
     for nodes in _bodies(model):
         for node in nodes:
             yield from node.attribute
 
 
 def _graphs(model: Any) -> Iterator[Any]:
-    """The graph, and those inside its nodes and functions."""
+    """The graph, and the subgraphs of its nodes and functions."""
     yield model.graph
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         yield from _inner_graphs(nodes)
@@ -117,7 +117,7 @@ def _inner_graphs(nodes: Iterable[Any]) -> Iterator[Any]:
 
 
 def _bodies(model: Any) -> Iterator[Sequence[Any]]:
-    """Lists of nodes that run one after another."""
+    """The nodes of each graph and function."""
     for graph in _graphs(model):
         yield graph.node
     for function in model.functions:
@@ -125,12 +125,12 @@ def _bodies(model: Any) -> Iterator[Sequence[Any]]:
 
 
 def _check_ends(path: Path, nodes: Sequence[Any], opset: int) -> None:
-    """Each node ends, and has as many inputs and outputs as its operator takes and gives."""
+    """Check that nodes have the inputs and outputs that their operators need, and terminate."""
     for node in nodes:
         if node.op_type == 'Loop':
             raise ModelError(
-                f'{path}: its graph has a Loop ({node.name!r}), whose end cannot be foreseen; '
-                'export it by tracing, which writes loops out'
+                f'{path}: its graph has a Loop ({node.name!r}), which may never end; export it by '
+                'tracing, which unrolls loops'
             )
         least = _least_ends(node.op_type, opset)
         for count, needed, ends in zip((len(node.input), len(node.output)), least, ('in', 'out')):
@@ -143,7 +143,7 @@ def _check_ends(path: Path, nodes: Sequence[Any], opset: int) -> None:
 
 @lru_cache(maxsize=None)
 def _least_ends(operator: str, opset: int) -> Tuple[int, int]:
-    """The least number of inputs and of outputs of an operator; (0, 1) for one of others."""
+    """Least number of inputs and of outputs of an operator; (0, 1) for a non-standard one."""
     from onnx import defs
 
     try:
@@ -154,7 +154,7 @@ def _least_ends(operator: str, opset: int) -> Tuple[int, int]:
 
 
 def _check_order(path: Path, nodes: Sequence[Any]) -> None:
-    """Each value is made once, and by no circle of nodes."""
+    """Check that each value is made once, and that the nodes have no cycle."""
     makers: Dict[str, int] = {}
     for place, node in enumerate(nodes):
         for name in node.output:
@@ -163,15 +163,15 @@ def _check_order(path: Path, nodes: Sequence[Any]) -> None:
     waits = [{makers[name] for name in _reads(node) if name in makers} for node in nodes]
     order = _in_order(waits)
     if len(order) < len(nodes):
-        found = min(set(range(len(nodes))).difference(order))
+        stuck = min(set(range(len(nodes))).difference(order))
         raise ModelError(
-            f'{path}: its graph runs in a circle at the node {nodes[found].name!r} '
-            f'({nodes[found].op_type}); {_AGAIN}'
+            f'{path}: its graph has a cycle at the node {nodes[stuck].name!r} '
+            f'({nodes[stuck].op_type}); {_AGAIN}'
         )
 
 
 def _reads(node: Any) -> Iterator[str]:
-    """Names that a node reads, those inside its own graphs too."""
+    """Names that a node reads, those in its subgraphs too."""
     yield from node.input
     for graph in _inner_graphs([node]):
         for inner in graph.node:
@@ -179,9 +179,9 @@ def _reads(node: Any) -> Iterator[str]:
 
 
 def _in_order(waits: Sequence[Set[int]]) -> List[int]:
-    """Places in an order in which none precedes those that it waits for (Kahn, 1962).
+    """Indices in topological order, each after those that it waits for (Kahn, 1962).
 
-    Those of a circle, or behind one, are left out.
+    Those in a cycle, or after one, are left out.
     """
     followers: List[List[int]] = [[] for _ in waits]
     open_ends = [len(before) for before in waits]
@@ -189,7 +189,7 @@ def _in_order(waits: Sequence[Set[int]]) -> List[int]:
         for other in before:
             followers[other].append(place)
     order = [place for place, number in enumerate(open_ends) if not number]
-    for place in order:  # grows on the way
+    for place in order:  # which grows meanwhile
         for follower in followers[place]:
             open_ends[follower] -= 1
             if not open_ends[follower]:
@@ -198,7 +198,7 @@ def _in_order(waits: Sequence[Set[int]]) -> List[int]:
 
 
 def _check_functions(path: Path, model: Any) -> None:
-    """No function calls itself, and written out all of them are of a bearable size."""
+    """Check that no function calls itself, and that few enough nodes remain with all inlined."""
     functions = list(model.functions)
     places = {(entry.domain, entry.name): place for place, entry in enumerate(functions)}
     called = [_calls(entry.node, places) for entry in functions]
@@ -207,26 +207,26 @@ def _check_functions(path: Path, model: Any) -> None:
         raise ModelError(f'{path}: a function of its graph calls itself; {_AGAIN}')
     sizes = [0] * len(functions)
     for place in order:
-        sizes[place] = _written_out(functions[place].node, called[place], sizes)
-    total = _written_out(model.graph.node, _calls(model.graph.node, places), sizes)
+        sizes[place] = _inlined_size(functions[place].node, called[place], sizes)
+    total = _inlined_size(model.graph.node, _calls(model.graph.node, places), sizes)
     if total > MOST_NODES:
-        raise ModelError(f'{path}: its graph has {total} nodes; {MOST_NODES} are the most')
+        raise ModelError(f'{path}: its graph has {total} nodes; the limit is {MOST_NODES}')
 
 
 def _calls(nodes: Sequence[Any], places: Mapping[Tuple[str, str], int]) -> List[int]:
-    """Which functions nodes call, each as often as it is called."""
+    """Indices of the functions that nodes call, each once for every call."""
     every = [*nodes, *(node for graph in _inner_graphs(nodes) for node in graph.node)]
     keys = ((node.domain, node.op_type) for node in every)
     return [places[key] for key in keys if key in places]
 
 
-def _written_out(nodes: Sequence[Any], calls: Sequence[int], sizes: Sequence[int]) -> int:
+def _inlined_size(nodes: Sequence[Any], calls: Sequence[int], sizes: Sequence[int]) -> int:
     inner = sum(len(graph.node) for graph in _inner_graphs(nodes))
     return len(nodes) + inner + sum(sizes[place] for place in calls)
 
 
 def _check_tensor(path: Path, tensor: Any) -> None:
-    """A tensor holds as many values as its shape says, itself or in a file that is whole."""
+    """Check that a tensor has as many values as its shape says, in itself or in its file."""
     values = 1
     for side in tensor.dims:
         values *= side
@@ -235,7 +235,7 @@ def _check_tensor(path: Path, tensor: Any) -> None:
                 f'{path}: its tensor {tensor.name!r} has the shape {list(tensor.dims)}; {_AGAIN}'
             )
     if is_outside(tensor) and tensor.data_type == _STRING:
-        raise ModelError(f'{path}: its tensor {tensor.name!r} keeps texts outside; {_AGAIN}')
+        raise ModelError(f'{path}: its tensor {tensor.name!r} has external strings; {_AGAIN}')
     if tensor.data_type == _STRING or (not values and not tensor.data_type):
         return
     bits = _BITS.get(tensor.data_type)
@@ -264,7 +264,7 @@ def is_outside(tensor: Any) -> bool:
 
 
 def _check_outside(path: Path, tensor: Any, size: int) -> None:
-    """The weights that a tensor keeps in another file are there."""
+    """Check that a tensor's external data are complete."""
     file = _outside_file(path, _place(tensor), tensor.name)
     start, length = _extent(path, tensor, size)
     if length != size:
@@ -281,7 +281,7 @@ def _check_outside(path: Path, tensor: Any, size: int) -> None:
 
 
 def _extent(path: Path, tensor: Any, size: int) -> Tuple[int, int]:
-    """Where in its file a tensor begins, and how long it is there, in bytes."""
+    """Offset and length in bytes of a tensor in its external file."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     try:
         return _bytes(entries.get('offset') or 0), _bytes(entries.get('length') or size)
@@ -290,7 +290,7 @@ def _extent(path: Path, tensor: Any, size: int) -> Tuple[int, int]:
 
 
 def fill(path: Path, tensor: Any) -> None:
-    """Take the values of a checked tensor out of its file into itself."""
+    """Load the external data of a checked tensor into it."""
     size = -(-math.prod(tensor.dims) * _BITS[tensor.data_type] // 8)
     start, length = _extent(path, tensor, size)
     with open_file(_outside_file(path, _place(tensor), tensor.name)) as file:
@@ -314,7 +314,7 @@ def _outside_file(path: Path, where: str, name: str) -> Path:
     above = location.is_absolute() or '..' in location.parts
     if above or not any(folder in file.resolve().parents for folder in folders):
         raise ModelError(
-            f'{path} keeps weights in {where!r}, outside its own folder, where nothing is read; '
+            f'{path} keeps weights in {where!r}, outside its own folder, which is not allowed; '
             'export it with its weights beside it'
         )
     if not file.is_file():

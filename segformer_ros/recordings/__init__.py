@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Recordings of every kind: frames, and labels where they are known, are read and written."""
+"""Recordings of every kind: reading their frames and labels, and writing new ones."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ SAMPLE_BAG = 'samples/street_drive.mcap'
 
 _FILE_URL = 'file://'
 _STREAM = re.compile(r'(?P<kind>[A-Za-z][A-Za-z0-9+.-]*://)([^/@]*@)?(?P<place>[^?]*)')
-"""An address; what stands before its @ is a password."""
+"""An address. What is before an @ may hold a password, and is left out of messages."""
 
 _BARE = (
-    'is a bare stream without times; give it some: ffmpeg -r RATE -i FILE -c copy drive.mp4 '
-    '(RATE: frames a second)'
+    'is a raw stream without timestamps; add them: ffmpeg -r RATE -i FILE -c copy drive.mp4 '
+    '(RATE: frames per second)'
 )
 _REFUSED: Dict[str, str] = {
     '.bag': 'is a ROS 1 bag; convert it: rosbags-convert --src FILE.bag --dst FOLDER',
@@ -74,14 +74,14 @@ _REFUSED: Dict[str, str] = {
 
 
 def local_path(location: Union[str, Path]) -> Path:
-    """Path of a recording that is given as one or as `file://PATH`."""
+    """Path of a recording that is given as a path or as `file://PATH`."""
     if str(location).startswith(_FILE_URL):
         return Path(unquote(str(location)[len(_FILE_URL) :]))
     return Path(location)
 
 
 def _generated(name: str, options: SourceOptions) -> Source:
-    """A drive of the street generator, which stands beside the package."""
+    """A drive of the street generator, which is not part of the package."""
     try:
         source: Source = tool('street.source', 'generated drives').StreetSource(name, options)
     except NotInstalledError as error:

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""A rosbag2: which files it has, and the messages of its topics, also of a damaged one."""
+"""A rosbag2, even a damaged one: its files, and the messages of its topics."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ from segformer_ros.recordings.sqlite_file import SqliteFile
 BAG_SUFFIXES = ('.mcap', '.db3')
 METADATA = 'metadata.yaml'
 PACKED = '.zstd'
-"""Ending of a storage file that was compressed as a whole."""
+"""Suffix of a storage file that was compressed as a whole."""
 
 
 def is_storage(path: Path) -> bool:
-    """Whether a path is named as a storage file, compressed or not."""
+    """Whether a path has the name of a storage file, compressed or not."""
     name = path.name[: -len(PACKED)] if path.suffix == PACKED else path.name
     return PurePath(name).suffix in BAG_SUFFIXES
 
@@ -93,13 +93,13 @@ _DOCUMENT = record(
     },
     needed=frozenset(('rosbag2_bagfile_information',)),
 )
-"""What is read of a bag's metadata.yaml, here and by rosbags."""
+"""The parts of a bag's metadata.yaml that are read, here and by rosbags."""
 
 
 class Layout(NamedTuple):
     """Storage files in the order of recording, and whether each message is compressed.
 
-    listed: whether the metadata tell, not only the folder.
+    listed: whether that comes from metadata.yaml, not just from the folder's contents.
     """
 
     files: List[Path]
@@ -108,32 +108,32 @@ class Layout(NamedTuple):
 
 
 def storage_files(folder: Path) -> List[Path]:
-    """Storage files that lie in a folder, in the order in which they were recorded."""
+    """Storage files in a folder, in the order in which they were recorded."""
     files = {path for path in folder.iterdir() if is_storage(path) and path.is_file()}
-    # A recorder that was killed while it compressed a file leaves both.
+    # A recorder that was killed while compressing a file leaves both.
     twice = {path for path in files if path.suffix == PACKED and path.with_suffix('') in files}
     return sorted(files - twice, key=natural_key)
 
 
 def read_layout(folder: Path) -> Layout:
-    """What a bag's metadata says of its files; where it is unreadable, what lies there."""
+    """The layout by a bag's metadata.yaml; where that is unreadable, by the folder's contents."""
     try:
-        facts = read_metadata(folder)
+        metadata = read_metadata(folder)
     except (OSError, DocumentError):
         return Layout(storage_files(folder), False, listed=False)
-    files = [folder / PurePath(name).name for name in facts['relative_file_paths']]
-    return Layout(files, facts.get('compression_mode', '').lower() == 'message')
+    files = [folder / PurePath(name).name for name in metadata['relative_file_paths']]
+    return Layout(files, metadata.get('compression_mode', '').lower() == 'message')
 
 
 def read_metadata(folder: Path) -> Dict[str, Any]:
-    """What a bag's metadata says, each value what it should be; raises OSError, DocumentError."""
-    found = _DOCUMENT(read_yaml(folder / METADATA))
-    facts: Dict[str, Any] = found['rosbag2_bagfile_information']
-    return facts
+    """The checked content of a bag's metadata.yaml; raises OSError and DocumentError."""
+    document = _DOCUMENT(read_yaml(folder / METADATA))
+    metadata: Dict[str, Any] = document['rosbag2_bagfile_information']
+    return metadata
 
 
 _STORAGES: Dict[str, Callable[[Path, Path], Storage]] = {'.mcap': McapFile, '.db3': SqliteFile}
-"""By the ending of the file."""
+"""By the suffix of the file."""
 
 
 class _Part(NamedTuple):
@@ -174,24 +174,24 @@ class BagReader:
         return (entry for _, entry in self.entries(topic) if isinstance(entry, RawMessage))
 
     def entries(self, topic: str, start: int = 0) -> Iterator[Tuple[int, Entry]]:
-        """Places and entries of a topic from the `start`th on, as many as the bag counts.
+        """Indices and entries of a topic from index `start` on, as many as the bag counts.
 
-        In the order of the files and in each by the times of recording; unreadable ones are Lost.
+        In the order of the files, and within each by recording time; unreadable ones are Lost.
         """
-        place = 0
+        index = 0  # of the storage's first message
         for storage, by_message in self._parts:
-            found = storage.topics.get(topic)
-            if found is None or found.msgtype != self.topics[topic].msgtype:
+            stored = storage.topics.get(topic)
+            if stored is None or stored.msgtype != self.topics[topic].msgtype:
                 continue
-            first = max(start - place, 0)
-            if first < found.messages:
+            first = max(start - index, 0)
+            if first < stored.messages:
                 for entry in storage.entries(topic, first):
-                    yield place + first, self._unpacked(entry, by_message)
+                    yield index + first, self._unpacked(entry, by_message)
                     first += 1
-            place += found.messages
+            index += stored.messages
 
     def _unpacked(self, entry: Entry, by_message: bool) -> Entry:
-        """An entry whose message is not compressed; no CDR message begins as a compressed one."""
+        """An entry with its message decompressed; no CDR message begins with Zstandard's magic."""
         if isinstance(entry, Lost):
             return entry
         if not by_message and entry.data[: len(ZSTD_MAGIC)] != ZSTD_MAGIC:
@@ -203,7 +203,7 @@ class BagReader:
             return Lost(f'{self.path} is damaged: {where}: {error}', entry.time)
 
     def _joined_topics(self) -> Dict[str, Topic]:
-        """The topics of all files; of what has another type in some file, the one most used."""
+        """The topics of all files; where their types differ, with that of the most messages."""
         types: Dict[str, Dict[str, Topic]] = {}
         for storage, _ in self._parts:
             for name, topic in storage.topics.items():
@@ -225,7 +225,7 @@ class BagReader:
         fault: Optional[SourceError] = None
         notes: List[str] = []
         for listed in dict.fromkeys(layout.files):
-            file = _as_it_lies(listed)
+            file = _existing_variant(listed)
             try:
                 if not file.exists():
                     raise SourceError(f'{file} is missing; copy all files of the bag')
@@ -237,11 +237,11 @@ class BagReader:
             raise fault or SourceError(f'bag {self.path} has no storage file')
         notes += self.notes
         if layout.listed:
-            taken = {_as_it_lies(file) for file in layout.files}
+            known = {_existing_variant(file) for file in layout.files}
             notes += [
-                f'{file.name} is left out: metadata.yaml does not have it'
+                f'{file.name} is left out: metadata.yaml does not list it'
                 for file in storage_files(self.path)
-                if file not in taken
+                if file not in known
             ]
             if notes:
                 notes.insert(0, f'{self.path} is not as its metadata.yaml says')
@@ -252,11 +252,11 @@ class BagReader:
         self.notes = tuple(notes)
 
     def _open(self, file: Path, by_message: bool) -> None:
-        """Open a storage file, unpacked where it is compressed as a whole; raises SourceError."""
+        """Open a storage file, decompressed if it is compressed as a whole; raises SourceError."""
         try:
             path = self._unpacked_file(file) if file.suffix == PACKED else file
             if path.suffix not in _STORAGES:
-                raise StorageError(f'it ends in none of {", ".join(_STORAGES)}')
+                raise StorageError(f'its suffix is none of {", ".join(_STORAGES)}')
             storage = _STORAGES[path.suffix](path, file)
         except (ValueError, OSError) as error:
             raise SourceError(f'cannot read bag {file}: {reason(error)}') from error
@@ -268,19 +268,19 @@ class BagReader:
         unpacked = Path(self._stack.enter_context(TemporaryDirectory()), packed.stem)
         unpack_file(packed, unpacked)
         if not unpacked.stat().st_size:
-            raise StorageError('nothing of it can be unpacked')
+            raise StorageError('nothing of it can be decompressed')
         return unpacked
 
 
 _OPEN_BAGS = 4
-"""Bags that are kept open at most while nobody reads them: they hold files and memory."""
+"""Most bags that stay open while nobody reads them: they hold files and memory."""
 
 
 class KeptBag:
-    """A bag that stays open from one reading to the next, for one reader at a time.
+    """A bag that stays open between readings, for one reader at a time.
 
-    Who reads beside another opens it anew. It is closed when it was not read for the longest of
-    all that are kept, and with its owner's end.
+    A concurrent reader opens it a second time. It is closed when its owner is, or when it is the
+    least recently read one of too many.
     """
 
     _kept: ClassVar[OrderedDict[int, BagReader]] = OrderedDict()
@@ -318,7 +318,7 @@ class KeptBag:
             bag.__exit__()
 
 
-def _as_it_lies(file: Path) -> Path:
-    """A listed file, or the compressed or unpacked one that lies in its place."""
+def _existing_variant(file: Path) -> Path:
+    """A listed file, or its compressed or decompressed variant if only that exists."""
     other = file.with_suffix('') if file.suffix == PACKED else file.with_name(file.name + PACKED)
     return other if other.exists() and not file.exists() else file

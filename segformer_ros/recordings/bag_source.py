@@ -66,9 +66,9 @@ from segformer_ros.topics import (
 )
 
 _MOST_INFOS = 10_000
-"""Camera infos that are tried, a few minutes of them."""
+"""Most camera infos that are tried: a few minutes of them."""
 _FIRST_PICTURE = 64
-"""Messages of a video in which the first picture is looked for."""
+"""Messages of a video that are searched for its first picture."""
 _SAMPLES = 16
 """Images, spread over the whole recording, from whose values the bit depth is found."""
 
@@ -76,8 +76,8 @@ _SAMPLES = 16
 class BagSource(Source):
     """Images of one topic of a rosbag2 (sqlite3 or mcap, split, compressed), in bag order.
 
-    Or the pictures of its video, one for each message. An image without a stamp (all zero) has
-    that of its recording. One with the stamp of the image before it has its index in its key too.
+    Or the pictures of its video, one for each message. An image without a stamp (all zero) gets
+    its recording time. An image with the stamp of the one before it has its index in its key, too.
     """
 
     path: Path
@@ -107,7 +107,7 @@ class BagSource(Source):
         self.labelled = bool(options.label_topic or options.labels)
 
     def _choose(self, bag: BagReader) -> Choice:
-        """The image topic; raises SourceError, with what of the bag cannot be read."""
+        """The image topic; raises SourceError, which also says what of the bag is unreadable."""
         options, where = self._options, str(self.path)
         try:
             choice = choose_image_topic(
@@ -142,15 +142,15 @@ class BagSource(Source):
         span = self.span(start, stop)
         with self._bag.open() as bag:
             labels, odometry = self._find_labels(bag), self._find_odometry(bag)
-            before = self._stamp_at(bag, span.start - 1)  # to know whether it is repeated
-            # No further than wanted: the next one would be decoded for nothing.
-            for index, entry, made in islice(self._pictures(bag, span.start), len(span)):
+            before = self._stamp_at(bag, span.start - 1)  # to detect repeated stamps
+            # islice asks for no entry beyond the span, which would be decoded in vain.
+            for index, entry, picture in islice(self._pictures(bag, span.start), len(span)):
                 stamp = entry_stamp(entry)
                 repeats = stamp is not None and stamp == before
-                found = self._entry(index, entry, made, labels, repeats)
-                if odometry and found.frame:
-                    found = replace(found, place=odometry.at(found.frame.stamp.ns))
-                yield found
+                read = self._entry(index, entry, picture, labels, repeats)
+                if odometry and read.frame:
+                    read = replace(read, place=odometry.at(read.frame.stamp.ns))
+                yield read
                 before = stamp
 
     def _pictures(
@@ -162,10 +162,10 @@ class BagSource(Source):
             return
         for index, entry in bag.entries(self.topic, start):
             try:
-                made = entry.reason if isinstance(entry, Lost) else self._frame(entry.data)
+                picture = entry.reason if isinstance(entry, Lost) else self._frame(entry.data)
             except (FrameError, SourceError) as error:
-                made = str(error)
-            yield index, entry, made
+                picture = str(error)
+            yield index, entry, picture
 
     def _stamp_at(self, bag: BagReader, index: int) -> Optional[int]:
         """The stamp of a message; None where there is none."""
@@ -173,22 +173,22 @@ class BagSource(Source):
         return None if entry is None else entry_stamp(entry)
 
     def speeds(self, topic: str = '') -> Optional[SpeedReadings]:
-        """Speeds by a nav_msgs/Odometry, '' for the only one; None where there is none.
+        """Speeds by a topic of nav_msgs/Odometry, '' for the only one; None where there is none.
 
-        Where all twists are zero, by the way from one pose to the next. Raises SourceError.
+        Where all twists are zero, from the distances between poses. Raises SourceError.
         """
         with self._bag.open() as bag:
             return recorded_speeds(bag, topic)
 
     def static_transforms(self) -> List[Any]:
-        """Of /tf_static, or that of the namespace."""
+        """The transforms of /tf_static, or of the namespace's."""
         with self._bag.open() as bag:
             topics = transform_topics(bag.topics, self.topic)
             messages = recorded_transforms(bag, topics.static)
             return list({one.child_frame_id: one for each in messages for one in each}.values())
 
     def moving_transforms(self) -> Iterator[List[Any]]:
-        """Of /tf, or that of the namespace."""
+        """The transforms of /tf, or of the namespace's."""
         with self._bag.open() as bag:
             topics = transform_topics(bag.topics, self.topic)
             yield from recorded_transforms(bag, topics.moving)
@@ -198,53 +198,53 @@ class BagSource(Source):
         if not options.label_topic:
             return None
         if options.label_tolerance and self._stamps is None:
-            # Stamps (ns) of all images that can be read, rising.
+            # Stamps (ns) of all readable images, sorted.
             stamps = {entry_stamp(entry) for _, entry in bag.entries(self.topic)}
             self._stamps = array('q', sorted(stamp for stamp in stamps if stamp is not None))
         return BagLabels(bag, options, self._coding, self._stamps or ())
 
     def _find_odometry(self, bag: BagReader) -> Optional[BagOdometry]:
         vehicle_frame = self._options.vehicle_frame
-        found = OdometryTopics.of(bag.topics, transform_topics(bag.topics, self.topic))
-        if not vehicle_frame or not (found.odometry or found.transforms.moving):
+        topics = OdometryTopics.of(bag.topics, transform_topics(bag.topics, self.topic))
+        if not vehicle_frame or not (topics.odometry or topics.transforms.moving):
             return None
-        return BagOdometry(bag, found, ODOMETRY, vehicle_frame)
+        return BagOdometry(bag, topics, ODOMETRY, vehicle_frame)
 
     def _entry(
         self,
         index: int,
         entry: Entry,
-        made: Union[Frame, str],
+        picture: Union[Frame, str],
         labels: Optional[BagLabels],
         repeats: bool,
     ) -> SourceFrame:
         key = f'{index:06d}'
         if isinstance(entry, Lost):
             return SourceFrame(index, key, error=entry.reason)
-        if isinstance(made, str):
-            return SourceFrame(index, key, error=f'{self.topic} message {index}: {made}')
-        frame = made
+        if isinstance(picture, str):
+            return SourceFrame(index, key, error=f'{self.topic} message {index}: {picture}')
+        frame = picture
         if frame.stamp.ns:
             stamped = f'{frame.stamp.sec}_{frame.stamp.nanosec:09d}'
             key = f'{stamped}_{key}' if repeats else stamped
-        else:  # a driver that stamps nothing: when it was recorded is the next best
+        else:  # a driver that sets no stamps: the recording time is the next best
             frame = replace(frame, stamp=Stamp.from_ns(entry.time))
         size = (frame.height, frame.width)
         try:
             if labels is not None and repeats:
                 raise LabelError(
-                    f'{self.topic} message {index} has the stamp of the one before it: which '
-                    f'labels of {self._options.label_topic} are its own is not known'
+                    f'{self.topic} message {index} has the stamp of the one before it, so that '
+                    f'its labels in {self._options.label_topic} cannot be told apart'
                 )
             if labels is not None:
-                found = labels.read(frame.stamp, size)
+                own = labels.read(frame.stamp, size)
             elif self._label_folder is not None:
-                found = self._label_folder.read(key, size)
+                own = self._label_folder.read(key, size)
             else:
                 return SourceFrame(index, key, frame)
         except (LabelError, FrameError, SourceError) as error:
             return SourceFrame(index, key, frame, error=str(error))
-        return SourceFrame(index, key, frame, found.note or None, found.ids)
+        return SourceFrame(index, key, frame, own.note or None, own.ids)
 
     def _frame(self, data: Bytes) -> Frame:
         message = self._message(data)
@@ -255,13 +255,13 @@ class BagSource(Source):
         return deserialize(data, self._msgtype, self._types)
 
     def _find_video(self, bag: BagReader) -> Optional[VideoTopic]:
-        """The topic as a video, where its messages hold one."""
+        """The topic as a video; None where its messages hold images."""
         if not is_video(self._msgtype, _first_message(bag, self.topic)):
             return None
         return VideoTopic(self.topic, self._message, self._options.max_megapixels)
 
     def _find_bits(self, bag: BagReader) -> None:
-        """Find the bit depth of 16-bit images from samples over the whole recording."""
+        """Find the bit depth of 16-bit images from samples spread over the recording."""
         largest, most = -1, self._options.max_megapixels
         for place in range(_SAMPLES):
             _, entry = next(bag.entries(self.topic, place * self._count // _SAMPLES), (0, None))
@@ -280,7 +280,7 @@ class BagSource(Source):
                 self.notes += (f'{deep_note(self._depth.bits, largest)}; --bits says otherwise',)
 
     def _read_camera(self, bag: BagReader) -> None:
-        """Read calibration and mount, as far as the bag has them."""
+        """Read calibration and mount, if the bag has them."""
         info_topic = find_info_topic(bag.topics, self.topic)
         tf_topics = transform_topics(bag.topics, self.topic)
         if not self._options.vehicle_frame:
@@ -297,7 +297,7 @@ class BagSource(Source):
                 self.camera_fault = '; '.join(filter(None, (self.camera_fault, notes[-1])))
 
     def _read_info(self, bag: BagReader, topic: str, first: Optional[Frame]) -> str:
-        """Take the calibration from the first camera info that has one; its frame of reference.
+        """Take the calibration from the first camera info that has one; returns its frame id.
 
         Drivers send zeros until their calibration is loaded.
         """
@@ -333,10 +333,10 @@ class BagSource(Source):
     def _first_frame(self, bag: BagReader) -> Optional[Frame]:
         """The first image; None where it cannot be read."""
         pictures = islice(self._pictures(bag, 0), _FIRST_PICTURE if self._video else 1)
-        return next((made for _, _, made in pictures if isinstance(made, Frame)), None)
+        return next((frame for _, _, frame in pictures if isinstance(frame, Frame)), None)
 
     def _calibration(self, info: Any, first: Optional[Frame]) -> Calibration:
-        """Calibration of a CameraInfo, for images as the first is; raises CameraError."""
+        """Calibration of a CameraInfo, checked against the first image; raises CameraError."""
         calibration = calibration_from_camera_info(info, self.rectified)
         if first is not None:
             check_image_size(calibration, first.height, first.width)
@@ -352,7 +352,7 @@ def _first_message(bag: BagReader, topic: str) -> Any:
 
 
 def _holds_depth(bag: BagReader, topic: str) -> bool:
-    """Whether a topic's images are distances, by the first."""
+    """Whether a topic's images are depth images, by the first."""
     if bag.topics[topic].msgtype not in (IMAGE_TYPE, COMPRESSED_TYPE):
         return False
     message = _first_message(bag, topic)

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""What bags hold, whatever their format: topics, messages and their types, packed by Zstandard."""
+"""What all bag formats share: topics, messages, their types, and compression by Zstandard."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Bytes = Union[bytes, memoryview]
 _LONGEST_NAME = 250
 _BLOCK_BYTES = 1 << 20
 _SMALL_FILE = 1 << 30
-"""Bytes that any file may unpack to, however small it is."""
+"""Bytes that any file may decompress to, however small it is."""
 
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 """First bytes of a frame of Zstandard."""
@@ -49,9 +49,8 @@ ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 class Topic(NamedTuple):
     """A topic of a bag.
 
-    msgtype: where messages are not serialized as ROS 2 does it, with how they are ('Image in
-    json'). messages: how many the bag counts. definition: that of the type, '' where the bag has
-    none in the words of .msg files.
+    msgtype: with the encoding if that is not CDR ('Image in json'). messages: how many the bag
+    counts. definition: of the type, in the format of .msg files; '' where the bag has none.
     """
 
     msgtype: str
@@ -60,14 +59,14 @@ class Topic(NamedTuple):
 
 
 class RawMessage(NamedTuple):
-    """One message as it lies in the bag: time of recording (ns) and CDR bytes, maybe a view."""
+    """One message of the bag: recording time (ns) and CDR bytes, maybe a view."""
 
     time: int
     data: Bytes
 
 
 class Lost(NamedTuple):
-    """A message that the bag counts but that cannot be read, and why; its time, if known."""
+    """A message that the bag counts but that cannot be read: why, and its time if known."""
 
     reason: str
     time: Optional[int] = None
@@ -83,14 +82,16 @@ class StorageError(SegformerError, ValueError):
 class Storage(Protocol):
     """One storage file, open; read by one iteration at a time.
 
-    topics: by name. notes: what of it cannot be read.
+    topics: by name. notes: what of the file cannot be read.
     """
 
     topics: Dict[str, Topic]
     notes: Tuple[str, ...]
 
     def entries(self, topic: str, start: int = 0) -> Iterator[Entry]:
-        """Messages of a topic by their times from the `start`th on, as many as it counts."""
+        """Messages of a topic in the order of their times, from index `start` on; as many as
+        `topics` counts.
+        """
         ...
 
     def close(self) -> None:
@@ -99,7 +100,7 @@ class Storage(Protocol):
 
 
 def plain(name: str) -> str:
-    """A foreign name that can be shown in a line: cut, and without what is not printable."""
+    """An untrusted name, made safe to show in a line: truncated, and printable."""
     name = name[:_LONGEST_NAME]
     return name if name.isprintable() else repr(name)[1:-1]
 
@@ -113,15 +114,15 @@ def type_name(name: str, encoding: str) -> str:
 
 
 def decompress(data: Union[bytes, memoryview], most: int = 0) -> bytes:
-    """The content of one frame; raises ValueError where it is damaged, SizeError where too large.
+    """The content of one Zstandard frame; raises ValueError if damaged, SizeError if too large.
 
-    most: bytes that it may have; 0 for those of a message.
+    most: bytes that it may have; 0 for the limit of a message.
     """
     import zstandard
 
     most = most or MAX_MESSAGE_BYTES
     too_large = SizeError(f'{len(data)} bytes of zstd hold more than {most} bytes')
-    size = -1  # not every frame tells it
+    size = -1  # not every frame has it
     try:
         size = zstandard.frame_content_size(data)
         if size > most:
@@ -134,7 +135,7 @@ def decompress(data: Union[bytes, memoryview], most: int = 0) -> bytes:
 
 
 def _holds_more(data: Union[bytes, memoryview], most: int) -> bool:
-    """Whether more than `most` bytes come out of a frame before it ends or is damaged."""
+    """Whether a frame decompresses to more than `most` bytes before its end or any damage."""
     left = most
     for block in whole_blocks(io.BytesIO(data)):
         left -= len(block)
@@ -144,7 +145,7 @@ def _holds_more(data: Union[bytes, memoryview], most: int) -> bool:
 
 
 def whole_blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """The content of a compressed file, as far as that is whole."""
+    """The content of a compressed file up to its end or any damage, in blocks."""
     import zstandard
 
     stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
@@ -159,7 +160,7 @@ def whole_blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def unpack_file(packed: Path, target: Path) -> None:
-    """Decompress a file into another as far as it is whole; raises SizeError, DestinationError."""
+    """Decompress a file up to its end or any damage; raises SizeError and DestinationError."""
     size = packed.stat().st_size
     most = max(_SMALL_FILE, size * MAX_RATIO)
     left = most
@@ -180,7 +181,7 @@ VIDEO_DEFINITIONS: Dict[str, str] = {
         'uint8 flags\nbool is_bigendian\nuint8[] data\n'
     ),
 }
-"""Of the packages foxglove_msgs and ffmpeg_image_transport_msgs, without their comments."""
+"""From the packages foxglove_msgs and ffmpeg_image_transport_msgs, without their comments."""
 
 _NEEDED: Dict[str, FrozenSet[str]] = {
     VIDEO_TYPE: frozenset(('timestamp', 'frame_id', 'data', 'format')),
@@ -189,13 +190,13 @@ _NEEDED: Dict[str, FrozenSet[str]] = {
 """Fields without which a video's messages cannot be read."""
 
 _DISTRIBUTIONS = ('JAZZY', 'IRON', 'HUMBLE')
-"""Newest first; of what is read and written here the types are the same in all of them."""
+"""Newest first; the types that are used here are the same in all of them."""
 
 
 def ros_types() -> Any:
     """A new typestore of rosbags, to which more types may be added.
 
-    rosbags before 0.10.10, which Python 3.8 and 3.9 are left with, does not know Jazzy.
+    rosbags before 0.10.10, the last for Python 3.8 and 3.9, does not know Jazzy.
     """
     from rosbags.typesys import Stores, get_typestore
 
@@ -204,7 +205,7 @@ def ros_types() -> Any:
 
 
 def types_with_video() -> Any:
-    """A new typestore that has the messages of video, too."""
+    """A new typestore with the video messages, too."""
     from rosbags.typesys import get_types_from_msg
 
     types = ros_types()
@@ -214,7 +215,7 @@ def types_with_video() -> Any:
 
 
 def definitions(types: Any) -> Any:
-    """What a typestore knows: constants and fields by message type."""
+    """A typestore's constants and fields by message type."""
     return getattr(types, 'fielddefs', None) or types.FIELDDEFS  # before 0.10
 
 
@@ -229,20 +230,19 @@ _known_types = lru_cache(maxsize=1)(types_with_video)
 def deserialize(data: Bytes, msgtype: str, types: Any = None) -> Any:
     """Message of CDR bytes, its arrays being views of them; raises SourceError.
 
-    types: a typestore, where not the one of all messages that are known.
+    types: a typestore; None for the default one.
     """
     try:
         return (types or _known_types()).deserialize_cdr(data, msgtype)
-    except Exception as error:  # cut bytes raise by what is cut
-        raise SourceError(
-            f'{len(data)} bytes are no {msgtype} ({type(error).__name__}: {reason(error)[:200]})'
-        ) from error
+    except Exception as error:  # of any type for truncated bytes
+        why = f'{type(error).__name__}: {reason(error)[:200]}'
+        raise SourceError(f'{len(data)} bytes are not a {msgtype} ({why})') from error
 
 
 def types_of(bag: Path, topic: Topic) -> Any:
-    """The types by which a topic is read; raises SourceError where the bag defines it otherwise.
+    """The typestore for a topic; raises SourceError where the bag's definition differs from ours.
 
-    Types of video are read as the bag defines them, as long as they have what is needed.
+    Video messages are read by the bag's own definition, as long as it has the fields needed.
     """
     from rosbags.typesys import TypesysError, get_types_from_msg
 
@@ -251,8 +251,8 @@ def types_of(bag: Path, topic: Topic) -> Any:
     if not topic.definition:
         return types
     try:
-        found = get_types_from_msg(topic.definition, msgtype)
-        fields = found[msgtype][1]
+        defined = get_types_from_msg(topic.definition, msgtype)
+        fields = defined[msgtype][1]
     except (TypesysError, KeyError) as error:
         raise SourceError(
             f'{bag} has an unreadable definition of {msgtype}: {reason(error)[:200]}'
@@ -262,11 +262,11 @@ def types_of(bag: Path, topic: Topic) -> Any:
     names = [name for name, _ in fields]
     if msgtype in _NEEDED and _NEEDED[msgtype] <= set(names):
         own = ros_types()
-        own.register({name: found[name] for name in found if name not in definitions(own)})
+        own.register({name: defined[name] for name in defined if name not in definitions(own)})
         return own
     if names != field_names(types, msgtype):
         raise SourceError(
-            f'{bag} defines {msgtype} with the fields {", ".join(names)}; that is not the type '
-            'that is known'
+            f'{bag} defines {msgtype} with the fields {", ".join(names)}, which is not the known '
+            'type'
         )
     return types

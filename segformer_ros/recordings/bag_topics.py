@@ -9,7 +9,7 @@
 
 """Which topics of a bag are its camera, calibration, labels and odometry; reading the last two.
 
-Odometry tells where the vehicle stood at each frame's stamp, and how fast it was.
+Odometry gives the vehicle's place at each frame's stamp, and its speed.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ _LABEL_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
 IMAGE_TYPES = (*_LABEL_TYPES, VIDEO_TYPE, FFMPEG_TYPE)
 
 _TRANSPORTS = ('', '/compressed', '/foxglove', '/ffmpeg', '/video', '/h264', '/zstd')
-"""Endings of the topics of one camera, as image_transport names them, the preferred first."""
+"""Suffixes of one camera's topics, as image_transport names them, the preferred ones first."""
 _NAMED = 50
-"""Topics that a message names."""
+"""Most topics that an error lists."""
 _DEPTH = '/compressedDepth'
 _DEPTH_WORDS = "depth images (16UC1 or 32FC1); give a bag with the camera's pictures"
 _OUTPUTS = (MASK, CONFIDENCE, OVERLAY, LABELS)
-"""What this package itself records beside the camera's image."""
+"""Images that this package itself publishes, which are not a camera's."""
 
 
 class Choice(NamedTuple):
@@ -74,11 +74,11 @@ def choose_image_topic(
     labels: str = '',
     holds_depth: Callable[[str], bool] = lambda topic: False,
 ) -> Choice:
-    """The wanted image topic, or that of the only camera; raises SourceError naming what there is.
+    """The wanted image topic, or that of the only camera; raises SourceError listing the topics.
 
-    labels: the topic of the labels, which is no camera. holds_depth: tells of a topic whether its
-    images are distances. A topic without messages does not count as a camera: `ros2 bag record`
-    also lists topics that were only announced.
+    labels: the topic of the labels, which is not a camera's. holds_depth: whether a topic has
+    depth images. A topic without messages does not count as a camera: `ros2 bag record` also lists
+    topics that were only advertised.
     """
     if wanted:
         _check_image_topic(topics, wanted, where)
@@ -124,7 +124,7 @@ def choose_image_topic(
 
 
 def check_label_topic(topics: Dict[str, Topic], wanted: str, where: str) -> None:
-    """Raises SourceError unless the label topic is there and holds images."""
+    """Raises SourceError unless the label topic exists and holds images."""
     _check_image_topic(topics, wanted, where, _LABEL_TYPES)
 
 
@@ -153,7 +153,7 @@ def base_topic(name: str) -> str:
 
 
 def _preference(name: str) -> int:
-    """Place of a topic's ending among the transports."""
+    """Index of a topic's suffix among the transports."""
     return max(place for place, ending in enumerate(_TRANSPORTS) if name.endswith(ending))
 
 
@@ -182,20 +182,19 @@ def _listing(topics: Dict[str, Topic]) -> str:
 
 
 class _Place(NamedTuple):
-    """Where a label message lies: its stamp (ns) and its place in the topic."""
+    """Where a label message is: its stamp (ns) and its index in the topic."""
 
     stamp: int
     order: int
 
 
 class BagLabels:
-    """Label images of one topic, read as the images that they belong to come by.
+    """Label images of one topic, looked up by the image that they belong to.
 
-    A label belongs to the one image that is nearest to it, if that is within the tolerance
-    (seconds). Reads on from message to message where the labels are asked for in order, and jumps
-    where they are not.
+    A label belongs to the image with the nearest stamp, if that is within the tolerance (seconds).
+    Labels that are asked for in order are read sequentially, others by seeking.
 
-    images: stamps (ns) of all images, rising; not needed without a tolerance.
+    images: stamps (ns) of all images, sorted; not needed without a tolerance.
     """
 
     def __init__(
@@ -234,13 +233,13 @@ class BagLabels:
         return self._coding.read_message(message, size, self._topic)
 
     def _loss(self) -> str:
-        """What is lost of the topic, for messages; '' for nothing."""
+        """How much of the topic is unreadable, for error messages; '' for nothing."""
         if not self._lost:
             return ''
         return f' ({len(self._lost)} of its messages cannot be read; {self._lost[0]})'
 
     def _assign(self, place: _Place) -> None:
-        """Give a label to its image, unless that has a nearer one."""
+        """Assign a label to its image, unless that has a nearer one."""
         image = self._nearest_image(place.stamp)
         if abs(image - place.stamp) > self._tolerance:
             return
@@ -248,11 +247,11 @@ class BagLabels:
         self._places[image] = min(known, place, key=lambda p: (abs(p.stamp - image), p))
 
     def _nearest_image(self, stamp: int) -> int:
-        """Stamp of the image nearest to a stamp, the earlier of two; without images the same."""
+        """Stamp of the image nearest to a stamp, the earlier of two; without images the stamp."""
         if not self._tolerance:
             return stamp
-        at = bisect.bisect_left(self._images, stamp)
-        near = self._images[max(at - 1, 0) : at + 1]
+        following = bisect.bisect_left(self._images, stamp)
+        near = self._images[max(following - 1, 0) : following + 1]
         return min(near, key=lambda image: abs(image - stamp), default=stamp)
 
     def _fetch(self, place: _Place) -> RawMessage:
@@ -266,22 +265,22 @@ class BagLabels:
 
 
 def entry_stamp(entry: Entry) -> Optional[int]:
-    """Stamp of a message in ns, that of its recording where it has none; None of a broken one."""
+    """Stamp of a message in ns, its recording time if that is zero; None if it is unreadable."""
     if isinstance(entry, Lost) or len(entry.data) < HEADER_BYTES:
         return None
     return Stamp.of_message(entry.data).ns or entry.time
 
 
 SpeedReadings = Tuple[np.ndarray, np.ndarray]
-"""Stamps in seconds, rising, and speeds in m/s, negative backwards: (n,) float64 each."""
+"""Stamps in seconds, sorted, and speeds in m/s, negative backwards: (n,) float64 each."""
 
 _FEWEST_READINGS = 3
 
 
 class OdometryTopics(NamedTuple):
-    """Where a bag tells of the vehicle's way.
+    """Topics that give the vehicle's place.
 
-    odometry: a topic of nav_msgs/Odometry, '' for none. transforms: those to ask without it.
+    odometry: a topic of nav_msgs/Odometry, '' for none. transforms: those to use without it.
     """
 
     odometry: str
@@ -290,16 +289,16 @@ class OdometryTopics(NamedTuple):
     @classmethod
     def of(cls, topics: Dict[str, Topic], transforms: TransformTopics) -> OdometryTopics:
         """The topic `/odom`, or the only one of its type; else the transforms."""
-        found = [n for n, t in topics.items() if t.msgtype == ODOMETRY_TYPE and t.messages]
-        named = [name for name in found if name.rpartition('/')[2] == ODOMETRY]
-        chosen = min(named, key=len) if named else (found[0] if len(found) == 1 else '')
+        typed = [n for n, t in topics.items() if t.msgtype == ODOMETRY_TYPE and t.messages]
+        named = [name for name in typed if name.rpartition('/')[2] == ODOMETRY]
+        chosen = min(named, key=len) if named else (typed[0] if len(typed) == 1 else '')
         return cls(chosen, transforms)
 
 
 class BagOdometry:
-    """The vehicle's places in an open bag, for stamps that rise; reads on as far as is needed.
+    """The vehicle's place in an open bag, for rising stamps; reads only as far as needed.
 
-    odometry_frame: of transforms. vehicle_frame: whose place is asked for.
+    odometry_frame: in which transforms give the place. vehicle_frame: whose place it is.
     """
 
     def __init__(
@@ -316,7 +315,7 @@ class BagOdometry:
         self._poses = self._of_odometry() if topics.odometry else self._of_transforms()
 
     def at(self, stamp_ns: int) -> Optional[PlanarPose]:
-        """The place at a stamp; None where the bag does not tell."""
+        """The place at a stamp; None where the bag does not have it."""
         while self._track.awaits(stamp_ns):
             entry = next(self._poses, None)
             if entry is None:
@@ -327,10 +326,10 @@ class BagOdometry:
     def _of_odometry(self) -> Iterator[Tuple[int, PlanarPose]]:
         for message in self._bag.messages(self._topics.odometry):
             with suppress(SourceError):
-                found = deserialize(message.data, ODOMETRY_TYPE)
-                pose, child = pose_of_odometry(found), found.child_frame_id.lstrip('/')
+                odometry = deserialize(message.data, ODOMETRY_TYPE)
+                pose, child = pose_of_odometry(odometry), odometry.child_frame_id.lstrip('/')
                 if pose is not None and child in ('', self._frames[1]):
-                    yield _stamp(found), pose
+                    yield _stamp(odometry), pose
 
     def _of_transforms(self) -> Iterator[Tuple[int, PlanarPose]]:
         tree = TransformTree()
@@ -341,15 +340,15 @@ class BagOdometry:
             for stamped in transforms:
                 tree.add(stamped)
                 pose = self._look_up(tree)
-                # Only a frame that the vehicle's place depends on gives it a new one.
+                # Only a transform that the vehicle's place depends on changes it.
                 if pose is not None and tree.carries(self._frames[1], stamped):
                     yield _stamp(stamped), pose
 
     def _look_up(self, tree: TransformTree) -> Optional[PlanarPose]:
         with suppress(TransformError):
-            found = tree.look_up(*self._frames)
-            x, y, z, w = found.quaternion.tolist()
-            return PlanarPose.of_quaternion(found.translation.tolist(), (x, y, z, w))
+            transform = tree.look_up(*self._frames)
+            x, y, z, w = transform.quaternion.tolist()
+            return PlanarPose.of_quaternion(transform.translation.tolist(), (x, y, z, w))
         return None
 
 
@@ -359,34 +358,38 @@ def _stamp(message: Any) -> int:
 
 
 def recorded_speeds(bag: BagReader, topic: str = '') -> Optional[SpeedReadings]:
-    """Speeds by a nav_msgs/Odometry, '' for the only one; None where there is none.
+    """Speeds by a topic of nav_msgs/Odometry, '' for the only one; None where there is none.
 
-    Where all twists are zero, by the way from one pose to the next. Raises SourceError.
+    Where all twists are zero, from the distances between poses. Raises SourceError.
     """
-    found = [name for name, one in bag.topics.items() if one.msgtype == ODOMETRY_TYPE]
-    if not (topic or found):
+    typed = [name for name, one in bag.topics.items() if one.msgtype == ODOMETRY_TYPE]
+    if not (topic or typed):
         return None
-    if (topic and topic not in found) or (not topic and len(found) > 1):
+    if topic and topic not in typed:
         raise SourceError(
-            f'{topic or bag.path} is not one topic of type {ODOMETRY_TYPE}; the bag has '
-            f'{", ".join(found) or "none"}: name one of them'
+            f'{topic} is not a topic of type {ODOMETRY_TYPE}; the bag has '
+            f'{", ".join(typed) or "none"}'
         )
-    messages = bag.messages(topic or found[0])
+    if not topic and len(typed) > 1:
+        raise SourceError(
+            f'{bag.path} has several topics of type {ODOMETRY_TYPE}: {", ".join(typed)}; name one'
+        )
+    messages = bag.messages(topic or typed[0])
     return _speeds([deserialize(message.data, ODOMETRY_TYPE) for message in messages])
 
 
 def _speeds(odometry: List[Any]) -> Optional[SpeedReadings]:
-    """Speeds by nav_msgs/Odometry messages; None where they do not tell."""
+    """Speeds by nav_msgs/Odometry messages; None where there are too few."""
     stamps = np.array([one.header.stamp.sec + one.header.stamp.nanosec * 1e-9 for one in odometry])
     twists = np.array([(one.twist.twist.linear.x, one.twist.twist.linear.y) for one in odometry])
     places = [one.pose.pose.position for one in odometry]
-    stamps, order = np.unique(stamps, return_index=True)
+    stamps, order = np.unique(stamps, return_index=True)  # (n,) seconds, sorted
     if len(stamps) < _FEWEST_READINGS:
         return None
-    x, y = twists[order].T
-    speeds = np.copysign(np.hypot(x, y), x)
-    if not speeds.any():
-        way = np.array([(places[index].x, places[index].y) for index in order])
-        speeds = np.linalg.norm(np.gradient(way, stamps, axis=0), axis=1)
+    x, y = twists[order].T  # (n,) m/s each
+    speeds = np.copysign(np.hypot(x, y), x)  # (n,) m/s
+    if not speeds.any():  # the odometry has poses only
+        positions = np.array([(places[index].x, places[index].y) for index in order])  # (n, 2) m
+        speeds = np.linalg.norm(np.gradient(positions, stamps, axis=0), axis=1)
     known = np.isfinite(speeds)
     return (stamps[known], speeds[known]) if known.any() else None

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The camera's mount, from the tree that the transforms of a bag make."""
+"""The camera's mount, from the transform tree of a bag."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from segformer_ros.recordings.source import SourceError
 from segformer_ros.topics import TF_TYPE
 
 _NAMED_FRAMES = 12
-"""Frames that a message about a tree names."""
+"""Most frames that an error lists."""
 
 
 class TransformError(SegformerError, ValueError):
@@ -51,7 +51,7 @@ class Transform(NamedTuple):
 
     @classmethod
     def from_message(cls, message: Any) -> Transform:
-        """Of a geometry_msgs/Transform; raises TransformError for what is no transform."""
+        """From a geometry_msgs/Transform; raises TransformError for an invalid one."""
         offset, turn = message.translation, message.rotation
         translation = np.array([offset.x, offset.y, offset.z])
         quaternion = np.array([turn.x, turn.y, turn.z, turn.w])
@@ -65,7 +65,7 @@ class Transform(NamedTuple):
         return cls(translation, quaternion / length)
 
     def then(self, inner: Transform) -> Transform:
-        """Where a frame stands in the parent, of where it stands in this one."""
+        """Compose: where a frame stands in the parent, given where it stands in this frame."""
         return Transform(
             self.translation + _turned(self.quaternion, inner.translation),
             _product(self.quaternion, inner.quaternion),
@@ -77,7 +77,7 @@ class Transform(NamedTuple):
         return Transform(-_turned(back, self.translation), back)
 
 
-_SAME = Transform(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
+_IDENTITY = Transform(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
 
 
 class _Link(NamedTuple):
@@ -86,13 +86,13 @@ class _Link(NamedTuple):
 
 
 class TransformTree:
-    """The newest transform of each frame. Names count without a leading slash, as before tf2."""
+    """The newest transform of each frame. A leading slash of names (before tf2) is ignored."""
 
     def __init__(self) -> None:
         self._links: Dict[str, _Link] = {}
 
     def add(self, stamped: Any) -> None:
-        """Take in a geometry_msgs/TransformStamped; one without both names is passed over."""
+        """Add a geometry_msgs/TransformStamped; one without both frame ids is ignored."""
         parent, child = _plain(stamped.header.frame_id), _plain(stamped.child_frame_id)
         if parent and child:
             self._links[child] = _Link(parent, stamped.transform)
@@ -112,11 +112,11 @@ class TransformTree:
         above_source, above_target = self._lineage(source), self._lineage(target)
         common = next((frame for frame in above_target if frame in above_source), None)
         if common is None:
-            raise TransformError(f'nothing leads from {target} to {source}; {self._listing()}')
+            raise TransformError(f'no transform from {target} to {source}; {self._listing()}')
         return self._within(common, target).inverse().then(self._within(common, source))
 
     def _lineage(self, frame: str) -> List[str]:
-        """A frame, its parent and so on; a circle is gone round once."""
+        """A frame, its parent and so on, up to the root, or once around a cycle."""
         lineage = [frame]
         while lineage[-1] in self._links:
             parent = self._links[lineage[-1]].parent
@@ -127,15 +127,15 @@ class TransformTree:
 
     def _within(self, ancestor: str, frame: str) -> Transform:
         """Where a frame stands in one of its lineage."""
-        found = _SAME
+        transform = _IDENTITY
         while frame != ancestor:
             link = self._links[frame]
             try:
-                found = Transform.from_message(link.message).then(found)
+                transform = Transform.from_message(link.message).then(transform)
             except TransformError as error:
                 raise TransformError(f'from {link.parent} to {frame}, {error}') from error
             frame = link.parent
-        return found
+        return transform
 
     def _listing(self) -> str:
         frames = self.frames
@@ -151,14 +151,14 @@ def _plain(frame: str) -> str:
 
 
 def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Quaternion of the turn `second` followed by the turn `first`."""
+    """Quaternion product: the rotation `second`, followed by the rotation `first`."""
     a, b = first[:3], second[:3]
     vector = first[3] * b + second[3] * a + np.cross(a, b)
     return np.append(vector, first[3] * second[3] - a @ b)
 
 
 def _turned(quaternion: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """A point (3,) turned by a unit quaternion."""
+    """A point (3,) rotated by a unit quaternion (v, w): p + 2 w (v x p) + 2 v x (v x p)."""
     axis = quaternion[:3]
     twice = 2.0 * np.cross(axis, point)
     turned: np.ndarray = point + quaternion[3] * twice + np.cross(axis, twice)
@@ -168,9 +168,9 @@ def _turned(quaternion: np.ndarray, point: np.ndarray) -> np.ndarray:
 _STATIC, _MOVING = 'tf_static', 'tf'
 
 _MOST_MOVING = 20_000
-"""Messages of /tf that are read: minutes of all joints of a robot."""
+"""Most messages of /tf that are read: minutes of all joints of a robot."""
 _WATCHED = 500
-"""Messages of /tf after the mount is known that are checked for a mount that moves."""
+"""Messages of /tf that are checked, once the mount is known, for whether it moves."""
 _SAME_METRES, _SAME_COSINE = 0.01, math.cos(math.radians(0.5) / 2)
 
 
@@ -182,9 +182,9 @@ class Mount(NamedTuple):
 
 
 class TransformTopics(NamedTuple):
-    """Topics of transforms that hold for a camera; the last of each has the last word.
+    """Topics of transforms that apply to a camera; of each kind, the last one overrides others.
 
-    static: /tf_static and those of its namespaces. moving: /tf, for what those do not tell.
+    static: /tf_static and those of its namespaces. moving: the same of /tf, a fallback.
     """
 
     static: Sequence[str]
@@ -192,28 +192,28 @@ class TransformTopics(NamedTuple):
 
 
 def transform_topics(topics: Dict[str, Topic], image_topic: str) -> TransformTopics:
-    """Those that have messages; one of another namespace counts where it is the only one."""
+    """Topics with messages in the image topic's namespaces; or the only one, wherever it is."""
 
     def named(ending: str) -> List[str]:
-        found = [
+        candidates = [
             name
             for name, topic in topics.items()
             if topic.msgtype == TF_TYPE and topic.messages and name.endswith(f'/{ending}')
         ]
-        near = [name for name in found if image_topic.startswith(name[: -len(ending)])]
-        return sorted(near, key=len) or (found if len(found) == 1 else [])
+        enclosing = [name for name in candidates if image_topic.startswith(name[: -len(ending)])]
+        return sorted(enclosing, key=len) or (candidates if len(candidates) == 1 else [])
 
     return TransformTopics(named(_STATIC), named(_MOVING))
 
 
 def recorded_transforms(bag: BagReader, topics: Sequence[str]) -> Iterator[List[Any]]:
-    """The geometry_msgs/TransformStamped of each message of topics; what is broken is left out."""
+    """The geometry_msgs/TransformStamped of each readable message of topics."""
     for topic in topics:
         for message in bag.messages(topic):
             with suppress(SourceError):
-                found = list(deserialize(message.data, TF_TYPE).transforms)
-                if found:
-                    yield found
+                transforms = list(deserialize(message.data, TF_TYPE).transforms)
+                if transforms:
+                    yield transforms
 
 
 def read_mount(
@@ -222,7 +222,7 @@ def read_mount(
     vehicle_frame: str,
     camera_frame: str,
 ) -> Mount:
-    """The camera's optical frame in the vehicle frame, by the transforms of an open bag."""
+    """The mount by the transforms of an open bag; camera_frame: the camera's optical frame."""
     tree, notes = TransformTree(), []
     for topic in topics.static:
         note = _read(bag, topic, tree)
@@ -231,19 +231,19 @@ def read_mount(
         if not camera_frame:
             raise TransformError('the images have no frame_id')
         try:
-            found = tree.look_up(vehicle_frame, camera_frame)
+            transform = tree.look_up(vehicle_frame, camera_frame)
         except TransformError:
             if not topics.moving:
                 raise
-            found, note = _search(bag, topics.moving, tree, vehicle_frame, camera_frame)
+            transform, note = _search(bag, topics.moving, tree, vehicle_frame, camera_frame)
             notes += [note] if note else []
         pose = pose_from_transform(
-            found.translation.tolist(), found.quaternion.tolist(), camera_frame
+            transform.translation.tolist(), transform.quaternion.tolist(), camera_frame
         )
     except (TransformError, CameraError) as error:
-        asked = (*topics.static, *topics.moving)[-1]
+        last = (*topics.static, *topics.moving)[-1]
         notes.append(
-            f"{asked} does not give the camera's mount: {error}; give another frame on the "
+            f"{last} does not give the camera's mount: {error}; give another frame on the "
             'ground (--vehicle-frame) or the mount itself (--height, --pitch)'
         )
         return Mount(None, tuple(notes))
@@ -252,7 +252,7 @@ def read_mount(
 
 
 def _ground_note(tree: TransformTree, vehicle_frame: str) -> str:
-    """What is wrong with the height of the vehicle frame, as far as is known; '' for nothing."""
+    """What is wrong with the height of the vehicle frame; '' for nothing that is known."""
     footprint = footprint_of(vehicle_frame)
     if not footprint or footprint not in tree.frames:
         return ''
@@ -271,11 +271,11 @@ def _search(
     target: str,
     source: str,
 ) -> Tuple[Transform, str]:
-    """Where `source` stands in `target` when /tf first tells it, and a note if it moves then.
+    """Where `source` stands in `target` when /tf first has it, and a note if it moves afterwards.
 
     Raises TransformError.
     """
-    found: Optional[Transform] = None
+    first: Optional[Transform] = None
     fault = TransformError(f'{topics[-1]} has no message that can be read')
     for topic in topics:
         watched = 0
@@ -288,28 +288,26 @@ def _search(
             except TransformError as error:
                 fault = error
                 continue
-            found = found or now
-            if not _same(found, now):
-                return found, (
-                    f'{source} moves in {target} by {topic}: where it stood first is taken'
-                )
+            first = first or now
+            if not _same(first, now):
+                return first, f'{source} moves in {target} by {topic}: its first place is used'
             watched += 1
             if watched >= _WATCHED:
                 break
-    if found is None:
+    if first is None:
         raise fault
-    return found, ''
+    return first, ''
 
 
 def _same(one: Transform, other: Transform) -> bool:
-    """Whether two places are the same but for noise."""
+    """Whether two transforms are the same but for noise."""
     apart = np.linalg.norm(one.translation - other.translation)
-    cosine = abs(float(one.quaternion @ other.quaternion))
+    cosine = abs(float(one.quaternion @ other.quaternion))  # of half the angle between them
     return bool(apart <= _SAME_METRES and cosine >= _SAME_COSINE)
 
 
 def _read(bag: BagReader, topic: str, tree: TransformTree) -> str:
-    """Take all transforms of a topic into a tree; the first thing that cannot be read, or ''."""
+    """Add all transforms of a topic to a tree; returns the first read error, or ''."""
     broken = ''
     for index, entry in bag.entries(topic):
         try:

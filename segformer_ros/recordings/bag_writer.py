@@ -30,25 +30,25 @@ from segformer_ros.topics import TF_TYPE
 
 _PROFILE = 'ros2'
 _WAITING_NS, _WAITING_BYTES = 3_000_000_000, 1 << 27
-"""How long, by their times, messages wait for earlier ones, and how much of them at most."""
+"""How long, by their times, messages are held back for earlier ones; and most bytes of them."""
 
 DEFINITIONS: Tuple[Tuple[str, str], ...] = (
     (PACKAGE, 'DrivableArea'),
     ('vision_msgs', 'VisionClass'),
     ('vision_msgs', 'LabelInfo'),
 )
-"""Messages beyond those that rosbags knows, what others hold before the others."""
+"""Message types that rosbags does not know, each after those that it contains."""
 
 
 class BagWriter(Whole):
     """Writes serialized messages into one mcap file with their definitions; a context manager.
 
-    The file appears under its name when it is closed, whole, also where the writing was
-    interrupted; with no message written, or after an exception, there is none. It has the
-    checksums of its chunks and its index, and its messages in the order of their times: a mask,
-    which comes after images of later stamps, lies with its own. One that comes too late for that
-    is recorded at the time of the one before it, and published at its own. Raises DestinationError
-    where the system refuses to write, RecordingError without `mcap`.
+    The file appears under its name when it is closed, complete even if the writing was
+    interrupted; without messages, or after an exception, there is none. It has chunk checksums, an
+    index, and its messages sorted by time, so that a mask is beside its image although it is
+    written after later images. One that comes too late for that gets the log time of the message
+    before it, and keeps its own publish time. Raises DestinationError where the system refuses to
+    write, RecordingError without `mcap`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +75,7 @@ class BagWriter(Whole):
             raise
 
     def add_topic(self, topic: str, msgtype: str, latched: bool = False) -> None:
-        """Add a topic of a type such as 'sensor_msgs/msg/Image'; raises RecordingError."""
+        """Add a topic with a type such as 'sensor_msgs/msg/Image'; raises RecordingError."""
         if msgtype not in definitions(self._typestore):
             raise RecordingError(f'topic {topic} has type {msgtype}, which has no definition here')
         if msgtype not in self._schemas:
@@ -89,7 +89,7 @@ class BagWriter(Whole):
         self._channels[topic] = _Channel(number, msgtype)
 
     def write(self, topic: str, data: bytes, time_ns: int) -> None:
-        """Append the CDR bytes of a message of a topic that was added."""
+        """Append a message as CDR bytes, on a topic that was added."""
         heappush(self._waiting, _Waiting(time_ns, self.messages, self._channels[topic], data))
         self._waiting_bytes += len(data)
         self._newest_ns = max(self._newest_ns, time_ns)
@@ -106,9 +106,9 @@ class BagWriter(Whole):
         self.write(topic, data, time_ns)
 
     def write_fields(self, topic: str, fields: Mapping[str, Any], time_ns: int) -> None:
-        """Append a message given by all its fields, those of messages within it as mappings."""
+        """Append a message given by all its fields, nested messages as mappings."""
         msgtype = self._channels[topic].msgtype
-        self.write_message(topic, _made(self._typestore, msgtype, fields), time_ns)
+        self.write_message(topic, _message_of(self._typestore, msgtype, fields), time_ns)
 
     def close(self) -> None:
         """Finish the file; may be called again without harm."""
@@ -123,11 +123,11 @@ class BagWriter(Whole):
             self._file.discard()
 
     def discard(self) -> None:
-        """Remove what was written; does nothing where the file has its name."""
+        """Remove what was written; does nothing once the file is complete."""
         self._file.discard()
 
     def _record(self) -> None:
-        """Write the earliest message that waits."""
+        """Write the earliest message that is held back."""
         message = heappop(self._waiting)
         self._waiting_bytes -= len(message.data)
         self._last_ns = max(self._last_ns, message.time_ns)
@@ -149,7 +149,7 @@ class _Waiting(NamedTuple):
 
 
 def recording_types() -> Any:
-    """ROS 2's message types and those of DEFINITIONS that are here, as a rosbags typestore."""
+    """ROS 2's message types and the installed ones of DEFINITIONS, as a rosbags typestore."""
     from rosbags.typesys import get_types_from_msg
 
     typestore = types_with_video()
@@ -161,12 +161,12 @@ def recording_types() -> Any:
     return typestore
 
 
-def _made(typestore: Any, msgtype: str, fields: Mapping[str, Any]) -> Any:
-    """A message of a typestore's type made of its fields."""
+def _message_of(typestore: Any, msgtype: str, fields: Mapping[str, Any]) -> Any:
+    """A message of a typestore's type with these fields."""
     values = dict(fields)
     for name, (_, inner) in definitions(typestore)[msgtype][1]:
         if isinstance(values[name], dict):
-            values[name] = _made(typestore, inner, values[name])
+            values[name] = _message_of(typestore, inner, values[name])
     return typestore.types[msgtype](**values)
 
 
@@ -180,10 +180,10 @@ def _find_definition(package: str, name: str) -> Optional[Path]:
 
 
 def _qos(latched: bool) -> str:
-    """What `ros2 bag play` shall offer: reliable, and kept for late joiners where latched.
+    """QoS profile for `ros2 bag play` to offer: reliable, and transient local if latched.
 
-    As rosbag2 writes it up to version 8 of its metadata, which all read; the numbers are those of
-    rmw/types.h: keep last, reliable, volatile or transient local, automatic.
+    As rosbag2 writes it up to version 8 of its metadata, which all versions read; the numbers are
+    those of rmw/types.h: keep last, reliable, volatile or transient local, automatic.
     """
     durability = 1 if latched else 2
     unset = '{sec: 0, nsec: 0}'
@@ -244,8 +244,8 @@ def mount_message(pose: CameraPose, vehicle_frame: str, camera_frame: str, time_
 def quaternion(rotation: np.ndarray) -> Tuple[float, float, float, float]:
     """Unit quaternion x, y, z, w of a rotation matrix (3, 3).
 
-    Shepperd's method: the largest of the four is taken from the diagonal, so none is divided by
-    almost nothing.
+    Shepperd's method: the largest of the four is computed from the diagonal and the others are
+    divided by it, so there is no division by almost 0.
     """
     trace = float(np.trace(rotation))
     diagonal = [*(float(value) for value in np.diagonal(rotation)), trace]

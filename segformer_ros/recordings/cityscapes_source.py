@@ -38,29 +38,29 @@ from segformer_ros.recordings.source import (
 _IMAGES = 'leftImg8bit'
 _TRUTHS = ('gtFine', 'gtCoarse')
 _ENDINGS = ('.png', '.jpg')
-"""Of images; those of IDD are in part JPEG."""
+"""Suffixes of images; some of IDD's are JPEG."""
 _TRAIN_IDS = ('_labelTrainIds.png', '_labelcsTrainIds.png')
-"""Those of Cityscapes, the second as IDD calls them."""
+"""Files of Cityscapes' train ids, the second as IDD calls them."""
 _LABEL_IDS = ('_labelIds.png', '_labelids.png')
 _INSTANCES = '_instanceIds.png'
 _TRUTH_ENDS = (*_TRAIN_IDS, *_LABEL_IDS, _INSTANCES)
 _FIRST_INSTANCE = 1000
-"""gtFine_instanceIds holds label id * 1000 + number for a single object, else the label id."""
+"""gtFine_instanceIds holds label id * 1000 + number for an instance, else the label id."""
 
 
 class _Item(NamedTuple):
     key: str
     image: Path
     truth: Path
-    """Truth files' path up to `_gtFine`, or `_gtCoarse`."""
+    """Path of the truth files up to and including `_gtFine` or `_gtCoarse`."""
 
 
 class CityscapesSource(Source):
     """Images of a Cityscapes folder: its root, leftImg8bit, one split of it, or one city.
 
-    Labels come from labelTrainIds files, or else from labelIds, turned into train ids; instance
-    numbers from instanceIds where those lie beside them. Where it is said of which class map the
-    label ids are (IDD has the same layout), labelIds are taken. A label folder that is given
+    Labels come from labelTrainIds files, or else from labelIds, mapped to train ids; instance
+    numbers from instanceIds files, if there are any. Where the options name the class map of the
+    label ids (IDD has the same layout), labelIds come first. A label folder in the options
     replaces both.
     """
 
@@ -87,7 +87,7 @@ class CityscapesSource(Source):
             train_ids = _TRAIN_IDS if coding.ids == CityscapesSource.class_map else ()
             self._endings = (*_LABEL_IDS, *train_ids)
         self._label_folder = label_folder(options, coding)
-        if self._label_folder is not None:  # those are train ids of the model, unless it is said
+        if self._label_folder is not None:  # by default, train ids of the model
             self.notes = ()
             take_coding(self, coding)
             self.label_fault = self._label_folder.fault([item.key for item in self._items])
@@ -135,7 +135,7 @@ class CityscapesSource(Source):
         return coding.read_file(path, size)
 
     def _label_file(self, item: _Item) -> Path:
-        """The label file to take for an image, be it there or not."""
+        """The label file for an image, even if it does not exist."""
         paths = (Path(f'{item.truth}{ending}') for ending in self._endings)
         return next(
             (path for path in paths if path.exists()), Path(f'{item.truth}{_LABEL_IDS[0]}')
@@ -147,7 +147,7 @@ class CityscapesSource(Source):
             return NO_TRUTH
         values = read_values(path, self._options.max_megapixels)
         if values.shape != size:
-            raise LabelError(f'{path} has the shape {values.shape}, its frame {size}')
+            raise LabelError(f'{path} has shape {values.shape}, but its frame {size}')
         return Truth(instances=np.where(values >= _FIRST_INSTANCE, values, 0).astype(np.uint16))
 
 
@@ -157,7 +157,7 @@ def is_cityscapes(folder: Path) -> bool:
 
 
 def _images_folder(folder: Path) -> Optional[Path]:
-    """The folder of all images, from anywhere inside it, or from what it was unpacked into."""
+    """The folder of all images, given any folder inside it, or the one that it was unpacked in."""
     unpacked = sorted(folder.glob(f'{_IMAGES}*/{_IMAGES}')) if folder.is_dir() else []
     for place in (folder / _IMAGES, folder, *list(folder.resolve().parents)[:2], *unpacked):
         if place.name == _IMAGES and place.is_dir():
@@ -166,10 +166,10 @@ def _images_folder(folder: Path) -> Optional[Path]:
 
 
 def _truth_folder(images: Path) -> Tuple[Path, Tuple[str, ...]]:
-    """Where the labels lie, and what is to be said of it.
+    """The folder of the labels, and notes on it.
 
-    Beside the images, or where the archives were unpacked side by side, each into a folder of its
-    own: leftImg8bit_trainvaltest/leftImg8bit and gtFine_trainvaltest/gtFine.
+    It is beside the images, or, where each archive was unpacked into its own folder, beside that:
+    leftImg8bit_trainvaltest/leftImg8bit and gtFine_trainvaltest/gtFine.
     """
     own = images.parent.resolve()
     for name in _TRUTHS:
@@ -185,7 +185,7 @@ def _truth_folder(images: Path) -> Tuple[Path, Tuple[str, ...]]:
 
 
 def _lacking(images: Path, truth: Path) -> str:
-    """Why there are no labels, and where they must lie."""
+    """Why there are no labels, and where they must be."""
     split = '/val/CITY/CITY_..._gtFine_labelIds.png'
     if truth.is_dir():
         return f'{truth} has no labels of these images ({truth.name}{split})'

@@ -52,14 +52,14 @@ _UNREAD = (
     '.heic', '.heif', '.avif', '.jp2', '.j2k', '.jxl', '.gif', '.tga', '.exr', '.hdr', '.dng',
     '.cr2', '.cr3', '.nef', '.arw', '.raw', '.pbm', '.pnm',
 )  # fmt: skip
-"""Pictures of kinds that are not read; those are named."""
+"""Image formats that are not supported; a note names such files."""
 
 _NAMED = 6
-"""Entries of a folder that a message names."""
+"""Most entries of a folder that an error lists."""
 _SURVEYED = 16
-"""Images over the whole folder by which all are judged."""
+"""Images, spread over the folder, that are taken to be typical of all."""
 _SAME_FOCAL_LENGTH = 0.005
-"""Share by which the focal lengths of one camera may differ, as they are rounded."""
+"""Share by which the focal lengths of one camera may differ because of rounding."""
 
 
 class FolderSource(Source):
@@ -92,15 +92,16 @@ class FolderSource(Source):
             self.label_fault = self._labels.fault([file.stem for file in self._files])
         if unread:
             self.notes += (
-                f'{len(unread)} pictures are left out, since their kind is not read, the first: '
-                f'{unread[0]}; convert them to PNG',
+                f'{len(unread)} pictures are left out, since their format is not supported, such '
+                f'as {unread[0]}; convert them to PNG',
             )
-        twice = Counter(file.stem for file in self._files)
-        again = [file.name for file in self._files if twice[file.stem] > 1]
-        if again:
+        stems = Counter(file.stem for file in self._files)
+        doubles = [file.name for file in self._files if stems[file.stem] > 1]
+        if doubles:
+            names = ', '.join(map(_text, doubles[:2]))
             self.notes += (
-                f'{len(again)} images have the name of another ({", ".join(map(_text, again[:2]))}'
-                '): all are read; if some are masks, move them into a folder of their own',
+                f'{len(doubles)} images have the name of another ({names}): all are read; if some '
+                'are masks, move them into a folder of their own',
             )
         self._depth = BitDepth(options.bits or BITS[-1])
         self._survey()
@@ -133,21 +134,21 @@ class FolderSource(Source):
         return SourceFrame(index, key, frame, labels.note or None, labels.ids)
 
     def _survey(self) -> None:
-        """Learn by some images what holds for all: turned photos, their lens, bits of 16."""
+        """Find out from some images: orientation, focal length and bit depth of all."""
         step = max(1, len(self._files) // _SURVEYED)
         some = [(file, _bytes_of(file)) for file in self._files[::step][:_SURVEYED]]
         facts = [(file, read_exif(data), data) for file, data in some if data]
         turned = [file.name for file, exif, _ in facts if exif.orientation != UPRIGHT]
         if turned:
-            labels = ', and labels are taken to be of what is then seen' if self._labels else ''
+            labels = ', and labels are taken to match the turned photos' if self._labels else ''
             self.notes += (
-                f'photos are turned as their Exif says ({_text(turned[0])} for one){labels}',
+                f'photos are turned as their Exif says, such as {_text(turned[0])}{labels}',
             )
         self._find_bits([data for _, _, data in facts])
         self._find_calibration([exif for _, exif, _ in facts])
 
     def _find_bits(self, some: List[bytes]) -> None:
-        """Tell by some files how many bits of 16 they hold."""
+        """Find the bit depth of 16-bit images from some files."""
         if self._options.bits or not (some and _may_be_deep(some[0])):
             return
         largest = -1
@@ -166,7 +167,7 @@ class FolderSource(Source):
                 self.notes += (f'{deep_note(self._depth.bits, largest)}; --bits says otherwise',)
 
     def _find_calibration(self, found: List[Exif]) -> None:
-        """A pinhole of the photos' focal length, where they agree on one."""
+        """Calibrate as a pinhole of the photos' focal length, if they agree on one."""
         if not found or not (found[0].focal_35mm or found[0].plane_pixels):
             return
         photo = _read_photo(self._files[0], self._options, self._depth)
@@ -194,7 +195,7 @@ class FolderSource(Source):
 
 
 class _Photo(NamedTuple):
-    """An image as it is to be seen, (H, W, 3) uint8 BGR, and how it was stored."""
+    """An image turned upright, (H, W, 3) uint8 BGR, and how it was stored."""
 
     pixels: np.ndarray
     orientation: Orientation
@@ -207,7 +208,7 @@ class _Photo(NamedTuple):
 
 
 def _read_photo(file: Path, options: SourceOptions, depth: BitDepth) -> Union[_Photo, str]:
-    """The image, or what is wrong with it in one line."""
+    """The image, or in one line what is wrong with it."""
     try:
         data = read_bytes(file, MAX_IMAGE_BYTES)
         pixels = decode(np.frombuffer(data, np.uint8), file.suffix, options.max_megapixels, depth)
@@ -223,7 +224,7 @@ def _as_frame(photo: _Photo, index: int, options: SourceOptions) -> Frame:
 
 
 def _upright_labels(labels: LabelFolder, key: str, photo: _Photo) -> Labels:
-    """Labels of a photo, turned with it where their sides show that they were drawn before.
+    """Labels of a photo, turned like it if their size shows that they belong to the stored one.
 
     Raises LabelError.
     """
@@ -251,19 +252,19 @@ def _bytes_of(file: Path) -> bytes:
 
 
 def _may_be_deep(data: bytes) -> bool:
-    """Whether a file may have 16 bits a channel: no JPEG, BMP, WebP nor a PNG of 8 bits."""
+    """Whether a file may have 16 bits a channel: not a JPEG, BMP, WebP or 8-bit PNG."""
     if data.startswith(png.HEAD):
         return data[24:25] == b'\x10'
     return data[:2] in (b'II', b'MM', b'P5', b'P6')
 
 
 def _unread(folder: Path) -> List[str]:
-    """Names of pictures of kinds that are not read."""
+    """Names of pictures in unsupported formats."""
     return sorted(_text(path.name) for path in folder.iterdir() if path.suffix.lower() in _UNREAD)
 
 
 def _what_lies_in(folder: Path) -> str:
-    """The first few entries of a folder that holds no image, as a sentence's part."""
+    """The first few entries of a folder without images, as part of a sentence."""
     names = sorted(
         _text(path.name) + '/' * path.is_dir()
         for path in folder.iterdir()
@@ -279,9 +280,9 @@ def is_image(path: Path) -> bool:
 
 
 def unique_keys(files: Sequence[Path]) -> List[str]:
-    """A key for each file: its stem, or where an earlier one has that, `STEM_SUFFIX`.
+    """A key for each file: its stem, or `STEM_SUFFIX` if an earlier one has that.
 
-    What is not UTF-8 in a name is replaced: keys are written into files.
+    Bytes of a name that are not UTF-8 are replaced, since keys are written into files.
     """
     taken: Set[str] = set()
     stems = {_text(file.stem) for file in files}
@@ -304,19 +305,19 @@ def _text(name: str) -> str:
 def find_images(folder: Path) -> List[Path]:
     """Image files of a folder, in natural order."""
     files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    # macOS puts ._frame.jpg beside frame.jpg, which is no image.
+    # macOS puts ._frame.jpg beside frame.jpg, which is not an image.
     shown = (path for path in files if path.is_file() and not path.name.startswith('.'))
     return sorted(shown, key=natural_key)
 
 
 def natural_key(path: Path) -> Tuple[List[Union[str, int]], str]:
-    """Sorting key by which frame2 comes before frame10."""
-    # Splitting by digits gives text and number in turns, so equal places compare equal types.
+    """Sorting key that puts frame2 before frame10."""
+    # Splitting at digits alternates text and numbers, so the same types are compared.
     parts = re.split(r'([0-9]+)', path.stem)
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
 
 
 def read_image(file: Path, index: int, options: SourceOptions) -> Union[Frame, str]:
-    """The image as a frame, or what is wrong with it in one line."""
+    """The image as a frame, or in one line what is wrong with it."""
     photo = _read_photo(file, options, FULL)
     return photo if isinstance(photo, str) else _as_frame(photo, index, options)

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""A folder of label files: which file belongs to which frame, and what its name says it holds."""
+"""A folder of label files: which belongs to which frame, and what its name says it holds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENDINGS: Tuple[Tuple[str, int], ...] = (
     ('_train_color', _COLOURS), ('_color', _COLOURS),
     ('_label', _ANY), ('_labels', _ANY), ('_mask', _ANY), ('_seg', _ANY), ('_L', _ANY),
 )  # fmt: skip
-"""Endings of label files' names as data sets have them (Cityscapes, IDD, BDD, GOOSE, CamVid and
+"""Endings of label files' names in common data sets (Cityscapes, IDD, BDD, GOOSE, CamVid and
 others), and what such files hold."""
 _SETS = ('_gtFine', '_gtCoarse')
 _IMAGE_ENDINGS = ('_leftImg8bit', '_windshield_vis')
@@ -43,7 +43,7 @@ _WANTED = {
 
 
 class LabelFolder:
-    """Label files of a folder, by the frames' keys: KEY.png or KEY.npy, or as data sets name them.
+    """Label files of a folder by the frames' keys: KEY.png, KEY.npy, or a data set's own names.
 
     Cityscapes' KEY_gtFine_labelIds.png, CamVid's KEY_L.png, BDD's KEY_train_id.png and so on.
     """
@@ -52,9 +52,9 @@ class LabelFolder:
         if not folder.is_dir():
             raise SourceError(f'no label folder {folder}; give the one with the KEY.png files')
         self.folder, self.coding = folder, coding
-        found: Dict[str, Tuple[int, Path]] = {}
+        ranked: Dict[str, Tuple[int, Path]] = {}
         others: Counter[str] = Counter()
-        # Of two files of one name the PNG is taken.
+        # A PNG takes precedence over an npy of the same name.
         for path in sorted(folder.iterdir(), key=lambda path: (path.suffix == '.npy', path)):
             if path.name.startswith('.'):  # macOS puts ._KEY.png beside KEY.png
                 continue
@@ -62,11 +62,11 @@ class LabelFolder:
                 others[path.suffix.lower()] += path.is_file()
                 continue
             for key, rank in _keys_of(path.stem, coding):
-                if key not in found or rank < found[key][0]:
-                    found[key] = (rank, path)
-        if not found:
+                if key not in ranked or rank < ranked[key][0]:
+                    ranked[key] = (rank, path)
+        if not ranked:
             raise SourceError(_no_labels(folder, others))
-        self._files = {key: path for key, (_, path) in found.items()}
+        self._files = {key: path for key, (_, path) in ranked.items()}
 
     def __contains__(self, key: str) -> bool:
         return self._path(key) is not None
@@ -105,7 +105,7 @@ class LabelFolder:
         return self._files.get(key)
 
     def _check_kind(self, path: Path) -> None:
-        """Raises LabelError where the name says that the file holds what is not asked for."""
+        """Raises LabelError where the file's name contradicts the coding of the labels."""
         kind = _ADE20K if path.stem.startswith(_ADE20K_NAMES) else _kind(path.stem)[1]
         if self.coding.insisted:
             return
@@ -117,8 +117,8 @@ class LabelFolder:
             return
         raise LabelError(
             f'label image {path} is named as one of {_WANTED[kind]}, not of train ids; give '
-            f'{option}, or the class map that they are of (--label-ids train, if they are train '
-            'ids all the same)'
+            f'{option}, or the class map that they belong to (--label-ids train, if they are '
+            'train ids nevertheless)'
         )
 
 
@@ -128,7 +128,7 @@ def label_folder(options: SourceOptions, coding: LabelCoding) -> Optional[LabelF
 
 
 def _kind(stem: str) -> Tuple[str, int]:
-    """The key in a label file's name, and what the name says that it holds."""
+    """The key in a label file's name, and what the name says the file holds."""
     for ending, kind in _ENDINGS:
         if stem.endswith(ending):
             stem = stem[: -len(ending)]
@@ -139,7 +139,7 @@ def _kind(stem: str) -> Tuple[str, int]:
 
 
 def _keys_of(stem: str, coding: LabelCoding) -> List[Tuple[str, int]]:
-    """Keys that a label file may be for, each with its rank among others: the least is taken."""
+    """Keys that a label file may be for, each with a rank: of several files the least is taken."""
     key, kind = _kind(stem)
     first = _COLOURS if coding.colors else _IDS if coding.ids else _TRAIN
     order = [first, *(other for other in (_TRAIN, _IDS, _INSTANCES, _COLOURS) if other != first)]

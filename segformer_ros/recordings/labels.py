@@ -7,10 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Labels as they are stored (PNG, npy, topics), and how their values become train ids: one reader.
+"""Labels as they are stored (PNG, npy, topics), and how their values are mapped to train ids.
 
-Nothing is scaled and nothing guessed: ids are taken as they are stored, colours by an exact table,
-and what belongs to no class is counted.
+Nothing is scaled and nothing is guessed: ids are taken as stored, colours by an exact table, and
+values that belong to no class are counted.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ TRAIN_IDS = 'train'
 """Value of `label_ids` for labels that are train ids for sure, whatever they look like."""
 
 _NAMED = 6
-"""Values that a note spells out."""
-_LARGEST_SUM = 1 << 24
+"""Most values that a note lists."""
+_WIDEST_TABLE = 1 << 24
+"""Range of values up to which a table is used instead of sorting."""
 
 
 class LabelError(SegformerError, ValueError):
@@ -52,7 +53,7 @@ class LabelCoding:
     """What stored values mean.
 
     ids: class map whose label ids they are. colors: class map whose colours they are. Without
-    either they are train ids. insisted: whatever their files are called.
+    either they are train ids. insisted: the user says so, whatever the files are called.
     """
 
     ids: str = ''
@@ -85,7 +86,7 @@ class LabelCoding:
 
     @property
     def class_map(self) -> str:
-        """Class map whose train ids come out; '' for the model's."""
+        """Class map of the resulting train ids; '' for the model's."""
         return self.ids or self.colors
 
     @property
@@ -93,13 +94,13 @@ class LabelCoding:
         """Which classes such labels cannot distinguish."""
         if not self.colors:
             return ()
-        class_map, found = load_class_map(self.colors), []
+        class_map, shared = load_class_map(self.colors), []
         for color, train_id in class_map.color_table().items():
             same = [entry.name for entry in class_map.classes if entry.color == color]
             if len(same) > 1:
                 names = ' and '.join(same)
-                found.append(f'{color} of {names} is taken as {class_map.names[train_id]}')
-        return (f'colours of two classes: {"; ".join(found)}',) if found else ()
+                shared.append(f'{color} of {names} is taken as {class_map.names[train_id]}')
+        return (f'colours of two classes: {"; ".join(shared)}',) if shared else ()
 
     def read_file(self, path: Path, size: Tuple[int, int]) -> Labels:
         """Labels in a file, of a frame of (height, width) `size`; raises LabelError."""
@@ -113,7 +114,7 @@ class LabelCoding:
         return self.read(message_values(message, self.max_megapixels, self.colors), size, where)
 
     def read(self, values: np.ndarray, size: Tuple[int, int], where: str) -> Labels:
-        """Train ids of stored values, see `read_values`; where: whose they are, for errors."""
+        """Train ids of stored values, see `read_values`; where: their origin, for errors."""
         _check_frame(values.shape, size, where)
         if self._colors is not None:
             return self._of_colours(values, where)
@@ -125,18 +126,18 @@ class LabelCoding:
 
     def _of_ids(self, values: np.ndarray, where: str) -> Labels:
         if values.dtype == np.uint8 and not self.ids:
-            return Labels(values)  # the scorer tells of those that are no class
-        found, counts = _distinct(values)
-        new = [self._train_id(value) for value in found.tolist()]
-        unknown = {v: count for v, count, to in zip(found.tolist(), counts, new) if to is None}
+            return Labels(values)  # the scorer reports those that are no class
+        distinct, counts = _distinct(values)  # (n,) each
+        new = [self._train_id(value) for value in distinct.tolist()]
+        unknown = {v: count for v, count, to in zip(distinct.tolist(), counts, new) if to is None}
         if unknown and not self.ids:
             raise LabelError(_not_ids(where, unknown))
-        lookup = np.array([IGNORE_ID if to is None else to for to in new], np.uint8)
+        train_ids = np.array([IGNORE_ID if to is None else to for to in new], np.uint8)  # (n,)
         words = f'label ids that {self.ids!r} does not have'
-        return Labels(_looked_up(values, found, lookup), _unknown_note(words, unknown))
+        return Labels(_looked_up(values, distinct, train_ids), _unknown_note(words, unknown))
 
     def _train_id(self, value: int) -> Optional[int]:
-        """Train id of a stored value; IGNORE_ID for what is not scored, None for no class."""
+        """Train id of a stored value; IGNORE_ID if it is not scored, None if it is no class."""
         if value in (-1, IGNORE_ID):
             return IGNORE_ID
         if not self.ids:
@@ -149,13 +150,13 @@ class LabelCoding:
             raise LabelError(f'label image {where} has no colours; leave out --label-colors')
         values = _eight_bits(values, where)
         blue, green, red = (values[..., i].astype(np.uint32) for i in range(3))
-        keys = red << 16 | green << 8 | blue  # (H, W)
-        train_ids = self._colors[keys]
+        keys = red << 16 | green << 8 | blue  # (H, W) 0xRRGGBB
+        train_ids = self._colors[keys]  # (H, W) int16, -1 for none
         hidden = values[..., 3] == 0 if values.shape[2] == 4 else np.zeros(keys.shape, bool)
-        lost = (train_ids < 0) & ~hidden
+        lost = (train_ids < 0) & ~hidden  # (H, W) bool
         unknown: Dict[Any, int] = {}
         if lost.any():
-            odd, counts = np.unique(keys[lost], return_counts=True)
+            odd, counts = np.unique(keys[lost], return_counts=True)  # (n,) each
             order = np.argsort(-counts, kind='stable')
             for key, count in zip(odd[order].tolist(), counts[order].tolist()):
                 unknown[key >> 16, key >> 8 & 255, key & 255] = count
@@ -176,8 +177,8 @@ def read_values(
 ) -> np.ndarray:
     """Values of a label file as they are stored; raises LabelError.
 
-    (H, W) of whole numbers for ids, places in a palette among them; (H, W, 3) BGR or (H, W, 4)
-    BGRA for colours. colours: of a palette its colours are wanted.
+    (H, W) integers for ids, also palette indices; (H, W, 3) BGR or (H, W, 4) BGRA for colours.
+    colours: return the colours of a palette, not its indices.
     """
     try:
         data = read_bytes(path, MAX_IMAGE_BYTES)
@@ -194,7 +195,7 @@ _ENCODINGS: Dict[str, Tuple[str, int]] = {
     'bgr8': ('u1', 3), 'rgb8': ('u1', 3), '8UC3': ('u1', 3),
     'bgra8': ('u1', 4), 'rgba8': ('u1', 4), '8UC4': ('u1', 4),
 }  # fmt: skip
-"""Encodings of labels in an Image: type of a value, and channels."""
+"""Encodings of labels in an Image: NumPy type of a value, and channels."""
 
 
 def message_values(message: Any, max_megapixels: float, colours: object = False) -> np.ndarray:
@@ -217,8 +218,8 @@ def message_values(message: Any, max_megapixels: float, colours: object = False)
     needed = message.step * (message.height - 1) + row_bytes
     if message.step < row_bytes or len(message.data) < needed:
         raise FrameError(
-            f'truncated labels: {len(message.data)} bytes of data with step {message.step} are no '
-            f'{message.width}x{message.height} {message.encoding}'
+            f'truncated labels: {len(message.data)} bytes of data with step {message.step} are '
+            f'not enough for {message.width}x{message.height} {message.encoding}'
         )
     shape = (message.height, message.width, channels)
     strides = (message.step, channels * dtype.itemsize, dtype.itemsize)
@@ -236,15 +237,15 @@ def _check_frame(shape: Tuple[int, ...], size: Tuple[int, int], where: str) -> N
         return
     words = f'label image {where} has {width}x{height} pixels, its frame {size[1]}x{size[0]}'
     if (width, height) == size:
-        raise LabelError(f'{words}: one of them lies on its side; turn the labels as the frame is')
+        raise LabelError(f'{words}: one of them is rotated; rotate the labels like the frame')
     if abs(width * size[0] - height * size[1]) <= max(width, size[1]):
         raise LabelError(
-            f'{words}: resize the labels to {size[1]}x{size[0]}, by the nearest pixel (class ids '
+            f'{words}: resize the labels to {size[1]}x{size[0]} by nearest neighbour (class ids '
             'must not be blended)'
         )
     raise LabelError(
-        f'{words}: another shape, so another field of view; give labels of the whole frame, or '
-        'frames that are cut as the labels are'
+        f'{words}: another aspect, so another field of view; give labels of the whole frame, or '
+        'frames cropped like the labels'
     )
 
 
@@ -258,9 +259,9 @@ def _eight_bits(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def _one_channel(values: np.ndarray, where: str) -> Tuple[np.ndarray, Optional[np.ndarray]]:
-    """(H, W) ids, and where they are transparent (None for nowhere).
+    """(H, W) ids, and (H, W) bool where they are transparent (None for nowhere).
 
-    Tools that know colours only write an id into all three channels; other colours raise
+    Tools that can only write colours put an id into all three channels; other colours raise
     LabelError.
     """
     if values.ndim == 2:
@@ -289,7 +290,7 @@ def _not_coded(values: np.ndarray, where: str) -> str:
 
 
 def _pixels(values: np.ndarray) -> np.ndarray:
-    """Colours (N, 3) of an image, every few of a large one."""
+    """Colours (N, 3) of an image, subsampled if it is large."""
     return values[:: 1 + values.shape[0] // 360, :: 1 + values.shape[1] // 480, :3].reshape(-1, 3)
 
 
@@ -298,24 +299,24 @@ def _colors_of(preset: str) -> FrozenSet[Tuple[int, int, int]]:
 
 
 def _distinct(values: np.ndarray) -> Tuple[np.ndarray, List[int]]:
-    """Values that occur, rising, as int64, and how often each does."""
+    """The distinct values, (n,) int64 and sorted, and how often each occurs."""
     low, high = int(values.min()), int(values.max())
-    if high - low < _LARGEST_SUM:  # much faster than sorting
+    if high - low < _WIDEST_TABLE:  # much faster than sorting
         counts = np.bincount((values.astype(np.int64) - low).ravel())
-        found = np.flatnonzero(counts)
-        return found + low, counts[found].tolist()
-    found, counts = np.unique(values.astype(np.int64), return_counts=True)
-    return found, counts.tolist()
+        offsets = np.flatnonzero(counts)
+        return offsets + low, counts[offsets].tolist()
+    distinct, counts = np.unique(values.astype(np.int64), return_counts=True)
+    return distinct, counts.tolist()
 
 
-def _looked_up(values: np.ndarray, found: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """`new` in the places of the `found` values: (H, W) uint8."""
-    low, high = int(found[0]), int(found[-1])
-    if high - low < _LARGEST_SUM:
+def _looked_up(values: np.ndarray, distinct: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Replace each of the distinct values (n,) by its `new` one (n,): (H, W) uint8."""
+    low, high = int(distinct[0]), int(distinct[-1])
+    if high - low < _WIDEST_TABLE:
         table = np.zeros(high - low + 1, np.uint8)
-        table[found - low] = new
+        table[distinct - low] = new
         return np.asarray(table[values.astype(np.int64) - low])
-    return np.asarray(new[np.searchsorted(found, values)])
+    return np.asarray(new[np.searchsorted(distinct, values)])
 
 
 def _unknown_note(words: str, unknown: Mapping[Any, int]) -> str:
@@ -328,7 +329,7 @@ def _unknown_note(words: str, unknown: Mapping[Any, int]) -> str:
 
 
 def _not_ids(where: str, unknown: Mapping[int, int]) -> str:
-    """What to do about values that no train id can be."""
+    """What to do about values that cannot be train ids."""
     named = ', '.join(
         f'{value} ({pixels} pixels)' for value, pixels in [*unknown.items()][:_NAMED]
     )
@@ -340,6 +341,6 @@ def _not_ids(where: str, unknown: Mapping[int, int]) -> str:
 
 
 def take_coding(source: Source, coding: LabelCoding) -> None:
-    """Let a recording say what its labels are."""
+    """Note in a recording which class map its labels are of."""
     source.class_map, source.class_map_given = coding.class_map, bool(coding.class_map)
     source.notes = (*source.notes, *coding.notes)

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""MCAP files as storage of a bag: read by their index if it is good, else record by record."""
+"""MCAP files as storage of a bag: read by their index if it is complete, else record by record."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ from segformer_ros.recordings.mcap_records import (
 )
 
 _ALONE = 0xFFFFFFFFFFFFFFFF
-"""In place of an offset in a chunk: the message is a record of the file itself."""
+"""In place of an offset in a chunk: the message is not in a chunk."""
 _CHUNKS_KEPT = 4
-"""Unpacked chunks that are kept, for messages of neighbouring ones that take turns."""
+"""Decompressed chunks that are cached, since messages of neighbouring ones may be interleaved."""
 _BYTES_KEPT = 1 << 26
 _LAST_KNOWN = 0x0F
 _MOST_UNKNOWN = 10_000
@@ -66,10 +66,10 @@ _ROS1, _ROS2 = 'ros1', ('ros2msg', 'ros2idl')
 class McapFile:
     """One MCAP file as a Storage; raises StorageError where there is nothing to read.
 
-    Whatever is whole is read: without a good index, the records one by one up to the first that is
-    none; damage in a chunk, of which its checksum tells, costs its own messages only.
+    Everything intact is read: without a complete index, the records one by one up to the first
+    invalid one; damage in a chunk, which its checksum reveals, costs only that chunk's messages.
 
-    name: by what name it is known.
+    name: the file's name in messages to the user.
     """
 
     def __init__(self, path: Path, name: Path) -> None:
@@ -78,8 +78,8 @@ class McapFile:
         self._schemas: Dict[int, Any] = {}
         self._channels: Dict[int, Any] = {}
         self._counts: Dict[int, int] = {}  # messages by channel
-        # By chunk, where the index of a channel's messages is; by channel, (N, 3) uint64 rows of
-        # time, chunk and offset in it.
+        # By chunk, the offset of each channel's message index that is not loaded yet; by channel,
+        # (N, 3) uint64 rows of the loaded ones: time, chunk, and offset in the chunk.
         self._index_places: Dict[int, Dict[int, int]] = {}
         self._rows: Dict[int, List[np.ndarray]] = {}
         self._unpacked: OrderedDict[int, Union[memoryview, DamageError]] = OrderedDict()
@@ -99,7 +99,7 @@ class McapFile:
         self._bytes.close()
 
     def entries(self, topic: str, start: int = 0) -> Iterator[Entry]:
-        """Messages of a topic by their times from the `start`th on, as many as it counts."""
+        """Messages of a topic by time, from index `start` on; as many as `topics` counts."""
         (_, count, _), channels = self._topics[topic]
         index = self._index(channels)[:count]
         for low in range(start, len(index), _BATCH):
@@ -112,24 +112,24 @@ class McapFile:
             yield Lost(f'{self._name} lacks message {place + 1} of the {count} of {topic}')
 
     def _read_header(self) -> int:
-        """Check the header; where the data start behind it."""
+        """Check the header; returns the offset of the data behind it."""
         from mcap.records import Header
 
         if not self._bytes.size:
             raise StorageError('it is empty')
         try:
             if self._bytes.read(0, len(MAGIC)) != MAGIC:
-                raise StorageError('it is no MCAP file: its magic bytes are others')
+                raise StorageError('it is not an MCAP file: its magic bytes are wrong')
             content = self._bytes.record(len(MAGIC), HEADER)
             profile = parsed(Header, content).profile
         except DamageError as error:
-            raise StorageError(f'it has no whole header: {error}') from error
+            raise StorageError(f'its header is incomplete: {error}') from error
         if profile == _ROS1:
             raise _of_ros1()
         return len(MAGIC) + HEAD.size + len(content)
 
     def _read_summary(self) -> bool:
-        """Read the index at the file's end; whether all messages can be found by it."""
+        """Read the summary section; returns whether it indexes all messages."""
         from mcap.records import ChunkIndex, Statistics
 
         chunks, statistics = [], None
@@ -151,11 +151,11 @@ class McapFile:
         self._index_places = {c.chunk_start_offset: c.message_index_offsets for c in chunks}
         behind = self._bytes.zeros_behind
         if behind:
-            self._note(f'{self._name} has {behind} zeros behind its end, as after a power cut')
+            self._note(f'{self._name} has {behind} zeros after its end, as after a power cut')
         return True
 
     def _is_complete(self, statistics: Any, chunks: Sequence[Any]) -> bool:
-        """Whether an index has all that the statistics count, and what it refers to."""
+        """Whether the summary has all that its statistics count, and all that it refers to."""
         counts = statistics.channel_message_counts
         indexed = {channel for chunk in chunks for channel in chunk.message_index_offsets}
         schemas = {channel.schema_id for channel in self._channels.values()} - {0}
@@ -169,11 +169,11 @@ class McapFile:
         )
 
     def _walk(self, start: int) -> None:
-        """Find all messages record by record, up to the end or to what is no record."""
+        """Find all messages record by record, up to the end or to the first invalid record."""
         position, whole = start, False
-        chunk: Optional[int] = None  # the one whose indexes are being read
+        chunk: Optional[int] = None  # the one whose message indexes are being read
         indexes: List[memoryview] = []
-        alone: Dict[int, array[int]] = {}
+        alone: Dict[int, array[int]] = {}  # messages outside chunks, by channel
         unknown = 0
         while position + HEAD.size <= self._bytes.size:
             head = self._bytes.peek(position, HEAD.size + MESSAGE_HEAD.size)
@@ -181,7 +181,7 @@ class McapFile:
             following = position + HEAD.size + length
             if not opcode or following > self._bytes.size:
                 break
-            if self._is_filled_up(opcode, position, following):
+            if self._is_zero_filled(opcode, position, following):
                 break
             if opcode == MESSAGE_INDEX:
                 indexes.append(self._bytes.record(position, opcode))
@@ -205,24 +205,24 @@ class McapFile:
             position = following
         for channel, rows in alone.items():
             self._add_rows(channel, np.frombuffer(rows, np.uint64).reshape(-1, 3))
-        if chunk is not None:  # an index of it may be missing
+        if chunk is not None:  # its message indexes may be incomplete
             self._add_chunk(chunk, [])
         if not whole:
             left = self._bytes.size - position
-            rest = f'; the {left} behind them are no records' if left else ''
-            first = f'its first {position} bytes are whole and are read'
+            rest = f'; the {left} after them are not records' if left else ''
+            first = f'its first {position} bytes are intact and are read'
             self._note(f'{self._name} was cut off; {first}{rest}')
         self._counts = {n: sum(map(len, rows)) for n, rows in self._rows.items()}
 
-    def _is_filled_up(self, opcode: int, start: int, end: int) -> bool:
-        """Whether a record ends among the zeros behind a cut, and no checksum tells of that."""
+    def _is_zero_filled(self, opcode: int, start: int, end: int) -> bool:
+        """Whether a record ends in a power cut's zeros, with no checksum to reveal it."""
         last = self._bytes.size - self._bytes.zeros_behind
         if not last < end < self._bytes.size:
             return False
         return opcode == MESSAGE or (opcode == CHUNK and not self._bytes.chunk_crc(start))
 
     def _add_chunk(self, start: int, indexes: Sequence[memoryview]) -> None:
-        """Take in a chunk's messages by their indexes, or where these are not enough by itself."""
+        """Add a chunk's messages by its message indexes, or if these are bad by its content."""
         try:
             rows = dict(index_rows(index, start) for index in indexes)
             if not rows or not rows.keys() <= self._channels.keys():
@@ -230,22 +230,22 @@ class McapFile:
         except DamageError as error:
             self._note(f'{self._name} is damaged: {error}; its messages are lost')
             return
-        for channel, found in rows.items():
-            self._add_rows(channel, found)
+        for channel, added in rows.items():
+            self._add_rows(channel, added)
 
     def _scan(self, start: int) -> Dict[int, np.ndarray]:
-        """Rows of a chunk by channel, from its content; takes in its schemas and channels."""
-        found: Dict[int, List[Tuple[int, int, int]]] = {}
+        """Rows of a chunk by channel, (N, 3), from its content; adds its schemas and channels."""
+        by_channel: Dict[int, List[Tuple[int, int, int]]] = {}
         for record in records(self._chunk(start)):
             if record.opcode == MESSAGE:
                 channel, time = message_head(record.content)
-                found.setdefault(channel, []).append((time, start, record.start))
+                by_channel.setdefault(channel, []).append((time, start, record.start))
             else:
                 self._learn(record.opcode, record.content)
-        return {channel: np.array(rows, np.uint64) for channel, rows in found.items()}
+        return {channel: np.array(rows, np.uint64) for channel, rows in by_channel.items()}
 
     def _learn(self, opcode: int, content: Bytes) -> None:
-        """Take in a schema or a channel; one that is damaged is as good as none."""
+        """Add a schema or a channel; a damaged one is ignored."""
         from mcap.records import Channel, Schema
 
         with suppress(DamageError):
@@ -263,7 +263,7 @@ class McapFile:
         self.notes += (text,)
 
     def _by_topic(self) -> Dict[str, Tuple[Topic, List[int]]]:
-        """Topics and the channels of each; of a topic of several types, the one most used."""
+        """Topics with their channels; one of several types has the type of the most messages."""
         if self._channels and all(c.message_encoding == _ROS1 for c in self._channels.values()):
             raise _of_ros1()
         types: Dict[str, Dict[str, Tuple[Topic, List[int]]]] = {}
@@ -271,7 +271,7 @@ class McapFile:
             schema = self._schemas.get(channel.schema_id)
             encoding, text = channel.message_encoding, ''
             if schema is not None and schema.encoding in _ROS2:
-                encoding = encoding or 'cdr'  # which some writers leave out
+                encoding = encoding or 'cdr'  # some writers leave it out
             if schema is not None and schema.encoding == _ROS2[0]:
                 text = schema.data.decode(errors='replace')
             msgtype = type_name(schema.name if schema else '', encoding)
@@ -294,59 +294,59 @@ class McapFile:
         if not rows:
             return np.zeros((0, 3), np.uint64)
         index = np.concatenate(rows)
-        order = np.lexsort((index[:, 2], index[:, 1], index[:, 0]))
+        order = np.lexsort((index[:, 2], index[:, 1], index[:, 0]))  # (N,); the last key is first
         ordered: np.ndarray = index[order]
         return ordered
 
     def _load_index(self, chunk: int, channel: int, place: int) -> None:
-        """Take in the index of a channel's messages in a chunk, or what the chunk itself has."""
+        """Add a channel's messages in a chunk by its message index, or by the chunk itself."""
         try:
-            found, rows = index_rows(self._bytes.record(place, MESSAGE_INDEX), chunk)
-            if found != channel:
+            indexed, rows = index_rows(self._bytes.record(place, MESSAGE_INDEX), chunk)
+            if indexed != channel:
                 raise DamageError(f'the index at byte {place} is of another channel')
         except DamageError:
             try:
                 rows = self._scan(chunk).get(channel, np.zeros((0, 3)))
             except DamageError:
-                return  # nothing tells when they were; they are counted as lost
+                return  # their times are unknown; `entries` reports them as lost
         self._add_rows(channel, rows)
 
     def _message(self, channels: Sequence[int], time: int, chunk: int, offset: int) -> memoryview:
-        """Content of the message at a place; raises DamageError."""
+        """Data of the message at an offset; raises DamageError unless it is the one indexed."""
         if offset == _ALONE:
             content = self._bytes.record(chunk, MESSAGE)
         else:
             data = self._chunk(chunk)
             if offset + HEAD.size > len(data):
-                raise DamageError('its index leads beyond its end')
+                raise DamageError('its index points beyond its end')
             opcode, length = HEAD.unpack_from(data, offset)
             content = data[offset + HEAD.size : offset + HEAD.size + length]
             if opcode != MESSAGE or len(content) != length:
-                raise DamageError('its index leads to what is no message')
-        channel, found = message_head(content)
-        if channel not in channels or found != time:
-            raise DamageError('its index leads to another message')
+                raise DamageError('its index does not point to a message')
+        channel, recorded = message_head(content)
+        if channel not in channels or recorded != time:
+            raise DamageError('its index points to another message')
         return content[MESSAGE_HEAD.size :]
 
     def _chunk(self, start: int) -> memoryview:
-        """The records in a chunk, or those of the last few again; raises DamageError."""
-        found = self._unpacked.pop(start, None)
-        if found is None:
+        """The records in a chunk, the last few of which are cached; raises DamageError."""
+        unpacked = self._unpacked.pop(start, None)
+        if unpacked is None:
             try:
-                found = self._bytes.chunk(start)
+                unpacked = self._bytes.chunk(start)
             except DamageError as error:
-                found = error
-        self._unpacked[start] = found
+                unpacked = error
+        self._unpacked[start] = unpacked
         sizes = [0 if isinstance(c, DamageError) else len(c) for c in self._unpacked.values()]
         if len(sizes) > _CHUNKS_KEPT or (len(sizes) > 1 and sum(sizes) > _BYTES_KEPT):
             self._unpacked.popitem(last=False)
-        if isinstance(found, DamageError):
-            raise found
-        return found
+        if isinstance(unpacked, DamageError):
+            raise unpacked
+        return unpacked
 
 
 def _of_ros1() -> StorageError:
     return StorageError(
-        'it is a recording of ROS 1, whose messages are others; convert the .bag that it was made '
-        'of: rosbags-convert --src FILE.bag --dst FOLDER'
+        'it is a ROS 1 recording; convert the .bag that it was made from: rosbags-convert --src '
+        'FILE.bag --dst FOLDER'
     )

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Records of MCAP files (https://mcap.dev/spec), read at any place and checked."""
+"""Records of MCAP files (https://mcap.dev/spec), read at any offset and checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAGIC = b'\x89MCAP0\r\n'
 HEAD = struct.Struct('<BQ')
 """Opcode of a record and length of its content."""
 MESSAGE_HEAD = struct.Struct('<HIQQ')
-"""Channel, sequence, times of recording and of publishing."""
+"""Channel, sequence, log time and publish time."""
 _CHUNK_HEAD = struct.Struct('<QQQI')  # first and last time, size and CRC of the records in it
 _FOOTER = struct.Struct('<QQI')  # where the summary and its offsets start, its CRC
 
@@ -39,15 +39,15 @@ _BLOCK = 1 << 20
 _MOST_ZEROS = 1 << 30
 _WINDOW = 1 << 16
 _LARGEST = 1 << 30
-"""Bytes of the largest record: messages and chunks are far smaller."""
+"""Most bytes of a record: messages and chunks are far smaller."""
 
 
 class DamageError(SegformerError, ValueError):
-    """A part of a file that is not as it was written: says which and why."""
+    """A damaged part of a file: says which and why."""
 
 
 class Record(NamedTuple):
-    """A record: what it is, its content, and where it starts."""
+    """A record: its kind, its content, and its offset."""
 
     opcode: int
     content: memoryview
@@ -55,12 +55,12 @@ class Record(NamedTuple):
 
 
 class McapBytes:
-    """The bytes of a file; all methods raise DamageError where it is not as it should be."""
+    """The bytes of a file; all methods raise DamageError where it is damaged."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.size = os.fstat(self._file).st_size
-        self.zeros_behind = 0  # as far as `summary` has found them
+        self.zeros_behind = 0  # at the file's end, once `summary` has counted them
         self._window, self._window_start = b'', 0
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class McapBytes:
         os.close(self._file)
 
     def read(self, position: int, length: int) -> bytes:
-        """So many bytes from a position on."""
+        """`length` bytes from a position on."""
         if not 0 <= position <= position + length <= self.size:
             raise DamageError(f'there are no {length} bytes at {position}')
         if length > _LARGEST:
@@ -82,7 +82,7 @@ class McapBytes:
         return data
 
     def peek(self, position: int, length: int) -> memoryview:
-        """The next few bytes, or those that are left; cheap where positions follow each other."""
+        """The next few bytes, or those that are left; cheap for consecutive positions."""
         start = position - self._window_start
         if not 0 <= start <= len(self._window) - length:
             self._window_start, start = position, 0
@@ -90,14 +90,14 @@ class McapBytes:
         return memoryview(self._window)[start : start + length]
 
     def record(self, position: int, opcode: int) -> memoryview:
-        """Content of the record at a position, which is of this kind."""
-        found, length = HEAD.unpack(self.read(position, HEAD.size))
-        if found != opcode:
-            raise DamageError(f'the record at byte {position} is of kind {found}, not {opcode}')
+        """Content of the record at a position, which must be of this kind."""
+        kind, length = HEAD.unpack(self.read(position, HEAD.size))
+        if kind != opcode:
+            raise DamageError(f'the record at byte {position} is of kind {kind}, not {opcode}')
         return memoryview(self.read(position + HEAD.size, length))
 
     def chunk(self, position: int) -> memoryview:
-        """The records in the chunk at a position, unpacked."""
+        """The records in the chunk at a position, decompressed."""
         try:
             return _unpacked(self.record(position, CHUNK))
         except (ValueError, struct.error) as error:
@@ -109,25 +109,25 @@ class McapBytes:
         return crc
 
     def summary(self) -> memoryview:
-        """The summary at the file's end, zeros behind which do not count; empty without one."""
-        end = self._behind_last_byte()
+        """The summary section at the file's end, ignoring zeros after it; empty without one."""
+        end = self._end_of_data()
         self.zeros_behind = self.size - end
         start = end - len(MAGIC) - _FOOTER.size - HEAD.size
         tail = self.read(start, end - start)
         if not tail.endswith(MAGIC) or HEAD.unpack_from(tail) != (FOOTER, _FOOTER.size):
-            raise DamageError('it has no end')
+            raise DamageError('it has no footer')
         first, _, crc = _FOOTER.unpack_from(tail, HEAD.size)
         if not first:
             return memoryview(b'')
         content = self.read(first, start - first)
-        # The CRC is of all before itself.
+        # The CRC covers the summary and the footer up to itself.
         covered = tail[: HEAD.size + _FOOTER.size - 4]
         if crc and zlib.crc32(covered, zlib.crc32(content)) != crc:
             raise DamageError('the checksum of its summary is wrong')
         return memoryview(content)
 
-    def _behind_last_byte(self) -> int:
-        """Where the last byte ends that is not zero: a power cut leaves zeros behind it."""
+    def _end_of_data(self) -> int:
+        """Offset behind the last byte other than 0: a power cut leaves zeros at the end."""
         end, zeros = self.size, bytes(_BLOCK)
         while end > max(0, self.size - _MOST_ZEROS):
             start = max(0, end - _BLOCK)
@@ -139,21 +139,21 @@ class McapBytes:
 
 
 def records(data: memoryview) -> Iterator[Record]:
-    """The records that follow one another; raises DamageError where one is cut."""
+    """Consecutive records; raises DamageError where one is cut off."""
     position = 0
     while position < len(data):
         try:
             opcode, length = HEAD.unpack_from(data, position)
         except struct.error as error:
-            raise DamageError(f'a record is cut ({error})') from error
+            raise DamageError(f'a record is cut off ({error})') from error
         start, position = position, position + HEAD.size + length
         if position > len(data):
-            raise DamageError(f'a record of {length} bytes is cut')
+            raise DamageError(f'a record of {length} bytes is cut off')
         yield Record(opcode, data[start + HEAD.size : position], start)
 
 
 def parsed(kind: Any, content: Bytes) -> Any:
-    """A record's content as a class of mcap.records has it; raises DamageError."""
+    """A record's content as an instance of a class of mcap.records; raises DamageError."""
     from mcap.data_stream import ReadDataStream
 
     try:
@@ -173,16 +173,16 @@ def index_rows(content: memoryview, chunk: int) -> Tuple[int, np.ndarray]:
 
 
 def message_head(content: memoryview) -> Tuple[int, int]:
-    """Channel and time of recording of a message."""
+    """Channel and log time of a message."""
     try:
         channel, _, time, _ = MESSAGE_HEAD.unpack_from(content)
     except struct.error as error:
-        raise DamageError(f'a message is cut ({error})') from error
+        raise DamageError(f'a message is cut off ({error})') from error
     return channel, time
 
 
 def _unpacked(content: memoryview) -> memoryview:
-    """The records in a chunk; raises ValueError."""
+    """The decompressed records of a chunk; raises ValueError."""
     _, _, size, crc = _CHUNK_HEAD.unpack_from(content)
     start = _CHUNK_HEAD.size + 4
     (length,) = struct.unpack_from('<I', content, _CHUNK_HEAD.size)
@@ -190,14 +190,14 @@ def _unpacked(content: memoryview) -> memoryview:
     (stored,) = struct.unpack_from('<Q', content, start + length)
     packed = content[start + length + 8 : start + length + 8 + stored]
     if len(packed) != stored:
-        raise DamageError(f'{len(packed)} of {stored} bytes are there')
+        raise DamageError(f'only {len(packed)} of {stored} bytes are there')
     if compression not in _UNPACK:
         raise DamageError(f'unknown compression {compression[:20]!r}')
     if size > MAX_MESSAGE_BYTES:
         raise DamageError(f'its {size} bytes are more than {MAX_MESSAGE_BYTES}')
     data = memoryview(_UNPACK[compression](packed, size))
     if len(data) != size:
-        raise DamageError(f'{len(data)} bytes came out of it, not {size}')
+        raise DamageError(f'it decompresses to {len(data)} bytes, not {size}')
     if crc and zlib.crc32(data) != crc:
         raise DamageError('its checksum is wrong')
     return data

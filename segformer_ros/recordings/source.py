@@ -9,7 +9,7 @@
 
 """The contract of every source: frames in order, with truth where it is known.
 
-And what goes with any of them: reading ahead, and what stands for one that cannot be read.
+Also what any source can be combined with: reading ahead, and a substitute for an unreadable one.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ from segformer_ros.formats.limits import MAX_MEGAPIXELS
 from segformer_ros.frame import Frame, Stamp
 
 FIRST_STAMP_NS = 1_000_000_000
-"""Stamp of the first frame of what has no time of its own: in ROS, zero stands for no time."""
+"""Stamp of the first frame of recordings without stamps: in ROS, zero means no time."""
 
 CAMERA_FRAME = 'camera'
-"""Frame id of what has none of its own."""
+"""Frame id of recordings without one."""
 
 
 class SourceError(SegformerError, ValueError):
@@ -69,18 +69,18 @@ class SourceOptions:
 
     topic: image topic of a bag; '' takes the only one.
     label_topic: topic of a bag with label images of the same stamps.
-    label_tolerance: seconds by which a label's stamp may differ from that of its image, which is
-        the nearest one.
+    label_tolerance: seconds by which a label's stamp may differ from that of the nearest image,
+        which it belongs to.
     labels: folder of label images, named by the frames' keys (`KEY.png`).
     label_ids: class map (preset or file) whose own label ids the labels hold; 'train' where they
         are train ids for sure, whatever they look like; '' takes them for train ids.
     label_colors: class map whose colours the labels hold.
-    fps: frames per second of what has no stamps (folders, Cityscapes, the generated drive).
+    fps: frames per second of recordings without stamps (folders, Cityscapes, generated drives).
     max_megapixels: larger images and labels are not read.
     vehicle_frame: frame on the ground in which a bag's /tf_static places the camera; '' leaves
         the transforms unread.
-    camera_info: file with the camera's calibration, which takes the place of the recording's own.
-    bits: how many of 16 bits hold the camera's values, in the low ones; 0: found from the images.
+    camera_info: file with the camera's calibration, which replaces the recording's own.
+    bits: bit depth of the camera, in the low bits of 16-bit images; 0: found from the images.
     """
 
     topic: str = ''
@@ -109,10 +109,10 @@ class Truth(NamedTuple):
 
     instances: (H, W) uint16 instance numbers, 0 = none.
     depth: (H, W) float32 metres along the optical axis, inf = sky.
-    free_distance: (W,) float32 metres over the ground to what blocks each column, inf = nothing.
+    free_distance: (W,) float32 metres along the ground to what blocks each column, inf = nothing.
     free_blocker: (W,) uint8 train id of what blocks each column, 255 = nothing.
-    ground: called with points (n, 2) of the vehicle frame on the ground, m: which classes each
-        carries, the ground itself and what stands on it, (n, classes) bool by train id.
+    ground: maps points (n, 2) on the ground, m in the vehicle frame, to the classes at each: the
+        ground itself and what stands on it, (n, classes) bool by train id.
     """
 
     instances: Optional[np.ndarray] = None
@@ -138,10 +138,10 @@ class SourceFrame:
     key: its name in files that are written about it: a file's stem, a stamp `SEC_NANOSEC`, or the
         index in six digits.
     frame: the image; None where it cannot be read.
-    error: what is broken, in one line; with a frame it is the truth that is broken, with labels a
-        part of them that is not scored.
+    error: what is wrong, in one line: without a frame, with the image; with a frame, with the
+        labels; with labels, why a part of them is not scored.
     labels: (H, W) uint8 train ids, 255 = ignore; None where they are not known.
-    place: of the vehicle at the frame's stamp by the recording's odometry; None without one.
+    place: of the vehicle at the frame's stamp, by the recording's odometry; None without it.
     """
 
     index: int
@@ -156,38 +156,38 @@ class SourceFrame:
 class Source(ABC):
     """Frames of one recording; made by `open_source`.
 
-    `frames` may be called any number of times, also for parts (`start`, `stop`), and gives the
-    same each time. It reads lazily, holds a bounded number of frames, and never ends at a broken
-    frame: that one comes as an entry with `error`. What makes the whole recording useless raises
+    `frames` may be called any number of times, also for parts (`start`, `stop`), and always gives
+    the same frames. It reads lazily, holds a bounded number of frames, and does not stop at a
+    broken one, which is an entry with `error`. Whatever makes the whole recording unusable raises
     SourceError when it is opened.
     """
 
     name: str = ''
     """Short name for reports: the file's or folder's."""
     path: Optional[Path] = None
-    """The file or folder that is read; None for what is generated."""
+    """The file or folder that is read; None for a generated drive."""
     calibration: Optional[Calibration] = None
-    """The camera, where the recording knows it."""
+    """The camera, if the recording knows it."""
     pose: Optional[CameraPose] = None
-    """The camera's place over the ground, where the recording knows it."""
+    """The camera's pose over the ground, if the recording knows it."""
     rectified: bool = False
-    """Whether the images are rectified already, so that a lens's distortion does not count."""
+    """Whether the images are rectified already, so that the lens distortion does not apply."""
     camera_fault: str = ''
-    """Why what the recording says of its camera is not used; '' where it is, or is not there."""
+    """Why the recording's calibration or mount is not used; '' where it is, or there is none."""
     labelled: bool = False
     """Whether entries may carry labels."""
     label_fault: str = ''
-    """Why none of the frames has labels, although some are given; '' where that is not known."""
+    """Why no frame has labels although the user gave some; '' if that is not known to be so."""
     class_map: str = ''
     """Class map that the labels are train ids of; '' where they are of the model's classes."""
     class_map_given: bool = False
-    """Whether the user has named it: then the classes that the model has, too, are scored."""
+    """Whether the user named it: then only the classes that the model also has are scored."""
     notes: Tuple[str, ...] = ()
-    """What is odd about the recording, for the user's eyes: one line each."""
+    """What is odd about the recording, for the user: one line each."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Entries that `frames()` gives, broken ones counted."""
+        """Number of entries that `frames()` gives, including broken ones."""
 
     @abstractmethod
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
@@ -195,14 +195,14 @@ class Source(ABC):
 
     @property
     def files(self) -> List[Path]:
-        """Files that decide what `frames` gives, images and labels; none for what is generated."""
+        """Files that determine what `frames` gives, images and labels; none for generated ones."""
         return []
 
     def __iter__(self) -> Iterator[SourceFrame]:
         return self.frames()
 
     def take_calibration(self, file: Optional[Path]) -> None:
-        """Take the calibration of a file, if it fits the images; raises SourceError."""
+        """Use the calibration in a file, which must fit the images; raises SourceError."""
         if file is None:
             return
         try:
@@ -213,16 +213,16 @@ class Source(ABC):
         except CameraError as error:
             raise SourceError(str(error)) from error
         if self.calibration is not None:
-            self.notes += (f"the calibration of {file} takes the place of the recording's own",)
+            self.notes += (f"the calibration of {file} replaces the recording's own",)
         self.calibration, self.camera_fault = calibration, ''
 
     @property
     def has_transforms(self) -> bool:
-        """Whether the recording tells where frames are."""
+        """Whether the recording has transforms."""
         return bool(self.static_transforms()) or next(self.moving_transforms(), None) is not None
 
     def static_transforms(self) -> List[Any]:
-        """The geometry_msgs/TransformStamped of frames that stand still, the newest of each."""
+        """The static geometry_msgs/TransformStamped, the newest of each child frame."""
         return []
 
     def moving_transforms(self) -> Iterator[List[Any]]:
@@ -236,19 +236,19 @@ class Source(ABC):
             self.notes = (*self.notes, unused)
 
     def calibrated(self, hfov: Optional[float]) -> Optional[Calibration]:
-        """The camera; where it is not known a pinhole of `hfov` degrees, None without that too."""
+        """The calibration, else a pinhole of `hfov` degrees, else None."""
         if self.calibration is not None or hfov is None:
             return self.calibration
         first = next((entry.frame for entry in self if entry.frame is not None), None)
         return Calibration.pinhole(first.width, first.height, hfov) if first else None
 
     def span(self, start: int, stop: Optional[int]) -> range:
-        """Indices of a part, cut to what there is."""
+        """Indices of a part, clipped to the recording."""
         return range(max(start, 0), min(len(self) if stop is None else stop, len(self)))
 
 
 class UnreadableSource(Source):
-    """Stands in the place of a recording that gives no frame; its note says why."""
+    """Substitute for a recording that cannot be read: no frames, and a note that says why."""
 
     def __init__(self, path: Path, reason: str) -> None:
         self.name = path.stem
@@ -266,13 +266,13 @@ class UnreadableSource(Source):
 ItemT = TypeVar('ItemT')
 
 DEPTH = 4
-"""Items held ready; what bounds the memory."""
+"""Items that are read ahead, which bounds the memory."""
 
 
 def read_ahead(items: Iterator[ItemT], depth: int = DEPTH) -> Generator[ItemT, None, None]:
-    """The same items, read by a thread of its own at most `depth` ahead.
+    """The same items, read at most `depth` ahead by a thread of its own.
 
-    An error of the iterator is raised where its item would have come.
+    An error of the iterator is raised in the place of its item.
     """
     pending: Deque[Future[Optional[ItemT]]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix='read-ahead') as reader:

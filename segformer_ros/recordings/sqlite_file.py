@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""SQLite files as storage of a bag, with the log of a killed recorder and in spite of damage."""
+"""SQLite files as storage of a bag, with a killed recorder's write-ahead log, even if damaged."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ _HEADER_BYTES = 100
 _LARGEST_PAGE = 65536
 
 _ZEROS = 1024
+"""Zeros at the end of the last message from which on it may be of a page never written."""
 
 _FARTHEST = 1 << 40
-"""Messages that are tried behind damage."""
+"""How many ids after damage are searched for a readable one."""
 
 Row = Tuple[int, int, int]
 """Time, id and topic of a message."""
@@ -48,21 +49,21 @@ Row = Tuple[int, int, int]
 class SqliteFile:
     """One SQLite file as a Storage; raises StorageError where there is nothing to read.
 
-    name: by what name it is known.
+    name: the file's name in messages to the user.
     """
 
     def __init__(self, path: Path, name: Path) -> None:
         self.notes: Tuple[str, ...] = ()
         self._name = name
         self._open = ExitStack()
-        self._is_cut = False  # shorter than it says
-        self._rows: Optional[List[Row]] = None  # of a damaged file all that can be read, by id
+        self._is_cut = False  # shorter than its header says
+        self._rows: Optional[List[Row]] = None  # of a damaged file all readable ones, by id
         try:
             self._database = self._connect(path)
             self._ids, self.topics = self._read_topics()
         except sqlite3.Error as error:
             self.close()
-            raise StorageError(f'it is no whole SQLite database of a bag ({error})') from error
+            raise StorageError(f'it is not a whole SQLite database of a bag ({error})') from error
         except BaseException:
             self.close()
             raise
@@ -72,7 +73,7 @@ class SqliteFile:
         self._open.close()
 
     def entries(self, topic: str, start: int = 0) -> Iterator[Entry]:
-        """Messages of a topic by their times from the `start`th on, as many as it counts."""
+        """Messages of a topic by time, from index `start` on; as many as `topics` counts."""
         try:
             index = self._index(topic)
         except sqlite3.Error as error:
@@ -99,7 +100,7 @@ class SqliteFile:
         query = 'SELECT data FROM messages NOT INDEXED WHERE id = ?'
         row = self._database.execute(query, (number,)).fetchone()
         if row is None or not isinstance(row[0], bytes):
-            raise sqlite3.DatabaseError('it is not there')
+            raise sqlite3.DatabaseError('it is missing')
         content: bytes = row[0]
         return content
 
@@ -117,21 +118,21 @@ class SqliteFile:
         return self._copied(path, log)
 
     def _with_log(self, path: Path) -> sqlite3.Connection:
-        """Read a file and its log where they are; raises sqlite3.Error where that may not be."""
+        """Read a file and its log in place; raises sqlite3.Error where that is not permitted."""
         shared = path.with_name(f'{path.name}-shm')
-        if not shared.exists():  # what SQLite makes to read the log
+        if not shared.exists():  # SQLite creates it to read the log
             self._open.callback(_remove, shared)
         database = self._connected(path, 'mode=ro')
         database.execute('SELECT count(*) FROM sqlite_master').fetchone()
         return database
 
     def _copied(self, path: Path, log: Path) -> sqlite3.Connection:
-        """Read a copy of a file and its log: from a disk that cannot be written, or of no page."""
+        """Read a copy of a file and its log: on a read-only disk, or where the file is empty."""
         copy = Path(self._open.enter_context(TemporaryDirectory()), 'copy.db3')
         try:
             shutil.copyfile(path, copy)
             shutil.copyfile(log, copy.with_name(f'{copy.name}-wal'))
-            if not copy.stat().st_size:  # SQLite would remove the log of a file without a page
+            if not copy.stat().st_size:  # SQLite would delete the log of an empty file
                 with log.open('rb') as file:
                     copy.write_bytes(bytes(_page_bytes(file.read(12)[8:])))
         except OSError as error:
@@ -143,7 +144,7 @@ class SqliteFile:
         database = sqlite3.connect(location, uri=True, check_same_thread=False)
         self._open.callback(database.close)
         database.text_factory = lambda text: text.decode(errors='replace')
-        # Only so does SQLite read a file that is shorter than it says.
+        # Without this SQLite refuses a file that is shorter than its header says.
         database.execute('PRAGMA writable_schema=ON')
         return database
 
@@ -173,11 +174,11 @@ class SqliteFile:
         return ids, topics
 
     def _check_tables(self) -> None:
-        """Refuse views and the like, whose making may take for ever; raises StorageError."""
+        """Refuse views and the like, which may take forever to evaluate; raises StorageError."""
         query = "SELECT name, sql FROM sqlite_master WHERE name IN ('topics', 'messages')"
         for name, made_by in self._database.execute(query):
             if not str(made_by).upper().startswith('CREATE TABLE'):
-                raise StorageError(f'{name} is no table: {str(made_by)[:40]!r}')
+                raise StorageError(f'{name} is not a table: {str(made_by)[:40]!r}')
 
     def _definitions(self) -> Dict[str, str]:
         query = (
@@ -192,31 +193,31 @@ class SqliteFile:
     # Damage
 
     def _read_damaged(self, error: sqlite3.Error) -> Dict[int, int]:
-        """Find what can be read of a damaged file; messages by topic."""
+        """Find the readable rows of a damaged file; returns the number of messages by topic."""
         rows: List[Row] = []
         gaps = 0
         last = -1
         while True:
-            # By id, as they were written: the index by time may be among what is lost.
+            # By id, the order of writing: the index by time may be damaged.
             query = (
                 'SELECT CAST(timestamp AS INTEGER), id, topic_id FROM messages NOT INDEXED '
                 'WHERE id > ? ORDER BY id'
             )
             try:
                 for row in self._database.execute(query, (last,)):
-                    if row[1] <= last:  # of a page that is no longer one
+                    if row[1] <= last:  # the page was overwritten
                         raise sqlite3.DatabaseError('its ids are out of order')
                     rows.append(row)
                     last = row[1]
                 break
             except sqlite3.DatabaseError:
-                following = self._behind(last)
+                following = self._first_after(last)
                 if following is None:
                     break
                 skipped = max(following - last - 1, 1)
                 gaps += skipped
                 last += skipped
-        # The rows of some messages stand before the cut and their content behind it.
+        # Some messages have their row before the cut, and their content after it.
         while rows and not self._is_readable(rows[-1][1]):
             rows.pop()
         if rows and self._data(rows[-1][1]).endswith(bytes(_ZEROS)):
@@ -234,12 +235,15 @@ class SqliteFile:
             counts[topic] = counts.get(topic, 0) + 1
         return counts
 
-    def _behind(self, last: int) -> Optional[int]:
-        """The first id that can be read behind damage; None where nothing more can."""
+    def _first_after(self, last: int) -> Optional[int]:
+        """The first readable id after damage; None where there is none.
+
+        Doubles the distance until ids are readable, then bisects the last step.
+        """
         step = 1
         while step < _FARTHEST:
-            found = self._next(last + step)
-            if found is not None:
+            readable = self._next(last + step)
+            if readable is not None:
                 break
             step *= 2
         else:
@@ -251,8 +255,8 @@ class SqliteFile:
             if closer is None:
                 low = middle
             else:
-                high, found = middle, closer
-        return found
+                high, readable = middle, closer
+        return readable
 
     def _next(self, number: int) -> Optional[int]:
         """The first id after a number; None where it cannot be read."""
@@ -276,15 +280,15 @@ def _check_magic(path: Path) -> None:
     if not head:
         raise StorageError('it is empty')
     if head != _MAGIC:
-        raise StorageError('it is no SQLite database: its magic bytes are others')
+        raise StorageError('it is not an SQLite database: its magic bytes are wrong')
 
 
 def _is_cut(path: Path) -> bool:
-    """Whether a file is shorter than it says."""
+    """Whether a file is shorter than its header says."""
     with path.open('rb') as file:
         header = file.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES or header[24:28] != header[92:96]:
-        return False  # without a valid number of pages
+        return False  # its number of pages is not valid
     pages = int.from_bytes(header[28:32], 'big')
     return path.stat().st_size < pages * _page_bytes(header[16:18])
 

@@ -44,8 +44,8 @@ class _Decoded(NamedTuple):
 class VideoSource(Source):
     """Frames of a video file's first video stream, stamped with their time in the video.
 
-    The file is gone through once without decoding, so the number of frames and each one's time
-    are known, and any part can be read without what stands before it.
+    The file is scanned once without decoding, so that the number of frames and their times are
+    known, and any part can be read without decoding what comes before it.
     """
 
     path: Path
@@ -69,15 +69,15 @@ class VideoSource(Source):
         return [self.path, *(self._labels.files if self._labels else [])]
 
     def frames(self, start: int = 0, stop: Optional[int] = None) -> Iterator[SourceFrame]:
-        """Frames `start` to `stop`; what the decoder cannot give comes as an error."""
+        """Frames `start` to `stop`; those that cannot be decoded are entries with an error."""
         span = self.span(start, stop)
         if not span:
             return
         following, reason, pixels = span.start, 'missing', UprightPixels()
         with _opened(self.path) as container:
-            # What the decoder complains of is then known with the packet.
+            # With one thread a logged complaint belongs to its packet.
             container.streams.video[0].thread_count = 1
-            limit = {'max_pixels': str(self._max_pixels)}  # of frames that become larger, too
+            limit = {'max_pixels': str(self._max_pixels)}  # also if later frames become larger
             container.streams.video[0].codec_context.options = limit
             for index, picture, fault in self._decoded_from(span.start, container):
                 if picture is None:
@@ -98,10 +98,10 @@ class VideoSource(Source):
             yield self._broken(gap, reason)
 
     def _decoded_from(self, start: int, container: Any) -> Iterator[_Decoded]:
-        """What comes out of the decoder from a key frame on that gives frame `start` too.
+        """What the decoder gives from a key frame on from which it also gives frame `start`.
 
-        After a seek, pictures that are shown before the key frame but refer to what stands before
-        it (HEVC's open GOP) do not come; then the decoding begins at an earlier key frame.
+        After a seek, leading pictures that refer to others before the key frame (HEVC's open GOP)
+        are missing; then decoding begins at an earlier key frame.
         """
         seeks = self._seek_times(start)
         for place, time in enumerate(seeks):
@@ -119,17 +119,17 @@ class VideoSource(Source):
                 return
 
     def _seek_times(self, start: int) -> List[int]:
-        """Times to seek for frame `start`: its own, those of key frames ever further before it.
+        """Times to seek for frame `start`: its own, then those of ever earlier key frames.
 
-        At last that of the first packet: some containers seek by the times of decoding (MPEG-TS),
-        which are before those of showing.
+        The last one is that of the first packet: some containers (MPEG-TS) seek by decoding time,
+        which is before the presentation time.
         """
         before = bisect_left(self._keys, self._times[start])
         steps = [2**power for power in range(before.bit_length()) if 2**power <= before]
         return [self._times[start], *(self._keys[before - step] for step in steps), self._begin]
 
     def _decode(self, container: Any) -> Iterator[_Decoded]:
-        """Pictures from where the container stands on, and the faults between them."""
+        """Pictures from the container's position on, and the faults between them."""
         stream = container.streams.video[0]
         trust, codec = Trust(), stream.codec_context.name
         for packet in container.demux(stream):
@@ -161,20 +161,20 @@ class VideoSource(Source):
 
 
 def _opened(path: Path) -> Any:
-    """The file's container; raises FFmpeg's errors. Titles and the like are in any encoding."""
+    """The file's container; raises FFmpeg's errors. Its metadata may be in any encoding."""
     import av
 
     try:
         return av.open(str(path), metadata_errors='replace')
-    except TypeError:  # from PyAV 19 on, which reads any
+    except TypeError:  # PyAV 19 and later, which accepts any encoding
         return av.open(str(path))
 
 
 def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], List[int], int]:
-    """Times of all frames and of the key frames, in the order of showing, and of the first packet.
+    """Presentation times of all frames and of the key frames, sorted, and of the first packet.
 
-    All in the stream's units. What the file says is not to be shown (the lead of a cut video) is
-    no frame, but its key frames count. Raises SourceError.
+    All in the stream's time base. Packets that the file marks as not to be shown (the lead-in of a
+    trimmed video) are not frames, but their key frames count. Raises SourceError.
     """
     import av
 
@@ -192,12 +192,12 @@ def _presentation_times(path: Path, max_megapixels: float) -> Tuple[List[int], L
                 and codec.has_b_frames
             ):
                 raise SourceError(
-                    f'{path} has pictures that are shown in another order than they are stored '
-                    '(B-frames), and AVI does not say when; make an mp4 of it: '
+                    f'{path} has B-frames, which are shown in another order than they are stored, '
+                    'and AVI does not say when; make an mp4 of it: '
                     'ffmpeg -i FILE.avi -crf 12 -fps_mode passthrough drive.mp4'
                 )
             height, width = codec.height, codec.width
-            if height and width:  # else known with the first frame only
+            if height and width:  # else they are known only from the first frame on
                 check_size(height, width, max_megapixels)
             packets = [
                 (packet.pts, packet.dts, packet.is_keyframe, getattr(packet, 'is_discard', False))

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Topics with compressed video: their messages, and the pictures of a bag's."""
+"""Topics with compressed video: reading their messages, and decoding those of a bag."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ from segformer_ros.topics import COMPRESSED_TYPE
 _KEY_FLAG = 1
 """AV_PKT_FLAG_KEY of FFmpeg."""
 _FIRST_LOOK = 64
-"""Messages in which a key frame is looked for at first; further back, ever more."""
+"""Messages that are first searched for a key frame; further back ever more at once."""
 _USUAL = 50
-"""Messages whose stamps tell the usual interval."""
+"""Messages from whose stamps the usual interval is taken."""
 
 
 class Packet(NamedTuple):
-    """A message of a video.
+    """The content of a video message.
 
-    flagged: whether it calls itself a key frame; few types of messages can.
+    flagged: whether it says that it is a key frame; few message types can.
     """
 
     codec: str
@@ -63,7 +63,7 @@ class Packet(NamedTuple):
 
 
 def read_packet(message: Any) -> Packet:
-    """What a message (of rclpy or of rosbags) holds; raises FrameError for an unknown codec."""
+    """The content of a message of rclpy or rosbags; raises FrameError for an unknown codec."""
     header = getattr(message, 'header', None)
     time = message.timestamp if header is None else header.stamp
     frame_id = message.frame_id if header is None else header.frame_id
@@ -71,7 +71,7 @@ def read_packet(message: Any) -> Packet:
     codec = find_codec(name)
     if not codec:
         raise FrameError(
-            f'video of the format {name[:80]!r} is not read; H.264, H.265, VP9 and AV1 are'
+            f'video of format {name[:80]!r} is not supported; use H.264, H.265, VP9 or AV1'
         )
     return Packet(
         codec,
@@ -85,17 +85,17 @@ def read_packet(message: Any) -> Packet:
 def is_video(msgtype: str, message: Any = None) -> bool:
     """Whether messages of a type hold video; for CompressedImage a message decides."""
     if msgtype == COMPRESSED_TYPE:
-        # An encoder called MJPEG sends JPEG images.
+        # MJPEG packets are JPEG images.
         return message is not None and find_codec(message.format) not in ('', 'mjpeg')
     return msgtype in VIDEO_DEFINITIONS
 
 
 class VideoTopic:
-    """The pictures of one topic of a bag, the same from wherever the reading begins.
+    """The pictures of one topic of a bag, the same wherever reading begins.
 
-    Decoding begins at the key frame before the first picture that is wanted.
+    Decoding begins at the key frame before the first picture wanted.
 
-    read: gives the message of CDR bytes; raises SourceError.
+    read: deserializes a message's CDR bytes; raises SourceError.
     """
 
     def __init__(self, topic: str, read: Callable[[Bytes], Any], max_megapixels: float) -> None:
@@ -114,6 +114,7 @@ class VideoTopic:
         begin = self._begin(bag, start)
         if self._usual_ns is None:
             self._usual_ns = self._usual_step(bag)
+        # The decoder reorders pictures: messages wait for theirs, to be returned in their order.
         waiting: Dict[int, Tuple[Entry, Optional[Packet]]] = {}
         known: Dict[int, Decoded] = {}
         pixels = UprightPixels()
@@ -131,7 +132,7 @@ class VideoTopic:
     def _decoded(
         self, bag: BagReader, begin: int, usual_ns: int
     ) -> Iterator[Tuple[int, Optional[Entry], Optional[Packet], List[Decoded]]]:
-        """Each message from `begin` on, and what the decoder gave for it and those before."""
+        """Each message from `begin` on, and the decoder's outcomes for it and earlier ones."""
         decoder: Optional[VideoDecoder] = None
         codec, lost, index = '', '', 0
         gaps = Gaps(usual_ns)
@@ -146,29 +147,34 @@ class VideoTopic:
                 lost = f'the one before it is lost: {packet}'
                 yield index, entry, None, [Decoded(index, fault=packet)]
                 continue
-            lost, given = '', []
+            lost, outcomes = '', []
             try:
                 if decoder is None or packet.codec != codec:
-                    given = decoder.drain() if decoder else []
+                    outcomes = decoder.drain() if decoder else []
                     decoder, codec = VideoDecoder(packet.codec, self._max_megapixels), packet.codec
-                given += decoder.push(index, packet.data, packet.flagged, gap)
+                outcomes += decoder.push(index, packet.data, packet.flagged, gap)
             except FrameError as error:
-                given.append(Decoded(index, fault=str(error)))
-            yield index, entry, packet, given
+                outcomes.append(Decoded(index, fault=str(error)))
+            yield index, entry, packet, outcomes
         if decoder is not None:
             yield index, None, None, decoder.drain()
 
     def _begin(self, bag: BagReader, start: int) -> int:
         """The last message, up to `start`, at which decoding can begin; 0 where there is none."""
-        end, reach = start + 2, _FIRST_LOOK  # with the one after it, which may lead
+        end, reach = start + 2, _FIRST_LOOK  # with the message after it, which may be leading
         while end > 2 and start > 0:
             low = max(0, end - 2 - reach)
-            found = [
+            packets = [
                 (index, self._access(entry))
                 for index, entry in islice(bag.entries(self._topic, low), end - low)
             ]
-            after = {index - 1 for index, access in found if access.leading}
-            starts = [i for i, access in found if access.start and i <= start and i not in after]
+            # Leading pictures need what comes before the key frame that they follow.
+            open_gops = {index - 1 for index, access in packets if access.leading}
+            starts = [
+                index
+                for index, access in packets
+                if access.start and index <= start and index not in open_gops
+            ]
             if starts:
                 return starts[-1]
             end, reach = low + 2, 2 * reach
@@ -193,7 +199,7 @@ class VideoTopic:
             return str(error)
 
     def _usual_step(self, bag: BagReader) -> int:
-        """The usual interval in ns between two messages; 0 where the stamps tell of none."""
+        """The usual interval in ns between two messages; 0 where the stamps do not show one."""
         packets = (self._packet(entry) for _, entry in islice(bag.entries(self._topic), _USUAL))
         stamps = [packet.stamp.ns for packet in packets if isinstance(packet, Packet)]
         steps = [after - before for before, after in zip(stamps, stamps[1:])]

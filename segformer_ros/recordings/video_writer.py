@@ -24,14 +24,14 @@ from segformer_ros.destination import Whole, cannot_write, hidden_part
 from segformer_ros.recordings.source import RecordingError
 
 _CODECS = ('libx264', 'libopenh264', 'mpeg4')
-"""Encoders to take, best first; a build of FFmpeg may lack any."""
+"""Encoders to use, best first; a build of FFmpeg may lack any."""
 _LEAST = 16
-"""Pixels of a side; encoders refuse smaller ones."""
+"""Least pixels of a side; encoders refuse smaller ones."""
 
 _PACKET_CODECS = ('libx264', 'libopenh264')
-"""Of them those whose packets are H.264."""
+"""Those that encode H.264."""
 _KEY_NS = 1_000_000_000
-"""From one key frame of packets to the next: how long who comes late waits for a picture."""
+"""Interval of the packets' key frames: how long a late subscriber waits for a picture."""
 
 _TICKS = 90_000
 """Units of time in a second, as MPEG counts."""
@@ -40,9 +40,9 @@ _TICKS = 90_000
 class VideoWriter(Whole):
     """Writes frames with the times of their stamps; a context manager.
 
-    The file appears under its name when it is closed, whole, also where the writing was
-    interrupted; with no frame written, or after an exception, there is none. Raises
-    DestinationError where the system refuses to write.
+    The file appears under its name when it is closed, complete even if the writing was
+    interrupted; without frames, or after an exception, there is none. Raises DestinationError
+    where the system refuses to write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,13 +58,12 @@ class VideoWriter(Whole):
     def write(self, pixels: np.ndarray, stamp_ns: int) -> None:
         """Append (H, W, 3) uint8 BGR pixels; the first frame fixes the size.
 
-        One of another size is shrunk or enlarged to fit, with black beside it, and so is one that
-        is too small for a video. A stamp that does not grow follows the one before by the least
-        step.
+        Frames of another size, or too small for a video, are scaled to fit, with black borders. A
+        stamp that does not increase is taken as the one before plus one tick.
         """
         import av
 
-        # H.264 with colours at half resolution takes even sizes only.
+        # H.264 with 4:2:0 colours takes even sizes only.
         even = tuple(side // 2 * 2 for side in pixels.shape[:2])
         if self._container is None:
             self._first_ns = stamp_ns
@@ -90,10 +89,10 @@ class VideoWriter(Whole):
             self._part.replace(self.path)
 
     def discard(self) -> None:
-        """Remove what was written; does nothing where the file has its name."""
+        """Remove what was written; does nothing once the file is complete."""
         container, self._container = self._container, None
         if container is not None:
-            with suppress(OSError):  # its end has no room either
+            with suppress(OSError):  # the disk may be too full for its trailer
                 container.close()
         self._part.unlink(missing_ok=True)
 
@@ -101,7 +100,7 @@ class VideoWriter(Whole):
     def _refused(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:  # PyAV's own are of this kind
+        except OSError as error:  # PyAV's errors are OSErrors, too
             self.discard()
             raise cannot_write(self.path, error) from error
 
@@ -122,7 +121,7 @@ class VideoWriter(Whole):
         self._stream = stream
 
     def _fitted(self, pixels: np.ndarray) -> np.ndarray:
-        """A picture of the video's size: the pixels as large as fits, centred on black."""
+        """Pixels of the video's size (H, W, 3): scaled to fit, and centred on black."""
         scale = min(most / side for most, side in zip(self._size, pixels.shape))
         height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
         top, left = (self._size[0] - height) // 2, (self._size[1] - width) // 2
@@ -132,10 +131,10 @@ class VideoWriter(Whole):
 
 
 class VideoEncoder:
-    """Encodes frames one by one as H.264, each at once, as foxglove_msgs/CompressedVideo has it.
+    """Encodes frames as H.264 without delay, as foxglove_msgs/CompressedVideo needs it.
 
-    Annex B, no picture refers to later ones, and each second begins anew. The first frame fixes
-    the size, up to one whose size is another. Raises RecordingError where this FFmpeg cannot.
+    Annex B, no B-frames, and a key frame every second. A frame of another size starts a new
+    stream. Raises RecordingError where this FFmpeg has no encoder.
     """
 
     def __init__(self) -> None:
@@ -148,7 +147,7 @@ class VideoEncoder:
             )
         self._context: Any = None
         self._key_ns = 0
-        self._lock = Lock()  # frames that wait for their place come from a thread of their own
+        self._lock = Lock()  # late frames come from another thread
 
     def encode(self, pixels: np.ndarray, stamp_ns: int) -> bytes:
         """The packet of (H, W, 3) uint8 BGR; an odd last row or column is left out."""
@@ -186,7 +185,7 @@ class VideoEncoder:
         context = av.CodecContext.create(self._codec, 'w')
         context.height, context.width = height, width
         context.pix_fmt = 'yuv420p'
-        context.time_base = Fraction(1, 30)  # stands for nothing: each message has its stamp
+        context.time_base = Fraction(1, 30)  # without effect: each message has its stamp
         context.gop_size = 300
         options = {'crf': '24', 'preset': 'superfast', 'tune': 'zerolatency', 'forced-idr': '1'}
         context.options = options if self._codec == 'libx264' else {}

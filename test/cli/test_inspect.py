@@ -83,7 +83,7 @@ def test_frames_tell_a_contract_that_the_file_does_not(
     ('arguments', 'words'),
     [
         (['/no/model.onnx'], 'no model file'),
-        (['--engine', 'fake', '--image', __file__], 'is no JPEG, PNG, BMP, WebP, TIFF or PPM'),
+        (['--engine', 'fake', '--image', __file__], 'is not a JPEG, PNG, BMP, WebP, TIFF or PPM'),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

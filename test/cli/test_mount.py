@@ -122,7 +122,7 @@ def test_several_odometries_must_be_told_apart(
     assert mount(bag, tmp_path / 'mount.png') == 2
     assert '/gps/odom, /wheel/odom' in capsys.readouterr().err
     assert mount(drive, tmp_path / 'mount.png', '--odometry', '/image') == 2
-    assert '/image is not one topic of type nav_msgs/msg/Odometry' in capsys.readouterr().err
+    assert '/image is not a topic of type nav_msgs/msg/Odometry' in capsys.readouterr().err
     assert mount(drive, tmp_path / 'mount.png', '--odometry', ODOMETRY, '--speed', '3') == 2
     assert 'one of them is enough' in capsys.readouterr().err
 

@@ -145,7 +145,10 @@ MAKE = 'cannot make the folder'
         ('inspect {here}/empty.onnx', 'is not an ONNX file'),
         ('inspect --image {here}/none.png', 'none.png: no such file or folder; check the path'),
         ('inspect --image {here}/folder', 'folder: it is a folder, not a file; name a file'),
-        ('inspect --image {here}/empty.png', '(0 bytes) is no JPEG, PNG, BMP, WebP, TIFF or PPM'),
+        (
+            'inspect --image {here}/empty.png',
+            '(0 bytes) is not a JPEG, PNG, BMP, WebP, TIFF or PPM',
+        ),
         ('inspect --image {image} --out {here}/x.txt', 'give a name that ends in .png or .jpg'),
         ('inspect --image {image} --out {here}/file/x.png', f'{MAKE} {{here}}/file: it is a file'),
         ('inspect --image {image} --out /proc/x.png', '/proc/x.png: nothing can be made there'),
@@ -154,7 +157,10 @@ MAKE = 'cannot make the folder'
         ('quantize {model} --calibrate {frames} --out {here}/file/x.onnx', 'it is a file; name'),
         ('quantize {model} --calibrate {frames} --out {here}/x', 'give a name that ends in .onnx'),
         ('quantize {own} --calibrate {frames} --out {own}', 'overwritten by its own results'),
-        ('quantize {model} --calibrate {frames} --judge {frames}', 'the verdict would flatter'),
+        (
+            'quantize {model} --calibrate {frames} --judge {frames}',
+            'the verdict would flatter',
+        ),
         ('build {own} --sm 86 --out {own}', 'overwritten by its own results; name another'),
         ('build {own} --onnx {own}', 'overwritten by its own results; name another place'),
         ('build {here}/none.onnx', 'no model file'),

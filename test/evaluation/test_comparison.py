@@ -232,9 +232,9 @@ def copied(run: Path, folder: Path) -> Path:
     ('row', 'words'),
     [
         ('a', 'frame 1: .* lacks|index: None'),
-        ('a,0,b,x,1,,,0,,,,', "frame 1: stamp_ns: 'x' is no whole number"),
-        ('a,0,b,5,1,inf,,0,,,,', "frame 1: miou: 'inf' is no number"),
-        ('a,-1,b,5,1,,,0,,,,', "frame 1: index: '-1' is no whole number"),
+        ('a,0,b,x,1,,,0,,,,', "frame 1: stamp_ns: 'x' is not a whole number"),
+        ('a,0,b,5,1,inf,,0,,,,', "frame 1: miou: 'inf' is not a number"),
+        ('a,-1,b,5,1,,,0,,,,', "frame 1: index: '-1' is not a whole number"),
         ('"' + 'x' * 200_000, 'has a line of 65536 characters or more'),
         ('\0' * 200_000, 'has a line of 65536 characters or more'),
     ],

@@ -208,11 +208,11 @@ def test_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [
-        ({'miou': [0.5]}, r'miou: \[0.5\] is no number'),
-        ({'miou': 'high'}, "miou: 'high' is no number"),
+        ({'miou': [0.5]}, r'miou: \[0.5\] is not a number'),
+        ({'miou': 'high'}, "miou: 'high' is not a number"),
         ({'iou': 3}, 'iou: 3 is not a mapping'),
-        ({'iou': {'road': {}}}, r'iou\.road: {} is no number'),
-        ({'classes': 'road'}, "classes: 'road' is no list"),
+        ({'iou': {'road': {}}}, r'iou\.road: {} is not a number'),
+        ({'classes': 'road'}, "classes: 'road' is not a list"),
         (
             {'classes': ['a', 'b'], 'confusion': [[1, 2]]},
             'confusion: .* is not of 2 classes|no list',

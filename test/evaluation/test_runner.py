@@ -428,7 +428,7 @@ def test_a_mount_that_is_not_found_is_in_the_document(tmp_path: Path) -> None:
         EvaluationRun(dataclasses.replace(job, sources=other), tmp_path / 'out').execute().metrics
     )
     (note,) = metrics['inputs'][0]['notes']
-    assert 'nothing leads from chassis to front_optical' in note
+    assert 'no transform from chassis to front_optical' in note
     assert metrics['drivable']['metres'] is None
 
 

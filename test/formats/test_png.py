@@ -172,6 +172,6 @@ def test_no_part_of_a_file_ends_in_another_error() -> None:
 def test_labels_are_no_jpeg() -> None:
     jpeg = cv2.imencode('.jpg', np.zeros((8, 8), np.uint8))[1].reshape(-1)
     with pytest.raises(
-        FrameError, match="labels of format 'png' are no PNG but JPEG, which changes values"
+        FrameError, match="labels of format 'png' are not PNG but JPEG, which changes values"
     ):
         decode_labels(jpeg, 'png')

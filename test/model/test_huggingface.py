@@ -170,10 +170,14 @@ def test_names_of_classes(
     [
         ({'image_std': [0, 1, 1]}, {}, r'image_std\[0\]: 0 cannot be divided by'),
         ({'image_mean': None}, {}, 'lacks image_mean, which differ from model to model'),
-        ({'size': {'height': 0, 'width': 9}}, {}, 'height: 0 is no whole number from 1 to 16384'),
+        (
+            {'size': {'height': 0, 'width': 9}},
+            {},
+            'height: 0 is not a whole number from 1 to 16384',
+        ),
         ({}, {'architectures': ['SegformerForImageClassification']}, 'does not give a score'),
         ({}, {'architectures': ['Mask2FormerForUniversalSegmentation']}, 'does not give a score'),
-        ({}, {'id2label': {'a': 'road', '1': 'sky'}}, "id2label: 'a' is no whole number"),
+        ({}, {'id2label': {'a': 'road', '1': 'sky'}}, "id2label: 'a' is not a whole number"),
         ({}, {'id2label': ['road']}, 'is not a mapping of ids to names'),
     ],
 )

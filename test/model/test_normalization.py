@@ -83,7 +83,7 @@ def test_the_numbers_are_the_same(axis: int, bias: bool) -> None:
 def test_what_the_parsers_would_misread_is_refused() -> None:
     with pytest.raises(ModelError, match='opset 18; export it with an opset from 13 to 17'):
         write_out_layer_norms(normalising(opset=18))
-    with pytest.raises(ModelError, match="LayerNormalization 'y' gives its mean"):
+    with pytest.raises(ModelError, match="LayerNormalization 'y' outputs its mean"):
         write_out_layer_norms(normalising(outputs=('y', 'mean')))
 
 

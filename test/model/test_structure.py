@@ -136,17 +136,17 @@ def sparse_claim(model: Any) -> None:
 
 
 FAULTS: list[tuple[Callable[[Any], None], str]] = [
-    (turn_round, "runs in a circle at the node '' .Identity."),
-    (feed_itself, 'runs in a circle'),
-    (circle_within, 'runs in a circle'),
-    (circle_through_a_branch, 'runs in a circle at the node .* .If.'),
+    (turn_round, "has a cycle at the node '' .Identity."),
+    (feed_itself, 'has a cycle'),
+    (circle_within, 'has a cycle'),
+    (circle_through_a_branch, 'has a cycle at the node .* .If.'),
     (made_twice, "two nodes of its graph make 'logits'"),
     (no_inputs, r'node .* \(Identity\) has 0 inputs, where 1 are needed'),
     (too_few_inputs, r'node .* \(Conv\) has 1 inputs, where 2 are needed'),
     (no_output, r'\(Mul\) has 0 outputs, where 1 are needed'),
-    (endless, 'has a Loop .*, whose end cannot be foreseen'),
+    (endless, 'has a Loop .*, which may never end'),
     (function_of_itself, 'a function of its graph calls itself'),
-    (functions_without_end, r'has \d+ nodes; 20000 are the most'),
+    (functions_without_end, r'has \d+ nodes; the limit is 20000'),
     (negative_shape, r"tensor 'kernel' has the shape \[-19, 3, 4, 4\]"),
     (huge_claim, "tensor 'kernel' has the shape"),
     (short_weights, f"'kernel' claims 912 values in {WEIGHTS} bytes and holds 4 bytes"),
@@ -195,7 +195,7 @@ def test_an_input_that_is_too_large_is_refused(tmp_path: Path, side: int) -> Non
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = side
     path = tmp_path / 'model.onnx'
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match='is no whole number from 1 to 16384'):
+    with pytest.raises(ModelError, match='is not a whole number from 1 to 16384'):
         load_model(path)
 
 
@@ -229,7 +229,7 @@ def test_weights_outside_the_folder_are_read_by_nothing(folders: Path, location:
     (folders / 'model' / 'link').symlink_to(secret)
     path = external(folders / 'model', str(secret) if location == 'ABSOLUTE' else location)
     for read in (load_model, read_onnx, read_whole_onnx, model_files):
-        with pytest.raises(ModelError, match='outside its own folder, where nothing is read'):
+        with pytest.raises(ModelError, match='outside its own folder, which is not allowed'):
             read(path)
     # Where the file was another when the model was recognised, too.
     spec = replace(load_model(save_network(folders / 'good.onnx')), path=path)
@@ -251,10 +251,10 @@ def test_weights_of_the_int8_model_are_looked_at_too(folders: Path) -> None:
     [
         ('none.bin', {}, "in 'none.bin', which is not beside it"),
         ('.', {}, 'keeps weights|not beside it'),
-        ('', {}, "'' is no text"),
-        ('weights.bin', {'offset': '-1'}, 'is no whole number'),
-        ('weights.bin', {'offset': '9' * 5000}, 'is no whole number'),
-        ('weights.bin', {'offset': 'x'}, 'is no whole number'),
+        ('', {}, "'' is not text"),
+        ('weights.bin', {'offset': '-1'}, 'is not a whole number'),
+        ('weights.bin', {'offset': '9' * 5000}, 'is not a whole number'),
+        ('weights.bin', {'offset': 'x'}, 'is not a whole number'),
         ('weights.bin', {'offset': '1'}, f'cut short: it has {WEIGHTS} bytes and needs'),
         ('weights.bin', {'length': '4'}, f'needs {WEIGHTS} bytes and keeps 4'),
     ],

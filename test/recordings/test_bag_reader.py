@@ -265,7 +265,7 @@ def test_a_file_that_metadata_does_not_have_is_named(tmp_path: Path) -> None:
     shutil.copy(bag / 'drive.mcap', bag / 'drive_1.mcap')
     source = open_source(bag)
     assert len(source) == 4
-    assert source.notes[1] == 'drive_1.mcap is left out: metadata.yaml does not have it'
+    assert source.notes[1] == 'drive_1.mcap is left out: metadata.yaml does not list it'
 
 
 @pytest.mark.parametrize('text', ['', 'rosbag2_bagfile_information:', '- 1', '\0'])

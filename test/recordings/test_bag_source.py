@@ -326,7 +326,7 @@ def test_broken_messages_are_entries_of_their_own(tmp_path: Path) -> None:
         bag.write(camera, rec.image(rec.picture(4), 'bgr8', 5), 5)
     errors = [entry.error or '' for entry in open_source(tmp_path / 'drive')]
     assert errors[0] == errors[4] == ''
-    assert 'message 1' in errors[1] and 'are no sensor_msgs/msg/Image' in errors[1]
+    assert 'message 1' in errors[1] and 'are not a sensor_msgs/msg/Image' in errors[1]
     assert "unknown image encoding 'xyz9'" in errors[2]
     assert 'truncated image' in errors[3]
 
@@ -463,8 +463,8 @@ def test_raw_labels_of_another_encoding_are_refused_by_its_name(tmp_path: Path) 
 @pytest.mark.parametrize(
     ('written', 'called', 'words'),
     [
-        ('jpeg', 'jpeg', "labels of format 'jpeg' are no PNG"),
-        ('jpeg', 'png', "labels of format 'png' are no PNG"),
+        ('jpeg', 'jpeg', "labels of format 'jpeg' are not PNG"),
+        ('jpeg', 'png', "labels of format 'png' are not PNG"),
         ('png', 'mono8', ''),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_broken_image_is_an_entry_of_its_own(tmp_path: Path) -> None:
     assert entries[0].frame is not None
     assert (
         entries[1].error == f'frame1.png: undecodable JPEG image of {len(whole) // 2} bytes: '
-        'its header is not whole'
+        'its header is incomplete'
     )
     assert 'frame2.png' in (entries[2].error or '')
 
@@ -135,7 +135,7 @@ def test_an_image_that_is_a_hole_is_not_read(tmp_path: Path) -> None:
         file.truncate(3 << 30)
     entries = list(open_source(tmp_path))
     assert entries[0].frame is not None
-    assert '268435456 are the most that are read' in (entries[1].error or '')
+    assert 'at most 268435456 are read' in (entries[1].error or '')
 
 
 @pytest.mark.parametrize('number', range(2, 9))

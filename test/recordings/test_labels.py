@@ -278,9 +278,9 @@ def test_of_several_files_of_a_frame_the_one_asked_for_is_read(tmp_path: Path) -
 @pytest.mark.parametrize(
     ('size', 'words'),
     [
-        ((64, 48), 'has 48x64 pixels, its frame 64x48: one of them lies on its side'),
-        ((24, 32), 'resize the labels to 64x48, by the nearest pixel'),
-        ((36, 64), 'another shape, so another field of view'),
+        ((64, 48), 'has 48x64 pixels, its frame 64x48: one of them is rotated'),
+        ((24, 32), 'resize the labels to 64x48 by nearest neighbour'),
+        ((36, 64), 'another aspect, so another field of view'),
     ],
 )
 def test_labels_of_another_size(tmp_path: Path, size: tuple[int, int], words: str) -> None:

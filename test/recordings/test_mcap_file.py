@@ -207,10 +207,10 @@ def test_zeros_behind_a_file_cost_nothing(
     if left == 'half':
         assert found == times[: len(found)] and len(found) > 20
         assert 'was cut off; its first ' in file.notes[0]
-        assert 'behind them are no records' in file.notes[0]
+        assert 'after them are not records' in file.notes[0]
         return
     assert found == times
-    behind = f'{path} has {200 << 20} zeros behind its end, as after a power cut'
+    behind = f'{path} has {200 << 20} zeros after its end, as after a power cut'
     assert file.notes == ((behind,) if left == 'all' else ())
 
 
@@ -289,9 +289,9 @@ def test_a_chunk_that_would_fill_the_memory_is_not_unpacked(tmp_path: Path) -> N
     ('data', 'words'),
     [
         (b'', 'it is empty'),
-        (b'just text, and no bag', 'its magic bytes are others'),
-        (b'\x89MCAP0\r\n', 'it has no whole header'),
-        (b'\x89MCAP0\r\n' + bytes(99), 'it has no whole header'),
+        (b'just text, and no bag', 'its magic bytes are wrong'),
+        (b'\x89MCAP0\r\n', 'its header is incomplete'),
+        (b'\x89MCAP0\r\n' + bytes(99), 'its header is incomplete'),
     ],
 )
 def test_what_is_no_mcap_file(tmp_path: Path, data: bytes, words: str) -> None:

@@ -29,8 +29,8 @@ def test_a_missing_path_is_refused() -> None:
     ('name', 'words'),
     [
         ('old.bag', 'is a ROS 1 bag; convert it'),
-        ('camera.h264', 'is a bare stream without times; give it some: ffmpeg -r RATE'),
-        ('part.mcap.zstd', 'cannot read bag .*: nothing of it can be unpacked'),
+        ('camera.h264', 'is a raw stream without timestamps; add them: ffmpeg -r RATE'),
+        ('part.mcap.zstd', 'cannot read bag .*: nothing of it can be decompressed'),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_its_name(tmp_path: Path, name: str, words: str) -> None:
@@ -62,7 +62,7 @@ def test_a_calibration_file_gives_metres_to_what_has_none(tmp_path: Path) -> Non
     ):
         source = open_source(path, options)
         assert source.calibration is not None and source.calibration.fx == 70
-    assert any("takes the place of the recording's own" in note for note in source.notes)
+    assert any("replaces the recording's own" in note for note in source.notes)
     file.write_text(text.replace('64', '640').replace('32', '320'))
     with pytest.raises(SourceError, match='for 640x48 images, but the image is 64x48'):
         open_source(tmp_path / 'folder', options)

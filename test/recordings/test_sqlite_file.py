@@ -222,7 +222,7 @@ def test_a_view_in_place_of_the_messages_is_refused(folder: Path) -> None:
             'DROP TABLE messages; CREATE VIEW messages AS WITH RECURSIVE n(id) AS (SELECT 1 '
             'UNION ALL SELECT id + 1 FROM n) SELECT id, 1 topic_id, id timestamp, 0 data FROM n;'
         )
-    with pytest.raises(StorageError, match='messages is no table'):
+    with pytest.raises(StorageError, match='messages is not a table'):
         SqliteFile(path, path)
 
 

@@ -131,7 +131,7 @@ def test_labels_may_be_compressed_without_loss(rig: Rig) -> None:
     expected = confusion_counts(label_map(1), label_map(101), 19)
     assert metrics['confusion'] == expected[:, :-1].tolist()
     assert (live['masks'], live['pairs']) == (2, 1)
-    assert "labels of format '.jpg' are no PNG" in metrics['inputs'][0]['notes'][0]
+    assert "labels of format '.jpg' are not PNG" in metrics['inputs'][0]['notes'][0]
 
 
 def test_without_a_replay_node_silence_ends_it(tmp_path: Path) -> None:
