@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Evaluation as one function call, which `segformer evaluate` shares.
+"""Evaluation as one function call, which `segformer evaluate` uses, too.
 
-On request it leaves an annotated bag: images, masks, overlays and errors, ready for Foxglove.
+On request it writes an annotated bag for Foxglove: images, masks, overlays and errors.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ Location = Union[str, Path]
 
 
 class Gates(NamedTuple):
-    """Limits that the scores of a run must keep.
+    """Limits that the scores of a run must meet.
 
-    limits: of its scores. drops: how much worse than the baseline they may be. baseline: the
+    limits: of its scores. drops: how much worse than the baseline's they may be. baseline: the
     metrics.json of another run, None for none.
     """
 
@@ -71,7 +71,7 @@ class Gates(NamedTuple):
     def parse(
         cls, fail_under: str = '', max_drop: str = '', baseline: Optional[Path] = None
     ) -> Gates:
-        """Gates as they are written, as in 'miou=0.6,iou.road=0.95'; raises EvaluationError."""
+        """Gates from text such as 'miou=0.6,iou.road=0.95'; raises EvaluationError."""
         limits, drops = parse_limits(fail_under), parse_limits(max_drop)
         metrics = read_metrics(baseline) if baseline else None
         if drops and metrics is None:
@@ -85,7 +85,7 @@ class Gates(NamedTuple):
         return [*run.notes, *(baseline_notes(blank, self.baseline) if self.baseline else ())]
 
     def broken(self, metrics: Mapping[str, Any]) -> List[str]:
-        """One line for each gate that the scores do not keep."""
+        """One line for each gate that the scores do not meet."""
         broken = broken_limits(metrics, self.limits)
         if self.baseline:
             broken += broken_drops(metrics, self.baseline, self.drops)
@@ -96,10 +96,10 @@ class Gates(NamedTuple):
 class EvaluationReport:
     """A finished evaluation.
 
-    metrics: what metrics.json holds, as in `metrics['miou']` and `metrics['iou']['road']`.
-    speed: what speed.json holds.
-    page: report.html, beside which the other results are.
-    broken: a line for each gate that was not kept.
+    metrics: content of metrics.json, as in `metrics['miou']` and `metrics['iou']['road']`.
+    speed: content of speed.json.
+    page: path of report.html, beside which the other results are.
+    broken: a line for each gate that was not met.
     """
 
     metrics: Dict[str, Any]
@@ -114,7 +114,7 @@ class EvaluationOptions:
 
     engine, engine_options, classes, upsampling: as for `Segmenter`.
     sources: how recordings and their labels are read.
-    reference: another model, whose masks are taken as the truth.
+    reference: another model, whose masks are used as the truth.
     merged: groups of class names that are scored as one.
     drivable: what may be driven on: a group of the class map, or class names joined by '+'.
     pose, hfov: place and horizontal field of view (degrees) of a camera that the recordings do
@@ -147,7 +147,7 @@ class EvaluationOptions:
     ray: str = ''
 
     def gates(self) -> Gates:
-        """The limits that the scores must keep; raises EvaluationError."""
+        """The limits that the scores must meet; raises EvaluationError."""
         baseline = Path(self.baseline) if self.baseline else None
         return Gates.parse(self.fail_under, self.max_drop, baseline)
 
@@ -156,7 +156,7 @@ class EvaluationOptions:
         return Execution(self.workers, self.ray)
 
     def job(self, inputs: Sequence[Location], model: Location, out: Location) -> EvaluationJob:
-        """What is scored, and all that the numbers depend on."""
+        """What is scored, and everything that the numbers depend on."""
         threads = self.engine_options.threads or share_of_threads(self.workers)
         reference = None
         if self.reference:
@@ -191,8 +191,8 @@ def evaluate(
 ) -> EvaluationReport:
     """Score a model on recordings with known labels, and write the results into a folder.
 
-    Does what `segformer evaluate` does. A run that was interrupted goes on where it was when it is
-    called again with the same arguments.
+    Does what `segformer evaluate` does. An interrupted run is resumed when this is called again
+    with the same arguments.
 
     inputs: one recording or several: bags, videos, folders of images, Cityscapes folders.
     model: as for `Segmenter`.
@@ -200,7 +200,7 @@ def evaluate(
     labels: folder of label images `KEY.png`; short for `options.sources.labels`.
     progress: called with the number of frames that were finished since the last call.
 
-    Raises SegformerError; a gate that is not kept raises nothing and is in `broken`.
+    Raises SegformerError; a gate that is not met raises nothing and is in `broken`.
     """
     gates = options.gates()
     if labels:
@@ -252,15 +252,15 @@ _JPEG_QUALITY = 90
 def annotate_run(run: EvaluationRun, progress: Progress = no_progress) -> Path:
     """Write an mcap with all frames of a finished run whose masks were kept; returns its path.
 
-    The frames are read again, the masks are those that were scored; a frame that could not be
-    segmented is left out. Stamps and frame ids are the frames' own. Raises EvaluationError where
-    the mask of a scored frame is missing.
+    The frames are read again, the masks are the scored ones; a frame that could not be segmented
+    is left out. Stamps and frame ids are the frames' own. Raises EvaluationError where the mask of
+    a scored frame is missing.
     """
     predictions = run.job.mask_folder()
     if predictions is None:
         raise EvaluationError('an annotated bag needs the masks: set EvaluationJob.predictions')
     path = run.out / ANNOTATED_MCAP
-    # A reference's table is not for the labels of the recordings, which it stands in for.
+    # With a reference, the tables translate its masks, not the labels of the recordings.
     tables = run.job.truth_tables(run.sources)
     if run.job.reference is not None:
         tables = [None] * len(tables)
@@ -292,7 +292,7 @@ class _Annotator:
     def write(self, entry: SourceFrame, frame: Frame, mask: np.ndarray, row: FrameRow) -> None:
         image = frame.bgr()
         header = header_fields(frame.stamp, frame.frame_id)
-        found = {
+        messages = {
             IMAGE: jpeg_fields(header, image, _JPEG_QUALITY),
             MASK: mono8_fields(header, mask),
             OVERLAY: jpeg_fields(
@@ -302,9 +302,9 @@ class _Annotator:
         if row.scored and entry.labels is not None:
             scored = self._classes.prepare(entry.labels, mask)
             errors = error_view(image, scored.truth, scored.predicted)
-            found[ERRORS] = jpeg_fields(header, errors, _JPEG_QUALITY)
+            messages[ERRORS] = jpeg_fields(header, errors, _JPEG_QUALITY)
         for topic, value in ((MIOU, row.miou), (ACCURACY, row.pixel_accuracy)):
             if not math.isnan(value):
-                found[topic] = {'data': value}
-        for topic, fields in found.items():
+                messages[topic] = {'data': value}
+        for topic, fields in messages.items():
             self._bag.write_fields(topic, fields, frame.stamp.ns)

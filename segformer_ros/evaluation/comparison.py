@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Compare: two runs frame by frame, with intervals that tell a change from noise."""
+"""Compare: two runs frame by frame, with confidence intervals that separate change from noise."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ FrameName = Tuple[str, str]
 
 RESAMPLES = 2000
 LEVEL = 0.95
-"""Share of the resamples that an interval holds."""
+"""Confidence level: share of the resamples inside an interval."""
 BLOCK = 10
 """Consecutive frames that are resampled together.
 
-Neighbouring frames of a drive show the same street, so one frame is no independent sample; a
-block bootstrap (Kuensch, 1989) keeps their likeness, and its intervals are honestly wider.
+Neighbouring frames of a drive show the same street, so they are not independent samples; a block
+bootstrap (Kuensch, 1989) preserves their correlation, and its intervals are rightly wider.
 """
 FEWEST_BLOCKS = 8
-"""Blocks below which there is no interval: so few say too little of how much blocks differ."""
+"""Blocks below which there is no interval: too few to estimate how much blocks differ."""
 
 
 class ScoreChange(NamedTuple):
-    """A score before and after, and the interval of the difference after - before.
+    """A score before and after, and the confidence interval of the difference after - before.
 
     low, high: NaN where too few blocks of frames have the score for an interval.
     """
@@ -68,12 +68,12 @@ class ScoreChange(NamedTuple):
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 class DrivableChange(NamedTuple):
-    """A score of the drivable area of each whole run; NaN where one of them does not have it."""
+    """A score of the drivable area over each whole run; NaN where one of them lacks it."""
 
     name: str
     before: float
@@ -92,9 +92,9 @@ class FrameChange(NamedTuple):
 class Comparison:
     """What changed from one run to another.
 
-    frames: number of frames that both runs scored by the same truth. only_before, only_after: that
-    one of them did. other_truth: frames of both that have another truth; they are left out.
-    blocks: number of blocks that the frames in common make.
+    frames: number of frames that both runs scored against the same truth. only_before, only_after:
+    frames that only one of them scored. other_truth: frames whose truth differs; they are left
+    out. blocks: number of blocks of the frames in common.
     miou, pixel_accuracy: over the frames in common. classes: IoU by class name.
     changed: frames whose pixel accuracy changed the most, in that order.
     drivable: scores of the drivable area, of all frames of each run: they have no intervals.
@@ -113,7 +113,7 @@ class Comparison:
 
 
 class _Finished(NamedTuple):
-    """A finished run: classes, and index in the matrices of each scored frame by its name."""
+    """A finished run. frames: index in the matrices of each scored frame, by its name."""
 
     classes: Tuple[str, ...]
     frames: Dict[FrameName, int]
@@ -126,16 +126,16 @@ def compare_runs(
 ) -> Comparison:
     """Compare two runs, given by their folders or metrics.json; raises EvaluationError.
 
-    Frames are paired by recording and name, where both have as many true pixels of each class:
-    others are not the same frame, or were labelled anew. Each resample draws blocks of the frames
-    in common, the same for both runs, and takes the scores of their summed confusion matrices.
+    Frames are paired by recording and name, if both have the same number of true pixels of each
+    class; others are different frames, or were relabelled. Each resample draws blocks of the
+    frames in common, the same for both runs, and scores their summed confusion matrices.
     """
     one, other = _load(before), _load(after)
     if block < 1:
         raise EvaluationError(f'blocks of {block} frames; give 1 or more')
     if one.classes != other.classes:
         raise EvaluationError(
-            f'{before} and {after} score other classes ({len(one.classes)} and '
+            f'{before} and {after} score different classes ({len(one.classes)} and '
             f'{len(other.classes)}); evaluate both with the same class map and --merge'
         )
     paired = [frame for frame in one.frames if frame in other.frames]
@@ -148,16 +148,18 @@ def compare_runs(
     same = (counts[0].true == counts[1].true).all(axis=1)
     if not same.any():
         raise EvaluationError(
-            f'the truth of all {len(paired)} frames of the same names is another in {before} '
-            f'than in {after}; compare runs on the same data and labels'
+            f'{before} and {after} have {len(paired)} frames of the same names, all with '
+            'different truth; compare runs on the same data and labels'
         )
     common = [frame for frame, alike in zip(paired, same) if alike]
     counts = [_Counts(*(part[same] for part in run)) for run in counts]
-    member = _block_members(common, block)
+    member = _block_members(common, block)  # (N,)
     first, second = (_sample(values, member, resamples) for values in counts)
     blocks = int(member.max()) + 1
-    holding = _blocks_by_class(counts, member)
-    ious = [_change(first.iou[:, k], second.iou[:, k], held) for k, held in enumerate(holding)]
+    ious = [
+        _change(first.iou[:, k], second.iou[:, k], blocks_with_class)
+        for k, blocks_with_class in enumerate(_blocks_by_class(counts, member))
+    ]
     return Comparison(
         frames=len(common),
         only_before=len(one.frames) - len(paired),
@@ -200,7 +202,7 @@ def _load(path: Path) -> _Finished:
         matrices = read_matrices(folder)
     except (OSError, DocumentError) as error:
         raise EvaluationError(
-            f'{folder} does not hold the whole result of `segformer evaluate`: {reason(error)}; '
+            f'{folder} does not have a complete result of `segformer evaluate`: {reason(error)}; '
             'evaluate again'
         ) from error
     if len(rows) != len(matrices):
@@ -214,14 +216,14 @@ def _load(path: Path) -> _Finished:
 
 
 def _check_confusion(path: Path, metrics: Mapping[str, Any], matrices: np.ndarray) -> None:
-    """Raise EvaluationError unless the frames add up to what metrics.json says."""
+    """Raise EvaluationError unless the frames add up to the confusion in metrics.json."""
     counted = [metrics.get(name) or () for name in ('confusion', 'no_class')]
-    total = np.column_stack(counted) if all(counted) else np.zeros((0, 0))
+    total = np.column_stack(counted) if all(counted) else np.zeros((0, 0))  # (K, K + 1)
     if total.shape != matrices.shape[1:] or (matrices.sum(axis=0, dtype=np.int64) != total).any():
         file = path / 'metrics.json' if path.is_dir() else path
         raise EvaluationError(
-            f'{file} and {CONFUSION_NPY} beside it are of different runs; keep each run in a '
-            'folder of its own, or evaluate again'
+            f'{file} and the {CONFUSION_NPY} beside it are from different runs; keep each run in '
+            'a folder of its own, or evaluate again'
         )
 
 
@@ -234,21 +236,21 @@ def _drivable(before: Mapping[str, Any], after: Mapping[str, Any]) -> List[Driva
 
 
 def _drivable_scores(metrics: Mapping[str, Any]) -> Dict[str, float]:
-    """Scores of the drivable area in a metrics.json, by what they are called for people."""
+    """Scores of the drivable area in a metrics.json, by their titles."""
     drivable = metrics.get('drivable') or {}
-    found = {'drivable IoU': drivable.get('iou'), 'drivable and rest': drivable.get('miou')}
-    above = drivable.get('birdseye') or {}
+    scores = {'drivable IoU': drivable.get('iou'), 'drivable and rest': drivable.get('miou')}
+    birdseye = drivable.get('birdseye') or {}
     for name in ('precision', 'recall', 'f1', 'iou', 'max_f'):
         title = {'f1': 'F1', 'iou': 'IoU', 'max_f': 'MaxF'}.get(name, name)
-        found[f"bird's-eye {title}"] = above.get(name)
+        scores[f"bird's-eye {title}"] = birdseye.get(name)
     for name in ('known', 'false_free', 'false_on_things'):
-        found[f'map, {name.replace("_", " ")}'] = (metrics.get('map') or {}).get(name)
+        scores[f'map, {name.replace("_", " ")}'] = (metrics.get('map') or {}).get(name)
     for scale, unit in (('metres', 'm'), ('rows', 'of the height')):
         for band in (drivable.get(scale) or {}).get('bands', ()):
             for name in ('false_free', 'false_blocked'):
                 title = name.replace('_', ' ')
-                found[f'{title}, {band["band"]} {unit}'] = band.get(name)
-    return {name: value for name, value in found.items() if value is not None}
+                scores[f'{title}, {band["band"]} {unit}'] = band.get(name)
+    return {name: value for name, value in scores.items() if value is not None}
 
 
 def _any_name(run: _Finished) -> str:
@@ -257,7 +259,7 @@ def _any_name(run: _Finished) -> str:
 
 def _counts(run: _Finished, frames: Sequence[FrameName]) -> _Counts:
     places = [run.frames[frame] for frame in frames]
-    # In parts: all matrices of hours of frames are gigabytes, what is counted of them is not.
+    # In parts: the matrices of hours of frames are gigabytes, unlike their sums.
     parts = [
         _counted(run.matrices[places[start : start + _PART]])
         for start in range(0, len(places), _PART)
@@ -266,16 +268,17 @@ def _counts(run: _Finished, frames: Sequence[FrameName]) -> _Counts:
 
 
 def _counted(matrices: np.ndarray) -> _Counts:
-    square = matrices[:, :, :-1]
-    hits = np.diagonal(square, axis1=1, axis2=2).astype(np.int64)
+    """Sums of confusion matrices (N, K, K + 1), whose last column is pixels without a class."""
+    square = matrices[:, :, :-1]  # (N, K, K)
+    hits = np.diagonal(square, axis1=1, axis2=2).astype(np.int64)  # (N, K)
     return _Counts(hits, matrices.sum(axis=2, dtype=np.int64), square.sum(axis=1, dtype=np.int64))
 
 
 def _block_members(frames: Sequence[FrameName], block: int) -> np.ndarray:
-    """Block that each frame belongs to, (N,) int: up to `block` frames in a row of one recording.
+    """Block of each frame, (N,) int: up to `block` consecutive frames of one recording.
 
-    The blocks of a recording are as long as each other, but for a frame: a short last one would
-    count as much as the others when blocks are drawn.
+    The blocks of a recording have equal lengths, within one frame: a short last block would weigh
+    as much as the others when blocks are drawn.
     """
     lengths = Counter(recording for recording, _ in frames)
     places: Dict[str, int] = {}
@@ -290,7 +293,7 @@ def _block_members(frames: Sequence[FrameName], block: int) -> np.ndarray:
 
 
 def _blocks_by_class(counts: Sequence[_Counts], member: np.ndarray) -> List[int]:
-    """Number of blocks in which truth or prediction of either run has each class."""
+    """For each class, the number of blocks that have it in the truth or either prediction."""
     seen = np.zeros((int(member.max()) + 1, counts[0].true.shape[1]), bool)
     for part in counts:
         np.logical_or.at(seen, member, (part.true > 0) | (part.predicted > 0))
@@ -298,16 +301,17 @@ def _blocks_by_class(counts: Sequence[_Counts], member: np.ndarray) -> List[int]
 
 
 def _sample(counts: _Counts, member: np.ndarray, resamples: int) -> _Sampled:
-    """Scores of the run and of its resamples; the same draws for every run of as many blocks."""
+    """Scores of the run and its resamples; the draws are the same for equal numbers of blocks."""
     blocks = int(member.max()) + 1
     generator = np.random.default_rng(0)
-    # Whole numbers below 2^53: the products of floats are exact, and much faster than integers'.
-    sums = [np.zeros((blocks, part.shape[1])) for part in counts]
+    # Integers below 2^53 are exact in floats, whose matrix products are much faster.
+    sums = [np.zeros((blocks, part.shape[1])) for part in counts]  # (blocks, K) each
     for part, total in zip(counts, sums):
         np.add.at(total, member, part)
     samples = [_scores(*(total.sum(axis=0, keepdims=True) for total in sums))]
     for start in range(0, resamples, _BATCH):
         size = min(_BATCH, resamples - start)
+        # How often each block is drawn: (size, blocks).
         weights = generator.multinomial(blocks, np.full(blocks, 1 / blocks), size).astype(float)
         samples.append(_scores(*(weights @ total for total in sums)))
     return _Sampled(*(np.concatenate(parts) for parts in zip(*samples)))
@@ -325,8 +329,8 @@ def _scores(hits: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> _Sampl
 
 
 def _change(before: np.ndarray, after: np.ndarray, blocks: int) -> ScoreChange:
-    """How one score changed, from its (R + 1,) values in both runs; blocks: those that have it."""
-    differences = after - before
+    """The change of one score, from its (R + 1,) values in both runs; blocks: how many have it."""
+    differences = after - before  # (R + 1,), the first without resampling
     known = differences[1:][~np.isnan(differences[1:])]
     low, high = (np.nan, np.nan)
     if len(known) and blocks >= FEWEST_BLOCKS:
@@ -337,10 +341,11 @@ def _change(before: np.ndarray, after: np.ndarray, blocks: int) -> ScoreChange:
 
 
 def _widening(blocks: int) -> float:
-    """Factor by which the quantiles of the resamples of so few blocks are too narrow.
+    """Factor by which the quantiles of the resamples are too narrow for few blocks.
 
-    Resamples vary by (blocks - 1) / blocks of the true variance, and as a normal distribution
-    where the scatter itself is only estimated: Student's t (expansion of Peiser, 1943).
+    Resamples have only (blocks - 1) / blocks of the true variance, and the quantiles of a normal
+    distribution, where Student's t is right as the variance is estimated (expansion by Peiser,
+    1943).
     """
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     free = blocks - 1

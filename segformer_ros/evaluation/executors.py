@@ -33,13 +33,13 @@ from segformer_ros.evaluation.shards import EvaluationError, Shard, ShardResult
 from segformer_ros.interrupts import keep_buffers, shielded
 
 MAX_ATTEMPTS = 3
-"""Workers that one shard may cost before the run gives up."""
+"""Workers that one shard may kill before the run gives up."""
 
 RAY_LOCAL = 'local'
-"""Address of a Ray cluster of this machine alone, started and ended with the run."""
+"""Address of a Ray cluster on this machine only, started and stopped with the run."""
 
 _POLL_SECONDS = 0.1
-"""Between two looks at how far the workers are."""
+"""Between two queries of the workers' progress."""
 
 
 def share_of_threads(workers: int) -> int:
@@ -50,10 +50,10 @@ def share_of_threads(workers: int) -> int:
 def score_in_processes(
     job: EvaluationJob, shards: Sequence[Shard], workers: int, progress: Progress = no_progress
 ) -> Iterator[ShardResult]:
-    """Score shards in `workers` processes, results as they come.
+    """Score shards in `workers` processes; results as they come.
 
-    The shards of a process that dies are done again. Raises EvaluationError where one shard kills
-    several, and whatever error a worker meets.
+    The shards of a process that dies are retried. Raises EvaluationError where one shard kills
+    several, and whatever error a worker raises.
     """
     slots = 1 + max((shard.number for shard in shards), default=0)
     return score_by(lambda size: _Processes(job, size, slots), shards, workers, progress)
@@ -66,11 +66,11 @@ def score_on_ray(
     address: str,
     progress: Progress = no_progress,
 ) -> Iterator[ShardResult]:
-    """Score shards in `workers` actors of the Ray cluster at `address`, results as they come.
+    """Score shards in `workers` actors of the Ray cluster at `address`; results as they come.
 
-    Each actor has an engine of its own and reads the recordings under the same paths as here (a
-    shared file system). The shards of a lost actor are done again. Raises EvaluationError where
-    Ray is missing or cannot be reached, or one shard kills several actors.
+    Each actor has its own engine and reads the recordings under the same paths as here (a shared
+    file system). The shards of a lost actor are retried. Raises EvaluationError where Ray is
+    missing or cannot be reached, or where one shard kills several actors.
     """
     threads = max(1, job.model.options.threads)
     ray = _connect(address, workers * threads)
@@ -82,26 +82,26 @@ def score_on_ray(
 
 
 class ShardWorkers(ABC):
-    """The executor of workers that score shards: what `concurrent.futures` has, as far as needed.
+    """An executor whose workers score shards: the part of `concurrent.futures` that is needed.
 
-    Where a worker dies, the futures of what it did are broken (BrokenExecutor).
+    If a worker dies, its futures raise BrokenExecutor.
     """
 
     @abstractmethod
     def submit(self, shard: Shard) -> Future[ShardResult]:
-        """Have a shard scored; raises BrokenExecutor where a worker has died already."""
+        """Submit a shard; raises BrokenExecutor where a worker has died already."""
 
     def done_frames(self) -> Dict[int, int]:
-        """Frames that are finished of shards in work, by their numbers, as far as is known."""
+        """Finished frames of the running shards, by shard number, as far as known."""
         return {}
 
     def start_fault(self) -> str:
-        """Why workers failed on their own before they came to work; '' where they did not."""
+        """Why workers failed before their first shard; '' where they did not."""
         return ''
 
     @abstractmethod
     def kill(self) -> None:
-        """End all workers, also in the midst of their work."""
+        """Terminate all workers, also busy ones."""
 
 
 def score_by(
@@ -110,10 +110,10 @@ def score_by(
     workers: int,
     progress: Progress = no_progress,
 ) -> Iterator[ShardResult]:
-    """Score shards by workers, so many at a time, that are started as often as needed.
+    """Score shards with workers, restarting them as often as needed.
 
-    A broken executor does not tell which shard broke it. So those that were in work are done again
-    one by one, and what dies then has died of its own shard.
+    A broken executor does not say which shard broke it. So all that were running are retried one
+    by one; a worker that dies then was killed by its own shard.
     """
     left = list(shards)
     deaths: Counter[int] = Counter()
@@ -142,7 +142,7 @@ def _score_batch(
 ) -> Iterator[ShardResult]:
     """Score shards, `size` at a time, until all are done or a worker is lost.
 
-    lost: takes the shards whose workers died.
+    lost: to be filled with the shards whose workers died.
     """
     waiting = iter(shards)
     running: Dict[Future[ShardResult], Shard] = {}
@@ -155,7 +155,7 @@ def _score_batch(
                     break
                 try:
                     running[workers.submit(shard)] = shard
-                except BrokenExecutor:  # what broke it is among those that run
+                except BrokenExecutor:  # broken by one of the running shards
                     break
             if not running:
                 return
@@ -176,11 +176,11 @@ def _score_batch(
                 _count(counted, shard.number, shard.stop - shard.start, progress)
                 yield result
     finally:
-        workers.kill()  # nothing of theirs is wanted any more
+        workers.kill()  # their results are no longer needed
 
 
 def _count(counted: Counter[int], number: int, frames: int, progress: Progress) -> None:
-    """Tell how many more frames of a shard are finished than was told before."""
+    """Report how many more frames of a shard are finished than were reported before."""
     if frames != counted[number]:
         progress(frames - counted[number])
         counted[number] = frames
@@ -200,7 +200,7 @@ class _Processes(ShardWorkers):
         self._pool = ProcessPoolExecutor(size, context, _begin, (job, self._frames, self._begun))
 
     def submit(self, shard: Shard) -> Future[ShardResult]:
-        # It unblocks Ctrl-C in this process as it starts.
+        # Started here, before `shielded`: its start unblocks SIGINT in this process.
         multiprocessing.resource_tracker.ensure_running()
         with shielded():
             future = self._pool.submit(_score_shard, shard)
@@ -231,7 +231,7 @@ class _Processes(ShardWorkers):
 
 
 class _Serving:
-    """What a worker process keeps from shard to shard; made in the process itself."""
+    """The state of a worker process between shards; created in that process."""
 
     current: Optional[_Serving] = None
 
@@ -243,7 +243,8 @@ class _Serving:
     def score(self, shard: Shard, progress: Progress = no_progress) -> ShardResult:
         """Score one shard."""
         if self._worker is None:
-            # Not earlier: an error of a task is told, one of a worker's start looks like its loss.
+            # Not earlier: errors of a task are passed on, errors of an initializer look like a
+            # dead worker.
             worker = ShardWorker(self._job)
             self._worker = worker.__enter__()
         return next(self._worker.score([shard], progress))
@@ -253,7 +254,7 @@ def _begin(job: EvaluationJob, frames: Any, begun: Any) -> None:
     """Prepare this process to score shards."""
     import cv2
 
-    cv2.setNumThreads(1)  # the machine's cores belong to all workers
+    cv2.setNumThreads(1)  # all workers share the machine's cores
     keep_buffers()
     begun[0] = 1
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -278,7 +279,7 @@ def _score_shard(shard: Shard) -> ShardResult:
 
 
 class _RayActors(ShardWorkers):
-    """Actors of a Ray cluster, as many as work at the same time."""
+    """Actors of a Ray cluster, started when all others are busy."""
 
     def __init__(self, ray: Any, job: EvaluationJob, threads: int) -> None:
         self._ray = ray

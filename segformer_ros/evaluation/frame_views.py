@@ -28,23 +28,23 @@ from segformer_ros.metrics.metric import MetricError, ScoredClasses
 _WRONG = (40, 40, 235)
 _WRONG_OPACITY = 0.65
 _DIM = 0.35
-"""Brightness of what is not scored."""
+"""Brightness of pixels that are not scored."""
 
 
 def overlay_view(image: np.ndarray, labels: np.ndarray, class_map: ClassMap) -> np.ndarray:
-    """The classes' colours over the image: (H, W, 3) uint8 BGR; pixels without a class as is."""
+    """The class colours over the image: (H, W, 3) uint8 BGR; pixels without a class unchanged."""
     view = blend(image, labels, class_map.palette_bgr, 0.6)
     np.copyto(view, image, where=(labels == IGNORE_ID)[..., None])
     return view
 
 
 def truth_view(labels: np.ndarray, class_map: ClassMap) -> np.ndarray:
-    """The classes' colours alone: (H, W, 3) uint8 BGR; what is not labelled is black."""
+    """The class colours alone: (H, W, 3) uint8 BGR; unlabelled pixels are black."""
     return colorize(labels, class_map.palette_bgr)
 
 
 def error_view(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """What is wrong: (H, W, 3) uint8 BGR.
+    """The errors: (H, W, 3) uint8 BGR.
 
     Grey where the classes agree, red where they differ, dark where the truth is not scored.
     image: (H, W, 3) uint8 BGR. truth, predicted: (H, W) uint8 ids of the same kind.
@@ -64,7 +64,7 @@ _PANEL_WIDTH = 360
 
 
 class View(NamedTuple):
-    """One picture: its title and its address, which holds the picture itself."""
+    """One picture: its title, and its data URL."""
 
     title: str
     address: str
@@ -120,7 +120,7 @@ def _from_above(
     drivable: str,
     camera: Camera,
 ) -> List[Tuple[str, np.ndarray]]:
-    """Draw the boundary into `mask`; the ground from above where the camera is calibrated."""
+    """Draw the boundary into `mask`; bird's-eye views if the camera is calibrated."""
     config = DrivableConfig(boundary=BoundaryConfig(drivable=drivable))
     estimator = DrivableAreaEstimator(config, classes.class_map)
     area = estimator.update(predicted, None, camera.calibration, camera.pose)
@@ -141,11 +141,11 @@ def _address(pixels: np.ndarray) -> str:
 
 
 MAP_HEIGHT = 480
-"""Pixels of a map as it is drawn."""
+"""Height of a drawn map in pixels."""
 PICTURE_WIDTH = 960
-"""Pixels; larger frames are made smaller for the report."""
+"""Greatest width of a picture in the report; larger frames are scaled down."""
 WINDOW = 16
-"""Frames of which at most one is shown; shards are a multiple of it long."""
+"""Consecutive frames of which at most one is shown; shards are a multiple of it long."""
 _NO_MAP = np.zeros(0, np.uint8)
 _CANDIDATE_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88)
 
@@ -177,7 +177,7 @@ class WorstFrame(NamedTuple):
 
 class _Candidate(NamedTuple):
     rank: Tuple[float, int]
-    """Share of wrong pixels, then minus the index: of two equals the first is worse."""
+    """(share of wrong pixels, -index): among equals, the first frame ranks worst."""
     image: np.ndarray
     truth: np.ndarray
     predicted: np.ndarray
@@ -185,9 +185,9 @@ class _Candidate(NamedTuple):
 
 
 class WorstFrames:
-    """Keeps the `limit` frames with the largest share of wrong pixels; of equals, the first.
+    """Keeps the `limit` frames with the largest share of wrong pixels; among equals, the first.
 
-    Neighbouring frames look alike, so one frame stands for each WINDOW of them.
+    Neighbouring frames look alike, so there is at most one from each WINDOW of them.
     """
 
     def __init__(self, limit: int) -> None:
@@ -203,12 +203,13 @@ class WorstFrames:
         predicted: np.ndarray,
         ground_map: Callable[[], Optional[np.ndarray]] = lambda: None,
     ) -> None:
-        """Consider a frame: (H, W, 3) uint8 BGR, (H, W) uint8 labels; what is kept is copied.
+        """Consider a frame: (H, W, 3) uint8 BGR, (H, W) uint8 labels; it is copied if kept.
 
-        ground_map: called where the frame is kept, for the map as it is drawn, (h, w, 3).
+        ground_map: called if the frame is kept; draws its map, (h, w, 3).
         """
         if self._limit == 0:
             return
+        # The frame competes with its window's frame, else, if there are enough, with the best one.
         window = rival = index // WINDOW
         if window not in self._kept and len(self._kept) >= self._limit:
             rival = min(self._kept, key=lambda kept: self._kept[kept].rank)

@@ -41,7 +41,7 @@ from segformer_ros.segmenter.segmented_frame import FrameFinisher, estimator_fac
 
 ANY_SOURCE = SourceOptions()
 SHARD_FRAMES = 64
-"""Frames of a shard, unless told otherwise: what an interruption loses at most, per worker, beside
+"""Frames of a shard by default: an interruption loses at most that many for each worker, besides
 those that wait to be scored."""
 
 
@@ -70,7 +70,7 @@ class ModelChoice:
         return create_engine(self.spec(), self.engine, self.options)
 
     def files(self) -> List[Path]:
-        """Files that decide what the engine computes: the model's and its INT8 version."""
+        """Files that determine what the engine computes: the model's, and its INT8 version's."""
         if self.engine == 'fake':
             return []
         spec = self.spec()
@@ -80,19 +80,19 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """What is evaluated and how; plain data, so that it travels to workers.
+    """What is evaluated and how; plain data, so that it can be sent to workers.
 
     inputs: recordings, each scored in the order of its frames.
     sources: how the recordings are read.
     reference: the model whose masks are the truth (agreement), None where the recordings have it.
     merged: groups of class names scored as one.
     drivable: drivable group or class names joined by '+'; '' takes the class map's first group.
-    pose: of the camera over the ground; None takes what the recordings know.
+    pose: of the camera over the ground; None uses that of the recordings.
     hfov: horizontal field of view in degrees of a camera that the recordings do not calibrate.
     upsampling: as Wanted.upsampling.
     worst: how many of the worst frames the report shows.
-    predictions: folder for the masks as label images, '' for none. A run that begins anew removes
-        those of former runs, where the folder lies in its own.
+    predictions: folder for the masks as label images, '' for none. A run that starts from scratch
+        removes those of former runs if the folder is inside its own.
     shard_frames: frames that are scored between two saves, a multiple of WINDOW.
     """
 
@@ -120,20 +120,20 @@ class EvaluationJob:
             )
 
     def fresh(self) -> EvaluationJob:
-        """The same job, that recognises its models anew: their files may be others by now."""
+        """The same job without cached models, as their files may have changed."""
         reference = replace(self.reference) if self.reference else None
         return replace(self, model=replace(self.model), reference=reference)
 
     def open_sources(self) -> List[Source]:
         """Open all recordings; raises SourceError or EvaluationError.
 
-        Of several, those that cannot be scored are left out, with a note; but not one that is not
-        there, whose name is mistyped.
+        Of several, those that cannot be scored are left out, with a note. A missing one is an
+        error nevertheless, since its name is probably mistyped.
         """
         sources = [self._open(path) for path in self.inputs]
         if not any(len(source) for source in sources):
             raise EvaluationError(f'no input can be scored; the first is {sources[0].notes[0]}')
-        self.truth_tables(sources)  # refused before the work, not after hours
+        self.truth_tables(sources)  # raises now, not after hours of work
         return sources
 
     def _open(self, path: str) -> Source:
@@ -176,19 +176,19 @@ class EvaluationJob:
         return Scorer(ScoredClasses(class_map, self.merged), drivable, sizes)
 
     def finisher(self, camera: Camera) -> FrameFinisher:
-        """What adds the drivable area to the frames of a camera."""
+        """Finisher that adds the drivable area to the frames of a camera."""
         spec = self.model.spec()
         estimator = estimator_factory(self.drivable, spec.class_map)()
         return FrameFinisher(spec, self.model.options.inference, camera, estimator)
 
     def camera(self, source: Source) -> Camera:
-        """The camera of a recording, as far as it is known; raises CameraError."""
+        """The camera of a recording, as far as known; raises CameraError."""
         return Camera(source.calibrated(self.hfov), self.pose or source.pose)
 
     def truth_tables(self, sources: Sequence[Source]) -> List[Optional[np.ndarray]]:
-        """From the values of each recording's truth to the model's train ids: see truth_table.
+        """For each recording, the table from its truth's values to train ids: see truth_table.
 
-        Raises MetricError where they have other classes.
+        Raises MetricError where the classes do not match.
         """
         if self.reference is None and not any(source.class_map for source in sources):
             return [None] * len(sources)
@@ -209,7 +209,7 @@ class EvaluationJob:
         ]
 
     def look_at_labels(self, sources: Sequence[Source]) -> None:
-        """Note what of the labels would make the numbers worthless; raises EvaluationError."""
+        """Note mistakes in the labels that would make scores worthless; raises EvaluationError."""
         if self.reference is not None:
             return
         model = self.model.spec().class_map
@@ -221,7 +221,7 @@ class EvaluationJob:
                 source.notes = (*source.notes, *notes)
 
     def mask_folder(self) -> Optional[Predictions]:
-        """Where the masks are written; None for nowhere."""
+        """The folder that masks are written to; None for none."""
         if not self.predictions:
             return None
         return Predictions(Path(self.predictions), self.model.spec().class_map)
@@ -237,11 +237,11 @@ class EvaluationJob:
         return Wanted(confidence=True, upsampling=self.upsampling)
 
     def fingerprint(self, sources: Sequence[Source]) -> str:
-        """Hash of all that the numbers depend on, as far as it can be had quickly.
+        """Hash of everything that the numbers depend on, as far as that is quick to get.
 
-        Those are the settings, what the models' files say, versions, and the sizes and times of
-        all files. It is the key of what is kept of an interrupted run. Recordings are too long to
-        be read twice for a hash of their content.
+        That is the settings, the models' specs, versions, and the sizes and modification times of
+        all files: recordings are too long to read them for a hash of their content. It is the key
+        of an interrupted run's checkpoints.
 
         sources: the job's recordings, as `open_sources` gives them.
         """
@@ -255,7 +255,7 @@ class EvaluationJob:
         return digest.hexdigest()[:16]
 
     def _settings(self) -> Dict[str, Any]:
-        """All fields but threads and streams, which follow from the number of workers."""
+        """All fields except threads and streams, which depend on the number of workers."""
         settings = asdict(self)
         for choice in (settings['model'], settings['reference']):
             if choice:

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Label survey: a look at some labels before a run, for mistakes that make scores worthless."""
+"""Label survey: checks some labels before a run for mistakes that make scores worthless."""
 
 from __future__ import annotations
 
@@ -22,37 +22,38 @@ from segformer_ros.metrics.metric import histogram, ratio
 from segformer_ros.recordings import Source, SourceFrame, SourceOptions
 
 _PLACES = 3
-"""Places of a recording that are looked at: its beginning and further on."""
+"""Places of a recording that are sampled: its beginning and further on."""
 _FRAMES = 3
-"""Frames of each place."""
+"""Frames at each place."""
 _ODD_SHARE = 0.05
 """Share of the labelled pixels that may be of no class."""
 _SURE_SHARE = 0.01
-"""The same, where all values are label ids."""
+"""The same, where all values could be label ids."""
 _FEW_LABELLED = 0.3
 _FEW_CLASSES = 3
 _NAMED = 8
 
 _BETTER, _AGREES, _DISAGREES = 0.3, 0.5, 0.1
-"""Shares of pixels: masks that agree so much more, and so far, with labels read as label ids mean
-that they are; below the last, labels and masks have little to do with each other."""
+"""Shares of pixels: labels are label ids if masks agree with them, read so, by that much more, and
+at least that far. Below the last, labels and masks have nothing to do with each other."""
 
 
 _SIDE = 480
-"""Pixels to which images are made smaller to compare edges."""
+"""Longest side in pixels to which images are scaled down to compare edges."""
 _EDGES = 300
-"""Fewest edge pixels, per frame, that say anything."""
+"""Fewest edge pixels per frame that are significant."""
 _FITS_BETTER, _FITS = 1.15, 1.3
-"""By how much the edges of wrong labels fit better once they are moved, and how much stronger than
-elsewhere the image's edges must be there. Right labels of CamVid, IDD and LabelMe fit at least
-1.15 times better than any that is moved, and 1.7 times; those of another view worse than that."""
+"""How much better the edges of wrong labels must fit once transformed, and how much stronger than
+average the image's edges must then be at them. Right labels of CamVid, IDD and LabelMe fit at
+least 1.15 times better than transformed ones, and 1.7 times better than average; labels of
+another view fit worse."""
 
 
 class _Seen(NamedTuple):
-    """What was found in the frames that were looked at.
+    """What was found in the sampled frames.
 
-    counts: (256,) pixels by value. frames: those with labels. faults: why others have none.
-    odd: what of labels is not scored. views: what `_misfit` takes.
+    counts: (256,) pixels by value. frames: number with labels. faults: why others have none.
+    odd: notes on labels that are partly not scored. views: as for `_misfit`.
     """
 
     counts: np.ndarray
@@ -65,9 +66,9 @@ class _Seen(NamedTuple):
 def survey(source: Source, model: ClassMap, options: SourceOptions) -> List[str]:
     """Notes on a recording's labels, from a few of its frames.
 
-    model: the classes of the model, whose train ids labels are unless the recording says
-    otherwise. Raises EvaluationError for label ids, which would be scored as other classes, and
-    where no frame has labels.
+    model: the model's classes; labels are its train ids unless the recording says otherwise.
+    Raises EvaluationError for label ids, which would be scored as other classes, and where no
+    label file belongs to a frame.
     """
     if source.label_fault:
         raise EvaluationError(f'{source.name}: {source.label_fault}')
@@ -94,7 +95,7 @@ def survey(source: Source, model: ClassMap, options: SourceOptions) -> List[str]
     if len(values) < min(len(own), _FEW_CLASSES):
         names = ' and '.join(f'{value} ({own.name_of(int(value))})' for value in values)
         notes.append(
-            f'all labels of the {looked} are {names}; are they a mask of another meaning? 255 is '
+            f'all labels of the {looked} are {names}; are they masks of something else? 255 is '
             'not scored'
         )
     odd = [int(value) for value in values if value >= len(own)]
@@ -128,10 +129,10 @@ def _look(source: Source) -> _Seen:
 
 
 def _sampled(source: Source) -> Iterator[SourceFrame]:
-    """A few frames in a row at each of a few places."""
+    """A few consecutive frames at each of a few places."""
     stop = 0
     for place in range(_PLACES):
-        start = max(stop, len(source) * place // _PLACES)  # none twice
+        start = max(stop, len(source) * place // _PLACES)  # no frame twice
         stop = start + _FRAMES
         yield from source.frames(start, stop)
 
@@ -144,7 +145,7 @@ def _smaller(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.n
 
 
 def _image_edges(image: np.ndarray) -> np.ndarray:
-    """How much of an edge each pixel of a BGR image is, (H, W) float32, at most 1."""
+    """Edge strength of each pixel of a BGR image, scaled down: (h, w) float32, 0..1."""
     grey = cv2.cvtColor(_smaller(image, cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
     steps = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
@@ -153,7 +154,7 @@ def _image_edges(image: np.ndarray) -> np.ndarray:
 
 
 def _label_edges(labels: np.ndarray) -> np.ndarray:
-    """Where two classes meet, (H, W) bool; what is not labelled has no edges."""
+    """Where two classes meet, (h, w) bool; there are no edges to unlabelled pixels."""
     edges, known = np.zeros(labels.shape, bool), labels != IGNORE_ID
     edges[:, 1:] = (labels[:, 1:] != labels[:, :-1]) & known[:, 1:] & known[:, :-1]
     edges[1:] |= (labels[1:] != labels[:-1]) & known[1:] & known[:-1]
@@ -161,7 +162,7 @@ def _label_edges(labels: np.ndarray) -> np.ndarray:
 
 
 def _moves() -> Iterator[Tuple[str, np.ndarray]]:
-    """What wrong labels may need, in words, and as (2, 3) on coordinates from -1 to 1."""
+    """Transforms that may correct wrong labels: in words, and (2, 3) on coordinates of -1..1."""
     for zoom in (0.5, 0.67, 0.75, 0.8, 1.25, 1.33, 1.5, 2.0):
         yield f'scaled by {zoom:g} about the middle', np.array([[zoom, 0, 0], [0, zoom, 0]])
         yield f'made {zoom:g} times as wide', np.array([[zoom, 0, 0], [0, 1, 0]])
@@ -177,9 +178,9 @@ def _moves() -> Iterator[Tuple[str, np.ndarray]]:
 
 
 def _misfit(views: Sequence[Tuple[np.ndarray, np.ndarray]]) -> str:
-    """What would make labels fit their images, '' where they fit as they are.
+    """The transform that would make labels fit their images; '' where they fit as they are.
 
-    views: the edges of each image, see `_image_edges`, and its labels of the same size.
+    views: the edges of each image, see `_image_edges`, and its labels at the same size.
     """
     own = _fit(views, np.eye(2, 3))
     if np.isnan(own):
@@ -191,14 +192,15 @@ def _misfit(views: Sequence[Tuple[np.ndarray, np.ndarray]]) -> str:
 
 
 def _fit(views: Sequence[Tuple[np.ndarray, np.ndarray]], move: np.ndarray) -> float:
-    """Mean strength of the images' edges where the moved labels have theirs; NaN for too few."""
+    """Mean strength of the images' edges at those of the transformed labels; NaN for too few."""
     total, pixels = 0.0, 0
     for strength, labels in views:
         height, width = labels.shape
-        # From -1..1 over the image to its pixels.
+        # The transform in pixels: pixel = half * (1 + u) with u of -1..1, so for u' = A u + b
+        # linear = diag(half) A diag(1 / half), and the image's centre moves by half * b.
         half = np.array([(width - 1) / 2, (height - 1) / 2])
-        linear = move[:, :2] * half[:, None] / half[None, :]
-        matrix = np.column_stack([linear, half + move[:, 2] * half - linear @ half])
+        linear = move[:, :2] * half[:, None] / half[None, :]  # (2, 2)
+        matrix = np.column_stack([linear, half + move[:, 2] * half - linear @ half])  # (2, 3)
         moved = cv2.warpAffine(
             labels, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=IGNORE_ID
         )
@@ -211,7 +213,7 @@ def _fit(views: Sequence[Tuple[np.ndarray, np.ndarray]], move: np.ndarray) -> fl
 def _refuse_label_ids(
     source: Source, own: ClassMap, values: np.ndarray, counts: np.ndarray
 ) -> None:
-    """Raise EvaluationError where the values are those of the data set's own label ids."""
+    """Raise EvaluationError where the values are the data set's own label ids."""
     if not own.has_label_ids:
         return
     table = own.label_table()
@@ -224,12 +226,12 @@ def _refuse_label_ids(
     raise EvaluationError(
         f'{source.name}: labels hold label ids of {own.name!r}, not train ids: they have '
         f'{_listed(values.tolist())}, where {named}; give --label-ids {_option(own)} (or '
-        '--label-ids train, if they are train ids all the same)'
+        '--label-ids train, if they are train ids nevertheless)'
     )
 
 
 def _option(own: ClassMap) -> str:
-    """What --label-ids takes for these label ids: a preset, or the class map's own file."""
+    """The value of --label-ids for these label ids: a preset, or the class map's own file."""
     if own.name in preset_names():
         return own.name
     known = {entry.name: entry.label_id for entry in load_class_map('cityscapes').classes}
@@ -243,7 +245,7 @@ def _listed(values: Sequence[int]) -> str:
 
 
 def agreement_note(matrix: np.ndarray, own: ClassMap) -> str:
-    """One line where the masks speak for labels of another kind; '' where they do not.
+    """One line if the masks suggest that the labels were misread; else ''.
 
     matrix: (K, K + 1) int64 confusion of train ids as they were read.
     """
@@ -273,7 +275,7 @@ def _accuracy(matrix: np.ndarray) -> float:
 
 
 def _as_label_ids(matrix: np.ndarray, own: ClassMap) -> np.ndarray:
-    """The same counts, with each true value taken for a label id."""
+    """The confusion matrix that results if each true value is a label id."""
     moved, table = np.zeros_like(matrix), own.label_table()
     for value, row in enumerate(matrix):
         train_id = table.get(value, IGNORE_ID)

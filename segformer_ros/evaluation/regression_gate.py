@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Gates: limits that a run's scores must keep, for CI."""
+"""Gates: limits that a run's scores must meet, for CI."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ LOWER_IS_BETTER = frozenset(
         *('bias', 'mean_error', 'p50', 'p95', 'noted'),
     )
 )
-"""Parts of the names of scores that are better when they are lower; of a bias, when it is less."""
+"""Parts of the names of scores where lower is better; for a bias, its magnitude."""
 
 _COUNTS = frozenset(
     ('schema', 'frames', 'pixels', 'rare', 'instances', 'columns', 'cells', 'maps')
 )
-"""Parts of the names of counts, which know no upper bound."""
+"""Parts of the names of counts, which have no upper bound."""
 _METRES = tuple(
     f'drivable.metres.{name}' for name in ('margin', 'reach', 'bias', 'mean_error', 'p50', 'p95')
 )
@@ -52,7 +52,7 @@ class Limit:
 
 
 def parse_limits(text: str) -> Tuple[Limit, ...]:
-    """Read 'miou=0.6,iou.road=0.95', or nothing from ''; raises EvaluationError."""
+    """Parse limits such as 'miou=0.6,iou.road=0.95', '' for none; raises EvaluationError."""
     limits = []
     for part in text.split(',') if text else ():
         name, equals, value = part.partition('=')
@@ -88,7 +88,7 @@ def read_metrics(path: Path) -> Dict[str, Any]:
 
 
 def find_score(metrics: Mapping[str, Any], name: str) -> Optional[float]:
-    """A score by its name with dots; None where the run has none. Raises EvaluationError.
+    """A score by its dotted name; None where the run does not have it. Raises EvaluationError.
 
     A distance band is named by its ends, as in 'drivable.metres.bands.5-10.false_free'.
     """
@@ -122,10 +122,10 @@ def check_gates(
     drops: Tuple[Limit, ...] = (),
     baseline: Optional[Mapping[str, Any]] = None,
 ) -> None:
-    """Raise EvaluationError for gates that cannot be held: to be called before the work.
+    """Raise EvaluationError for gates that make no sense: to be called before the work.
 
-    blank: metrics.json of no frame (EvaluationRun.blank). A score that is a share refuses limits
-    that no run can keep, or none can break: 1 was meant as 1 %.
+    blank: metrics.json of no frame (EvaluationRun.blank). A limit for a share is refused if no run
+    can meet it, or none can break it: 1 was meant as 1 %.
     """
     for limit in (*limits, *drops):
         find_score(blank, limit.name)
@@ -141,9 +141,9 @@ def check_gates(
 
 
 def baseline_notes(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> List[str]:
-    """What makes a baseline's scores others than the run's: one line each.
+    """Why a baseline's scores are not comparable with the run's: one line each.
 
-    metrics: those of no frame will do.
+    metrics: of the run; those of no frame (EvaluationRun.blank) suffice.
     """
     return [*_class_notes(metrics, baseline), *_input_notes(metrics, baseline)]
 
@@ -155,11 +155,7 @@ def _class_notes(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> Lis
     different = sorted(set(own) ^ set(others))
     return [
         f'the baseline scores other classes ({len(others)}, here {len(own)}; '
-        + (
-            f'in one of them alone: {", ".join(different[:6])}'
-            if different
-            else 'in another order'
-        )
+        + (f'only in one of them: {", ".join(different[:6])}' if different else 'in another order')
         + '): differences of the means are not those of the model'
     ]
 
@@ -178,10 +174,10 @@ def _input_notes(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> Lis
 
 
 def broken_limits(metrics: Mapping[str, Any], limits: Tuple[Limit, ...]) -> List[str]:
-    """One line for each limit that the scores do not keep.
+    """One line for each limit that the scores do not meet.
 
-    A limit is the lowest value allowed, or the highest one for scores that are better when lower.
-    A score that the run does not have breaks its gate.
+    A limit is the lowest value allowed, or the highest one for scores where lower is better. A
+    score that the run does not have breaks its gate.
     """
     return [line for line in (_broken_limit(metrics, limit) for limit in limits) if line]
 
@@ -223,13 +219,13 @@ def _broken_drop(metrics: Mapping[str, Any], baseline: Mapping[str, Any], drop: 
 
 
 def _free_space_unit(metrics: Mapping[str, Any]) -> str:
-    """What the free-space scores of the first level are measured in."""
+    """The unit of the top-level free-space scores."""
     drivable = metrics.get('drivable') or {}
     return 'metres' if drivable.get('metres') else "shares of the image's height"
 
 
 def _check_share(limit: Limit, never: bool) -> None:
-    """Refuse a limit of a share that is above 1, or that nothing can break (never)."""
+    """Refuse a limit for a share that is above 1, or that nothing can break (never)."""
     if not _COUNTS.isdisjoint(limit.name.split('.')) or limit.name in _METRES:
         return
     if limit.value > 1 or never:
@@ -242,7 +238,7 @@ def _check_share(limit: Limit, never: bool) -> None:
 
 
 def _entries(value: Any) -> Mapping[str, Any]:
-    """What has a name inside a part of metrics.json: of a list, its distance bands."""
+    """The named entries of a part of metrics.json; of a list, its distance bands."""
     if isinstance(value, dict):
         return value
     rows = value if isinstance(value, (list, tuple)) else []
@@ -250,13 +246,13 @@ def _entries(value: Any) -> Mapping[str, Any]:
 
 
 def _suggestion(metrics: Mapping[str, Any], name: str) -> str:
-    """', did you mean ...?' where a name of the run is close, else nothing."""
+    """' (did you mean ...?)' where a name of the run is close, else ''."""
     close = get_close_matches(name, _all_names(metrics), n=1, cutoff=0.8)
     return f' (did you mean {close[0]}?)' if close else ''
 
 
 def _all_names(value: Any, before: str = '') -> List[str]:
-    """Names of all scores, those in deeper parts too."""
+    """Names of all scores, including nested ones."""
     names = []
     for name, entry in _entries(value).items():
         if isinstance(entry, (dict, list, tuple)):
@@ -267,7 +263,7 @@ def _all_names(value: Any, before: str = '') -> List[str]:
 
 
 def _cost(name: str, value: float) -> float:
-    """A score as a number that is better when it is lower."""
+    """A score as a number where lower is better."""
     if not lower_is_better(name):
         return -value
     return abs(value) if name.endswith('bias') else value

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The report of a run: one HTML file that needs nothing else, for a desk and for a phone."""
+"""The report of a run: one self-contained HTML file, for desktops and phones."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from segformer_ros.evaluation.tables import FrameRow, read_frames, read_latency
 from segformer_ros.metrics.document import SCORES
 
 SIDE = 1000.0
-"""The drawing's own width and height; the page stretches it."""
+"""Width and height of a chart's SVG; the page stretches it."""
 
 POINTS = 240
-"""A line has at most so many points; more values are gathered."""
+"""Most points of a line; more values are grouped."""
 
 
 class Tick(NamedTuple):
-    """A label at a share (0..1) of an axis."""
+    """A label at a position (0..1) on an axis."""
 
     place: float
     label: str
 
 
 class Gathered(NamedTuple):
-    """Values in at most POINTS groups: mean, least and greatest, (P,) each; NaN is left out."""
+    """Mean, least and greatest value of at most POINTS groups, (P,) each; NaN is ignored."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -60,7 +60,7 @@ class Line(NamedTuple):
 class DrawnLine(NamedTuple):
     """A line as SVG points.
 
-    runs: parts that no unknown value interrupts. band: outline of what is gathered, '' for none.
+    runs: segments between unknown values. band: outline of the groups' ranges, '' for none.
     """
 
     name: str
@@ -70,7 +70,7 @@ class DrawnLine(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A bar from its upper left corner on, and what it says when pointed at."""
+    """A bar by its upper left corner and size, with its tooltip."""
 
     x: float
     y: float
@@ -81,7 +81,7 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: lines with a legend, or bars with the diagonal that they should meet."""
+    """A chart: lines with a legend, or bars with the diagonal that they should reach."""
 
     title: str
     x_ticks: Sequence[Tick]
@@ -91,20 +91,20 @@ class Chart:
 
 
 def gather(values: np.ndarray) -> Gathered:
-    """Gather (N,) values in groups of neighbours."""
+    """Group (N,) values by neighbours."""
     groups = np.array_split(np.asarray(values, float), min(POINTS, max(len(values), 1)))
     rows: List[Tuple[float, float, float]] = []
     for group in groups:
         valid = group[~np.isnan(group)]
         spread = (valid.mean(), valid.min(), valid.max()) if len(valid) else (np.nan,) * 3
         rows.append((float(spread[0]), float(spread[1]), float(spread[2])))
-    return Gathered(*np.array(rows).T)
+    return Gathered(*np.array(rows).T)  # (3, P)
 
 
 def line_chart(
     lines: Sequence[Line], top: float, y_ticks: Sequence[Tick], x_ticks: Sequence[Tick], title: str
 ) -> Chart:
-    """Lines over the frames of a run, from 0 to `top`; a band spans what is gathered."""
+    """Lines over the frames of a run, from 0 to `top`; a band shows the groups' ranges."""
     return Chart(title, x_ticks, y_ticks, [_drawn(line, top) for line in lines])
 
 
@@ -127,7 +127,7 @@ def reliability_chart(confidence: Sequence[float], accuracy: Sequence[float]) ->
 
 
 def nice_ticks(top: float) -> List[Tick]:
-    """Four or five round labels from 0 up to `top`, which is the axis' end."""
+    """Four or five round labels from 0 up to `top`, the end of the axis."""
     step = 10.0 ** np.floor(np.log10(max(top, 1e-9)))
     for part in (0.2, 0.25, 0.5, 1.0, 2.0, 2.5):
         if top / (part * step) <= 5:
@@ -148,7 +148,7 @@ def _drawn(line: Line, top: float) -> DrawnLine:
 
 
 def _runs(values: np.ndarray, top: float) -> List[List[str]]:
-    """SVG points of (P,) values in runs that no unknown value interrupts."""
+    """SVG points of (P,) values, in segments between unknown values."""
     runs: List[List[str]] = [[]]
     across = np.linspace(0, SIDE, len(values)) if len(values) > 1 else np.array([SIDE / 2])
     up = SIDE * (1 - np.clip(values / top, 0, 1))
@@ -169,10 +169,7 @@ _X_TICKS = 5
 
 
 class Difference(NamedTuple):
-    """Difference of two shares in percentage points.
-
-    kind: 'better', 'worse' or 'same', which is a CSS class.
-    """
+    """Difference of two shares in percentage points. kind, a CSS class: better, worse or same."""
 
     kind: str
     words: str
@@ -250,9 +247,9 @@ def _template() -> jinja2.Template:
 
 
 def _confusion(metrics: Metrics) -> Dict[str, Dict[str, Optional[float]]]:
-    """Of the classes that are there: by the true and the predicted one the share of the true."""
-    matrix = np.array(metrics['confusion'], float)
-    true = matrix.sum(axis=1) + np.array(metrics['no_class'], float)
+    """Row-normalised confusion of the classes that occur, by true and then predicted class."""
+    matrix = np.array(metrics['confusion'], float)  # (K, K)
+    true = matrix.sum(axis=1) + np.array(metrics['no_class'], float)  # (K,)
     shown = np.flatnonzero((true > 0) | (matrix.sum(axis=0) > 0))
     names = metrics['classes']
     return {
@@ -299,7 +296,7 @@ def _latency(milliseconds: np.ndarray) -> Optional[Chart]:
 
 
 def _facts(metrics: Metrics, speed: Metrics) -> List[Tuple[str, Any]]:
-    """What was run, and on what: names and values."""
+    """What was run, and where: names and values."""
     pairs = list(metrics['model'].items())
     pairs += [(f'reference {key}', value) for key, value in (metrics['reference'] or {}).items()]
     pairs += [('input', f'{i["name"]}, {i["frames"]} frames') for i in metrics['inputs']]
@@ -318,7 +315,7 @@ def _band(band: str, unit: str) -> str:
 
 
 def _frame_ticks(rows: Sequence[FrameRow]) -> List[Tick]:
-    """Where recordings begin, where there are several; else some frame numbers."""
+    """The beginnings of recordings, if there are several; else some frame numbers."""
     starts = [i for i, row in enumerate(rows) if i == 0 or row.input != rows[i - 1].input]
     if 1 < len(starts) <= _X_TICKS + 1:
         return [Tick(start / (len(rows) - 1), rows[start].input) for start in starts]

@@ -49,7 +49,7 @@ SPEED_JSON = 'speed.json'
 
 @dataclass(frozen=True)
 class Execution:
-    """Who does the work; the numbers do not depend on it.
+    """Where the work is done; the numbers do not depend on it.
 
     workers: processes of this machine, or actors of the Ray cluster at the address `ray`.
     """
@@ -66,7 +66,7 @@ class Execution:
 class Evaluation:
     """A finished run.
 
-    metrics: what metrics.json holds. speed: what speed.json holds. pictures: the worst frames,
+    metrics: content of metrics.json. speed: content of speed.json. pictures: the worst frames,
     worst first.
     """
 
@@ -76,9 +76,9 @@ class Evaluation:
 
 
 class EvaluationRun:
-    """One evaluation into one folder; a run that was interrupted there goes on.
+    """One evaluation into one folder; an interrupted run in that folder is resumed.
 
-    A context manager. No other run may write into that folder until it is left.
+    A context manager, which locks the folder against other runs.
     """
 
     def __init__(self, job: EvaluationJob, out: Path) -> None:
@@ -106,12 +106,12 @@ class EvaluationRun:
 
     @property
     def notes(self) -> List[str]:
-        """What is odd about models, recordings and what is kept of this run: a line each."""
+        """What is odd about models, recordings and checkpoints: a line each."""
         specs = [choice.spec() for choice in self.job.choices]
         notes = [f'{spec.path.name}: {note}' for spec in specs for note in spec.notes]
         notes += [f'{n}: {note}' for n, s in zip(self.names, self.sources) for note in s.notes]
         return notes + [
-            f'the checkpoint {path} cannot be read: {why}; its frames are done anew'
+            f'the checkpoint {path} cannot be read: {why}; its frames are scored again'
             for path, why in self._damaged.items()
         ]
 
@@ -127,7 +127,7 @@ class EvaluationRun:
 
     @property
     def kept(self) -> int:
-        """Frames whose results are on disk now: those that are not scored again."""
+        """Frames whose results are on disk now, which are not scored again."""
         return self.frames - _frames(self._unfinished())
 
     def execute(
@@ -155,20 +155,20 @@ class EvaluationRun:
         return evaluation
 
     def finish(self) -> None:
-        """Remove the checkpoints, once everything that is made of them is written."""
+        """Remove the checkpoints, once everything made from them is written."""
         self._checkpoints.remove()
 
     def close(self) -> None:
-        """Let others write into the folder; may be called again without harm."""
+        """Unlock the folder; may be called again without harm."""
         self._checkpoints.close()
 
     def blank(self) -> Dict[str, Any]:
-        """What metrics.json holds of no frame: all names that there may be, and no numbers."""
+        """metrics.json of no frame: all names that it can have, without numbers."""
         self._scorer.reset()
         return self._document(ScoredFrameCounts(), unmeasured=True)
 
     def _unfinished(self) -> List[Shard]:
-        """Shards without a result, or whose masks are asked for and no longer all there."""
+        """Shards without a result, or with missing masks where masks are wanted."""
         missing, self._damaged = self._checkpoints.missing(self._shards)
         masks = self._masks
         if masks is None:
@@ -183,7 +183,7 @@ class EvaluationRun:
     def _results(
         self, execution: Execution, progress: Progress
     ) -> Generator[ShardResult, None, None]:
-        """Score what is left, by whom the execution names."""
+        """Score the missing shards, where `execution` says."""
         job, shards, workers = self.job, self._missing, execution.workers
         if not shards:
             return
@@ -207,7 +207,7 @@ class EvaluationRun:
         )
 
     def _note_agreement(self) -> None:
-        """Note where the masks speak for labels of another kind than was thought."""
+        """Add a note if the masks suggest that the labels were misread."""
         classes, options = self._scorer.classes, self.job.sources
         if self.job.reference or self.job.merged or options.label_ids or options.label_colors:
             return
@@ -254,9 +254,9 @@ def speed_document(
 ) -> Dict[str, Any]:
     """Timings of a run.
 
-    times: milliseconds of each stage of all scored frames. frames, seconds: what this session
-    scored (a resumed run has scored others before) and how long it took, start of the engine
-    included.
+    times: milliseconds of each stage of all scored frames. frames, seconds: how many this session
+    scored (a resumed run has scored others before) and how long it took, including the start of
+    the engine.
     """
     stages = {name: percentiles(values)._asdict() for name, values in times.items() if values}
     totals = np.sum([times[name] for name in LATENCY], axis=0)
@@ -276,10 +276,10 @@ def speed_document(
 
 @dataclass
 class Summary:
-    """What the shards of a run add up to beside the metrics.
+    """The results of a run's shards, merged, except for the metrics.
 
-    counts: of its frames. pictures: the worst frames. times: milliseconds by stage. facts: what
-    the engine ran on.
+    counts: of its frames. pictures: the worst frames. times: milliseconds by stage. facts: the
+    engine's.
     worst: how many frames are kept.
     """
 
@@ -304,7 +304,7 @@ class Summary:
                 for stage, times in self.times.items():
                     times.append(getattr(record, stage))
         self.pictures += [WorstFrame(name, keys[p.index], p) for p in result.pictures]
-        # Sorting keeps the order of equals, so the earlier frame stands first, as in a shard.
+        # The sort is stable, so that among equals the earlier frame is first, as in a shard.
         self.pictures.sort(key=lambda frame: -frame.picture.wrong)
         del self.pictures[self.worst :]
         self.facts = result.facts

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""ShardWorker: one engine that scores shards, reading ahead and scoring beside the inference."""
+"""ShardWorker: scores shards with one engine; reads ahead, and scores in the background."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Segmented(NamedTuple):
 
 
 class ScoredFrame(NamedTuple):
-    """A scored frame: its record, and its (K, K + 1) confusion where it counts."""
+    """A frame's record, and its (K, K + 1) confusion matrix if it was scored."""
 
     record: FrameRecord
     matrix: Optional[np.ndarray]
@@ -78,8 +78,8 @@ class ScoredFrame(NamedTuple):
 class FrameScorer:
     """Scores frames in the order of their recording.
 
-    inputs: the recordings' names. finisher: what adds the drivable area to a camera's frames.
-    predictions: where the masks are written, None for nowhere.
+    inputs: the recordings' names. finisher: makes what adds the drivable area to a camera's
+    frames. predictions: where the masks are written, None for nowhere.
     """
 
     scorer: Scorer
@@ -91,7 +91,7 @@ class FrameScorer:
     _mapper: Optional[FrameMapper] = None
 
     def begin(self, camera: Camera) -> None:
-        """Take the next frame as the first of a sequence, seen by this camera."""
+        """Start a new sequence with the next frame, seen by this camera."""
         self.scorer.begin(camera)
         self._finisher = None if camera.lacks else self.finisher(camera)
         self._mapper = None
@@ -138,7 +138,7 @@ class FrameScorer:
         return ScoredFrame(record, score.matrix)
 
     def follow(self, segmented: Segmented) -> None:
-        """Take a frame as the one before the next, without scoring it."""
+        """Take a frame as the predecessor of the next one, without scoring it."""
         self.scorer.restart()
         if segmented.result is not None and segmented.labels is not None:
             try:
@@ -147,25 +147,25 @@ class FrameScorer:
                 self.scorer.restart()
 
     def pictures(self) -> List[Picture]:
-        """The worst frames since the last call, worst first; the next map begins anew."""
+        """The worst frames since the last call, worst first; starts a new map."""
         self._mapper = None
         return self.worst.take()
 
     def _map(
         self, entry: SourceFrame, frame: Optional[Frame], result: Segmentation
     ) -> Callable[[], Optional[np.ndarray]]:
-        """Take a frame into the map, and count that where the world is known; what draws it."""
+        """Add a frame to the map, and score that where the world is known; returns its drawer."""
         if frame is None or entry.place is None or self._finisher is None:
             return lambda: None
         if self._mapper is None:
             self._mapper = FrameMapper(self.scorer.classes.class_map)
-        found = self._finisher.finish(entry, frame, result)
-        numbers = self._mapper.add(found, entry.place)
+        finished = self._finisher.finish(entry, frame, result)
+        numbers = self._mapper.add(finished, entry.place)
         if numbers is None:
             return lambda: None
         if entry.truth.ground is not None and entry.index % MAP_EVERY == MAP_EVERY - 1:
             self.scorer.map.update(self._mapper.map, numbers, entry.place, entry.truth.ground)
-        return partial(draw_map, MAP_HEIGHT, numbers, entry.place, found.area)
+        return partial(draw_map, MAP_HEIGHT, numbers, entry.place, finished.area)
 
 
 AHEAD = 8
@@ -176,14 +176,14 @@ Progress = Callable[[int], object]
 
 
 def no_progress(frames: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 class ShardWorker:
     """Scores shards of a job, one after another; a context manager.
 
-    Shards in their own order are read in one pass; any other order gives the same results.
-    sources: the job's recordings, where they are open already.
+    Shards in order are read in one pass; any other order gives the same results.
+    sources: the job's recordings, if they are open already.
     """
 
     def __init__(self, job: EvaluationJob, sources: Optional[Sequence[Source]] = None) -> None:
@@ -233,7 +233,7 @@ class ShardWorker:
             yield future.result()
 
     def _finish(self, shard: Shard, futures: Sequence[Future[ScoredFrame]]) -> ShardResult:
-        """What all the shard's frames gave; the next shard is counted from nothing."""
+        """The result of the shard; resets the counts for the next one."""
         scored = [future.result() for future in futures]
         scorer = self._frames.scorer
         classes = len(scorer.classes)
@@ -250,7 +250,7 @@ class ShardWorker:
         return result
 
     def _entries(self, shard: Shard) -> Iterator[SourceFrame]:
-        """The shard's frames, after the scorer saw the one before the first."""
+        """The shard's frames, once the scorer has seen the one before the first."""
         if self._next != (shard.source, shard.start):
             self._go_to(shard)
         while self._next[1] < shard.stop:
@@ -260,7 +260,7 @@ class ShardWorker:
             yield entry
 
     def _go_to(self, shard: Shard) -> None:
-        """Begin to read at a shard."""
+        """Start reading at the frame before a shard, and let the scorer see that frame."""
         if self._reader:
             self._reader.close()
         source = self._sources[shard.source]
@@ -279,7 +279,7 @@ class ShardWorker:
         return entry
 
     def _segmented(self, entries: Iterator[SourceFrame]) -> Iterator[Segmented]:
-        """Each entry with what the engine, and the reference, made of it."""
+        """Each entry with the results of the engine and the reference."""
         for entry, outcomes in segmented_entries(entries, self._engines, self._wanted):
             segmented = _joined(entry, *outcomes)
             table = self._tables[self._next[0]]
@@ -291,18 +291,18 @@ class ShardWorker:
 
 
 def _translated(entry: SourceFrame, table: np.ndarray) -> SourceFrame:
-    """The entry whose world has the classes that a table (256,) gives its own."""
+    """The entry with the classes of its world mapped by a table (256,)."""
     world = entry.truth.ground
     if world is None:
         return entry
 
     def ground(points: np.ndarray) -> np.ndarray:
-        own = world(points)
-        found = np.zeros((len(points), 256), bool)
+        own = world(points)  # (n, classes) bool
+        mapped = np.zeros((len(points), 256), bool)
         for class_id in range(own.shape[1]):
-            found[:, table[class_id]] |= own[:, class_id]
-        found[found[:, IGNORE_ID]] = False
-        return found
+            mapped[:, table[class_id]] |= own[:, class_id]
+        mapped[mapped[:, IGNORE_ID]] = False
+        return mapped
 
     return replace(entry, truth=entry.truth._replace(ground=ground))
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Shards: the equal parts of a run, what each gives, and the finished ones kept on disk."""
+"""Shards: the equal parts of a run, their results, and checkpoints of the finished ones."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Shard(NamedTuple):
 class FrameRecord:
     """One frame of the run.
 
-    source, index, key, stamp_ns: which one. note: what is wrong with it, '' for nothing.
-    scored: whether it counts. stays to false_blocked: see FrameScore.
+    source, index, key, stamp_ns: identify it. note: what is wrong with it, '' for nothing.
+    scored: whether it was scored. stays to false_blocked: see FrameScore.
     preprocess, inference, postprocess, score: milliseconds of each stage.
     """
 
@@ -76,11 +76,11 @@ class FrameRecord:
 
 @dataclass
 class ShardResult:
-    """What a shard gives.
+    """The result of a shard.
 
     frames: one record for each frame, in order. matrices: (scored frames, K, K + 1) uint32, their
     confusion matrices in the same order. counts: the metrics' counts by name. pictures: the
-    shard's worst frames. facts: what the worker's engine ran on.
+    shard's worst frames. facts: the worker's engine's.
     """
 
     number: int
@@ -111,10 +111,10 @@ class ShardResult:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> ShardResult:
-        """What `to_bytes` wrote; raises EvaluationError where a bit of it is another."""
+        """What `to_bytes` wrote; raises EvaluationError where the checksum does not match."""
         packed, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
         if hashlib.sha256(packed).digest() != checksum:
-            raise EvaluationError('its checksum is not that of its content')
+            raise EvaluationError('its checksum does not match its content')
         with np.load(BytesIO(packed), allow_pickle=False) as data:
             counts = {name[7:]: data[name] for name in data.files if name.startswith('counts.')}
             places = sum(name.endswith('.index') for name in data.files)
@@ -135,7 +135,7 @@ def _load_picture(data: Any, place: int) -> Picture:
 
 
 def plan_shards(sources: Sequence[Source], frames: int) -> List[Shard]:
-    """Cut recordings into shards; the same for any number of workers."""
+    """Split recordings into shards, which do not depend on the number of workers."""
     shards: List[Shard] = []
     for number, source in enumerate(sources):
         for start in range(0, len(source), frames):
@@ -175,19 +175,19 @@ class Predictions:
         path = self._path(recording, key)
         values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if values is None:
-            raise EvaluationError(f'{path} is not there or no image; evaluate again')
+            raise EvaluationError(f'{path} is missing or not an image; evaluate again')
         return np.asarray(cv2.LUT(values, self._read))
 
     def clear(self) -> None:
         """Remove the masks of former runs, and the folders that this leaves empty."""
-        places = [] if self._folder.is_symlink() else [*self._folder.glob('*/')]
-        for place in places:
-            if place.is_symlink():  # what it leads to is not ours
+        folders = [] if self._folder.is_symlink() else [*self._folder.glob('*/')]
+        for folder in folders:
+            if folder.is_symlink():  # its target is not ours
                 continue
-            for path in place.glob('*.png'):
+            for path in folder.glob('*.png'):
                 path.unlink()
-            with suppress(OSError):  # something else lies in it
-                place.rmdir()
+            with suppress(OSError):  # not empty
+                folder.rmdir()
 
     def has(self, recording: str, key: str) -> bool:
         """Whether the mask of a frame was written."""
@@ -201,15 +201,16 @@ FOLDER = '.partial'
 
 _OWN_FOLDER = re.compile(r'[0-9a-f]{16}')
 _OWN_FILE = re.compile(r'\.?\d{6}\.npz(\.\d+)?')
-"""Checkpoints, and what is left of one whose writing was killed."""
+"""Names of checkpoints, and of incomplete ones that a killed process left."""
 
 
 class Checkpoints:
     """The results of a run's shards, in a folder named by the run's fingerprint.
 
-    One process at a time has them: another is refused until `close`. Those of another fingerprint
-    are removed: they belong to other settings or other files. What else lies there is left, and
-    links are not followed. Raises EvaluationError, and DestinationError of another run.
+    They are locked: another process is refused until `close`. Those of other fingerprints are
+    removed, as they belong to other settings or files. Other files are left alone, and symbolic
+    links are not followed. Raises EvaluationError, and DestinationError where another run has the
+    lock.
     """
 
     def __init__(self, out: Path, fingerprint: str) -> None:
@@ -232,12 +233,12 @@ class Checkpoints:
             raise
 
     def save(self, result: ShardResult) -> None:
-        """Keep a result, also through a power cut."""
+        """Write a result durably: it survives a power cut."""
         path = self._path(result.number)
         write_file(path, result.to_bytes(), follow=False, durable=True)
 
     def missing(self, shards: Sequence[Shard]) -> Tuple[List[Shard], Dict[Path, str]]:
-        """Those of the shards that are still to be scored, and what is wrong with their files."""
+        """Shards that are still to be scored, and the faults of unreadable files."""
         missing, faults = [], {}
         for shard in shards:
             try:
@@ -257,19 +258,19 @@ class Checkpoints:
             except (EvaluationError, OSError) as error:
                 raise EvaluationError(
                     f'{self._path(shard.number)} cannot be read: {reason(error)}; start again: '
-                    'its frames are done anew, the others are kept'
+                    'only its frames are scored again'
                 ) from error
 
     def remove(self) -> None:
-        """Remove all results and let others in: the run is complete."""
+        """Remove all results and unlock: the run is complete."""
         self._remove_own(self._folder)
         self.close()
 
     def close(self) -> None:
-        """Let others in, and leave no empty folder; may be called again without harm."""
+        """Unlock, and remove empty folders; may be called again without harm."""
         if self._unlock.alive:
             for folder in (self._folder, self._root):
-                with suppress(OSError):  # something lies in it
+                with suppress(OSError):  # not empty
                     folder.rmdir()
         self._unlock()
 
@@ -286,7 +287,7 @@ class Checkpoints:
         return result
 
     def _remove_own(self, folder: Path) -> None:
-        """Remove the checkpoints in a folder, and the folder where nothing else lies in it."""
+        """Remove the checkpoints in a folder, and the folder if that leaves it empty."""
         if folder.is_symlink():
             return
         for name in self._listed(folder):

@@ -44,7 +44,7 @@ TIMINGS_CSV = 'timings.csv'
 CONFUSION_NPY = 'confusion.npy'
 
 LONGEST_LINE = 1 << 16
-"""Characters of a line of frames.csv that is read."""
+"""Most characters in a line of frames.csv."""
 
 LATENCY = ('preprocess', 'inference', 'postprocess')
 """Stages from frame to mask."""
@@ -52,7 +52,7 @@ STAGES = (*LATENCY, 'score')
 """Stages that are timed; 'score' runs beside the others."""
 
 MOST_FRAMES = 1_000_000
-"""Rows of a table that is read: nine hours at 30 Hz."""
+"""Most rows of frames.csv: nine hours at 30 Hz."""
 
 _FRAME_COLUMNS = (
     'input', 'index', 'frame', 'stamp_ns', 'scored', 'miou', 'pixel_accuracy', 'pixels', 'flicker',
@@ -61,7 +61,7 @@ _FRAME_COLUMNS = (
 
 
 class _Text(NamedTuple):
-    """What csv.writer writes to."""
+    """A file for csv.writer."""
 
     write: Callable[[str], object]
 
@@ -69,8 +69,8 @@ class _Text(NamedTuple):
 class FrameTables:
     """Writes the tables in the order of the frames; a context manager.
 
-    Each is there when all are whole. frames.csv holds nothing that two runs could differ in; times
-    have a file of their own.
+    The files appear once all are complete. frames.csv is reproducible: times, which are not, have
+    a file of their own.
     confusion.npy: (N, K, K + 1) uint32, the scored frames of frames.csv in their order.
     """
 
@@ -86,7 +86,7 @@ class FrameTables:
             )
             self._frames.writerow(_FRAME_COLUMNS)
             self._timings.writerow(('input', 'index', *STAGES))
-            # Not mapped into memory: on a full disk that ends the process by SIGBUS.
+            # Not memory-mapped: on a full disk that kills the process by SIGBUS.
             self._matrices = matrices
             shape = (scored, classes, classes + 1)
             header = {'descr': '<u4', 'fortran_order': False, 'shape': shape}
@@ -145,14 +145,14 @@ def read_frames(out: Path) -> List[FrameRow]:
                 if len(rows) > MOST_FRAMES:
                     raise DocumentError(f'{FRAMES_CSV} has more than {MOST_FRAMES} rows')
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DocumentError(f'{FRAMES_CSV} is no table ({reason(error)})') from error
+        raise DocumentError(f'{FRAMES_CSV} is not a table ({reason(error)})') from error
     except FieldError as error:
         raise DocumentError(f'{FRAMES_CSV}, frame {len(rows) + 1}: {error}') from error
     return rows
 
 
 def _lines(file: IO[str]) -> Iterator[str]:
-    """Lines of a table; raises DocumentError for one that is longer than a row can be."""
+    """Lines of a table; raises DocumentError for one that is too long."""
     while True:
         line = file.readline(LONGEST_LINE)
         if len(line) == LONGEST_LINE:
@@ -163,16 +163,16 @@ def _lines(file: IO[str]) -> Iterator[str]:
 
 
 def read_matrices(out: Path) -> np.ndarray:
-    """confusion.npy of a finished run, read where it is looked at; raises OSError, DocumentError.
+    """confusion.npy of a finished run: (N, K, K + 1) uint32, memory-mapped.
 
-    (N, K, K + 1) uint32.
+    Raises OSError and DocumentError.
     """
     path = out / CONFUSION_NPY
     with open_file(path) as file:
         try:
             np.lib.format.read_magic(file)
             shape, _, kind = np.lib.format.read_array_header_1_0(file)
-        except Exception as error:  # numpy has Python's own parser read the header
+        except Exception as error:  # NumPy parses the header as Python source, with its errors
             raise DocumentError(f'{CONFUSION_NPY} is damaged ({reason(error)})') from error
         start, size = file.tell(), os.fstat(file.fileno()).st_size
     fits = kind == np.uint32 and len(shape) == 3 and shape[2] == shape[1] + 1 and min(shape) >= 0
@@ -186,7 +186,7 @@ def read_matrices(out: Path) -> np.ndarray:
 
 
 def read_latency(out: Path) -> np.ndarray:
-    """Milliseconds from frame to mask of each frame in timings.csv, (N,); NaN for broken ones."""
+    """Milliseconds from frame to mask by timings.csv, (N,); NaN for frames not segmented."""
     with (out / TIMINGS_CSV).open(newline='', encoding='utf-8') as file:
         times = [sum(float(row[stage]) for stage in LATENCY) for row in csv.DictReader(file)]
     return np.array([time or np.nan for time in times], float)

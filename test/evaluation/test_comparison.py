@@ -211,12 +211,12 @@ def test_refusals(runs: tuple[Path, Path], tmp_path: Path) -> None:
     merged = painted.folder_job(tmp_path, 3)
     merged = dataclasses.replace(merged, merged=(('rider', 'bicycle'),))
     EvaluationRun(merged, tmp_path / 'merged').execute()
-    with pytest.raises(EvaluationError, match=r'score other classes \(19 and 18\)'):
+    with pytest.raises(EvaluationError, match=r'score different classes \(19 and 18\)'):
         compare_runs(runs[0], tmp_path / 'merged')
     alone = tmp_path / 'alone'
     alone.mkdir()
     shutil.copy(runs[0] / 'metrics.json', alone)
-    with pytest.raises(EvaluationError, match='does not hold the whole result'):
+    with pytest.raises(EvaluationError, match='does not have a complete result'):
         compare_runs(runs[0], alone)
     shutil.copytree(runs[0], tmp_path / 'mixed')
     shutil.copy(tmp_path / 'merged/frames.csv', tmp_path / 'mixed')
@@ -246,7 +246,7 @@ def test_a_damaged_table_is_said(
     frames = run / 'frames.csv'
     header, *_ = frames.read_text().splitlines()
     frames.write_text(f'{header}\n{row}\n')
-    with pytest.raises(EvaluationError, match=f'does not hold the whole result.*({words})'):
+    with pytest.raises(EvaluationError, match=f'does not have a complete result.*({words})'):
         compare_runs(run, run)
 
 

@@ -160,7 +160,7 @@ def test_drops_need_their_names_in_the_baseline() -> None:
 def test_a_baseline_of_other_classes_is_noted() -> None:
     assert baseline_notes(METRICS, METRICS) == []
     (note,) = baseline_notes(METRICS, {**METRICS, 'classes': ['road', 'tram']})
-    assert 'other classes (2, here 2; in one of them alone: rider, tram)' in note
+    assert 'other classes (2, here 2; only in one of them: rider, tram)' in note
     (note,) = baseline_notes(METRICS, {**METRICS, 'classes': ['rider', 'road']})
     assert 'in another order' in note
 

@@ -271,7 +271,7 @@ def test_a_checkpoint_that_cannot_be_read_is_done_anew_and_said(
         assert again.left == SHARD_FRAMES
         (note,) = again.notes
         assert note.startswith(f'the checkpoint {second} cannot be read: ')
-        assert note.endswith('its frames are done anew')
+        assert note.endswith('its frames are scored again')
         again.execute()
         again.finish()
     assert contents(tmp_path) == expected

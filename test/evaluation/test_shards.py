@@ -88,5 +88,5 @@ def test_train_ids_where_a_class_map_has_no_others(tmp_path: Path) -> None:
 
 
 def test_a_missing_one(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match=r'7\.png is not there or no image'):
+    with pytest.raises(EvaluationError, match=r'7\.png is missing or not an image'):
         Predictions(tmp_path, TWO).read('room', '7')
