@@ -7,9 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The accuracy gate: how much a rounded model may differ from its FP32 model, on which samples.
+"""The accuracy gate: how much an INT8 or FP16 model may differ from its FP32 model.
 
-Samples are frames of a recording, some to calibrate with and others to judge the result by.
+It is judged on samples, which are frames of recordings: some are the calibration set, others are
+held out for the judgement.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from segformer_ros.metrics.pixel_metrics import ConfusionMatrix, ConfusionScores
 from segformer_ros.recordings import Source
 
 FEW = 16
-"""Frames below which ranges and verdict rest on chance: light and rare classes of a drive change
-from place to place, and each of so few frames would stand for more than a sixteenth of it."""
+"""Frames below which ranges and verdict are a matter of chance: light and rare classes vary along
+a drive, and each of so few frames would represent more than a sixteenth of it."""
 
 
 class QuantizationError(SegformerError, RuntimeError):
@@ -38,7 +39,7 @@ class QuantizationError(SegformerError, RuntimeError):
 
 
 class Sample(NamedTuple):
-    """A frame, and its labels (H, W) uint8 train ids where they are known; else why not."""
+    """A frame, and its labels, (H, W) uint8 train ids; without any, error says why."""
 
     frame: Frame
     labels: Optional[np.ndarray]
@@ -46,7 +47,7 @@ class Sample(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Frames to calibrate with, and frames held out to judge by; none is in both."""
+    """The calibration set, and the frames to judge by; no frame is in both."""
 
     calibration: List[Sample]
     held_out: List[Sample]
@@ -59,11 +60,11 @@ def collect_samples(
     judged: Sequence[Source] = (),
     classes: Optional[ClassMap] = None,
 ) -> Samples:
-    """Take frames evenly spread over the sources; raises QuantizationError where they lack.
+    """Take frames evenly spread over the sources; raises QuantizationError if there are too few.
 
-    The frames to judge by are held out from the sources, unless others are given for it, which
-    none of the sources may be. With fewer frames than asked for, they are shared out in the same
-    proportion. classes: those of the model, where the labels are to be its train ids.
+    The frames to judge by are held out from the sources, unless `judged` are given, which must be
+    other recordings. Fewer frames than asked for are divided in the same proportion. classes: the
+    model's, if the labels are to be mapped to its train ids.
     """
     needed = 1 if judged else 2
     _check_count(sources, 'calibration source', needed)
@@ -74,7 +75,7 @@ def collect_samples(
     else:
         taken = _spread(_length(sources), calibration + held_out)
         kept = max(1, round(len(taken) * held_out / (calibration + held_out)))
-        # Every so many-th is held out, so that both sets see the whole recording.
+        # Held out at regular intervals, so that both sets cover the whole recording.
         apart = [taken[place] for place in _spread(len(taken), kept + 2)[1:-1]] or taken[-1:]
         chosen = [number for number in taken if number not in set(apart)]
     return Samples(
@@ -84,7 +85,7 @@ def collect_samples(
 
 
 def too_few(samples: Samples) -> str:
-    """What rests on too few frames, and what to do about it; '' where there are enough."""
+    """A warning if there are too few frames, with what to do; else ''."""
     calibration, held_out = map(len, samples)
     if min(calibration, held_out) >= FEW:
         return ''
@@ -96,9 +97,9 @@ def too_few(samples: Samples) -> str:
 
 
 def too_few_labels(samples: Sequence[Sample], classes: int) -> str:
-    """What frames to judge by lack labels of the network's classes; '' where all have them.
+    """A warning on frames to judge by without labels of the network's classes; '' for none.
 
-    Raises QuantizationError where none has: the verdict would not be what was asked for.
+    Raises QuantizationError where no frame has any: the gate that was asked for cannot be judged.
     """
     lacking = [sample for sample in samples if not _is_labelled(sample, classes)]
     if not lacking:
@@ -129,8 +130,8 @@ def _check_apart(sources: Sequence[Source], judged: Sequence[Source]) -> None:
     for source in judged:
         if _place(source) in calibrating:
             raise QuantizationError(
-                f'{source.name} is to calibrate with and to judge by: the verdict would flatter; '
-                'judge by another one, or by frames of it that are held out (without --judge)'
+                f'{source.name} is both to calibrate with and to judge by, which would flatter '
+                'the result; judge by another one, or by held-out frames of it (without --judge)'
             )
 
 
@@ -147,7 +148,7 @@ def _length(sources: Sequence[Source]) -> int:
 
 
 def _spread(total: int, count: int) -> List[int]:
-    """At most `count` numbers below `total`, evenly spread, both ends among them."""
+    """At most `count` indices below `total`, evenly spread, including both ends."""
     places = np.linspace(0, total - 1, min(total, max(count, 1)))
     return [int(place) for place in np.unique(places.astype(int))]
 
@@ -158,7 +159,7 @@ def _read(
     purpose: str,
     classes: Optional[ClassMap] = None,
 ) -> List[Sample]:
-    """The samples of these numbers, counted over all sources, that can be read; one at least."""
+    """The readable ones of these samples, numbered over all sources; raises if there are none."""
     samples: List[Sample] = []
     faults: List[str] = []
     first = 0
@@ -187,19 +188,20 @@ def _read(
 
 
 LEAST_SHARE = 1e-4
-"""Share of the FP32 labels from which on a class counts in the agreement: the IoU of a rarer one,
-which is the edge of an object or two, is chance."""
+"""Share of the FP32 labels above which a class counts in the agreement: the IoU of a rarer one,
+such as the edges of an object or two, is a matter of chance."""
 
 _NAMED = 3
-"""Classes that a failure names."""
+"""Most classes that a failure lists."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a model in INT8 or FP16 must reach.
+    """The accuracy that a model in INT8 or FP16 must reach.
 
-    agreement: mean IoU of its labels with the FP32 model's, asked for where no truth is known.
-    loss: mean IoU that it may lose against the truth, where that is known (0.005 is half a point).
+    agreement: least mean IoU of its labels with the FP32 model's, if no truth is known.
+    loss: most mean IoU that it may lose against the truth, if that is known (0.005 is half a
+    point).
     """
 
     agreement: float = 0.99
@@ -208,12 +210,12 @@ class Gate:
 
 @dataclass(frozen=True)
 class GateResult:
-    """How a rounded model compares with its FP32 one, on frames that it was not calibrated with.
+    """How an INT8 or FP16 model compares with its FP32 one, on frames outside the calibration set.
 
-    agreement, pixel_agreement: mean IoU, of the classes that count, and share of pixels with the
-    FP32 labels as truth. class_agreement: IoU by class name, of those that occur; rare: pixels of
-    those among them that do not count. miou_fp32, miou: against the truth; class_iou: (FP32,
-    rounded) IoU by class name; None and empty where there is no truth.
+    agreement, pixel_agreement: mean IoU (without rare classes) and pixel accuracy, with the FP32
+    labels as truth. class_agreement: IoU by name of the classes that occur; rare: pixels of those
+    that are too rare to count. miou_fp32, miou: against the truth; class_iou: (FP32, own) IoU by
+    class name; None where there is no truth.
     """
 
     frames: int
@@ -270,7 +272,7 @@ def _listed(words: str, items: Sequence[str]) -> str:
 
 
 class Judge:
-    """Compares models with the FP32 one on the same frames; its labels are made once."""
+    """Compares models with the FP32 one on the same frames; the reference labels are made once."""
 
     def __init__(self, reference: Engine, samples: Sequence[Sample]) -> None:
         self._samples = samples
@@ -278,7 +280,7 @@ class Judge:
         self._labels = [reference.segment([sample.frame])[0].labels for sample in samples]
 
     def judge(self, engine: Engine, told: Callable[[], object] = lambda: None) -> GateResult:
-        """Compare an engine that is active. told: called after each frame."""
+        """Compare an active engine. told: called after each frame."""
         agreement = ConfusionMatrix(len(self._names))
         truth_fp32 = ConfusionMatrix(len(self._names))
         truth = ConfusionMatrix(len(self._names))
@@ -311,7 +313,7 @@ class Judge:
         )
 
     def _present(self, scores: ConfusionScores) -> Iterable[Tuple[str, float]]:
-        """Names and IoU of the classes that the truth has."""
+        """Names and IoU of the classes that occur in the truth."""
         return [
             (name, float(iou))
             for name, iou, pixels in zip(self._names, scores.iou, scores.pixels)

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""FP16 that passes the gate: if need be with an FP32 decode head, or other layers in FP32."""
+"""FP16 that passes the gate: if need be with the decode head or other layers in FP32."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from segformer_ros.quantization.simulation import (
 )
 
 _HEAD = re.compile(r'(^|[/.])(decode_head|decoder|sem_seg_head|seg_head|final_layer)([/.]|$)')
-"""How exporters name the nodes of a decode head: after the module that they come from."""
+"""Names of a decode head's nodes: exporters prefix them with the module that they come from."""
 
 
 class HalfStep(NamedTuple):
-    """One try. single: its layers in FP32, of `layers`; head: how many of them are the head's."""
+    """One attempt. single: its layers in FP32, out of `layers`; head: how many are the head's."""
 
     single: Tuple[str, ...]
     head: int
@@ -45,12 +45,12 @@ class HalfStep(NamedTuple):
 
 
 class HalfPrecision(NamedTuple):
-    """What FP16 makes of a model.
+    """The result of judging a model in FP16.
 
-    steps: what was tried, FP16 throughout first. chosen: the step that passed, else the first.
-    failures: why no step passes the gate; empty where one does. single: the tensors whose layers
-    compute in FP32 then. overflowing: layers whose values FP16 cannot hold on the frames that
-    were looked at, where FP16 throughout fails.
+    steps: the attempts, FP16 throughout first. chosen: the passing step with the fewest FP32
+    layers, else the first. failures: why no step passes the gate; empty if one does. single: the
+    tensors whose layers compute in FP32 in the chosen step. overflowing: layers whose values
+    overflowed FP16 on some frames, if FP16 throughout fails.
     """
 
     steps: Tuple[HalfStep, ...]
@@ -61,7 +61,7 @@ class HalfPrecision(NamedTuple):
 
 
 Judged = Callable[[str, Any], GateResult]
-"""A model (a ModelProto) on the frames to judge by; the text names the stage."""
+"""Judges a model (a ModelProto) on the frames to judge by; the text names the stage."""
 
 Outputs = Callable[[Any, Sequence[str]], List[List[np.ndarray]]]
 """Outputs by name of a model on a few frames."""
@@ -75,10 +75,10 @@ def judge_half(
     outputs: Outputs,
     tell: Callable[[str, int], Callable[[], object]],
 ) -> HalfPrecision:
-    """Judge a prepared model in FP16; where it fails, with as few of its layers in FP32 as can be.
+    """Judge a prepared model in FP16; if it fails, with as few layers in FP32 as possible.
 
-    At most half of the layers are FP32: beyond, FP32 throughout is the better engine. output: the
-    logits' name.
+    At most half of the layers are FP32: with more, FP32 throughout is the better engine. output:
+    the logits' name.
     """
     layers = split_layers(model)
     head = tuple(name for name, nodes in layers.items() if not nodes.isdisjoint(_head(model)))
@@ -117,9 +117,9 @@ def judge_half(
 
 
 def split_layers(model: Any) -> Dict[str, Set[str]]:
-    """Nodes of each layer of a prepared model: one with weights, and all up to the next such.
+    """Nodes of each layer of a prepared model: a node with weights, and all up to the next one.
 
-    What comes before the first belongs to it.
+    Nodes before the first belong to it.
     """
     names = select_nodes(model).layers
     layers: Dict[str, Set[str]] = {name: set() for name in names}
@@ -135,7 +135,7 @@ def beyond_half(peaks: Mapping[str, Sequence[float]]) -> Tuple[str, ...]:
     return tuple(
         name
         for name, values in peaks.items()
-        if not all(value <= LARGEST for value in values)  # nor what is not a number
+        if not all(value <= LARGEST for value in values)  # so written, NaN overflows too
     )
 
 
@@ -144,21 +144,21 @@ def _head(model: Any) -> Set[str]:
     named = {node.name for node in model.graph.node if _HEAD.search(node.name)}
     if named:
         return named
-    behind: Set[str] = set()
-    found: Set[str] = set()
-    for node in model.graph.node:  # in the order of their use
-        if node.op_type in ('Resize', 'ConvTranspose') or not behind.isdisjoint(node.input):
-            behind.update(node.output)
-            found.add(node.name)
-    return found
+    upsampled: Set[str] = set()  # tensors
+    head: Set[str] = set()
+    for node in model.graph.node:  # sorted topologically
+        if node.op_type in ('Resize', 'ConvTranspose') or not upsampled.isdisjoint(node.input):
+            upsampled.update(node.output)
+            head.add(node.name)
+    return head
 
 
 def _overflowing(model: Any, outputs: Outputs) -> Tuple[str, ...]:
     watched, layers = with_peaks(model)
-    found = outputs(watched, list(layers))
-    columns = zip(*found)
+    by_frame = outputs(watched, list(layers))
+    by_layer = zip(*by_frame)
     return beyond_half(
-        {name: [float(peak) for peak in peaks] for name, peaks in zip(layers.values(), columns)}
+        {name: [float(peak) for peak in peaks] for name, peaks in zip(layers.values(), by_layer)}
     )
 
 
@@ -171,11 +171,11 @@ def _costs(
     tensors: Callable[[Sequence[str]], Tuple[str, ...]],
     tell: Callable[[str, int], Callable[[], object]],
 ) -> List[LayerCost]:
-    """What each layer outside the head costs when it alone is FP16."""
+    """The cost of each layer outside the head, if only it is FP16."""
     names = [name for name in layers if name not in head]
 
     def logits(proto: Any) -> List[np.ndarray]:
-        return [found[0] for found in outputs(proto, [output])]
+        return [values[0] for values in outputs(proto, [output])]
 
     def alone(name: str) -> List[np.ndarray]:
         others = [other for other in layers if other != name]

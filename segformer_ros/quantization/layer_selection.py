@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Which nodes of a network are quantised, and which of them are left for the gate to be passed.
+"""Which nodes of a network are quantised, and which are excluded so that the gate is passed.
 
-Quantised is what multiplies weights, and what lies between two such nodes.
+Nodes that multiply by weights are quantised, and nodes between two such ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ quantisation would break up.
 """
 
 CHAINING = ('Add', 'Concat', 'Resize')
-"""Operators that can work on INT8 and so keep a chain of layers in it."""
+"""Operators that can work on INT8, so that a chain of layers stays in it."""
 
 TRANSPARENT = ('Relu',)
 """Operators that are fused into the layer before them."""
@@ -44,12 +44,12 @@ class Selection:
 
     @property
     def all(self) -> Tuple[str, ...]:
-        """Both."""
+        """Names of both."""
         return self.layers + self.chained
 
 
 def select_nodes(model: Any) -> Selection:
-    """Nodes of an ONNX ModelProto that are to be quantised."""
+    """Nodes of an ONNX ModelProto to quantise."""
     graph = model.graph
     constants = constant_names(graph)
     layers = [
@@ -65,7 +65,7 @@ def select_nodes(model: Any) -> Selection:
 
 
 def constant_names(graph: Any) -> Set[str]:
-    """Tensors whose value is in the file."""
+    """Names of tensors with a constant value."""
     names = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == 'Constant' or (node.op_type == 'Identity' and node.input[0] in names):
@@ -74,10 +74,10 @@ def constant_names(graph: Any) -> Set[str]:
 
 
 def _chained(graph: Any, constants: Set[str], layers: List[Any]) -> List[Any]:
-    """The nodes all of whose inputs come from, and all of whose outputs go to, INT8 layers.
+    """Nodes whose inputs all come from INT8 layers and whose outputs all go to such layers.
 
-    Starts with every candidate and drops those with a neighbour outside, until none is left to
-    drop. A bias added after a MatMul belongs to the layer.
+    Starts with every candidate, and drops those with a neighbour outside until there are no more
+    of them. A bias added after a MatMul belongs to the layer.
     """
     producers = {name: node for node in graph.node for name in node.output}
     users: Dict[str, List[Any]] = {}
@@ -121,14 +121,14 @@ def _data_inputs(node: Any) -> int:
 
 
 class LayerCost(NamedTuple):
-    """What rounding one layer alone does. error: noise over signal of the logits' power."""
+    """The cost of rounding only one layer. error: noise-to-signal power ratio of the logits."""
 
     name: str
     error: float
 
 
 class Attempt(NamedTuple):
-    """One try: the layers that are not rounded, the model, and how it compares."""
+    """One attempt: the layers that are not rounded, the model, and how it compares."""
 
     excluded: Tuple[str, ...]
     model: Any
@@ -141,15 +141,15 @@ def layer_costs(
     noisy: Callable[[str], Sequence[np.ndarray]],
     told: Callable[[], object] = lambda: None,
 ) -> List[LayerCost]:
-    """Each layer's cost when it alone is rounded, the dearest first.
+    """The cost of each layer if only it is rounded, the most expensive first.
 
-    exact, noisy: logits of some frames without rounding and with that of the layer. told: called
-    for each layer.
+    exact: logits of some frames without rounding. noisy: gives them with a layer rounded. told:
+    called after each layer.
     """
     power = sum(float(np.square(logits).sum()) for logits in exact)
     costs = []
     for name in names:
-        with np.errstate(invalid='ignore'):  # what overflowed may have become infinite
+        with np.errstate(invalid='ignore'):  # overflowed values may be infinite
             noise = sum(float(np.square(a - b).sum()) for a, b in zip(noisy(name), exact))
         error = noise / max(power, 1e-12)
         costs.append(LayerCost(name, error if np.isfinite(error) else float('inf')))
@@ -163,22 +163,22 @@ def exclude_until_passed(
     attempt: Callable[[Tuple[str, ...]], Attempt],
     gate: Gate,
 ) -> Attempt:
-    """The try with the fewest of the dearest layers left out that passes the gate.
+    """The passing attempt with the fewest layers excluded, the most expensive ones first.
 
-    Doubles the number left out until it passes, then halves the step back. Never leaves out more
-    than `most`: the best try is returned then, and it does not pass.
+    Doubles the number of excluded layers until the gate is passed, then bisects. Never excludes
+    more than `most`: if that does not pass, the best attempt is returned.
     """
     names = [cost.name for cost in costs]
     failed, count = 0, 1
-    tries: List[Attempt] = []
+    attempts: List[Attempt] = []
     while True:
-        tries.append(attempt(tuple(names[:count])))
-        if tries[-1].verdict.shortfall(gate) <= 0:
+        attempts.append(attempt(tuple(names[:count])))
+        if attempts[-1].verdict.shortfall(gate) <= 0:
             break
         if count >= most:
-            return min(tries, key=lambda one: one.verdict.shortfall(gate))
+            return min(attempts, key=lambda one: one.verdict.shortfall(gate))
         failed, count = count, min(2 * count, most)
-    passed = tries[-1]
+    passed = attempts[-1]
     while len(passed.excluded) - failed > 1:
         count = (failed + len(passed.excluded)) // 2
         tried = attempt(tuple(names[:count]))

@@ -27,16 +27,16 @@ from segformer_ros.quantization.layer_selection import constant_names
 
 BINS = 2048
 _NOTHING = 1e-30
-"""Magnitude up to which a value is 0: bins of a smaller limit cannot be counted in float32."""
+"""Magnitude up to which a value counts as 0: narrower bins would be below float32's precision."""
 LEVELS = 128
-"""Magnitudes that symmetric INT8 can tell apart."""
+"""Number of magnitudes in symmetric INT8."""
 
 
 class Histogram:
     """Histogram of the magnitudes of one tensor over any number of frames.
 
-    When a value lies beyond the last bin, neighbouring bins are merged and the limit doubles, so
-    that nothing has to be kept or read twice.
+    When a value is beyond the last bin, neighbouring bins are merged and the limit is doubled, so
+    that a single pass over the frames suffices.
     """
 
     def __init__(self) -> None:
@@ -62,21 +62,21 @@ class Histogram:
         self.counts += np.bincount(np.minimum(places, BINS - 1), minlength=BINS)
 
     def greatest(self) -> float:
-        """The limit that clips nothing."""
+        """The limit that clips no value."""
         used = np.flatnonzero(self.counts)
         return self.limit * (int(used[-1]) + 1) / BINS if used.size else 0.0
 
     def percentile(self, percent: float) -> float:
-        """The limit that clips the greatest values, all but `percent` of them."""
+        """The limit that keeps `percent` of the values and clips the greatest."""
         share = np.cumsum(self.counts) / max(int(self.counts.sum()), 1)
         return self.limit * (int(np.searchsorted(share, percent / 100.0)) + 1) / BINS
 
     def entropy(self) -> float:
-        """The limit whose INT8 version tells most of the distribution.
+        """The limit whose INT8 version preserves most of the distribution's information.
 
-        The one of least Kullback-Leibler divergence between the clipped distribution and that of
-        its LEVELS levels (Migacz, "8-bit Inference with TensorRT", GTC 2017). Exact zeros, of
-        which an activation function makes many, are no reason to clip anything.
+        That is the least Kullback-Leibler divergence between the clipped distribution and its
+        version of LEVELS levels (Migacz, "8-bit Inference with TensorRT", GTC 2017). The first bin
+        is capped: an activation function makes many exact zeros, which would favour clipping.
         """
         counts = self.counts.copy()
         counts[0] = min(counts[0], counts[1])
@@ -88,19 +88,22 @@ class Histogram:
 
 
 def _divergence(counts: np.ndarray, size: int) -> float:
-    """Divergence of the first `size` bins, what lies beyond clipped into the last, from LEVELS."""
-    clipped = counts[:size].astype(np.float64)
-    occupied = clipped > 0
+    """KL divergence of the first `size` bins, the rest clipped into the last, from LEVELS levels.
+
+    counts: (BINS,). A level spreads its count evenly over those of its bins that are not empty.
+    """
+    clipped = counts[:size].astype(np.float64)  # (size,)
+    occupied = clipped > 0  # (size,) bool
     reference = clipped.copy()
     reference[-1] += counts[size:].sum()
-    level = np.arange(size) * LEVELS // size
-    total = np.bincount(level, clipped, LEVELS)
-    members = np.bincount(level, occupied, LEVELS)
+    level = np.arange(size) * LEVELS // size  # (size,) level of each bin
+    total = np.bincount(level, clipped, LEVELS)  # (LEVELS,)
+    members = np.bincount(level, occupied, LEVELS)  # (LEVELS,) occupied bins
     mean = np.divide(total, members, out=np.zeros(LEVELS), where=members > 0)
-    quantized = np.where(occupied, mean[level], 0.0)
+    quantized = np.where(occupied, mean[level], 0.0)  # (size,)
     p, q = reference / reference.sum(), quantized / max(quantized.sum(), 1e-12)
     seen = (p > 0) & (q > 0)
-    lost = p[(p > 0) & (q == 0)].sum()  # bins that no level stands for: as if at a tiny share
+    lost = p[(p > 0) & (q == 0)].sum()  # where q is 0, it is taken as 1e-12 of p
     return float((p[seen] * np.log(p[seen] / q[seen])).sum() + lost * np.log(1e12))
 
 
@@ -117,7 +120,7 @@ def choose_limits(
 
 
 PER_CHANNEL_OPSET = 13
-"""From this opset on Q/DQ may have a scale for each channel; TAO exports older ones."""
+"""Since this opset Q/DQ may have a scale for each channel; TAO exports older ones."""
 
 _STANDARD = ('', 'ai.onnx')
 """Both names of the domain of ONNX's own operators."""
@@ -126,23 +129,23 @@ _STANDARD = ('', 'ai.onnx')
 def prepare(model: Any) -> Any:
     """The model with its constants folded and every node named, ready to be quantised.
 
-    Raises QuantizationError for one of an old opset that cannot be raised, or of one too new, and
-    for operators that nobody knows.
+    Raises QuantizationError for an old opset that cannot be converted, one that is too new, and
+    unknown operators.
     """
     onnxruntime = _onnxruntime()
     model = _at_least(PER_CHANNEL_OPSET, model)
     with TemporaryDirectory() as folder:
         folded = Path(folder, 'folded.onnx')
         options = onnxruntime.SessionOptions()
-        # Basic: constants folded and what is superfluous removed, nothing but standard operators.
+        # Basic: folds constants and removes redundant nodes, but keeps to standard operators.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folded)
         options.log_severity_level = 3
         content = model.SerializeToString()
         try:
             onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
-        except Exception as error:  # it has kinds of its own
-            write_file(folded, content)  # where the disk is full, it does not say so
+        except Exception as error:  # of ONNX Runtime's own types
+            write_file(folded, content)  # raises if the disk is full, which ONNX Runtime hides
             raise QuantizationError(
                 f'ONNX Runtime, which measures the ranges, cannot run the model: {_cause(error)}'
             ) from error
@@ -151,8 +154,8 @@ def prepare(model: Any) -> Any:
         result = onnx.load(str(folded))
     for number, node in enumerate(result.graph.node):
         node.name = node.name or f'{node.op_type}_{number}'
-    # ONNX Runtime notes the domains of its own operators, though none is used, and a graph that
-    # was merged of two has the standard one twice.
+    # ONNX Runtime adds the domains of its own operators, though none is used, and a graph merged
+    # from two has the standard domain twice.
     standard = [entry for entry in result.opset_import if entry.domain in _STANDARD]
     del result.opset_import[:]
     result.opset_import.extend(standard[:1])
@@ -161,7 +164,7 @@ def prepare(model: Any) -> Any:
 
 
 def _cause(error: Exception) -> str:
-    """What is wrong with a model and what to do, without the places in ONNX Runtime's source."""
+    """The cause of an error and what to do, without the locations in ONNX Runtime's source."""
     text = str(error).strip().splitlines()[-1]
     text = re.sub(r'^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from.*failed:)?', '', text)
     newest = re.search(r'till opset (\d+)', text)
@@ -175,19 +178,19 @@ def _at_least(opset: int, model: Any) -> Any:
     from onnx import shape_inference, version_converter
 
     versions = [one.version for one in model.opset_import if one.domain in _STANDARD]
-    found = max(versions, default=1)
-    if found >= opset:
+    present = max(versions, default=1)
+    if present >= opset:
         return model
     try:
-        # Softmax and others are converted by the shape that they work on.
+        # The conversion of Softmax and others depends on shapes.
         shaped = shape_inference.infer_shapes(model)
         converted = version_converter.convert_version(shaped, opset)
         _onnxruntime().InferenceSession(
             converted.SerializeToString(), providers=['CPUExecutionProvider']
         )
-    except Exception as error:  # the converter and ONNX Runtime raise kinds of their own
+    except Exception as error:  # the converter and ONNX Runtime raise types of their own
         raise QuantizationError(
-            f'the model has opset {found}, INT8 needs {opset}, and it cannot be converted '
+            f'the model has opset {present}, INT8 needs {opset}, and it cannot be converted '
             f'({str(error).strip().splitlines()[-1]}); export it with opset {opset} or later'
         ) from error
     _copy_metadata(model, converted)
@@ -195,7 +198,7 @@ def _at_least(opset: int, model: Any) -> Any:
 
 
 def activation_names(model: Any, nodes: Collection[str]) -> List[str]:
-    """Tensors that are quantised with these nodes: their inputs that are not constants."""
+    """Tensors that are quantised with these nodes: their inputs except constants."""
     constants = constant_names(model.graph)
     names = [
         name
@@ -212,7 +215,7 @@ def measure_ranges(
 ) -> Dict[str, Histogram]:
     """Histograms of tensors over network inputs.
 
-    Raises QuantizationError where there are no inputs, or a layer gives what has no range.
+    Raises QuantizationError where there are no inputs, or a layer's output is not finite.
     """
     import onnx
 
@@ -250,7 +253,7 @@ def measure_ranges(
 
 
 def _layer(model: Any, tensor: str) -> str:
-    """The layer that gives a tensor, in words."""
+    """The layer that outputs a tensor, in words."""
     for node in model.graph.node:
         if tensor in node.output:
             return f'layer {node.name!r} ({node.op_type})'
@@ -260,7 +263,7 @@ def _layer(model: Any, tensor: str) -> str:
 def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float]) -> Any:
     """The model with Q/DQ around these nodes: INT8, symmetric, per channel for weights.
 
-    limits: magnitude that stands for 127, of each activation.
+    limits: by activation, the magnitude that becomes 127.
     """
     _onnxruntime()
     import onnx
@@ -275,7 +278,7 @@ def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float])
         name: (np.float32(-_usable(limits[name])), np.float32(_usable(limits[name])))
         for name in names
     }
-    # ONNX Runtime 1.19 corrects them, whether they are quantised or not.
+    # ONNX Runtime 1.19 adjusts the ranges of softmax, whether it is quantised or not.
     probabilities = [node.output[0] for node in copy.graph.node if node.op_type == 'Softmax']
     ranges.update({name: (np.float32(0), np.float32(1)) for name in probabilities})
     kinds = sorted({node.op_type for node in copy.graph.node if node.name in nodes})
@@ -294,9 +297,9 @@ def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float])
             'WeightSymmetric': True,
             'AddQDQPairToWeight': True,
             'QuantizeBias': False,
-            # A Resize too, whose input no other node would have quantised.
+            # Also a Resize whose input no other node quantises.
             'ForceQuantizeNoInputCheck': True,
-            # An output is quantised where the next layer wants it, and only there.
+            # An output is quantised only as the input of the next layer.
             'OpTypesToExcludeOutputQuantization': kinds,
         },
     )
@@ -310,7 +313,7 @@ def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float])
 
 
 def _usable(limit: float) -> float:
-    """A limit that a scale can be made of, for a tensor of zeros too."""
+    """A limit that gives a positive scale, also for a tensor of zeros."""
     return max(limit, 1e-6)
 
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The report of a quantisation: what INT8 and FP16 cost, which layers stayed out."""
+"""The report of a quantisation: what INT8 and FP16 cost, and which layers are excluded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segformer_ros.quantization.simulation import LARGEST
 from segformer_ros.text_table import markdown_table
 
 MOST_LAYERS = 20
-"""Layers that the Markdown lists; the JSON has all."""
+"""Most layers that the Markdown lists; the JSON has all."""
 
 
 def as_json(result: Quantized, settings: QuantizationSettings) -> Dict[str, Any]:
@@ -82,7 +82,7 @@ def as_markdown(result: Quantized, settings: QuantizationSettings, title: str) -
 
 
 def half_advice(result: Quantized) -> str:
-    """What to do about a model that FP16 does not pass, naming the layers that overflow."""
+    """What to do about a model that fails in FP16, naming the layers that overflow."""
     failures = '; '.join(result.half.failures)
     if not result.half.overflowing:
         return (
@@ -98,11 +98,11 @@ def advice(result: Quantized, ranges: str) -> str:
 
     ranges: how they were chosen this time.
     """
-    dearest = ', '.join(cost.name for cost in result.costs[:3])
+    costliest = ', '.join(cost.name for cost in result.costs[:3])
     other = 'percentile' if ranges == 'entropy' else 'entropy'
     return (
         f'{"; ".join(result.failures)}, with {len(result.excluded)} layers left in floating '
-        f'point; the layers that cost most are {dearest}. Calibrate with more and more typical '
+        f'point; the layers that cost most are {costliest}. Calibrate with more and more typical '
         f'frames, try --ranges {other}, accept the loss with --agreement or --loss, or stay with '
         f'{"fp32" if result.half.failures else "fp16"}'
     )
@@ -194,12 +194,12 @@ def _half_section(result: Quantized, settings: QuantizationSettings) -> List[str
 
 
 def _pair_words(pair: GateResult, gate: Gate) -> str:
-    found = f'agreement {pair.agreement:.4f}, of the pixels {pair.pixel_agreement:.4f}'
+    figures = f'agreement {pair.agreement:.4f}, of the pixels {pair.pixel_agreement:.4f}'
     if pair.miou is not None:
-        found += f', mean IoU {pair.miou:.4f}'
+        figures += f', mean IoU {pair.miou:.4f}'
     failed = '; '.join(pair.failures(gate))
-    so = f'**refused**: {failed}; engines have FP32 beside INT8' if failed else '**passed**'
-    return f'INT8 with FP16 beside it, as engines have it: {found}: {so}.'
+    verdict = f'**refused**: {failed}; engines have FP32 beside INT8' if failed else '**passed**'
+    return f'INT8 with FP16 beside it, as engines have it: {figures}: {verdict}.'
 
 
 def _half_row(step: HalfStep) -> List[str]:

@@ -9,7 +9,7 @@
 
 """From a model and frames to an INT8 model that passes its gate, or to the reasons why not.
 
-FP16 needs no frames to be made, but is held to the same gate on the same ones.
+FP16 needs no calibration, but is judged by the same gate on the same frames.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ from segformer_ros.quantization.simulation import SimulatedEngine, round_to_half
 RANGES = ('percentile', 'entropy', 'max')
 
 SENSITIVITY_FRAMES = 4
-"""Frames that layers are looked at with one by one; ranking them needs no more."""
+"""Frames on which the cost of each layer is measured; a ranking needs no more."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class QuantizationSettings:
     """How to quantise.
 
     ranges: one of RANGES. percent: share of a tensor's values that 'percentile' keeps.
-    sensitivity: measure each layer's cost even where the gate is passed without.
+    sensitivity: measure each layer's cost even if the gate is passed.
     """
 
     ranges: str = 'percentile'
@@ -84,12 +84,12 @@ class QuantizationSettings:
 
 @dataclass(frozen=True)
 class Quantized:
-    """An INT8 model and what is known of it.
+    """An INT8 model and how it was judged.
 
-    record: which gates are passed. model: the ModelProto. costs: each layer's own cost, the
-    dearest first, where it was measured. excluded: layers left in floating point. failures: why
-    the gate is not passed; empty where it is. half: the same gate for the model in FP16. pair: for
-    INT8 with FP16 beside it, which an engine has where both pass; None where not.
+    record: which gates are passed. model: the ModelProto. costs: each layer's own cost, the most
+    expensive first, if it was measured. excluded: layers left in floating point. failures: why the
+    gate is not passed; empty if it is. half: the result of the model in FP16. pair: that of INT8
+    with the other layers in FP16, which an engine uses if both pass; None if they do not.
     """
 
     record: QuantizationRecord
@@ -105,10 +105,10 @@ class Quantized:
 
 
 class Told(Protocol):
-    """Told of each step of a stage."""
+    """Callback for progress."""
 
     def __call__(self, stage: str, steps: int) -> Callable[[], object]:
-        """A stage of so many steps begins; what is returned is called after each."""
+        """A stage of this many steps begins; the returned callable is called after each step."""
 
 
 def quantize(
@@ -116,20 +116,20 @@ def quantize(
 ) -> Quantized:
     """Make the INT8 model of a model; raises QuantizationError where that cannot be done.
 
-    Whether it passed the gate is in the result; the caller refuses what did not.
+    Whether it passed the gate is in the result; refusing it is up to the caller.
     """
-    tell = told or _untold
+    tell = told or _silent
     prepared, selection, limits = _calibrate(spec, samples.calibration, settings, tell)
     return _Search(spec, prepared, selection, limits, samples, settings, tell).run()
 
 
 def quantize_unjudged(spec: ModelSpec, frames: Sequence[Frame]) -> Any:
-    """The ModelProto with all layers in INT8 that can be, its ranges those of some frames.
+    """The ModelProto with all possible layers in INT8, calibrated on some frames.
 
-    No gate has seen it. Raises QuantizationError.
+    It is not judged by a gate. Raises QuantizationError.
     """
     samples = [Sample(frame, None) for frame in frames]
-    prepared, selection, limits = _calibrate(spec, samples, QuantizationSettings(), _untold)
+    prepared, selection, limits = _calibrate(spec, samples, QuantizationSettings(), _silent)
     return quantize_nodes(prepared, selection.all, limits)
 
 
@@ -140,7 +140,7 @@ def _calibrate(
     source = read_network(spec)
     if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
         raise QuantizationError(
-            f'{spec.path} is quantised already; give the FP32 model that it is of'
+            f'{spec.path} is quantised already; give the FP32 model that it was made from'
         )
     try:
         prepared = prepare(source)
@@ -149,8 +149,8 @@ def _calibrate(
     selection = select_nodes(prepared)
     if not selection.layers:
         raise QuantizationError(
-            f'{spec.path} has no layer with weights that INT8 could run; give the FP32 model that '
-            'was exported'
+            f'{spec.path} has no layer with weights that can run in INT8; give the exported FP32 '
+            'model'
         )
     inputs = _Inputs(spec, tell('ranges', len(samples)))
     histograms = measure_ranges(
@@ -180,7 +180,7 @@ class _Inputs:
 
 
 class _Search:
-    """The tries, from all layers in INT8 to those that pass."""
+    """The search for the layers that can be INT8, beginning with all."""
 
     def __init__(
         self,
@@ -195,12 +195,12 @@ class _Search:
         self._spec, self._model, self._selection = spec, model, selection
         self._limits, self._samples, self._settings = limits, samples, settings
         self._tell = tell
-        # The file itself, so that what was made of it beforehand is judged too.
+        # The reference is the file itself, so that errors of the preparation count, too.
         with SimulatedEngine(spec, None, settings.threads) as reference:
             self._judge = Judge(reference, samples.held_out)
 
     def run(self) -> Quantized:
-        """Quantise all, and where that does not pass, leave out the dearest layers."""
+        """Quantise all layers; if that does not pass, exclude the most expensive ones."""
         gate = self._settings.gate
         first = best = self._attempt(())
         costs: List[LayerCost] = []
@@ -233,7 +233,7 @@ class _Search:
         )
 
     def _half(self) -> HalfPrecision:
-        """Judge the model in FP16, and where it does not pass, look for what has to be FP32."""
+        """Judge the model in FP16; if it does not pass, find the layers that have to be FP32."""
 
         def outputs(model: Any, names: Sequence[str]) -> List[List[np.ndarray]]:
             engine = SimulatedEngine(self._spec, model, self._settings.threads)
@@ -288,5 +288,5 @@ def _mark(model: Any, record: QuantizationRecord) -> None:
         model.metadata_props.add(key=key, value=value)
 
 
-def _untold(stage: str, steps: int) -> Callable[[], object]:
+def _silent(stage: str, steps: int) -> Callable[[], object]:
     return lambda: None

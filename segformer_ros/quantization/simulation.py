@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""A network run as it is written, on the CPU, to know what its rounding costs in accuracy."""
+"""A network run exactly as its graph says, on the CPU, to measure what rounding costs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from segformer_ros.model.normalization import squaring_nodes
 from segformer_ros.model.onnx_network import read_network
 
 LARGEST = 65504.0
-"""The greatest number of IEEE 754 binary16; what is beyond becomes infinite."""
+"""The greatest number in FP16 (IEEE 754 binary16); anything beyond becomes infinite."""
 
 
 def round_to_half(model: Any, single: Collection[str] = ()) -> Any:
     """A copy of an FP32 ModelProto whose weights and layer outputs are rounded to FP16.
 
-    Sums within a layer are FP32, as tensor cores have them. What a Resize takes besides its image
-    is left alone, and the scales of INT8: FP32 in every graph. single: tensors whose nodes compute
-    in FP32, as those of normalisations' squares do: what goes from one such node to the next is
-    not rounded, what goes to another is.
+    Sums within a layer are FP32, as in tensor cores. Parameters of Resize and INT8 scales are FP32
+    in every graph, and are left alone. single: tensors whose nodes compute in FP32, as those of
+    normalisations' squares always do: a tensor between two such nodes is not rounded, one that
+    goes to any other node is.
     """
     from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -73,9 +73,9 @@ def _within(node: Any, exact: Set[str]) -> bool:
 
 
 def with_peaks(model: Any) -> Tuple[Any, Dict[str, str]]:
-    """A copy whose outputs are the greatest magnitude of each layer's output.
+    """A copy whose outputs are the greatest magnitudes in the layers' outputs.
 
-    Returns it with the layer's name of each output.
+    Returns it with the layer's name by output.
     """
     from onnx import ModelProto, TensorProto, helper
 
@@ -101,7 +101,7 @@ def with_peaks(model: Any) -> Tuple[Any, Dict[str, str]]:
 
 
 def float_outputs(model: Any) -> Set[str]:
-    """Names of the floating tensors that the nodes of a ModelProto give, but for scales."""
+    """Names of the floating-point outputs of a ModelProto's nodes, except scales."""
     from onnx import TensorProto, shape_inference
 
     graph = shape_inference.infer_shapes(model).graph
@@ -110,12 +110,12 @@ def float_outputs(model: Any) -> Set[str]:
         for value in (*graph.value_info, *graph.output)
         if value.type.tensor_type.elem_type == TensorProto.FLOAT
     }
-    made = {name for node in graph.node for name in node.output}
-    return (floats & made) - _resize_parameters(graph)
+    outputs = {name for node in graph.node for name in node.output}
+    return (floats & outputs) - _resize_parameters(graph)
 
 
 def _resize_parameters(graph: Any) -> Set[str]:
-    """What each Resize takes besides its image, and each step to and from INT8."""
+    """Inputs of each Resize and Q/DQ node except the first: sizes, scales and zero points."""
     kinds = ('Resize', 'QuantizeLinear', 'DequantizeLinear')
     return {
         name for node in graph.node if node.op_type in kinds for name in node.input[1:] if name
@@ -123,11 +123,11 @@ def _resize_parameters(graph: Any) -> Set[str]:
 
 
 class SimulatedEngine(CpuEngine):
-    """Runs an ONNX by ONNX Runtime without fusing anything.
+    """Runs an ONNX in ONNX Runtime without fusing Q/DQ.
 
     Each value is rounded where the graph says so, to its INT8 level or to FP16, and the
     arithmetic between is FP32, as in TensorRT's INT8 layers, whose sums are exact. model: a
-    ModelProto of the spec's contract.
+    ModelProto of the spec's contract; None for the spec's file.
     """
 
     name = 'simulated'
@@ -159,11 +159,11 @@ class SimulatedEngine(CpuEngine):
         self._session = None
 
     def facts(self) -> Dict[str, str]:
-        """What it is."""
+        """Name, device and precision."""
         return {'engine': self.name, 'device': 'CPU', 'precision': 'as in the graph'}
 
     def network_input(self, pixels: np.ndarray) -> np.ndarray:
-        """What the bare network takes for (1, h, w, 3) uint8 BGR pixels."""
+        """The network's own input for (1, h, w, 3) uint8 BGR pixels."""
         spec = self.spec
         if spec.input_dtype == 'uint8' and spec.color == 'rgb':
             pixels = pixels[..., ::-1]
@@ -176,16 +176,17 @@ class SimulatedEngine(CpuEngine):
         return np.ascontiguousarray(pixels)
 
     def bare(self, network_input: np.ndarray) -> np.ndarray:
-        """The network's output for what `network_input` gave."""
+        """The network's output for a `network_input`."""
         return self.outputs(network_input, [self.spec.output_name])[0]
 
     def outputs(self, network_input: np.ndarray, names: Sequence[str]) -> List[np.ndarray]:
-        """Outputs of the graph by name, for what `network_input` gave."""
-        found: List[np.ndarray] = self._session.run(names, {self.spec.input_name: network_input})
-        return found
+        """Outputs of the graph by name, for a `network_input`."""
+        feed = {self.spec.input_name: network_input}
+        arrays: List[np.ndarray] = self._session.run(names, feed)
+        return arrays
 
     def _begin(self, slot: int) -> None:
-        """Do nothing: the work is done where it is asked for."""
+        """Do nothing: the network runs in `_end`."""
 
     def _end(self, slot: int) -> Tuple[np.ndarray, float]:
         output = self.bare(self.network_input(self._inputs[slot]))[0]

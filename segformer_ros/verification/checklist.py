@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""A list of checks: what is checked with, and what came of each, in a report.
+"""A list of checks and their results, written as a report.
 
-The report is whole at every moment, so that an interrupted run leaves what is known so far.
+The report is complete at any time, so that an interrupted run leaves the results so far.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Verdict(Enum):
 
 
 class NotApplicable(SegformerError):
-    """A check that says nothing about this machine: why."""
+    """A check that does not apply to this machine: why."""
 
 
 class CheckFigure(NamedTuple):
-    """What a check found. value: the number that a program may compare, in `unit`."""
+    """The figure that a check found. value: the number for programs to compare, in `unit`."""
 
     figure: str
     passed: bool = True
@@ -65,7 +65,7 @@ class CheckFigure(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A check that is to be made. It may raise NotApplicable; any other error is a failure."""
+    """A check to run. It may raise NotApplicable; any other error is a failure."""
 
     part: str
     name: str
@@ -73,7 +73,7 @@ class Step(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A check that was made."""
+    """A finished check."""
 
     part: str
     name: str
@@ -85,18 +85,18 @@ class Check(NamedTuple):
 
 @dataclass
 class Checklist:
-    """Checks that were made, and the speed that was measured. notes: what a reader must know."""
+    """Finished checks, and measured speeds. notes: what a reader must know."""
 
     checks: List[Check] = field(default_factory=list)
     speeds: Dict[str, BenchmarkResult] = field(default_factory=dict)
     notes: List[str] = field(default_factory=list)
     running: str = ''
-    """The check under way: what it stays at where the process dies of it."""
+    """The check that is running, or that killed the process."""
 
     def make(self, steps: Sequence[Step], folder: Path, told: Callable[[Step], object]) -> None:
-        """Make checks one by one; the report in a folder is written anew before each of them.
+        """Run checks one by one; the report in a folder is rewritten before each of them.
 
-        Whatever kills the process amid a check, the report says which one it was.
+        If a check kills the process, the report says which one it was. told: called before each.
         """
         for step in steps:
             told(step)
@@ -109,8 +109,8 @@ class Checklist:
     @property
     def counts(self) -> Dict[Verdict, int]:
         """Number of checks by verdict."""
-        found = Counter(check.verdict for check in self.checks)
-        return {verdict: found[verdict] for verdict in Verdict}
+        counts = Counter(check.verdict for check in self.checks)
+        return {verdict: counts[verdict] for verdict in Verdict}
 
     def write(self, folder: Path) -> None:
         """Write both files, without the names of machine and user; raises DestinationError."""
@@ -150,18 +150,18 @@ class Checklist:
 
 def _made(step: Step) -> Check:
     try:
-        found = step.run()
+        result = step.run()
     except NotApplicable as reason:
         return Check(step.part, step.name, Verdict.NOT_APPLICABLE, str(reason))
-    except Exception as error:  # a library's own kinds too: none may end the list
+    except Exception as error:  # whatever a library raises: the other checks must still run
         kind = '' if isinstance(error, RuntimeError) else f'{type(error).__name__}: '
         return Check(step.part, step.name, Verdict.FAIL, f'{kind}{in_words(error)}')
-    verdict = Verdict.PASS if found.passed else Verdict.FAIL
-    return Check(step.part, step.name, verdict, found.figure, found.value, found.unit)
+    verdict = Verdict.PASS if result.passed else Verdict.FAIL
+    return Check(step.part, step.name, verdict, result.figure, result.value, result.unit)
 
 
 _PRIVATE = ('model', 'kept in', 'engine file')
-"""Facts of an engine that name places of the machine."""
+"""Facts of an engine that contain paths of the machine."""
 
 
 def _public(result: BenchmarkResult) -> BenchmarkResult:
@@ -181,7 +181,7 @@ def anonymous(text: str) -> str:
 
 
 class Shipped(NamedTuple):
-    """Frames with what the CPU engine makes of them."""
+    """Frames, and the CPU engine's results for them."""
 
     frames: Sequence[Frame]
     results: Sequence[Segmentation]
@@ -190,9 +190,9 @@ class Shipped(NamedTuple):
 class Plan:
     """What all checks share.
 
-    recording: that ships with the package, with labels. size: (height, width) of the frames that
-    the speed is measured on. cache: folder for what is built, empty at first. batches, seconds:
-    of the measurement of speed. device: index of the GPU.
+    recording: the one shipped with the package, which has labels. size: (height, width) of the
+    frames for measuring speed. cache: folder for built engines, empty at first. batches, seconds:
+    for measuring speed. device: index of the GPU.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class Plan:
         self.quantized = lru_cache(maxsize=None)(self._quantized)
 
     def _on_cpu(self, inference: str = 'whole') -> Shipped:
-        """The frames, of windows only one, which costs many inferences; raises NotApplicable."""
+        """The frames, with sliding windows only the first one; raises NotApplicable."""
         frames = self.frames[:1] if inference == 'slide' else self.frames
         options = EngineOptions('fp32', inference=inference)
         try:
@@ -232,7 +232,7 @@ class Plan:
             raise NotApplicable(f'no CPU engine to compare with: {error}') from error
 
     def _quantized(self) -> ModelSpec:
-        """The model in INT8 with the ranges of the shipped frames; raises NotApplicable."""
+        """The model in INT8, calibrated on the shipped frames; raises NotApplicable."""
         path = self.cache / f'{self.spec.path.stem}.int8.onnx'
         try:
             model = quantize_unjudged(self.spec, self.frames)

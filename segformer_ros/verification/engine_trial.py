@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""A TensorRT engine in one precision, put through all that is promised of it."""
+"""A TensorRT engine in one precision: checks of everything that is promised about it."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from segformer_ros.engines.trt.network_runner import SETTLED
 from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Plan, Shipped, Step
 
 AGREEMENT = {'fp32': 0.998, 'fp16': 0.995, 'int8': 0.95}
-"""Share of the pixels that have the CPU's label at least: of the frame with the fewest."""
+"""Least share of a frame's pixels that must have the CPU engine's label."""
 
 DRIVABLE = (0, 1)
 EVERYTHING = Wanted(confidence=True, overlay=0.5, drivable=DRIVABLE)
 
 _LEVELS = {'fp32': 1.0, 'fp16': 2.0, 'int8': 12.0}
-"""Mean difference of the confidence from the CPU's, of 255 levels, at most."""
+"""Greatest mean difference of the confidence from the CPU engine's, in levels of 0..255."""
 
 _GROWTH = 8 << 20
 """Bytes by which the memory in use may grow while frames of one size are segmented."""
 
 _OVERLAPPED = 40
-"""Frames that are segmented one after another, and then overlapping."""
+"""Frames that are segmented one by one, and then overlapping."""
 
 
 def lacks(precision: str, gpu: Gpu) -> str:
-    """Why an engine of a precision is not for a GPU; '' where it is."""
+    """Why a precision does not apply to a GPU; '' where it does."""
     fast = {'fp16': has_fast_fp16, 'int8': has_fast_int8}.get(precision)
     return '' if fast is None or fast(gpu.sm) else f'sm_{gpu.sm} has no fast {precision.upper()}'
 
@@ -53,7 +53,7 @@ def lacks(precision: str, gpu: Gpu) -> str:
 class EngineTrial:
     """One precision: its engine is built by the first step, and is closed by the last.
 
-    told: of how far the build is. speeds: where the speed is noted, by precision.
+    told: callback for the build's progress. speeds: receives the measured speed, by precision.
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class EngineTrial:
     def steps(self, damages: bool, loses: bool, lack: str) -> List[Step]:
         """The checks, in order.
 
-        damages: also of the cached engine's file, which costs a build. loses: also of the context,
-        which may cost the process. lack: why none of them applies; '' where they do.
+        damages: also damage the cached engine's file, which costs a build. loses: also destroy the
+        context, which may cost the process. lack: why no check applies; '' where they do.
         """
         checks: List[Tuple[str, Callable[[], CheckFigure]]] = [
             ('build and start', self._start),
@@ -123,11 +123,11 @@ class EngineTrial:
         seconds = _activated(engine)
         self._engine, self._seconds = engine, seconds
         facts = engine.facts()
-        figure = f'{self._seconds:.1f} s, {_whence(engine)}, {facts["tensorrt"]}'
+        figure = f'{self._seconds:.1f} s, {_origin(engine)}, {facts["tensorrt"]}'
         return CheckFigure(figure, True, self._seconds, 's')
 
     def _layers(self) -> CheckFigure:
-        """It is read back, and refused where it is another, at each start."""
+        """The precision that each start reads back from the engine's layers."""
         facts = self._running().facts()
         if facts['layers'] == 'not told':
             raise NotApplicable('this TensorRT does not tell')
@@ -180,9 +180,9 @@ class EngineTrial:
             return self._agreement(engine, shipped)
 
     def _traffic(self) -> CheckFigure:
-        """Each byte of the frame is copied once to where the kernels read it, mapped ones no more.
+        """The CPU copies each byte of a frame once; without mapped memory it is uploaded once.
 
-        The mask is made in memory of the host, or copied there.
+        The mask is downloaded once, or made in mapped memory.
         """
         engine, frame = self._running(), self._plan.timed[0]
         engine.segment([frame])
@@ -199,7 +199,7 @@ class EngineTrial:
         return CheckFigure(figure, passed, sum(kept), 'bytes')
 
     def _graph(self) -> CheckFigure:
-        """Captured once the batch has settled, dropped with it; its masks those of plain runs."""
+        """Captured once the batch is stable, dropped when that changes; it must change no mask."""
         engine, frame = self._running(), self._plan.frames[0]
         batches = [1, 2, 1] if (engine.max_batch or 1) > 1 else [1]
         wanted = engine.segment([frame])[0].labels.copy()
@@ -228,7 +228,7 @@ class EngineTrial:
         return CheckFigure(figure, grown <= _GROWTH, grown, 'bytes')
 
     def _overlap(self) -> CheckFigure:
-        """Frames that are started before the last are taken, beside the same one by one."""
+        """Speed with each frame started before the last one's result is taken, or one by one."""
         engine, frames = self._running(), self._plan.timed
         todo = [frames[number % len(frames)] for number in range(_OVERLAPPED)]
         alone = [engine.segment([frame])[0].labels.copy() for frame in todo[: len(frames)]]
@@ -264,11 +264,11 @@ class EngineTrial:
         engine.deactivate()
         try:
             seconds = _activated(engine)
-            whence = _whence(engine)
+            origin = _origin(engine)
         finally:
             engine.deactivate()
-        figure = f'{seconds:.2f} s {whence}, {self._seconds:.1f} s at first'
-        return CheckFigure(figure, whence == 'from the cache', seconds, 's')
+        figure = f'{seconds:.2f} s {origin}, {self._seconds:.1f} s at first'
+        return CheckFigure(figure, origin == 'from the cache', seconds, 's')
 
     def _damaged(self) -> CheckFigure:
         self._require_start()
@@ -282,10 +282,10 @@ class EngineTrial:
         engine = self._make()
         try:
             seconds = _activated(engine)
-            whence = _whence(engine)
+            origin = _origin(engine)
         finally:
             engine.deactivate()
-        return CheckFigure(f'{whence}, {seconds:.1f} s', whence == 'built now', seconds, 's')
+        return CheckFigure(f'{origin}, {seconds:.1f} s', origin == 'built now', seconds, 's')
 
     def _lose(self) -> CheckFigure:
         self._require_start()
@@ -298,16 +298,16 @@ class EngineTrial:
             except BrokenError:
                 pass
             else:
-                return CheckFigure('a kernel that reads no memory was not noticed', False)
+                return CheckFigure('a kernel that read an invalid address was not noticed', False)
             engine.deactivate()
             seconds = _activated(engine)
             same = np.array_equal(engine.segment([frame])[0].labels, wanted)
-        words = 'the masks are the same' if same else 'the mask is another'
+        words = 'the masks are the same' if same else 'the masks differ'
         return CheckFigure(f'back after {seconds:.2f} s; {words}', same, seconds, 's')
 
 
 def speed_figure(result: BenchmarkResult) -> CheckFigure:
-    """The speed at the smallest batch, and at the one that gives most."""
+    """The speed at the first batch size, and at the fastest one."""
     first, best = result.batches[0], max(result.batches, key=lambda entry: entry.fps)
     figure = f'{_words(first)}, call p50 {first.call.p50:.2f} ms, p99 {first.call.p99:.2f} ms'
     if best is not first:
@@ -327,8 +327,8 @@ def _activated(engine: Engine) -> float:
     return perf_counter() - begun
 
 
-def _whence(engine: Engine) -> str:
-    """Whether its engine was built now or came from the cache, without the place."""
+def _origin(engine: Engine) -> str:
+    """Whether the engine was built now or came from the cache, without the path."""
     return engine.facts()['kept in'].rpartition(', ')[2]
 
 

@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Checks of the kernels: against a golden reference (slow, plain, float64), and how fast they are.
+"""Checks of the kernels: against a golden reference (slow, plain, float64), and of their speed.
 
-Their time is compared with what moving their bytes alone takes.
+Their time is compared with that of a mere copy of as many bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SIZES = ((96, 160), (37, 53), (1, 1), (241, 135), (130, 333))
 
 
 class Kernels(Protocol):
-    """Where kernels run."""
+    """A device that runs kernels."""
 
     def put(self, array: np.ndarray) -> int:
         """Copy an array to the device; its address."""
@@ -67,7 +67,7 @@ class KernelResult(NamedTuple):
 
 
 def compare_encoding(kernels: Kernels, encoding: str) -> Iterator[KernelResult]:
-    """All that is made of frames of an encoding, whole, in FP32 and FP16."""
+    """Everything computed from whole frames of an encoding, in FP32 and FP16."""
     for kind, size in product((np.float32, np.float16), SIZES):
         yield _compare_preprocess(kernels, encoding, size, np.dtype(kind))
         yield from _compare_postprocess(kernels, encoding, size, np.dtype(kind))
@@ -82,7 +82,7 @@ def compare_mosaic(kernels: Kernels) -> Iterator[KernelResult]:
 def _compare_preprocess(
     kernels: Kernels, encoding: str, size: Tuple[int, int], kind: np.dtype
 ) -> KernelResult:
-    """The network's input of a frame whose rows are padded."""
+    """The network's input for a frame with padded rows."""
     spec = replace(
         fake_spec((96, 160)), color='rgb', fit='letterbox', mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
@@ -92,9 +92,9 @@ def _compare_preprocess(
     tensor = launches.Tensor(kernels.put(target), target.shape, 'NCHW', kind)
     kernels.launch(launches.preprocess_job([image], [fit], tensor, spec))
     result = kernels.get(tensor.address, target)[0].astype(np.float64)
-    mean, std = (np.array(values)[:, None, None] for values in (spec.mean, spec.std))
+    mean, std = (np.array(values)[:, None, None] for values in (spec.mean, spec.std))  # (3, 1, 1)
     golden = np.zeros((3, *spec.size))
-    colors = np.moveaxis(frame.bgr().astype(np.float64), -1, 0)[::-1]
+    colors = np.moveaxis(frame.bgr().astype(np.float64), -1, 0)[::-1]  # (3, H, W) RGB
     height, width = fit.content
     golden[:, :height, :width] = resize_bilinear(colors, fit.content)
     # Half a level of rounding, and what FP16 adds.
@@ -106,7 +106,7 @@ def _compare_preprocess(
 def _compare_postprocess(
     kernels: Kernels, encoding: str, size: Tuple[int, int], kind: np.dtype
 ) -> Iterator[KernelResult]:
-    """Labels and all that comes of them."""
+    """Labels, confidence, overlay and blocked rows."""
     frame, image = _put_frame(kernels, encoding, size)
     scores = np.random.default_rng(1).normal(0, 3, (1, CLASSES, 32, 48)).astype(kind)
     tensor = launches.Tensor(kernels.put(scores), scores.shape, 'NCHW', kind)
@@ -134,8 +134,8 @@ def _compare_postprocess(
             ('labels', labels), ('confidence', labels), ('overlay', overlay), ('blocked', rows)
         )
     )  # fmt: skip
-    golden = resize_bilinear(scores[0], size)
-    ranked = np.sort(golden, axis=0)
+    golden = resize_bilinear(scores[0], size)  # (C, H, W)
+    ranked = np.sort(golden, axis=0)  # the best score last
     wrong = (labels != golden.argmax(axis=0)) & (ranked[-1] - ranked[-2] > TIE)
     yield KernelResult('postprocess', f'labels {size}, {kind}', float(wrong.mean()))
     certain = confidence_map(scores[0].astype(np.float32), size)
@@ -179,7 +179,7 @@ def _compare_mosaic(kernels: Kernels, kind: np.dtype) -> KernelResult:
 def _put_frame(
     kernels: Kernels, encoding: str, size: Tuple[int, int]
 ) -> Tuple[Frame, launches.Image]:
-    """A frame of noise, here and on the device; its rows lie apart by more than their pixels."""
+    """A frame of noise with padded rows, on the host and on the device."""
     channels = len(launches.BYTE_ORDER[encoding])
     shape = (size[0], size[1] + 7, channels)[: 2 if channels == 1 else 3]
     padded = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -197,13 +197,13 @@ def resize_bilinear(planes: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     columns, column_weights = _taps(planes.shape[2], size[1])
     planes = planes.astype(np.float64)
     above, below = planes[:, rows[0]], planes[:, rows[1]]
-    planes = above + (below - above) * row_weights[None, :, None]
-    left, right = planes[:, :, columns[0]], planes[:, :, columns[1]]
+    planes = above + (below - above) * row_weights[None, :, None]  # (C, height, w)
+    left, right = planes[:, :, columns[0]], planes[:, :, columns[1]]  # (C, height, width)
     return np.asarray(left + (right - left) * column_weights[None, None, :])
 
 
 def _taps(source: int, target: int) -> Tuple[np.ndarray, np.ndarray]:
-    """The two source samples and the weight of the second for each target sample."""
+    """For each target sample, its two source samples (2, target), and the second's weight."""
     position = (np.arange(target) + 0.5) * source / target - 0.5
     position = np.clip(position, 0, source - 1)
     first = np.floor(position).astype(np.intp)
@@ -216,20 +216,20 @@ FRAME = (1080, 1920)
 """(height, width) of the network's input and of the frames that are timed."""
 
 COPIED = 256 << 20
-"""Bytes that are copied within the device to see what it moves in a second."""
+"""Bytes that are copied within the device to measure its bandwidth."""
 
 MOST = {'pre': 1.5, 'post': 2.0}
-"""Times the floor that preparing a frame, and making its mask, may take."""
+"""Most time, in multiples of the floor, for preprocessing a frame and making its mask."""
 
 BUDGET = 1e6
-"""Microseconds that one piece of work is timed, or little more: slow ones are run less often."""
+"""Microseconds for timing one piece of work, roughly: slow ones are run less often."""
 
 STARTED = 5.0
-"""Microseconds that starting a kernel may add, whatever it does."""
+"""Microseconds allowed for starting a kernel, in addition."""
 
 
 class DeviceKernels:
-    """The kernels on a device; to be used with its context current. What was put stays."""
+    """The kernels on a device; to be used with its context current. Keeps all memory."""
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
@@ -269,10 +269,10 @@ class DeviceKernels:
         self._device.copy(target, source, size, self._stream)
 
     def time(self, work: Callable[[], None], runs: int = 20, rounds: int = 5) -> float:
-        """Microseconds of a piece of work, the mean of those that follow each other.
+        """Mean microseconds of a piece of work, run back to back.
 
-        As a CUDA graph where the driver has them: starting a kernel from Python takes longer than
-        many a kernel.
+        As a CUDA graph if the driver has them: launching a kernel from Python often takes longer
+        than the kernel.
         """
         self._begin.record(self._stream)
         work()
@@ -309,7 +309,7 @@ def _nothing() -> None:
 
 
 class KernelTime(NamedTuple):
-    """Microseconds of a piece of work, and those that moving its bytes takes at least."""
+    """Microseconds of a piece of work; floor: the least that moving its bytes takes."""
 
     name: str
     microseconds: float
@@ -317,7 +317,7 @@ class KernelTime(NamedTuple):
 
     @property
     def within(self) -> bool:
-        """Whether it takes no longer than is promised, where something is."""
+        """Whether it takes no longer than promised, if anything is promised."""
         most = MOST.get(self.name.split(',')[0])
         return most is None or self.microseconds <= most * self.floor + STARTED
 
@@ -326,13 +326,13 @@ class KernelTime(NamedTuple):
 
 
 def bandwidth(kernels: DeviceKernels) -> float:
-    """Bytes that the device reads or writes in a microsecond, when it copies within itself."""
+    """Bytes that the device reads or writes in a microsecond when it copies its own memory."""
     source, target = kernels.allocate(COPIED), kernels.allocate(COPIED)
     return 2 * COPIED / kernels.time(partial(kernels.copy, target, source, COPIED), 2)
 
 
 def kernel_times(kernels: DeviceKernels, moved_per_us: float, kind: np.dtype) -> List[KernelTime]:
-    """1080p into the input of a network, and from its logits everything that comes of them.
+    """Times for preprocessing a 1080p frame, and for each result from the logits.
 
     moved_per_us: see `bandwidth`. kind: type of input and logits.
     """
@@ -344,7 +344,7 @@ def kernel_times(kernels: DeviceKernels, moved_per_us: float, kind: np.dtype) ->
 
 
 class _Work(NamedTuple):
-    """Kernels that follow each other, and the bytes that they have to move at least."""
+    """Consecutive kernels, and the bytes that they have to move at least."""
 
     name: str
     jobs: Sequence[launches.Launch]

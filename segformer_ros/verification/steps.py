@@ -48,15 +48,15 @@ from segformer_ros.verification.kernel_checks import (
 )
 
 KERNELS = 'kernels'
-"""The part of the list that is about them."""
+"""The part of the list with the kernels' checks."""
 
 PRECISIONS = ('fp32', 'fp16', 'int8')
 
 OTHER_SM = 89
-"""The GPU that TensorRT-RTX builds for where there is none: Ada, as in a GeForce RTX 4090."""
+"""The GPU that TensorRT-RTX builds for on a machine without one: Ada (GeForce RTX 4090)."""
 
 CORRECT = 0.9
-"""Share of the pixels of the shipped drive that the CPU engine labels right, at least."""
+"""Least share of the shipped drive's pixels that the CPU engine must label right."""
 
 T = TypeVar('T')
 
@@ -69,10 +69,10 @@ def all_steps(
     told: Optional[Progress] = None,
     loses: bool = False,
 ) -> List[Step]:
-    """Every check but those of the machine, those of the GPU inapplicable where there is none.
+    """All checks except the machine's; without a GPU, its checks are not applicable.
 
-    lack: why there is no GPU. speeds: where what is measured is noted. told: of a build's
-    progress. loses: also lose a context and make it anew.
+    lack: why there is no GPU. speeds: receives the measured speeds. told: callback for a build's
+    progress. loses: also destroy a context and recover.
     """
     steps = [*kernel_steps(plan, gpu, lack), *cpu_steps(plan, speeds)]
     wanted = [name for name in PRECISIONS if name in plan.precisions]
@@ -85,7 +85,7 @@ def all_steps(
 
 
 def kernel_steps(plan: Plan, gpu: Optional[Gpu], lack: str) -> List[Step]:
-    """The kernels compiled, right, and fast."""
+    """That the kernels compile, are right, and are fast."""
     checks: List[Step] = [Step(KERNELS, 'compiled for every GPU', _compiled)]
     on_gpu: Dict[str, Callable[[DeviceKernels], CheckFigure]] = {
         f'{encoding} against the golden reference': partial(_golden, encoding)
@@ -102,7 +102,7 @@ def kernel_steps(plan: Plan, gpu: Optional[Gpu], lack: str) -> List[Step]:
 
 
 def _on_gpu(gpu: Optional[Gpu], lack: str, cache: Path, work: Callable[[DeviceKernels], T]) -> T:
-    """Do something in a context of its own."""
+    """Run `work` in a new context."""
     if gpu is None:
         raise NotApplicable(lack)
     device = CudaDevice(gpu)
@@ -126,7 +126,7 @@ def _verdict(results: List[KernelResult]) -> CheckFigure:
 
 
 def _times(kind: np.dtype, kernels: DeviceKernels) -> CheckFigure:
-    """1080p frames and a network of 1024x1024; x: times what moving the bytes takes."""
+    """1080p frames and a network of 1024x1024; x: multiple of the time to move the bytes."""
     moved = bandwidth(kernels)
     times = kernel_times(kernels, moved, kind)
     figure = f'copies at {moved / 1e6:.2f} TB/s; {"; ".join(map(str, times))}'
@@ -134,7 +134,7 @@ def _times(kind: np.dtype, kernels: DeviceKernels) -> CheckFigure:
 
 
 def _compiled() -> CheckFigure:
-    """Compiled by NVRTC, which needs no GPU."""
+    """Compile the kernels with NVRTC, which needs no GPU."""
     known, unknown = [], []
     for sm in (*RELEASED, *NEWER):
         try:
@@ -151,7 +151,7 @@ def _compiled() -> CheckFigure:
 
 
 def cpu_steps(plan: Plan, speeds: Dict[str, BenchmarkResult]) -> List[Step]:
-    """The CPU engine, which the GPU's masks are compared with."""
+    """Checks of the CPU engine, which the GPU's masks are compared with."""
 
     def masks() -> CheckFigure:
         right = known = 0
@@ -181,7 +181,7 @@ def cpu_steps(plan: Plan, speeds: Dict[str, BenchmarkResult]) -> List[Step]:
 
 
 def _elsewhere(plan: Plan, precision: str) -> Step:
-    """What can be built for a GPU without one."""
+    """A build for a GPU that is not in this machine."""
 
     def build() -> CheckFigure:
         if importlib.util.find_spec('tensorrt_rtx') is None:
