@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Command line arguments that several verbs share."""
+"""Command line arguments that several subcommands share."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ LOCATION_HELP = (
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--model, --classes, --engine and what belongs to them."""
+    """--model, --classes, --engine and related options."""
     group = parser.add_argument_group('model')
     group.add_argument(
         '-c', '--model', '--config', default='', metavar='FILE',
@@ -147,7 +147,7 @@ def add_upsampling_argument(parser: argparse.ArgumentParser) -> None:
 def model_spec(arguments: argparse.Namespace, declared: Optional[Declared] = None) -> ModelSpec:
     """The model that the arguments name; raises ModelError and ClassMapError.
 
-    declared: said of it beside the arguments.
+    declared: more declarations about the model.
     """
     return model_for(arguments.engine, arguments.model, arguments.classes, declared or Declared())
 
@@ -167,7 +167,7 @@ def engine_options(arguments: argparse.Namespace) -> EngineOptions:
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    """--topic, --labels and what belongs to them."""
+    """--topic, --labels and related options."""
     group = parser.add_argument_group('recording')
     group.add_argument('--topic', default='', help='image topic of a bag with several cameras')
     group.add_argument('--labels', type=Path, help='folder of label images KEY.png (train ids)')
@@ -187,12 +187,12 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         '--camera-info', type=Path, metavar='FILE',
-        help="the camera's calibration, in the place of the recording's own: a yaml of ROS's "
+        help="the camera's calibration, instead of the recording's own: a yaml of ROS's "
         'camera_calibration, of Kalibr (FILE#cam1) or of a CameraInfo',
     )  # fmt: skip
     group.add_argument(
         '--bits', type=int, default=0, choices=BITS,
-        help="bits of images of 16 that hold the camera's values (default: told by the images)",
+        help='bit depth of the camera, for 16-bit images (default: found from the images)',
     )  # fmt: skip
     group.add_argument(
         '--vehicle-frame', default=SourceOptions.vehicle_frame, metavar='FRAME',
@@ -205,12 +205,12 @@ def add_label_arguments(parser: argparse._ActionsContainer) -> None:
     """--label-ids and --label-colors, for labels that are not train ids."""
     parser.add_argument(
         '--label-ids', default='', metavar='MAP',
-        help="labels hold a data set's own ids, of this class map (a preset as cityscapes, or a "
-        'yaml); train: they are train ids, whatever they look like',
+        help="labels hold a data set's own ids, of this class map (a preset such as cityscapes, "
+        'or a yaml); train: they are train ids, whatever they look like',
     )  # fmt: skip
     parser.add_argument(
         '--label-colors', default='', metavar='MAP',
-        help='labels hold the colours of this class map (a preset as camvid, or a yaml)',
+        help='labels hold the colours of this class map (a preset such as camvid, or a yaml)',
     )  # fmt: skip
 
 
@@ -232,13 +232,13 @@ def camera_pose(arguments: argparse.Namespace) -> Optional[CameraPose]:
     """The pose that --height and --pitch describe, None without; raises CameraError."""
     if arguments.height is None:
         if arguments.pitch is not None:
-            raise CameraError('--pitch without --height says nothing; give the height too, in m')
+            raise CameraError('--pitch needs --height; give the height too, in m')
         return None
     return CameraPose(arguments.height, pitch=math.radians(arguments.pitch or 0.0))
 
 
 def add_merge_argument(parser: argparse._ActionsContainer) -> None:
-    """--merge, for labels that do not tell all classes apart."""
+    """--merge, for labels that do not distinguish all classes."""
     parser.add_argument(
         '--merge', action='append', default=[], metavar='A,B',
         help='score classes as one, as in --merge rider,bicycle; may be repeated',
@@ -246,12 +246,12 @@ def add_merge_argument(parser: argparse._ActionsContainer) -> None:
 
 
 def merged_classes(arguments: argparse.Namespace) -> Tuple[Tuple[str, ...], ...]:
-    """Groups of class names that --merge makes one."""
+    """Groups of class names that --merge joins."""
     return tuple(tuple(name.strip() for name in text.split(',')) for text in arguments.merge)
 
 
 def source_options(arguments: argparse.Namespace) -> SourceOptions:
-    """What the arguments take from a recording; raises SourceError."""
+    """How the arguments say to read a recording; raises SourceError."""
     labels: Optional[Path] = arguments.labels
     return SourceOptions(
         topic=arguments.topic,

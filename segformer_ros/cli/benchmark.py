@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='seconds per batch size; 0 with --family: only parameters and multiplications',
     )  # fmt: skip
     add_upsampling_argument(parser)
-    parser.add_argument('--confidence', action='store_true', help='make the confidence map, too')
+    parser.add_argument('--confidence', action='store_true', help='also make the confidence map')
     parser.add_argument('--device', type=whole(0, 63), default=0, help='index of the GPU')
     parser.add_argument(
         '--family', nargs='?', const=ALL, metavar='NAMES',
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         write_file(arguments.out, text.encode())
     except DestinationError:
-        print(text)  # the measurement took too long to lose it
+        print(text)  # the measurement took too long to be lost
         raise
     return 0
 
@@ -157,7 +157,7 @@ def _family(arguments: argparse.Namespace) -> str:
 
 
 _Row = Tuple[Dict[str, Any], Optional[BatchResult]]
-"""Of a member of the family: what it is, and its speed with one batch size."""
+"""A member of the family: its cost, and its speed at one batch size."""
 
 
 def _time_member(
@@ -165,13 +165,13 @@ def _time_member(
 ) -> BenchmarkResult:
     with TemporaryDirectory() as folder:
         path = member.write(Path(folder, f'{member.name}.onnx'))
-        # The weights are random, so that any normalisation will do.
+        # The weights are random, so any normalisation will do.
         declared = Declared(mean=(127.5,) * 3, std=(127.5,) * 3, color='rgb')
         return _time(load_model(path, parameters=declared), arguments, frames)
 
 
 def _frames(arguments: argparse.Namespace) -> List[Frame]:
-    """Some frames of the recording at the size that is asked for."""
+    """Some frames of the recording at the requested size."""
     return load_frames(arguments.input, arguments.frame_size)
 
 

@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', choices=PRECISIONS, default='auto')
     parser.add_argument(
         '--max-batch', type=whole(1, MAX_BATCH), default=1,
-        help='most frames (or windows) in one call: the number of cameras of the node that it is '
-        f'for (default: 1); `segment` and `evaluate` look for {EngineOptions().max_batch}',
+        help='most frames (or windows) in one call, for a node its number of cameras '
+        f'(default: 1); `segment` and `evaluate` look for {EngineOptions().max_batch}',
     )  # fmt: skip
     parser.add_argument(
         '--workspace', type=whole(1), default=EngineOptions().workspace_mib, metavar='MIB',
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     apart.add_argument(
         '--onnx', type=Path, metavar='FILE',
-        help='write the ONNX that TensorRT would be given (float pixels in), and build nothing',
+        help='write the ONNX that TensorRT would parse (float pixels in), and build nothing',
     )  # fmt: skip
     apart.add_argument(
         '--typed', action='store_true',
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif spec.batch and arguments.max_batch > spec.batch:
         raise EngineError(
             f'{spec.path} takes {spec.batch} frames at once, not {arguments.max_batch}; export it '
-            'with a free batch, or leave --max-batch out'
+            'with a dynamic batch, or leave --max-batch out'
         )
     elif arguments.build_only or arguments.out or arguments.sm:
         facts = _build_file(spec, options, arguments)
@@ -109,16 +109,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_combination(arguments: argparse.Namespace) -> None:
     """Refuse options that would have no effect."""
     if arguments.typed and not arguments.onnx:
-        raise EngineError('--typed is for --onnx FILE; engines get the types that they need')
+        raise EngineError('--typed is for --onnx FILE; engines always get the types they need')
     if arguments.onnx and (arguments.out or arguments.build_only or arguments.sm):
         raise EngineError(
-            '--onnx builds nothing, so that --out, --build-only and --sm have no effect with it; '
-            'give either'
+            '--onnx builds nothing, so --out, --build-only and --sm have no effect with it; give '
+            'one or the other'
         )
 
 
 def _build_cached(spec: ModelSpec, options: EngineOptions) -> Dict[str, str]:
-    """Build into the cache, where a node of as many cameras as the batch finds it."""
+    """Build into the cache, where a node with as many cameras as the batch finds it."""
     engine = create_engine(spec, 'tensorrt', options)
     engine.progress = _Bar()
     with engine:
@@ -134,11 +134,11 @@ def _build_file(
     """Build for this GPU or for another, into a file."""
     out: Optional[Path] = arguments.out
     if out is None:
-        raise EngineError('--build-only and --sm need --out FILE, where the engine goes')
+        raise EngineError('--build-only and --sm need --out FILE, the file for the engine')
     if options.precision == 'fastest':
         raise EngineError(
-            'precision fastest is found by timing engines in the cache of the GPU that they are '
-            'for; with --out or --sm, name one'
+            'precision fastest is found by timing engines on their own GPU, in its cache; with '
+            '--out or --sm, name one'
         )
     refuse_overwriting(model_files(spec.path), [output_file(out)])
     gpu: Optional[Gpu] = None
@@ -146,7 +146,7 @@ def _build_file(
         library = load_tensorrt(('tensorrt_rtx',))
         sm = arguments.sm
     else:
-        # Before TensorRT, which may crash where there is no driver.
+        # First: TensorRT may crash without a driver.
         gpu = _gpu(options.device)
         library, sm = load_tensorrt(), gpu.sm
     candidate = choose_precision(options.precision, spec, sm)[0]
@@ -170,12 +170,12 @@ def _gpu(index: int) -> Gpu:
     try:
         return select_gpu(index)
     except EngineError as error:
-        raise EngineError(f'{error}; --sm NN builds for a GPU that is elsewhere') from error
+        raise EngineError(f'{error}; --sm NN builds for a GPU in another machine') from error
 
 
 def _write_onnx(spec: ModelSpec, arguments: argparse.Namespace) -> Dict[str, str]:
     refuse_overwriting(model_files(spec.path), [output_file(arguments.onnx)])
-    # Which GPU it is for does not matter: 'auto' is INT8 where there is an INT8 model.
+    # Any GPU with fast INT8 will do: 'auto' is then INT8 if there is an INT8 model.
     candidate = choose_precision(arguments.precision, spec, sm=87)[0]
     network = parsed_network(spec, candidate, arguments.typed, keep_io=True)
     sidecar = save_network(network, arguments.onnx)
@@ -197,7 +197,7 @@ def _words(built: BuiltEngine) -> str:
 
 
 class _Bar(Progress):
-    """A progress bar of the outermost phase, which is the build, and the name of the inner one."""
+    """A progress bar for the outermost phase, the build, with the name of the inner one."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -206,7 +206,7 @@ class _Bar(Progress):
     def __call__(self, phase: str, step: int, steps: int) -> None:
         if self._bar is None:
             self._phase = phase
-            # Only a few of the thousands of inner steps are drawn, in a log file too.
+            # Redraws rarely, as there are thousands of inner steps, and it may go to a log file.
             self._bar = tqdm(total=steps, desc='build', miniters=0, mininterval=_REDRAW)
         if phase != self._phase:
             self._bar.set_postfix_str(phase[:40], refresh=False)

@@ -113,7 +113,7 @@ def _instruction_sets(flags: AbstractSet[str]) -> Finding:
             _MACHINE,
             'instruction sets',
             Health.WARNING,
-            'none that inference is made for',
+            'none that speeds up inference',
             'expect a few frames per second at most on this CPU',
         )
     return Finding(_MACHINE, 'instruction sets', Health.OK, ', '.join(here))
@@ -138,7 +138,7 @@ _LIBRARIES = (
 )
 
 _TRIALS = 5
-"""Masks that are made to see what one costs; the quickest counts, the first ones warm up."""
+"""Masks that are timed; the fastest counts, as the first ones warm up."""
 
 
 def examine_software() -> Iterator[Finding]:
@@ -163,7 +163,7 @@ def installed_version(*distributions: str) -> Optional[str]:
 
 def _library(module: str, distributions: Tuple[str, ...], loss: str, package: str) -> Finding:
     if importlib.util.find_spec(module) is not None:
-        # A build that came with the system may have no metadata.
+        # A system package may have no metadata.
         return Finding(
             _SOFTWARE, module, Health.OK, installed_version(*distributions) or 'installed'
         )
@@ -215,7 +215,7 @@ def _bundled_model(name: str) -> Finding:
 
 
 def _cost(spec: ModelSpec) -> Iterator[str]:
-    """What a mask costs on this machine's CPU, in words; nothing where it cannot be tried."""
+    """The time for a mask on this machine's CPU, in words; nothing where that fails."""
     frame = Frame.from_array(np.zeros((720, 1280, 3), np.uint8))
     seconds = []
     try:
@@ -224,7 +224,7 @@ def _cost(spec: ModelSpec) -> Iterator[str]:
                 started = perf_counter()
                 engine.segment([frame])
                 seconds.append(perf_counter() - started)
-    except Exception:  # of OpenVINO, which has a finding of its own
+    except Exception:  # OpenVINO's faults have a finding of their own
         return
     yield f'{min(seconds) * 1000:.0f} ms a mask of 1280x720 on this CPU'
 
@@ -247,7 +247,7 @@ _TENSORRT = (
 
 
 def examine_gpu() -> Iterator[Finding]:
-    """GPUs, TensorRT and what calls the driver, which are only needed where there is a GPU."""
+    """GPUs, TensorRT and the CUDA binding, which are only needed with a GPU."""
     if JETSON_RELEASE.exists():
         release = JETSON_RELEASE.read_text(encoding='utf-8', errors='replace').splitlines()[0]
         yield Finding(GPU, 'Jetson', Health.OK, release.strip('# '))
@@ -266,7 +266,7 @@ def examine_gpu() -> Iterator[Finding]:
 
 
 def _tensorrt(wanted: bool) -> Iterator[Finding]:
-    """Looked up without an import: some versions crash on machines without a usable GPU."""
+    """TensorRT and the binding, without importing them: some versions crash without a GPU."""
     lacking = Health.WARNING if wanted else Health.ABSENT
     found = [entry for entry in _TENSORRT if importlib.util.find_spec(entry[0]) is not None]
     for _, distributions, name in found:
@@ -281,9 +281,9 @@ def _tensorrt(wanted: bool) -> Iterator[Finding]:
 
 
 def _binding(lacking: Health) -> Finding:
-    """What calls the driver: the first of those that `engines.cuda.device` looks for."""
+    """The CUDA binding: the first of those that `engines.cuda.device` looks for."""
     for module in ('pycuda', 'cuda.bindings'):
-        with suppress(ModuleNotFoundError):  # of `cuda`, the package around it
+        with suppress(ModuleNotFoundError):  # of the parent package `cuda`
             if importlib.util.find_spec(module) is not None:
                 name = module.replace('.', '-')
                 return Finding(

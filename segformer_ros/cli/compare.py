@@ -56,12 +56,11 @@ def comparison_text(comparison: Comparison) -> str:
         format_table(header, rows),
     ]
     if comparison.other_truth:
-        lines.insert(1, f'left out, as their truth is another: {comparison.other_truth}')
+        lines.insert(1, f'left out, as their truth differs: {comparison.other_truth}')
     if comparison.changed and comparison.blocks < FEWEST_BLOCKS:
         lines.append(
             f'no intervals: to tell a change from noise takes {FEWEST_BLOCKS} blocks of frames, '
-            f'and there are {comparison.blocks}; use --block 1 only for images that have nothing '
-            'to do with each other'
+            f'and there are {comparison.blocks}; use --block 1 only for unrelated images'
         )
     drivable = [
         (change.name, f'{change.before:.4f}', f'{change.after:.4f}',

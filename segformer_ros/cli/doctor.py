@@ -73,12 +73,12 @@ _PART = 'ROS 2'
 _SEGMENT_NEEDED = 16 * 2**20
 """Bytes of shared memory that two 1080p frames in transit need."""
 
-# Module, what is lost without it, and how to do without it.
+# Module, what is lost without it, and what to do instead.
 _NEIGHBOURS = (
     (
         'vision_msgs',
         'segmentation/label_info is not published',
-        'the class names stand in the class map',
+        'the class names are in the class map',
     ),
     (
         'tf2_ros',
@@ -108,7 +108,7 @@ def examine_ros() -> Iterator[Finding]:
             yield Finding(_PART, module, Health.OK, 'installed')
     try:
         check_shared_memory()
-    except TransportError:  # rclpy, which would be asked for the middleware, crashes
+    except TransportError:  # rclpy would crash when asked for the middleware
         yield _shared_memory()
         return
     middleware = _middleware()

@@ -55,13 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_upsampling_argument(parser)
     parser.add_argument(
         '--slide-stride', type=whole(0), default=0, metavar='PIXELS',
-        help='with --inference slide: from one window to the next',
+        help='with --inference slide: distance from one window to the next',
     )  # fmt: skip
     add_source_arguments(parser)
     truth = parser.add_argument_group('truth, besides the labels of the recording')
     truth.add_argument(
         '--reference', metavar='MODEL',
-        help='take the masks of another model as truth, to see how far the two agree',
+        help='use the masks of another model as truth, to see how far the two agree',
     )  # fmt: skip
     add_merge_argument(truth)
     _add_drivable_arguments(parser)
@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _evaluate(evaluation_run: EvaluationRun, options: EvaluationOptions, gates: Gates) -> int:
     """Print notes on the run, and finish it; returns the exit code."""
-    for note in gates.check(evaluation_run):  # wrong gates are refused now, not after hours
+    for note in gates.check(evaluation_run):  # raises for wrong gates now, not after hours
         print(f'segformer evaluate: {one_line(note)}', file=sys.stderr)
     try:
         return _finish(evaluation_run, options, gates)
@@ -156,7 +156,7 @@ def _finish(evaluation_run: EvaluationRun, options: EvaluationOptions, gates: Ga
 
 
 def _kept_text(evaluation_run: EvaluationRun) -> str:
-    """What an interrupted run has saved, and how to continue."""
+    """What an interrupted run has saved, and how to resume it."""
     kept, frames = evaluation_run.kept, evaluation_run.frames
     return (
         f'{kept} of {frames} frames are saved in {evaluation_run.out} ('
@@ -165,7 +165,7 @@ def _kept_text(evaluation_run: EvaluationRun) -> str:
 
 
 def evaluation_options(arguments: argparse.Namespace) -> EvaluationOptions:
-    """What the command line says of how to score."""
+    """The options that the command line gives."""
     return EvaluationOptions(
         engine=arguments.engine,
         engine_options=replace(engine_options(arguments), slide_stride=arguments.slide_stride),
@@ -193,7 +193,7 @@ SHOWN_NOTES = 10
 
 
 def scores_text(metrics: Mapping[str, Any]) -> str:
-    """What metrics.json holds, as tables."""
+    """The content of metrics.json, as tables."""
     frames = metrics['frames']
     totals = [
         (title, f'{metrics[name]:.4f}') for name, title in SCORES if metrics[name] is not None

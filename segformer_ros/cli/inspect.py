@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""segformer inspect: what a model file takes and gives, and whether frames fit it."""
+"""segformer inspect: a model file's input and output, and whether frames suit it."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is known; the exit code is 1 where something looks wrong."""
+    """Print what is known; the exit code is 1 if something looks wrong."""
     if arguments.file:
         arguments.model = arguments.file
-    # A picture that cannot be read is reported before the model is loaded, which takes long.
+    # An unreadable picture is reported before the model is loaded, which takes long.
     frames = [_read(path) for path in arguments.image]
     if frames:
         output_file(arguments.out, _PICTURE_SUFFIXES)
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _compare_contracts(
     arguments: argparse.Namespace, frames: Sequence[Frame], contracts: Sequence[str]
 ) -> int:
-    """Print which of the contracts that a file can be of fits the frames; the exit code is 1."""
+    """Print which of the possible contracts of a file suits the frames; the exit code is 1."""
     evidence = []
     for name in contracts:
         spec = model_spec(arguments, Declared('this check', contract=name))
@@ -103,17 +103,17 @@ def _compare_contracts(
     print(format_table(_HEADER, as_rows(evidence)))
     best = steadiest(evidence)
     if best is None:
-        print('\nthe contract is unknown, and these frames do not tell it; give more of them')
+        print('\nthe contract is unknown, and these frames do not decide it; give more of them')
     else:
         print(
-            f'\nthe contract is unknown; masks are steadiest as of {best}: where that can be, say '
-            f'`contract: {best}` in {sidecar_path(spec.path)}'
+            f'\nthe contract is unknown; masks are steadiest with {best}: if that is plausible, '
+            f'put `contract: {best}` into {sidecar_path(spec.path)}'
         )
     return 1
 
 
 def facts(spec: ModelSpec) -> List[Tuple[str, str]]:
-    """What is known of a model, line by line."""
+    """What is known about a model, line by line."""
     batch = 'any' if spec.batch is None else str(spec.batch)
     size = f'{spec.size_in_words}{", others too" if spec.dynamic_size else ""}'
     normalisation = f'(pixel - {_numbers(spec.mean)}) / {_numbers(spec.std)}'
@@ -151,7 +151,7 @@ def origin(spec: ModelSpec) -> List[Tuple[str, str]]:
         ('made by', f'{signature.producer or "unknown"}, opset {signature.opset}'),
         *(('graph takes', str(entry)) for entry in signature.inputs),
         *(('graph gives', str(entry)) for entry in signature.outputs),
-        # The input size is shown above as width x height; the metadata have the height first.
+        # The input size is shown above as width x height; the metadata has the height first.
         *sorted(item for item in signature.metadata.items() if item[0] != INPUT_SIZE),
     ]
 

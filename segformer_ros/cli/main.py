@@ -45,9 +45,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 def _parser(words: List[str]) -> ArgumentParser:
-    """A parser of the verb that `words` begin with, else of all verbs.
+    """A parser for the verb that `words` begin with, else for all verbs.
 
-    Only the modules of the verbs that it knows are imported.
+    Only the modules of these verbs are imported.
     """
     parser = ArgumentParser(
         prog='segformer', description='Street segmentation with SegFormer, without ROS.'

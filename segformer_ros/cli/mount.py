@@ -61,8 +61,8 @@ SUMMARY = 'find pitch, yaw, roll and height of a camera from a minute of driving
 DEFAULT_OUT = Path('out/mount.png')
 
 _PICTURE_SUFFIXES = ('.png', '.jpg')
-_EVERY = 0.25  # seconds at least from one frame whose points are followed to the next ...
-_SHORT = 300  # ... in recordings of more frames than this
+_EVERY = 0.25  # least seconds between frames whose points are tracked ...
+_SHORT = 300  # ... in recordings with more frames than this
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the mount, as parameters too, and draw it."""
+    """Print the mount, also as parameters, and draw it."""
     source = open_source(arguments.location, source_options(arguments))
     source.note_unused(arguments.hfov)
     for note in source.notes:
@@ -124,11 +124,11 @@ def run(arguments: argparse.Namespace) -> int:
     if drive.unread:
         why = 'cannot be read, or are of another size than the calibration'
         print(f'{drive.unread} frames {why}', file=sys.stderr)
-    found = drive.estimate()
-    height = arguments.height or (found.height.value if found.height else None)
-    print(_report(found, height, source.pose))
+    estimate = drive.estimate()
+    height = arguments.height or (estimate.height.value if estimate.height else None)
+    print(_report(estimate, height, source.pose))
     if drive.picture is not None:
-        pose = found.pose(height or 1.0)
+        pose = estimate.pose(height or 1.0)
         unit = 'm' if height else 'heights'
         write_image(arguments.out, draw_ground_grid(drive.picture, calibration, pose, unit))
         print(f'\n{arguments.out}: horizon and grid on the ground, to be checked by eye')
@@ -168,7 +168,10 @@ class MountDrive:
         self._straightest = math.inf
 
     def watch(self, entries: Iterable[SourceFrame], mask: Callable[[Frame], np.ndarray]) -> None:
-        """Follow the frames of a recording; mask: of those that points are followed from."""
+        """Track points through the frames of a recording.
+
+        mask: segments the frames that points are tracked from.
+        """
         for entry in entries:
             frame = entry.frame
             size = (self._calibration.width, self._calibration.height)
@@ -181,7 +184,7 @@ class MountDrive:
                 self._keep(motion, seconds, image)
 
     def estimate(self) -> MountEstimate:
-        """The mount by all motions; raises MotionError, with what became of the frames."""
+        """The mount by all motions; raises MotionError, which says what was wrong with frames."""
         try:
             return estimate_mount(self.motions, self.speeds)
         except MotionError as error:
@@ -198,10 +201,10 @@ class MountDrive:
 
 
 def _speeds(arguments: argparse.Namespace, source: Source) -> Speeds:
-    """What the arguments or the recording tell of the speed; raises SourceError."""
+    """The speed by the arguments or the recording; raises SourceError."""
     if arguments.speed is not None:
         if arguments.odometry:
-            raise SourceError('--speed and --odometry are given; one of them is enough')
+            raise SourceError('both --speed and --odometry are given; give one of them')
         return Speeds(arguments.speed, None)
     if isinstance(source, BagSource):
         return Speeds(None, source.speeds(arguments.odometry))
@@ -241,8 +244,8 @@ def _report(found: MountEstimate, height: Optional[float], known: Optional[Camer
 
 
 _BACKWARDS = (
-    'the vehicle moves away from what the camera looks at: if this is no rear camera, the drive '
-    'was backwards, or its frames are in the wrong order'
+    'the vehicle moves away from what the camera looks at: unless this is a rear camera, the '
+    'drive was backwards, or its frames are in the wrong order'
 )
 _NO_SPEED = 'height is not known: measure it and give --height, or give --speed or --odometry'
 _NO_ROAD = (

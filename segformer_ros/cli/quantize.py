@@ -115,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class _Places(NamedTuple):
-    """Where the results go: the INT8 model and its report; with --half, FP16 and INT8 with it."""
+    """Paths of the results: the INT8 model, its report, and with --half those with FP16."""
 
     model: Path
     report: Tuple[Path, Path]
@@ -167,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
     numbers = json.dumps(as_json(quantized, settings), indent=2)
     text = as_markdown(quantized, settings, spec.path.name)
     refused = _write_models(spec, quantized, places, settings.ranges)
-    # After the models, so that on a full disk no report stands without its model.
+    # After the models, so that on a full disk there is no report without its model.
     for file, content in zip(places.report, (numbers, text)):
         _write(file, content.encode())
     print(text)
@@ -181,7 +181,8 @@ def _write_models(
 ) -> List[str]:
     """Write the models that passed their gates; returns why the others are refused.
 
-    What an earlier run wrote in their place is removed: its gate was looser, or its frames others.
+    Files of the refused models from an earlier run are removed: it had a looser gate, or other
+    frames.
     """
     refused = []
     if quantized.failures:
@@ -189,7 +190,7 @@ def _write_models(
         _remove(places.model)
     else:
         _write(places.model, quantized.model.SerializeToString())
-        if spec.contract != OWN:  # its file may not say all that is needed to load it
+        if spec.contract != OWN:  # its file may not hold everything that is needed to load it
             print(f'written: {write_sidecar(spec, places.model)}', file=sys.stderr)
     if places.fp16 and quantized.half.failures:
         refused.append(f'{places.fp16[0]}: {half_advice(quantized)}')

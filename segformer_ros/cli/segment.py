@@ -59,7 +59,7 @@ _CURES = {
     'calibration': 'record camera_info, or give --camera-info FILE or --hfov',
     'mount': 'record a /tf_static that leads to it, or give --height and --pitch',
 }
-"""How to provide what is not known of a camera."""
+"""How to provide what is not known about a camera."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

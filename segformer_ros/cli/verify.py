@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""segformer verify: what is promised of the GPU, looked at on the one that is there."""
+"""segformer verify: checks what is promised about the GPU, on this machine's."""
 
 from __future__ import annotations
 
@@ -101,11 +101,11 @@ def _precisions(text: str) -> Tuple[str, ...]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make all checks, and print them; exit code 1 where one failed."""
+    """Run all checks, and print them; exit code 1 if one failed."""
     folder = output_folder(arguments.out)
     gpu, lack = _gpu(arguments.device)
     checklist = Checklist(notes=[] if gpu else [f'{NO_GPU} ({lack})'])
-    # What counts is in the figures.
+    # Warnings are hidden: what matters is in the figures.
     with TemporaryDirectory(prefix='segformer-verify-') as cache, errors_alone('segformer_ros'):
         plan = Plan(
             load_model(),
@@ -152,12 +152,12 @@ def _machine() -> Iterator[Check]:
         figure = f'{found.detail}; {found.cure}' if found.cure else found.detail
         verdict = _VERDICTS[found.verdict]
         if found.verdict is Health.WARNING and found.part == GPU:
-            verdict = Verdict.FAIL  # a GPU is there, and what it is used by is not
+            verdict = Verdict.FAIL  # there is a GPU, but not what is needed to use it
         yield Check(found.part, found.name, verdict, figure)
 
 
 class _Bar:
-    """A progress bar of the checks, with the one under way, and how far its build is."""
+    """A progress bar of the checks, with the running one and its build's progress."""
 
     def __enter__(self) -> _Bar:
         self._bar = tqdm(desc='verify', unit='check', miniters=0)
@@ -171,7 +171,7 @@ class _Bar:
         self._bar.close()
 
     def expect(self, steps: int) -> None:
-        """So many checks there are."""
+        """Set the number of checks."""
         self._bar.reset(steps)
 
     def begin(self, step: Step) -> None:
@@ -182,6 +182,6 @@ class _Bar:
         self._bar.update(self._begun - self._bar.n)
 
     def build(self, phase: str, step: int, steps: int) -> None:
-        """A build has made so many steps of a phase."""
+        """A build has finished this many steps of a phase."""
         self._bar.set_postfix_str(f'{self._name}, {phase[:30]} {step}/{steps}', refresh=False)
         self._bar.update(0)

@@ -74,7 +74,7 @@ def test_frames_tell_a_contract_that_the_file_does_not(
     out = ['--out', str(tmp_path / 'picture.png')]
     assert cli.main(['inspect', str(path), '--engine', 'openvino', *given, *out]) == 1
     text = capsys.readouterr().out
-    assert f'masks are steadiest as of {name}: where that can be, say `contract: {name}`' in text
+    assert f'masks are steadiest with {name}: if that is plausible, put `contract: {name}`' in text
     path.with_name('model.onnx.yaml').write_text(f'contract: {name}\n')
     assert cli.main(['inspect', str(path)]) == 0
 

@@ -159,7 +159,7 @@ MAKE = 'cannot make the folder'
         ('quantize {own} --calibrate {frames} --out {own}', 'overwritten by its own results'),
         (
             'quantize {model} --calibrate {frames} --judge {frames}',
-            'the verdict would flatter',
+            'which would flatter the result',
         ),
         ('build {own} --sm 86 --out {own}', 'overwritten by its own results; name another'),
         ('build {own} --onnx {own}', 'overwritten by its own results; name another place'),
@@ -196,4 +196,4 @@ def test_a_pitch_alone_is_refused(
     clip = rec.write_folder(tmp_path / 'clip', 1)
     out = str(tmp_path / 'out')
     assert cli.main([verb, str(clip), '--out', out, '--pitch', '3', *FAKE]) == 2
-    assert '--pitch without --height says nothing' in capsys.readouterr().err
+    assert '--pitch needs --height' in capsys.readouterr().err
