@@ -94,7 +94,7 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
 
 def test_what_is_no_text_is_said(tmp_path: Path) -> None:
     (tmp_path / 'file').write_bytes(b'abc\xff')
-    with pytest.raises(DocumentError, match='no text in UTF-8.* at 3'):
+    with pytest.raises(DocumentError, match='not UTF-8 text.* at 3'):
         read_text(tmp_path / 'file')
     assert read_text(tmp_path / 'file', errors='replace') == 'abc\ufffd'
 
@@ -140,7 +140,7 @@ def test_values_come_in_their_type(check: Any, value: Any, found: Any) -> None:
     [
         (text(), None, 'it is empty'),
         (text(), [1], r'\[1\] is not text'),
-        (text(), '', 'no text of 1 to 200 printable'),
+        (text(), '', 'not text of 1 to 200 printable'),
         (text(), 'a\x1b[31m', 'printable'),
         (text(3), 'abcd', '1 to 3 printable'),
         (number(), float('nan'), 'nan is not a number'),

@@ -172,7 +172,9 @@ def test_compressed_images_are_decoded(kind: str, tolerance: int) -> None:
 
 
 def test_a_foreign_file_is_named() -> None:
-    with pytest.raises(FrameError, match="'jp2' .*0 bytes.* no JPEG, PNG, BMP, WebP, TIFF or PPM"):
+    with pytest.raises(
+        FrameError, match="'jp2' .*0 bytes.* not a JPEG, PNG, BMP, WebP, TIFF or PPM"
+    ):
         Frame.from_compressed(compressed(b'', 'jp2'))
 
 

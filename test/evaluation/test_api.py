@@ -152,5 +152,5 @@ def test_a_frame_that_could_not_be_segmented_is_left_out(
         masks = [c for c in reader.connections if c.topic == MASK]
         assert sum(1 for _ in reader.messages(masks)) == 3
     (tmp_path / 'out/predictions/images/frame0000.png').unlink()
-    with pytest.raises(EvaluationError, match=r'frame0000\.png is not there'):
+    with pytest.raises(EvaluationError, match=r'frame0000\.png is missing'):
         annotate_run(run)

@@ -111,7 +111,7 @@ def test_frames_of_another_truth_are_left_out(tmp_path: Path) -> None:
     write_labels(tmp_path, range(6))
     EvaluationRun(job, tmp_path / 'all').execute()
     with pytest.raises(
-        EvaluationError, match='the truth of all 6 frames of the same names is another'
+        EvaluationError, match='have 6 frames of the same names, all with different truth'
     ):
         compare_runs(tmp_path / 'before', tmp_path / 'all')
 
@@ -121,7 +121,7 @@ def test_metrics_of_another_run_in_the_folder(runs: tuple[Path, Path], tmp_path:
     shutil.copytree(runs[0], tmp_path / 'run')
     shutil.copy(runs[1] / 'metrics.json', tmp_path / 'run/new.json')
     with pytest.raises(
-        EvaluationError, match=r'new\.json and confusion\.npy beside it are of dif'
+        EvaluationError, match=r'new\.json and the confusion\.npy beside it are from dif'
     ):
         compare_runs(runs[0], tmp_path / 'run/new.json')
 
@@ -275,5 +275,5 @@ def written(shape: str, kind: str = '<u4') -> bytes:
 def test_damaged_matrices_are_said(runs: tuple[Path, Path], tmp_path: Path, data: bytes) -> None:
     run = copied(runs[0], tmp_path)
     (run / 'confusion.npy').write_bytes(data)
-    with pytest.raises(EvaluationError, match=r'does not hold.*confusion\.npy is damaged'):
+    with pytest.raises(EvaluationError, match=r'does not have.*confusion\.npy is damaged'):
         compare_runs(run, run)

@@ -101,7 +101,7 @@ def test_label_ids_that_could_be_train_ids_are_told_by_the_masks(images: Path) -
         (np.full(painted.SIZE, 13, np.uint8), 'all labels of the 3 frames looked at are 13 (car)'),
         (np.full(painted.SIZE, 255, np.uint8), 'no pixel of the 3 frames looked at is labelled'),
         (np.full(painted.SIZE, 77, np.uint8), '100% of the labelled pixels of the 3 frames'),
-        (np.eye(*painted.SIZE, dtype=np.uint8) * 13, 'are 0 (road) and 13 (car); are they a mask'),
+        (np.eye(*painted.SIZE, dtype=np.uint8) * 13, 'are 0 (road) and 13 (car); are they masks'),
         (np.full((32, 32), 3, np.uint8), 'another aspect, so another field of view'),
         (np.full((32, 64), 3, np.uint8), 'resize the labels to 128x64'),
     ],

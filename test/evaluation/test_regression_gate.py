@@ -215,7 +215,7 @@ def test_reading(tmp_path: Path) -> None:
         ({'classes': 'road'}, "classes: 'road' is not a list"),
         (
             {'classes': ['a', 'b'], 'confusion': [[1, 2]]},
-            'confusion: .* is not of 2 classes|no list',
+            'confusion: .* is not of 2 classes|not a list',
         ),
         ({'classes': ['a', 'b'], 'confusion': [[1, -2], [3, 4]]}, r'confusion\[0\]\[1\]: -2'),
         ({'classes': ['a', 'b'], 'no_class': [1, 2, 3]}, 'no_class: .* is not of 2 classes'),

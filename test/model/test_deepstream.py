@@ -258,7 +258,11 @@ def test_an_application_in_yaml(folder: Path) -> None:
     ('old', 'new', 'words'),
     [
         ('config-file=nvinfer_config.txt', 'config-file=gone.txt', r'cannot read .*gone\.txt'),
-        ('config-file=nvinfer_config.txt', 'config-file=labels.txt', 'no nvinfer configuration'),
+        (
+            'config-file=nvinfer_config.txt',
+            'config-file=labels.txt',
+            'not an nvinfer configuration',
+        ),
         ('config-file=nvinfer_config.txt', 'plugin-type=1', 'is not a segmentation model'),
         ('pgie/detector.txt', 'nvinfer_config.txt', 'several networks: primary-gie .*secondary'),
         ('enable=1', 'enable=0', 'runs no network by nvinfer; give the nvinfer configuration'),

@@ -61,7 +61,7 @@ def test_few_frames_are_shared_out(pictures: Path) -> None:
 def test_frames_to_calibrate_with_are_not_to_judge_by(pictures: Path) -> None:
     frames, street = open_source(pictures / 'images'), open_source('street:1:3')
     for both in (frames, street):
-        with pytest.raises(QuantizationError, match='is to calibrate with and to judge by'):
+        with pytest.raises(QuantizationError, match='is both to calibrate with and to judge by'):
             collect_samples([frames, street], 2, 2, [both])
     calibration, judged = collect_samples([frames], 2, 2, [street])
     assert (len(calibration), len(judged)) == (2, 2)

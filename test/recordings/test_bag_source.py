@@ -601,7 +601,9 @@ def test_labels_of_repeated_stamps_are_not_guessed(tmp_path: Path) -> None:
     rec.assert_labels(first.labels, 0)
     rec.assert_labels(third.labels, 2)
     assert second.frame is not None and second.labels is None
-    assert 'message 1 has the stamp of the one before it: which labels' in (second.error or '')
+    assert 'message 1 has the stamp of the one before it, so that its labels' in (
+        second.error or ''
+    )
     for index, name in enumerate(('0_000000007', '0_000000007_000001', '0_000000009')):
         rec.write_png(tmp_path / 'labels' / f'{name}.png', rec.labels(index))
     for index, entry in enumerate(open_source(bag, SourceOptions(labels=tmp_path / 'labels'))):

@@ -148,7 +148,7 @@ def test_photos_are_turned_as_their_exif_says(tmp_path: Path, number: int) -> No
     assert entry.frame is not None
     wanted = orientation.applied(pixels)
     assert np.abs(entry.frame.pixels.astype(int) - wanted).mean() < 4
-    assert 'turned as their Exif says (a.jpg' in open_source(tmp_path / 'drive').notes[0]
+    assert 'turned as their Exif says, such as a.jpg' in open_source(tmp_path / 'drive').notes[0]
 
 
 @pytest.mark.parametrize('drawn', ['shown', 'stored'])
@@ -161,7 +161,7 @@ def test_labels_of_a_turned_photo_are_of_what_is_seen(tmp_path: Path, drawn: str
     source = open_source(tmp_path / 'drive', SourceOptions(labels=tmp_path / 'labels'))
     (entry,) = source
     assert entry.labels is not None and np.array_equal(entry.labels, upright)
-    assert 'labels are taken to be of what is then seen' in source.notes[0]
+    assert 'labels are taken to match the turned photos' in source.notes[0]
 
 
 @pytest.mark.parametrize('suffix', ['.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.PNG'])

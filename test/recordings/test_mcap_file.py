@@ -173,7 +173,7 @@ def test_topics_tell_what_is_not_serialized_as_ros_does_it(tmp_path: Path) -> No
 @pytest.mark.parametrize(('profile', 'encoding'), [('ros1', 'ros1'), ('', 'ros1')])
 def test_ros_1_is_named(tmp_path: Path, profile: str, encoding: str) -> None:
     write(tmp_path / 'x.mcap', [1], profile=profile, encoding=encoding)
-    with pytest.raises(StorageError, match='a recording of ROS 1.*rosbags-convert'):
+    with pytest.raises(StorageError, match='a ROS 1 recording.*rosbags-convert'):
         McapFile(tmp_path / 'x.mcap', tmp_path)
 
 

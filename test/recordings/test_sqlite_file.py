@@ -203,14 +203,17 @@ def test_a_hole_in_a_file_costs_what_was_there(folder: Path) -> None:
 
 def test_what_is_no_bag(folder: Path) -> None:
     path = folder / 'x.db3'
-    for data, words in ((b'', 'it is empty'), (b'just text, and no bag', 'no SQLite database')):
+    for data, words in (
+        (b'', 'it is empty'),
+        (b'just text, and no bag', 'not an SQLite database'),
+    ):
         path.write_bytes(data)
         with pytest.raises(StorageError, match=words):
             SqliteFile(path, path)
     path.unlink()
     with closing(sqlite3.connect(path)) as database:
         database.execute('CREATE TABLE other(id INTEGER)')
-    with pytest.raises(StorageError, match='no whole SQLite database of a bag .*no such table'):
+    with pytest.raises(StorageError, match='not a whole SQLite database of a bag .*no such table'):
         SqliteFile(path, path)
 
 
