@@ -155,9 +155,14 @@ class Pipeline:
         return self._runner.graph
 
     def close(self) -> None:
-        """Free what TensorRT and the driver, not PyCUDA, hold."""
+        """Free all that it has on the device, but results, whoever still refers to it.
+
+        The frames of an error do so, which refer to themselves where a context manager made it
+        another error (Python 3.12 and later).
+        """
         self._abandon()
         self._runner.close()
+        vars(self).clear()
 
     def start(self, frames: Sequence[Frame], wanted: Wanted) -> PipelineRun:
         """Put as many batches of frames on their way as there are slots free."""
