@@ -14,8 +14,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,8 @@ from segformer_ros.recordings.sqlite_file import SqliteFile
 
 COUNT = 300
 PAGE = 4096
+
+Open = Callable[[Path], SqliteFile]
 
 
 def message(number: int) -> bytes:
@@ -94,9 +96,16 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_messages_by_time_from_any_on(folder: Path) -> None:
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Opens a file, and closes it when the test has ended."""
+    with ExitStack() as stack:
+        yield lambda path: stack.enter_context(closing(SqliteFile(path, path)))
+
+
+def test_messages_by_time_from_any_on(folder: Path, opened: Open) -> None:
     path = write(folder / 'x.db3')
-    file = SqliteFile(path, path)
+    file = opened(path)
     assert file.topics['/odd'].messages == COUNT // 2
     assert [entry.time for entry in file.entries('/odd', 140)] == [*range(1281, 1300, 2)]
     assert read(file) == [*range(COUNT)]
@@ -104,40 +113,40 @@ def test_messages_by_time_from_any_on(folder: Path) -> None:
 
 
 @pytest.mark.parametrize('count', [COUNT, 0])
-def test_the_log_of_a_killed_recorder_is_read(folder: Path, count: int) -> None:
+def test_the_log_of_a_killed_recorder_is_read(folder: Path, opened: Open, count: int) -> None:
     """Also where nothing else is there yet; the bag is left as it is."""
     path = write(folder / 'x.db3', count, in_log=50)
     before = listing(folder)
-    file = SqliteFile(path, path)
+    file = opened(path)
     assert read(file) == [*range(count + 50)]
     file.close()
     assert listing(folder) == before
 
 
-def test_the_log_of_a_file_without_a_page_is_read_and_kept(folder: Path) -> None:
+def test_the_log_of_a_file_without_a_page_is_read_and_kept(folder: Path, opened: Open) -> None:
     path = write(folder / 'x.db3', 0, in_log=50)
     path.write_bytes(b'')
     before = listing(folder)
-    file = SqliteFile(path, path)
+    file = opened(path)
     assert read(file) == [*range(50)]
     file.close()
     assert listing(folder) == before
 
 
-def test_a_log_that_ends_within_a_transaction(folder: Path) -> None:
+def test_a_log_that_ends_within_a_transaction(folder: Path, opened: Open) -> None:
     path = write(folder / 'x.db3', in_log=50)
     log = folder / 'x.db3-wal'
     log.write_bytes(log.read_bytes()[:-2000])
-    assert read(SqliteFile(path, path)) == [*range(COUNT)]
+    assert read(opened(path)) == [*range(COUNT)]
 
 
-def test_a_log_of_another_time_is_nothing(folder: Path) -> None:
+def test_a_log_of_another_time_is_nothing(folder: Path, opened: Open) -> None:
     path = write(folder / 'x.db3', in_log=50)
     old = (folder / 'x.db3-wal').read_bytes()
     with closing(sqlite3.connect(path)) as database:
         database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
     (folder / 'x.db3-wal').write_bytes(b'\0\0\0\0' + old[4:])
-    assert read(SqliteFile(path, path)) == [*range(COUNT + 50)]
+    assert read(opened(path)) == [*range(COUNT + 50)]
 
 
 @contextmanager
@@ -156,41 +165,43 @@ def read_only(folder: Path, place: Path) -> Iterator[Path]:
         subprocess.run(['umount', '--lazy', str(place)], check=True)
 
 
-def test_the_log_on_a_disk_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
+def test_the_log_on_a_disk_that_cannot_be_written(
+    folder: Path, opened: Open, tmp_path: Path
+) -> None:
     write(folder / 'x.db3', in_log=50)
     with read_only(folder, tmp_path / 'disk') as disk:
-        file = SqliteFile(disk / 'x.db3', disk / 'x.db3')
+        file = opened(disk / 'x.db3')
         assert read(file) == [*range(COUNT + 50)]
         file.close()
 
 
-def test_zeros_behind_a_file_are_nothing(folder: Path) -> None:
+def test_zeros_behind_a_file_are_nothing(folder: Path, opened: Open) -> None:
     path = write(folder / 'x.db3')
     with path.open('r+b') as file:
         file.truncate(path.stat().st_size + (200 << 20))
-    assert read(SqliteFile(path, path)) == [*range(COUNT)]
+    assert read(opened(path)) == [*range(COUNT)]
 
 
 @pytest.mark.parametrize('share', [0.3, 0.31, 0.32, 0.6, 0.605, 0.9, 0.95])
-def test_a_file_whose_end_is_zeros(folder: Path, share: float) -> None:
+def test_a_file_whose_end_is_zeros(folder: Path, opened: Open, share: float) -> None:
     """It was made longer, and the power was cut before its pages were written."""
     path = write(folder / 'x.db3')
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)] + bytes(len(data) - int(len(data) * share)))
-    file = SqliteFile(path, path)
+    file = opened(path)
     found = read(file)
     assert found == [*range(len(found))]
     assert COUNT * (share - 0.1) < len(found) < COUNT
     assert 'messages are read' in file.notes[0] and 'is damaged' in file.notes[0]
 
 
-def test_a_hole_in_a_file_costs_what_was_there(folder: Path) -> None:
+def test_a_hole_in_a_file_costs_what_was_there(folder: Path, opened: Open) -> None:
     path = write(folder / 'x.db3')
     data = bytearray(path.read_bytes())
     start = len(data) // 2 // PAGE * PAGE
     data[start : start + 6 * PAGE] = bytes(6 * PAGE)
     path.write_bytes(data)
-    file = SqliteFile(path, path)
+    file = opened(path)
     total = sum(topic.messages for topic in file.topics.values())
     entries = [entry for topic in file.topics for entry in file.entries(topic)]
     lost = [entry for entry in entries if isinstance(entry, Lost)]
@@ -229,13 +240,13 @@ def test_a_view_in_place_of_the_messages_is_refused(folder: Path) -> None:
         SqliteFile(path, path)
 
 
-def test_names_that_cannot_be_shown_are_written_out(folder: Path) -> None:
+def test_names_that_cannot_be_shown_are_written_out(folder: Path, opened: Open) -> None:
     path = write(folder / 'x.db3', 5)
     with closing(sqlite3.connect(path)) as database:
         database.execute("UPDATE topics SET name = ? || type, type = 'x' WHERE id = 1", ('/a\n',))
         database.commit()
     (folder / 'x.db3-wal').unlink(missing_ok=True)
-    assert '/a\\nsensor_msgs/msg/Image' in SqliteFile(path, path).topics
+    assert '/a\\nsensor_msgs/msg/Image' in opened(path).topics
 
 
 def test_a_table_that_lacks_a_column_is_refused(folder: Path) -> None:
