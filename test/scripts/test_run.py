@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -161,18 +160,56 @@ def test_with_another_python_the_environment_is_another(run: Run, machine: Path)
     assert 'what builds the ROS messages is not complete' in answer.stderr
 
 
+def at_commit(machine: Path, number: int) -> None:
+    """Let git tell a commit that begins so."""
+    program(machine, 'git', f'[ "$3" = rev-parse ] && echo {number:06x}{"e" * 34}')
+
+
+THIRTEENTH = 0xA1
+"""A commit whose turn is Python 3.13's."""
+
+
 def test_by_turns_every_commit_has_its_python(run: Run, machine: Path) -> None:
-    numbers = [f'{number:06x}' for number in range(0xA0, 0xA6)]
-    named = []
-    for number in numbers:
-        program(machine, 'git', f'[ "$3" = rev-parse ] && echo {number}')
+    """Where it is not on the machine, the usual one takes its turn."""
+    answers = []
+    for number in range(0xA0, 0xA6):
+        at_commit(machine, number)
         answer = run('test', '--python', 'turn')
-        assert answer.returncode == 2, answer.stderr  # none of them is on this machine
-        named += re.findall(r'it is the turn of Python (\S+)', answer.stderr)
-    assert sorted(named) == ['3.10', '3.11', '3.11', '3.11', '3.12', '3.13']
+        assert answer.returncode == 1 and 'no usable Python' in answer.stderr
+        answers.append(answer.stderr.splitlines()[0])
+    assert sorted(answers) == [
+        *(
+            f'run: it is the turn of Python {version}, which is not here: the usual one takes it'
+            for version in ('3.10', '3.12', '3.13')
+        ),
+        *['run: it is the turn of the usual Python'] * 3,
+    ]
     program(machine, 'git', 'exit 128')
     program(machine, 'date', 'echo 089')
     assert 'it is the turn of Python 3.13' in run('test', '--python', 'turn').stderr
+
+
+def test_the_usual_python_takes_the_turn_of_one_without_an_environment(
+    run: Run, machine: Path, clone: Path
+) -> None:
+    at_commit(machine, THIRTEENTH)
+    program(machine, 'python3.13', 'echo 3.13')
+    answer = run('test', '--python', 'turn', SEGFORMER_TEST_EXTRAS='')
+    assert 'run: it is the turn of Python 3.13\n' in answer.stderr
+    assert 'without an environment for Python 3.13 the usual one takes its turn' in answer.stderr
+    assert sorted(path.name for path in clone.glob('.venv*')) == ['.venv', '.venv-3.13']
+
+
+def test_a_distribution_has_one_python_and_no_turns(
+    run: Run, machine: Path, clone: Path, tmp_path: Path
+) -> None:
+    at_commit(machine, THIRTEENTH)
+    program(machine, 'python3.13', 'echo 3.13')
+    (tmp_path / 'ros/share/rclpy').mkdir(parents=True)
+    where = {'ROS_DISTRO': 'humble', 'AMENT_PREFIX_PATH': str(tmp_path / 'ros')}
+    answer = run('test', '--python', 'turn', **where)
+    assert 'it is the turn of the usual Python' in answer.stderr
+    assert [path.name for path in clone.glob('.venv*')] == ['.venv']
 
 
 def test_an_extra_that_is_not_to_be_had_is_said_and_stops_nothing(
