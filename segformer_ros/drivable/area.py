@@ -44,7 +44,7 @@ from segformer_ros.frame import BlockedRows, Stamp
 class DrivableConfig:
     """All settings of the drivable area.
 
-    corridor_width: width that is kept free for the vehicle, m.
+    corridor_width: width that the vehicle needs, m.
     hold: seconds that a blocker is kept after it was last seen, see BlockerHold.
     """
 
@@ -65,11 +65,11 @@ class DrivableConfig:
 
 
 _NANOSECONDS = 1_000_000_000
-_SECONDS_MAX = 2**31 - 1  # of a Duration; a clock that is off by more is no clock
+_SECONDS_MAX = 2**31 - 1  # that fit in a Duration
 
 
 class GroundView(NamedTuple):
-    """What was seen of the ground in one frame, for grid, scan, points, maps and pictures.
+    """One frame's view of the ground, from which grid, scan, points, maps and pictures are made.
 
     cell: rows of the mask that one cell of the network's output spans.
     """
@@ -89,12 +89,12 @@ class DrivableArea:
     """Summary of one frame: the fields of DrivableArea.msg, with the same names and units.
 
     Arrays have one entry per column; bearing, free_distance and distance_sigma are empty where
-    `calibrated` is false. `reason` tells in words why `valid` or `calibrated` is false;
-    `pose_source` is set by whoever looks the pose up.
+    `calibrated` is false. `reason` says why `valid` or `calibrated` is false; `pose_source` is
+    set by the caller, who knows where the pose came from.
 
     Of a camera that is mounted upside down or on its side, the "bottom" of the image is the side
     where the ground is nearest, and the entries run from left to right as the vehicle sees it;
-    column and boundary_row are pixels of the image as it came.
+    column and boundary_row are pixels of the original image.
     """
 
     stamp: Stamp
@@ -118,15 +118,15 @@ class DrivableArea:
 
     @classmethod
     def invalid(cls, stamp: Stamp, reason: str) -> DrivableArea:
-        """Summary that says nothing but why there is none."""
+        """Summary without data, only with the reason for that."""
         return cls(stamp, valid=False, reason=reason)
 
 
 class DrivableAreaEstimator:
-    """Makes the drivable area of one camera's frames, in their order.
+    """Makes the drivable area of one camera's frames, which must come in order.
 
-    Right for any mount: the mask is turned so that the ground is at its bottom. Keeps what only
-    changes with the calibration (ray table) or the pose (horizon) until it does.
+    Works for any mount: the mask is turned so that the ground is at its bottom. What depends only
+    on the calibration (ray table) or the pose (horizon) is cached until that changes.
     """
 
     def __init__(self, config: DrivableConfig, class_map: ClassMap) -> None:
@@ -142,7 +142,7 @@ class DrivableAreaEstimator:
 
     @property
     def wanted_drivable(self) -> Tuple[int, ...]:
-        """Train ids for which an engine may find the blocked rows; empty where it must not."""
+        """Train ids for which an engine may find the blocked rows; empty: it must not."""
         return self._extractor.wanted_drivable
 
     def update(
@@ -160,12 +160,12 @@ class DrivableAreaEstimator:
         confidence: (H, W) uint8, 0..255 for 0..1, or None. calibration: of the frames or of the
         mask, which may be smaller by any scale; without it or the pose no field is in metres.
         cell: rows of the mask that one cell of the network's output spans; widens the sigma.
-        blocked: what the engine found of the boundary, for `wanted_drivable`.
+        blocked: the boundary that the engine found, for `wanted_drivable`.
         """
         ground = self._projection(labels.shape, calibration, pose)
         scale = None if ground is None else ground.pixel_scale
         turn = self._turn_to(0 if ground is None else ground.rays.turn.quarters, labels)
-        if turn.quarters:  # the engine looked from the other side
+        if turn.quarters:  # the engine searched from the image's own bottom
             labels, blocked = turn.turn(labels), None
             confidence = None if confidence is None else turn.turn(confidence)
         boundary = self._extractor.extract(labels, confidence, scale, blocked)
@@ -186,7 +186,7 @@ class DrivableAreaEstimator:
         return laser_scan(self.config.scan, view.ground, view.ranges)
 
     def points(self, area: DrivableArea, labels: np.ndarray) -> Optional[np.ndarray]:
-        """Place on the ground of each pixel of a frame's label map; see `GroundPoints.points`.
+        """Ground point of each pixel of a frame's label map; see `GroundPoints.points`.
 
         (H, W, 3) float32; None where the frame is not calibrated.
         """
@@ -253,7 +253,7 @@ class DrivableAreaEstimator:
         return ground
 
     def _turn_to(self, quarters: int, labels: np.ndarray) -> Turn:
-        """How the mask is turned; what was held of it the other way round is given up."""
+        """How to turn the mask; blockers held from another orientation are dropped."""
         turn = Turn(quarters, labels.shape[1], labels.shape[0])
         if turn.quarters != self._turn.quarters:
             self._hold = BlockerHold(self.config.hold)
@@ -262,10 +262,10 @@ class DrivableAreaEstimator:
 
     @staticmethod
     def _as_came(area: DrivableArea, turn: Turn) -> DrivableArea:
-        """`area` of a turned mask in pixels of the mask as it came."""
+        """`area` of a turned mask, in pixels of the original mask."""
         if not turn.quarters:
             return area
-        none = area.boundary_row == ROW_NONE
+        none = area.boundary_row == ROW_NONE  # (N,) bool
         u, v = turn.to_image(area.column, np.maximum(area.boundary_row, 0))
         return replace(
             area,
@@ -277,9 +277,9 @@ class DrivableAreaEstimator:
 
 
 def age_fault(age: float, max_age: float) -> str:
-    """Why a summary of this age (s, now minus the image's stamp) is not valid; '' where it is.
+    """Why a summary of this age (s, now minus the image's stamp) is not valid; '' if it is.
 
-    A stamp slightly in the future is taken for clock jitter; one further off is a broken clock.
+    A stamp slightly in the future counts as clock jitter; one further ahead as a broken clock.
     """
     if age > max_age:
         return f'the image is {age:.2f} s old; at most {max_age:g} s are allowed'
@@ -292,7 +292,7 @@ def age_fault(age: float, max_age: float) -> str:
 
 
 def _no_ground(ground: GroundProjection) -> str:
-    """Why a camera gives no metres that sees no ground."""
+    """Why a camera that sees no ground gives no distances."""
     pose = ground.pose
     return (
         f'the camera sees no ground: by its mount it looks {math.degrees(-pose.pitch):.0f} '
@@ -302,15 +302,18 @@ def _no_ground(ground: GroundProjection) -> str:
 
 
 def _with_metres(area: DrivableArea, space: FreeSpace, view: GroundView) -> DrivableArea:
-    """`area` measured where each column is nearest on the ground, not lowest in the image."""
-    at, profile = space.strips, view.profile
+    """`area` with distances: of each column's strip that is nearest on the ground.
+
+    That need not be the one lowest in the image, which `area` has so far.
+    """
+    strips, profile = space.strips, view.profile
     return replace(
         area,
         calibrated=True,
-        column=profile.columns[at].astype(np.float32),
-        boundary_row=profile.rows[at],
-        blocking_class=profile.classes[at],
-        confidence=profile.confidence[at],
+        column=profile.columns[strips].astype(np.float32),
+        boundary_row=profile.rows[strips],
+        blocking_class=profile.classes[strips],
+        confidence=profile.confidence[strips],
         bearing=space.bearing,
         free_distance=space.free_distance,
         distance_sigma=space.distance_sigma,
@@ -319,7 +322,7 @@ def _with_metres(area: DrivableArea, space: FreeSpace, view: GroundView) -> Driv
 
 
 def area_fields(area: DrivableArea, age: float, vehicle_frame: str) -> Dict[str, Any]:
-    """Fields of segformer_ros/DrivableArea; `age` in seconds. Its header is left out."""
+    """Fields of segformer_ros/DrivableArea, without its header; `age` in seconds."""
     return {
         'valid': area.valid,
         'reason': area.reason,

@@ -36,26 +36,26 @@ from segformer_ros.drivable.region import (
 from segformer_ros.frame import BlockedRows
 
 _BAND = 128  # rows that stay in the cache
-_FRACTION_ROWS = 270
-_NOTHING = 254  # what is drivable where a group is empty: a value that no class has
-_CONFIDENCE_DEPTH = 4  # pixels into the blocker: its very first one lies between two classes
+_FRACTION_ROWS = 270  # rows that road_fraction and sidewalk_fraction are counted in
+_NOTHING = 254  # an id that no class has: what is drivable if a group is empty
+_CONFIDENCE_DEPTH = 4  # pixels averaged: the blocker's very first one lies between two classes
 
 
 @dataclass(frozen=True)
 class BoundaryConfig:
-    """What is drivable, and what of the mask is believed.
+    """What is drivable, and which pixels of the mask are trusted.
 
-    columns: number of columns N that the boundary is given for; each is a span of the image and
-        reports the nearest blocker within it, so that no pole falls between two columns.
+    columns: number of columns N that the boundary is given for; each spans a part of the image
+        and reports the nearest blocker in it, so that no pole is missed between two columns.
     drivable: a group of the class map ('road', 'road+sidewalk', ...) or class names joined by '+'.
     hood: share (0..1) of the image's height, at its bottom, that shows the vehicle itself.
     front: where the vehicle stands at the image's bottom, shares (left, right) of the width. Only
         the connected drivable region that touches it is free.
-    speckle_size: islands of blocked pixels that are narrower and lower than this at their place
+    speckle_size: islands of blocked pixels that are narrower and lower than this where they stand
         on the ground, m, are ignored, whatever their class; 0: none. Needs a calibration.
-    speckle: islands of fewer pixels than this are ignored at any distance; 0: none. A far
-        kerb has few pixels, too: only for cameras without calibration. Islands of a class of
-        `speckle_kept_groups` are always real.
+    speckle: islands of fewer pixels than this are ignored at any distance; 0: none. For cameras
+        without calibration only, since a far kerb has few pixels, too. Islands that have a class
+        of `speckle_kept_groups` are never ignored by it.
     min_confidence: drivable pixels of a lower confidence (0..1) are not free; 0: all are.
     """
 
@@ -104,7 +104,7 @@ class Boundary:
     blocking_class: (N,) uint8 class id, or CLASS_NONE.
     confidence: (N,) float32, confidence 0..1 in the blocker; NaN where the engine gave none.
     road_fraction, sidewalk_fraction: shares of all the image's pixels, 0..1.
-    profile: the same for narrower strips.
+    profile: the boundary of narrower strips, from which this one is made.
     """
 
     height: int
@@ -119,10 +119,12 @@ class Boundary:
 
 
 class BoundaryExtractor:
-    """Finds the boundary in label maps. Raises DrivableError for settings that cannot be.
+    """Finds the boundary in label maps; DrivableError for arrays that are not label maps.
 
-    wanted_drivable: the train ids for which an engine may find the blocked rows, which spares the
-        search; empty where a hood or a least confidence has a say in it.
+    Raises ClassMapError where the class map does not have what `config.drivable` names.
+
+    wanted_drivable: the train ids for which an engine may find the blocked rows, to save the
+        search here; empty if a hood or a minimum confidence changes them.
     """
 
     def __init__(self, config: BoundaryConfig, class_map: ClassMap) -> None:
@@ -151,7 +153,7 @@ class BoundaryExtractor:
         """Boundary of one label map (H, W) uint8, with its confidence map (H, W) uint8 or None.
 
         scale: pixels per metre on the ground, where the camera is calibrated; for specks.
-        blocked: what the engine found of it; passed over where it is not for `wanted_drivable`.
+        blocked: the blocked rows that the engine found; ignored unless for `wanted_drivable`.
         """
         profile = self.profile(labels, confidence, scale, blocked)
         road, sidewalk = _fractions(labels, (self._road, self._sidewalk))
@@ -172,16 +174,16 @@ class BoundaryExtractor:
         start = height - 1 - round(self.config.hood * height)
         if start < 0:
             return _all_blocked(height, width)
-        believed = self._believed(labels, confidence)
+        trusted = self._trusted(labels, confidence)
         if blocked and blocked.drivable == self.wanted_drivable:
             rows = blocked.rows.copy()
         else:
-            rows = first_blocked_rows(believed, self._free, np.full(width, start, np.int32))
+            rows = first_blocked_rows(trusted, self._free, np.full(width, start, np.int32))
         cleaned, rows = look_past_specks(
-            believed, rows, self._free, self._speck_rule, scale, self._scratch
+            trusted, rows, self._free, self._speck_rule, scale, self._scratch
         )
-        classes = _at(labels, rows)
-        # Where nothing blocks, and where what blocks is doubtful road.
+        classes = _at(labels, rows)  # (W,)
+        # No class where nothing blocks, nor where road of too low a confidence does.
         classes[(rows == ROW_NONE) | ~self._free.excludes(classes)] = CLASS_NONE
         reached = reachable_columns(cleaned, rows, start, self._free, self.config.front)
         rows, classes = _block(rows, classes, start, reached)
@@ -192,7 +194,7 @@ class BoundaryExtractor:
     def summarise(
         self, profile: ColumnProfile, road_fraction: float = 0.0, sidewalk_fraction: float = 0.0
     ) -> Boundary:
-        """Boundary of N columns from a profile: the lowest row in each column's span."""
+        """Boundary of N columns from a profile: the lowest boundary row in each column's span."""
         nearest = nearest_in_spans(-profile.rows.astype(np.float64), self.config.columns)
         return Boundary(
             profile.height,
@@ -206,11 +208,12 @@ class BoundaryExtractor:
             profile,
         )
 
-    def _believed(self, labels: np.ndarray, confidence: Optional[np.ndarray]) -> np.ndarray:
-        """`labels`, with those pixels that are not confident enough turned to none."""
+    def _trusted(self, labels: np.ndarray, confidence: Optional[np.ndarray]) -> np.ndarray:
+        """`labels`, with pixels of too low a confidence set to CLASS_NONE; may be `_scratch`."""
         if confidence is None or self.config.min_confidence == 0:
             return labels
         least = round(self.config.min_confidence * 255)
+        # 255 where the confidence is too low, 0 elsewhere; `or` keeps the label there.
         cv2.threshold(confidence, least - 1, CLASS_NONE, cv2.THRESH_BINARY_INV, dst=self._scratch)
         return cv2.bitwise_or(labels, self._scratch, dst=self._scratch)
 
@@ -218,9 +221,10 @@ class BoundaryExtractor:
 def _block(
     rows: np.ndarray, classes: np.ndarray, start: int, reached: np.ndarray
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Block columns that are not reached, from the start on, by the class that parts them off.
+    """Block columns that cannot be reached from the start on, by what separates them.
 
-    That is the class of the nearest column that is blocked from there on by itself.
+    rows, classes: (W,), reached: (W,) bool. The class is that of the nearest column that is
+    blocked from the start on by itself.
     """
     cut_off = ~reached & (rows != start)
     if not cut_off.any():
@@ -233,14 +237,14 @@ def _block(
 
 
 def _all_blocked(height: int, width: int) -> ColumnProfile:
-    """Profile of an image that shows nothing but the vehicle itself."""
+    """Profile of an image that the vehicle's hood fills."""
     rows = np.full(width, height - 1, np.int32)
     classes = np.full(width, CLASS_NONE, np.uint8)
     return ColumnProfile.of_pixels(height, rows, height - 1, classes, _confidence_at(None, rows))
 
 
 def _nearest(candidates: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """For each index the nearest of the sorted, non-empty candidates."""
+    """Nearest of the sorted, non-empty candidates (k,) for each index (n,): (n,)."""
     after = np.clip(np.searchsorted(candidates, index), 0, len(candidates) - 1)
     before = np.maximum(after - 1, 0)
     left, right = candidates[before], candidates[after]
@@ -249,7 +253,7 @@ def _nearest(candidates: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _confidence_at(confidence: Optional[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Mean confidence of the first pixels of each blocker; of the top pixel where none blocks."""
+    """Mean confidence (W,) of the first pixels of each blocker; of the top row where none is."""
     if confidence is None:
         return np.full(len(rows), np.nan, np.float32)
     total = np.zeros(len(rows), np.float32)
@@ -259,14 +263,14 @@ def _confidence_at(confidence: Optional[np.ndarray], rows: np.ndarray) -> np.nda
 
 
 def _at(image: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Value of each column's pixel in `rows` (W,); of the last row for row -1."""
+    """Value (W,) of each column's pixel in `rows` (W,); ROW_NONE, -1, gives the last row's."""
     height, width = image.shape
     values: np.ndarray = image.ravel().take(rows % height * width + np.arange(width))
     return values
 
 
 def _fractions(labels: np.ndarray, ids: Sequence[Optional[int]]) -> List[float]:
-    """Share of the pixels of each class, counted in some 300 rows; 0 for None."""
+    """Share of the pixels that each class has, estimated from some 300 rows; 0 for None."""
     counts: List[int] = [0] * len(ids)
     seen = labels[:: max(1, len(labels) // _FRACTION_ROWS)]
     for top in range(0, len(seen), _BAND):

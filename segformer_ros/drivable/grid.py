@@ -31,7 +31,7 @@ _CONTOUR_ROWS = 8  # rows between two points of the contour along a column
 _CONTOUR_STRIPS = 4  # strips between two points of the contour along the bottom,
 _FINE_STRIPS = 256  # where there are more than this
 _SHIFT = 6  # bits of sub-cell precision in drawing
-_FARTHEST_CELL = 1 << 20  # what is drawn further away would not fit in its 32 bits
+_FARTHEST_CELL = 1 << 20  # cells beyond this would not fit in 32 bits with _SHIFT
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -39,9 +39,9 @@ _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 class GridConfig:
     """Extent and resolution of the grid: metres in the vehicle frame.
 
-    max_footprint: no cell is called free where one image row spans more ground than this, m; what
-        is smaller than that may stand between two rows unseen. With a camera 1.5 m high and a
-        focal length of 1000 pixels a row spans 1 m at 39 m, at 0.3 m height at 17 m.
+    max_footprint: no cell is called free where one image row spans more ground than this, m:
+        anything smaller could stand between two rows unseen. With a focal length of 1000 pixels a
+        row spans 1 m at a distance of 39 m (camera 1.5 m high) or 17 m (0.3 m high).
     """
 
     resolution: float = 0.2
@@ -95,15 +95,15 @@ class GridNumbers(NamedTuple):
 def occupancy_grid(
     config: GridConfig, ground: GroundProjection, profile: ColumnProfile, contacts: Contacts
 ) -> GridNumbers:
-    """Grid of one frame: free where all of a cell is seen free, occupied at blockers' contacts.
+    """Grid of one frame: free where all of a cell is seen free, occupied at contact points.
 
-    The free region's outline in the image is carried over to the ground. Cells that the outline
+    The free region's outline in the image is projected to the ground. Cells that the outline
     touches, and all that lies behind a blocker or outside the view, stay unknown.
     """
     free = free_cells(config, free_outlines(ground, profile, farthest_free(config, ground)))
     cells = np.where(free, FREE, UNKNOWN).astype(np.int8)
     index = np.floor((contacts.points - (config.x_min, config.y_min)) / config.resolution)
-    inside = ((index >= 0) & (index < (config.width, config.height))).all(axis=1)
+    inside = ((index >= 0) & (index < (config.width, config.height))).all(axis=1)  # (M,) bool
     ix, iy = index[inside].astype(np.intp).T
     cells[iy, ix] = OCCUPIED
     return GridNumbers(config.resolution, config.x_min, config.y_min, cells)
@@ -118,24 +118,24 @@ def free_cells(config: GridConfig, outlines: Sequence[np.ndarray]) -> np.ndarray
     if contours:
         cv2.fillPoly(free, contours, 1, shift=_SHIFT)
         cv2.polylines(outline, contours, True, 1, shift=_SHIFT)
-    # A thin line misses cells whose corner it cuts.
+    # A thin line skips cells that it only cuts at a corner, so widen it by one.
     free[cv2.dilate(outline, _CROSS) != 0] = 0
     return free
 
 
 def farthest_free(config: GridConfig, ground: GroundProjection) -> float:
     """Distance from the camera's foot, m, up to which cells may be called free."""
-    corners_x = np.abs([config.x_min - ground.foot[0], config.x_max - ground.foot[0]]).max()
-    corners_y = np.abs([config.y_min - ground.foot[1], config.y_max - ground.foot[1]]).max()
-    corner = math.hypot(corners_x, corners_y)
-    return min(corner, ground.range_of_footprint(config.max_footprint))
+    x = np.abs([config.x_min - ground.foot[0], config.x_max - ground.foot[0]]).max()
+    y = np.abs([config.y_min - ground.foot[1], config.y_max - ground.foot[1]]).max()
+    farthest_corner = math.hypot(x, y)
+    return min(farthest_corner, ground.range_of_footprint(config.max_footprint))
 
 
 def _to_cells(points: np.ndarray, config: GridConfig) -> Optional[np.ndarray]:
-    """Points (K, 2) x, y in m as fixed-point cell coordinates of drawing functions.
+    """Points (K, 2) x, y in m as OpenCV's fixed-point cell coordinates (K, 2) int32.
 
-    None for an outline that leaves the ground or goes beyond what can be drawn: nothing is known
-    to be free within it.
+    None for an outline that rises above the horizon or is too large to draw: nothing within it is
+    known to be free.
     """
     cells = (points - (config.x_min, config.y_min)) / config.resolution - 0.5
     if not (np.abs(cells) < _FARTHEST_CELL).all():  # nor NaN
@@ -148,17 +148,18 @@ def free_outlines(
 ) -> List[np.ndarray]:
     """Outlines (K, 2) of the free ground, x, y in m, one for each group of usable columns.
 
-    farthest: distance from the camera's foot, m, beyond which nothing is free.
-    Edges one pixel below the contact: the last pixel known to be free, to its centre and beyond.
+    farthest: distance from the camera's foot, m, beyond which nothing is called free.
+    The outline keeps one pixel off the blocker: it ends at the lower edge of the pixel below.
     """
-    bottom = np.minimum(profile.start + 1, ground.rays.lowest[profile.columns])
-    contact = np.where(profile.rows == ROW_NONE, 0, profile.rows + 2)
-    # Between the columns that two strips stand for there may be what either of them has. (M,) each
-    sides = np.concatenate([contact[:1], contact, contact[-1:]])
-    contact = np.maximum(np.maximum(sides[:-2], sides[2:]), contact)
-    highest = ground.reach(farthest)[profile.columns]
-    top = np.clip(contact, highest, bottom)
-    # Nothing is free in a column that is blocked from its bottom on.
+    bottom = np.minimum(profile.start + 1, ground.rays.lowest[profile.columns])  # (M,) edges
+    contact = np.where(profile.rows == ROW_NONE, 0, profile.rows + 2)  # (M,)
+    # Each strip stands for one pixel column. Between it and the next either blocker may stand, so
+    # the lower (nearer) of a strip's own contact and its two neighbours' counts.
+    padded = np.concatenate([contact[:1], contact, contact[-1:]])  # (M + 2,)
+    contact = np.maximum(np.maximum(padded[:-2], padded[2:]), contact)
+    highest = ground.reach(farthest)[profile.columns]  # (M,)
+    top = np.clip(contact, highest, bottom)  # (M,)
+    # Without strips that are blocked from their bottom on.
     strips = np.flatnonzero((highest <= bottom) & (top < bottom))
     groups = np.split(strips, np.flatnonzero(np.diff(strips) > 1) + 1)
     return [
@@ -173,20 +174,22 @@ def _contour(
 ) -> np.ndarray:
     """Closed outline: up the first column, along the tops, down the last, back along the bottom.
 
-    From one top to the next it runs along that of the two columns which is free there.
+    columns, top, bottom: (k,) int each. From one top to the next the outline runs up or down
+    whichever of the two columns is free there. Returns ground points (K, 2), m.
     """
-    tops = np.concatenate([bottom[:1], top, bottom[-1:]])
-    at = np.concatenate([columns[:1], columns, columns[-1:]])
-    jump = np.diff(tops)
+    tops = np.concatenate([bottom[:1], top, bottom[-1:]])  # (k + 2,)
+    padded = np.concatenate([columns[:1], columns, columns[-1:]])  # (k + 2,)
+    jump = np.diff(tops)  # (k + 1,) edges from one top to the next
     steps = np.maximum(np.ceil(np.abs(jump) / _CONTOUR_ROWS), 1).astype(np.intp)
-    start = np.repeat(np.arange(len(jump)), steps)
-    place = np.arange(len(start)) - np.repeat(np.cumsum(steps) - steps, steps)
-    edges = tops[start] + np.round(jump[start] * place / steps[start]).astype(np.intp)
-    walk = np.where(jump[start] < 0, at[1:][start], at[:-1][start])
+    # Each jump is walked in `steps` steps; for each point its jump and its step there, (n,) each.
+    which = np.repeat(np.arange(len(jump)), steps)
+    step = np.arange(len(which)) - np.repeat(np.cumsum(steps) - steps, steps)
+    edges = tops[which] + np.round(jump[which] * step / steps[which]).astype(np.intp)
+    walked = np.where(jump[which] < 0, padded[1:][which], padded[:-1][which])
     stride = _CONTOUR_STRIPS if len(columns) > _FINE_STRIPS else 1
     back = np.append(np.arange(len(columns) - 1, 0, -stride), 0)
     return ground.points(
-        np.concatenate([edges, bottom[back]]), np.concatenate([walk, columns[back]])
+        np.concatenate([edges, bottom[back]]), np.concatenate([walked, columns[back]])
     )
 
 

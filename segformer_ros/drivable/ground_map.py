@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Ground map: what all cameras have seen of the ground around the vehicle, with a memory."""
+"""Ground map: a rolling occupancy grid of what all cameras see around the vehicle over time."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ from segformer_ros.drivable.profile import CLASS_NONE, DrivableError
 from segformer_ros.drivable.unseen import KnownGround, Reached, UnseenTraffic, moved_cells
 
 _NANOSECONDS = 1_000_000_000
-_FREE, _OCCUPIED = 0.875, 1.375  # log-odds of one look from near by: 0.71 and 0.80
-_MOST_FREE, _MOST_OCCUPIED = -2.0, 3.5  # log-odds at which more looks add nothing: 0.12, 0.97
-_SURELY_FREE, _SURELY_OCCUPIED = -0.4, 0.2  # log-odds; what is between is unknown
-_SAME = 0.05  # m between two distances that count alike
-_SIGMA = 0.5  # m: a look whose deviation is this counts half
-_LEAST_WEIGHT = np.float32(0.3125)  # of what stands somewhere, however far
-_QUANTUM = 64.0  # all log-odds are multiples of 1 / 512: their sums do not depend on the order
-_TOGETHER_NS = _NANOSECONDS // 50  # frames of one moment
-_NEWEST_NS = _NANOSECONDS  # for how long a camera's last frame is its newest
-_BACKWARDS_NS = _NANOSECONDS  # time that goes back by more has begun anew
+# Log-odds, and the probabilities that they stand for. Of one observation from close by: 0.71 free,
+# 0.80 occupied; at which they saturate: 0.12 and 0.97; below and above which a cell counts as free
+# and as occupied (between them it is unknown).
+_FREE, _OCCUPIED = 0.875, 1.375
+_MOST_FREE, _MOST_OCCUPIED = -2.0, 3.5
+_SURELY_FREE, _SURELY_OCCUPIED = -0.4, 0.2
+_SAME = 0.05  # m; the weight of free ground is tabulated at this step of the distance
+_SIGMA = 0.5  # m; an observation with this deviation has half the weight
+_LEAST_WEIGHT = np.float32(0.3125)  # of a blocker, however far away
+_QUANTUM = 64.0  # weights are multiples of 1 / 64: the sums of a round are exact in any order
+_TOGETHER_NS = _NANOSECONDS // 50  # frames within 20 ms make up one round
+_NEWEST_NS = _NANOSECONDS  # for how long a camera's last frame counts as current
+_BACKWARDS_NS = _NANOSECONDS  # a stamp further back than this means that time was reset
 
 
-class _Round(NamedTuple):
-    """The cells (H, W) with what a round adds; see GroundMap._clear."""
+class _Cells(NamedTuple):
+    """The cells (H, W) with a round's frames fused in; see GroundMap._clear."""
 
     odds: np.ndarray
     ground: np.ndarray
@@ -48,20 +51,20 @@ class _Round(NamedTuple):
 
 
 class _Blocked(NamedTuple):
-    """Cells (n,) int, row * width + column, that a camera's newest frame calls blocked."""
+    """Cells (n,) int, row * width + column, that a camera's newest frame shows blocked."""
 
     cells: np.ndarray
     classes: np.ndarray
 
 
 class GroundMap:
-    """An occupancy grid that stays where it is while the vehicle drives, in log-odds.
+    """A rolling occupancy grid, fixed in the odometry frame, in log-odds.
 
-    Frames of one round (each camera once, within 20 ms) are taken together, whatever their order.
-    A frame makes ground free as far as it sees all of a cell, and blocked at the contacts of what
-    stands on it. What stands somewhere counts at once, against all memory. Where there may be
-    unseen traffic, ground is not free by memory. Everything fades with time. A frame that came
-    before counts nothing, and where time or odometry jumps the map starts anew.
+    A round is a synchronized set of frames (one of each camera, within 20 ms); their order makes
+    no difference. A frame marks cells free that it sees entirely free, and occupied where blockers
+    touch the ground. A blocker takes effect at once, whatever was free before. Free ground is not
+    remembered where unseen traffic may have come. All cells decay with time. Duplicate and late
+    frames are ignored, and the map is reset where time or odometry jumps.
 
     Raises DrivableError for names in `costs` and `half_lives` that the class map does not have.
     """
@@ -71,7 +74,7 @@ class GroundMap:
         ground = set(class_map.ids(*ground_names(class_map)))
         costs = by_class(config.costs, class_map)
         lives = by_class(config.half_lives, class_map)
-        #: By class: value of a cell, int8; half-life, s.
+        #: By class, (256,) each: value of a cell, int8; whether it is ground; half-life, s.
         self._cost = np.full(256, OCCUPIED, np.int8)
         self._is_ground = np.zeros(256, bool)
         self._half_life = np.full(256, config.blocker_half_life)
@@ -81,15 +84,15 @@ class GroundMap:
             self._is_ground[class_id] = class_id in ground
             usual = config.half_life if class_id in ground else config.blocker_half_life
             self._half_life[class_id] = lives.get(class_id, usual)
-        #: Value of a cell that is free, int8; order of the classes by what a planner should think
-        #: of them first; what vehicles drive on, the ground of the least cost.
+        #: By class: value of a free cell, int8; precedence in a cell that shows several (the
+        #: costliest first, then the lower id); whether vehicles drive on it (the cheapest ground).
         self._value = np.where(self._is_ground, self._cost, np.int8(UNKNOWN))
         self._rank = self._cost.astype(np.intp) * 256 + 255 - np.arange(256)
         least = self._cost[self._is_ground].min(initial=OCCUPIED)
         self._driven = (self._is_ground & (self._cost == least)).astype(np.uint8)
         self._traffic = UnseenTraffic(config.unseen_speed, class_map)
         self._cameras: Dict[str, int] = {}
-        self._with_round: Optional[_Round] = None
+        self._fused: Optional[_Cells] = None
         self._round_ns = 0
         self.reset()
 
@@ -105,7 +108,7 @@ class GroundMap:
 
     @property
     def driven(self) -> np.ndarray:
-        """Classes of the ground that costs least, which vehicles drive on: (n,)."""
+        """Class ids (n,) of the cheapest ground, which vehicles drive on."""
         return np.flatnonzero(self._driven)
 
     @property
@@ -118,13 +121,13 @@ class GroundMap:
         return int(self._cost[class_id])
 
     def add(self, camera: str, stamp_ns: int, place: PlanarPose, seen: GroundObservation) -> bool:
-        """Take in one camera's frame; place: of the vehicle in the map's frame at its stamp.
+        """Add one camera's frame; place: of the vehicle in the map's frame at its stamp.
 
-        False for a frame that counts nothing: one that came before, one older than the camera's
-        last, or a second older than another camera's.
+        False for a frame that is ignored: a duplicate, one older than the camera's last, or more
+        than a second older than another camera's.
         """
         if not all(map(math.isfinite, place)):
-            raise DrivableError(f'odometry gives {tuple(place)}, which is no place')
+            raise DrivableError(f'odometry gives {tuple(place)}, which is not finite')
         behind = self._stamps.get(camera, stamp_ns - 1) - stamp_ns
         if 0 <= behind <= _BACKWARDS_NS:
             return False
@@ -140,31 +143,31 @@ class GroundMap:
         self._place = place
         self._stamps[camera] = stamp_ns
         self._stamp_ns = max(self._stamp_ns, stamp_ns)
-        self._with_round = None
+        self._fused = None
         self._follow(place)
-        self._see_free(camera, place, seen)
-        self._see_blocked(camera, place, seen)
+        self._mark_free(camera, place, seen)
+        self._mark_blocked(camera, place, seen)
         return True
 
     def forget(self, camera: str) -> None:
-        """Give up what a camera made free that has failed: what comes there now is not seen."""
+        """Make the free cells of a camera that has failed unknown: nobody watches them now."""
         number = self._cameras.get(camera)
         if number is not None:
             self._end_round()
-            mine = self._seen_by == number
+            mine = self._seen_by == number  # (H, W) bool
             np.maximum(self._odds, 0.0, out=self._odds, where=mine)
-            self._with_round = None
+            self._fused = None
 
     def numbers(self) -> Optional[GridNumbers]:
         """The map as nav_msgs/OccupancyGrid has it, 0..100 and UNKNOWN; None before any frame."""
         if self._extent is None:
             return None
-        odds, ground, blocker, _ = self._rounded()
-        cells = np.asarray(cv2.LUT(ground, self._value))
+        odds, ground, blocker, _ = self._fused_cells()
+        cells = np.asarray(cv2.LUT(ground, self._value))  # (H, W) int8
         cells[odds > _SURELY_FREE] = UNKNOWN
-        full = np.flatnonzero(odds >= _SURELY_OCCUPIED)
-        cells.reshape(-1)[full] = self._cost[blocker.reshape(-1)[full]]
         flat = cells.reshape(-1)
+        occupied = np.flatnonzero(odds >= _SURELY_OCCUPIED)
+        flat[occupied] = self._cost[blocker.reshape(-1)[occupied]]
         for camera, blocked in self._blocked.items():
             if self._stamp_ns - self._stamps[camera] > _NEWEST_NS:
                 continue
@@ -174,18 +177,19 @@ class GroundMap:
 
     # --- One frame ----------------------------------------------------------------------------
 
-    def _see_free(self, camera: str, place: PlanarPose, seen: GroundObservation) -> None:
+    def _mark_free(self, camera: str, place: PlanarPose, seen: GroundObservation) -> None:
         extent = self._extent
         assert extent is not None
-        free = free_cells(extent, [place.apply(outline) for outline in seen.outlines])
-        index = np.flatnonzero(free.view(bool))
+        free = free_cells(extent, [place.apply(outline) for outline in seen.outlines])  # (H, W)
+        index = np.flatnonzero(free.view(bool))  # (n,) cells, row * width + column
         if not len(index):
             return
         rows, columns = np.divmod(index, extent.width)
         x = (columns + 0.5) * extent.resolution + extent.x_min
         y = (rows + 0.5) * extent.resolution + extent.y_min
         points = place.undo(np.stack([x, y], axis=1))  # (n, 2), of the cells' middles
-        above, below = seen.classes(points)
+        # A cell's middle lies between two pixels: the costlier of their classes counts.
+        above, below = seen.classes(points)  # (n,) each
         ground = np.where(self._cost[above] > self._cost[below], above, below)
         known = np.flatnonzero(self._is_ground[above] & self._is_ground[below])
         index, ground = index[known], ground[known]
@@ -193,15 +197,14 @@ class GroundMap:
         table = _weight(seen.sigma(np.arange(0.0, distance.max(initial=0.0) + _SAME, _SAME)))
         weight = table[(distance / _SAME).astype(np.intp)]
         self._more_free.reshape(-1)[index] += weight * np.float32(_FREE)
-        # Of a round's classes the costliest, of which the lower id.
+        # If the cameras of a round disagree on the class, the higher rank wins.
         flat = self._new_ground.reshape(-1)
         before = flat[index]
-        fresh = before == CLASS_NONE
-        rank, old = self._rank[ground], self._rank[before]
-        flat[index] = np.where(fresh | (rank > old), ground, before)
+        better = (before == CLASS_NONE) | (self._rank[ground] > self._rank[before])
+        flat[index] = np.where(better, ground, before)
         self._seen_by.reshape(-1)[index] = self._cameras.setdefault(camera, len(self._cameras))
 
-    def _see_blocked(self, camera: str, place: PlanarPose, seen: GroundObservation) -> None:
+    def _mark_blocked(self, camera: str, place: PlanarPose, seen: GroundObservation) -> None:
         extent = self._extent
         assert extent is not None
         blockers = seen.blockers
@@ -214,56 +217,60 @@ class GroundMap:
         sigma, resolution = blockers.sigma[inside], self.config.resolution
         self._traffic.see(points, rays, sigma, classes, resolution, self._known())
         weight = np.maximum(_weight(blockers.sigma[inside]), _LEAST_WEIGHT)
-        # One look at a cell, however many points it has: the surest, of the costliest class.
+        # A cell with several points counts as one observation, of its costliest class: the last
+        # of the cell's points in this order.
         order = np.lexsort((classes, self._cost[classes], index))
         last = np.append(np.diff(index[order]) != 0, True)[: len(order)]
         chosen = order[last]
         index, classes, weight = index[chosen], classes[chosen], weight[chosen]
         flat = self._more_blocked.reshape(-1)
         flat[index] += weight * np.float32(_OCCUPIED)
-        names = self._new_blocker.reshape(-1)
-        before = names[index]
+        blocker = self._new_blocker.reshape(-1)
+        before = blocker[index]
         better = (before == CLASS_NONE) | (self._rank[classes] > self._rank[before])
-        names[index] = np.where(better, classes, before)
+        blocker[index] = np.where(better, classes, before)
         self._blocked[camera] = _Blocked(index, classes)
 
     # --- Rounds -------------------------------------------------------------------------------
 
     def _clear(self, height: int, width: int) -> None:
         shape = (height, width)
-        #: Log-odds of the cells: below 0 free, above 0 blocked, 0 unknown.
+        #: Of the cells: log-odds (below 0 free, above 0 occupied, 0 unknown), class of the ground
+        #: and of the blocker, and the number of the camera that last saw it free (-1: none).
         self._odds = np.zeros(shape, np.float32)
         self._ground = np.full(shape, CLASS_NONE, np.uint8)
         self._blocker = np.full(shape, CLASS_NONE, np.uint8)
         self._seen_by = np.full(shape, -1, np.int16)
-        #: What the frames of this round add.
+        #: What the frames of this round add to them.
         self._more_free = np.zeros(shape, np.float32)
         self._more_blocked = np.zeros(shape, np.float32)
         self._traffic.clear(height, width)
         self._new_ground = np.full(shape, CLASS_NONE, np.uint8)
         self._new_blocker = np.full(shape, CLASS_NONE, np.uint8)
+        #: Cameras of this round, and the stamp of its first frame.
         self._round: Set[str] = set()
         self._round_ns = 0
-        self._with_round = None
+        self._fused = None
 
-    def _rounded(self) -> _Round:
-        """The cells with this round's frames."""
-        if self._with_round is None:
-            self._with_round = self._add_round()
-        return self._with_round
+    def _fused_cells(self) -> _Cells:
+        """The cells with this round's frames so far; computed once until the next frame."""
+        if self._fused is None:
+            self._fused = self._fuse()
+        return self._fused
 
     def _known(self) -> KnownGround:
         free = self._odds <= _SURELY_FREE
         return KnownGround(free, self._ground, self._more_free > 0, self._driven)
 
-    def _add_round(self) -> _Round:
+    def _fuse(self) -> _Cells:
         extent = self._extent
         assert extent is not None
         seconds = (self._stamp_ns - self._faded_ns) / _NANOSECONDS if self._faded_ns else 0.0
         reached = self._traffic.reached(seconds, extent, self._place, self._known())
-        odds = self._odds * self._faded()
+        odds = self._odds * self._decay()  # (H, W)
         odds[reached.doubtful & (odds < 0)] = 0
-        blocked = np.flatnonzero(self._more_blocked > 0)
+        # Where something stands now, free log-odds are dropped: it need not outweigh them first.
+        blocked = np.flatnonzero(self._more_blocked > 0)  # (n,)
         before = np.maximum(odds.reshape(-1)[blocked], 0)
         odds -= self._more_free
         odds.reshape(-1)[blocked] = before + self._more_blocked.reshape(-1)[blocked]
@@ -271,15 +278,14 @@ class GroundMap:
         ground = np.where(self._new_ground != CLASS_NONE, self._new_ground, self._ground)
         blocker = self._blocker.copy()
         blocker.reshape(-1)[blocked] = self._new_blocker.reshape(-1)[blocked]
-        return _Round(odds, ground, blocker, reached)
+        return _Cells(odds, ground, blocker, reached)
 
     def _end_round(self) -> None:
         if not self._round:
             return
-        done = self._rounded()
-        self._odds, self._ground, self._blocker = done[:3]
-        self._traffic.keep(done.reached)
-        self._with_round = None
+        self._odds, self._ground, self._blocker, reached = self._fused_cells()
+        self._traffic.keep(reached)
+        self._fused = None
         self._more_free.fill(0)
         self._more_blocked.fill(0)
         self._new_ground.fill(CLASS_NONE)
@@ -287,17 +293,17 @@ class GroundMap:
         self._round.clear()
         self._faded_ns = self._stamp_ns
 
-    def _faded(self) -> np.ndarray:
-        """What is left of the cells' log-odds at the newest stamp: shares (H, W) float32."""
+    def _decay(self) -> np.ndarray:
+        """Share of the cells' log-odds that is left at the newest stamp: (H, W) float32."""
         seconds = (self._stamp_ns - self._faded_ns) / _NANOSECONDS
-        share = np.exp2(-seconds / self._half_life).astype(np.float32)  # (256,)
-        left = np.asarray(cv2.LUT(self._ground, share))
+        share = np.exp2(-seconds / self._half_life).astype(np.float32)  # (256,) by class
+        left = np.asarray(cv2.LUT(self._ground, share))  # (H, W)
         blocked = np.flatnonzero(self._odds > 0)
         left.reshape(-1)[blocked] = share[self._blocker.reshape(-1)[blocked]]
         return left
 
     def _follow(self, place: PlanarPose) -> None:
-        """Move the map on where the vehicle has left its middle; what leaves it is forgotten."""
+        """Shift the grid when the vehicle has left its middle; cells that fall off are lost."""
         old = self._extent
         if old is not None:
             middle = ((old.x_min + old.x_max) / 2, (old.y_min + old.y_max) / 2)
@@ -329,8 +335,8 @@ class GroundMap:
 
 
 def _weight(sigma: np.ndarray) -> np.ndarray:
-    """Share (n,) float32 of a look that counts at these deviations, m."""
-    weight = np.fmax(1.0 / (1.0 + np.square(sigma / _SIGMA)), 0.0)  # 0 where it is not known
+    """Weight (n,) float32, 0..1, of observations with these standard deviations (n,), m."""
+    weight = np.fmax(1.0 / (1.0 + np.square(sigma / _SIGMA)), 0.0)  # 0 for NaN
     return (np.round(weight * _QUANTUM) / _QUANTUM).astype(np.float32)
 
 

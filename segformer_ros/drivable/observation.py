@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Observation: what one frame says of the ground, to be kept in a map, and the map's settings."""
+"""Observation: what one frame shows of the ground, as a map takes it, and the map's settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from segformer_ros.drivable.ground_points import blocker_contacts, ground_names
 from segformer_ros.drivable.profile import ROW_NONE, ColumnProfile, DrivableError
 
 STEP = 1.0
-"""Metres by which the map moves on."""
+"""Metres by which the map moves at a time."""
 
 COSTS = ('road=0', 'sidewalk=40', 'terrain=60')
 HALF_LIVES = ('human=1', 'vehicle=3')
@@ -33,17 +33,18 @@ HALF_LIVES = ('human=1', 'vehicle=3')
 
 @dataclass(frozen=True)
 class MapConfig:
-    """Extent of the map, what its cells say, and for how long.
+    """Extent of the map, the values of its cells, and how they decay.
 
-    size: of its sides, m; the vehicle is in its middle, to a metre. resolution: of a cell, m.
+    size: length of its sides, m; the vehicle stays within a metre of its middle.
+    resolution: side of a cell, m.
     costs: `NAME=COST` with the name of a class or a group of the class map: value 0..100 of cells
-        where that is seen. Other ground has 50, all that stands on it 100.
-    half_life: s in which what is known of the free ground fades to half, unless it is seen anew.
-    blocker_half_life: the same of what stands on it.
-    half_lives: `NAME=SECONDS` with the name of a class or group that has another: a person is
-        gone sooner than a wall.
-    unseen_speed: m/s at which a vehicle may come along the road that no camera has seen: where it
-        may be by now, the road is not free by memory. 0: none comes.
+        where that is seen. Other ground has 50, blockers have 100.
+    half_life: s in which the log-odds of free ground decay to half, unless it is seen again.
+    blocker_half_life: the same for blockers.
+    half_lives: `NAME=SECONDS` with the name of a class or group that differs: a person is gone
+        sooner than a wall.
+    unseen_speed: m/s at which a vehicle that no camera has seen may approach along the road: where
+        it may be by now, remembered road is not free. 0: no such vehicle is assumed.
     max_footprint: no ground is free where one image row spans more of it than this, m.
     """
 
@@ -69,22 +70,22 @@ class MapConfig:
 
     @property
     def farthest(self) -> float:
-        """Distance that may be in the map, m: to a corner, from a metre off the middle."""
+        """Largest distance in the map, m: to a corner, from a metre off the middle."""
         return self.size / math.sqrt(2) + STEP * math.sqrt(2)
 
     def extent(self, x: float, y: float) -> GridConfig:
-        """Cells around a place; their borders are multiples of the resolution."""
+        """Grid around x, y, m; the borders of its cells are multiples of the resolution."""
         if not self.resolution > 0:
             raise DrivableError(f'map resolution={self.resolution} m: give metres above 0')
         side = max(1, round(self.size / self.resolution))
-        low = [(round(at / self.resolution) - side // 2) * self.resolution for at in (x, y)]
+        low = [(round(mid / self.resolution) - side // 2) * self.resolution for mid in (x, y)]
         high = [each + side * self.resolution for each in low]
         return GridConfig(self.resolution, low[0], high[0], low[1], high[1], self.max_footprint)
 
 
 def _named(entries: Sequence[str], what: str, low: float, high: float) -> Mapping[str, float]:
-    """Numbers by name of `NAME=NUMBER`; raises DrivableError."""
-    found = {}
+    """Numbers by name, from entries `NAME=NUMBER`; raises DrivableError."""
+    numbers = {}
     for entry in entries:
         name, _, text = entry.rpartition('=')
         try:
@@ -96,12 +97,12 @@ def _named(entries: Sequence[str], what: str, low: float, high: float) -> Mappin
                 f'map {what} has {entry!r}; give NAME=NUMBER with a number from {low:g} to '
                 f'{high:g}'
             )
-        found[name.strip()] = value
-    return found
+        numbers[name.strip()] = value
+    return numbers
 
 
 def by_class(entries: Sequence[str], class_map: ClassMap) -> Dict[int, float]:
-    """Numbers by train id; those of a class go before those of its group."""
+    """Numbers by train id, from entries `NAME=NUMBER`; a class's own overrides its group's."""
     named = _named(entries, '', 0.0, math.inf)
     groups = {entry.group for entry in class_map.classes if entry.group}
     known = {*class_map.names, *groups}
@@ -112,22 +113,22 @@ def by_class(entries: Sequence[str], class_map: ClassMap) -> Dict[int, float]:
             f'map costs or half_lives name {wrong[0]!r}, which is no class of the class map '
             f'{class_map.name!r} and no group; it has {", ".join(class_map.names)}'
         )
-    found: Dict[int, float] = {}
+    numbers: Dict[int, float] = {}
     for entry in class_map.classes:
         value = named.get(entry.name, named.get(entry.group))
         if value is not None:
-            found[entry.train_id] = value
-    return found
+            numbers[entry.train_id] = value
+    return numbers
 
 
-_SAMPLES = 64  # distances for which the deviation is worked out
-_NO_GROUND = 'nothing'
+_SAMPLES = 64  # distances for which the deviation is tabulated
+_NO_GROUND = 'nothing'  # name of an empty drivable group, for class maps without ground
 
 
 class Blockers(NamedTuple):
-    """Where something stands: points (M, 2) float64 m, classes (M,) uint8, sigma (M,) float64 m.
+    """Contact points (M, 2) float64 m, their classes (M,) uint8 and sigma (M,) float64 m.
 
-    rays: (M, 2) float64, the direction of length 1 on the ground in which each was seen.
+    rays: (M, 2) float64, unit vectors on the ground from the camera to each.
     """
 
     points: np.ndarray
@@ -138,11 +139,11 @@ class Blockers(NamedTuple):
 
 @dataclass(frozen=True)
 class GroundObservation:
-    """One frame's ground, in the vehicle frame of its stamp, m.
+    """What one frame shows of the ground, in the vehicle frame at its stamp, m.
 
-    outlines: (K, 2) float64 each, of the ground on which nothing stands: short of every blocker
-        by one standard deviation, and no further than the range that it was made for.
-    blockers: the contacts of all that stands on it.
+    outlines: (K, 2) float64 each, of the free ground: one standard deviation short of every
+        blocker, and no further than the map reaches.
+    blockers: the contact points of everything that stands on the ground.
     """
 
     outlines: List[np.ndarray]
@@ -171,19 +172,20 @@ class GroundObservation:
         edges[hidden] = 0.5
         pixels = self._labels.ravel()
 
-        def at(rows: np.ndarray) -> np.ndarray:
-            index = np.clip(rows, 0, height - 1).astype(np.intp) * width + columns
-            found: np.ndarray = pixels.take(index)
-            found[hidden] = IGNORE_ID
-            return found
+        def classes_in(rows: np.ndarray) -> np.ndarray:
+            index = np.clip(rows, 0, height - 1).astype(np.intp) * width + columns  # (n,)
+            classes: np.ndarray = pixels.take(index)
+            classes[hidden] = IGNORE_ID
+            return classes
 
-        return at(np.floor(edges - 0.5)), at(np.ceil(edges - 0.5))
+        # The row coordinate of edge e is e - 0.5; pixel centres are whole numbers.
+        return classes_in(np.floor(edges - 0.5)), classes_in(np.ceil(edges - 0.5))
 
 
 def deviation(ground: GroundProjection, cell: float) -> Tuple[np.ndarray, np.ndarray]:
     """Distances (n,) from the camera's foot, ascending, and their standard deviations (n,), m.
 
-    Those of the middle column that sees ground; grows with the distance in all of them.
+    Taken in the middle one of the columns that see ground; made to grow with the distance.
     """
     rays = ground.rays
     seen = np.flatnonzero(ground.reach(math.inf) <= rays.lowest)
@@ -202,8 +204,8 @@ def deviation(ground: GroundProjection, cell: float) -> Tuple[np.ndarray, np.nda
 class GroundObserver:
     """Makes the observations of one camera's frames.
 
-    All classes that lie on the ground count as ground, whatever may be driven on; all others
-    block. boundary: what of the mask is believed. config: of the map that it is for.
+    All classes that lie on the ground count as ground, drivable or not; all others block.
+    boundary: which pixels of the mask are trusted. config: that of the map.
     """
 
     def __init__(self, boundary: BoundaryConfig, class_map: ClassMap, config: MapConfig) -> None:
@@ -214,7 +216,8 @@ class GroundObserver:
         self._extractor = BoundaryExtractor(every, class_map)
         self._sky = tuple(c.train_id for c in class_map.classes if c.group == 'sky')
         self._config = config
-        self._of: Optional[GroundProjection] = None
+        #: The projection and cell that `_deviation` was tabulated for.
+        self._ground: Optional[GroundProjection] = None
         self._cell = 0.0
         self._deviation = (np.zeros(1), np.zeros(1))
 
@@ -225,9 +228,9 @@ class GroundObserver:
         ground: GroundProjection,
         cell: float = 1.0,
     ) -> GroundObservation:
-        """What a label map (H, W) uint8, as it came, says of the ground; keeps a copy of it.
+        """What a label map (H, W) uint8, not turned, shows of the ground; keeps a copy of it.
 
-        confidence: (H, W) uint8 or None. ground: of the mask's size. cell: see DrivableArea.
+        confidence: (H, W) uint8 or None. ground: of the mask's size. cell: see GroundView.
         """
         turn = ground.rays.turn
         labels = turn.turn(labels) if turn.quarters else labels.copy()
@@ -235,13 +238,13 @@ class GroundObserver:
         profile = self._extractor.profile(labels, confidence, ground.pixel_scale)
         ranges = ground.column_ranges(profile, self._sky)
         contacts = blocker_contacts(ground, profile, ranges, self._config.resolution)
-        if self._of is not ground or self._cell != cell:
+        if self._ground is not ground or self._cell != cell:
             self._deviation = deviation(ground, cell)
-            self._of, self._cell = ground, cell
-        away = contacts.points - ground.foot  # (M, 2)
-        distance = np.hypot(*away.T)
-        sigma = np.interp(distance, *self._deviation)
-        rays = away / np.maximum(distance, 1e-9)[:, None]
+            self._ground, self._cell = ground, cell
+        from_foot = contacts.points - ground.foot  # (M, 2)
+        distance = np.hypot(*from_foot.T)  # (M,)
+        sigma = np.interp(distance, *self._deviation)  # (M,)
+        rays = from_foot / np.maximum(distance, 1e-9)[:, None]  # (M, 2)
         footprint = ground.range_of_footprint(self._config.max_footprint)
         reach = min(self._config.farthest, footprint)
         short = self._shortened(profile, ranges, ground)
@@ -256,14 +259,14 @@ class GroundObserver:
     def _shortened(
         self, profile: ColumnProfile, ranges: ColumnRanges, ground: GroundProjection
     ) -> ColumnProfile:
-        """Profile in which each blocker stands one standard deviation nearer than it was seen."""
+        """Profile in which each blocker stands one standard deviation nearer than measured."""
         strips = np.flatnonzero(
             (profile.rows != ROW_NONE) & ranges.blocked & np.isfinite(ranges.points[:, 0])
         )
-        distance = np.hypot(*(ranges.points[strips] - ground.foot).T)
-        sigma = np.interp(distance, *self._deviation)
-        # The deviation is that of an angle, in which the inverse of the distance is linear: one
-        # of 100 m at 100 m means 50 m, not none.
+        distance = np.hypot(*(ranges.points[strips] - ground.foot).T)  # (k,)
+        sigma = np.interp(distance, *self._deviation)  # (k,)
+        # The error is one of an angle, and the inverse of the distance is linear in the angle: 100
+        # m with a sigma of 100 m becomes 50 m, not 0. safe = 1 / (1 / d + sigma / d^2).
         safe = np.square(distance) / np.maximum(distance + sigma, 1e-9)
         near = safe < self._config.farthest
         strips, safe = strips[near], np.maximum(safe[near], 1e-3)

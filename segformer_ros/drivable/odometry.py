@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Odometry: where the vehicle stood at a frame's stamp, on the plane, and whether it can be."""
+"""Odometry: where the vehicle stood, on the plane, at a frame's stamp; and jumps of odometry."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _KEPT_NS = 30 * _NANOSECONDS
 _MOST_KEPT = 20_000
 _SPEED, _TURN_RATE = 60.0, 6.0  # m/s, rad/s: nothing on the ground is faster
 _ACCELERATION, _TURN_ACCELERATION = 15.0, 20.0  # m/s^2, rad/s^2
-_NOISE, _TURN_NOISE = 0.3, 0.1  # m, rad: what odometry may be off from one frame to the next
-_BASELINE_NS = _NANOSECONDS // 20  # a speed over less than this is noise
+_NOISE, _TURN_NOISE = 0.3, 0.1  # m, rad: error of odometry from one frame to the next
+_BASELINE_NS = _NANOSECONDS // 20  # a speed measured over less than this is noise
 
 
 class PlanarPose(NamedTuple):
-    """Where a frame stands in another on the plane: x, y in m; yaw in rad, positive left."""
+    """Pose of a child frame in its parent on the plane: x, y in m; yaw in rad, positive left."""
 
     x: float
     y: float
@@ -37,7 +37,7 @@ class PlanarPose(NamedTuple):
     def of_quaternion(
         cls, translation: Sequence[float], quaternion: Sequence[float]
     ) -> Optional[PlanarPose]:
-        """Of x, y(, z) m and a quaternion x, y, z, w; None for what is no pose."""
+        """Pose of x, y(, z) in m and a quaternion x, y, z, w; None where they are invalid."""
         x, y, z, w = quaternion
         length = math.sqrt(x * x + y * y + z * z + w * w)
         values = (*translation, length)
@@ -47,19 +47,19 @@ class PlanarPose(NamedTuple):
         return cls(translation[0], translation[1], yaw)
 
     def apply(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) of the frame in the one that it stands in, m."""
+        """Transform points (..., 2), m, from the child frame to its parent."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         moved: np.ndarray = points @ np.array([[c, s], [-s, c]]) + (self.x, self.y)
         return moved
 
     def undo(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) of the frame that it stands in as seen from this one, m."""
+        """Transform points (..., 2), m, from the parent to the child frame."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         moved: np.ndarray = (points - (self.x, self.y)) @ np.array([[c, -s], [s, c]])
         return moved
 
     def toward(self, other: PlanarPose, share: float) -> PlanarPose:
-        """Pose on the way to another, the shorter turn; share below 0 or above 1 goes on."""
+        """Interpolated pose, by the shorter turn; a share below 0 or above 1 extrapolates."""
         return PlanarPose(
             self.x + (other.x - self.x) * share,
             self.y + (other.y - self.y) * share,
@@ -80,9 +80,9 @@ class StampedPose(NamedTuple):
 
 
 class PoseTrack:
-    """The poses of the last half minute, between which others are found.
+    """The poses of the last half minute, interpolated at any stamp between them.
 
-    gap: longest time between two poses that others are found between, s.
+    gap: longest time between two poses to interpolate over, s.
     """
 
     def __init__(self, gap: float = 0.5) -> None:
@@ -90,7 +90,7 @@ class PoseTrack:
         self._poses: List[StampedPose] = []
 
     def add(self, stamp_ns: int, pose: PlanarPose) -> None:
-        """Add a pose, also one that comes late; starts anew where time jumps back."""
+        """Add a pose, late or not; one over a second late clears the track (time was reset)."""
         poses = self._poses
         if poses and poses[-1].stamp_ns - stamp_ns > _NANOSECONDS:
             poses.clear()
@@ -103,16 +103,16 @@ class PoseTrack:
             del poses[: max(keep, len(poses) - _MOST_KEPT // 2)]
 
     def at(self, stamp_ns: int) -> Optional[PlanarPose]:
-        """The pose at a stamp; None where there is none before, or none after it yet."""
-        place = bisect_left(self._poses, (stamp_ns,))
-        if place == len(self._poses):
+        """The pose at a stamp; None without a pose before and after it, at most `gap` apart."""
+        index = bisect_left(self._poses, (stamp_ns,))
+        if index == len(self._poses):
             return None
-        after = self._poses[place]
+        after = self._poses[index]
         if after.stamp_ns == stamp_ns:
             return after.pose
-        if place == 0:
+        if index == 0:
             return None
-        before = self._poses[place - 1]
+        before = self._poses[index - 1]
         span = after.stamp_ns - before.stamp_ns
         if span > self._gap_ns:
             return None
@@ -123,22 +123,19 @@ class PoseTrack:
         return not self._poses or self._poses[-1].stamp_ns < stamp_ns
 
     def _insert(self, entry: StampedPose) -> None:
-        place = bisect_left(self._poses, (entry.stamp_ns,))
-        if self._poses[place].stamp_ns != entry.stamp_ns:
+        index = bisect_left(self._poses, (entry.stamp_ns,))
+        if self._poses[index].stamp_ns != entry.stamp_ns:
             insort(self._poses, entry)
 
 
 class JumpDetector:
-    """Tells poses that no vehicle can have driven to from the last ones."""
+    """Detects poses that no vehicle can have reached from the previous ones."""
 
     def __init__(self) -> None:
         self._past: List[StampedPose] = []
 
     def jumped(self, stamp_ns: int, pose: PlanarPose) -> bool:
-        """Take a pose, and tell whether it does not follow from those before.
-
-        Poses that are older than the last are not looked at.
-        """
+        """Take the next pose, and tell whether it is a jump; older poses are ignored."""
         entry, past = StampedPose(stamp_ns, pose), self._past
         if past and stamp_ns < past[-1].stamp_ns:
             return False
@@ -158,23 +155,23 @@ class JumpDetector:
             before = self._past[0]
             share = (entry.stamp_ns - before.stamp_ns) / (last.stamp_ns - before.stamp_ns)
             expected = before.pose.toward(last.pose, share)
-            # A speed is known to the acceleration since it was measured.
+            # The last speed is extrapolated; acceleration since then bounds the error.
             since = (entry.stamp_ns - before.stamp_ns) / _NANOSECONDS
             slack = min(slack, 0.5 * _ACCELERATION * since**2)
             turn_slack = min(turn_slack, 0.5 * _TURN_ACCELERATION * since**2)
-        away = math.hypot(entry.pose.x - expected.x, entry.pose.y - expected.y)
+        distance = math.hypot(entry.pose.x - expected.x, entry.pose.y - expected.y)
         turned = abs(turn_between(expected.yaw, entry.pose.yaw))
-        return away <= slack + _NOISE and turned <= turn_slack + _TURN_NOISE
+        return distance <= slack + _NOISE and turned <= turn_slack + _TURN_NOISE
 
 
 def pose_of_odometry(message: Any) -> Optional[PlanarPose]:
-    """Pose of a nav_msgs/Odometry; None for one that is none."""
+    """Pose of a nav_msgs/Odometry; None where it is invalid."""
     place, turn = message.pose.pose.position, message.pose.pose.orientation
     return PlanarPose.of_quaternion((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
 
 
 def odometry_fields(place: PlanarPose, vehicle_frame: str) -> Dict[str, Any]:
-    """Fields of nav_msgs/Odometry, its header being in the odometry frame; no speed is given."""
+    """Fields of nav_msgs/Odometry, whose header is in the odometry frame; speeds are 0."""
     zero = {'x': 0.0, 'y': 0.0, 'z': 0.0}
     half = place.yaw / 2
     orientation = {'x': 0.0, 'y': 0.0, 'z': math.sin(half), 'w': math.cos(half)}

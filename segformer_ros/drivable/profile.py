@@ -25,30 +25,30 @@ ROW_NONE = -1
 """Row of a column in which nothing blocks (DrivableArea.ROW_NONE)."""
 
 CLASS_NONE = IGNORE_ID
-"""Class where nothing blocks, or where what blocks is not known (DrivableArea.CLASS_NONE)."""
+"""Class where nothing blocks, or where the blocker is unknown (DrivableArea.CLASS_NONE)."""
 
 _NANOSECONDS = 1_000_000_000
-_FAR = 1e6  # stands for inf where distances are compared, which 1e-8 still tells apart
-_BAND = 128  # rows looked at together; a row's index in its band must fit in a byte
+_FAR = 1e6  # replaces inf in comparisons; small enough that penalties of 1e-8 still count
+_BAND = 128  # rows processed together; a row's index in its band must fit in a byte
 _STRIPS = 640  # about as many strips are kept; wider images have strips of several columns
 
 
 class DrivableError(SegformerError, ValueError):
-    """A setting or an input from which no drivable area can be made."""
+    """A setting or an input from which no drivable area can be computed."""
 
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """What stops each of M strips of an image, one to three pixel columns wide.
+    """First blocker in each of M strips of an image, one to three pixel columns wide.
 
-    Finer strips than a few hundredths of the view cost time and tell nothing. Each stands for the
-    column of its nearest blocker, so that nothing is lost that could stop a vehicle.
+    Narrower strips would cost time and add nothing. Each is represented by the column of its
+    nearest blocker, so that none is lost.
 
     height, width: of the image, pixels.
-    columns: (M,) int32, ascending, the pixel column u that a strip stands for.
-    rows: (M,) int32, the first row that is not free, seen from the bottom; ROW_NONE: free to the
-        top; equal to `start`: blocked from the first visible row on.
-    start: the lowest row that is looked at: the bottom row, or that above the hood.
+    columns: (M,) int32, ascending, the pixel column u that represents a strip.
+    rows: (M,) int32, the first row from the bottom that is not free; ROW_NONE: free to the top;
+        equal to `start`: blocked from the first visible row on.
+    start: the lowest row that is searched: the bottom row, or the one above the hood.
     classes: (M,) uint8, class id at that pixel, or CLASS_NONE.
     confidence: (M,) float32, 0..1; NaN where the engine gave none.
     """
@@ -70,7 +70,7 @@ class ColumnProfile:
         classes: np.ndarray,
         confidence: np.ndarray,
     ) -> ColumnProfile:
-        """Profile from the boundary of every pixel column, (W,) each, with the types above."""
+        """Profile from the boundary of every pixel column: (W,) arrays of the types above."""
         width = len(rows)
         strips = width // max(1, width // _STRIPS)
         columns = nearest_in_spans(-rows.astype(np.float64), strips)
@@ -99,9 +99,9 @@ class _Seen(NamedTuple):
 class BlockerHold:
     """Keeps every blocker in its image column for a while after it was last seen.
 
-    A flickering mask frees a column for single frames; held, the column stays blocked where the
-    nearest blocker of the last `seconds` was. It is done in the image, so a fast turn smears
-    blockers over neighbouring columns, never free ground over blockers. 0 switches it off.
+    A flickering mask frees a column for single frames; with a hold, the column stays blocked where
+    the nearest blocker of the last `seconds` was. Since this happens in the image, a fast turn
+    smears blockers over neighbouring columns, but never free ground over blockers. 0: off.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -114,9 +114,9 @@ class BlockerHold:
         self._seen: Deque[_Seen] = deque()
 
     def update(self, stamp_ns: int, profile: ColumnProfile) -> ColumnProfile:
-        """Profile of this frame and of those seen since `stamp_ns` - hold, whichever is nearer.
+        """Profile with the nearest blocker of this frame and those since `stamp_ns` - hold.
 
-        Starts anew when the image's size changes, and when time stands still or jumps back.
+        Starts over when the image's size changes, and when the stamp repeats or jumps back.
         """
         if self._span_ns == 0:
             return profile
@@ -125,12 +125,13 @@ class BlockerHold:
         while self._seen and stamp_ns - self._seen[0].stamp_ns > self._span_ns:
             self._seen.popleft()
         self._seen.append(_Seen(stamp_ns, profile))
-        profiles = [seen.profile for seen in reversed(self._seen)]
-        newest = np.stack([each.rows for each in profiles]).argmax(axis=0)  # ties: this frame
+        profiles = [seen.profile for seen in reversed(self._seen)]  # newest first
+        # The frame with the lowest row in each strip, (M,); the newest of equal ones.
+        nearest = np.stack([each.rows for each in profiles]).argmax(axis=0)
 
         def chosen(name: str) -> np.ndarray:
-            stacked = np.stack([getattr(each, name) for each in profiles])
-            values: np.ndarray = np.take_along_axis(stacked, newest[None], axis=0)[0]
+            stacked = np.stack([getattr(each, name) for each in profiles])  # (frames, M)
+            values: np.ndarray = np.take_along_axis(stacked, nearest[None], axis=0)[0]
             return values
 
         return replace(
@@ -153,18 +154,18 @@ class BlockerHold:
 class IdSet:
     """A set of class ids that tests whole label maps at memory speed.
 
-    A table look-up per pixel costs ten times as much as comparing with the few runs of
-    neighbouring ids that a set of classes usually is.
+    A set of classes is usually a few runs of consecutive ids. To compare with those is ten times
+    as fast as a table look-up per pixel.
     """
 
     def __init__(self, ids: Sequence[int]) -> None:
         if not ids:
-            raise ValueError('a set of class ids needs one at least')
+            raise ValueError('a set of class ids needs at least one')
         self.ids = tuple(sorted(set(ids)))
         self._runs = _runs(self.ids)
 
     def excludes(self, labels: np.ndarray) -> np.ndarray:
-        """Tell where `labels` (uint8, any shape) is not in the set: bool, the same shape."""
+        """Tell where `labels` (uint8, any shape) are not in the set: bool, the same shape."""
         outside = _outside(labels, self._runs[0])
         for run in self._runs[1:]:
             outside &= _outside(labels, run)
@@ -178,14 +179,15 @@ def first_blocked_rows(labels: np.ndarray, free: IdSet, starts: np.ndarray) -> n
     Looks at bands of rows from the bottom up and stops as soon as all columns are decided.
     """
     rows = np.full(labels.shape[1], ROW_NONE, np.int32)
-    index = np.arange(1, _BAND + 1, dtype=np.uint8)[:, None]
+    index = np.arange(1, _BAND + 1, dtype=np.uint8)[:, None]  # (band, 1) row in the band, from 1
     lowest_start = int(starts.min())
     for end in range(int(starts.max()) + 1, 0, -_BAND):
         top = max(0, end - _BAND)
-        blocked = free.excludes(labels[top:end])
+        blocked = free.excludes(labels[top:end])  # (band, W) bool
         if end - 1 > lowest_start:
             blocked &= np.arange(top, end)[:, None] <= starts
-        peak = (blocked.view(np.uint8) * index[: end - top]).max(axis=0)
+        # The lowest blocked row of the band, counted from 1; 0: none.
+        peak = (blocked.view(np.uint8) * index[: end - top]).max(axis=0)  # (W,)
         hit = (peak > 0) & (rows == ROW_NONE)
         rows[hit] = peak[hit].astype(np.int32) + (top - 1)
         if not (rows == ROW_NONE).any():
@@ -196,17 +198,17 @@ def first_blocked_rows(labels: np.ndarray, free: IdSet, starts: np.ndarray) -> n
 def nearest_in_spans(distances: np.ndarray, spans: int) -> np.ndarray:
     """Index of the smallest of W values in each of `spans` equal spans: (N,) int, N <= W.
 
-    Among values that are equal to within 1e-5 the one closest to its span's middle.
+    Of values that are equal to within 1e-5, the one closest to its span's middle.
     """
     members, off_middle = _members(len(distances), min(spans, len(distances)))
-    ranked = np.minimum(distances, _FAR)[members] + off_middle
+    ranked = np.minimum(distances, _FAR)[members] + off_middle  # (N, S)
     result: np.ndarray = members[np.arange(len(members)), ranked.argmin(axis=1)]
     return result
 
 
 @lru_cache(maxsize=16)
 def _members(width: int, spans: int) -> Tuple[np.ndarray, np.ndarray]:
-    """Members (N, S) of each span, the last repeated, and a small penalty for being off middle."""
+    """Indices (N, S) of each span, the last repeated, and a small penalty for being off middle."""
     edges = _span_edges(width, spans)
     first, last = edges[:-1, None], edges[1:, None] - 1
     members = np.minimum(first + np.arange(np.diff(edges).max()), last)
@@ -214,13 +216,13 @@ def _members(width: int, spans: int) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _span_edges(width: int, spans: int) -> np.ndarray:
-    """Columns (spans + 1,) int at which equal spans of `width` begin, and the last ends."""
+    """Borders (spans + 1,) int of equal spans of `width` columns."""
     return np.round(np.linspace(0, width, spans + 1)).astype(np.intp)
 
 
 def _outside(labels: np.ndarray, run: Tuple[int, int]) -> np.ndarray:
     first, last = run
-    # Unsigned wrap-around makes one comparison of two.
+    # Ids below `first` wrap around to large numbers, so one comparison does for two.
     above = labels if first == 0 else labels - np.uint8(first)
     outside: np.ndarray = above > np.uint8(last - first)
     return outside

@@ -9,7 +9,7 @@
 
 """The free region of a mask: the pixels that the vehicle can reach, cleaned of specks.
 
-Specks are islands in the road, too small to stop a vehicle, that a mask has by mistake.
+Specks are small islands in the road, errors of the mask, too small to stop a vehicle.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import numpy as np
 
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
 
-_MAX_PASSES = 3  # specks behind specks that are looked through
-_MAX_SPECKS = 24  # looked at in a frame; more are no specks but a mask that is not to be trusted
-_PROBES = np.arange(1, 9)
+_MAX_PASSES = 3  # a pass may uncover further specks behind those that it removes
+_MAX_SPECKS = 24  # examined in a frame; a mask that has more is not to be trusted
+_PROBES = np.arange(1, 9)  # eighths of a speck's reach at which the pixels above are probed
 _MAX_REACH = 63  # pixels; wider islands are real at any distance
 
 PixelScale = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -33,8 +33,8 @@ PixelScale = Callable[[np.ndarray, np.ndarray], np.ndarray]
 class SpeckRule(NamedTuple):
     """What counts as a speck: an 8-connected island of blocked pixels that meets either rule.
 
-    size: it is narrower and lower than this at its place on the ground, m. Needs a pixel scale.
-    area: it has fewer pixels than this, and none is of the classes `kept`.
+    size: narrower and lower than this where it stands on the ground, m. Needs a pixel scale.
+    area: fewer pixels than this, none of them of a class in `kept`.
     """
 
     size: float
@@ -50,10 +50,10 @@ def look_past_specks(
     scale: Optional[PixelScale],
     scratch: np.ndarray,
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Move the boundary of columns that only a speck stops to what stops them behind it.
+    """Move the boundary of columns that only a speck blocks to what blocks them behind it.
 
-    labels: (H, W) uint8; rows: (W,) int32, see ColumnProfile. scratch: as labels, or labels
-    itself; it is written to (a fresh copy of a large image takes longer than all else here).
+    labels: (H, W) uint8; rows: (W,) int32, see ColumnProfile. scratch: an array like labels, or
+    labels itself, to write to (to allocate a large image takes longer than all else here).
     Returns (labels, rows) with the specks painted as free ground, in `scratch`; both are the
     inputs themselves where there is no speck.
     """
@@ -61,14 +61,14 @@ def look_past_specks(
     if size == 0 and rule.area <= 1:
         return labels, rows
     painted, moved, budget = labels, rows, _MAX_SPECKS
-    changed: np.ndarray = np.ones(len(rows), bool)
+    changed: np.ndarray = np.ones(len(rows), bool)  # (W,) columns that the last pass moved
     for _ in range(_MAX_PASSES):
         columns = _narrow_peaks(moved)
         columns = columns[changed[columns]]
         changed = np.zeros(len(rows), bool)
         extents = (
             np.zeros(len(columns)) if scale is None else size * scale(moved[columns], columns)
-        )
+        )  # (n,) pixels that a speck may be wide and high there
         candidates = _candidates(painted, moved, free, columns, extents, rule.area)[:budget]
         budget -= len(candidates)
         for column, extent in candidates:
@@ -83,15 +83,16 @@ def look_past_specks(
             changed[window[1]] |= pixels.any(axis=0)
         if not changed.any():
             break
-        # Below the boundary so far all is free.
-        below = moved[changed]
+        # All is free below the boundary so far: the search goes on from there.
+        below = moved[changed]  # (changed columns,)
         moved = moved.copy()
         moved[changed] = first_blocked_rows(painted[: below.max() + 1, changed], free, below)
     return painted, moved
 
 
 def _narrow_peaks(rows: np.ndarray) -> np.ndarray:
-    """Columns where something narrow stands before what its neighbours see."""
+    """Columns (n,) int where something narrow stands in front of its neighbours' boundary."""
+    # An opening removes peaks narrower than its window, here of rows (larger rows are nearer).
     opened = cv2.morphologyEx(
         rows[None].astype(np.float32),
         cv2.MORPH_OPEN,
@@ -109,18 +110,21 @@ def _candidates(
     extents: np.ndarray,
     area: int,
 ) -> List[Tuple[int, float]]:
-    """One column of each island that may be a speck, with the extent allowed there, pixels."""
-    reach = np.minimum(np.maximum(extents, area), _MAX_REACH).astype(np.intp)
+    """One column of each island that may be a speck, with the extent allowed there, pixels.
+
+    columns: (n,) int, peaks of the boundary; extents: (n,) pixels.
+    """
+    reach = np.minimum(np.maximum(extents, area), _MAX_REACH).astype(np.intp)  # (n,)
     columns, extents, reach = (each[reach > 1] for each in (columns, extents, reach))
     if len(columns) == 0:
         return []
-    # Most peaks are poles and legs: blocked wherever one looks within a speck's reach above.
-    above = np.maximum(rows[columns] - _PROBES[:, None] * reach // _PROBES[-1], 0)
+    # Most peaks are poles and legs: too high for a speck, so all the probes above are blocked.
+    above = np.maximum(rows[columns] - _PROBES[:, None] * reach // _PROBES[-1], 0)  # (8, n) rows
     width = labels.shape[1]
-    low = ~free.excludes(labels.ravel().take(above * width + columns)).all(axis=0)
+    low = ~free.excludes(labels.ravel().take(above * width + columns)).all(axis=0)  # (n,) bool
     columns, extents = columns[low], extents[low]
-    # A peak that changes its row in between may be two islands side by side.
-    new = (np.diff(columns) > 1) | (np.abs(np.diff(rows[columns])) > 1)
+    # A new island begins after a gap, or where the row jumps: two may stand side by side.
+    new = (np.diff(columns) > 1) | (np.abs(np.diff(rows[columns])) > 1)  # (n - 1,) bool
     first = np.flatnonzero(np.append(True, new)[: len(columns)])
     return list(zip(columns[first].tolist(), extents[first].tolist()))
 
@@ -128,9 +132,9 @@ def _candidates(
 def _island(
     labels: np.ndarray, free: IdSet, row: int, column: int, extent: float, rule: SpeckRule
 ) -> Optional[Tuple[Tuple[slice, slice], np.ndarray]]:
-    """Window and pixels (bool) of the island at a pixel, or None where it is no speck.
+    """Window of the island at a pixel and its pixels there (h, w) bool; None if it is no speck.
 
-    A speck cannot reach further than what is allowed from any of its pixels.
+    A speck cannot extend further than allowed from any of its pixels, so the window is small.
     """
     reach = min(max(int(extent), rule.area), _MAX_REACH)
     top, left = max(0, row - reach), max(0, column - reach)
@@ -155,9 +159,9 @@ def _island(
     return (window, pixels) if longest < extent or few else None
 
 
-_CELL_WIDTH = ((1280, 4), (640, 2), (0, 1))  # image width from which cells of n x n pixels do
+_CELL_WIDTH = ((1280, 4), (640, 2), (0, 1))  # least image width, and the n of its n x n cells
 _WIDE_TYPES = {2: np.uint16, 4: np.uint32}
-_BAND = 32  # rows of cells looked at together, so that they stay in the cache
+_BAND = 32  # rows of cells processed together, so that they stay in the cache
 
 
 def reachable_columns(
@@ -173,27 +177,27 @@ def reachable_columns(
     image's bottom that the vehicle stands at, as shares (left, right) of its width.
     Returns (W,) bool, False where a column is blocked from the start on.
 
-    Columns side by side whose start is free touch each other there. Two such runs that something
-    parts at the bottom are one region where they meet further up, which takes a look at all
-    pixels: in cells that are free only where all their pixels are.
+    Neighbouring columns whose start is free are connected there. Two such runs, separated by a
+    blocker at the bottom, are one region if they meet further up. That takes a flood fill of the
+    mask, done on a coarser grid whose cells are free only where all their pixels are.
     """
     height, width = labels.shape
     open_start = rows != start  # (W,)
-    # Runs of open columns are numbered 1, 2, ...; 0 are the blocked columns between them.
+    # Number the runs of open columns 1, 2, ...; the blocked columns between them are 0.
     run_of = np.cumsum(np.concatenate([[open_start[0]], open_start[1:] & ~open_start[:-1]]))
     run_of = np.where(open_start, run_of, 0)  # (W,)
-    in_front = np.zeros(width, bool)
+    in_front = np.zeros(width, bool)  # (W,)
     in_front[int(front[0] * width) : max(int(front[0] * width) + 1, int(front[1] * width))] = True
     touching = np.zeros(int(run_of.max()) + 1, bool)  # (runs + 1,)
     touching[run_of[in_front & open_start]] = True
     if not touching.any() or touching[1:].all():
-        everything: np.ndarray = open_start & touching.any()
-        return everything
+        all_or_none: np.ndarray = open_start & touching.any()
+        return all_or_none
     cell = next(cell for least, cell in _CELL_WIDTH if width >= least and height >= cell)
-    # The lowest row of cells above the hood, where nothing blocks below it.
+    # The lowest row of cells that lies wholly above the hood.
     lowest = min(max((start + 1) // cell - 1, 0), height // cell - 1)
     cell_columns = np.minimum(np.arange(width) // cell, width // cell - 1)  # (W,)
-    leads_up = open_start & (rows < lowest * cell)
+    leads_up = open_start & (rows < lowest * cell)  # (W,) free from the start up to that row
     cells = _cells(labels, cell, free, lowest)  # (H / cell, W / cell)
     reached = _flooded(cells, lowest, cell_columns, touching[run_of] & leads_up)
     touching[run_of[reached & leads_up]] = True
@@ -202,10 +206,10 @@ def reachable_columns(
 
 
 def _cells(labels: np.ndarray, cell: int, free: IdSet, lowest: int) -> np.ndarray:
-    """Cells of cell x cell pixels, 1 where all of one is free: (H / cell, W / cell) uint8.
+    """Grid of cells of cell x cell pixels, 1 where all is free: (H / cell, W / cell) uint8.
 
-    Above row `lowest` only as far as there is a way up from it: the rest is left at 0, as is the
-    hood below it, whatever its label.
+    Filled from row `lowest` upwards until a row has no free cell: beyond it nothing can be
+    reached. The rest stays 0, as does the hood below `lowest`, whatever its label.
     """
     high, wide = labels.shape[0] // cell, labels.shape[1] // cell
     cells = np.zeros((high, wide), np.uint8)
@@ -228,11 +232,11 @@ def _free_cells(labels: np.ndarray, cell: int, free: IdSet) -> np.ndarray:
 
 
 def _flooded(cells: np.ndarray, row: int, columns: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Tell which places (n,) are in free cells that are connected to that of one of the seeds.
+    """Tell which of the columns (n,) are connected to a seed through free cells: (n,) bool.
 
-    columns: (n,) int, the places' cells in a row of them; seeds: (n,) bool.
+    columns: (n,) int, columns of cells, looked up in `row`; seeds: (n,) bool.
     """
-    mask = np.zeros((cells.shape[0] + 2, cells.shape[1] + 2), np.uint8)
+    mask = np.zeros((cells.shape[0] + 2, cells.shape[1] + 2), np.uint8)  # as floodFill needs it
     filled = mask[1:-1, 1:-1]
     todo = np.flatnonzero(seeds & (cells[row, columns] != 0))
     while len(todo) > 0:

@@ -60,8 +60,8 @@ class ScanConfig:
 class ScanNumbers(NamedTuple):
     """What sensor_msgs/LaserScan holds (REP-117).
 
-    ranges: (count,) float32: metres to the nearest blocker; +inf: seen as far as range_max, and
-    nothing within it; NaN: not seen by this camera, or not that far.
+    ranges: (count,) float32: metres to the nearest blocker; +inf: seen free as far as range_max;
+    NaN: not seen by this camera, or not that far.
     """
 
     angle_min: float
@@ -84,10 +84,10 @@ class _Arcs(NamedTuple):
 
 
 def laser_scan(config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges) -> ScanNumbers:
-    """Scan of one frame: each beam takes the nearest blocker of the angle that it covers.
+    """Scan of one frame: each beam has the nearest blocker within the angle that it covers.
 
-    A strip is as wide as it is in the image, and between two blocked neighbours no beam is clear,
-    however much finer the beams are than the mask's columns.
+    A blocker is as wide as its strip in the image, and no beam passes between two blocked
+    neighbours, however much finer the beams are than the mask's columns.
     """
     count = config.count
     scan = np.full(count, np.nan)
@@ -98,7 +98,7 @@ def laser_scan(config: ScanConfig, ground: GroundProjection, ranges: ColumnRange
         nearest = np.full(count, np.inf)
         np.minimum.at(nearest, beams, distance)
         hit = nearest <= config.range_max
-        # A blocker closer than range_min would be thrown away by the reader: keep it at the limit.
+        # Readers drop ranges below range_min: a blocker that close is moved out to the limit.
         scan[hit] = np.maximum(nearest[hit], config.range_min)
     return ScanNumbers(
         config.angle_min,
@@ -113,32 +113,36 @@ def laser_scan(config: ScanConfig, ground: GroundProjection, ranges: ColumnRange
 def _strip_arcs(
     config: ScanConfig, ground: GroundProjection, ranges: ColumnRanges, strips: np.ndarray
 ) -> _Arcs:
-    """Arcs that strips (n,), ascending, block, and with inf those that they see free to range_max.
+    """Arcs that strips (n,), ascending, block; with range inf, those seen free to range_max.
 
-    A beam counts as touched within half of its own width; free arcs are smaller by so much.
+    A beam counts as blocked within half its own width of an arc, and as free only if all of it is:
+    free arcs are narrowed by as much.
     """
     points, distance = ranges.points[strips], ranges.distance[strips]  # (n, 2), (n,)
-    away = np.sqrt(np.square(points).sum(axis=1))  # also of what is nearer than the image shows
+    # Not `distance`, which is 0 for a blocker nearer than what the image shows.
+    away = np.sqrt(np.square(points).sum(axis=1))  # (n,) m
     away[distance == np.inf] = np.inf
-    hits = ranges.blocked[strips]
+    hits = ranges.blocked[strips]  # (n,) bool
     beyond = np.where(hits, away > config.range_max, away >= config.range_max)
-    # What is blocked from the first visible row on is not known to be free before it.
-    clear = beyond & (distance > 0)
+    # A strip that is blocked from its first visible row on is not known to be free before it.
+    clear = beyond & (distance > 0)  # (n,) bool
     endless = np.flatnonzero(np.isinf(away))
-    at = strips[endless]
-    points[endless] = ground.directions(ranges.edges[at], ranges.columns[at])[:, :2]
-    middle = np.arctan2(points[:, 1], points[:, 0])  # (n,)
+    endless_strips = strips[endless]
+    points[endless] = ground.directions(
+        ranges.edges[endless_strips], ranges.columns[endless_strips]
+    )[:, :2]
+    middle = np.arctan2(points[:, 1], points[:, 0])  # (n,) bearings
     if middle.max() - middle.min() > math.pi:
         middle = np.unwrap(middle)
     low, high = _widened(config, ground, ranges, strips, middle, endless)
-    # What neighbours see of one blocker or of two: the farther one counts between them, since the
-    # nearer one is as wide as its own column shows. Less than a beam apart there is no between.
-    apart = np.abs(np.diff(middle)) > 0.9 * config.angle_increment
-    edge = np.flatnonzero(apart & (np.diff(strips) == 1) & hits[:-1] & hits[1:])
+    # Two blocked neighbours may see one blocker or two. Between them the farther range counts: the
+    # nearer blocker is only as wide as its own strip. Needed only if beams fit in between.
+    apart = np.abs(np.diff(middle)) > 0.9 * config.angle_increment  # (n - 1,) bool
+    pairs = np.flatnonzero(apart & (np.diff(strips) == 1) & hits[:-1] & hits[1:])
     between = _Arcs(
-        np.minimum(middle[edge], middle[edge + 1]),
-        np.maximum(middle[edge], middle[edge + 1]),
-        np.maximum(away[edge], away[edge + 1]),
+        np.minimum(middle[pairs], middle[pairs + 1]),
+        np.maximum(middle[pairs], middle[pairs + 1]),
+        np.maximum(away[pairs], away[pairs + 1]),
     )
     own = _Arcs(low[hits], high[hits], away[hits])
     free = _runs(strips, clear, low, high)
@@ -155,22 +159,22 @@ def _widened(
     middle: np.ndarray,
     endless: np.ndarray,
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Bearings (n,) at which strips (n,) end to both sides: halfway to what is beside them.
+    """Lowest and highest bearings (n,) of strips (n,): halfway to their neighbours on both sides.
 
     middle: (n,) bearings of the strips. endless: (k,) int, which of them have only a direction.
-    The same as `middle` where the beams are so much wider that it makes no difference.
+    Both are `middle` itself if beams are so much wider than strips that it makes no difference.
     """
     spacing = ranges.columns[-1] / max(len(ranges.columns) - 1, 1) / ground.rays.focal_across
     if spacing < _MUCH_FINER * config.angle_increment:
         return middle, middle
     low, high = middle.copy(), middle.copy()
     last = len(ranges.columns) - 1
-    for places, step in zip(sides(ground, ranges, strips), (-1, 1)):  # (n, 2) each
+    for points, step in zip(sides(ground, ranges, strips), (-1, 1)):  # (n, 2) each
         # A neighbour above the horizon has only a direction, too.
-        vague = np.append(endless, np.flatnonzero(np.isnan(places[:, 0])))
-        beside = ranges.columns[np.clip(strips[vague] + step, 0, last)]
-        places[vague] = ground.directions(ranges.edges[strips[vague]], beside)[:, :2]
-        turn = np.arctan2(places[:, 1], places[:, 0]) - middle
+        no_point = np.append(endless, np.flatnonzero(np.isnan(points[:, 0])))
+        neighbours = ranges.columns[np.clip(strips[no_point] + step, 0, last)]
+        points[no_point] = ground.directions(ranges.edges[strips[no_point]], neighbours)[:, :2]
+        turn = np.arctan2(points[:, 1], points[:, 0]) - middle  # (n,)
         half = ((turn + math.pi) % (2 * math.pi) - math.pi) / 2
         end = middle + np.nan_to_num(half)  # a lens may have no ray there
         low, high = np.minimum(low, end), np.maximum(high, end)
@@ -178,7 +182,7 @@ def _widened(
 
 
 def _runs(strips: np.ndarray, which: np.ndarray, low: np.ndarray, high: np.ndarray) -> _Arcs:
-    """Arcs of all strips side by side of which `which` (n,) bool is true."""
+    """One arc, with range inf, for each run of consecutive strips with `which` (n,) bool true."""
     index = np.flatnonzero(which)
     if len(index) == 0:
         return _Arcs(low[:0], high[:0], high[:0])
@@ -188,9 +192,9 @@ def _runs(strips: np.ndarray, which: np.ndarray, low: np.ndarray, high: np.ndarr
 
 
 def _beams(config: ScanConfig, arcs: _Arcs) -> Tuple[np.ndarray, np.ndarray]:
-    """Beams (n,) int that are within half their width of an arc, and the range of each there."""
+    """Beams (n,) int within half their width of an arc, and the arc's range (n,); may repeat."""
     reach = config.angle_increment / 2
-    # Whole turns are taken off, so that only what crosses -pi or pi has beams at both ends.
+    # Whole turns are taken off, so that only arcs that cross -pi or pi have beams at both ends.
     back = np.floor((arcs.low + math.pi) / (2 * math.pi)) * (2 * math.pi)
     low = (arcs.low - back - (reach + config.angle_min)) / config.angle_increment
     high = (arcs.high - back + (reach - config.angle_min)) / config.angle_increment
@@ -205,8 +209,9 @@ def _beams(config: ScanConfig, arcs: _Arcs) -> Tuple[np.ndarray, np.ndarray]:
     count = np.minimum(np.maximum(np.floor(high), -1), last).astype(np.intp) + 1 - first
     some = np.flatnonzero(count > 0)
     first, count = first[some], count[some]
-    place = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-    return np.repeat(first, count) + place, np.repeat(ranges[some], count)
+    # Each arc's beams: first, first + 1, ...; `offset` counts from 0 within each arc.
+    offset = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    return np.repeat(first, count) + offset, np.repeat(ranges[some], count)
 
 
 def scan_fields(numbers: ScanNumbers) -> Dict[str, Any]:

@@ -351,7 +351,7 @@ def test_names_that_are_no_class(class_map: ClassMap) -> None:
     with pytest.raises(DrivableError, match="'rode', which is no class of the class map"):
         GroundMap(MapConfig(costs=('rode=0',)), class_map)
     memory, seen = GroundMap(MapConfig(), class_map), Eye(class_map, MapConfig()).look()
-    with pytest.raises(DrivableError, match='which is no place'):
+    with pytest.raises(DrivableError, match='which is not finite'):
         memory.add('', 1, PlanarPose(math.nan, 0, 0), seen)
 
 

@@ -37,7 +37,7 @@ def test_id_set_equals_membership(ids: tuple[int, ...]) -> None:
 
 
 def test_id_set_needs_ids() -> None:
-    with pytest.raises(ValueError, match='needs one at least'):
+    with pytest.raises(ValueError, match='needs at least one'):
         IdSet(())
 
 
