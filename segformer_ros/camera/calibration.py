@@ -44,11 +44,11 @@ _REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-12)
 
 
 class CameraError(SegformerError, ValueError):
-    """A calibration or pose that no camera can have."""
+    """A calibration or pose that no real camera has."""
 
 
 class CalibrationError(CameraError):
-    """A CameraInfo or transform that cannot serve this image."""
+    """A CameraInfo or transform that cannot be used for this image."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Calibration:
     ``fx, fy, cx, cy`` are in pixels. ``distortion`` has OpenCV's order of coefficients:
     k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]], or k1 k2 k3 k4 for 'equidistant'.
 
-    Raises CameraError for values that no camera can have.
+    Raises CameraError for values that no real camera has.
     """
 
     width: int
@@ -108,29 +108,29 @@ class Calibration:
             raise CameraError(f'distortion coefficients {self.distortion} are not all finite')
         if any(abs(k) > _MAX_COEFFICIENT for k in self.distortion):
             raise CameraError(
-                f'distortion coefficients {self.distortion} are those of no lens: above '
-                f'{_MAX_COEFFICIENT:g}; calibrate the camera anew'
+                f'distortion coefficients {self.distortion} are implausible: above '
+                f'{_MAX_COEFFICIENT:g}; recalibrate the camera'
             )
 
     def _check_view(self) -> None:
-        """Raise CameraError where focal length and principal point are those of no lens.
+        """Raise CameraError for a focal length or principal point that no lens has.
 
-        They come from files and messages. What follows from 1e300 pixels is no longer a number.
+        They come from files and messages; values like 1e300 would overflow later on.
         """
         least, most = _FOCAL_LENGTHS
         for axis, side in (('x', self.width), ('y', self.height)):
             focal, centre = getattr(self, f'f{axis}'), getattr(self, f'c{axis}')
-            # A mask of a few rows, or a line that is cut out, may be much wider than high.
+            # The longer side bounds it: a mask of a few rows is much wider than high.
             if not least <= focal / side <= most * max(self.width, self.height) / side:
                 raise CameraError(
                     f'focal length f{axis}={focal:g} of an image of {self.width}x{self.height} '
-                    f'pixels is that of no lens: it is outside {least:g}..{most:g} times the '
-                    "image's side; calibrate the camera anew"
+                    f'pixels is implausible: it is outside {least:g}..{most:g} times the '
+                    "image's side; recalibrate the camera"
                 )
             if abs(centre - side / 2) / focal > _MAX_OFF_AXIS:
                 raise CameraError(
                     f'principal point c{axis}={centre:g} is far from the image of '
-                    f'{self.width}x{self.height} pixels: calibrate the camera anew'
+                    f'{self.width}x{self.height} pixels: recalibrate the camera'
                 )
 
     @classmethod
@@ -192,8 +192,8 @@ class Calibration:
     def project(self, points: np.ndarray) -> np.ndarray:
         """Image points (..., 2) float64 (u, v) of points (..., 3) in the optical frame.
 
-        NaN for points that the camera cannot see: behind it, or further off the axis than where
-        the distortion polynomial folds back. Points outside the image are not cut off.
+        NaN for points that the camera cannot see: behind it, or so far off the axis that the
+        distortion polynomial has folded back. Points outside the image are kept.
         """
         xyz = np.asarray(points, np.float64)
         flat = xyz.reshape(-1, 3)
@@ -261,7 +261,7 @@ class Calibration:
 
 
 class Turn(NamedTuple):
-    """An image turned by quarter turns, and where its pixels were.
+    """Rotation of an image by quarter turns, and the mapping of its pixels.
 
     quarters: counterclockwise quarter turns, 0..3. width, height: of the image before it is
     turned, pixels.
@@ -284,12 +284,12 @@ class Turn(NamedTuple):
         return np.asarray(cv2.rotate(image, _ROTATIONS[self.quarters]))
 
     def to_turned(self, u: np.ndarray, v: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Where points (u, v) of the image are in the turned one, pixels, any shape."""
+        """Map points (u, v) of the image to the turned one, pixels, any shape."""
         right, bottom = self.width - 1, self.height - 1
         return ((u, v), (v, right - u), (right - u, bottom - v), (bottom - v, u))[self.quarters]
 
     def to_image(self, u: np.ndarray, v: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Where points (u, v) of the turned image are in the image, pixels, any shape."""
+        """Map points (u, v) of the turned image back to the image, pixels, any shape."""
         right, bottom = self.width - 1, self.height - 1
         return ((u, v), (right - v, u), (right - u, bottom - v), (v, bottom - u))[self.quarters]
 
@@ -298,11 +298,11 @@ class RayTable:
     """Rays through the pixel *edges* of each column of an image, for one calibration.
 
     The image may be turned so that the ground is at its bottom: rows and columns are those of the
-    turned image, the rays are in the optical frame of the camera as it is mounted.
+    turned image, rays are in the optical frame of the camera as it is mounted.
 
     Edge e of column u is the image point (u, e - 0.5): between the rows e - 1 and e. A blocker
     whose lowest pixel is in row r touches the ground somewhere between the centres of r and of
-    r + 1, so edge r + 1, halfway, is the unbiased place to measure.
+    r + 1, so edge r + 1, halfway, is an unbiased estimate of its contact point.
     """
 
     def __init__(self, calibration: Calibration, quarters: int = 0) -> None:
@@ -311,14 +311,14 @@ class RayTable:
         focal = (calibration.fx, calibration.fy)
         #: Focal length along the rows and along the columns, pixels.
         self.focal_across, self.focal_down = focal[::-1] if quarters % 2 else focal
-        table = _edge_rays(calibration, self.turn)  # (H + 1, W, 2) float32, NaN where none is
+        table = _edge_rays(calibration, self.turn)  # (H + 1, W, 2) float32, NaN: no ray
         self.edges, self.width = table.shape[:2]
         self._xy = table.reshape(-1, 2)
         has_ray = np.isfinite(table[..., 0])  # (H + 1, W)
         seen = has_ray.any(axis=0)
-        #: Lowest edge of each column that has a ray, (W,) int; 0 where none has.
+        #: Lowest edge that has a ray, in each column: (W,) int; 0 in columns without rays.
         self.lowest = np.where(seen, self.edges - 1 - has_ray[::-1].argmax(axis=0), 0)
-        #: Highest edge of each column that has a ray, (W,) int; `edges` where none has.
+        #: Highest edge that has a ray, in each column: (W,) int; `edges` in columns without rays.
         self.highest = np.where(seen, has_ray.argmax(axis=0), self.edges)
 
     def at(self, edges: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -332,10 +332,10 @@ class RayTable:
 
 
 def _edge_rays(calibration: Calibration, turn: Turn) -> np.ndarray:
-    """Rays (H + 1, W, 2) float32 of the edges of an image that is turned."""
+    """Rays (H + 1, W, 2) float32 of the edges of a turned image."""
     width, height = turn.turned_size
-    # Undistorting takes microseconds per point: large images get every 4th pixel's ray from it,
-    # small ones, whose pixels span more of the lens, more. The rest lies between, to 0.01 pixel.
+    # Undistorting takes microseconds per point, so it is done for every 4th pixel of large images
+    # (for more in small ones, whose pixels span more of the lens) and interpolated, to 0.01 pixel.
     stride = min(max(1, width // _COLUMNS_PER_STRIDE), _MAX_STRIDE)
     u = np.arange(0, width - 1 + stride, stride)
     v = np.arange(0, height + stride, stride) - 0.5
@@ -346,7 +346,7 @@ def _edge_rays(calibration: Calibration, turn: Turn) -> np.ndarray:
 
 
 def _interpolated(values: np.ndarray, count: int, stride: int, axis: int) -> np.ndarray:
-    """`count` values at every pixel from those at every `stride`-th along one axis."""
+    """Interpolate `count` values along one axis from those at every `stride`-th of them."""
     index = np.arange(count)
     before, share = index // stride, (index % stride / stride).astype(np.float32)
     shape = [1] * values.ndim
@@ -354,6 +354,6 @@ def _interpolated(values: np.ndarray, count: int, stride: int, axis: int) -> np.
     weight = share.reshape(shape)
     left = values.take(before, axis=axis)
     right = values.take(np.minimum(before + 1, values.shape[axis] - 1), axis=axis)
-    # A lattice point without a ray must not spoil the pixels that lie on its neighbour.
+    # NaN * 0 is NaN: a lattice point without a ray must not spoil the pixel exactly on its left.
     result: np.ndarray = np.where(weight == 0, left, left + (right - left) * weight)
     return result

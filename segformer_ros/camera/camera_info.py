@@ -57,8 +57,8 @@ _TRANSPORTS = ('compressed', 'theora', 'ffmpeg', 'zstd', 'draco', 'cloudini')
 def is_rectified(image_topic: str) -> bool:
     """Tell by the name of an image topic whether its images are rectified.
 
-    image_proc, stereo_image_proc and the drivers that rectify by themselves call it so. The
-    camera_info beside them is often that of the raw image, whose distortion no longer holds.
+    image_proc, stereo_image_proc and drivers that rectify name them so. The camera_info published
+    beside them is often that of the raw image, whose distortion no longer applies.
     """
     parts = image_topic.strip('/').split('/')
     if parts[-1] in _TRANSPORTS:
@@ -70,8 +70,8 @@ def calibration_from_camera_info(info: Any, rectified: bool = False) -> Calibrat
     """Calibration of the images that a sensor_msgs/CameraInfo belongs to.
 
     K, D and P of the message describe the full sensor; its ROI and binning tell which pixels the
-    image has. Borders are kept: the first pixel's centre of a 2x2-binned image lies between the
-    sensor's pixels 0 and 1. `rectified`: the images are rectified already, so P counts and the
+    image has. Borders are kept: the centre of a 2x2-binned image's first pixel lies between the
+    sensor's pixels 0 and 1. `rectified`: the images are already rectified, so P applies and the
     distortion does not.
 
     Raises CalibrationError for an uncalibrated camera (K all zero), for NaN, for an unknown
@@ -106,7 +106,7 @@ def image_size(info: Any) -> Tuple[int, int]:
 def resized_matrices(info: Any, width: int, height: int) -> Tuple[np.ndarray, np.ndarray]:
     """K (3, 3) and P (3, 4) float64 of a CameraInfo's images once they are resized.
 
-    ROI and binning are worked into them. Image borders are kept, so pixel centres move:
+    They include ROI and binning. Image borders are kept, so pixel centres move:
     u' + 0.5 = (u + 0.5) * scale.
     """
     wide, high = image_size(info)
@@ -118,13 +118,13 @@ def resized_matrices(info: Any, width: int, height: int) -> Tuple[np.ndarray, np
 
 
 def camera_info_fields(calibration: Calibration) -> Dict[str, Any]:
-    """What sensor_msgs/CameraInfo holds of a calibration, but for its header.
+    """Fields of the sensor_msgs/CameraInfo of a calibration, without its header.
 
-    By the names of its fields, `roi` as a mapping; for images that are not rectified.
+    `roi` is a mapping. For images that are not rectified.
     """
     model, distortion = calibration.model, calibration.distortion
     if model == 'none':
-        # sensor_msgs has no name for it; viewers expect the usual model with no distortion.
+        # sensor_msgs has no name for this; viewers expect the usual model, with zeros.
         model, distortion = 'plumb_bob', (0.0,) * 5
     matrix = calibration.matrix
     return {
@@ -173,7 +173,7 @@ def _matrix(info: Any, rectified: bool) -> np.ndarray:
     """K, or the left part of P, (3, 3) float64, checked."""
     name, values = 'K', np.asarray(info.k, np.float64).reshape(3, 3)
     projection = np.asarray(info.p, np.float64).reshape(3, 4)[:, :3]
-    # The camera_info of a camera that rectifies by itself may have no P: it would be K.
+    # A camera that rectifies in its driver may leave P empty: it would equal K.
     if rectified and (projection.any() or any(info.d)):
         name, values = 'P', projection
     if not values.any():
@@ -212,12 +212,12 @@ def _distortion(info: Any) -> Tuple[str, Tuple[float, ...]]:
     if model == 'none' or not (coefficients or model == 'equidistant'):
         return 'none', ()
     if model == 'plumb_bob' and len(coefficients) in DISTORTION_MODELS['rational_polynomial']:
-        model = 'rational_polynomial'  # what else so many can be; some drivers name it so
+        model = 'rational_polynomial'  # some drivers call it plumb_bob; the count tells
     return model, coefficients
 
 
 def _region(info: Any) -> Tuple[int, int, int, int]:
-    """Left, top, width and height of the image's part of the sensor, in sensor pixels."""
+    """Left, top, width and height of the image's region of interest, in sensor pixels."""
     roi = info.roi
     if roi.width == 0 and roi.height == 0:
         return 0, 0, int(info.width), int(info.height)
@@ -276,16 +276,16 @@ _NO_REGION = {'x_offset': 0, 'y_offset': 0, 'width': 0, 'height': 0}
 
 
 def read_calibration(path: Path, rectified: bool = False) -> Calibration:
-    """The calibration of a yaml file; `FILE#cam1` is one camera of a chain of Kalibr's.
+    """Calibration from a yaml file; `FILE#cam1` is one camera of a Kalibr camera chain.
 
-    rectified: as of `calibration_from_camera_info`. Raises CalibrationError, which names the file.
+    rectified: as in `calibration_from_camera_info`. Raises CalibrationError, which names the file.
     """
     file, camera = path, ''
     if '#' in path.name and not path.exists():
         name, _, camera = path.name.rpartition('#')
         file = path.with_name(name)
     try:
-        # `ros2 topic echo` ends each message with a line of its own.
+        # `ros2 topic echo` ends each message with a line '---': take the first one.
         document = parse_yaml(read_text(file).partition('\n---')[0])
         return calibration_from_camera_info(_camera_info(document, camera), rectified)
     except (OSError, DocumentError, CalibrationError) as error:
@@ -293,9 +293,9 @@ def read_calibration(path: Path, rectified: bool = False) -> Calibration:
 
 
 def _camera_info(document: Any, camera: str) -> SimpleNamespace:
-    """What a file says as a CameraInfo has it; raises DocumentError and CalibrationError."""
+    """The content of a file as a CameraInfo; raises DocumentError and CalibrationError."""
     if not isinstance(document, dict):
-        raise CalibrationError('it holds no names and values; ' + _WANTED)
+        raise CalibrationError('it is no mapping of names to values; ' + _WANTED)
     for needed, read in _KINDS:
         if needed <= set(document):
             return read(document)
@@ -347,7 +347,7 @@ def _of_kalibr(document: Mapping[str, Any]) -> SimpleNamespace:
 
 
 def _of_chain(document: Mapping[str, Any], camera: str) -> SimpleNamespace:
-    """One camera of Kalibr's chain, the only one or that which is named."""
+    """One camera of a Kalibr chain: the named one, or the only one."""
     cameras: List[str] = [
         str(name)
         for name, value in document.items()
@@ -396,4 +396,4 @@ _KINDS: Tuple[Tuple[FrozenSet[str], _Reading], ...] = (
     (frozenset(('k', 'width')), _of_message),
     (frozenset(('intrinsics', 'camera_model')), _of_kalibr),
 )
-"""By the names that a file has."""
+"""How to read a file, by the names that it must have."""

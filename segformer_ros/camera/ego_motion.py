@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Ego-motion: which way a camera moved between two frames, by the static points that both show."""
+"""Ego-motion: how a camera moved between two frames, from static points that both show."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from segformer_ros.classes import IGNORE_ID, ClassMap
 _MOVES = ('human', 'vehicle', 'sky')  # groups of classes; clouds drift, and have no depth
 _UPRIGHT = ('construction', 'object')  # groups whose edges are vertical
 
-_SIDE = 640  # pixels of the longer side of the images that are tracked in
-_POINTS = 600  # tracked at most
+_SIDE = 640  # pixels; longer side of the images for tracking
+_POINTS = 600  # most that are tracked
 _QUALITY, _SPACING = 0.005, 7  # of goodFeaturesToTrack
 _WINDOW, _LEVELS = (15, 15), 4  # of the optical flow
-_RETURN = 0.7  # pixels by which a point that is tracked there and back may miss
-_MOST_OFF_AXIS = 1.7  # tangent; rays at the rim of a fisheye say little per pixel
+_RETURN = 0.7  # pixels; largest forward-backward error of a tracked point
+_MOST_OFF_AXIS = 1.7  # tangent; pixels at the rim of a fisheye tell little
 
-_FEWEST = 60  # points that agree on a motion
-_AGREE = 0.5  # share of the tracked points that must
-_NEEDED_FLOW = 10.0  # pixels, the median, of a pair that is worth evaluating
-_NEEDED_PARALLAX = 2.5  # pixels of the quarter that moves most, beyond what rotation explains
-_EPIPOLAR = 1.0  # pixels off the epipolar line that a static point may be
+_FEWEST = 60  # inliers that a motion needs
+_AGREE = 0.5  # share of the tracked points that must be inliers
+_NEEDED_FLOW = 10.0  # pixels; median flow of a pair that is worth evaluating
+_NEEDED_PARALLAX = 2.5  # pixels; upper quartile of the flow that rotation does not explain
+_EPIPOLAR = 1.0  # pixels; largest distance of an inlier from its epipolar line
 _STEPS = 6  # of the refinement
-_LONGEST = 1.0  # seconds that points are followed
-_NEAR = 25.0  # baselines up to which a ground point's place is of use
-_LEAST_EDGE = 0.04  # of the longer side: edges shorter than this have no direction to speak of
+_LONGEST = 1.0  # seconds for which points are tracked
+_NEAR = 25.0  # baselines; triangulated ground points further away are of no use
+_LEAST_EDGE = 0.04  # of the longer side; shorter edges have no reliable direction
 
 
 WHY_NOT = {
@@ -47,17 +47,17 @@ WHY_NOT = {
     'still': 'no motion within a second',
     'turn': 'no agreement on a translation: standing, turning on the spot, or a wrong calibration',
 }
-"""Why the points of a frame told no motion."""
+"""Why the points of a frame gave no motion."""
 
 
 class EgoMotion(NamedTuple):
     """How a camera moved from one frame to a later one.
 
-    seconds: between the two. direction: (3,) unit vector of the motion, in the optical frame
-    halfway between the two. rotation: (3,) rotation vector of that time, rad, in the same frame.
-    sigma: one standard deviation of the direction, rad. ground: (n, 3) places of points on the
-    road relative to the camera, halfway, in lengths of the motion. edges: (m, 3) unit normals of
-    the planes through the camera and the edges of upright things.
+    All vectors are in the optical frame halfway between the two. seconds: between them.
+    direction: (3,) unit vector of the translation. rotation: (3,) rotation vector, rad.
+    sigma: standard deviation of the direction, rad. ground: (n, 3) points on the road relative to
+    the camera, in baselines (lengths of the translation). edges: (m, 3) unit normals of the planes
+    through the camera and the edges of upright objects.
     """
 
     seconds: float
@@ -69,7 +69,10 @@ class EgoMotion(NamedTuple):
 
 
 class StaticClasses:
-    """What of a mask stands still, what of that is upright, and what is the road."""
+    """Which classes stand still, which have upright edges, and which are the road.
+
+    static, upright, road: (256,) uint8 by mask value, 255 where it is so.
+    """
 
     def __init__(self, class_map: ClassMap) -> None:
         groups = [entry.group for entry in class_map.classes]
@@ -80,10 +83,10 @@ class StaticClasses:
 
 
 class EgoMotionTracker:
-    """Follows static points from frame to frame, and tells the motion once they moved enough.
+    """Tracks static points from frame to frame until they moved enough to tell the motion.
 
-    calibration: of the frames. classes: of the masks. every: seconds at least from one frame
-    whose points are followed to the next.
+    calibration: of the frames. classes: of the masks. every: least seconds from the start of one
+    track to the start of the next.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class EgoMotionTracker:
         self._classes = classes
         self._focal = (self.calibration.fx + self.calibration.fy) / 2
         self.outcomes = {'motion': 0, **dict.fromkeys(WHY_NOT, 0)}
-        """How often what came of following the points of a frame; see WHY_NOT."""
+        """How often tracking ended in a motion, or why not; see WHY_NOT."""
         self._every = every
         self._started = -math.inf
         self._start: Optional[_Start] = None
@@ -106,10 +109,10 @@ class EgoMotionTracker:
     def add(
         self, seconds: float, image: np.ndarray, labels: Callable[[], np.ndarray]
     ) -> Optional[EgoMotion]:
-        """Take the next frame; the motion since an earlier one, where the points moved enough.
+        """Take the next frame; returns the motion since the track's start, once that is known.
 
         seconds: its stamp. image: (H, W, 3) BGR or (H, W) grey uint8. labels: called for its mask
-        (h, w) uint8 where its own points are to be followed.
+        (h, w) uint8 if a new track starts here.
         """
         if not 0 < seconds - self._started < 1e3:  # time jumped
             self._start, self._started = None, -math.inf
@@ -129,13 +132,13 @@ class EgoMotionTracker:
         size = (grey.shape[1], grey.shape[0])
         mask = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
         static = cv2.erode(self._classes.static[mask], np.ones((9, 9), np.uint8))
-        found: Optional[np.ndarray] = cv2.goodFeaturesToTrack(
+        corners: Optional[np.ndarray] = cv2.goodFeaturesToTrack(
             grey, _POINTS, _QUALITY, _SPACING, mask=static
         )
-        if found is None or len(found) < _FEWEST:
+        if corners is None or len(corners) < _FEWEST:
             self.outcomes['dark'] += 1
             return
-        points = found.reshape(-1, 2)
+        points = corners.reshape(-1, 2)  # (n, 2)
         cell = np.round(points).astype(np.intp)
         road = self._classes.road[mask[cell[:, 1], cell[:, 0]]] > 0
         edges = self._edges(grey, self._classes.upright[mask])
@@ -147,8 +150,8 @@ class EgoMotionTracker:
         if start is None or seconds - start.seconds > _LONGEST:
             self.outcomes['still' if len(self._kept) > _FEWEST else 'lost'] += 1
             return None
-        there, kept = _tracked(self._before, grey, self._points)
-        self._before, self._points, self._kept = grey, there[kept], self._kept[kept]
+        tracked, kept = _tracked(self._before, grey, self._points)
+        self._before, self._points, self._kept = grey, tracked[kept], self._kept[kept]
         if len(self._kept) < _FEWEST:
             self.outcomes['lost'] += 1
             return None
@@ -161,22 +164,23 @@ class EgoMotionTracker:
         return motion
 
     def _motion(self, start: _Start, seconds: float) -> Optional[EgoMotion]:
-        first = self.calibration.unproject(start.points[self._kept])[:, :2]
+        first = self.calibration.unproject(start.points[self._kept])[:, :2]  # (n, 2)
         second = self.calibration.unproject(self._points)[:, :2]
-        seen = np.abs(np.hstack([first, second])).max(axis=1) < _MOST_OFF_AXIS  # NaN is not
-        road = start.road[self._kept][seen]
-        found = relative_pose(first[seen], second[seen], self._focal)
-        if found is None:
+        usable = np.abs(np.hstack([first, second])).max(axis=1) < _MOST_OFF_AXIS  # False for NaN
+        road = start.road[self._kept][usable]
+        relative = relative_pose(first[usable], second[usable], self._focal)
+        if relative is None:
             return None
-        half, _ = cv2.Rodrigues(found.rotation / 2)
-        ground = found.points[road[found.static]]
+        # From the first view to the frame halfway: half the rotation, half the translation.
+        half, _ = cv2.Rodrigues(relative.rotation / 2)
+        ground = relative.points[road[relative.static]]  # (k, 3)
         near = ground[np.linalg.norm(ground, axis=1) < _NEAR]
         return EgoMotion(
             seconds,
-            half @ found.direction,
-            found.rotation,
-            found.sigma,
-            (near - found.direction / 2) @ half.T,
+            half @ relative.direction,
+            relative.rotation,
+            relative.sigma,
+            (near - relative.direction / 2) @ half.T,
             start.edges @ half.T,
         )
 
@@ -187,11 +191,11 @@ class EgoMotionTracker:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image)
 
     def _edges(self, grey: np.ndarray, upright: np.ndarray) -> np.ndarray:
-        """Normals (m, 3) of the planes through the camera and the edges of upright things."""
-        found: Optional[np.ndarray] = cv2.createLineSegmentDetector().detect(grey)[0]
-        if found is None:
+        """Unit normals (m, 3) of the planes through the camera and edges of upright objects."""
+        segments: Optional[np.ndarray] = cv2.createLineSegmentDetector().detect(grey)[0]
+        if segments is None:
             return np.empty((0, 3))
-        ends = found.reshape(-1, 2, 2).astype(np.float64)  # (n, end, uv)
+        ends = segments.reshape(-1, 2, 2).astype(np.float64)  # (n, end, uv)
         length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
         middle = np.round(ends.mean(axis=1)).astype(np.intp)
         inside = upright[
@@ -207,12 +211,12 @@ class EgoMotionTracker:
 
 
 class RelativePose(NamedTuple):
-    """Rotation and direction of motion between two views.
+    """Rotation and direction of translation between two views.
 
     rotation: (3,) rotation vector that takes rays of the first view to the second. direction:
-    (3,) unit vector of the camera's motion in the first view. sigma: of that, rad. static: (n,)
-    indices of the points that agree. points: (n, 3) their places in the first view, in lengths of
-    the motion.
+    (3,) unit vector of the camera's translation in the first view. sigma: of that, rad. static:
+    (n,) indices of the inliers. points: (n, 3) inliers, triangulated in the first view, in
+    baselines.
     """
 
     rotation: np.ndarray
@@ -223,7 +227,7 @@ class RelativePose(NamedTuple):
 
 
 def relative_pose(first: np.ndarray, second: np.ndarray, focal: float) -> Optional[RelativePose]:
-    """Relative pose of two views of static points; None where they do not tell it.
+    """Relative pose of two views of static points; None where it cannot be determined.
 
     first, second: (n, 2) float64 rays x, y at z = 1, of the same points. focal: pixels per unit.
     """
@@ -269,20 +273,20 @@ def _table(chosen: Sequence[bool]) -> np.ndarray:
 def _tracked(
     before: np.ndarray, after: np.ndarray, points: np.ndarray
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Where points (n, 2) went, and which of them (n,) bool come back to where they were."""
+    """Points (n, 2) tracked into the next image, and which (n,) bool pass forward-backward."""
 
-    def flow(one: np.ndarray, two: np.ndarray, at: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        there, status, _ = cv2.calcOpticalFlowPyrLK(
-            one, two, at[:, None], np.empty(0), winSize=_WINDOW, maxLevel=_LEVELS
+    def flow(one: np.ndarray, two: np.ndarray, start: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        end, status, _ = cv2.calcOpticalFlowPyrLK(
+            one, two, start[:, None], np.empty(0), winSize=_WINDOW, maxLevel=_LEVELS
         )
-        return there[:, 0], status[:, 0] > 0
+        return end[:, 0], status[:, 0] > 0
 
-    there, found = flow(before, after, points)
-    back, returned = flow(after, before, there)
+    forward, found = flow(before, after, points)
+    back, returned = flow(after, before, forward)
     kept = found & returned & (np.abs(back - points).max(axis=1) < _RETURN)
     height, width = after.shape
-    kept &= (there >= 0).all(axis=1) & (there[:, 0] < width) & (there[:, 1] < height)
-    return there, kept
+    kept &= (forward >= 0).all(axis=1) & (forward[:, 0] < width) & (forward[:, 1] < height)
+    return forward, kept
 
 
 def _refined(
@@ -290,19 +294,20 @@ def _refined(
 ) -> Tuple[np.ndarray, np.ndarray, float]:
     """Rotation, direction and its sigma that minimise the Sampson distance, Gauss-Newton.
 
-    second = rotation @ first + shift, as recoverPose has it. (Hartley and Zisserman, Multiple
+    second = rotation @ first + shift, as recoverPose defines it. (Hartley and Zisserman, Multiple
     View Geometry, 11.4.3.)
     """
     ones = np.ones((len(first), 1))
-    one, two = np.hstack([first, ones]), np.hstack([second, ones])
+    one, two = np.hstack([first, ones]), np.hstack([second, ones])  # (n, 3) each
     sigma = np.inf
     for _ in range(_STEPS):
         turned = one @ rotation.T  # (n, 3)
         side = np.linalg.svd(shift[None])[2][1:]  # (2, 3) two axes across the direction
-        error = np.einsum('ij,ij->i', two, np.cross(shift, turned))
-        line = np.cross(shift, turned)  # epipolar lines in the second view
-        other = np.cross(two, shift) @ rotation  # and in the first
+        line = np.cross(shift, turned)  # (n, 3) epipolar lines in the second view
+        other = np.cross(two, shift) @ rotation  # (n, 3) and in the first
+        error = np.einsum('ij,ij->i', two, line)  # (n,) second . [shift]x rotation first
         norm = np.sqrt(np.square(line[:, :2]).sum(1) + np.square(other[:, :2]).sum(1))
+        # Derivative of the error by a small rotation (3) and by a step of the direction (2).
         slope = (
             np.hstack([np.cross(turned, np.cross(two, shift)), np.cross(turned, two) @ side.T])
             / norm[:, None]
@@ -322,7 +327,7 @@ def _refined(
 def _triangulated(
     rotation: np.ndarray, shift: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> np.ndarray:
-    """Places (n, 3) of points in the first view, in lengths of the motion."""
+    """Points (n, 3) in the first view, in baselines."""
     one, two = np.eye(3, 4), np.hstack([rotation, shift[:, None]])
     places = cv2.triangulatePoints(one, two, first.T, second.T)
     with np.errstate(divide='ignore', invalid='ignore'):

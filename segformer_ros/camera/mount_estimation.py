@@ -9,10 +9,11 @@
 
 """Mount estimation: pitch, yaw, roll and height of a camera from the motion of its vehicle.
 
-A vehicle on wheels moves along its own x axis, so the direction of the camera's motion, seen in
-the camera, is where "forward" is: that is pitch and yaw. Upright edges and the points of the road
-tell where "up" is: that is roll. How far the road is below the camera is known in lengths of the
-motion, so a speed makes it metres. `MountCheck` watches a mount while a node runs.
+A wheeled vehicle moves along its own x axis, so the direction of the camera's translation, in its
+optical frame, is the vehicle's "forward": that gives pitch and yaw. Upright edges and points on
+the road give "up": that is roll. The height over the road comes in baselines (lengths of the
+translation), so the vehicle's speed makes it metres. `MountCheck` watches a mount while a node
+runs.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ from segformer_ros.errors import in_words, one_line
 from segformer_ros.frame import Frame
 
 FEWEST_MOTIONS = 20
-"""Motions from which a mount is estimated at least."""
+"""Least number of motions for an estimate."""
 
 _CURE = (
-    'record a minute of driving by day, straight for the most part, on a street with things at '
-    'its sides'
+    'record a minute of driving by day, straight for the most part, on a street with buildings, '
+    'poles or trees at its sides'
 )
-_BLOCKS = 12  # parts of the drive whose agreement gives the sigmas
-_FLOORS = np.radians([0.06, 0.06, 0.1])  # rad; sigmas of pitch, yaw, roll are not smaller
-_LIMITS = np.radians([0.35, 0.35, 1.0])  # rad; where they are larger, nothing is known
-_HEIGHT_FLOOR = 0.01  # share of the height
-_STRAY = math.radians(15.0)  # directions further off the usual one are errors
-_LEVER = 0.3  # s; metres that a camera may be before the axle, per metre a second of speed
+_BLOCKS = 12  # parts of the drive whose scatter gives the sigmas
+_FLOORS = np.radians([0.06, 0.06, 0.1])  # rad; least sigmas of pitch, yaw, roll
+_LIMITS = np.radians([0.35, 0.35, 1.0])  # rad; with larger sigmas the estimate is refused
+_HEIGHT_FLOOR = 0.01  # least sigma of the height, as a share of it
+_STRAY = math.radians(15.0)  # directions further off the usual one are outliers
+_LEVER = 0.3  # s; prior sigma of the camera's distance to the turning axle, over the speed
 _MOST_ROLL = math.radians(30.0)
 _BANDWIDTH = math.radians(0.7)  # of the density of upright edges
 _FEWEST_EDGES, _FEWEST_GROUND = 100, 15  # in all; of one motion
@@ -52,22 +53,22 @@ _OFF_MOTION, _OFF_LEVEL = 0.12, 0.5  # sines; edges along the motion or nearly l
 
 
 CHECK_EVERY = 1.0
-"""Seconds at least from one measured motion to the next."""
+"""Least seconds from one measured motion to the next."""
 
 _STEP, _STANDING = 0.09, 5.0
-"""Seconds at least from one frame that is looked at to the next; where the vehicle stood."""
+"""Least seconds from one frame that is tracked to the next: on the move, and at a standstill."""
 _REMEMBERED = 120  # motions, of some minutes
 _AGAIN = 5  # new motions from one estimate to the next
-_SIGMAS = 3.0  # by which a mount must be off to be told
+_SIGMAS = 3.0  # by which an angle must be off, beyond the tolerance, for a warning
 _WIDTH = 640  # pixels of the masks that are kept
 
 
 LEVEL = CameraPose(1.0).rotation()
-"""Vehicle axes of the optical axes of a level camera, (3, 3)."""
+"""Rotation (3, 3) vehicle_from_optical of a level camera."""
 
 
 class MotionError(CameraError):
-    """A recording whose motion does not tell how the camera is mounted: says why."""
+    """A recording whose motion does not tell how the camera is mounted; says why."""
 
 
 class Measured(NamedTuple):
@@ -81,8 +82,8 @@ class Measured(NamedTuple):
 class MountEstimate:
     """How a camera is mounted: radians and metres, as in CameraPose, with one sigma each.
 
-    height: None where no speed told it. pace: heights of the camera driven per second; None where
-    the road was not followed. motions: pairs of frames that agree.
+    height: None without known speeds. pace: speed in camera heights per second; None if too little
+    of the road was tracked. motions: pairs of frames that were used.
     """
 
     pitch: Measured
@@ -100,7 +101,7 @@ class MountEstimate:
 def estimate_mount(
     motions: Sequence[EgoMotion], speeds: Optional[Sequence[float]] = None
 ) -> MountEstimate:
-    """Mount of a camera by its motions; raises MotionError where they are too few or disagree.
+    """Mount of a camera from its motions; raises MotionError if they are too few or disagree.
 
     speeds: of the vehicle at each motion, m/s, negative backwards, NaN where not known.
     """
@@ -112,7 +113,8 @@ def estimate_mount(
     driven = np.full(len(motions), np.nan) if speeds is None else np.asarray(speeds, float)
     directions = np.array([motion.direction for motion in motions])  # (n, 3)
     directions *= np.where(driven < 0, -1.0, 1.0)[:, None]
-    usual = np.linalg.eigh(directions.T @ directions)[1][:, -1]
+    # The axis that most directions lie along, then its sign.
+    usual = np.linalg.eigh(directions.T @ directions)[1][:, -1]  # (3,)
     usual = usual * (1.0 if np.median(directions @ usual) > 0 else -1.0)
     chosen = np.flatnonzero(directions @ usual > math.cos(_STRAY))
     if len(chosen) < max(FEWEST_MOTIONS, len(motions) / 2):
@@ -149,9 +151,9 @@ def estimate_mount(
 
 
 def relative_to(motion: EgoMotion, pose: CameraPose) -> EgoMotion:
-    """The motion as a camera without pitch, yaw and roll would tell it, if the pose is right.
+    """The motion in the frame of a level camera, if the pose is right.
 
-    The mount that `estimate_mount` finds of such motions is what has to be added to the pose.
+    What `estimate_mount` finds from such motions is the error of the pose, to be added to it.
     """
     turn = LEVEL.T @ pose.rotation()  # level camera from the one that is mounted
     return motion._replace(
@@ -163,7 +165,7 @@ def relative_to(motion: EgoMotion, pose: CameraPose) -> EgoMotion:
 
 
 class _Axes(NamedTuple):
-    """Forward, and what would be left and up of a camera without roll; unit vectors, optical."""
+    """Forward, and left and up for a camera without roll: unit vectors (3,), optical frame."""
 
     forward: np.ndarray
     left: np.ndarray
@@ -180,24 +182,26 @@ class _Axes(NamedTuple):
 def _forward(
     motions: Sequence[EgoMotion], directions: np.ndarray, usual: np.ndarray
 ) -> Tuple[np.ndarray, Tuple[float, float]]:
-    """Where the vehicle goes when it does not turn, (3,), and the sigmas of pitch and yaw.
+    """Direction (3,) of the vehicle when it drives straight, and the sigmas of pitch and yaw.
 
-    A camera before the turning axle goes sideways in a turn, by its distance times the rate of
-    turn: its share of the speed is fitted along.
+    In a turn a camera ahead of the turning axle also moves sideways, by its distance to the axle
+    times the rate of turn. That lever, over the speed, is fitted together with the yaw.
     """
     axes = _Axes.about(usual)
-    ahead = directions @ usual
+    ahead = directions @ usual  # (n,)
+    # Tangents of the angles up and left of the usual direction.
     across = np.stack([directions @ axes.up, directions @ axes.left], axis=1) / ahead[:, None]
     seconds = np.array([motion.seconds for motion in motions])
-    rate = np.array([motion.rotation @ axes.up for motion in motions]) / seconds
+    rate = np.array([motion.rotation @ axes.up for motion in motions]) / seconds  # (n,) rad/s
     sigma = np.hypot([motion.sigma for motion in motions], _FLOORS[0])
-    centre, residual = np.zeros(2), np.zeros_like(across)
+    centre, residual = np.zeros(2), np.zeros_like(across)  # residual: (n, 2)
     for axis, turning in enumerate((np.zeros_like(rate), rate)):
-        design = np.stack([np.ones_like(rate), turning], axis=1)
+        # Robust least squares with Cauchy weights: angle = centre + lever * rate of turn.
+        design = np.stack([np.ones_like(rate), turning], axis=1)  # (n, 2)
         weight = 1 / np.square(sigma)
         for _ in range(20):
             normal = (design * weight[:, None]).T @ design
-            normal[1, 1] += 1 / _LEVER**2
+            normal[1, 1] += 1 / _LEVER**2  # the prior
             fit = np.linalg.solve(normal, design.T @ (weight * across[:, axis]))
             residual[:, axis] = across[:, axis] - design @ fit
             scale = max(_deviation(residual[:, axis] / sigma), 1e-3)
@@ -209,20 +213,20 @@ def _forward(
 
 
 def _ground(motions: Sequence[EgoMotion], axes: _Axes) -> Tuple[np.ndarray, np.ndarray]:
-    """Roll by the road, rad, and height in lengths of the motion, of each motion; NaN where not.
+    """Roll by the road, rad, and height in baselines, of each motion (n,); NaN where unknown.
 
-    The road is the plane up . place = -height, with up = cos(roll) axes.up + sin(roll) axes.left.
-    A place is known the less, the further it is, by the square of its distance; and far ahead a
-    wet road shows what stands on it upside down, as if from below.
+    The road is the plane up . point = -height, with up = cos(roll) axes.up + sin(roll) axes.left.
+    The error of a point grows with the square of its distance. The fit is robust, since a wet road
+    also shows reflections far ahead, which triangulate to points below it.
     """
     rolls, heights = np.full(len(motions), np.nan), np.full(len(motions), np.nan)
     for index, motion in enumerate(motions):
         if len(motion.ground) < _FEWEST_GROUND:
             continue
         own = _Axes.about(motion.direction * np.sign(motion.direction @ axes.forward))
-        left, up = motion.ground @ own.left, motion.ground @ own.up
-        sigma = np.square(motion.ground).sum(axis=1)
-        design = np.stack([left, np.ones(len(left))], axis=1)
+        left, up = motion.ground @ own.left, motion.ground @ own.up  # (k,) each
+        sigma = np.square(motion.ground).sum(axis=1)  # (k,) up to a factor
+        design = np.stack([left, np.ones(len(left))], axis=1)  # up = slope * left + level
         slope, level = 0.0, float(np.median(up))
         for _ in range(15):
             residual = (up - slope * left - level) / sigma
@@ -237,20 +241,21 @@ def _ground(motions: Sequence[EgoMotion], axes: _Axes) -> Tuple[np.ndarray, np.n
 
 
 def _roll_of_edges(motions: Sequence[EgoMotion], axes: _Axes) -> Optional[Measured]:
-    """Roll at which the most upright edges are vertical; None where there are too few.
+    """Roll at which most upright edges are vertical; None where there are too few.
 
-    An edge with the normal n is vertical where n . up = 0.
+    An edge whose plane has the normal n is vertical if n . up = 0.
     """
     counts = [len(motion.edges) for motion in motions]
     normals = np.concatenate([motion.edges for motion in motions])  # (m, 3)
     block = np.repeat(np.arange(len(motions)) * _BLOCKS // len(motions), counts)
-    along, left, up = (normals @ axis for axis in (axes.forward, axes.left, axes.up))
+    along, left, up = (normals @ axis for axis in (axes.forward, axes.left, axes.up))  # (m,) each
     rolls = np.arctan(-up / np.where(left == 0, 1e-12, left))
-    telling = (np.abs(along) > _OFF_MOTION) & (np.abs(left) > _OFF_LEVEL)
-    telling &= np.abs(rolls) < _MOST_ROLL
-    rolls, block, weight = rolls[telling], block[telling], np.square(left[telling])
+    usable = (np.abs(along) > _OFF_MOTION) & (np.abs(left) > _OFF_LEVEL)
+    usable &= np.abs(rolls) < _MOST_ROLL
+    rolls, block, weight = rolls[usable], block[usable], np.square(left[usable])
     if len(rolls) < _FEWEST_EDGES:
         return None
+    # Kernel density over a grid of rolls gives the start for the exact mode.
     grid = np.arange(-_MOST_ROLL, _MOST_ROLL, _BANDWIDTH / 4)
     count, _ = np.histogram(rolls, np.append(grid, _MOST_ROLL), weights=weight)
     kernel = np.exp(-np.square(np.arange(-8, 9) / 4) / 2)
@@ -267,7 +272,7 @@ def _roll_of_edges(motions: Sequence[EgoMotion], axes: _Axes) -> Optional[Measur
 
 
 def _mode(values: np.ndarray, weight: np.ndarray, start: float) -> float:
-    """Where the density of values (n,) has its maximum next to `start`: mean shift."""
+    """Mode of the density of values (n,) next to `start`, by mean shift."""
     centre = start
     for _ in range(30):
         share = weight * np.exp(-np.square((values - centre) / _BANDWIDTH) / 2)
@@ -278,7 +283,7 @@ def _mode(values: np.ndarray, weight: np.ndarray, start: float) -> float:
 
 
 def _summary(values: np.ndarray) -> Optional[Measured]:
-    """Median of the values (n,) of a drive in order, NaN left out; None where there are few."""
+    """Median of values (n,), in the order of the drive and without NaN; None if too few."""
     known = values[np.isfinite(values)]
     if len(known) < FEWEST_MOTIONS:
         return None
@@ -288,19 +293,19 @@ def _summary(values: np.ndarray) -> Optional[Measured]:
 def _spread(values: np.ndarray) -> float:
     """Standard deviation of the mean of values (n,) in the order of the drive.
 
-    By the means of its parts: what frames next to each other have in common does not average out.
+    From the medians of its parts, since the errors of neighbouring frames are correlated.
     """
     parts = [float(np.median(part)) for part in np.array_split(values, _BLOCKS) if len(part)]
     return float(np.std(parts, ddof=1)) / math.sqrt(len(parts))
 
 
 def _deviation(values: np.ndarray) -> float:
-    """Standard deviation of values (n,) by their median."""
+    """Standard deviation of values (n,) from their median absolute deviation."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def _joined(found: List[Optional[Measured]]) -> Optional[Measured]:
-    """Mean of what was measured in several ways, weighted by the variances."""
+    """Mean of several measurements, weighted by their inverse variances; None without any."""
     known = [one for one in found if one is not None]
     if not known:
         return None
@@ -310,7 +315,7 @@ def _joined(found: List[Optional[Measured]]) -> Optional[Measured]:
 
 
 class MountCheck:
-    """Tells by how much a camera's mount looks off; a thread of its own does the work.
+    """Checks a camera's mount against its motion, in a thread of its own.
 
     The frame worker calls `offer`, any thread reads `found` and `warning`.
     """
@@ -325,9 +330,9 @@ class MountCheck:
         self._new = 0
         self._looked = self._pause = 0.0
         self.found = ''
-        """What was found last, in words; empty at first."""
+        """The last result, in words; empty at first."""
         self.warning = ''
-        """Which angles are off, and by how much; empty where none is."""
+        """Which angles are off, and by how much; empty if none is."""
 
     def offer(
         self,
@@ -341,7 +346,7 @@ class MountCheck:
         """Take a segmented frame, if one is wanted now; never waits.
 
         tolerance: rad that an angle may be off. mount: the settings that the pose comes from;
-        where they change, what was found is forgotten.
+        when they change, the check starts over.
         """
         seconds = frame.stamp.ns * 1e-9
         if calibration is None or pose is None or (self._work and not self._work.done()):
@@ -358,7 +363,7 @@ class MountCheck:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix='mount check')
         step = max(1, labels.shape[1] // _WIDTH)
-        small = labels[::step, ::step].copy()  # the engine may use its memory again
+        small = labels[::step, ::step].copy()  # the engine may reuse the memory of `labels`
         self._work = self._thread.submit(self._add, seconds, frame, small, pose, tolerance)
 
     def close(self) -> None:
@@ -398,12 +403,12 @@ class MountCheck:
 
 
 def in_degrees(off: MountEstimate) -> str:
-    """By how much each angle is off, in words."""
+    """How far each angle is off, in words."""
     return ', '.join(_words(name, getattr(off, name)) for name in ('pitch', 'yaw', 'roll'))
 
 
 def warning_of(off: MountEstimate, tolerance: float) -> str:
-    """Which angles are off by more than the tolerance, rad, for certain; '' for none."""
+    """Which angles are certainly off by more than the tolerance, rad; '' for none."""
     wrong: List[str] = []
     for name in ('pitch', 'yaw', 'roll'):
         measured = getattr(off, name)

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Pose: where a camera stands over the ground, and how its vehicle's body swings by an IMU.
+"""Pose: where a camera is mounted over the ground, and how an IMU sees the body swing.
 
 Two frames of reference are used throughout the package:
 
@@ -33,18 +33,18 @@ from segformer_ros.camera.camera_info import check_image_size
 _BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 _MIN_HEIGHT = 1e-3  # m
 _MAX_EXTENT = 1e4  # m, rad
-_SURELY_DOWN = math.sin(math.radians(5.0))  # of a side of the image; less in a view straight down
+_SURELY_DOWN = math.sin(math.radians(5.0))  # image axes tilted less: a view straight down
 _SAME_PLACE = 0.1  # m
-_DECIMALS = 6  # of what decides between two sides: a roll of 45 degrees must not flicker
-# Degrees above the horizon between which optical frames (z forward) point. A body frame (x
-# forward) that is taken for one points up, or down where the camera is upside down.
+_DECIMALS = 6  # before sides of the image are compared: a roll of 45 degrees must not flicker
+# Degrees above the horizon between which an optical frame (z forward) may point. A body frame (x
+# forward) mistaken for one points up, or down if the camera is upside down.
 _BODY_UP, _BODY_UP_ON_ITS_SIDE = 45.0, 20.0
 _BODY_DOWN, _BODY_DOWN_ON_ITS_SIDE = -70.0, -45.0
-_KEPT = 3.0  # seconds of orientations of an IMU
-_GAP = 0.1  # seconds that may lie between two of them
-_AHEAD = 0.02  # seconds that a frame may be newer than the last one
+_KEPT = 3.0  # seconds of IMU orientations that are kept
+_GAP = 0.1  # seconds; longest gap between two of them to interpolate over
+_AHEAD = 0.02  # seconds that a frame may be newer than the last of them
 _UPRIGHT = math.cos(math.radians(45.0))
-_LEVEL = 0.01  # m by which a frame on the ground may be off it
+_LEVEL = 0.01  # m; vehicle frames closer than this to the ground are on it
 
 USUAL = 10.0
 """Seconds over which the usual tilt is averaged: slower than springs, faster than hills."""
@@ -57,8 +57,7 @@ class CameraPose:
     Positive pitch looks down (about +y), positive roll tilts the right side down (about +x),
     positive yaw turns left (about +z); vehicle_from_camera = Rz(yaw) Ry(pitch) Rx(roll).
 
-    Raises CameraError unless the height is positive, and all values are finite and of a size that
-    a vehicle may have.
+    Raises CameraError unless the height is positive and all values are finite and plausible.
     """
 
     height: float
@@ -88,26 +87,26 @@ class CameraPose:
         return self._rotation.copy()
 
     def turned(self, body: np.ndarray) -> CameraPose:
-        """The pose once the vehicle's body is turned by a rotation (3, 3) in the vehicle frame.
+        """The pose after the vehicle's body turned by a rotation (3, 3) in the vehicle frame.
 
-        The lens stays where it is.
+        The position stays the same.
         """
         pitch, yaw, roll = mount_angles(body @ self._rotation)
         return CameraPose(self.height, pitch, roll, yaw, self.x, self.y)
 
     @cached_property
     def quarter_turns(self) -> int:
-        """Counterclockwise quarter turns of the image, 0..3, that bring the near ground down.
+        """Counterclockwise quarter turns, 0..3, that put the near ground at the image's bottom.
 
-        1 and 3 for a camera on its side, 2 for one mounted upside down. Of a view straight down
-        the side next to the vehicle's origin counts as near.
+        1 and 3 for a camera on its side, 2 for one mounted upside down. In a view straight down
+        the side towards the vehicle's origin counts as near.
         """
         up = (0.0, 0.0, 1.0)
         if max(abs(self._rotation[2, 0]), abs(self._rotation[2, 1])) < _SURELY_DOWN:
             at_origin = max(abs(self.x), abs(self.y)) < _SAME_PLACE
             up = (1.0, 0.0, 0.0) if at_origin else (self.x, self.y, 0.0)
         right, down, _ = (float(part) for part in up @ self._rotation)
-        # Of the bottom after 0 to 3 turns, how far it is up.
+        # How far up the image's bottom points after 0 to 3 turns.
         bottoms = [round(value, _DECIMALS) for value in (down, -right, -down, right)]
         return bottoms.index(min(bottoms))
 
@@ -130,9 +129,9 @@ class CameraPose:
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera as far as it is known: its calibration, and its pose in the vehicle frame.
+    """What is known of one camera: its calibration, and its pose in the vehicle frame.
 
-    why_not: why what a recording says of its camera is not used; '' where it is.
+    why_not: why a recording's calibration or mount is not used; '' if it is.
     """
 
     calibration: Optional[Calibration] = None
@@ -142,12 +141,12 @@ class Camera:
 
     @property
     def lacks(self) -> Tuple[str, ...]:
-        """What is missing for metres: 'calibration', 'mount', both or nothing."""
+        """What is missing for distances in metres: 'calibration', 'mount', both or nothing."""
         known = {'calibration': self.calibration, 'mount': self.pose}
         return tuple(name for name, value in known.items() if value is None)
 
     def fault(self, height: int, width: int) -> str:
-        """Why images of this size give no metres; '' where they do."""
+        """Why images of this size give no distances in metres; '' if they do."""
         if self.calibration is None or self.pose is None:
             lacks = f'no {" and no ".join(self.lacks)} of the camera is known'
             return f'{lacks}: {self.why_not}' if self.why_not else lacks
@@ -165,10 +164,10 @@ def pose_from_transform(
 
     translation: x, y, z in metres; quaternion: x, y, z, w (as geometry_msgs/Transform). The base
     frame stands on the ground with x forward, y left, z up (REP-103); z is the camera's height.
-    frame: name of the optical frame, for what is said of it.
+    frame: name of the optical frame, for messages.
 
-    Raises CalibrationError for values that are no transform, for a camera that is not above
-    ground, and for a frame that points as only the body of a camera does.
+    Raises CalibrationError for an invalid transform, for a camera that is not above the ground,
+    and for a frame that points as if it were the camera's body frame, not its optical one.
     """
     x, y, height = (float(value) for value in translation)
     pitch, yaw, roll = mount_angles(matrix_of(quaternion))
@@ -193,7 +192,7 @@ def mount_angles(vehicle_from_optical: np.ndarray) -> Tuple[float, float, float]
 def footprint_of(vehicle_frame: str) -> str:
     """Name of the frame on the ground (REP-120) that belongs to a vehicle's base frame.
 
-    'base_footprint', with the vehicle's prefix; '' where the frame is that one itself.
+    'base_footprint', with the vehicle's prefix; '' if the frame itself is the footprint.
     """
     prefix, _, name = vehicle_frame.rpartition('/')
     if 'footprint' in name:
@@ -203,9 +202,9 @@ def footprint_of(vehicle_frame: str) -> str:
 
 
 def footprint_note(vehicle_frame: str, footprint: str, height: float) -> str:
-    """What is wrong with a vehicle frame that stands `height` m above the ground; '' for nothing.
+    """What is wrong with a vehicle frame `height` m above the ground; '' if it is on the ground.
 
-    Distances are as wrong as the camera's height, which is counted from that frame.
+    Distances have the same relative error as the camera's height, measured from that frame.
     """
     if not abs(height) > _LEVEL:
         return ''
@@ -218,7 +217,7 @@ def footprint_note(vehicle_frame: str, footprint: str, height: float) -> str:
 
 
 def turned_note(pose: CameraPose) -> str:
-    """What a user must know of a camera that is not mounted upright; '' of one that is."""
+    """What a user must know about a camera that is not mounted upright; '' if it is."""
     if pose.quarter_turns == 0:
         return ''
     way = 'upside down' if pose.quarter_turns == 2 else 'on its side'
@@ -230,10 +229,10 @@ def turned_note(pose: CameraPose) -> str:
 
 
 def _check_optical(pose: CameraPose, frame: str) -> None:
-    """Raise CalibrationError where a frame is probably the body of a camera (x forward).
+    """Raise CalibrationError for what is probably a camera's body frame (x forward).
 
-    Read as an optical frame (z forward), that of an upright camera looks up, and that of one
-    mounted upside down looks down.
+    Mistaken for an optical frame (z forward), the body frame of an upright camera looks up, that
+    of one mounted upside down looks down.
     """
     elevation = -math.degrees(pose.pitch)
     on_its_side = pose.quarter_turns % 2 == 1
@@ -283,10 +282,10 @@ class _Reading(NamedTuple):
 
 
 class BodySwing:
-    """Keeps the orientations of an IMU, and tells the body's swing at a frame's stamp.
+    """Buffers orientations of an IMU, and interpolates the body's swing at a frame's stamp.
 
-    The swing is the tilt less its running mean, so neither a slope nor an IMU that is mounted a
-    little askew counts. Any thread may use it.
+    The swing is the tilt minus its running mean, so a slope or an IMU mounted slightly askew does
+    not matter. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -303,8 +302,8 @@ class BodySwing:
         """Take an orientation of the IMU in the world.
 
         quaternion: x, y, z, w, as in sensor_msgs/Imu. vehicle_from_imu: (3, 3) rotation; None for
-        an IMU with the vehicle's axes. Raises CameraError for what is no orientation of an
-        upright vehicle.
+        an IMU with the vehicle's axes. Raises CameraError for an invalid quaternion, or one by
+        which the vehicle is not upright.
         """
         up = matrix_of(quaternion)[2]
         if vehicle_from_imu is not None:
@@ -321,7 +320,7 @@ class BodySwing:
                 self._readings.clear()
                 self._since, last = seconds, _Reading(seconds, tilt, tilt)
             step = seconds - last.seconds
-            # At first the plain mean, later one that forgets.
+            # At first the plain mean, after USUAL seconds an exponential moving average.
             share = step / min(USUAL, seconds - self._since) if step else 0.0
             usual = last.usual + share * (tilt - last.usual)
             self._readings.append(_Reading(seconds, tilt, usual))
@@ -329,7 +328,7 @@ class BodySwing:
                 self._readings.popleft()
 
     def at(self, seconds: float) -> Tilt:
-        """The swing at a stamp; raises CalibrationError where the IMU does not tell."""
+        """The swing at a stamp; raises CalibrationError without readings around it."""
         with self._lock:
             known = tuple(self._readings)
         after = next((one for one in known if one.seconds >= seconds), None)
@@ -348,6 +347,6 @@ class BodySwing:
 
 
 def swung(pose: CameraPose, swing: Tilt) -> CameraPose:
-    """The pose of a camera on a body that swings about the camera's foot."""
+    """The pose of a camera whose vehicle swings about the ground point below the camera."""
     body = CameraPose(1.0, swing.pitch, swing.roll).rotation() @ CameraPose(1.0).rotation().T
     return pose.turned(body)

@@ -102,9 +102,9 @@ def test_scaled_keeps_the_view() -> None:
         ({'model': 'thin_prism'}, "distortion model 'thin_prism' is not known"),
         ({'model': 'equidistant'}, "'equidistant' takes 4 coefficients, not 0"),
         ({'model': 'plumb_bob', 'distortion': (0, 0, 0, math.nan)}, 'are not all finite'),
-        ({'model': 'plumb_bob', 'distortion': (0, 0, 0, 1e300)}, 'are those of no lens'),
-        ({'fx': 1e300}, 'focal length fx=1e.300 of an image of 96x54 pixels is that of no lens'),
-        ({'fy': 5e-324}, 'focal length fy=.* is that of no lens'),
+        ({'model': 'plumb_bob', 'distortion': (0, 0, 0, 1e300)}, 'are implausible'),
+        ({'fx': 1e300}, 'focal length fx=1e.300 of an image of 96x54 pixels is implausible'),
+        ({'fy': 5e-324}, 'focal length fy=.* is implausible'),
         ({'cx': -1e5}, 'principal point cx=-100000 is far from the image'),
     ],
 )

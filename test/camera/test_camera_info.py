@@ -119,7 +119,7 @@ def test_binned_pixel_looks_between_the_pixels_it_is_made_of() -> None:
         ({'k': [0.0, 0, 320, 0, 510, 240, 0, 0, 1]}, 'focal length fx=0.0'),
         ({'k': [500.0, 3, 320, 0, 510, 240, 0, 0, 1]}, 'skew of 3.0'),
         ({'k': [500.0, 0, 320, 0, 510, 240, 0, 0, 2]}, 'no camera matrix: its last row is 0 0 1'),
-        ({'k': [1e300, 0, 320, 0, 510, 240, 0, 0, 1]}, 'fx=1e.300 .* is that of no lens'),
+        ({'k': [1e300, 0, 320, 0, 510, 240, 0, 0, 1]}, 'fx=1e.300 .* is implausible'),
         ({'d': [math.nan] * 5}, 'not all finite'),
         ({'distortion_model': 'none'}, "'none', which is not known to have coefficients"),
         ({'d': [0.1] * 3}, 'not 3'),
@@ -270,7 +270,7 @@ def test_a_camera_of_a_chain_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('[1, 2]', 'holds no names and values; give a yaml'),
+        ('[1, 2]', 'is no mapping of names to values; give a yaml'),
         ('fx: 3', "it has fx; give a yaml of ROS's camera_calibration"),
         (KALIBR.format(lens='fov'), "distortion model 'fov' is not read"),
         (ROS.format(model='plumb_bob', lens='[.nan, 0, 0, 0]'), 'distortion_coefficients.data'),
