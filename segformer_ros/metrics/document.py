@@ -67,7 +67,7 @@ NAMED_NOTES = 100
 
 
 class InputFacts(NamedTuple):
-    """One recording: its name, its frames, and what is odd about it."""
+    """One recording: its name, its number of frames, and notes on what is odd about it."""
 
     name: str
     frames: int
@@ -84,7 +84,7 @@ class Note(NamedTuple):
 
 @dataclass
 class ScoredFrameCounts:
-    """Frames of a run: all of them, the scored ones, and what was noted (the first ones)."""
+    """Frames of a run: how many in all, scored, and with a note; and the first of the notes."""
 
     frames: int = 0
     scored: int = 0
@@ -100,7 +100,7 @@ def metrics_document(
     model: Dict[str, str],
     reference: Optional[Dict[str, str]] = None,
 ) -> Dict[str, Any]:
-    """Everything that a run measured but its timings. NaN is None."""
+    """Everything that a run measured, except its timings; None in place of NaN."""
     confusion, names = scores.confusion, classes.names
     ground = scores.drivable.ground if scores.drivable else None
 
@@ -171,7 +171,7 @@ _FREE_SPACE = record(
     }
 )
 _BIRDSEYE = ('precision', 'recall', 'f1', 'iou', 'max_f', 'max_f_precision', 'max_f_recall')
-"""Scores of the drivable area from above."""
+"""Scores of the drivable area in the bird's-eye view."""
 _DOCUMENT = record(
     {
         'schema': whole(SCHEMA, SCHEMA),
@@ -211,11 +211,11 @@ _DOCUMENT = record(
         ),
     }
 )
-"""What is read of a metrics.json again: all but notes and what was run."""
+"""What is read back from a metrics.json: all but the notes and the description of the run."""
 
 
 def checked_document(data: Any) -> Dict[str, Any]:
-    """metrics.json as it was read, with every value what it should be; raises FieldError."""
+    """Validate the content of a metrics.json; raises FieldError."""
     document = _DOCUMENT(data)
     names = document.get('classes', ())
     rows = document.get('confusion', ())
@@ -229,7 +229,7 @@ def checked_document(data: Any) -> Dict[str, Any]:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write plain data as JSON that a person can read: short lists stay on one line."""
+    """Write plain data as readable JSON: innermost lists stay on one line."""
     write_file(path, f'{_compact(document)}\n'.encode())
 
 
@@ -310,7 +310,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def _compact(value: Any, indent: str = '') -> str:
-    """JSON with one entry a line, but innermost lists in one line each."""
+    """JSON with one entry per line, but each innermost list on one line."""
     deeper = indent + '  '
     if isinstance(value, dict) and value:
         rows = (f'{json.dumps(key)}: {_compact(item, deeper)}' for key, item in value.items())

@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Free space: false free and false blocked ground, by image columns, from above, and in maps.
+"""Free space: false free and false blocked ground, by image columns, in bird's-eye view, in maps.
 
-From above it is scored cell by cell in metres, as the KITTI road benchmark does: Fritsch, Kuehnl,
+The bird's-eye view is scored cell by cell, as in the KITTI road benchmark: Fritsch, Kuehnl,
 Geiger: A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms (ITSC
 2013), cells of 0.05 m, from 6 to 46 m ahead and 10 m to each side.
 """
@@ -102,11 +102,11 @@ class FreeSpaceMetric(Metric[FreeSpaceScores]):
     def update(self, true: np.ndarray, estimated: np.ndarray) -> Tuple[int, int, int]:
         """Count columns: (N,) float64 free distances each, inf = nothing blocks, NaN = unknown.
 
-        Returns the columns that were counted, the false free and the false blocked ones.
+        Returns how many columns were counted, were false free and were false blocked.
         """
         known = ~(np.isnan(true) | np.isnan(estimated))
         scale = self.scale
-        truth = np.minimum(true[known], scale.reach)
+        truth = np.minimum(true[known], scale.reach)  # (n,), as all that follows
         guess = np.minimum(estimated[known], scale.reach)
         band = np.searchsorted(scale.bands, truth, side='right') - 1
         error = guess - truth
@@ -147,8 +147,8 @@ class FreeSpaceMetric(Metric[FreeSpaceScores]):
         total = int(histogram.sum())
         if not total:
             return float('nan')
-        place = int(np.searchsorted(np.cumsum(histogram), share * total))
-        return place * self.scale.reach / _BINS
+        bin_index = int(np.searchsorted(np.cumsum(histogram), share * total))
+        return bin_index * self.scale.reach / _BINS
 
 
 class Ends(NamedTuple):
@@ -156,7 +156,7 @@ class Ends(NamedTuple):
 
     rows: (N,) float64 share of the image's height that is free, from the bottom; inf = all of it.
     metres: (N,) float64 free distance over the ground, NaN where no ground is seen; None without
-    a calibrated camera. Both are NaN where the end is not labelled.
+    a calibrated camera. Both are NaN where the class of the blocker is unknown.
     """
 
     rows: np.ndarray
@@ -184,29 +184,29 @@ class FreeSpaceReader:
         if area.view is None:
             return Ends(rows, None)
         ranges, profile = area.view.ranges, area.view.profile
-        # "Nearer than what the image shows" is taken as the first ground that it shows: one pixel
-        # there must not count as metres.
-        first = np.hypot(*ranges.points.T)
+        # 0, nearer than what the image shows, is replaced by the first ground that it shows: a
+        # difference of one pixel there must not count as metres.
+        first = np.hypot(*ranges.points.T)  # (M,)
         distance = np.where(ranges.distance == 0, first, ranges.distance)
-        at = nearest_in_spans(
+        strips = nearest_in_spans(
             np.where(np.isnan(distance), np.inf, distance), self._config.boundary.columns
-        )
-        metres = distance[at]
-        metres[(profile.rows[at] >= 0) & (profile.classes[at] == CLASS_NONE)] = np.nan
+        )  # (N,)
+        metres = distance[strips]
+        metres[(profile.rows[strips] >= 0) & (profile.classes[strips] == CLASS_NONE)] = np.nan
         return Ends(rows, metres)
 
 
 _LEVELS = 256
 """Values of a confidence map."""
 _MASK = _LEVELS
-"""Level from which on a cell is drivable in the mask."""
+"""Level from which a cell is drivable in the mask."""
 
 
 @dataclass(frozen=True)
 class CellGrid:
     """Cells on the ground, in metres from the point below the camera, along its view.
 
-    cell: side of a cell. near, far: ahead. side: to the left and to the right.
+    cell: side of a cell. near, far: extent ahead. side: extent to the left and to the right.
     """
 
     cell: float = 0.05
@@ -215,7 +215,7 @@ class CellGrid:
     side: float = 10.0
 
     def centres(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Distance ahead and to the left of all cells' centres, (N,) float64 each."""
+        """Coordinates of all cells' centres, ahead and to the left: (N,) float64 each."""
         ahead = self.near + self.cell * (
             0.5 + np.arange(round((self.far - self.near) / self.cell))
         )
@@ -229,10 +229,10 @@ KITTI_ROAD = CellGrid()
 
 @dataclass(frozen=True)
 class GroundOverlapScores:
-    """How much of the drivable ground the mask finds; shares of cells.
+    """How well the mask finds the drivable ground; shares of cells.
 
     cells: how many had a true class. precision, recall, f1, iou: of the mask. max_f: the largest
-    F1 that any threshold of the confidence gives, with the precision and the recall there.
+    F1 over all thresholds of the confidence, with the precision and the recall there.
     """
 
     grid: CellGrid
@@ -247,11 +247,11 @@ class GroundOverlapScores:
 
 
 class GroundOverlap(Metric[GroundOverlapScores]):
-    """Counts (2, 512): cells that are not drivable in truth, and those that are, by level.
+    """Counts (2, 512): cells that are truly not drivable, and those that are, by level.
 
-    An engine gives the probability of the best class alone. So cells are ranked by what is known:
-    those of drivable classes by their confidence (levels 256 to 511), below them all others by the
-    confidence in what they are instead (levels 0 to 255, the surest first).
+    The level ranks cells by how likely they are drivable. An engine gives the probability of the
+    best class only, so cells of drivable classes rank by their confidence (levels 256 to 511), and
+    below them all others, the less confident the higher (levels 0 to 255).
     """
 
     def __init__(self, grid: CellGrid = KITTI_ROAD) -> None:
@@ -265,7 +265,7 @@ class GroundOverlap(Metric[GroundOverlapScores]):
 
     def compute(self) -> GroundOverlapScores:
         """Scores of all cells of all frames."""
-        # False and true positives, if a cell is drivable from level i on: (512,) each.
+        # False and true positives if cells from level i on are called drivable: (512,) each.
         false, true = self.counts[:, ::-1].cumsum(axis=1)[:, ::-1]
         positives = int(self.counts[1].sum())
         f_scores = ratios(2 * true, true + false + positives)
@@ -285,10 +285,10 @@ class GroundOverlap(Metric[GroundOverlapScores]):
 
 
 class GroundCells:
-    """The cells of the ground that a camera sees, read off label maps.
+    """Reads the cells of the ground that a camera sees off label maps.
 
-    Each cell has the pixel in which its centre lies. Raises ClassMapError where the class map does
-    not have the drivable group.
+    A cell has the label of the pixel that its centre projects to. Raises ClassMapError where the
+    class map does not have the drivable group.
     """
 
     def __init__(
@@ -298,8 +298,9 @@ class GroundCells:
         self._drivable, self._known = np.zeros(256, bool), np.zeros(256, bool)
         self._drivable[list(class_map.drivable_ids(drivable))] = True
         self._known[: len(class_map)] = True
+        #: Size of the label maps, and the flat pixel index of each cell in them, (N,).
         self._size: Tuple[int, ...] = ()
-        self._places = np.zeros(0, np.intp)
+        self._pixels = np.zeros(0, np.intp)
 
     def read(
         self, truth: np.ndarray, predicted: np.ndarray, confidence: Optional[np.ndarray] = None
@@ -314,21 +315,22 @@ class GroundCells:
             return None
         if truth.shape != self._size:
             scaled = calibration.scaled(width=truth.shape[1], height=truth.shape[0])
-            self._places, self._size = cell_pixels(scaled, pose, self._grid), truth.shape
-        true = truth.ravel()[self._places]  # (N,), as all that follows
+            self._pixels, self._size = cell_pixels(scaled, pose, self._grid), truth.shape
+        true = truth.ravel()[self._pixels]  # (N,)
         known = self._known[true]
-        places = self._places[known]
-        free = self._drivable[predicted.ravel()[places]]
-        sure = np.full(len(places), _LEVELS - 1, np.uint16)
+        pixels = self._pixels[known]  # (n,), as all that follows
+        free = self._drivable[predicted.ravel()[pixels]]
+        sure = np.full(len(pixels), _LEVELS - 1, np.uint16)
         if confidence is not None:
-            sure = confidence.ravel()[places].astype(np.uint16)
+            sure = confidence.ravel()[pixels].astype(np.uint16)
         return self._drivable[true[known]], np.where(free, _MASK + sure, _LEVELS - 1 - sure)
 
 
 def cell_pixels(calibration: Calibration, pose: CameraPose, grid: CellGrid) -> np.ndarray:
-    """Place in the image, row * width + column, of each cell that it shows: (N,) intp.
+    """Pixel index, row * width + column, of each cell that the image shows: (N,) intp.
 
-    The ground is flat. Ahead is where the camera looks, or the vehicle if it looks down.
+    Assumes flat ground. Ahead is where the camera looks; if it looks straight down, the vehicle's
+    x axis.
     """
     rotation = pose.rotation()  # vehicle from optical
     forward = rotation[:2, 2]
@@ -344,18 +346,23 @@ def cell_pixels(calibration: Calibration, pose: CameraPose, grid: CellGrid) -> n
         column, row = np.floor(pixels.T + 0.5)
         inside = (column >= 0) & (column < calibration.width)
         inside &= (row >= 0) & (row < calibration.height)
-    places = row[inside] * calibration.width + column[inside]
-    return np.asarray(places.astype(np.intp))
+    index = row[inside] * calibration.width + column[inside]
+    return np.asarray(index.astype(np.intp))
 
 
 MAP_RADIUS = 10.0
 """Metres around the vehicle within which cells are counted."""
 MAP_EVERY = 10
-"""Of so many frames of a recording the last one's map is counted: neighbours are alike."""
+"""The map is counted after every so many frames of a recording: maps in between are alike."""
 
 
 class MapCounts(NamedTuple):
-    """Cells within MAP_RADIUS of the vehicle, and the maps that they are of."""
+    """Numbers of maps, and of cells within MAP_RADIUS of the vehicle; see MapScores.
+
+    open_ground: on which nothing stands; known: those of them that have a value. free: with a
+    value below 100; false: those of them where something stands, or called road where there is
+    none; on_things: those of them where something stands.
+    """
 
     maps: int
     open_ground: int
@@ -369,10 +376,10 @@ class MapCounts(NamedTuple):
 class MapScores:
     """Shares of cells.
 
-    known: of the ground on which nothing stands, what the map has a value for. false_free: of the
-    cells that it calls ground, those where something stands, or road where none is;
-    false_on_things: those of them where something stands. cells: that it calls ground. maps: how
-    many were counted.
+    known: of the ground on which nothing stands, the cells that have a value in the map.
+    false_free: of the cells that the map calls ground, those where something stands, and those
+    that it calls road where there is none; false_on_things: only those where something stands.
+    cells: how many the map calls ground. maps: how many were counted.
     """
 
     known: float
@@ -383,7 +390,7 @@ class MapScores:
 
 
 class MapTruth(Metric[MapScores]):
-    """Counts of MapCounts, over maps of drives whose world is known.
+    """Counts MapCounts over the maps of drives through a known world.
 
     class_map: of the maps and of the world.
     """
@@ -403,18 +410,19 @@ class MapTruth(Metric[MapScores]):
         height, width = numbers.cells.shape
         iy, ix = np.divmod(np.arange(height * width), width)
         corner = np.array([numbers.origin_x, numbers.origin_y])
-        middle = corner + (np.stack([ix, iy], axis=1) + 0.5) * numbers.resolution
+        middle = corner + (np.stack([ix, iy], axis=1) + 0.5) * numbers.resolution  # (H * W, 2)
         near = np.hypot(*(middle - (place.x, place.y)).T) < MAP_RADIUS
+        # true: (n, classes) bool, the classes that lie or stand on each cell.
         cells, true = numbers.cells.ravel()[near], ground(place.undo(middle[near]))
-        told = true.any(axis=1)
-        cells, true = cells[told], true[told]
-        standing = (true.sum(axis=1) > 1) | ~true[:, self._ground].any(axis=1)
+        known = true.any(axis=1)
+        cells, true = cells[known], true[known]
+        blocked = (true.sum(axis=1) > 1) | ~true[:, self._ground].any(axis=1)  # (n,)
         free = (cells >= 0) & (cells < 100)
-        driven = ground_map.driven
-        as_driven = np.isin(cells, [ground_map.cost_of(int(each)) for each in driven])
-        wrong = free & (standing | (as_driven & ~true[:, driven].any(axis=1)))
-        chosen = (~standing, ~standing & (cells >= 0), free, wrong, free & standing)
-        self.counts += np.array([1, *map(np.count_nonzero, chosen)])
+        road = ground_map.driven
+        called_road = np.isin(cells, [ground_map.cost_of(int(each)) for each in road])
+        wrong = free & (blocked | (called_road & ~true[:, road].any(axis=1)))
+        counted = (~blocked, ~blocked & (cells >= 0), free, wrong, free & blocked)
+        self.counts += np.array([1, *map(np.count_nonzero, counted)])
 
     def compute(self) -> MapScores:
         """Scores of all maps counted so far."""

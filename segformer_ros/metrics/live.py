@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Live metrics, which only a running node has: lost frames, age of masks, jitter, scored pairs."""
+"""Metrics of a running node: lost frames, age of masks, jitter, and masks paired with labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import numpy as np
 from segformer_ros.measurement import Percentiles, percentiles
 
 DEPTH = 100
-"""Stamps, masks and labels that are kept to find their counterparts; the oldest go first."""
+"""Stamps, masks and labels that are kept for matching; the oldest are dropped first."""
 
 
 class Pair(NamedTuple):
@@ -41,18 +41,18 @@ class Pair(NamedTuple):
 
 class _Mask(NamedTuple):
     labels: np.ndarray
-    place: int
-    """Number of its image, -1 where that was not seen."""
+    image: int
+    """Number of its image, -1 if that was not seen."""
 
 
 @dataclass(frozen=True)
 class LiveFigures:
-    """Figures of a live path.
+    """Figures of a running node.
 
-    images, masks: how many were seen; dropped: images without a mask; unasked: masks of no image
-    that was seen. pairs: masks that found their truth.
-    latency_ms: from an image's arrival to its mask's, both here. age_ms: from the stamp to the
-    mask's arrival, on the clock of the stamps; None where that clock is another one.
+    images, masks: how many were received; dropped: images without a mask; unasked: masks whose
+    image was not received. pairs: masks that were matched with labels.
+    latency_ms: from the arrival of an image to that of its mask, both here. age_ms: from the stamp
+    to the mask's arrival, on the clock of the stamps; None if that differs from the clock here.
     interval_ms: between masks. jitter_ms: mean change of the latency from mask to mask, the
     interarrival jitter of RFC 3550 (6.4.1) without its smoothing.
     """
@@ -76,15 +76,15 @@ class LiveFigures:
 
 
 PLAUSIBLE_AGE = 60.0
-"""Seconds; a mask that is older, or not yet born, is stamped by another clock."""
+"""Seconds; a mask that is older, or as far in the future, is stamped by another clock."""
 
 
 class LivePath:
     """Matches images, masks and labels by their stamps, in whatever order they come.
 
-    tolerance_ns: by which a label's stamp may differ from its mask's; the nearest is taken. A mask
-    whose label is not of its very stamp waits until a label beyond its tolerance, or the `end`,
-    shows that no nearer one comes. Times of arrival are seconds of one steady clock.
+    tolerance_ns: by which the stamps of labels and mask may differ; the nearest labels are taken.
+    A mask without labels of exactly its stamp waits until labels beyond the tolerance, or `end`,
+    show that no nearer ones will come. Times of arrival are seconds of one monotonic clock.
     """
 
     def __init__(self, tolerance_ns: int = 0) -> None:
@@ -94,13 +94,13 @@ class LivePath:
         self._labels: OrderedDict[int, np.ndarray] = OrderedDict()
         self._waiting: OrderedDict[int, _Mask] = OrderedDict()
         self._seen = self._masks = self._unasked = self._pairs = 0
-        self._answered = -1
+        self._last_paired = -1  # number of the image
         self._latency: List[float] = []
         self._ages: List[float] = []
         self._arrivals: List[float] = []
 
     def image(self, stamp_ns: int, arrival: float) -> None:
-        """Note an image; one that is sent again counts once."""
+        """Count an image, once if it is sent repeatedly."""
         if stamp_ns not in self._numbers:
             self._numbers[stamp_ns] = self._seen
             self._images[stamp_ns] = arrival
@@ -109,9 +109,9 @@ class LivePath:
             _trim(self._images)
 
     def labels(self, stamp_ns: int, labels: np.ndarray) -> List[Pair]:
-        """Take labels; gives the masks whose truth is certain now."""
+        """Take labels; returns the pairs that are certain now."""
         self._labels[stamp_ns] = labels
-        # In the order of the stamps, before labels that a mask waits for are forgotten.
+        # In the order of the stamps, before labels that a mask waits for are dropped.
         certain = [stamp for stamp in sorted(self._waiting) if self._is_certain(stamp)]
         pairs = self._take(certain)
         while len(self._labels) > DEPTH:
@@ -122,24 +122,24 @@ class LivePath:
         return pairs
 
     def end(self) -> List[Pair]:
-        """The masks that waited for nearer labels, with the nearest that came."""
+        """Pair the masks still waiting for nearer labels with the nearest that came."""
         return self._take(sorted(self._waiting))
 
     def mask(
         self, stamp_ns: int, labels: np.ndarray, arrival: float, age: float = float('nan')
     ) -> List[Pair]:
-        """Take a mask that came `age` seconds after its stamp; gives masks that have their truth.
+        """Take a mask that came `age` seconds after its stamp; returns pairs that are certain now.
 
-        One for which there is no room any more takes the nearest truth that has come.
+        Beyond DEPTH waiting masks, the oldest is paired with the nearest labels so far, if any.
         """
         self._masks += 1
         self._arrivals.append(arrival)
         self._ages.append(age)
-        came = self._images.pop(stamp_ns, None)
-        if came is None:
+        image_arrival = self._images.pop(stamp_ns, None)
+        if image_arrival is None:
             self._unasked += 1
         else:
-            self._latency.append(arrival - came)
+            self._latency.append(arrival - image_arrival)
         mask = _Mask(labels, self._numbers.get(stamp_ns, -1))
         self._waiting[stamp_ns] = mask
         pairs = self._take([stamp_ns]) if self._is_certain(stamp_ns) else []
@@ -150,7 +150,7 @@ class LivePath:
         return pairs
 
     def figures(self) -> LiveFigures:
-        """Figures of all that came so far."""
+        """Figures of everything received so far."""
         ages = np.array(self._ages)
         plausible = len(ages) > 0 and bool(np.all(np.abs(ages) < PLAUSIBLE_AGE))
         latency = np.array(self._latency)
@@ -169,7 +169,7 @@ class LivePath:
         )
 
     def _nearest(self, stamp_ns: int) -> Optional[int]:
-        """Stamp of the nearest labels within the tolerance; of two as near, the earlier."""
+        """Stamp of the nearest labels within the tolerance; the earlier of two as near."""
         nearest = min(self._labels, key=lambda stamp: (abs(stamp - stamp_ns), stamp), default=None)
         near = nearest is not None and abs(nearest - stamp_ns) <= self._tolerance
         return nearest if near else None
@@ -180,18 +180,18 @@ class LivePath:
         return stamp_ns in self._labels or newest - stamp_ns > self._tolerance
 
     def _take(self, stamps: Sequence[int]) -> List[Pair]:
-        """Pair those of the waiting masks that have labels; the others wait on."""
-        found = [(stamp, self._nearest(stamp)) for stamp in stamps]
+        """Pair those of the waiting masks that have labels; the others keep waiting."""
+        nearest = [(stamp, self._nearest(stamp)) for stamp in stamps]
         return [
             self._pair(stamp, self._waiting.pop(stamp), self._labels[near])
-            for stamp, near in found
+            for stamp, near in nearest
             if near is not None
         ]
 
     def _pair(self, stamp_ns: int, mask: _Mask, truth: np.ndarray) -> Pair:
         self._pairs += 1
-        follows = mask.place >= 0 and mask.place == self._answered + 1
-        self._answered = mask.place
+        follows = mask.image >= 0 and mask.image == self._last_paired + 1
+        self._last_paired = mask.image
         return Pair(stamp_ns, truth, mask.labels, follows)
 
 
@@ -206,7 +206,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-# Label maps are long runs of equal bytes: this takes a fifth of the usual time and as few bytes.
+# Label maps are long runs of equal bytes: run-length coding takes a fifth of the usual time, and
+# the files are no larger.
 _PNG = (
     cv2.IMWRITE_PNG_COMPRESSION,
     1,
@@ -226,7 +227,7 @@ class PairBacklog:
     """Pairs of label maps in a temporary file, losslessly compressed; a context manager."""
 
     def __init__(self) -> None:
-        # Unbuffered, so that what cannot be written is known at once.
+        # Unbuffered, so that a failed write is noticed at once.
         self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - see __exit__
         self._entries: List[_Entry] = []
 
@@ -240,7 +241,7 @@ class PairBacklog:
         return len(self._entries)
 
     def append(self, pair: Pair) -> None:
-        """Put a pair aside; raises OSError where the disk is full, and keeps those before it."""
+        """Store a pair; raises OSError if the disk is full, and keeps the earlier ones."""
         files = [cv2.imencode('.png', part, _PNG)[1].tobytes() for part in (pair.truth, pair.mask)]
         offset = self._file.seek(0, os.SEEK_END)
         data = files[0] + files[1]

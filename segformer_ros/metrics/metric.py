@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The contract of every metric (whole counts, so that any split agrees), and what they share.
+"""Base class of all metrics (integer counts, so any split of the work agrees), and helpers.
 
-Scored classes are the classes of a model as the truth tells them apart, some perhaps merged.
+Scored classes are the classes of a model that the truth distinguishes; some may be merged.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ ScoresT = TypeVar('ScoresT', covariant=True)
 
 
 class MetricError(SegformerError, ValueError):
-    """Something that cannot be scored: says what and which value."""
+    """Something that cannot be scored; says what, and which value."""
 
 
 class Metric(ABC, Generic[ScoresT]):
     """Counts over frames: `update` with each frame, `merge` with other counts, `compute`, `reset`.
 
-    counts: int64 array, all that the metric knows. Sums of whole numbers have no rounding, so
-        frames may be counted in any order, by any number of workers, and give the same result.
+    counts: int64 array, the metric's whole state. Integer sums are exact, so frames may be counted
+        in any order, by any number of workers, with the same result.
     """
 
     def __init__(self, shape: Tuple[int, ...]) -> None:
@@ -59,12 +59,12 @@ class Metric(ABC, Generic[ScoresT]):
 
 
 def ratio(part: float, whole: float) -> float:
-    """part / whole, NaN where the whole is nothing."""
+    """part / whole, NaN if the whole is 0."""
     return float(part) / float(whole) if whole else float('nan')
 
 
 def ratios(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
-    """part / whole of each entry as float64, NaN where a whole is nothing."""
+    """part / whole of each entry as float64, NaN where a whole is 0."""
     result = np.full(parts.shape, np.nan)
     np.divide(parts, wholes, out=result, where=wholes != 0)
     return result
@@ -77,7 +77,7 @@ def mean_of(values: np.ndarray) -> float:
 
 
 _EXACT = 1 << 24
-"""OpenCV gives counts as float32, which holds whole numbers up to here."""
+"""OpenCV gives counts as float32, which holds all integers up to here."""
 
 
 def histogram(values: np.ndarray, mask: Optional[np.ndarray] = None) -> np.ndarray:
@@ -87,7 +87,7 @@ def histogram(values: np.ndarray, mask: Optional[np.ndarray] = None) -> np.ndarr
     """
     counts = np.zeros(256, np.int64)
     for rows in _strips(values.shape[0], values.shape[1]):
-        # Without a mask OpenCV takes half of the time.
+        # Without a mask OpenCV takes half the time.
         chosen = None if mask is None or mask[rows].all() else mask[rows].view(np.uint8)
         found = cv2.calcHist([values[rows]], [0], chosen, [256], [0, 256])
         counts += found.ravel().astype(np.int64)
@@ -97,21 +97,21 @@ def histogram(values: np.ndarray, mask: Optional[np.ndarray] = None) -> np.ndarr
 def joint_histogram(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """How often each pair of values occurs in two (H, W) uint8 maps: (256, 256) int64.
 
-    Label maps are long runs of equal values, and these are counted: several times faster than
-    their pixels.
+    Label maps are long runs of equal values. To count runs is several times faster than to count
+    pixels.
     """
-    one, other = one.ravel(), other.ravel()
+    one, other = one.ravel(), other.ravel()  # (H * W,)
     change = one[1:] != one[:-1]
     change |= other[1:] != other[:-1]
-    lasts = np.append(np.flatnonzero(change), one.size - 1)
-    pairs = one[lasts].astype(np.intp) << 8 | other[lasts]
-    # Sums of whole numbers in float64, which holds them up to 2^53.
+    lasts = np.append(np.flatnonzero(change), one.size - 1)  # (runs,) last pixel of each
+    pairs = one[lasts].astype(np.intp) << 8 | other[lasts]  # (runs,)
+    # Weighted by the runs' lengths, as float64: exact up to 2^53.
     counts = np.bincount(pairs, np.diff(lasts, prepend=-1), 1 << 16)
     return counts.astype(np.int64).reshape(256, 256)
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:
-    """Rows in strips of at most _EXACT pixels."""
+    """Slices of rows with at most _EXACT pixels each."""
     rows = max(1, _EXACT // max(width, 1))
     for start in range(0, height, rows):
         yield slice(start, start + rows)
@@ -130,7 +130,7 @@ class Prepared(NamedTuple):
 
 
 def unknown_note(unknown: np.ndarray) -> str:
-    """One line on truth values without a class, see Prepared.unknown; '' for none."""
+    """One line on truth values without a class, see Prepared.unknown; '' if there are none."""
     if not len(unknown):
         return ''
     values = ', '.join(f'{value} ({pixels} pixels)' for value, pixels in unknown.tolist())
@@ -138,13 +138,13 @@ def unknown_note(unknown: np.ndarray) -> str:
 
 
 class ScoredClasses:
-    """The classes that scoring tells apart.
+    """The classes that scoring distinguishes.
 
-    merged: groups of class names that are scored as one, for truth that does not tell them apart
-        (CamVid has one class for rider and bicycle). A group takes the place of its first class
+    merged: groups of class names that are scored as one, for truth that does not distinguish them
+        (CamVid has one class for rider and bicycle). A group takes the position of its first class
         and the name 'rider+bicycle'.
 
-    Raises ClassMapError for an unknown name, MetricError for one in two groups.
+    Raises ClassMapError for an unknown name, MetricError for a name in two groups.
     """
 
     def __init__(self, class_map: ClassMap, merged: Sequence[Sequence[str]] = ()) -> None:
@@ -166,7 +166,7 @@ class ScoredClasses:
         return tuple(sorted({int(self._table[train_id]) for train_id in train_ids}))
 
     def prepare(self, truth: np.ndarray, predicted: np.ndarray) -> Prepared:
-        """Bring (H, W) uint8 train ids to scored ids; raises MetricError where sizes differ."""
+        """Map (H, W) uint8 train ids to scored ids; raises MetricError where sizes differ."""
         for name, labels in (('truth', truth), ('mask', predicted)):
             if labels.ndim != 2 or labels.dtype != np.uint8:
                 raise MetricError(
@@ -177,23 +177,23 @@ class ScoredClasses:
                 f'labels of {truth.shape[1]}x{truth.shape[0]} pixels do not fit the mask of '
                 f'{predicted.shape[1]}x{predicted.shape[0]}'
             )
-        strange = self._strange(truth)
-        unknown = np.unique(truth[strange] if strange.any() else truth[:0], return_counts=True)
+        invalid = self._invalid(truth)
+        unknown = np.unique(truth[invalid] if invalid.any() else truth[:0], return_counts=True)
         return Prepared(
-            self._scored(truth, strange),
-            self._scored(predicted, self._strange(predicted)),
+            self._scored(truth, invalid),
+            self._scored(predicted, self._invalid(predicted)),
             np.stack(unknown, axis=1).astype(np.int64),
         )
 
-    def _strange(self, labels: np.ndarray) -> np.ndarray:
-        """Where labels are neither a class nor IGNORE_ID."""
+    def _invalid(self, labels: np.ndarray) -> np.ndarray:
+        """Where labels are neither a class nor IGNORE_ID: (H, W) bool."""
         classes = np.uint8(len(self.class_map))
-        # Classes wrap to above what lies between the last one and IGNORE_ID.
-        strange: np.ndarray = labels - classes < IGNORE_ID - classes
-        return strange
+        # uint8 wraps around: class ids end up above the range, which starts at 0 now.
+        invalid: np.ndarray = labels - classes < IGNORE_ID - classes
+        return invalid
 
-    def _scored(self, labels: np.ndarray, strange: np.ndarray) -> np.ndarray:
-        if len(self.members) == len(self.class_map) and not strange.any():
+    def _scored(self, labels: np.ndarray, invalid: np.ndarray) -> np.ndarray:
+        if len(self.members) == len(self.class_map) and not invalid.any():
             return labels  # nothing is merged, so scored ids are train ids
         return np.asarray(cv2.LUT(labels, self._table))
 
@@ -206,7 +206,7 @@ def _members(class_map: ClassMap, merged: Sequence[Sequence[str]]) -> Tuple[Tupl
     for names in merged:
         if len(set(names)) < 2:
             raise MetricError(
-                f'merging {", ".join(names)!r} joins nothing; name two classes or more, as in '
+                f'merging {", ".join(names)!r} has no effect; name two classes or more, as in '
                 "'rider,bicycle'"
             )
         group = tuple(sorted(class_map.ids(*names)))
@@ -214,7 +214,7 @@ def _members(class_map: ClassMap, merged: Sequence[Sequence[str]]) -> Tuple[Tupl
             if train_id in taken:
                 raise MetricError(
                     f'class {class_map.names[train_id]!r} is merged twice; '
-                    'name all classes that are one in one group'
+                    'put all classes that are scored as one into one group'
                 )
             taken.add(train_id)
             del groups[train_id]
@@ -223,17 +223,17 @@ def _members(class_map: ClassMap, merged: Sequence[Sequence[str]]) -> Tuple[Tupl
 
 
 _NAMED = 6
-"""Classes that an error names."""
+"""Most classes that an error names."""
 
 
 def truth_table(
     truth: ClassMap, model: ClassMap, whose: str, common: bool = False
 ) -> Optional[np.ndarray]:
-    """(256,) uint8 from a truth's values to the model's train ids; None where they are the same.
+    """(256,) uint8 from a truth's values to the model's train ids; None if they are the same.
 
-    Classes are matched by name, in any order. Values that are no class stay as they are. Raises
-    MetricError where the names differ; whose: of what the truth is, for the message.
-    common: classes that both have are enough, and the truth's others are not scored.
+    Classes are matched by name, in any order; values that are no class are kept. Raises
+    MetricError if the names differ; whose: what the truth belongs to, for the message.
+    common: classes that both have are enough; the truth's other classes are not scored.
     """
     if truth.names == model.names or _is_nameless(truth, len(model)):
         return None
@@ -253,7 +253,7 @@ def truth_table(
 
 
 def truth_notes(truth: ClassMap, model: ClassMap) -> Tuple[str, ...]:
-    """What a truth of other classes than the model's leaves out: one line each."""
+    """Notes, one line each, on classes that only the truth or only the model has."""
     if truth.names == model.names or _is_nameless(truth, len(model)):
         return ()
     lost = [name for name in truth.names if name not in model.names]
@@ -277,5 +277,5 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _is_nameless(class_map: ClassMap, count: int) -> bool:
-    """Whether the names are only numbers, which a file without a class map is given."""
+    """Whether the names are just numbers, as given to a file without a class map."""
     return class_map.names == tuple(f'class {index}' for index in range(count))

@@ -51,8 +51,8 @@ class ConfusionScores:
 def confusion_counts(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Confusion matrix of one frame: (K, K + 1) int64.
 
-    truth: (H, W) uint8 scored ids, 255 is left out. predicted: (H, W) uint8 scored ids; what is
-    no class goes to the last column.
+    truth: (H, W) uint8 scored ids, 255 is not counted. predicted: (H, W) uint8 scored ids; values
+    that are no class are counted in the last column.
     """
     pairs = joint_histogram(truth, predicted)
     counts = np.empty((classes, classes + 1), np.int64)
@@ -106,7 +106,7 @@ class ConfusionMatrix(Metric[ConfusionScores]):
 
 
 BINS = 15
-"""Bins of the reliability curve: the number that Guo et al. (2017) take for the ECE."""
+"""Bins of the reliability curve: as many as Guo et al. (2017) use for the ECE."""
 
 _LEVELS = 256
 
@@ -135,7 +135,7 @@ class Reliability(Metric[ReliabilityScores]):
         """Count one frame: (H, W) uint8 each, confidence 0..255 for a probability of 0..1."""
         scored = truth != IGNORE_ID
         pixels = histogram(confidence, scored)
-        # Fewer are wrong than right, and the fewer pixels of a mask are set the faster it goes.
+        # Wrong ones, not right ones: the fewer pixels of a mask are set, the faster it is.
         wrong = histogram(confidence, scored & (truth != predicted))
         self.counts[:, 0] += pixels
         self.counts[:, 1] += pixels - wrong
@@ -150,7 +150,7 @@ class Reliability(Metric[ReliabilityScores]):
         np.add.at(hits, bins, self.counts[:, 1])
         np.add.at(sums, bins, self.counts[:, 0] * levels)
         top = _LEVELS - 1
-        # |hits / n - sums / (top * n)| * n, kept in whole numbers as long as can be.
+        # |hits / n - sums / (top * n)| * n, times `top` to stay in integers until the division.
         error = int(np.abs(hits * top - sums).sum())
         return ReliabilityScores(
             confidence=ratios(sums, pixels * top),
@@ -164,8 +164,8 @@ class Reliability(Metric[ReliabilityScores]):
 class FlickerScores:
     """Share of pixels whose predicted class changes between consecutive frames.
 
-    Only pixels whose true class stays are counted. overall: over all of them; by_class: (K,)
-    float64 by true class, NaN where a class never stays.
+    Only pixels whose true class stays the same are counted. overall: over all of them; by_class:
+    (K,) float64 by true class, NaN for a class without such pixels.
     """
 
     overall: float
@@ -181,7 +181,7 @@ class Flicker(Metric[FlickerScores]):
         self._predicted: Optional[np.ndarray] = None
 
     def restart(self) -> None:
-        """Take the next frame as the first of its sequence."""
+        """Treat the next frame as the first of its sequence."""
         self._truth = self._predicted = None
 
     def update(self, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -190,7 +190,7 @@ class Flicker(Metric[FlickerScores]):
         if self._truth is not None and self._truth.shape == truth.shape:
             stays = (truth == self._truth) & (truth != IGNORE_ID)
             changed = stays & (predicted != self._predicted)
-            # 0: another truth, 1: the same and the same prediction, 2: another prediction.
+            # 0: other truth; 1: same truth, same prediction; 2: same truth, other prediction.
             states = stays.view(np.uint8) + changed.view(np.uint8)
             found = joint_histogram(truth, states)[: len(pair)]
             pair[:, 0], pair[:, 1] = found[:, 1] + found[:, 2], found[:, 2]
@@ -199,7 +199,7 @@ class Flicker(Metric[FlickerScores]):
         return pair
 
     def remember(self, truth: np.ndarray, predicted: np.ndarray) -> None:
-        """Take a frame as the one before the next, without counting it."""
+        """Make this frame the previous one, without counting it."""
         self._truth, self._predicted = truth, predicted
 
     def compute(self) -> FlickerScores:

@@ -49,11 +49,11 @@ from segformer_ros.metrics.shape_metrics import (
 
 
 class FrameScore(NamedTuple):
-    """What one frame adds.
+    """What one frame adds to the counts.
 
     matrix: (K, K + 1) int64 confusion. unknown: (N, 2) int64, see Prepared.
-    stays, changed: pixels whose true class is the frame before's, and those of them whose
-        predicted class is not.
+    stays, changed: pixels with the same true class as in the previous frame, and those of them
+        whose predicted class changed.
     columns, false_free, false_blocked: columns of free space, in metres where the camera is
         calibrated, else in shares of the image.
     """
@@ -71,8 +71,8 @@ class FrameScore(NamedTuple):
 class DrivableScores:
     """The drivable area of a run.
 
-    iou: of the drivable classes taken as one. background_iou: of all others as one. metres,
-    ground: None without a calibrated camera. rows: of all frames.
+    iou: of all drivable classes as one. background_iou: of all others as one. metres, ground:
+    None without a calibrated camera. rows: over all frames.
     """
 
     group: str
@@ -84,18 +84,18 @@ class DrivableScores:
 
     @property
     def miou(self) -> float:
-        """Mean IoU of drivable and not, as BDD100K's drivable area is reported."""
+        """Mean of both IoUs, as reported for BDD100K's drivable area."""
         return (self.iou + self.background_iou) / 2
 
     @property
     def best(self) -> FreeSpaceScores:
-        """Metres where there are any."""
+        """The scores in metres, if there are any, else those in rows."""
         return self.metres or self.rows
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of all frames; None where nothing was there to score (no instances, ...)."""
+    """Scores of all frames; None where there was nothing to score (no instances, ...)."""
 
     confusion: ConfusionScores
     boundary: BoundaryScores
@@ -107,7 +107,7 @@ class Scores:
 
 
 class Scorer:
-    """The metrics of a run; their counts merge in any order to the same bits.
+    """The metrics of a run; merging counts in any order gives the same result, to the bit.
 
     drivable: drivable group of the class map (or class names joined by '+'), '' for none.
     instance_sizes: see InstanceIou.
@@ -129,7 +129,7 @@ class Scorer:
         self._metres = FreeSpaceMetric(METRES)
         self._rows = FreeSpaceMetric(ROWS)
         self._ground = GroundOverlap()
-        #: For those who make maps of the frames.
+        #: Updated by callers that make maps of the frames.
         self.map = MapTruth(classes.class_map)
         self._metrics: Dict[str, Metric[object]] = {
             'confusion': self._confusion,
@@ -147,7 +147,7 @@ class Scorer:
         self.begin(Camera())
 
     def begin(self, camera: Camera) -> None:
-        """Take the next frame as the first of a sequence, seen by this camera."""
+        """Treat the next frame as the first of a sequence, seen by this camera."""
         self.restart()
         if self.drivable:
             class_map = self.classes.class_map
@@ -155,11 +155,11 @@ class Scorer:
             self._cells = GroundCells(class_map, self.drivable, camera)
 
     def restart(self) -> None:
-        """Take the next frame as one that does not follow the last."""
+        """Treat the next frame as one that does not follow the last one."""
         self._flicker.restart()
 
     def follow(self, labels: np.ndarray, result: Segmentation) -> None:
-        """Take a frame as the one before the next, without counting it."""
+        """Make this frame the previous one, without counting it."""
         prepared = self.classes.prepare(labels, result.labels)
         self._flicker.remember(prepared.truth, prepared.predicted)
 
@@ -193,7 +193,7 @@ class Scorer:
         return {name: metric.counts.copy() for name, metric in self._metrics.items()}
 
     def merge(self, counts: Mapping[str, np.ndarray]) -> None:
-        """Add what `counts` of another scorer gave; raises MetricError where classes differ."""
+        """Add the `counts` of another scorer; raises MetricError if their classes differ."""
         for name, metric in self._metrics.items():
             metric.merge(counts[name])
 
@@ -203,12 +203,12 @@ class Scorer:
         self.restart()
 
     def reset_counts(self) -> None:
-        """Count from nothing; the next frame still follows the last one."""
+        """Set all counts to 0; the next frame still follows the last one."""
         for metric in self._metrics.values():
             metric.reset()
 
     def compute(self, unmeasured: bool = False) -> Scores:
-        """Scores of all frames; unmeasured: with those, too, that had nothing to be scored."""
+        """Scores of all frames; unmeasured: include metrics that had nothing to score, as NaN."""
         flicker, calibration = self._flicker, self._reliability
         instances = unmeasured or self._instances.counts[:, 0].any()
         return Scores(

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Metrics of shapes: how well contours are met (boundary F-score), and instances (iIoU)."""
+"""Metrics of shapes: how well contours match (boundary F-score), and instances (iIoU)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from segformer_ros.classes import IGNORE_ID
 from segformer_ros.metrics.metric import Metric, ScoredClasses, mean_of, ratios
 
 TOLERANCE = 0.005
-"""Distance within which a contour counts as met, as a share of the image's diagonal.
+"""Distance within which contours match, as a share of the image's diagonal.
 
-The share that Boundary IoU (Cheng et al., 2021) takes on Cityscapes; 11 pixels at 2048x1024.
+The share that Boundary IoU (Cheng et al., 2021) uses on Cityscapes; 11 pixels at 2048x1024.
 """
 
-_NO_CLASS = 254  # neither a contour's class (those are below) nor IGNORE_ID
+_NO_CLASS = 254  # marks pixels off the contour: no class, nor IGNORE_ID
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class BoundaryScores:
 class BoundaryFScore(Metric[BoundaryScores]):
     """Contour pixels of each class over all frames.
 
-    Counts (K, 4): predicted contour pixels, those of them that are met, true contour pixels,
-    those of them that are met. (Csurka et al., 2013, take the F-score of each image and average
-    those; here the pixels of all frames are counted first, as for the IoU.)
+    Counts (K, 4): predicted contour pixels, how many of them match, true contour pixels, how many
+    of them match. (Csurka et al., 2013, average the F-scores of the images; here the pixels of all
+    frames are counted first, as for the IoU.)
     """
 
     def __init__(self, classes: int, tolerance: float = TOLERANCE) -> None:
@@ -57,22 +57,22 @@ class BoundaryFScore(Metric[BoundaryScores]):
         self._tolerance = tolerance
 
     def update(self, truth: np.ndarray, predicted: np.ndarray) -> None:
-        """Count one frame: (H, W) uint8 scored ids; where the truth is 255 nothing counts."""
+        """Count one frame: (H, W) uint8 scored ids; pixels whose truth is 255 are left out."""
         radius = max(1, round(self._tolerance * float(np.hypot(*truth.shape))))
-        # -1 is 255, which makes any class IGNORE_ID; np.where takes several times as long.
+        # -1 as uint8 is 255, and `or` makes any class IGNORE_ID; np.where is far slower.
         predicted = predicted | -(truth == IGNORE_ID).view(np.uint8)
         classes = len(self.counts)
         contours = [_contour(labels, radius) for labels in (predicted, truth)]
         near = [_near(contour, radius, classes) for contour in contours]
         for column, (one, other) in enumerate(((0, 1), (1, 0))):
-            found, met = _meet(contours[one], contours[other], near[other], radius)
-            self.counts[:, 2 * column] += found
-            self.counts[:, 2 * column + 1] += met
+            pixels, matched = _match(contours[one], contours[other], near[other], radius)
+            self.counts[:, 2 * column] += pixels
+            self.counts[:, 2 * column + 1] += matched
 
     def compute(self) -> BoundaryScores:
         """Scores of all frames."""
-        predicted, predicted_met, true, true_met = self.counts.T
-        precision, recall = ratios(predicted_met, predicted), ratios(true_met, true)
+        predicted, predicted_matched, true, true_matched = self.counts.T
+        precision, recall = ratios(predicted_matched, predicted), ratios(true_matched, true)
         both = np.nan_to_num(precision) + np.nan_to_num(recall)
         product = np.nan_to_num(precision) * np.nan_to_num(recall)
         f = ratios(2 * product, both)
@@ -81,84 +81,84 @@ class BoundaryFScore(Metric[BoundaryScores]):
 
 
 class _Contour(NamedTuple):
-    """Contour of a label map with a margin around it, N pixels.
+    """Contour of a label map, N pixels, in an image with a margin around the label map.
 
-    image: (H', W') uint8, the contour's classes, _NO_CLASS off it. places, labels: (N,) flat
-    indices into the image and classes. cells: (N,) rows and columns of cells of the margin's side.
+    image: (H', W') uint8, the contour's classes, _NO_CLASS off it. flat, labels: (N,) flat indices
+    into the image, and classes. cells: (N,) each, rows and columns of cells as wide as the margin.
     """
 
     image: np.ndarray
-    places: np.ndarray
+    flat: np.ndarray
     labels: np.ndarray
     cells: Tuple[np.ndarray, np.ndarray]
 
 
 def _contour(labels: np.ndarray, margin: int) -> _Contour:
-    """Pixels of (H, W) uint8 labels of which one of the four neighbours has another class.
+    """Pixels of (H, W) uint8 labels with one of the four neighbours of another class.
 
     Neither the image's border nor the border to ignored pixels is a contour.
     """
-    # A neighbour of a greater class, or of a lesser one. An ignored one is neither: 255 never is
-    # the lesser, and with one added to all it wraps to 0, which never is the greater.
+    # A neighbour has a higher class id (dilation) or a lower one (erosion). An ignored neighbour
+    # must be neither: 255 is never lower, and plus one wraps to 0, which is never higher.
     shifted = labels + np.uint8(1)
-    edge = cv2.dilate(shifted, _NEIGHBOURS) != shifted
+    edge = cv2.dilate(shifted, _NEIGHBOURS) != shifted  # (H, W) bool
     edge |= cv2.erode(labels, _NEIGHBOURS) != labels
     edge &= labels != IGNORE_ID
-    places = np.flatnonzero(edge)
-    found = labels.ravel()[places]
-    rows, columns = (indices + margin for indices in np.divmod(places, labels.shape[1]))
+    index = np.flatnonzero(edge)  # (N,)
+    classes = labels.ravel()[index]
+    rows, columns = (indices + margin for indices in np.divmod(index, labels.shape[1]))
     image = np.full([side + 2 * margin for side in labels.shape], _NO_CLASS, np.uint8)
-    image[rows, columns] = found
+    image[rows, columns] = classes
     cells = (rows // margin, columns // margin)
-    return _Contour(image, rows * image.shape[1] + columns, found, cells)
+    return _Contour(image, rows * image.shape[1] + columns, classes, cells)
 
 
 def _near(contour: _Contour, radius: int, classes: int) -> np.ndarray:
-    """Which classes have contour in each cell of `radius` pixels or in one beside it.
+    """Which classes have contour pixels in each cell of `radius` pixels or its 8 neighbours.
 
-    (rows, columns, K) bool; what a cell does not have is further than the radius from all of it.
+    (rows, columns, K) bool; other classes are further than the radius from anywhere in the cell.
     """
     rows, columns = contour.cells
-    # A rim of one cell makes room for the neighbours.
+    # A border of one cell makes room for the neighbours.
     shape = [-(-side // radius) + 2 for side in contour.image.shape]
     cells = np.zeros((*shape, classes), bool)
     cells[rows + 1, columns + 1, contour.labels] = True
     across = cells[:, :-2] | cells[:, 1:-1] | cells[:, 2:]
-    beside: np.ndarray = across[:-2] | across[1:-1] | across[2:]
-    return beside
+    around: np.ndarray = across[:-2] | across[1:-1] | across[2:]
+    return around
 
 
-def _meet(
+def _match(
     contour: _Contour, other: _Contour, near: np.ndarray, radius: int
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Contour pixels of each class, and those with one of the same class in the other: (K,) each.
+    """Contour pixels of each class, and those within `radius` of the other's: (K,) each.
 
-    near: of the other, see `_near`. Few pixels are contour, those that have nothing of their
-    class anywhere near are sorted out first, and most others are met within a pixel or two: the
-    disc is searched from its middle outwards with what is left. Several times faster than a
-    distance transform for each class.
+    near: of the other, see `_near`. Pixels that have none of their class nearby are dropped first.
+    Most others match within a pixel or two, so the disc is searched from its middle outwards with
+    the pixels that are left. Several times faster than a distance transform for each class.
     """
     classes, width = near.shape[2], contour.image.shape[1]
-    found = np.bincount(contour.labels, minlength=classes)
+    pixels = np.bincount(contour.labels, minlength=classes)
     kept = near[(*contour.cells, contour.labels)]
-    places, labels = contour.places[kept], contour.labels[kept]
-    met = np.bincount(labels, minlength=classes)  # as long as none is left unmet
-    # Views that begin further on spare an addition to all places.
-    places -= radius * (width + 1)
+    index, labels = contour.flat[kept], contour.labels[kept]
+    matched = np.bincount(labels, minlength=classes)  # minus those left unmatched at the end
+    # From here on of the disc's upper left corner, so that offsets are positive: a view that
+    # begins at the offset is cheaper than to add it to all indices.
+    index -= radius * (width + 1)
     target = other.image.ravel()
     for ring in _rings(radius, width):
-        unmet = np.ones(len(places), bool)
+        unmatched = np.ones(len(index), bool)
         for shift in ring.tolist():
-            unmet &= target[shift:][places] != labels
-        places, labels = places[unmet], labels[unmet]
-    return found, met - np.bincount(labels, minlength=classes)
+            unmatched &= target[shift:][index] != labels
+        index, labels = index[unmatched], labels[unmatched]
+    return pixels, matched - np.bincount(labels, minlength=classes)
 
 
 def _rings(radius: int, row: int) -> List[np.ndarray]:
     """Offsets from a disc's upper left corner to all its pixels, nearest to the middle first.
 
-    row: pixels of an image's row. In rings of 1, 1, 2, 4, 8, ... pixels: so few are met by the
-    outer ones that it does not pay to sort out the rest after each of them.
+    row: pixels in an image's row. In groups of 1, 1, 2, 4, 8, ... pixels: the outer ones match so
+    rarely that it does not pay to drop matched pixels after each of them.
     """
     dy, dx = np.mgrid[-radius : radius + 1, -radius : radius + 1].reshape(2, -1)
     distance = dy * dy + dx * dx
@@ -172,7 +172,7 @@ _NEIGHBOURS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 COUNTABLE_GROUPS = ('human', 'vehicle')
-"""Groups whose classes come as instances in Cityscapes."""
+"""Groups whose classes have instances in Cityscapes."""
 
 CITYSCAPES_SIZES: Mapping[str, float] = {
     'person': 3462.4756337644,
@@ -187,7 +187,7 @@ CITYSCAPES_SIZES: Mapping[str, float] = {
 """Mean pixels of an instance in Cityscapes (avgClassSize of cityscapesscripts)."""
 
 _UNIT = 1 << 32
-"""Shares of an instance are counted in units of 2^-32: whole numbers add up without rounding."""
+"""Shares of an instance are counted in units of 2^-32, since integers add up exactly."""
 
 
 @dataclass(frozen=True)
@@ -207,10 +207,10 @@ class InstanceScores:
 class InstanceIou(Metric[InstanceScores]):
     """iIoU of Cityscapes.
 
-    Counts (K, 4): instances, their pixels, the sum of the found shares of each instance (2^-32),
-    and pixels that are wrongly of the class.
+    Counts (K, 4): instances, their pixels, the sum over instances of the share that was found (in
+    2^-32), and false positive pixels.
 
-    sizes: mean instance size in pixels by class name; None takes those of the scored frames.
+    sizes: mean instance size in pixels by class name; None: from the scored frames.
     """
 
     def __init__(
@@ -230,8 +230,8 @@ class InstanceIou(Metric[InstanceScores]):
     ) -> None:
         """Count one frame.
 
-        truth, predicted: (H, W) uint8 scored ids. instances: (H, W) uint16, 0 = none; pixels of
-        one number and one class are one instance. matrix: the frame's (K, K + 1) confusion.
+        truth, predicted: (H, W) uint8 scored ids. instances: (H, W) uint16, 0 = none; pixels with
+        the same number and class are one instance. matrix: the frame's (K, K + 1) confusion.
         """
         classes = len(self.counts)
         lookup = np.zeros(256, bool)
@@ -251,7 +251,7 @@ class InstanceIou(Metric[InstanceScores]):
         """Scores of all frames."""
         count, pixels, shares, false = self.counts.T
         sizes = ratios(pixels, count)
-        if self._sizes is not None:  # of merged classes nothing is published
+        if self._sizes is not None:  # NaN for merged classes, whose sizes are not published
             sizes = np.where(np.isnan(self._sizes), sizes, self._sizes)
         found = shares / _UNIT * sizes
         missed = (count - shares / _UNIT) * sizes

@@ -132,7 +132,7 @@ MAKE = 'cannot make the folder'
         ('segment {frames} --classes {here}/empty.yml', 'a class map: it is empty; it needs'),
         ('segment {frames} --model {here}/empty.onnx', 'is not an ONNX file'),
         ('segment {frames} --model {here}/folder', 'is a folder; name the model file in it'),
-        ('evaluate street::1 --merge rider', "merging 'rider' joins nothing; name two"),
+        ('evaluate street::1 --merge rider', "merging 'rider' has no effect; name two"),
         ('evaluate {here}/none', 'no such recording'),
         ('evaluate street::1 --engine fake --out {here}/file', 'it is a file; name another'),
         ('evaluate street::1 --engine fake --out /proc/x', 'nothing can be made there'),
