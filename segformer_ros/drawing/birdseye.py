@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The ground from above, beside the camera's picture: one frame's drivable area, and the map."""
+"""Bird's-eye panels beside the camera's picture: one frame's drivable area, and the map."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _FREE = (92, 128, 74)
 _RING = (96, 92, 90)
 _TEXT = (225, 225, 225)
 _CORRIDOR = (240, 240, 240)
-_RINGS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # m between two rings, whichever gives 3 to 7
-_MOST_RINGS = 7
-_LABEL_SIDE = 0.7  # distances stand 45 degrees right of ahead, clear of the road, if they fit
-_LABEL_ROOM = 36  # pixels that a distance needs
+_RINGS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # m between two rings; the first one that gives
+_MOST_RINGS = 7  # at most this many
+_LABEL_SIDE = 0.7  # distances are written 45 degrees to the right, off the road, if they fit
+_LABEL_ROOM = 36  # pixels of width that a distance needs
 _VEHICLE = np.array([[0.0, -0.9], [0.0, 0.9], [1.5, 0.0]])  # m, an arrow's head at the origin
 
 _COSTS = (0, 40, 70, 99)
@@ -39,14 +39,14 @@ _COST_COLORS = np.array([[190, 226, 196], [130, 216, 246], [80, 156, 240], [92, 
 _BLOCKED, _NOT_KNOWN, _BEYOND = (30, 24, 22), (134, 130, 128), (96, 93, 91)
 _LINES, _MAP_CORRIDOR, _VIEW = (60, 58, 56), (168, 84, 16), (250, 250, 250)
 _EVERY_FIFTH, _EVERY = 0.30, 0.10  # opacity of the metre lines
-_DETAIL = 3  # cells are drawn so many times finer than pixels, for smooth edges
-_KEY = 22  # pixels of the line that says what the colours mean
-_BAR = 70  # pixels of the costs' colours in it
+_DETAIL = 3  # oversampling of the cells, for smooth edges
+_KEY = 22  # height of the colour key, pixels
+_BAR = 70  # width of the scale of costs in it, pixels
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """Places metres in the panel: the vehicle's x points up, its y to the left."""
+    """Maps metres to pixels of the panel: the vehicle's x points up, its y to the left."""
 
     scale: float  # pixels per metre
     middle: float  # pixel column of y = 0
@@ -73,10 +73,10 @@ class BirdsEye:
     def draw(self, area: DrivableArea, grid: Optional[GridNumbers]) -> np.ndarray:
         """Panel of one frame: (height, width, 3) uint8 BGR.
 
-        Free cells green, what is not known dark; blockers that lie in the panel in their class's
-        colour, with a line along the view as long as one standard deviation to both sides; rings
-        of distance; the corridor up to what ends it, from an arrow at the vehicle's origin.
-        Without a grid the panel says why.
+        Free cells are green, unknown ones dark; blockers in the panel have their class's colour,
+        with an error bar of one standard deviation along the line of sight; rings mark distances.
+        The corridor is drawn up to its end, from an arrow at the vehicle's origin. Without a grid
+        the panel says why.
         """
         panel = np.full((self.height, self.width, 3), _BACKGROUND, np.uint8)
         if grid is None:
@@ -98,7 +98,7 @@ class BirdsEye:
         return _Frame(scale, middle, self.height / 2 + (grid.origin_x + deep / 2) * scale)
 
     def _draw_free(self, panel: np.ndarray, frame: _Frame, grid: GridNumbers) -> None:
-        # From panel pixels back to cells: x up and y left turn the grid by a quarter.
+        # From pixels back to cells. In the panel x is up and y left: the transposed grid, flipped.
         rows, columns = np.arange(self.height) + 0.5, np.arange(self.width) + 0.5
         ix = np.floor(((frame.bottom - rows) / frame.scale - grid.origin_x) / grid.resolution)
         iy = np.floor(((frame.middle - columns) / frame.scale - grid.origin_y) / grid.resolution)
@@ -133,18 +133,18 @@ class BirdsEye:
         seen = np.isfinite(area.free_distance) & (area.free_distance > 0)
         bearing, distance = area.bearing[seen], area.free_distance[seen]
         sigma = np.minimum(area.distance_sigma[seen], distance)
-        along = np.stack([np.cos(bearing), np.sin(bearing)], axis=1)
-        near = frame.pixels(along * (distance - sigma)[:, None])
+        along = np.stack([np.cos(bearing), np.sin(bearing)], axis=1)  # (n, 2)
+        near = frame.pixels(along * (distance - sigma)[:, None])  # (n, 2), as far and points
         far = frame.pixels(along * np.minimum(distance + sigma, 1e4)[:, None])
-        at = frame.pixels(along * np.minimum(distance, 1e4)[:, None])
-        # Of one beyond the panel only the line would be seen, as if it blocked what is nearer.
-        shown = ((at >= 0) & (at < (self.width, self.height))).all(axis=1)
+        points = frame.pixels(along * np.minimum(distance, 1e4)[:, None])
+        # Of a blocker beyond the panel only the error bar would show, as if it were nearer.
+        shown = np.flatnonzero(((points >= 0) & (points < (self.width, self.height))).all(axis=1))
         classes = area.blocking_class[seen]
-        for start, end, place, class_id in zip(near[shown], far[shown], at[shown], classes[shown]):
-            color = self._color(int(class_id))
+        for index in shown:
+            color = self._color(int(classes[index]))
             faint = tuple(int(0.45 * c + 0.55 * b) for c, b in zip(color, _BACKGROUND))
-            cv2.line(panel, start.tolist(), end.tolist(), faint, 1, cv2.LINE_AA)
-            cv2.circle(panel, place.tolist(), 2, color, -1, cv2.LINE_AA)
+            cv2.line(panel, near[index].tolist(), far[index].tolist(), faint, 1, cv2.LINE_AA)
+            cv2.circle(panel, points[index].tolist(), 2, color, -1, cv2.LINE_AA)
 
     def _caption(self, area: DrivableArea, shown: float) -> str:
         _, reach, sigma, blocker = area.corridor
@@ -161,12 +161,12 @@ class BirdsEye:
 def draw_map(
     height: int, ground_map: GridNumbers, place: PlanarPose, area: DrivableArea
 ) -> np.ndarray:
-    """The map as a planner takes it, ahead upwards, over its key: (height, W, 3) uint8 BGR.
+    """The map as a planner gets it, ahead upwards, above its key: (height, W, 3) uint8 BGR.
 
-    Ground in the colour of its cost, from green to red, what is blocked nearly black, what is not
-    known grey. Lines each metre, the fifth ones stronger and with their distances from the
-    vehicle, whose arrow is as wide as the corridor. White lines bound what the camera sees.
-    place: of the vehicle in the map's frame. area: the newest frame's.
+    Ground has the colour of its cost, from green to red; blocked cells are nearly black, unknown
+    ones grey. Lines are a metre apart, every fifth one stronger and with its distance from the
+    vehicle, whose arrow is as wide as the corridor. White lines bound the camera's view.
+    place: pose of the vehicle in the map's frame. area: that of the newest frame.
     """
     side, extent = height - _KEY, max(ground_map.cells.shape) * ground_map.resolution
     frame = _Frame(side / extent, side / 2, side / 2)
@@ -174,8 +174,8 @@ def draw_map(
     _draw_metres(panel, frame, extent / 2)
     known = area.bearing[np.isfinite(area.bearing)]
     for bearing in (known.min(), known.max()) if len(known) else ():
-        away = np.array([[0.0, 0.0], [math.cos(bearing), math.sin(bearing)]]) * extent
-        start, end = frame.pixels(away).tolist()
+        ray = np.array([[0.0, 0.0], [math.cos(bearing), math.sin(bearing)]]) * extent
+        start, end = frame.pixels(ray).tolist()
         cv2.line(panel, start, end, _VIEW, 1, cv2.LINE_AA)
     half = area.corridor.width / 2
     if half > 0:
@@ -190,14 +190,15 @@ def draw_map(
 
 def _map_cells(side: int, frame: _Frame, ground_map: GridNumbers, place: PlanarPose) -> np.ndarray:
     cells = _cost_colors()[ground_map.cells.view(np.uint8)]
-    # Of a fine pixel (column, row) the place in the map, in cells between their middles.
+    # Affine map (2, 3) from oversampled pixels (column, row) to cells, whose centres are whole
+    # numbers: found by mapping three pixels.
     fine = frame.scale * _DETAIL
     corners = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])  # column, row
     ahead = (frame.bottom * _DETAIL - corners[:, 1] - 0.5) / fine
     left = (frame.middle * _DETAIL - corners[:, 0] - 0.5) / fine
-    at = place.apply(np.stack([ahead, left], axis=1))
-    at = (at - (ground_map.origin_x, ground_map.origin_y)) / ground_map.resolution - 0.5
-    matrix = np.stack([at[2] - at[0], at[1] - at[0], at[0]], axis=1)
+    mapped = place.apply(np.stack([ahead, left], axis=1))  # (3, 2) m
+    mapped = (mapped - (ground_map.origin_x, ground_map.origin_y)) / ground_map.resolution - 0.5
+    matrix = np.stack([mapped[2] - mapped[0], mapped[1] - mapped[0], mapped[0]], axis=1)
     large = cv2.warpAffine(
         cells, matrix, (side * _DETAIL, side * _DETAIL),
         flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, borderValue=_BEYOND,
@@ -223,7 +224,7 @@ def _draw_metres(panel: np.ndarray, frame: _Frame, farthest: float) -> None:
 
 
 def _map_key(side: int) -> np.ndarray:
-    """What the colours mean: (KEY, side, 3) uint8 BGR."""
+    """Key to the colours: (_KEY, side, 3) uint8 BGR."""
     key = np.full((_KEY, side, 3), _BACKGROUND, np.uint8)
     top, bottom, base = 6, _KEY - 6, _KEY - 7
     column = 6
@@ -243,7 +244,7 @@ def _map_key(side: int) -> np.ndarray:
 
 
 def _cost_colors() -> np.ndarray:
-    """Colours (256, 3) uint8 BGR of a map's values, taken as uint8."""
+    """Colours (256, 3) uint8 BGR of a map's int8 values, read as uint8."""
     colors = np.empty((256, 3), np.uint8)
     for channel, values in enumerate(_COST_COLORS.T):
         colors[:, channel] = np.interp(np.arange(256), _COSTS, values)

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Overlay: what is drawn over a picture: labels, the boundary, a legend, a grid on the ground."""
+"""Overlay: drawing labels, the boundary, a legend and a ground grid over a picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from segformer_ros.drivable import CLASS_NONE, ROW_NONE, DrivableArea
 
 def colorize(labels: np.ndarray, palette_bgr: np.ndarray) -> np.ndarray:
     """Colours of a label map: (H, W, 3) uint8 BGR from (H, W) uint8 and a (256, 3) palette."""
-    # applyColorMap reads a table of 256 rows; it is some twenty times faster than indexing.
+    # applyColorMap takes a (256, 1, 3) table; it is about twenty times faster than indexing.
     return np.asarray(cv2.applyColorMap(labels, palette_bgr[:, None, :]))
 
 
@@ -64,7 +64,7 @@ def write(
 ) -> None:
     """Write into an image (H, W, 3), from the text's lower left corner `place` (column, row).
 
-    The outline is the same letters a pixel aside: thicker ones are also wider in OpenCV 5.
+    The outline is the same text shifted by a pixel: thicker letters would be wider in OpenCV 5.
     """
     for right, down in _AROUND:
         moved = (place[0] + right, place[1] + down)
@@ -83,9 +83,9 @@ _SPACE = 18  # pixels between two entries
 
 
 def draw_legend(class_map: ClassMap, train_ids: Sequence[int], width: int) -> np.ndarray:
-    """Colours and names in as many lines as it takes: (H, width, 3) uint8 BGR.
+    """Legend of colours and names, in as many lines as needed: (H, width, 3) uint8 BGR.
 
-    train_ids: classes in the order wanted; those that the class map does not have are left out.
+    train_ids: classes in the desired order; ids that the class map does not have are left out.
     """
     entries = [train_id for train_id in train_ids if train_id < len(class_map)]
     names = [class_map.name_of(train_id) for train_id in entries]
@@ -126,8 +126,8 @@ _LABEL_SPACING = 90  # pixels between two distances
 def draw_boundary(image: np.ndarray, area: DrivableArea, class_map: ClassMap) -> None:
     """Draw an area's boundary into an image (H, W, 3) uint8 BGR of any size, in place.
 
-    Each column's piece has the colour of what blocks there; in a calibrated area the distances in
-    metres of what is nearest stand below it.
+    Each column's piece has the colour of its blocker's class. If the area is calibrated, the
+    distances of the nearest blockers, in metres, are written below it.
     """
     if len(area.column) == 0:
         return
@@ -161,7 +161,7 @@ def _draw_distances(
 
 
 def _labelled(columns: np.ndarray, distances: np.ndarray, spacing: float) -> List[int]:
-    """Columns that get their distance written: the nearest of all that are `spacing` px around."""
+    """Columns that get their distance written: nearest first, at least `spacing` pixels apart."""
     chosen: List[int] = []
     for index in np.argsort(distances).tolist():
         if not 0 < distances[index] < math.inf:
@@ -175,7 +175,7 @@ _LIGHT = (225, 225, 225)
 
 
 def class_color(class_map: ClassMap, class_id: int) -> Tuple[int, int, int]:
-    """Colour (BGR) of a class, light enough to be seen on dark ground."""
+    """Colour (BGR) of a class, light enough for a dark background."""
     if class_id >= len(class_map) or class_id == CLASS_NONE:
         return _LIGHT
     red, green, blue = class_map.classes[class_id].color
@@ -190,14 +190,14 @@ _PANEL_TEXT = (235, 235, 235)
 
 
 class Panel(NamedTuple):
-    """One picture of several: (H, W, 3) uint8 BGR under its title."""
+    """One of several pictures: (H, W, 3) uint8 BGR, and its title."""
 
     title: str
     image: np.ndarray
 
 
 def side_by_side(panels: Sequence[Panel], height: int) -> np.ndarray:
-    """Two panels and below them the others, all `height` pixels high: (H, W, 3) uint8 BGR."""
+    """Two panels and the others below them, all `height` pixels high: (H, W, 3) uint8 BGR."""
     rows = [_row(part, height) for part in (panels[:2], panels[2:]) if part]
     width = max(row.shape[1] for row in rows)
     return np.vstack(
@@ -241,10 +241,10 @@ _HORIZON: Color = (60, 200, 255)
 _AHEAD: Color = (80, 255, 120)
 _GRID_LINE: Color = (235, 235, 235)
 _GRID_OUTLINE: Color = (20, 20, 20)
-_DISTANCES = (2, 3, 4, 5, 7, 10, 15, 20, 30, 50)  # units, of the lines across
-_SIDES = range(-6, 7)  # units, of the lines ahead
-_STEPS = 200  # points of a line, which a lens may bend
-_ROOM = 12  # pixels that two distances are apart at least
+_DISTANCES = (2, 3, 4, 5, 7, 10, 15, 20, 30, 50)  # units; x of the lines across
+_SIDES = range(-6, 7)  # units; y of the lines ahead
+_STEPS = 200  # points of a line, since a lens may bend it
+_ROOM = 12  # least distance of two labels, pixels
 
 
 def draw_ground_grid(
@@ -252,12 +252,11 @@ def draw_ground_grid(
 ) -> np.ndarray:
     """Copy of an image (H, W, 3) uint8 BGR with the horizon and a grid on the ground.
 
-    Lines ahead stand one unit apart, that of the vehicle's middle in green; lines across have
-    their distances written at them. unit: what the pose's lengths are in.
+    Lines ahead are one unit apart, the one in the vehicle's middle green; lines across have their
+    distances written at them. unit: the unit of the pose's lengths.
     """
     canvas = np.ascontiguousarray(image).copy()
     rotation, position = pose.rotation(), pose.position
-    # Half the picture's height shows this far ahead at best; nearer lines are where it looks.
     bearing = np.linspace(-1.5, 1.5, _STEPS) + pose.yaw
     level = np.stack([np.cos(bearing), np.sin(bearing), np.zeros(_STEPS)], axis=1)
     ahead = np.geomspace(0.3, 1000.0, 2 * _STEPS)
@@ -277,7 +276,7 @@ def draw_ground_grid(
 
 
 def _draw(canvas: np.ndarray, pixels: np.ndarray, color: Color, thickness: int) -> None:
-    """Draw a line through the points (n, 2) that lie in the picture or near it."""
+    """Draw a line through points (n, 2), as far as they are in the picture or near it."""
     size = np.array(canvas.shape[1::-1])
     with np.errstate(invalid='ignore'):
         near = np.all((pixels > -size) & (pixels < 2 * size), axis=1)
@@ -288,14 +287,14 @@ def _draw(canvas: np.ndarray, pixels: np.ndarray, color: Color, thickness: int) 
 
 
 def _runs(chosen: Any) -> Sequence[np.ndarray]:
-    """Indices of neighbours that are all chosen, two at least."""
+    """Indices of each run of at least two consecutive chosen entries."""
     index = np.flatnonzero(chosen)
     parts = np.split(index, np.flatnonzero(np.diff(index) > 1) + 1)
     return [part for part in parts if len(part) > 1]
 
 
 def _label(canvas: np.ndarray, pixels: np.ndarray, text: str, lowest: float) -> float:
-    """Write a distance where its line passes the vehicle's middle; the row where it stands."""
+    """Label a line across in the vehicle's middle, if there is room; the row of the last label."""
     column, row = pixels[len(pixels) // 2]
     inside = 0 <= column < canvas.shape[1] and 0 <= row < canvas.shape[0]
     if not (math.isfinite(row) and inside) or lowest - row < _ROOM:

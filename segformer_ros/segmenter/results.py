@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Results of a run: the overlays as a video, some frames as pictures, and all of it as a bag."""
+"""Results of a run: overlays as a video, some frames as pictures, and everything as a bag."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ from segformer_ros.recordings.bag_writer import (
 from segformer_ros.resources import PACKAGE
 
 PICTURES = 6
-"""Number of frames that are drawn as pictures, evenly spread over the run."""
+"""Number of frames that are written as pictures, evenly spread over the run."""
 
-_PANEL_HEIGHT, _PANEL_WIDTH = 360, 294  # with the map as wide as two pictures of 16:9
+_PANEL_HEIGHT, _PANEL_WIDTH = 360, 294  # with the map, as wide as two 16:9 pictures
 
 
 def empty_folder(folder: Path) -> Path:
-    """Make a folder for PNG files, and remove those of an earlier run."""
+    """Make a folder for PNG files, without those of an earlier run."""
     for old in output_folder(folder).glob('*.png'):
         old.unlink()
     return folder
 
 
 class SegmentedView(NamedTuple):
-    """One segmented frame, as it is drawn.
+    """One segmented frame with what is drawn of it.
 
-    image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids, of any size. overlay: None
-    to have it drawn. truth: (H, W) uint8 train ids. area, grid: the drivable area, where known.
-    map: of the ground around; place: of the vehicle in its frame.
+    image: (H, W, 3) uint8 BGR. labels: (h, w) uint8 train ids, of any size. overlay: None
+    to have it drawn. truth: (H, W) uint8 train ids. area, grid: the drivable area, if known.
+    map: the ground map; place: pose of the vehicle in the map's frame.
     """
 
     key: str
@@ -84,7 +84,7 @@ class SegmentedView(NamedTuple):
 
 
 def draw_overlay(view: SegmentedView, class_map: ClassMap) -> np.ndarray:
-    """The classes' colours over a view's image, with the boundary of its area: (H, W, 3) BGR."""
+    """A view's image with class colours and the boundary of its area: (H, W, 3) uint8 BGR."""
     labels = resize_labels(view.labels, view.image.shape[:2])
     overlay = blend(view.image, labels, class_map.palette_bgr)
     if view.area is not None:
@@ -106,7 +106,7 @@ class ResultFolder:
         self._video = VideoWriter(folder / 'overlay.mp4')
         last = max(frames - 1, 0)
         self._chosen: Set[int] = {
-            round(last * place / max(PICTURES - 1, 1)) for place in range(PICTURES)
+            round(last * number / max(PICTURES - 1, 1)) for number in range(PICTURES)
         }
         self._pictures = empty_folder(folder / 'frames')
         self._count = 0
@@ -171,10 +171,10 @@ _JPEG_QUALITY = 80
 class ResultBag:
     """Writes the results of each frame, under the frame's stamp and frame id; a context manager.
 
-    A topic is created with its first message. The camera's images are not written, since the
-    recording that was segmented has them.
+    A topic is created with its first message. The camera's images are not written: they are in the
+    recording that was segmented.
 
-    calibration, pose: of the camera; None where they are not known.
+    calibration, pose: of the camera; None if unknown.
     """
 
     def __init__(
@@ -203,37 +203,37 @@ class ResultBag:
         area: DrivableArea,
         scan: Optional[ScanNumbers],
     ) -> None:
-        """Write one frame: labels, overlay, truth and grid of its view, and the rest."""
+        """Write one frame: its drivable area and scan, and all that its view has."""
         header = header_fields(frame.stamp, frame.frame_id)
         ground = header_fields(frame.stamp, self._vehicle_frame)
         self._write_mount(frame)
-        found = {
+        messages = {
             _MASK: mono8_fields(header, view.labels),
             _AREA: {'header': header, **area_fields(area, 0.0, self._vehicle_frame)},
         }
         if view.overlay is not None:
-            found[_OVERLAY] = jpeg_fields(header, view.overlay, _JPEG_QUALITY)
+            messages[_OVERLAY] = jpeg_fields(header, view.overlay, _JPEG_QUALITY)
         known = self._calibration
         if known is not None and (known.height, known.width) == (frame.height, frame.width):
-            found[_INFO] = {'header': header, **camera_info_fields(known)}
+            messages[_INFO] = {'header': header, **camera_info_fields(known)}
         if view.truth is not None:
-            found[_LABELS] = mono8_fields(header, view.truth)
+            messages[_LABELS] = mono8_fields(header, view.truth)
         if view.grid is not None:
-            found[_GRID] = {'header': ground, **grid_fields(view.grid, frame.stamp)}
+            messages[_GRID] = {'header': ground, **grid_fields(view.grid, frame.stamp)}
         if view.place is not None:
             odometry = header_fields(frame.stamp, topics.ODOMETRY)
-            way = odometry_fields(view.place, self._vehicle_frame)
-            found[_ODOMETRY] = {'header': odometry, **way}
+            pose = odometry_fields(view.place, self._vehicle_frame)
+            messages[_ODOMETRY] = {'header': odometry, **pose}
             if view.map is not None:
-                found[_MAP] = {'header': odometry, **grid_fields(view.map, frame.stamp)}
+                messages[_MAP] = {'header': odometry, **grid_fields(view.map, frame.stamp)}
         if scan is not None:
-            found[_SCAN] = {'header': ground, **scan_fields(scan)}
-        for topic, fields in found.items():
+            messages[_SCAN] = {'header': ground, **scan_fields(scan)}
+        for topic, fields in messages.items():
             self._add_topic(topic)
             self._bag.write_fields(topic, fields, frame.stamp.ns)
 
     def _write_mount(self, frame: Frame) -> None:
-        """Write the mount once; a camera without a frame id of its own cannot be in a TF tree."""
+        """Write the mount once; needs a frame id of the camera's own, for the TF tree."""
         named = frame.frame_id not in ('', self._vehicle_frame)
         if self._pose is None or topics.TF_STATIC in self._topics or not named:
             return

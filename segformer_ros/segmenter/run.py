@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Run: segments a whole recording, writes the results into a folder, and sums it up.
+"""Run: segments a whole recording, writes the results into a folder, and summarises them.
 
-The summary: frames in and out, speed, and IoU where there are labels.
+The summary has frames in and out, speed, and IoU if the recording has labels.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from segformer_ros.segmenter.segmenter import Segmenter
 from segformer_ros.text_table import format_table
 
 FEW_FRAMES = 500
-"""With fewer frames, rare classes have only a handful of objects, and their IoU is chance."""
+"""With fewer frames the IoU of rare classes is chance: they have only a handful of objects."""
 
 
 class Score(NamedTuple):
     """Scores of the masks of a run.
 
-    frames: number that was scored. miou, iou: of the classes in their labels; None where nothing
-    was scored. note: what is odd about the labels, '' for nothing. other_classes: whether the
-    labels have other classes than the model, so that nothing can be scored.
+    frames: number that was scored. miou, iou: of the classes in their labels; miou is None if
+    nothing was scored. note: what is odd about the labels, '' for nothing. other_classes: whether
+    the labels have other classes than the model, so that nothing can be scored.
     """
 
     frames: int = 0
@@ -66,8 +66,8 @@ class RunSummary:
     """Figures of one run, written as summary.json.
 
     frames_in: frames of the source, without those that could not be read (frames_broken).
-    frames_dropped: frames without a mask. latency_ms: milliseconds per frame, p50 and p99.
-    engine: facts of the engine (engine, device, precision, ...).
+    latency_ms: milliseconds per frame, p50 and p99. engine: facts of the engine (engine, device,
+    precision, ...).
     """
 
     source: str
@@ -86,7 +86,7 @@ class RunSummary:
         return self.frames_in - self.frames_segmented
 
     def as_json(self) -> Dict[str, Any]:
-        """What summary.json holds; a number that is not known is null."""
+        """Content of summary.json; an unknown number is null."""
         result: Dict[str, Any] = {
             'source': self.source,
             'frames_in': self.frames_in,
@@ -109,7 +109,7 @@ class RunSummary:
         return result
 
     def fault(self, labelled: bool) -> str:
-        """Why the run is a failure as a whole; '' where it is not.
+        """Why the run as a whole has failed; '' if it has not.
 
         labelled: whether the source has labels to score.
         """
@@ -159,8 +159,8 @@ class RunScore:
     """IoU over all labelled frames of a run.
 
     merged: groups of classes that are scored as one. truth: class map of the labels (preset or
-    file), '' for the model's own. Where the classes differ from the model's, nothing is scored and
-    the result's note says so; with `common`, what both have is.
+    file), '' for the model's own. If its classes differ from the model's, nothing is scored and
+    the result's note says so; with `common`, the classes that both have are scored.
     """
 
     def __init__(
@@ -221,8 +221,8 @@ class SegmentRun:
     """One pass over a source with an open segmenter; a context manager.
 
     Writes `masks/KEY.png` (train ids), `overlay.mp4`, `frames/KEY.png`, `drivable.jsonl` with one
-    line for each frame, and `drive.mcap` with all of it as messages, see ResultBag. What was
-    written when a run is interrupted is whole; of one that fails only the masks and frames stay.
+    line per frame, and `drive.mcap` with everything as messages, see ResultBag. The files of an
+    interrupted run are complete up to there; of a failed one only masks and frames are kept.
     """
 
     def __init__(
@@ -264,7 +264,7 @@ class SegmentRun:
     def run(self, on_frame: Callable[[str], object]) -> None:
         """Segment all frames; results are written while the next frames are segmented.
 
-        on_frame: called for each finished frame with what is wrong with it, '' for nothing.
+        on_frame: called after each frame with what is wrong with it, '' for nothing.
         """
         with Background('results') as background:
             for segmented in self._segmenter.outcomes(self._source):
@@ -307,34 +307,34 @@ class SegmentRun:
             self._score.update(entry.labels, result.labels)
         name = self._name(entry)
         write_image(self._masks / f'{name}.png', result.labels)
-        found = self._finisher.finish(entry, frame, result)
-        line = area_line(name, found.area, self._class_map)
+        segmented = self._finisher.finish(entry, frame, result)
+        line = area_line(name, segmented.area, self._class_map)
         self._lines.write_text(json.dumps(line) + '\n')
         view = SegmentedView(
             key=name,
             stamp_ns=frame.stamp.ns,
             image=frame.bgr(),
-            labels=found.labels,
-            overlay=found.overlay,
-            truth=found.truth,
-            area=found.area,
-            grid=found.grid,
-            map=self._mapper.add(found, entry.place),
+            labels=segmented.labels,
+            overlay=segmented.overlay,
+            truth=segmented.truth,
+            area=segmented.area,
+            grid=segmented.grid,
+            map=self._mapper.add(segmented, entry.place),
             place=entry.place,
         )
         self._results.add(view)
         if self._bag:
-            self._bag.add(frame, view, found.area, found.scan)
+            self._bag.add(frame, view, segmented.area, segmented.scan)
 
     def _name(self, entry: SourceFrame) -> str:
-        """The entry's key, with its index where an earlier entry has the same (equal stamps)."""
+        """The entry's key, with its index if an earlier entry has the same key (equal stamps)."""
         name = f'{entry.key}_{entry.index:06d}' if entry.key in self._keys else entry.key
         self._keys.add(entry.key)
         return name
 
 
 def _open_bag(path: Path, camera: Camera) -> Optional[ResultBag]:
-    """The bag of the results; None, and a warning, where none can be written."""
+    """The bag of the results; None, with a warning, if it cannot be written."""
     try:
         return ResultBag(path, camera.calibration, camera.pose, camera.vehicle_frame)
     except RecordingError as error:
@@ -345,8 +345,8 @@ def _open_bag(path: Path, camera: Camera) -> Optional[ResultBag]:
 def area_line(key: str, area: DrivableArea, class_map: ClassMap) -> Dict[str, Any]:
     """One frame's drivable area as JSON.
 
-    In pixels, metres and radians. A number is null where it is not known and 'inf' where nothing
-    blocks; a `boundary_row` is null where nothing blocks. All that is in metres is null where
+    In pixels, metres and radians. A number is null where it is unknown and 'inf' where nothing
+    blocks; a `boundary_row` is null where nothing blocks. All metric values are null where
     `calibrated` is false.
     """
     return {

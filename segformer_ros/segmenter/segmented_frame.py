@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""SegmentedFrame: an image with its labels and drivable area, and how recordings become such.
+"""SegmentedFrame: an image with its labels and drivable area, and how it is made of a recording.
 
-A recording's frames go through one or more engines; results are worked on in the background.
+A recording's frames go through one or more engines; results are processed in the background.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class SegmentedFrame:
 
     frame: the image with its stamp and frame id.
     labels: (H, W) uint8 train ids, at the image's size.
-    confidence: (H, W) uint8, 0..255 for a probability of 0..1 of the label; None where the model
-        gives labels alone.
+    confidence: (H, W) uint8, 0..255 for a probability of 0..1 of the label; None if the model
+        gives only labels.
     area: how far the road is free; in pixels only (`area.calibrated` is false and `area.reason`
         says why) unless calibration and mount are known.
     class_map: names and colours of the train ids.
     times: milliseconds of each stage.
     key: name of the frame in its recording.
-    truth: (H, W) uint8 train ids that the recording has for it; None where it has none.
+    truth: (H, W) uint8 train ids of the recording's own labels; None if it has none.
     """
 
     frame: Frame
@@ -77,7 +77,7 @@ class SegmentedFrame:
 
     @cached_property
     def overlay(self) -> np.ndarray:
-        """The classes' colours over the image, and the end of the area: (H, W, 3) uint8 BGR."""
+        """The image with class colours and the area's boundary: (H, W, 3) uint8 BGR."""
         overlay = blend(self.frame.bgr(), self.labels, self.class_map.palette_bgr)
         draw_boundary(overlay, self.area, self.class_map)
         return overlay
@@ -89,7 +89,7 @@ class SegmentedFrame:
 
     @cached_property
     def scan(self) -> Optional[ScanNumbers]:
-        """The area's end as a laser scan; None where the area is not calibrated."""
+        """The area's boundary as a laser scan; None where the area is not calibrated."""
         return self.estimator.scan(self.area)
 
     def where(self, *names: str) -> np.ndarray:
@@ -139,33 +139,35 @@ class FrameFinisher:
 
 
 class FrameMapper:
-    """Makes the ground map of one camera's frames, in order, with the usual settings."""
+    """Makes the ground map of one camera's frames, in order, with the default settings."""
 
     def __init__(self, class_map: ClassMap) -> None:
         self.map = GroundMap(MapConfig(), class_map)
         self._class_map = class_map
         self._observer: Optional[GroundObserver] = None
 
-    def add(self, found: SegmentedFrame, place: Optional[PlanarPose]) -> Optional[GridNumbers]:
-        """The map with this frame in it; None where nothing tells where the vehicle is."""
-        view = found.area.view
+    def add(self, segmented: SegmentedFrame, place: Optional[PlanarPose]) -> Optional[GridNumbers]:
+        """The map with this frame added; None without the vehicle's pose, or not calibrated."""
+        view = segmented.area.view
         if place is None or view is None:
             return None
         if self._observer is None:
-            boundary = found.estimator.config.boundary
+            boundary = segmented.estimator.config.boundary
             self._observer = GroundObserver(boundary, self._class_map, self.map.config)
-        seen = self._observer.observe(found.labels, found.confidence, view.ground, view.cell)
-        self.map.add('', found.frame.stamp.ns, place, seen)
+        seen = self._observer.observe(
+            segmented.labels, segmented.confidence, view.ground, view.cell
+        )
+        self.map.add('', segmented.frame.stamp.ns, place, seen)
         return self.map.numbers()
 
 
 def estimator_factory(
     drivable: Union[str, DrivableConfig], class_map: ClassMap
 ) -> Callable[[], DrivableAreaEstimator]:
-    """A factory of estimators for what may be driven on.
+    """A factory of estimators with a setting of what is drivable.
 
-    Without a choice that is the road, else the first drivable group of the class map. Where it
-    has none, everything is blocked.
+    The default ('') is the road, or else the first drivable group of the class map. Without any
+    such group everything is blocked.
     """
     if isinstance(drivable, DrivableConfig):
         return partial(DrivableAreaEstimator, drivable, class_map)
@@ -173,7 +175,7 @@ def estimator_factory(
     if not drivable and 'road' in (*groups, *class_map.names):
         drivable = 'road'
     if not drivable and not groups:
-        _log.warning('class map %r has nothing drivable: all of it is blocked', class_map.name)
+        _log.warning('class map %r has no drivable group: everything is blocked', class_map.name)
         groups, class_map = ['nothing'], replace(class_map, drivable={'nothing': ()})
     config = DrivableConfig(boundary=BoundaryConfig(drivable=drivable or groups[0]))
     return partial(DrivableAreaEstimator, config, class_map)
@@ -182,9 +184,9 @@ def estimator_factory(
 def segmented_entries(
     entries: Iterator[SourceFrame], engines: Sequence[Engine], wanted: Wanted
 ) -> Iterator[Tuple[SourceFrame, Tuple[Outcome, ...]]]:
-    """Each entry, in order, with each engine's result for its frame; () where it has no frame.
+    """Each entry, in order, with each engine's result for its frame; () if it has no frame.
 
-    The engines work ahead: the next frames are read and started before a result is yielded.
+    The engines work ahead: further frames are read and submitted before a result is yielded.
     """
     read: Deque[SourceFrame] = deque()
     frames = tee(_frames(entries, read), len(engines))
@@ -196,7 +198,7 @@ def segmented_entries(
 
 
 def _frames(entries: Iterator[SourceFrame], read: Deque[SourceFrame]) -> Iterator[Frame]:
-    """The frames of entries; every entry is appended to `read`."""
+    """The frames of entries; appends every entry to `read`."""
     for entry in entries:
         read.append(entry)
         if entry.frame is not None:
@@ -206,7 +208,7 @@ def _frames(entries: Iterator[SourceFrame], read: Deque[SourceFrame]) -> Iterato
 def _without_frame(
     read: Deque[SourceFrame],
 ) -> Iterator[Tuple[SourceFrame, Tuple[Outcome, ...]]]:
-    """Remove the entries before the next one with a frame."""
+    """Pop and yield the entries before the next one with a frame."""
     while read and read[0].frame is None:
         yield read.popleft(), ()
 
@@ -214,11 +216,11 @@ def _without_frame(
 ResultT = TypeVar('ResultT')
 
 WAITING = 8
-"""Calls that may wait, which bounds the memory."""
+"""Length of the queue of calls, which bounds the memory."""
 
 
 class Background:
-    """Runs calls one after another in a thread of its own; a context manager.
+    """A single worker thread with a bounded queue of calls; a context manager.
 
     An exception of a call is raised by a later `submit`, at the latest on leaving the context.
     """
@@ -239,7 +241,7 @@ class Background:
             self._thread.shutdown()
 
     def submit(self, work: Callable[..., ResultT], *arguments: object) -> Future[ResultT]:
-        """Queue a call behind those before it; blocks while too many wait."""
+        """Queue a call; blocks while the queue is full."""
         future = self._thread.submit(work, *arguments)
         self._waiting.append(future)
         self._wait(self._limit)

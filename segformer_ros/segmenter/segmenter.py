@@ -63,8 +63,8 @@ from segformer_ros.segmenter.segmented_frame import (
 _log = logging.getLogger(__name__)
 
 Image = Union[np.ndarray, str, 'os.PathLike[str]', Frame, Any]
-"""An array (of numpy, or with DLPack or `__cuda_array_interface__`, on the GPU too), the path of
-an image file, a Frame, or a sensor_msgs Image or CompressedImage."""
+"""An array (NumPy's, or any with DLPack or `__cuda_array_interface__`, on the GPU too), the path
+of an image file, a Frame, or a sensor_msgs Image or CompressedImage."""
 
 Images = Union[List[Any], Tuple[Any, ...]]
 """Several of them."""
@@ -78,23 +78,23 @@ class SegmenterError(SegformerError, RuntimeError):
 
 
 class Segmenter:
-    """Segments images with one model; a context manager, which is called with them.
+    """Segments images with one model; a context manager and a callable.
 
-    model: ONNX file, built engine or DeepStream configuration, or what `load_model` made of it;
+    model: ONNX file, built engine or DeepStream configuration, or the result of `load_model`;
         '' takes the bundled model.
     engine: 'auto' (TensorRT where there is a GPU, else OpenVINO) or one by name; 'fake' needs no
         model, for tests.
     options: precision, threads and so on.
     classes: class map in place of the model's own: a preset, a file, or a ClassMap.
     upsampling: 'exact' or 'fast', as in the node.
-    calibration, pose: the camera and its place over the ground, for a drivable area in metres.
-        Recordings that know their camera need neither.
+    calibration, pose: the camera and its pose over the ground, for a drivable area in metres. Not
+        needed for recordings that have them.
     vehicle_frame: the frame on the ground that the pose is relative to.
     drivable: what may be driven on (a group of the class map, or class names joined by '+'), or
         all settings of the drivable area; '' takes the road, or what the class map calls drivable.
 
     Raises ModelError, ClassMapError, DrivableError and EngineError, all of them SegformerErrors.
-    One thread uses it at a time.
+    Only one thread may use it at a time.
     """
 
     def __init__(
@@ -134,13 +134,13 @@ class Segmenter:
         self._open = True
 
     def close(self) -> None:
-        """Give the device back; may be called again without harm."""
+        """Release the device; may be called repeatedly."""
         self._open = False
         self._engine.deactivate()
 
     @property
     def model(self) -> ModelSpec:
-        """What the model's file says of it."""
+        """The description of the model, read from its file."""
         return self._engine.spec
 
     @property
@@ -161,15 +161,15 @@ class Segmenter:
     def __call__(
         self, image: Union[Image, Images], encoding: str = ''
     ) -> Union[SegmentedFrame, List[SegmentedFrame]]:
-        """Segment one image, or each of a list, in batches where the engine can.
+        """Segment one image, or each of a list, in batches if the engine supports them.
 
         image: an array (H, W, 3) uint8 BGR, (H, W, 4) BGRA or (H, W) grey, the path of a JPEG or
             PNG file, a sensor_msgs Image or CompressedImage (of rclpy or of rosbags), or a Frame.
-            Arrays may be of any library with DLPack or `__cuda_array_interface__`; what is on the
-            GPU is read there by the engine tensorrt, and must stay as it is until the result.
-        encoding: of arrays, where it is another: 'rgb8', 'rgba8'.
+            Arrays may be of any library with DLPack or `__cuda_array_interface__`; the engine
+            tensorrt reads those on the GPU there, and they must not change until it has returned.
+        encoding: of arrays, if it is another: 'rgb8', 'rgba8'.
 
-        All images of a segmenter's calls are taken for those of one camera, in order.
+        The images of all calls are assumed to come from one camera, in order.
 
         Raises FrameError, SourceError and EngineError; for a list, the first image's error.
         """
@@ -179,23 +179,23 @@ class Segmenter:
         for name, entry in zip(names, entries):
             if entry.frame is None:
                 raise FrameError(f'{name}{entry.error}')
-        found = []
+        results = []
         with self._in_use(), closing(self._outcomes(iter(entries))) as outcomes:
             for name, (entry, outcome) in zip(names, outcomes):
                 result = self._finished(self._finisher, entry, outcome)
                 if isinstance(result, str):
                     raise EngineError(f'{name}{result}')
-                found.append(result)
-        return found if images is image else found[0]
+                results.append(result)
+        return results if images is image else results[0]
 
     def on_device(self, image: Image, encoding: str = '') -> Segmentation:
         """Labels and confidence of one image that stay in the GPU's memory.
 
-        image, encoding: as of a call. The result's arrays have `__cuda_array_interface__`, which
-        torch and CuPy take, and `host()` for a copy; they are (H, W) uint8 as a call's. There is
-        no drivable area, which is found on the CPU.
+        image, encoding: as in a call. The result's arrays are (H, W) uint8; they have
+        `__cuda_array_interface__`, for torch and CuPy, and `host()` for a copy. There is no
+        drivable area, since that is computed on the CPU.
 
-        Raises FrameError, SourceError and EngineError; the last too where no GPU segments.
+        Raises FrameError, SourceError and EngineError, also if the engine is not on a GPU.
         """
         (entry,) = _entries([image], encoding)
         if entry.frame is None:
@@ -217,14 +217,14 @@ class Segmenter:
         source: Union[str, os.PathLike[str], Source, Iterable[Image]],
         on_fault: OnFault = _log.warning,
     ) -> Generator[SegmentedFrame, None, None]:
-        """Segment a recording; the next frames are read and started while one is in use.
+        """Segment a recording; further frames are read and submitted while one is in use.
 
         source: a recording (path, or a Source of `open_source`), or an iterable of one camera's
-            images. A recording's calibration and mount are used where the segmenter has none.
-        on_fault: called with one line about each frame that cannot be read or segmented, which
-            is left out; the default logs a warning.
+            images. A recording's calibration and mount are used if the segmenter has none.
+        on_fault: called with one line about each frame that cannot be read or segmented and is
+            therefore left out; the default logs a warning.
 
-        Raises SourceError where the whole recording is useless.
+        Raises SourceError if the recording as a whole cannot be used.
         """
         if isinstance(source, (str, os.PathLike)):
             source = open_source(os.fspath(source))
@@ -233,15 +233,15 @@ class Segmenter:
             finisher = self.finisher(self.camera_of(source))
         with closing(self.outcomes(source)) as outcomes:
             for entry, outcome in outcomes:
-                found = self._finished(finisher, entry, outcome)
-                fault = found if isinstance(found, str) else entry.error
+                result = self._finished(finisher, entry, outcome)
+                fault = result if isinstance(result, str) else entry.error
                 if fault:
                     on_fault(one_line(fault if entry.error else f'{entry.key}: {fault}'))
-                if isinstance(found, SegmentedFrame):
-                    yield found
+                if isinstance(result, SegmentedFrame):
+                    yield result
 
     def camera_of(self, source: Source) -> Camera:
-        """The camera of a recording: the segmenter's own, else what the recording knows."""
+        """A recording's camera: calibration and pose of the segmenter, else of the recording."""
         own = self._camera
         return Camera(
             own.calibration or source.calibration,
@@ -251,14 +251,14 @@ class Segmenter:
         )
 
     def finisher(self, camera: Camera) -> FrameFinisher:
-        """Turns a camera's `outcomes` into SegmentedFrames, in order, in any one thread."""
+        """A FrameFinisher for a camera's `outcomes`, to be used in order, in any one thread."""
         inference = self._engine.options.inference
         return FrameFinisher(self._engine.spec, inference, camera, self._new_estimator())
 
     def outcomes(
         self, source: Union[Source, Iterable[Image]]
     ) -> Generator[Tuple[SourceFrame, Optional[Outcome]], None, None]:
-        """Each entry of a source with the engine's result; None where it has no frame."""
+        """Each entry of a source with the engine's result; None if the entry has no frame."""
         with self._in_use():
             if not isinstance(source, Source):
                 yield from self._outcomes(_entries(source))
@@ -285,14 +285,14 @@ class Segmenter:
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:
-        """Refuse a second user: results of two streams would be mixed up."""
+        """Refuse concurrent use, which would mix up the results of two streams."""
         if not self._open:
             raise SegmenterError(
                 'the segmenter is not open; use `with Segmenter(...) as segment:`'
             )
         if not self._lock.acquire(blocking=False):
             raise SegmenterError(
-                'the segmenter is at work; finish or close its stream first, or make one for each '
+                'the segmenter is in use; finish or close its stream first, or make one for each '
                 'thread'
             )
         try:
@@ -302,12 +302,12 @@ class Segmenter:
 
 
 def as_frame(image: Image, encoding: str = '') -> Frame:
-    """A Frame of any kind of image that `Segmenter` takes; raises FrameError, SourceError."""
+    """Make a Frame of any image that `Segmenter` takes; raises FrameError, SourceError."""
     if isinstance(image, np.ndarray):
         return _array_frame(image, encoding)
     if is_on_device(image):
         return frame_on_device(image, encoding)
-    if hasattr(image, '__dlpack__'):  # in the host's memory, as a tensor of torch
+    if hasattr(image, '__dlpack__'):  # in host memory, such as a CPU tensor of torch
         exported: Any = image
         return _array_frame(np.from_dlpack(exported), encoding)
     if encoding:
