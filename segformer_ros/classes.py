@@ -62,10 +62,10 @@ class SegClass:
 
 @dataclass(frozen=True)
 class OtherLabel:
-    """What a data set labels beside the classes of its map.
+    """A label of a data set that is no class of its map.
 
-    label_id: -1 where it has none. color: RGB, None where it has none. counts_as: the class that
-    it is scored as, by its name; '' for not at all.
+    label_id: -1 if it has none. color: RGB, None if it has none. counts_as: name of the class that
+    it is scored as; '' if it is not scored.
     """
 
     name: str
@@ -83,9 +83,9 @@ class ClassMap:
     drivable: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
     """Named groups of class names that a vehicle may drive on."""
     labels: Tuple[OtherLabel, ...] = ()
-    """What else the files of the data set may hold."""
+    """Other labels in the files of the data set."""
     instances: int = 0
-    """By what a label id is multiplied in the data set's instance ids; 0 where it has none."""
+    """Factor of the label id in the data set's instance ids; 0 if it has none."""
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= IGNORE_ID:
@@ -97,7 +97,7 @@ class ClassMap:
             if entry.train_id != index:
                 raise ClassMapError(
                     f'class map {self.name!r}: {entry.name!r} has train id {entry.train_id} at '
-                    f'place {index}; list the classes in train-id order without gaps'
+                    f'position {index}; list the classes in train-id order without gaps'
                 )
         doubles = sorted({name for name in self.names if self.names.count(name) > 1})
         if doubles:
@@ -118,7 +118,7 @@ class ClassMap:
         return tuple(entry.name for entry in self.classes)
 
     def name_of(self, value: int) -> str:
-        """Name of a mask's value; 'unknown' for one that is no class."""
+        """Name of a mask's value; 'unknown' for a value that is no class."""
         return self.classes[value].name if 0 <= value < len(self.classes) else 'unknown'
 
     def ids(self, *names: str) -> Tuple[int, ...]:
@@ -134,13 +134,13 @@ class ClassMap:
 
     @property
     def has_label_ids(self) -> bool:
-        """Whether the data set numbers its classes otherwise than by train ids."""
+        """Whether the data set's label ids differ from the train ids."""
         return any(entry.label_id not in (-1, entry.train_id) for entry in self.classes)
 
     def label_table(self) -> Dict[int, int]:
-        """Train id of each of the data set's label ids, IGNORE_ID for what is not scored.
+        """Train id of each of the data set's label ids, IGNORE_ID for those that are not scored.
 
-        Classes without label ids have their train ids.
+        If no class has a label id, train ids take their place.
         """
         named = any(entry.label_id >= 0 for entry in self.classes)
         own = {entry.label_id if named else entry.train_id: entry for entry in self.classes}
@@ -149,9 +149,9 @@ class ClassMap:
         return {label_id: train_id for label_id, train_id in table.items() if label_id >= 0}
 
     def color_table(self) -> Dict[Tuple[int, int, int], int]:
-        """Train id of each of the data set's colours (RGB), IGNORE_ID for what is not scored.
+        """Train id of each of the data set's colours (RGB), IGNORE_ID for those not scored.
 
-        Of two classes of one colour, the first.
+        The first class wins if two have the same colour.
         """
         others = {label.color: self._counted(label) for label in self.labels if label.color}
         return {**others, **{e.color: e.train_id for e in reversed(self.classes)}}
@@ -172,7 +172,7 @@ class ClassMap:
         return np.ascontiguousarray(self.palette[:, ::-1])
 
     def as_yaml(self) -> str:
-        """As a class map's file holds it; `load_class_map` reads the same again."""
+        """The class map as yaml; `load_class_map` reads it back."""
         classes = [{**vars(entry), 'color': list(entry.color)} for entry in self.classes]
         drivable = {group: list(names) for group, names in self.drivable.items()}
         data: Dict[str, Any] = {'name': self.name, 'classes': classes, 'drivable': drivable}
@@ -197,10 +197,10 @@ class ClassMap:
 def load_class_map(source: Union[str, Path]) -> ClassMap:
     """Read a class map: a shipped preset's name, a yaml file, or a labels.txt.
 
-    A labels.txt holds one name a line in train-id order (or all names separated by `;`, as
-    DeepStream writes it). Classes without a colour or a group get those of Cityscapes where they
-    carry a name of it; others a colour of evenly spread hue. `void+` before a preset's name
-    puts a class `void` before its classes, as networks have whose first output is background.
+    A labels.txt has one name per line in train-id order (or all names separated by `;`, as
+    DeepStream writes it). Classes without a colour or group that have a name of Cityscapes get its
+    colour and group; others get a colour of evenly spread hue. `void+` before a preset's name puts
+    a class `void` before its classes, for networks whose first output is background.
     """
     if str(source).startswith(_VOID):
         return _with_void(load_class_map(str(source)[len(_VOID) :]))
@@ -227,7 +227,7 @@ _VOID = 'void+'
 
 
 def _with_void(class_map: ClassMap) -> ClassMap:
-    """The same classes behind one that stands for none of them, at id 0."""
+    """The same classes, shifted by one, after a class for none of them at id 0."""
     void = SegClass(0, 'void', (0, 0, 0), 0, 'void')
     others = (replace(entry, train_id=entry.train_id + 1) for entry in class_map.classes)
     return replace(
@@ -271,7 +271,7 @@ def _read_label(entry: Mapping[str, Any]) -> OtherLabel:
 
 
 def _label_fields(label: OtherLabel) -> Dict[str, Any]:
-    """A label as a class map's file holds it."""
+    """A label as in a class map's yaml file."""
     color = list(label.color) if label.color else None
     fields = {'name': label.name, 'label_id': label.label_id, 'color': color}
     fields['class'] = label.counts_as or None
@@ -288,7 +288,7 @@ def _from_labels(text: str, path: Path) -> ClassMap:
 
 
 def class_map_of_names(names: Sequence[str], title: str) -> ClassMap:
-    """The class map of names in train-id order, as of a labels.txt."""
+    """The class map of names in train-id order, such as those of a labels.txt."""
     classes = tuple(_class_of_name(index, name, len(names)) for index, name in enumerate(names))
     groups = {
         group: members
@@ -299,8 +299,8 @@ def class_map_of_names(names: Sequence[str], title: str) -> ClassMap:
 
 
 def _names_of_lines(text: str, path: Path) -> List[str]:
-    """Names in a labels.txt, in their order; raises ClassMapError for one that stands twice."""
-    # Carriage returns before a line's end are a part of it, also where a tool has doubled them.
+    """Names in a labels.txt, in order; raises ClassMapError for duplicates."""
+    # Carriage returns belong to the line's end, even if some tool has doubled them.
     lines = re.split(r'\r*\n|\r|;', text)
     numbered = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     places: Dict[str, int] = {}
@@ -308,22 +308,21 @@ def _names_of_lines(text: str, path: Path) -> List[str]:
         if places.setdefault(name, number) != number:
             raise ClassMapError(
                 f'{path} names {name!r} in line {places[name]} and in line {number}: each class '
-                'needs a name of its own, at the place of its train id; rename one, do not delete '
-                'it'
+                'needs a unique name, in the line of its train id; rename one, do not delete it'
             )
     inside = range(numbered[0][0], numbered[-1][0]) if numbered else ()
     empty = sorted(set(inside) - {number for number, _ in numbered})
     if empty:
         _log.warning(
             f'{path}: empty lines ({", ".join(map(str, empty[:6]))}{", ..." * (len(empty) > 6)}) '
-            f'are passed over: train id {sum(n < empty[0] for n, _ in numbered)} is '
+            f'are skipped: train id {sum(n < empty[0] for n, _ in numbered)} is '
             f'{next(name for n, name in numbered if n > empty[0])!r}'
         )
     return [name for _, name in numbered]
 
 
 def _class_of_name(train_id: int, name: str, count: int) -> SegClass:
-    """The class of Cityscapes of this name, else one of a colour by its place among `count`."""
+    """The Cityscapes class of this name, else a new class with one of `count` spread colours."""
     known = _cityscapes_by_name().get(name)
     if known:
         return replace(known, train_id=train_id)

@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Frame: a camera image as the engines take it, and Segmentation: what an engine gives for it.
+"""Frame, a camera image as the engines take it, and Segmentation, an engine's result for it.
 
-The message's pixels are not copied.
+A message's pixels are not copied.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 __all__ = ['Frame', 'FrameError', 'Stamp', 'to_bgr']
 
 PACKED_CHANNELS: Dict[str, int] = {'bgr8': 3, 'rgb8': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1}
-"""Encodings whose pixels are used where they lie."""
+"""Encodings whose pixels are used in place."""
 
 BY_CHANNELS = {1: 'mono8', 3: 'bgr8', 4: 'bgra8'}
-"""Encoding of an array by its channels, where none is named: OpenCV's."""
+"""Default encoding of an array by its number of channels, as in OpenCV."""
 
 ALIASES: Dict[str, str] = {'8UC1': 'mono8', '8UC3': 'bgr8', '8UC4': 'bgra8'}
 
@@ -42,14 +42,14 @@ TO_BGR: Dict[str, int] = {
     'rgba8': cv2.COLOR_RGBA2BGR,
     'mono8': cv2.COLOR_GRAY2BGR,
 }
-"""OpenCV's conversion of each packed encoding, other than bgr8 itself, to BGR."""
+"""OpenCV's conversion to BGR of each packed encoding except bgr8 itself."""
 
 HEADER_BYTES = 12
 """Least length of a serialized message with a stamp: encapsulation, sec, nanosec."""
 
 
 class Stamp(NamedTuple):
-    """Time of a message, kept as it came (seconds and nanoseconds since the epoch)."""
+    """Time of a message, unchanged: seconds and nanoseconds since the epoch."""
 
     sec: int = 0
     nanosec: int = 0
@@ -66,25 +66,25 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of_message(cls, data: Union[bytes, memoryview]) -> Stamp:
-        """Stamp of a CDR message that begins with a std_msgs/Header; struct.error if cut."""
-        # Four bytes of encapsulation, whose second tells the byte order, then sec and nanosec.
+        """Stamp of a CDR message that begins with a std_msgs/Header; struct.error if truncated."""
+        # Four bytes of encapsulation, the second of which tells the byte order; sec; nanosec.
         order = '<' if data[1] & 1 else '>'
         return cls(*struct.unpack_from(f'{order}iI', data, 4))
 
 
 class _Converted(NamedTuple):
-    """How an encoding that is not packed 8-bit colour becomes BGR."""
+    """How to convert an encoding that is not packed 8-bit colour to BGR."""
 
     code: Optional[int]
-    """OpenCV colour conversion on 8-bit data; None where only the depth changes."""
+    """OpenCV colour conversion of 8-bit data; None if only the depth changes."""
     channels: int = 1
     depth: int = 8
     rows: float = 1.0
-    """Rows of data for each row of the image (planar 4:2:0 carries half as many again)."""
+    """Rows of data for each row of the image (planar 4:2:0 has half as many again)."""
 
 
-# OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first two:
-# bayer_rggb is OpenCV's BayerBG.
+# OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first two
+# rows: bayer_rggb is OpenCV's BayerBG.
 _CONVERTED: Dict[str, _Converted] = {
     'bayer_rggb8': _Converted(cv2.COLOR_BayerBG2BGR),
     'bayer_bggr8': _Converted(cv2.COLOR_BayerRG2BGR),
@@ -109,15 +109,15 @@ _CONVERTED: Dict[str, _Converted] = {
 
 
 DEPTH_ENCODINGS = ('16UC1', '32FC1')
-"""Of depth images (REP 118): distances in mm or m, and no pictures."""
+"""Encodings of depth images (REP 118), which hold distances in mm or m."""
 
 
 @dataclass(frozen=True)
 class Frame:
     """One image with its time and its frame of reference.
 
-    pixels: (H, W, C) or, for mono8, (H, W) uint8. For the packed 8-bit encodings it is a view of
-        the message's buffer, rows `step` bytes apart; other encodings are converted once, to bgr8.
+    pixels: (H, W, C) or, for mono8, (H, W) uint8. For packed 8-bit encodings a view of the
+        message's buffer, with rows `step` bytes apart; others are converted once, to bgr8.
     encoding: 'bgr8', 'rgb8', 'bgra8', 'rgba8' or 'mono8'.
     frame_id: the camera's optical frame, as the message names it.
     """
@@ -144,7 +144,7 @@ class Frame:
         return height, width
 
     def bgr(self) -> np.ndarray:
-        """(H, W, 3) uint8 BGR: the pixels themselves where they are bgr8, else a new array."""
+        """(H, W, 3) uint8 BGR: the pixels themselves if they are bgr8, else a new array."""
         return to_bgr(self.pixels, self.encoding)
 
     @classmethod
@@ -175,7 +175,7 @@ class Frame:
     ) -> Frame:
         """View a sensor_msgs/Image (of rclpy or of rosbags); raises FrameError.
 
-        depth: how many bits count of encodings with 16.
+        depth: how many bits are significant in 16-bit encodings.
         """
         check_size(message.height, message.width, max_megapixels)
         encoding = ALIASES.get(message.encoding, message.encoding)
@@ -199,7 +199,7 @@ class Frame:
     ) -> Frame:
         """Decode a sensor_msgs/CompressedImage (JPEG, PNG) once, to bgr8; raises FrameError.
 
-        A mosaic that was compressed as it is ('bayer_rggb8; jpeg compressed ') becomes colours.
+        A compressed Bayer mosaic ('bayer_rggb8; jpeg compressed ') is demosaiced.
         """
         pixels, encoding = _decoded(message, max_megapixels)
         if pixels.dtype != np.uint8:
@@ -218,7 +218,7 @@ def is_depth_image(message: Any) -> bool:
 
 
 def deep_pixels(message: Any, max_megapixels: float) -> Optional[np.ndarray]:
-    """The stored values (H, W[, C]) uint16 of an Image or CompressedImage; None of 8 bits.
+    """The stored values (H, W[, C]) uint16 of an Image or CompressedImage; None if it has 8 bits.
 
     Raises FrameError.
     """
@@ -233,16 +233,14 @@ def deep_pixels(message: Any, max_megapixels: float) -> Optional[np.ndarray]:
 
 
 def _decoded(message: Any, max_megapixels: float) -> Tuple[np.ndarray, str]:
-    """A CompressedImage's pixels as they are stored, and the encoding they had before."""
+    """A CompressedImage's stored pixels, and their encoding before compression."""
     encoding = _encoding(message)
     if encoding in DEPTH_ENCODINGS:
         raise FrameError(_no_picture(encoding))
     data = np.frombuffer(message.data, np.uint8)
     pixels = decode_stored(data, message.format, max_megapixels)
     if encoding.startswith('bayer_') and not _is_bayer(encoding):
-        raise FrameError(
-            f'format {one_line(message.format, 80)!r} names a mosaic that is not known'
-        )
+        raise FrameError(f'format {one_line(message.format, 80)!r} names an unknown Bayer pattern')
     return pixels, encoding
 
 
@@ -268,7 +266,7 @@ def to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
 
 
 def _view(message: Any, channels: int, depth: int = 8, rows: float = 1.0) -> np.ndarray:
-    """The message's pixels where they lie: (rows, W) or (rows, W, C), rows `step` apart."""
+    """View of the message's pixels: (rows, W) or (rows, W, C), rows `step` bytes apart."""
     height = int(message.height * rows)
     pixel_bytes = channels * depth // 8
     row_bytes = message.width * pixel_bytes
@@ -305,7 +303,7 @@ def _convert(message: Any, how: _Converted, depth: BitDepth) -> np.ndarray:
 
 
 def _in_colour(pixels: np.ndarray, code: Optional[int], encoding: str) -> np.ndarray:
-    """Pixels by one of OpenCV's conversions, None for none; (H, W, 3) uint8 BGR."""
+    """Pixels after OpenCV's conversion `code`, None: unchanged; (H, W, 3) uint8 BGR."""
     try:
         return pixels if code is None else np.asarray(cv2.cvtColor(pixels, code))
     except cv2.error as error:
@@ -316,7 +314,7 @@ def _in_colour(pixels: np.ndarray, code: Optional[int], encoding: str) -> np.nda
 
 
 class StageTimes(NamedTuple):
-    """Milliseconds that one frame took in each stage (its share, where it ran in a batch)."""
+    """Milliseconds that one frame took in each stage (its share of the batch's)."""
 
     preprocess: float
     inference: float
@@ -332,7 +330,7 @@ class BlockedRows(NamedTuple):
     """The lowest pixel of each column of a label map that is not drivable.
 
     rows: (W,) int32, -1 where all pixels of a column are drivable. drivable: the train ids that
-    count as such.
+    count as drivable.
     """
 
     rows: np.ndarray
@@ -343,11 +341,11 @@ class BlockedRows(NamedTuple):
 class Segmentation:
     """Label map of one frame.
 
-    labels: (H, W) uint8 train ids, at the frame's size or at the one asked for.
-    confidence: (H, W) uint8, 0..255 for a probability of 0..1 of the label, or None where it
-        was not asked for or the model gives labels alone.
-    overlay: (H, W, 3) uint8 BGR, the classes' colours over the frame, at the frame's size; None
-        where it was not asked for or the engine does not make it.
+    labels: (H, W) uint8 train ids, at the frame's size or a requested one.
+    confidence: (H, W) uint8, 0..255 for a probability of 0..1 of the label; None if it was not
+        requested or the model gives only labels.
+    overlay: (H, W, 3) uint8 BGR, the frame with class colours, at the frame's size; None if it was
+        not requested or the engine does not make it.
     blocked: where the labels' columns are blocked; None as for overlay.
     """
 

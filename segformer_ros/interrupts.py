@@ -7,16 +7,16 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Interrupts: a program told to end, by Ctrl-C, SIGTERM or a closed terminal, at any moment.
+"""Interrupts: what Ctrl-C, SIGTERM or a closed terminal does to a program, at any moment.
 
-While it loads nothing has begun, and it leaves at once. At work it is interrupted by
-KeyboardInterrupt, once. While it ends nothing is raised any more, and its exit code stands.
-Further interrupts within two seconds are the first one, repeated: `ros2 launch` passes on the
-Ctrl-C that the terminal has sent already. A later Ctrl-C ends the program as it is; SIGTERM, which
-launch sends to what does not end within five seconds, does not.
+While the program is loading, it exits at once. At work, it gets one KeyboardInterrupt. While it
+shuts down, nothing is raised any more, and its exit code stands. Interrupts within two seconds of
+the first are repeats of it: `ros2 launch` forwards the Ctrl-C that the terminal has already sent.
+A later Ctrl-C kills the program during its shutdown; SIGTERM, which launch sends after five
+seconds, does not.
 
-This module is imported first of all, so it imports little. That is why the memory allocator is
-set up here, too (`keep_buffers`), before the libraries take their first buffers.
+This module is imported first, so it imports little. That is why it also sets up the memory
+allocator (`keep_buffers`), before the libraries allocate their first buffers.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _PR_SET_PDEATHSIG = 1
 """The option of prctl(2) that asks for a signal when the parent ends."""
 
 EXIT_INTERRUPTED = 130
-"""Exit code of a tool that was interrupted. A node that is told to end has done well: 0."""
+"""Exit code of a tool that was interrupted. For a node this is the normal way to end: 0."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _REPEATED = 2.0
-"""Seconds in which a further interrupt is the first one, repeated."""
+"""Seconds within which a further interrupt counts as a repeat of the first."""
 
 _AGAIN = 0.01
-"""Seconds after which an interrupt is tried again where nothing could be raised."""
+"""Seconds until an interrupt is retried if it could not be raised."""
 
 _LOCKING = ('threading.py', 'queue.py', 'logging/__init__.py', 'futures/_base.py')
 _TAKES_OR_GIVES = ('__enter__', '__exit__', 'acquire', 'release')
@@ -52,7 +52,7 @@ _WAITS = ('wait', 'wait_for', 'join', '_wait_for_tstate_lock')
 
 
 class _Interrupted:
-    """The handler of a program at work, and later of one that ends."""
+    """Signal handler of a program at work, and later during its shutdown."""
 
     def __init__(self) -> None:
         self.since: Optional[float] = None
@@ -72,7 +72,7 @@ class _Interrupted:
 
 
 _work: Optional[_Interrupted] = None
-"""The handler of this process's program; None in a process that is somebody else's."""
+"""The handler of this process's program; None if the process was not started by run_program."""
 
 
 def run_program(
@@ -81,22 +81,22 @@ def run_program(
     check: Callable[[], None] = lambda: None,
     name: str = '',
 ) -> NoReturn:
-    """Import a module, run its `main` as the program of this process, and exit as it says.
+    """Import a module, run its `main` as the program of this process, and exit with its result.
 
-    code: exit code where the program is interrupted while it loads. check: comes before the
-    import; an error that the user can correct is one line and exit code 1. name: what that line
-    begins with; empty: the module's. (A program that is text, as `-c` is, has no other.)
+    code: exit code if the program is interrupted while it loads. check: called before the import.
+    An error that the user can correct is printed as one line, with exit code 1. name: what that
+    line begins with; empty: the module's name.
     """
     global _work
     _work = _Interrupted()
     _handle(lambda number, frame: os._exit(code))
-    # `shielded`, and ./run, have them wait while Python itself starts.
+    # `shielded` and ./run block them while Python itself starts.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     sys.unraisablehook = _unraisable
     result: Any = EXIT_INTERRUPTED
     try:
         check()
-        keep_buffers()  # before the libraries take theirs
+        keep_buffers()  # before the libraries allocate theirs
         result = import_module(module).main()
     except KeyboardInterrupt:
         pass
@@ -105,9 +105,9 @@ def run_program(
 
         if not is_expected(error):
             raise
-        result = f'{name or module.rpartition(".")[2]}: {in_words(error)}'  # `exit` says it
+        result = f'{name or module.rpartition(".")[2]}: {in_words(error)}'  # printed by sys.exit
     finally:
-        _handle(signal.SIG_IGN)  # Python's own end takes a moment
+        _handle(signal.SIG_IGN)  # while Python itself shuts down
     sys.exit(result)
 
 
@@ -117,17 +117,17 @@ def segformer() -> NoReturn:
 
 
 def node(module: str) -> NoReturn:
-    """Run a node's module, where there is enough shared memory for ROS to be loaded."""
+    """Run a node's module, if there is enough shared memory to load ROS."""
     transport = 'segformer_ros.node.transport'
     run_program(module, 0, lambda: import_module(transport).check_shared_memory())
 
 
 def interruptible(action: Callable[[], T]) -> T:
-    """Do a program's work; raises KeyboardInterrupt where it was interrupted.
+    """Do a program's work; raises KeyboardInterrupt if it was interrupted.
 
-    Whatever the interrupt has become on its way: libraries put their own errors in its place.
-    From then on nothing is interrupted any more, so that the program ends in order. Outside of
-    `run_program` signals are left as they are.
+    Also where a library has turned the interrupt into an error of its own. Afterwards nothing is
+    interrupted any more, so that the program can shut down in order. Outside of `run_program`
+    signals are left alone.
     """
     work = _work
     if work is None:
@@ -145,14 +145,14 @@ def interruptible(action: Callable[[], T]) -> T:
 
 
 def interrupted() -> bool:
-    """Whether this process's program was interrupted, also where a library swallowed that."""
+    """Whether this process's program was interrupted, even if a library swallowed that."""
     return _work is not None and _work.since is not None
 
 
 class Interrupts:
-    """Interrupts while a library works that calls back into Python: raised there they are lost.
+    """Defers interrupts while a library calls back into Python, where exceptions would be lost.
 
-    noted: whether one came.
+    noted: whether an interrupt came.
     """
 
     def __init__(self) -> None:
@@ -160,10 +160,11 @@ class Interrupts:
 
     @contextmanager
     def held(self, stops: bool = True) -> Iterator[None]:
-        """Have what an interrupt does wait for the end of the block.
+        """Defer interrupts until the end of the block.
 
-        stops: whether the block asks for `noted`; one that nothing can stop ends with its
-        process, at once. Only the main thread is interrupted, so that in others nothing is held.
+        stops: whether the block polls `noted`; otherwise an interrupt kills the process, since
+        nothing could stop the block. Does nothing outside the main thread, which alone is
+        interrupted.
         """
         before = {number: signal.getsignal(number) for number in SIGNALS}
         ours = [number for number, handler in before.items() if callable(handler)]
@@ -192,7 +193,7 @@ class Interrupts:
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach until they ask for it: this one ends them."""
+    """Start processes with Ctrl-C blocked until they unblock it: this process ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -201,7 +202,7 @@ def shielded() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Have this process interrupted when the one that started it is gone, however that ended."""
+    """Have this process interrupted when its parent ends, however that happens."""
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
@@ -209,14 +210,14 @@ def end_with_parent() -> None:
 
 def _handle(handler: Any) -> None:
     for number in SIGNALS:
-        # A hang-up is ignored under nohup. Ctrl-C is ignored in what a script puts into the
-        # background, and is how nodes are ended there.
+        # Under nohup SIGHUP stays ignored. SIGINT is ignored in background jobs of a script, too,
+        # but is handled nevertheless: scripts end nodes by it.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
 
 
 def _unraisable(lost: Any) -> None:
-    """Raise an interrupt again that came in a finaliser or a callback."""
+    """Retry an interrupt that was raised, and lost, in a finaliser or a callback."""
     work = _work
     if work is None or not issubclass(lost.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
@@ -226,9 +227,10 @@ def _unraisable(lost: Any) -> None:
 
 
 def _may_hold_lock(frame: Any) -> bool:
-    """Whether an exception here could leave a lock taken for ever, on which other threads wait.
+    """Whether an exception here could leave a lock held for ever, and other threads waiting.
 
-    It comes between any two steps, also between taking a lock and what gives it back.
+    A signal handler runs between any two bytecodes, also between taking a lock and the `try` that
+    releases it.
     """
     code = frame.f_code
     if code.co_name in _WAITS:
@@ -237,7 +239,7 @@ def _may_hold_lock(frame: Any) -> bool:
 
 
 MALLOC_VARIABLE = 'SEGFORMER_MALLOC'
-"""Environment variable that leaves the allocator as it is, where it is `system`."""
+"""Environment variable; `system` leaves the allocator unchanged."""
 
 # mallopt(3). A threshold above half a heap is refused by glibc before 2.35.
 _M_TRIM_THRESHOLD, _TRIM = -1, 128 * 2**20
@@ -246,14 +248,14 @@ _M_MMAP_THRESHOLD, _LARGEST = -3, 32 * 2**20
 
 
 def keep_buffers() -> bool:
-    """Have this process keep freed buffers of up to 32 MiB, 128 MiB of them; tell whether it does.
+    """Have malloc keep freed buffers of up to 32 MiB, 128 MiB in all; tell whether it does.
 
-    By itself glibc takes a buffer of a frame's size (6 MB for 1080p) from the kernel and gives it
-    back with every frame, and the kernel clears its 1,500 pages each time: most of what it costs
-    to take an image message, and much of what NumPy and OpenCV do with frames.
+    By default glibc maps a buffer of a frame's size (6 MB for 1080p) anew for every frame, and the
+    kernel clears its 1,500 pages each time: most of the cost of taking an image message, and much
+    of what NumPy and OpenCV spend on frames.
 
-    Nothing changes without glibc, nor where the environment has settings of its own for malloc.
-    Another allocator that is loaded before glibc's is not reached.
+    Nothing changes without glibc, or if the environment has malloc settings of its own. It has no
+    effect on another allocator that is loaded before glibc's.
     """
     if os.environ.get(MALLOC_VARIABLE) == 'system' or not sys.platform.startswith('linux'):
         return False

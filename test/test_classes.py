@@ -138,7 +138,7 @@ def test_yaml_of_ones_own(tmp_path: Path) -> None:
         (
             'classes: [{train_id: 0, name: a, color: [0, 0, 0]},'
             ' {train_id: 2, name: b, color: [0, 0, 0]}]',
-            "'b' has train id 2 at place 1",
+            "'b' has train id 2 at position 1",
         ),
         (
             'classes: [{train_id: 0, name: a, color: [0, 0, 0]},'
@@ -231,7 +231,7 @@ def test_an_empty_line_is_told_and_a_name_that_stands_twice_is_refused(
     file = tmp_path / 'labels.txt'
     file.write_text('road\n\nsidewalk\nlava\n\n')
     assert load_class_map(file).names == ('road', 'sidewalk', 'lava')
-    assert "empty lines (2) are passed over: train id 1 is 'sidewalk'" in caplog.text
+    assert "empty lines (2) are skipped: train id 1 is 'sidewalk'" in caplog.text
     file.write_text('road\nvoid\n\nlava\nvoid\n')
     with pytest.raises(ClassMapError, match="names 'void' in line 2 and in line 5.*rename one"):
         load_class_map(file)
