@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The parameters of the drivable area and of a camera's mount, and what they stand for.
+"""The parameters of the drivable area and of a camera's mount, and the configurations they give.
 
-Several nodes have them: the segmentation node, the evaluator and the demo's recorder.
+Used by several nodes: the segmentation node, the evaluator and the demo's recorder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from segformer_ros.drivable import (
 )
 from segformer_ros.node.parameter import Changeable, parameter
 
-_DRIVABLE, _MAP = DrivableConfig(), MapConfig()  # have the defaults
+_DRIVABLE, _MAP = DrivableConfig(), MapConfig()  # for the defaults
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ class MapSettings:
     costs: Tuple[str, ...] = parameter(
         _MAP.costs,
         'NAME=COST with a class or group of the class map: value 0..100 of the cells where it is '
-        'seen; other ground has 50, all that stands on it 100',
+        'seen; other ground has 50, blockers have 100',
     )
     half_life: float = parameter(
         _MAP.half_life,
-        'seconds in which what is known of free ground fades to half, unless it is seen anew',
+        'seconds in which the evidence for free ground decays to half, unless it is seen again',
         low=0.01,
         high=3600.0,
     )
     blocker_half_life: float = parameter(
-        _MAP.blocker_half_life, 'the same of what stands on it, s', low=0.01, high=3600.0
+        _MAP.blocker_half_life, 'the same for blockers, s', low=0.01, high=3600.0
     )
     half_lives: Tuple[str, ...] = parameter(
         _MAP.half_lives,
@@ -104,8 +104,8 @@ class MapSettings:
     )
     unseen_speed: float = parameter(
         _MAP.unseen_speed,
-        'm/s at which a vehicle may come along the road that no camera has seen: where it may be '
-        'by now, the road is not free by memory; 0: none comes',
+        'm/s at which a vehicle that no camera has seen may approach along the road: where it may '
+        'be by now, remembered road is not free; 0: no such vehicle is assumed',
         low=0.0,
         high=100.0,
     )
@@ -113,7 +113,7 @@ class MapSettings:
 
 @dataclass(frozen=True)
 class DrivableSettings:
-    """What counts as drivable, and how its summary is made."""
+    """What counts as drivable, and how the drivable area is computed."""
 
     group: str = parameter(
         _DRIVABLE.boundary.drivable,
@@ -128,20 +128,20 @@ class DrivableSettings:
     )
     speckle_size: float = parameter(
         _DRIVABLE.boundary.speckle_size,
-        'blocked islands narrower and lower than this on the ground are ignored, m; 0: none are',
+        'blocked islands narrower and lower than this on the ground are ignored, m; 0: none',
         low=0.0,
         high=1.0,
     )
     speckle: int = parameter(
         _DRIVABLE.boundary.speckle,
-        'without calibration: blocked islands of fewer pixels are ignored, unless they are of a '
-        'person, vehicle or object; 0: none are',
+        'without calibration: blocked islands of fewer pixels are ignored, except those of a '
+        'person, vehicle or object; 0: none',
         low=0,
         high=10_000,
     )
     min_gap: float = parameter(
         _DRIVABLE.ground.min_gap,
-        'gaps between two blockers narrower than this are closed, m; 0: none are',
+        'gaps between two blockers narrower than this are closed, m; 0: none',
         low=0.0,
         high=10.0,
     )
@@ -168,14 +168,14 @@ class DrivableSettings:
     )
     use_tf: bool = parameter(
         True,
-        "take the camera's mount from TF at each frame's stamp, where tf2 is installed and TF has "
+        "take the camera's mount from TF at each frame's stamp, if tf2 is installed and TF has "
         'it; else from the mount parameters',
         change=Changeable.CONFIGURE,
     )
     tf_timeout: float = parameter(
         0.3,
-        "longest wait for the transform of a frame's stamp where it is late, s: of the drivable "
-        'area and the overlay, until drivable.max_age; masks do not wait',
+        "longest wait of the drivable area and the overlay for a late transform of the frame's "
+        'stamp, s; at most until drivable.max_age; masks do not wait',
         low=0.0,
         high=1.0,
     )
@@ -188,12 +188,12 @@ class DrivableSettings:
     check_mount: bool = parameter(
         False,
         'compare the mount with the motion of the camera while driving, and warn on /diagnostics '
-        'where pitch, yaw or roll look off by more than pitch_sigma',
+        'if pitch, yaw or roll look off by more than pitch_sigma',
     )
     rectified: bool = parameter(
         False,
-        'the images are rectified: P of camera_info is used, and not the distortion; those of '
-        'topics called image_rect* are known to be',
+        'the images are rectified: P of camera_info is used, and not the distortion; assumed of '
+        'topics named image_rect*',
     )
     pitch_sigma: float = parameter(
         _DRIVABLE.ground.pitch_sigma,
@@ -203,15 +203,14 @@ class DrivableSettings:
     )
     points_sigma: float = parameter(
         _DRIVABLE.points.max_sigma,
-        "no pixel has a point in segmentation/points where its distance's standard deviation is "
-        'larger than this, m',
+        'segmentation/points has pixels whose distance has at most this standard deviation, m',
         low=0.01,
         high=100.0,
     )
     max_age: float = parameter(
         0.5,
-        'an image older than this gives valid = false, and so does a camera or engine that has '
-        'given nothing newer, s',
+        'valid = false for images older than this, and once a camera or engine has given nothing '
+        'newer, s',
         low=0.05,
         high=60.0,
     )
@@ -222,11 +221,11 @@ class DrivableSettings:
 
 @dataclass(frozen=True)
 class MountSettings:
-    """Where one camera stands on the vehicle, for vehicles without TF."""
+    """Where one camera is mounted on the vehicle, for vehicles without TF."""
 
     height: float = parameter(
         0.0,
-        "the lens's height above the ground, m; 0: unknown, so nothing is given in metres",
+        "the lens's height above the ground, m; 0: unknown, so there are no distances in metres",
         low=0.0,
         high=100.0,
     )
@@ -276,7 +275,7 @@ def map_config(settings: DrivableSettings) -> MapConfig:
 
 @lru_cache(maxsize=64)
 def mount_pose(mount: MountSettings) -> Optional[CameraPose]:
-    """Camera pose from the mount parameters, None where the height is not known."""
+    """Camera pose from the mount parameters, None if the height is unknown."""
     if mount.height == 0:
         return None
     return CameraPose(mount.height, mount.pitch, mount.roll, mount.yaw, mount.x, mount.y)

@@ -7,10 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Conversions from and to ROS messages that all nodes share.
+"""Conversions from and to ROS messages, shared by all nodes.
 
-Pixels go into a message's buffer in one copy, or none. A message that cannot be used costs that
-message, and not the node.
+Pixels go into a message's buffer in one copy, or none. A message that cannot be used is dropped,
+and does not end the node.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _THROTTLE = 5.0  # seconds between two lines of the log
 
 
 class ImageBuffer:
-    """An Image message that is filled again and again, with its pixels as an array.
+    """A reusable Image message, with its pixels as an array.
 
-    Publishing copies the message, so one buffer serves all frames of a topic. Its memory is the
-    message's own: what is drawn into `pixels` needs no further copy. rclpy wants an `array`; a
-    list or bytes would be checked number by number.
+    Publishing copies the message, so one buffer serves all frames of a topic. `pixels` is a view
+    of the message's own memory: what is drawn into it needs no further copy. The data is an
+    `array`, since rclpy checks a list or bytes element by element.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -62,7 +62,7 @@ class ImageBuffer:
         return self.pixels
 
     def filled(self, pixels: np.ndarray, header: Header) -> Image:
-        """Copy (H, W) or (H, W, C) uint8 in; the message as it is to be published."""
+        """Copy (H, W) or (H, W, C) uint8 in; returns the message, ready to publish."""
         if self.pixels.shape != pixels.shape:
             self.pixels = self._sized(*pixels.shape[:2])
         np.copyto(self.pixels, pixels)
@@ -70,7 +70,7 @@ class ImageBuffer:
         return self.message
 
     def stamped(self, header: Header) -> Image:
-        """Return the message as it is to be published, with the input's header."""
+        """Return the message, ready to publish, with this header."""
         self.message.header = header
         return self.message
 
@@ -82,12 +82,12 @@ class ImageBuffer:
         shape: Tuple[int, ...] = (height, width)
         if self._channels > 1:
             shape = (*shape, self._channels)
-        # Not of the array that was assigned: the message may keep a copy.
+        # A view of the message's array, which may be a copy of the one assigned.
         return np.frombuffer(message.data, np.uint8).reshape(shape)
 
 
 class CloudBuffer:
-    """A PointCloud2 that is filled again and again: organised, float32 x, y, z."""
+    """A reusable PointCloud2: organised, float32 x, y, z."""
 
     def __init__(self) -> None:
         self.message = PointCloud2(point_step=12, is_dense=False)  # it has points that are NaN
@@ -98,14 +98,14 @@ class CloudBuffer:
         self._points: np.ndarray = np.zeros((0, 0, 3), np.float32)
 
     def filled(self, points: np.ndarray, header: Header) -> PointCloud2:
-        """Copy (H, W, 3) float32 in; the message as it is to be published."""
+        """Copy (H, W, 3) float32 in; returns the message, ready to publish."""
         message = self.message
         if self._points.shape != points.shape:
             message.height, message.width = points.shape[:2]
             message.row_step = message.point_step * message.width
             message.is_bigendian = sys.byteorder == 'big'
             message.data = array('B', bytes(message.row_step * message.height))
-            # Not of the array that was assigned: the message may keep a copy.
+            # A view of the message's array, which may be a copy of the one assigned.
             self._points = np.frombuffer(message.data, np.float32).reshape(points.shape)
         np.copyto(self._points, points)
         message.header = header
@@ -138,9 +138,9 @@ def video_message(header: Header, data: bytes) -> Any:
 
 
 def fill(message: Any, fields: Mapping[str, Any]) -> None:
-    """Set fields of a message by their names, those of messages within it by mappings.
+    """Set fields of a message by name; a nested message's fields as a mapping.
 
-    Arrays of numbers are of the field's own type and contiguous.
+    Arrays must be contiguous and have the field's own element type.
     """
     for name, value in fields.items():
         if isinstance(value, dict):
@@ -152,16 +152,16 @@ def fill(message: Any, fields: Mapping[str, Any]) -> None:
 
 
 def byte_array(values: np.ndarray, code: str = 'B') -> array[int]:
-    """Copy an array into the kind of array that rclpy takes without looking at each number."""
+    """Copy into an `array`, which rclpy takes without checking each element."""
     result = array(code)
     result.frombytes(np.ascontiguousarray(values).tobytes())
     return result
 
 
 def guarded(node: Node, topic: str, callback: Callable[..., None]) -> Callable[..., None]:
-    """A subscription's callback whose errors are logged: rclpy would end the node with them.
+    """A subscription's callback whose errors are logged; otherwise they would end the node.
 
-    Raw messages may be any bytes, and the text in a message anything.
+    Raw messages may hold any bytes, and strings in a message any text.
     """
 
     @wraps(callback)  # rclpy counts its arguments
@@ -181,10 +181,10 @@ def guarded(node: Node, topic: str, callback: Callable[..., None]) -> Callable[.
 class ImageGate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
     """Callback group that leaves a camera's messages in the middleware until images are wanted.
 
-    rclpy converts each message that it takes: milliseconds for an image that nobody may use. One
-    is let through now and then in any case, since silence is told by what was taken.
+    rclpy converts each message that it takes: milliseconds for an image that may not be used. One
+    is still let through now and then, since a silent camera is noticed by what is taken.
 
-    longest: seconds until then.
+    longest: longest time to stay closed, seconds.
     """
 
     def __init__(self, node: Node, longest: Callable[[], float]) -> None:
@@ -192,14 +192,15 @@ class ImageGate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
         self._node = node
         self._longest = longest
         self.closed: Optional[float] = None
-        """Since when, in steady seconds; None where it is open."""
+        """Since when, in steady seconds; None if it is open."""
         self.begun = 0.0
         """When rclpy began to take the last image."""
 
     def can_execute(self, entity: Any) -> bool:
-        """Whether the executor may wait for an image, or a report of lost ones.
+        """Whether the executor may wait for images and reports of lost ones.
 
-        For both or none: in Fast DDS an image that waits ends the waiting for its reader's events.
+        For both or neither: with Fast DDS, an image left waiting wakes the wait for its reader's
+        events at once.
         """
         closed = self.closed
         if closed is not None and monotonic() - closed < self._longest():
@@ -207,7 +208,7 @@ class ImageGate(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
         return bool(super().can_execute(entity))
 
     def beginning_execution(self, entity: Any) -> bool:
-        """See rclpy; it takes the message next."""
+        """Called by rclpy just before it takes the message."""
         self.begun = monotonic()
         return bool(super().beginning_execution(entity))
 
@@ -230,7 +231,7 @@ class VisionMessages(NamedTuple):
 
 
 def vision_messages() -> Optional[VisionMessages]:
-    """Import vision_msgs (4.1 and later has LabelInfo); None where it is not installed."""
+    """Import vision_msgs (LabelInfo needs 4.1 or later); None where it is not installed."""
     try:
         from vision_msgs.msg import LabelInfo, VisionClass
     except ImportError:
@@ -239,7 +240,7 @@ def vision_messages() -> Optional[VisionMessages]:
 
 
 def label_info_message(types: VisionMessages, class_map: ClassMap, header: Header) -> Any:
-    """vision_msgs/LabelInfo of a class map. A value that is not in it (255) has no label."""
+    """vision_msgs/LabelInfo of a class map. A value that is not in it (255) is unlabelled."""
     message = types.label_info()
     message.header = header
     message.class_map = [

@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""A node's parameter: what it may be, the words that refuse what it may not, its declaration.
+"""A node's parameter: its limits, the check of its values, and its declaration.
 
-ROS is imported only where a parameter is declared, so that tables of parameters are read without.
+ROS is imported only where a parameter is declared, so tables of parameters can be read without it.
 """
 
 from __future__ import annotations
@@ -51,26 +51,26 @@ _KINDS: Dict[type, str] = {
 
 
 class ParameterError(SegformerError, ValueError):
-    """A parameter's value that is refused: names the value and what is allowed."""
+    """An invalid parameter value; names the value and what is allowed."""
 
 
 class Changeable(Enum):
     """When a parameter may be changed."""
 
     START = 'at start'
-    """Only given at start: read-only afterwards."""
+    """Only at start: read-only afterwards."""
     CONFIGURE = 'unconfigured'
-    """While the node is unconfigured; `configure` takes it up."""
+    """While the node is unconfigured; takes effect with `configure`."""
     LIVE = 'always'
-    """At any time; the next frame takes it up."""
+    """At any time; takes effect with the next frame."""
 
 
 @dataclass(frozen=True)
 class Parameter:
     """Name, default and limits of one parameter.
 
-    low, high: the least and the greatest number, None for no limit.
-    choices: the texts that are allowed, empty for any.
+    low, high: the smallest and the largest number, None for no limit.
+    choices: the allowed strings, empty for any.
     """
 
     name: str
@@ -106,14 +106,14 @@ class Parameter:
     def checked(self, value: Any) -> Value:
         """Return the value in the parameter's own type; raises ParameterError.
 
-        A whole number serves where a number is wanted, and a list where a tuple is.
+        An int is accepted for a float, and a list for a tuple.
         """
         if self.type is float and type(value) is int:
             value = float(value)
         elif self.type is tuple and _is_texts(value):
             value = tuple(value)
         if type(value) is not self.type or not self._within(value):
-            # With the unit of a number, which its description has.
+            # The description of a number has its unit.
             meaning = f' ({self.description})' if self.type in (int, float) else ''
             raise ParameterError(f'{self.name} is {value!r}; it must be {self.allowed}{meaning}')
         return cast(Value, value)
@@ -137,26 +137,26 @@ def parameter(
     choices: Tuple[str, ...] = (),
     change: Changeable = Changeable.LIVE,
 ) -> T:
-    """Make a field of a settings class a parameter; its name is the field's."""
+    """Make a field of a settings class a parameter of the same name."""
     entry = Parameter('', default, description, low, high, choices, change)  # type: ignore[arg-type]
     field: T = dataclasses.field(default=default, metadata={'parameter': entry})
     return field
 
 
 def parameters_of(settings: type, prefix: str = '') -> Tuple[Parameter, ...]:
-    """All parameters of a settings class, those of its groups as `group.name`."""
+    """All parameters of a settings class; those of its groups are named `group.name`."""
     return tuple(_walk(settings, prefix))
 
 
 def start_parameters_of(settings: type) -> Tuple[Parameter, ...]:
-    """All parameters of a node that reads them once: read-only, also those of shared groups."""
+    """All parameters of a node that reads them once, all of them read-only."""
     return tuple(
         dataclasses.replace(entry, change=Changeable.START) for entry in parameters_of(settings)
     )
 
 
 def build(settings: Type[T], values: Mapping[str, Value], prefix: str = '') -> T:
-    """Make a settings class's instance from checked values by parameter name."""
+    """Make an instance of a settings class from checked values, by parameter name."""
     arguments: Dict[str, Any] = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         name = prefix + field.name
@@ -168,7 +168,7 @@ def build(settings: Type[T], values: Mapping[str, Value], prefix: str = '') -> T
 
 
 def literal(value: Value) -> str:
-    """Value as yaml has it."""
+    """The value in yaml."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -201,23 +201,23 @@ def start_settings(node: Node, settings: Type[T]) -> T:
 
 
 def declare(node: Node, entry: Parameter) -> Any:
-    """Declare a parameter at a node; the value that it has now. Raises ParameterError."""
+    """Declare a parameter of a node and return its value; raises ParameterError."""
     from rclpy.exceptions import InvalidParameterValueException
 
     override = overrides(node).get(entry.name)
     if override is not None:
-        entry.checked(override.value)  # in our words, before rclpy looks at the range
+        entry.checked(override.value)  # for our message, before rclpy checks the range
     default = list(entry.default) if isinstance(entry.default, tuple) else entry.default
     try:
         return node.declare_parameter(entry.name, default, descriptor(entry)).value
     except InvalidParameterValueException as error:
-        # '... Reason: REASON: NAME', and the reason has the name already.
+        # '... Reason: REASON: NAME'; the reason already has the name.
         reason = str(error).rpartition('Reason: ')[2].rpartition(': ')[0]
         raise ParameterError(reason or str(error)) from error
 
 
 def overrides(node: Node) -> Mapping[str, Any]:
-    """Parameters that the node was given at start, by name; rclpy does not publish them."""
+    """Parameters that were given at start, by name; rclpy has no public access to them."""
     return getattr(node, '_parameter_overrides', {})
 
 
@@ -229,7 +229,7 @@ def descriptor(entry: Parameter) -> ParameterDescriptor:
         name=entry.name,
         description=entry.description,
         read_only=entry.change is Changeable.START,
-        # Or else `max_age: 1` in a yaml file is refused for not being written as 1.0.
+        # Otherwise `max_age: 1` in a yaml file is rejected, since it is not written as 1.0.
         dynamic_typing=True,
     )
     if entry.choices:

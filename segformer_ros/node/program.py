@@ -7,13 +7,13 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""A node as a program: its help, the refusal of wrong arguments, its start, work and orderly end.
+"""A node as a program: help, check of the arguments, start, work and orderly shutdown.
 
-rcl merges the command line with its parameter files, and drops without a word a value whose type
-is not that of an earlier one: behind a file with `mask_width: 0`, `-p mask_width:=half` is simply
-not there. So each value is looked at here as it is written.
+rcl merges the command line with its parameter files, and silently drops a value whose type differs
+from that of an earlier one: after a file with `mask_width: 0`, `-p mask_width:=half` is ignored.
+So each value is checked here as it is written.
 
-What the ROS-free folders log through Python's logging goes to the node's logger (`bridge_logs`).
+The ROS-free folders log through Python's logging, which goes to the node's logger (`bridge_logs`).
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ _WAY = '--ros-args -p NAME:=VALUE'
 
 
 class Program(NamedTuple):
-    """What a node's help says: the program's name, what it does, its parameters.
+    """What a node's help shows: the program's name, what it does, its parameters.
 
-    summary: a sentence without its full stop. hint: where to read on, as whole sentences.
+    summary: a sentence without its full stop. hint: where to read on, in whole sentences.
     """
 
     name: str
@@ -66,9 +66,9 @@ class Program(NamedTuple):
     hint: str = ''
 
     def answer(self, arguments: List[str]) -> Optional[int]:
-        """Give help, or refuse what is not ROS's: the exit code then, None where all is right.
+        """Print help, or refuse non-ROS arguments; returns the exit code then, else None.
 
-        arguments: those without the program's name.
+        arguments: without the program's name.
         """
         from rclpy.utilities import remove_ros_args
 
@@ -83,7 +83,7 @@ class Program(NamedTuple):
         return None
 
     def check(self, arguments: List[str]) -> None:
-        """Raises ParameterError for a parameter's value that is wrong as it is written.
+        """Raise ParameterError for an invalid parameter value on the command line or in a file.
 
         arguments: as for `answer`.
         """
@@ -117,7 +117,7 @@ class Program(NamedTuple):
 
 
 def without_source_places(error: RuntimeError) -> str:
-    """rcl's words, without its first and without the places in its source."""
+    """rcl's message without its prefix and without positions in its source code."""
     return re.sub(r', at \S+:\d+|^Failed to parse ROS arguments: ', '', str(error)).rstrip('.')
 
 
@@ -128,10 +128,10 @@ _ANY_NODE = ('*', '**')
 def check_command_line(
     arguments: Sequence[str], node: str, parameters: Sequence[Parameter]
 ) -> None:
-    """Raises ParameterError for the first value of the table's parameters that is wrong.
+    """Raise ParameterError for the first invalid value of one of the parameters.
 
-    arguments: the command line. node: the node's name; what is said to others is passed over, as
-    is what ROS itself refuses (a file that is not there, text that is not yaml).
+    arguments: the command line. node: the node's name; parameters of other nodes are skipped, as
+    is what ROS itself refuses (a missing file, invalid yaml).
     """
     table = {entry.name: entry for entry in parameters}
     for name, value in command_line_parameters(arguments, node):
@@ -141,7 +141,7 @@ def check_command_line(
 
 
 def command_line_parameters(arguments: Sequence[str], node: str) -> Iterator[Tuple[str, Any]]:
-    """All parameters that are said to a node, in the order of the command line."""
+    """All parameters given to a node, in the order of the command line."""
     for option, value in zip(arguments, arguments[1:]):
         try:
             if option in ('-p', '--param'):
@@ -155,15 +155,15 @@ def command_line_parameters(arguments: Sequence[str], node: str) -> Iterator[Tup
 def _from_words(text: str, node: str) -> Iterator[Tuple[str, Any]]:
     """NAME:=VALUE, or NODE:NAME:=VALUE."""
     name, separator, value = text.partition(':=')
-    to, _, name = name.rpartition(':')
-    if separator and (not to or _is_meant(to, node)):
+    target, _, name = name.rpartition(':')
+    if separator and (not target or _matches(target, node)):
         yield name, parse_yaml(value)
 
 
 def _from_file(tree: Any, node: str) -> Iterator[Tuple[str, Any]]:
     """The parameters of a node in a parameter file, whose names may be nested."""
     for key, below in tree.items() if isinstance(tree, dict) else ():
-        if isinstance(below, dict) and _KEY in below and _is_meant(str(key), node):
+        if isinstance(below, dict) and _KEY in below and _matches(str(key), node):
             yield from _flat(below[_KEY], [])
         elif key != _KEY:
             yield from _from_file(below, node)
@@ -178,12 +178,13 @@ def _flat(tree: Any, path: List[str]) -> Iterator[Tuple[str, Any]]:
             yield '.'.join(here), value
 
 
-def _is_meant(to: str, node: str) -> bool:
-    return to.rpartition('/')[2] in (node, *_ANY_NODE)
+def _matches(target: str, node: str) -> bool:
+    """Whether a node name or wildcard in an argument or a file means this node."""
+    return target.rpartition('/')[2] in (node, *_ANY_NODE)
 
 
 def _as_ros_reads(value: Any, entry: Parameter) -> Any:
-    """The value; a number that yaml takes for a text (1e-7) as a number."""
+    """The value; a number that yaml reads as a string (1e-7) as a number."""
     if isinstance(value, str) and entry.type is float:
         try:
             return float(value)
@@ -195,11 +196,11 @@ def _as_ros_reads(value: Any, entry: Parameter) -> Any:
 N = TypeVar('N', bound=Node)
 
 _POLL = 0.1
-"""Seconds at most until an interrupt is noticed."""
+"""Longest time until an interrupt is noticed, seconds."""
 
 
 class StartError(SegformerError, RuntimeError):
-    """ROS itself does not start; in its own words."""
+    """ROS itself does not start; has its own message."""
 
 
 def run_node(
@@ -209,12 +210,12 @@ def run_node(
     close: Callable[[N], None],
     arguments: Optional[List[str]] = None,
 ) -> None:
-    """Make a node, let it work, and take it down; exits with 1 where it cannot start or fails.
+    """Create a node, run it, and shut it down; exits with 1 if it cannot start or fails.
 
-    Asked for help it gives that alone; an argument that is not ROS's is refused, with exit code 2.
-    `work` tells whether all went well, and ends early by KeyboardInterrupt. `close` comes after
-    it in any case, while the node can still publish. That is why signals are left to Python:
-    rclpy's own handlers would shut ROS down while the node's threads still use it.
+    Only prints help if asked for it; a non-ROS argument is refused, with exit code 2. `work`
+    returns whether it succeeded, and is ended early by KeyboardInterrupt. `close` is always called
+    after it, while the node can still publish. That is why signals are left to Python: rclpy's own
+    handlers would shut ROS down while the node's threads still use it.
     """
     typed = sys.argv[1:] if arguments is None else arguments
     code = program.answer(typed)
@@ -240,9 +241,9 @@ def run_node(
 
 
 def spin(node: Node, done: Callable[[], bool] = lambda: False) -> None:
-    """Serve a node until it is done; an interrupt is noticed without a message, too.
+    """Spin a node until it is done or interrupted.
 
-    It is raised between two callbacks, never inside of one or of rclpy.
+    KeyboardInterrupt is raised between two callbacks, never inside one or inside rclpy.
     """
     executor = QuietExecutor()
     executor.add_node(node)
@@ -256,55 +257,56 @@ def spin(node: Node, done: Callable[[], bool] = lambda: False) -> None:
 
 
 class QuietExecutor(SingleThreadedExecutor):  # type: ignore[misc]
-    """Prepares its waiting once for each callback.
+    """Builds its wait set once per callback.
 
-    rclpy's own executors wake themselves after each, for threads that wait for the same group, and
-    prepare in vain: with a camera's topics that is half of what the executor costs.
+    rclpy's own executors trigger their guard condition after each callback, for other threads that
+    wait for the same group, and so build the wait set a second time for nothing: with a camera's
+    topics that is half of the executor's cost.
     """
 
     _guard: Any
 
     def __init__(self) -> None:
         super().__init__()
-        self._alarm = self._guard
+        self._own_guard = self._guard
 
     def wake(self) -> None:
-        """Look for work anew; from any thread."""
+        """Look for work again; from any thread."""
         if self._guard:
-            self._alarm.trigger()
+            self._own_guard.trigger()
 
     def _make_handler(self, *arguments: Any) -> Any:
-        self._guard = _Unheard
+        self._guard = _NoGuard
         try:
             return super()._make_handler(*arguments)
         finally:
-            self._guard = self._alarm
+            self._guard = self._own_guard
 
 
-class _Unheard:
-    """In place of the guard condition that an executor wakes itself by."""
+class _NoGuard:
+    """Stands in for the guard condition by which an executor wakes itself."""
 
     @staticmethod
     def trigger() -> None:
-        """Wake nobody."""
+        """Do nothing."""
 
 
 class LogBridge(logging.Handler):
-    """Hands records to a logger of rclpy, which knows levels by its methods."""
+    """Forwards log records to a logger of rclpy, which has a method for each level."""
 
     def __init__(self, logger: Any) -> None:
         super().__init__()
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record at its own level; what goes wrong with that costs the line alone."""
+        """Log one record at its level; an error in that loses only the line."""
         try:
             self._log(record.levelno, one_line(self.format(record)))
         except Exception:
             self.handleError(record)
 
     def _log(self, level: int, text: str) -> None:
-        # A call for each level: rclpy lets none log at one level now and at another then.
+        # Separate calls: rclpy does not allow a call site to change its level.
         if level >= logging.CRITICAL:
             self._logger.fatal(text)
         elif level >= logging.ERROR:
@@ -318,7 +320,7 @@ class LogBridge(logging.Handler):
 
 
 def bridge_logs(logger: Any) -> None:
-    """Send the package's records to a logger of rclpy, in place of any it went to before."""
+    """Forward the package's log records to a logger of rclpy, in place of an earlier one."""
     package = logging.getLogger(PACKAGE)
     for handler in [h for h in package.handlers if isinstance(h, LogBridge)]:
         package.removeHandler(handler)
@@ -328,7 +330,7 @@ def bridge_logs(logger: Any) -> None:
 
 
 def _start_ros(name: str, arguments: List[str]) -> None:
-    """Start ROS without what this machine lacks, which is said; raises StartError."""
+    """Start ROS without what this machine lacks, and say what that is; raises StartError."""
     more = []
     fault = _log_fault()
     if fault:
@@ -341,7 +343,7 @@ def _start_ros(name: str, arguments: List[str]) -> None:
 
 
 def _log_fault() -> str:
-    """Why ROS cannot write into its folder of log files, for which it would not start, or ''."""
+    """Why ROS cannot write into its log folder, without which it would not start; or ''."""
     home = os.environ.get('ROS_HOME') or '~/.ros'
     folder = Path(os.environ.get('ROS_LOG_DIR') or f'{home}/log').expanduser()
     try:
@@ -371,7 +373,7 @@ def _take_down(nodes: List[N], close: Callable[[N], None]) -> bool:
 
 
 def _explained(name: str, action: Callable[[], bool]) -> bool:
-    """Do `action`; an error that the user can correct is one line, and False."""
+    """Run `action`; prints an error that the user can correct as one line, and returns False."""
     try:
         return action()
     except Exception as error:

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Transport: the Fast DDS profile for images, and what this machine lacks for the middleware."""
+"""Transport: the Fast DDS profile for images, and faults of this machine for the middleware."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from segformer_ros.resources import share_path
 SHARED_MEMORY = Path('/dev/shm')
 
 _FULL = 4 * 2**20
-"""Bytes of it that are left where it is full: no 1080p frame fits."""
+"""With fewer bytes free it counts as full: no 1080p frame fits."""
 
 _PROCESSES = 2
-"""That use the profile at least: the camera driver and the node."""
+"""Least number of processes with the profile: the camera driver and the node."""
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 """Name of the variable in Fast DDS 2 (up to ROS 2 Jazzy) and in Fast DDS 3."""
@@ -40,13 +40,13 @@ _SEGMENT = 68 * 2**20
 _DEFAULT_SEGMENT = 2 * 2**20
 """The same without a profile."""
 _LEAST = 2**20
-"""Below this ROS's libraries end the process (SIGBUS), or complain in lines of their own."""
+"""With less, ROS's libraries crash the process (SIGBUS) or print errors of their own."""
 
 RECEIVE_BUFFER_LIMIT = Path('/proc/sys/net/core/rmem_max')
-"""Of the kernel, for the sockets of programs that are not root's."""
+"""The kernel's limit for sockets of non-root programs."""
 
 BUFFER_NEEDED = 8 * 2**20
-"""Bytes of a socket's receive buffer with which bursts of fragments of a 1080p frame arrive."""
+"""Bytes of a socket's receive buffer that hold the burst of fragments of a 1080p frame."""
 
 _COMMENT = re.compile('<!--.*?-->', re.DOTALL)
 
@@ -55,7 +55,7 @@ _FIRST_PORT, _PORTS_OF_A_DOMAIN = 7400, 250
 
 
 class TransportError(SegformerError, ValueError):
-    """A setting with which the middleware cannot start: names the value and what is allowed."""
+    """A setting with which the middleware cannot start; names the value and what is allowed."""
 
 
 def profile_variable() -> str:
@@ -65,7 +65,7 @@ def profile_variable() -> str:
 
 
 def shipped_profile() -> str:
-    """Path of the profile that comes along, as far as it is known."""
+    """Path of the profile that comes with this package; a placeholder if it is not found."""
     try:
         return str(share_path('config/fastdds.xml'))
     except FileNotFoundError:
@@ -73,15 +73,15 @@ def shipped_profile() -> str:
 
 
 def has_shipped_profile() -> bool:
-    """Whether this process runs with the profile that comes along."""
+    """Whether this process runs with the profile that comes with this package."""
     given = os.environ.get(profile_variable(), '')
     return os.path.realpath(given) == os.path.realpath(shipped_profile())
 
 
 def segment_size(profile: Path) -> int:
-    """Largest shared-memory segment that a profile gives, bytes; 0 where it gives none.
+    """Largest shared-memory segment that a profile sets, bytes; 0 if it sets none.
 
-    Raises OSError, ElementTree.ParseError and ValueError for what is no profile.
+    Raises OSError, ElementTree.ParseError and ValueError for a file that is no profile.
     """
     tree = ElementTree.parse(profile)
     sizes = [int(e.text or 0) for e in tree.iter() if e.tag.rpartition('}')[2] == 'segment_size']
@@ -89,10 +89,10 @@ def segment_size(profile: Path) -> int:
 
 
 def shared_memory_fault() -> str:
-    """Why this process's profile cannot work here, and what to do about it; '' where it can.
+    """Why this process's profile cannot work here, and what to do about it; '' if it can.
 
-    Containers have 64 MB of shared memory, or 16: where a segment does not fit, Fast DDS sends
-    images by UDP instead. Without a profile it is asked of the one that comes along.
+    Containers have 64 MB of shared memory, or 16: if a segment does not fit, Fast DDS sends images
+    over UDP instead. Without a profile, the answer is for the one that comes with this package.
     """
     given, shipped = os.environ.get(profile_variable(), ''), shipped_profile()
     ours = not given or Path(given).parent == Path(shipped).parent
@@ -102,7 +102,7 @@ def shared_memory_fault() -> str:
         total, _, free = shutil.disk_usage(SHARED_MEMORY)
     except (OSError, ElementTree.ParseError, ValueError):
         return ''
-    without = ours and given and not has_shipped_profile()  # the one for machines without room
+    without = ours and given and not has_shipped_profile()  # the profile for UDP only
     if not (segment and (without or free < _FULL or total < _PROCESSES * segment)):
         return ''
     return (
@@ -113,10 +113,10 @@ def shared_memory_fault() -> str:
 
 
 def receive_buffer_fault() -> str:
-    """Why images are lost on their way by UDP, as CycloneDDS sends them, or why it does not start.
+    """Why CycloneDDS, which uses UDP, loses images or does not start; '' for no reason.
 
-    It goes on with less than its `max` and says so in its trace alone; with less than its `min` it
-    ends with "error not set".
+    With less than its `max` it continues, and notes that only in its trace; with less than its
+    `min` it ends with "error not set".
     """
     try:
         limit = int(RECEIVE_BUFFER_LIMIT.read_text())
@@ -124,7 +124,7 @@ def receive_buffer_fault() -> str:
         return ''
     least = _least_buffer(os.environ.get('CYCLONEDDS_URI', ''))
     cure = 'sudo sysctl -w net.core.rmem_max=67108864'
-    if least > 2 * limit:  # the kernel counts its own bookkeeping in
+    if least > 2 * limit:  # the kernel doubles the value, for its own bookkeeping
         return (
             f'CYCLONEDDS_URI asks for a receive buffer of {_mib(least)} MiB at least, and '
             f'net.core.rmem_max allows {_mib(2 * limit)}: CycloneDDS will not start; {cure}, or '
@@ -139,13 +139,13 @@ def receive_buffer_fault() -> str:
 
 
 def _least_buffer(uri: str) -> int:
-    """Bytes without which CycloneDDS does not start by its settings; 0 where they do not say.
+    """Receive buffer without which CycloneDDS does not start, bytes; 0 if its settings have none.
 
-    uri: files with commas between them, or the text itself.
+    uri: files separated by commas, or the XML itself.
     """
     texts = [uri] if uri.lstrip().startswith('<') else []
-    for place in [] if texts else uri.split(','):
-        path = place[len('file://') :] if place.startswith('file://') else place
+    for file in [] if texts else uri.split(','):
+        path = file[len('file://') :] if file.startswith('file://') else file
         with suppress(OSError, ValueError):
             texts.append(Path(path).read_text() if path else '')
     sizes = re.findall(
@@ -157,7 +157,7 @@ def _least_buffer(uri: str) -> int:
 
 
 def check_shared_memory() -> None:
-    """Raises TransportError where rclpy must not be imported: LTTng, below it, would crash."""
+    """Raise TransportError where importing rclpy would crash, in LTTng below it."""
     usage = _shared_memory()
     if usage is not None and usage.free < _LEAST:
         raise TransportError(
@@ -168,10 +168,10 @@ def check_shared_memory() -> None:
 
 
 def prepare_transport() -> List[str]:
-    """Have the middleware start without what this machine lacks; what that is, as lines.
+    """Set up the middleware to start without what this machine lacks; returns that as lines.
 
-    Fast DDS ends the process for a domain that it does not know, and says nothing of a port that
-    another program has. Raises TransportError.
+    Fast DDS ends the process for an invalid domain, and does not report a port that another
+    program has. Raises TransportError.
     """
     domain = _domain()
     if 'cyclone' in os.environ.get('RMW_IMPLEMENTATION', ''):
@@ -182,7 +182,7 @@ def prepare_transport() -> List[str]:
 
 
 def _shared_memory() -> Any:
-    """What is free there, and all of it, in bytes; None where there is none."""
+    """Disk usage of the shared memory, bytes; None where there is none."""
     try:
         return shutil.disk_usage(SHARED_MEMORY)
     except OSError:
@@ -203,7 +203,7 @@ def _domain() -> int:
 
 
 def _without_shared_memory() -> List[str]:
-    """Take UDP alone where the shared memory is too small for a segment."""
+    """Switch to UDP only where the shared memory is too small for a segment."""
     variable = profile_variable()
     given = os.environ.get(variable, '')
     needed = _SEGMENT if has_shipped_profile() else _DEFAULT_SEGMENT
@@ -224,7 +224,7 @@ def _without_shared_memory() -> List[str]:
 
 
 def _without_discovery(domain: int) -> List[str]:
-    """Whether a foreign program has the port on which the nodes of a domain find each other."""
+    """A line if another program has the port on which the nodes of a domain find each other."""
     port = _FIRST_PORT + _PORTS_OF_A_DOMAIN * domain
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as test:
         test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as all nodes do

@@ -60,7 +60,7 @@ from segformer_ros.recordings.labels import LabelCoding, LabelError, message_val
 
 @dataclass(frozen=True)
 class EvaluatorSettings:
-    """What is scored, and until when."""
+    """What is scored, and when the evaluation ends."""
 
     output: str = parameter('', 'folder for metrics.json and live.json')
     class_map: str = parameter(
@@ -95,7 +95,7 @@ NODE_NAME = 'evaluator_node'
 METRICS_JSON, LIVE_JSON = 'metrics.json', 'live.json'
 
 QUEUE = 100
-"""Masks and labels kept while this node is busy."""
+"""Queue of masks and labels while this node is busy."""
 
 _LAST_MASKS = 1.0
 """Seconds without a mask, after the replay's report, at which the evaluation ends."""
@@ -103,10 +103,10 @@ _NO_TIMES = StageTimes(0.0, 0.0, 0.0)
 
 
 class EvaluatorNode(Node):  # type: ignore[misc]
-    """Puts masks and labels aside while they come, and scores them when all is over.
+    """Stores masks and labels as they come, and scores them at the end.
 
-    So the scoring takes no time from the node that is looked at. Raises ParameterError,
-    DestinationError, ClassMapError and MetricError.
+    So scoring takes no CPU time from the node under test. Raises ParameterError, DestinationError,
+    ClassMapError and MetricError.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -122,7 +122,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self._path = LivePath(round(settings.label_tolerance * 1e9))
         self._open = ExitStack()
         self._backlog = self._open.enter_context(PairBacklog())
-        # Compressing takes milliseconds that must not count as the node's.
+        # Compression takes milliseconds, which must not count as the node's latency.
         self._writer = self._open.enter_context(ThreadPoolExecutor(1))
         self._writing: Deque[Future[None]] = deque()
         total = settings.frames or None
@@ -136,14 +136,14 @@ class EvaluatorNode(Node):  # type: ignore[misc]
 
     @property
     def done(self) -> bool:
-        """Whether what is to be expected has come."""
+        """Whether no more masks are to be expected."""
         silence = monotonic() - self._last_mask if self._last_mask else 0.0
         if self._report is not None:
             return silence > _LAST_MASKS or not self._last_mask
         return 0 < self.settings.quiet < silence
 
     def finish(self) -> Dict[str, Any]:
-        """Score what was put aside and write the files; returns what live.json holds."""
+        """Score what was stored and write the files; returns the content of live.json."""
         for pair in self._path.end():
             self._keep(pair)
         self._writer.shutdown()
@@ -154,11 +154,11 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         for pair in tqdm(self._backlog, total=len(self._backlog), unit='frame', desc='score'):
             self._score(pair, counts)
         if not self.settings.merge:
-            found = agreement_note(
+            note = agreement_note(
                 self._scorer.counts()['confusion'], self._scorer.classes.class_map
             )
-            if found:
-                self._note(found)
+            if note:
+                self._note(note)
         folder = Path(self.settings.output)
         source = InputFacts('live', counts.frames, self._problems)
         model = {**self._engine, 'model': Path(self._engine.get('model', '')).name}
@@ -173,7 +173,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         return live
 
     def close(self) -> None:
-        """Give back the temporary file."""
+        """Close the temporary file."""
         self._open.close()
 
     def _subscribe(self) -> None:
@@ -181,7 +181,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         topic, kind = topics.IMAGE, Image
         if self.settings.compressed:
             topic, kind = topics.COMPRESSED_IMAGE, CompressedImage
-        # Only stamps are read of images, so they are left as the bytes that came.
+        # Only the stamps of images are needed, so they stay serialized.
         self._listen(kind, topic, self._on_image, sensor, raw=True)
         self._listen(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
         self._listen(Image, topics.LABELS, self._on_labels, reliable)
@@ -250,12 +250,12 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         return frame
 
     def _keep(self, pair: Pair) -> None:
-        self._writing.append(self._writer.submit(self._put_aside, pair))
+        self._writing.append(self._writer.submit(self._store, pair))
         while len(self._writing) > QUEUE:
             self._writing.popleft().result()
 
-    def _put_aside(self, pair: Pair) -> None:
-        """In the writer's thread; a pair that cannot be written costs no other."""
+    def _store(self, pair: Pair) -> None:
+        """Runs in the writer's thread; a pair that cannot be written is reported and dropped."""
         try:
             self._backlog.append(pair)
         except OSError as error:
@@ -294,12 +294,12 @@ PROGRAM = Program(
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
-    """Evaluate until all is over, or until interrupted."""
+    """Evaluate until no more masks come, or until interrupted."""
     run_node(PROGRAM, EvaluatorNode, _evaluate, EvaluatorNode.close, arguments)
 
 
 def _evaluate(node: EvaluatorNode) -> bool:
-    with suppress(KeyboardInterrupt):  # what has come until then is scored
+    with suppress(KeyboardInterrupt):  # scores what has come so far
         spin(node, lambda: node.done)
     node.finish()
     return True

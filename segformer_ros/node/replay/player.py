@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Player: sends a source's frames at the right time, and counts the masks that answer them."""
+"""Player: sends a source's frames at the right time, and matches the masks that come back."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ from segformer_ros.recordings import Source, SourceFrame
 from segformer_ros.recordings.source import read_ahead
 
 SILENT_LIMIT = 3
-"""Frames in a row without an answer, at rate 0, after which nobody is thought to listen."""
+"""Frames in a row without an answer, at rate 0, after which the replay fails."""
 
 LAST_ANSWERS = 1.0
-"""Seconds without an answer, at other rates, after which no more are waited for at the end."""
+"""Seconds without an answer, at other rates, after which waiting at the end is over."""
 
 SETTLING = 0.1
-"""Seconds after /clock went back in which others forget what they knew of later times."""
+"""Seconds for other nodes to reset after /clock went back."""
 
 PROBLEMS_KEPT = 5
 
 KEPT_IN_FLIGHT = 1000
 KEPT_LATENCIES = 100_000
-"""Bounds of the memory of an endless play."""
+"""Bounds of the memory of an endless replay."""
 
 
 class ReplayError(SegformerError, RuntimeError):
-    """A play that cannot go on: says why and what to do."""
+    """A replay that cannot continue; says why, and what to do."""
 
 
 class Outgoing(NamedTuple):
-    """One frame on its way out, under the stamp that it is published with."""
+    """One frame to publish, with its new stamp."""
 
     stamp: Stamp
     frame: Frame
@@ -59,7 +59,7 @@ class Outgoing(NamedTuple):
 
 
 class PlayerOutput(Protocol):
-    """Where the player sends frames; `ReplayOutput`, or a test's."""
+    """Where the player sends frames: `ReplayOutput`, or a fake in tests."""
 
     def publish(self, outgoing: Outgoing) -> None:
         """Send one frame."""
@@ -68,17 +68,17 @@ class PlayerOutput(Protocol):
         """Set the clock."""
 
     def restart(self) -> None:
-        """Begin anew with what goes along with the frames."""
+        """Go back to the start of the recording's transforms."""
 
     def carry(self, position: int, stamp: int) -> None:
-        """Send what goes along with frames up to a time of the recording (ns), under a stamp."""
+        """Send the transforms up to a time of the recording (ns), which becomes `stamp`."""
 
 
 class Player:
-    """Plays a source once, or again and again, in the thread that calls `play`.
+    """Plays a source once, or in a loop, in the thread that calls `play`.
 
-    answer: to be called from any thread with the stamp (ns) of each mask that comes. say: takes
-    one line for the user's eyes. now: the time of publishing in ns.
+    Any thread may call `answer` with the stamp (ns) of each mask that comes. say: called with one
+    line for the user. now: gives the time of publishing in ns.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class Player:
         self._again = False
 
     def answer(self, stamp: int) -> None:
-        """Note the mask of a frame."""
+        """Record the mask of a frame."""
         self._answers.came(stamp)
 
     def play(self) -> None:
-        """Play all; raises ReplayError where nobody answers."""
+        """Play everything; raises ReplayError if nobody answers."""
         for entry in self._entries():
             self._take(entry)
         if self._settings.rate == 0:
@@ -118,8 +118,8 @@ class Player:
         self._over = monotonic()
 
     def report(self, finished: bool, failure: str = '') -> ReplayReport:
-        """Figures of the play so far."""
-        latency, now = self._answers.latency, monotonic()  # an interrupted play ends now
+        """Figures of the replay so far."""
+        latency, now = self._answers.latency, monotonic()  # an interrupted replay ends now
         return ReplayReport(
             finished=finished,
             entries=self._published + self._broken,
@@ -135,7 +135,7 @@ class Player:
         )
 
     def _entries(self) -> Iterator[SourceFrame]:
-        """Entries of all rounds."""
+        """Entries of the source, over and over if `loop` is set."""
         while True:
             self._output.restart()
             playable = False
@@ -178,7 +178,7 @@ class Player:
         self._output.publish(outgoing)
 
     def _make_room(self, window: int) -> None:
-        """Wait for answers; a frame without one is sent once more, and then given up."""
+        """Wait for answers; a frame without one is resent once, and then given up."""
         timeout = self._settings.answer_timeout
         while True:
             overdue = self._answers.wait_for_room(window, timeout)
@@ -214,19 +214,19 @@ class Player:
 
 
 class Pacer:
-    """Turns the recording's time into this machine's, at a rate.
+    """Waits until frames are due, by their recorded stamps and a rate.
 
-    rate: how many times faster than recorded; 0 holds nothing back. on_tick: called with the
-    recording's time (ns) each `TICK` of waiting, so that a clock can go on between frames. Where
-    the stamps go back, or ahead by more than LONGEST_STEP, the recording's clock was set or it
-    paused: the pace begins anew there.
+    rate: how many times faster than recorded; 0: no waiting. on_tick: called with the recording's
+    time (ns) every `TICK` of waiting, so that a clock can advance between frames. If stamps go
+    back, or ahead by more than LONGEST_STEP, the recording's clock was set or it paused: timing
+    starts over there.
     """
 
     TICK = 0.02
-    """Seconds between two ticks while a frame is held back."""
+    """Seconds between two ticks while waiting."""
 
     LONGEST_STEP = 60.0
-    """Seconds of the recording that are waited for between two frames."""
+    """Longest step between two frames, in seconds of the recording, that is waited for."""
 
     def __init__(
         self,
@@ -243,7 +243,7 @@ class Pacer:
         self._first = self._last = 0
 
     def wait(self, stamp: int) -> None:
-        """Return when the time of a frame stamped `stamp` (ns) has come."""
+        """Wait until a frame stamped `stamp` (ns) is due."""
         if self._rate == 0:
             return
         step = (stamp - self._last) / 1e9
@@ -260,7 +260,7 @@ class Pacer:
 
 
 class Answers:
-    """Frames in flight by their stamps (ns). Any thread may send, answer and wait."""
+    """Frames in flight, by their stamps (ns). Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -270,16 +270,16 @@ class Answers:
         self._count = 0
 
     def sent(self, stamp: int) -> None:
-        """Note that a frame was sent, for the first time or again."""
+        """Record that a frame was sent, for the first time or again."""
         with self._changed:
-            # Sent again: it moves to the end, and its time counts anew.
+            # A frame that is sent again moves to the end, and its time starts over.
             self._in_flight.pop(stamp, None)
             self._in_flight[stamp] = self._clock()
             if len(self._in_flight) > KEPT_IN_FLIGHT:
                 del self._in_flight[next(iter(self._in_flight))]
 
     def came(self, stamp: int) -> None:
-        """Note an answer; one to a frame that is not in flight is not counted."""
+        """Record an answer; ignored if its frame is not in flight."""
         with self._changed:
             since = self._in_flight.pop(stamp, None)
             if since is not None:
@@ -288,15 +288,15 @@ class Answers:
                 self._changed.notify_all()
 
     def give_up(self, stamp: int) -> None:
-        """Wait no longer for a frame's answer."""
+        """Stop waiting for a frame's answer."""
         with self._changed:
             self._in_flight.pop(stamp, None)
 
     def wait_for_room(self, window: int, timeout: float) -> Optional[int]:
         """Wait until fewer than `window` frames are in flight.
 
-        None where there is room; else the stamp that has been waited for the longest, after
-        `timeout` seconds without any answer.
+        Returns None then; or, after `timeout` seconds without any answer, the stamp of the frame
+        that has waited longest.
         """
 
         def room() -> bool:
@@ -318,7 +318,7 @@ class Answers:
 
     @property
     def latency(self) -> Percentiles:
-        """Milliseconds from sending to the answer, of the answers so far."""
+        """Milliseconds from sending a frame to its answer, so far."""
         with self._changed:
             milliseconds = list(self._milliseconds)
         return percentiles(milliseconds)
@@ -326,14 +326,14 @@ class Answers:
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """Figures of one play, sent as JSON on `replay/report`.
+    """Figures of one replay, sent as JSON on `replay/report`.
 
-    finished: whether the play is over; the last report. entries: entries of the source that were
-    taken, published plus broken. answered: published frames whose mask came back. resent: frames
-    sent a second time because no answer came. seconds: from the first frame to the last answer.
-    latency_p50, latency_p99: milliseconds from publishing an image to its mask's arrival; NaN
-    where nothing was answered. problems: the first few broken entries, in words. failure: why the
-    play ended early; empty where it did not.
+    finished: whether this is the last report. entries: entries of the source so far, published
+    plus broken. answered: published frames whose mask came back. resent: frames sent a second time
+    for lack of an answer. seconds: from the first frame to the last answer. latency_p50,
+    latency_p99: milliseconds from publishing an image to its mask's arrival; NaN without answers.
+    problems: the first few faults of entries, in words. failure: why the replay ended early; else
+    empty.
     """
 
     finished: bool = False
@@ -354,6 +354,6 @@ class ReplayReport:
 
     @classmethod
     def from_json(cls, text: str) -> ReplayReport:
-        """The report of a line that `to_json` made."""
+        """Read a line written by `to_json`."""
         fields = json.loads(text)
         return cls(**{**fields, 'problems': tuple(fields['problems'])})

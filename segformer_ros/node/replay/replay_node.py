@@ -42,9 +42,9 @@ ANSWER_QUEUE = 20
 
 _POLL = 0.05
 _DISCOVERY = 0.5
-"""Seconds until those who have been found have found this node too."""
+"""Seconds for the subscribers that were discovered to discover this node."""
 _ACKNOWLEDGE = Duration(seconds=2)
-"""Longest wait until the last report has arrived everywhere."""
+"""Longest wait for the acknowledgement of the last report."""
 
 
 class ReplayNode(Node):  # type: ignore[misc]
@@ -91,7 +91,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         return not failure
 
     def conclude(self, failure: str = '') -> None:
-        """Say how it went, to the log and to those who listen."""
+        """Log and publish the final report."""
         report = self._player.report(finished=True, failure=failure)
         if failure:
             self.get_logger().error(failure)
@@ -103,7 +103,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         self._report.wait_for_all_acked(_ACKNOWLEDGE)
 
     def _wait_for_subscribers(self) -> str:
-        """Wait until enough listen; why not to play, or ''."""
+        """Wait for enough subscribers; returns why the replay cannot start, or ''."""
         settings = self.settings
         if settings.wait_for == 0:
             return ''
@@ -122,7 +122,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         return ''
 
     def _is_answered(self) -> bool:
-        """Whether somebody publishes answers, where they are waited for."""
+        """Whether somebody publishes answers, or they are not needed."""
         topic = self.resolve_topic_name(ANSWER_TOPIC)
         return self.settings.rate > 0 or self.count_publishers(topic) > 0
 
@@ -131,7 +131,7 @@ class ReplayNode(Node):  # type: ignore[misc]
 
 
 def open_settings(settings: ReplaySettings) -> Source:
-    """Open what the parameters name; raises ParameterError and SourceError."""
+    """Open the source that the parameters name; raises ParameterError and SourceError."""
     if not settings.input:
         raise ParameterError('input is empty; give a bag, a video, a folder of images or sample:')
     return open_source(

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Publishes the frames of a source as a camera's topics, and its mount where that is wanted."""
+"""Publishes the frames of a source as a camera's topics, with its transforms or its mount."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ QUEUE = 5
 class ReplayOutput:
     """The topics image, image/compressed, camera_info, labels, odom, /clock, /tf_static and /tf.
 
-    Images are only converted for those who subscribe.
+    Images are converted only for existing subscribers.
     """
 
     def __init__(self, node: Node, settings: ReplaySettings, source: Source) -> None:
@@ -47,7 +47,7 @@ class ReplayOutput:
         self._calibration = source.calibration
         carries = settings.transforms and source.has_transforms
         pose = source.pose if settings.vehicle_frame else None
-        # A bag that has transforms places its camera itself, unless that is given another name.
+        # A bag's own transforms include the camera's mount, unless frame_id renames the camera.
         self._pose = None if carries and not settings.frame_id else pose
         self._transforms: Optional[CarriedTransforms] = None
         if carries or self._pose is not None:
@@ -69,7 +69,7 @@ class ReplayOutput:
 
     @property
     def subscribers(self) -> int:
-        """How many subscribe to the image, raw or compressed."""
+        """Number of subscribers to the image, raw or compressed."""
         return int(
             self._image.get_subscription_count() + self._compressed.get_subscription_count()
         )
@@ -97,19 +97,19 @@ class ReplayOutput:
             self._image.publish(buffer.filled(frame.pixels, header))
 
     def _publish_mount(self, header: Header) -> None:
-        """Publish once where the camera is; one without a frame of its own has no place."""
+        """Publish the mount once; needs a frame id of the camera's own."""
         vehicle_frame = self._settings.vehicle_frame
         if self._transforms and self._pose and header.frame_id not in ('', vehicle_frame):
             self._transforms.place(mount_transform(header, self._pose, vehicle_frame))
             self._pose = None
 
     def restart(self) -> None:
-        """Begin anew with what goes along with the frames."""
+        """Go back to the start of the recording's transforms."""
         if self._transforms:
             self._transforms.restart()
 
     def carry(self, position: int, stamp: int) -> None:
-        """Publish what goes along with frames up to a time of the recording, stamped `stamp`."""
+        """Publish the transforms up to a time of the recording (ns), which becomes `stamp`."""
         if self._transforms:
             self._transforms.advance(position, stamp)
 
@@ -120,7 +120,7 @@ class ReplayOutput:
 
 
 def _transforms(node: Node, source: Optional[Source], rate: float) -> Optional[CarriedTransforms]:
-    """What publishes transforms; None where tf2_msgs is not installed."""
+    """A publisher of transforms; None where tf2_msgs is not installed."""
     try:
         from tf2_msgs.msg import TFMessage
     except ImportError:
@@ -130,7 +130,7 @@ def _transforms(node: Node, source: Optional[Source], rate: float) -> Optional[C
 
 
 def mount_transform(header: Header, pose: CameraPose, vehicle_frame: str) -> TransformStamped:
-    """Place the camera's optical frame, that of the header, in the vehicle's."""
+    """Transform from the vehicle frame to the camera's optical frame, which is the header's."""
     transform = TransformStamped(
         header=Header(stamp=header.stamp, frame_id=vehicle_frame), child_frame_id=header.frame_id
     )
@@ -148,19 +148,19 @@ def camera_info_message(header: Header, calibration: Calibration) -> CameraInfo:
 
 
 AHEAD = 500_000_000
-"""Nanoseconds of the recording by which transforms come before the frames, so that none waits."""
+"""Nanoseconds of the recording by which transforms are ahead of frames, so that no frame waits."""
 
-_QUEUE = 100  # tf2's
+_QUEUE = 100  # as in tf2
 
 _CLOSE = 1e-3
-"""How close together the transforms around a frame are brought where time has no measure."""
+"""At rate 0 with new stamps: scale of the time from a frame to the transforms around it."""
 
 
 class CarriedTransforms:
-    """Publishes a recording's /tf_static once and its /tf in time, under the play's stamps.
+    """Publishes a recording's /tf_static once and its /tf in time, with the replay's stamps.
 
-    message_type: tf2_msgs/TFMessage. source: None where only frames are placed. rate: of the
-    play; at 0 stamps that are not the recorded ones stand in no proportion to its times.
+    message_type: tf2_msgs/TFMessage. source: None for static transforms only. rate: of the replay;
+    at 0, new stamps are not proportional to the recorded times.
     """
 
     def __init__(
@@ -181,19 +181,19 @@ class CarriedTransforms:
             self._latched.publish(message_type(transforms=self._static))
 
     def place(self, transform: TransformStamped) -> None:
-        """Add a frame that stands still."""
+        """Add a static transform."""
         self._static.append(transform)
         self._latched.publish(self._type(transforms=self._static))
 
     def restart(self) -> None:
-        """Begin anew with the recording."""
+        """Go back to the start of the recording."""
         self._coming.clear()
         self._newest.clear()
         if self._source is not None:
             self._moving = self._source.moving_transforms()
 
     def advance(self, position: int, stamp: int) -> None:
-        """Publish what was recorded up to a little after `position`, which is stamped `stamp`."""
+        """Publish what was recorded until shortly after `position`, which becomes `stamp`."""
         until = position + AHEAD
         self._read(until)
         if position != stamp and self._rate == 0:
@@ -204,7 +204,7 @@ class CarriedTransforms:
             self._publish(self._coming.popleft(), position, stamp, scale)
 
     def _read(self, until: int) -> None:
-        """Read on to the first message after a time of the recording."""
+        """Read up to the first message after a time of the recording."""
         while not self._coming or _stamp_ns(self._coming[-1][0]) <= until:
             message = next(self._moving, None)
             if message is None:
@@ -212,7 +212,7 @@ class CarriedTransforms:
             self._coming.append(message)
 
     def _around(self, position: int) -> List[Any]:
-        """Of each frame the transform before a time, and the one after it."""
+        """Of each frame the last transform before a time, and the first one after it."""
         while self._coming and _stamp_ns(self._coming[0][0]) <= position:
             self._newest.update((one.child_frame_id, one) for one in self._coming.popleft())
         after: Dict[str, Any] = {}
@@ -236,7 +236,7 @@ def _stamp_ns(stamped: Any) -> int:
 
 
 def _message(stamped: Any, stamp_ns: int) -> TransformStamped:
-    """Message of a recorded geometry_msgs/TransformStamped, under another stamp."""
+    """Copy of a recorded geometry_msgs/TransformStamped, with another stamp."""
     stamp = Stamp.from_ns(max(stamp_ns, 0))
     header = Header(
         stamp=Time(sec=stamp.sec, nanosec=stamp.nanosec), frame_id=stamped.header.frame_id

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The parameters of the replay node: one table, as `parameter.py` has it."""
+"""The parameters of the replay node."""
 
 from __future__ import annotations
 
@@ -41,12 +41,11 @@ class ReplaySettings:
     camera_info: str = parameter(
         '',
         "file with the camera's calibration (a yaml of camera_calibration, Kalibr or a "
-        "CameraInfo), in the place of the recording's own",
+        "CameraInfo), instead of the recording's own",
     )
     bits: int = parameter(
         0,
-        "bits of images of 16 that hold the camera's values: 8, 10, 12, 14 or 16; 0: told by the "
-        'images',
+        'significant bits of 16-bit images: 8, 10, 12, 14 or 16; 0: detected from the images',
         low=0,
         high=16,
     )
@@ -81,8 +80,8 @@ class ReplaySettings:
     )
     vehicle_frame: str = parameter(
         '',
-        'frame on the ground in which the camera is placed where the recording has a mount and no '
-        "transforms of its own (street:), or frame_id renames the bag's; empty: no mount",
+        'frame on the ground for a /tf_static of the mount, if the recording has a mount but no '
+        "transforms of its own (street:), or frame_id renames the bag's; empty: none",
     )
     reliable: bool = parameter(False, 'publish images reliably; else best effort, as cameras do')
     jpeg_quality: int = parameter(90, 'JPEG quality of image/compressed', low=1, high=100)

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Camera geometry: what a camera_info and an IMU say, and the camera's pose over the ground."""
+"""Camera geometry: calibration from camera_info, pose over the ground from TF, swing by an IMU."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ from segformer_ros.node.segmentation.transforms import (
     look_up_pose,
 )
 
-_LOOK_AGAIN = 10.0  # seconds until TF is asked again for a frame that may not be there at all
+_LOOK_AGAIN = 10.0  # seconds until TF is asked again for a frame that may not exist
 _THROTTLE = 10.0  # seconds
 
 
 class CameraInfoReading(NamedTuple):
-    """A camera_info that was read when it came.
+    """A camera_info, parsed on arrival.
 
-    size: (width, height) of the images that it belongs to, None where it has none.
-    as_recorded, rectified: the calibration of images as the lens gives them, and of images that
-    are rectified already; or why there is none.
+    size: (width, height) of the images that it belongs to, None if it is invalid.
+    as_recorded, rectified: the calibration for unrectified and for rectified images; or the error
+    why there is none.
     """
 
     message: CameraInfo
@@ -68,7 +68,7 @@ class CameraInfoReading(NamedTuple):
 
     @classmethod
     def of(cls, message: CameraInfo) -> CameraInfoReading:
-        """Read a message; what is wrong with it is kept for those who ask."""
+        """Parse a message; an error is kept, and raised by `calibration`."""
         try:
             size: Optional[Tuple[int, int]] = image_size(message)
         except CameraError:
@@ -86,7 +86,7 @@ class CameraInfoReading(NamedTuple):
     def resized(self, header: Header, height: int, width: int) -> CameraInfo:
         """Message of the same view resized to (height, width); `size` is not None.
 
-        ROI and binning are worked into K and P, so that the result has none.
+        K and P of the result include ROI and binning, so it has neither.
         """
         info, result = self.message, copy(self.message)
         result.header = header
@@ -101,14 +101,14 @@ class CameraInfoReading(NamedTuple):
 
 
 TF, PARAMETERS = 'tf', 'parameters'
-"""Sources of a pose, as DrivableArea.msg has them."""
+"""Sources of a pose, as in DrivableArea.msg."""
 
 
 class Geometry(NamedTuple):
-    """Calibration and pose for one frame, or neither and why in `reason`.
+    """Calibration and pose for one frame, or neither, and why not in `reason`.
 
-    source: where the pose comes from; '' where there is none. without_tf: why it does not come
-    from TF, where it was asked; '' where it does.
+    source: where the pose comes from; '' if there is none. without_tf: why it does not come from
+    TF although that was asked for; else ''.
     """
 
     calibration: Optional[Calibration]
@@ -127,9 +127,9 @@ class _FoundPose(NamedTuple):
 class CameraGeometry:
     """Keeps the newest camera_info and looks up the pose at each frame's stamp.
 
-    The executor calls `receive`, one thread at a time everything else. topic: of the images, as
-    it is remapped: its name may say that they are rectified. warn: is told once of what makes all
-    distances wrong without being wrong itself. swing: of the vehicle's body, by an IMU.
+    The executor calls `receive`, one thread at a time everything else. topic: image topic after
+    remapping; its name may tell that the images are rectified. warn: called once for each problem
+    that is no error but makes all distances wrong. swing: of the vehicle's body, by an IMU.
     """
 
     def __init__(
@@ -144,16 +144,16 @@ class CameraGeometry:
         self._rectified = is_rectified(topic)
         self._warn = warn
         self.newest: Optional[CameraInfoReading] = None
-        """The newest camera_info, None where none came yet."""
+        """The newest camera_info, None if none has come yet."""
         self.had_tf = False
-        """Whether TF has placed the camera since the node was configured."""
+        """Whether TF has given a pose since the node was configured."""
         self._content: Any = None
         self._turned = False
         self._ground_of = ''
         self._ground_due = 0.0
 
     def receive(self, info: CameraInfo) -> None:
-        """Take a camera_info; it is read where it is another than the last, but for its stamp."""
+        """Take a camera_info; it is parsed only if more than its stamp differs from the last."""
         content = _content(info)
         if self.newest is None or content != self._content:
             self.newest = CameraInfoReading.of(info)
@@ -169,10 +169,10 @@ class CameraGeometry:
         mount: MountSettings,
         patient: bool = False,
     ) -> Optional[Geometry]:
-        """Geometry of an image; never a guess where something is missing.
+        """Geometry of an image; nothing is guessed if something is missing.
 
-        The pose is TF's, else that of the mount parameters. None, if `patient`, while the
-        transform of the image's stamp is on its way.
+        The pose comes from TF, else from the mount parameters. None, if `patient`, while the
+        transform of the image's stamp may still come.
         """
         try:
             if info is None:
@@ -230,13 +230,13 @@ class CameraGeometry:
         )
 
     def _say_if_turned(self, pose: CameraPose) -> None:
-        """Warn once of a camera that is mounted upside down or on its side."""
+        """Warn once about a camera that is mounted upside down or on its side."""
         if not self._turned and pose.quarter_turns:
             self._turned = True
             self._warn(turned_note(pose))
 
     def _check_ground(self, transforms: TransformSource, vehicle_frame: str) -> None:
-        """Warn once where the vehicle frame is not on the ground."""
+        """Warn once if the vehicle frame is not on the ground."""
         now = monotonic()
         if self._ground_of == vehicle_frame and now < self._ground_due:
             return
@@ -249,8 +249,7 @@ class CameraGeometry:
 class ImuSwing:
     """Subscribes to `imu`, from `configure` to `cleanup`.
 
-    The IMU's axes are those of the vehicle, unless TF knows where its frame stands in that of
-    the vehicle.
+    The IMU is assumed to have the vehicle's axes, unless TF has a transform between their frames.
     """
 
     def __init__(
@@ -267,7 +266,7 @@ class ImuSwing:
         )
 
     def close(self) -> None:
-        """Give the subscription back."""
+        """Destroy the subscription."""
         self._node.destroy_subscription(self._subscription)
 
     def _receive(self, message: Imu) -> None:
@@ -289,13 +288,13 @@ class ImuSwing:
         self._node.get_logger().warning(one_line(line), throttle_duration_sec=_THROTTLE)
 
     def _vehicle_from(self, frame: str) -> Optional[np.ndarray]:
-        """Rotation of the IMU in the vehicle frame, (3, 3); None where TF does not know it."""
+        """Rotation vehicle_from_imu, (3, 3); None if TF does not have it."""
         if self._transforms is None or frame == self._frame:
             return self._axes
         try:
             found = self._transforms.buffer.lookup_transform(self._vehicle_frame, frame, Time())
         except self._transforms.errors:
-            return None  # asked again with the next message
+            return None  # retried with the next message
         turn = found.transform.rotation
         self._frame, self._axes = frame, matrix_of((turn.x, turn.y, turn.z, turn.w))
         return self._axes
@@ -309,7 +308,7 @@ def _calibration(info: CameraInfo, rectified: bool) -> Union[Calibration, Camera
 
 
 def _content(info: CameraInfo) -> Tuple[Any, ...]:
-    """All of a camera_info that a calibration is made of."""
+    """Everything in a camera_info that affects the calibration."""
     roi = info.roi
     return (
         (info.width, info.height, info.binning_x, info.binning_y, info.distortion_model),

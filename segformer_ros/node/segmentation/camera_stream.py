@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Camera stream: all topics of one camera, from its images in to what is published of them."""
+"""Camera stream: all topics of one camera, from its images to its results."""
 
 from __future__ import annotations
 
@@ -52,26 +52,26 @@ _CURES = {
     topics.COMPRESSED_TYPE: 'set compressed to true',
     **{kind: f'set video to {name}' for name, kind in topics.VIDEO_TYPES.items()},
 }
-"""What subscribes to each type of message."""
+"""How to subscribe to each type of message."""
 
 _VIDEO_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Packets wait while the executor is busy: what a lost one spoils is not seen again soon."""
+"""Queues packets while the executor is busy: a lost one spoils all pictures up to a key frame."""
 
 Deliver = Callable[[str, ImageMessage], None]
 
 _GIVES_INFO = hasattr(Subscription, 'CallbackType')
-"""Whether a callback may take what the middleware says of a message; not in ROS 2 Humble."""
+"""Whether callbacks can take the middleware's message info; not in ROS 2 Humble."""
 
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""The middleware itself drops what is overtaken; its numbers tell of that."""
+"""The middleware itself drops overtaken images; their sequence numbers show it."""
 
-_WAKING = 0.003  # seconds from the wish for an image until rclpy begins to take it
+_WAKING = 0.003  # seconds from the request for an image until rclpy begins to take it
 
 _THROTTLE = 5.0  # seconds between two lines of the log
 
 
 class _Segmented(NamedTuple):
-    """A frame whose mask is out; costs: seconds by output; since: when, by the steady clock."""
+    """A frame whose mask is published; since: when, on the steady clock. costs: s by output."""
 
     task: FrameTask
     result: Segmentation
@@ -80,7 +80,7 @@ class _Segmented(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What the streams of all cameras have in common; None for what is not installed."""
+    """What the streams of all cameras share; None for what is not installed."""
 
     spec: ModelSpec
     parameters: NodeParameters
@@ -91,7 +91,7 @@ class Shared(NamedTuple):
 
 
 class CameraStream:
-    """Subscriptions, publishers and figures of one camera.
+    """Subscriptions, publishers and statistics of one camera.
 
     The worker calls `take` and `publish`, the executor everything else.
     """
@@ -120,17 +120,18 @@ class CameraStream:
         self._late = LateFrames(self._publish_area, self._area_failed)
         self._subscriptions: List[Any] = []
         self.gate = ImageGate(node, lambda: self._parameters.settings.longest_look)
-        """Of the images; the worker opens it where it wants one."""
+        """Holds images back; the worker opens it when it wants one."""
         self.lead = _WAKING
-        """Seconds from then until an image that waits is here."""
+        """Seconds from opening the gate until a waiting image is here."""
         self._taking = 0.0
         self._deliver: Deliver = lambda name, message: None
         self._overtaken: Callable[[str, int], None] = lambda name, count: None
 
     def start(self, deliver: Deliver, overtaken: Callable[[str, int], None]) -> None:
-        """Publish the label info, then hand every image to `deliver` with the camera's name.
+        """Publish the label info, then pass every image to `deliver` with the camera's name.
 
-        overtaken: takes the camera's name, and how many images never left the middleware's queue.
+        overtaken: called with the camera's name and how many images were replaced by newer ones in
+        the middleware's queue.
         """
         self._deliver, self._overtaken = deliver, overtaken
         self._masks.publish_label_info()
@@ -149,13 +150,13 @@ class CameraStream:
         ]
 
     def count_overtaken(self) -> None:
-        """Tell of the images that are known by now to have been overtaken on their way here."""
+        """Report images that are known by now to have been overtaken in the middleware."""
         missed = self.statistics.overtaken(monotonic())
         if missed:
             self._overtaken(self.name, missed)
 
     def stop(self, reason: str) -> None:
-        """Let no more images in, and take the last drivable area back."""
+        """Stop taking images, and publish the last drivable area as not valid."""
         self.count_overtaken()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
@@ -167,7 +168,7 @@ class CameraStream:
         self._late.clear()
 
     def destroy(self) -> None:
-        """Give back everything that the node made for this camera."""
+        """Destroy everything that the node created for this camera."""
         self._late.close()
         self.drivable.destroy()
         for publisher in (*self._masks.publishers, *self.drivable.publishers):
@@ -175,7 +176,7 @@ class CameraStream:
 
     @property
     def topic(self) -> str:
-        """Full name of the image topic, as it is remapped."""
+        """Full name of the image topic, after remapping."""
         return str(self._node.resolve_topic_name(f'{self._prefix}image'))
 
     @property
@@ -185,28 +186,29 @@ class CameraStream:
 
     @property
     def mismatch(self) -> str:
-        """Which types the image topic is published as, if all are others than the awaited; ''."""
-        found = self._node.get_publishers_info_by_topic(self.topic)
-        types = sorted({endpoint.topic_type for endpoint in found})
+        """Why no publisher of the image topic has the expected type; '' if one has, or none is."""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        types = sorted({endpoint.topic_type for endpoint in publishers})
         package = self._message_type.__module__.partition('.')[0]
-        awaited = f'{package}/msg/{self._message_type.__name__}'
-        if not types or awaited in types:
+        expected = f'{package}/msg/{self._message_type.__name__}'
+        if not types or expected in types:
             return ''
         cure = next((_CURES[kind] for kind in _CURES if kind in types), 'remap image to another')
         if self._parameters.settings.video and 'compressed' in cure:
             cure += " and video to ''"
-        return f'{self.topic} is published as {", ".join(types)}, not as {awaited}; {cure}'
+        return f'{self.topic} is published as {", ".join(types)}, not as {expected}; {cure}'
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is subscribed to; no more publishers are asked than need be."""
+        """Whether anything is subscribed to; cheaper than `demand`: it stops at the first."""
         masks, video = self._masks, self._masks.video
-        ours = (*masks.streamed, *self.drivable.publishers, self._map.publisher)
-        return any(one.get_subscription_count() for one in (*ours, *([video] if video else [])))
+        publishers = (*masks.streamed, *self.drivable.publishers, self._map.publisher)
+        publishers = (*publishers, video) if video else publishers
+        return any(one.get_subscription_count() for one in publishers)
 
     @property
     def demand(self) -> Demand:
-        """What is subscribed to now."""
+        """Which topics are subscribed to now."""
         mask, confidence, overlay, compressed, camera_info, points = (
             publisher.get_subscription_count() > 0 for publisher in self._masks.streamed
         )
@@ -225,7 +227,7 @@ class CameraStream:
         )
 
     def take(self, message: ImageMessage, settings: Settings) -> Optional[FrameTask]:
-        """View the message's pixels, or decode them; None where nobody wants the frame.
+        """View the message's pixels, or decode them; None if nobody wants the frame.
 
         Raises FrameError.
         """
@@ -250,9 +252,9 @@ class CameraStream:
         )
 
     def publish(self, task: FrameTask, result: Segmentation) -> None:
-        """Publish what is wanted of a segmented frame, under the header of its message.
+        """Publish what is subscribed to of a segmented frame, with the header of its message.
 
-        The masks at once; what is in metres waits beside the work for a late transform.
+        Masks at once; results that need the pose may wait for a late transform, in another thread.
         """
         demand, times = task.demand, result.times
         costs = {
@@ -265,16 +267,16 @@ class CameraStream:
         now, stamp = self._clock.now().nanoseconds, task.frame.stamp
         age = now * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
         self.statistics.published(monotonic(), age, costs)
-        bounded = demand.drawn and task.settings.overlay_boundary
-        if demand.drivable or demand.points or demand.map or bounded:
+        draws_boundary = demand.drawn and task.settings.overlay_boundary
+        if demand.drivable or demand.points or demand.map or draws_boundary:
             self._late.put(_Segmented(task, result, costs, monotonic()))
         elif demand.drawn:
             self._masks.publish_overlay(task, result, None, costs)
 
     def _publish_area(self, segmented: _Segmented, last: bool) -> bool:
-        """Publish area and overlay once the camera's place is known; tell whether it was.
+        """Publish area, points, map and overlay, if the pose is known; tell whether it was.
 
-        last: it is not to be waited for any longer.
+        last: do not wait for it any longer.
         """
         task, result, costs, since = segmented
         geometry = self.drivable.locate(task, inf if last else monotonic() - since)
@@ -288,7 +290,7 @@ class CameraStream:
             self.drivable.publish(task, area, costs)
         if task.demand.map:
             self._map.add(task, result, area)
-        if task.demand.drawn:  # for people, who can wait longer
+        if task.demand.drawn:  # last, since people can wait longer than planners
             self._masks.publish_overlay(task, result, area, costs)
         return True
 
@@ -322,7 +324,7 @@ class CameraStream:
         number = info.get('publication_sequence_number') or None
         stamp = time.sec * 1_000_000_000 + time.nanosec
         numbered = self.statistics.arrived(now, stamp, number, lambda: self.publishers_found)
-        # What is left in the middleware is counted by the numbers, or not at all.
+        # Images left in the middleware are counted by sequence numbers; without them, take all.
         self.gate.closed = now if numbered else None
         self._taking = now - self.gate.begun
         self.lead = _WAKING + 1.2 * self._taking
@@ -339,7 +341,7 @@ class CameraStream:
         self._on_packet(message, info)
 
     def _on_packet(self, message: Any, info: Mapping[str, Any]) -> None:
-        """Take a packet of a video, whose pictures need those before: the gate stays open."""
+        """Take a video packet; pictures depend on earlier ones, so the gate stays open."""
         self.drivable.newest = header = header_of(message)
         stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
         number = info.get('publication_sequence_number') or None

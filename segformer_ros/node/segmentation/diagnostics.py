@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Diagnostics: how the cameras and the engine are doing, in words and figures."""
+"""Diagnostics: the state of the cameras and the engine on /diagnostics and in the log."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ TOLERATED_LOSS = 0.005
 """Share of lost frames from which a camera gets a warning."""
 
 STRANGE_AGE = 10.0
-"""Seconds; a mask that is further off the present has a stamp by another clock."""
+"""Seconds; a mask that is older, or as far in the future, is stamped by another clock."""
 
-_LONGEST_MESSAGE = 4000  # characters; of several complaints
+_LONGEST_MESSAGE = 4000  # characters; a message may have several complaints
 
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK,
@@ -64,13 +64,12 @@ _CURES: Dict[str, str] = {
 
 
 class CameraState(NamedTuple):
-    """All that is known of one camera.
+    """Everything that is reported of one camera; strings are empty if they do not apply.
 
-    idle: why its frames are not segmented though nothing is wrong; else empty. uncalibrated: why
-    its drivable area is without metres; empty where it is not, or nobody wants it. mismatch: that
-    its topic is published as another type; empty where it is not. pose_source: where the
-    camera's pose over the ground comes from. lost_tf: why it is not TF's any more, or empty.
-    mount, mount_warning: what the mount check found, and what of it looks wrong; or empty.
+    idle: why its frames are not segmented though nothing is wrong. uncalibrated: why its drivable
+    area is not in metres. mismatch: its topic has publishers of other types only. pose_source:
+    where the camera's pose over the ground comes from. lost_tf: why it no longer comes from TF.
+    mount, mount_warning: result of the mount check, and which angles look wrong.
     """
 
     name: str
@@ -120,11 +119,11 @@ def camera_status(
 
 
 def camera_assessment(camera: CameraState, silent_after: float, cure: str) -> Assessment:
-    """Level and message of a camera: the worst of what is wrong with it comes first."""
+    """Level and message of a camera; the worst problem comes first."""
     figures = camera.figures
     losses = _losses(figures, cure)
     if figures.silence is None or figures.silence > silent_after:
-        # At Fast DDS defaults next to nothing of a 1080p stream arrives: that is no dead camera.
+        # With Fast DDS defaults hardly any 1080p image arrives, though the camera is alive.
         return Assessment(STALE, _joined(_silence(camera), losses))
     complaints = [
         complaint
@@ -260,7 +259,7 @@ def _status(
 
 
 LASTING = 5.0
-"""Seconds for which a status must stay as it is to be told: cameras start after nodes do."""
+"""Seconds for which a status must last before it is logged: cameras start after nodes do."""
 
 
 class Reporter:
@@ -282,7 +281,7 @@ class Reporter:
         self._middleware = rclpy.get_rmw_implementation_identifier()
         self._log = StatusLog(node.get_logger())
         self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 1)
-        # By the steady clock: that simulated time stands still is what they may have to say.
+        # On the steady clock, to report even that simulated time stands still.
         self._timer = node.create_timer(
             parameters.settings.diagnostics_period,
             self.publish,
@@ -290,7 +289,7 @@ class Reporter:
         )
 
     def destroy(self) -> None:
-        """Give back timer and publisher."""
+        """Destroy timer and publisher."""
         self._node.destroy_timer(self._timer)
         self._node.destroy_publisher(self._publisher)
 
@@ -334,7 +333,7 @@ class Reporter:
 
 
 class _Seen(NamedTuple):
-    """Level of a status and since when; whether that was considered; whether a warning stands."""
+    """Level of a status, since when, whether that is settled, and whether a warning was logged."""
 
     level: bytes
     since: float
@@ -343,9 +342,9 @@ class _Seen(NamedTuple):
 
 
 class StatusLog:
-    """Tells of each status that is no longer well, and that is well again, in one line each.
+    """Logs one line when a status is no longer OK, and one when it is OK again.
 
-    logger: a node's. clock: seconds, never going back.
+    logger: a node's. clock: monotonic seconds.
     """
 
     def __init__(self, logger: Any, clock: Callable[[], float] = monotonic) -> None:
@@ -354,24 +353,24 @@ class StatusLog:
         self._seen: Dict[str, _Seen] = {}
 
     def note(self, statuses: Sequence[DiagnosticStatus]) -> None:
-        """Take in what is published on /diagnostics now."""
+        """Take the statuses that are published on /diagnostics now."""
         for status in statuses:
             self._note(status)
 
     def forget(self) -> None:
-        """Begin anew: what is wrong counts from now on."""
+        """Start over: problems are timed from now on."""
         self._seen.clear()
 
     def _note(self, status: DiagnosticStatus) -> None:
-        now, well = self._clock(), status.level == DiagnosticStatus.OK
+        now, is_ok = self._clock(), status.level == DiagnosticStatus.OK
         seen = self._seen.get(status.name, _Seen(DiagnosticStatus.OK, now, True, False))
         if status.level != seen.level:
             seen = _Seen(status.level, now, False, seen.warned)
         if not seen.considered and now - seen.since >= LASTING:
             line = f'{status.name.split(": ", 1)[-1]}: {status.message}'
-            if not well:
+            if not is_ok:
                 self._logger.warning(line)
             elif seen.warned:
                 self._logger.info(line)
-            seen = seen._replace(considered=True, warned=not well)
+            seen = seen._replace(considered=True, warned=not is_ok)
         self._seen[status.name] = seen

@@ -56,7 +56,7 @@ from segformer_ros.node.segmentation.statistics import CameraStatistics
 from segformer_ros.node.segmentation.watchdog import Now, Watchdog
 
 _LAST_MOMENT = 0.03
-"""Seconds before drivable.max_age in which an area is made without what has not come by then."""
+"""Seconds before drivable.max_age at which waiting for a transform ends."""
 
 _SOURCES = {TF: 'TF', PARAMETERS: 'the mount parameters', '': 'not known'}
 
@@ -96,9 +96,9 @@ class DrivableOutput:
         self._segmented: Optional[Header] = None
         self._closed = False
         self.newest: Optional[Header] = None
-        """Of the camera's last image, segmented or not."""
+        """Header of the camera's last image, segmented or not."""
         self.uncalibrated = ''
-        """Why the last frame gave no metres; empty where it did."""
+        """Why the last frame's area is not in metres; empty if it is."""
         self._located = Geometry(None, None, '')
 
     @property
@@ -115,23 +115,23 @@ class DrivableOutput:
 
     @property
     def lost_tf(self) -> str:
-        """Why the last frame's pose is not TF's, where TF has placed the camera before; or ''."""
+        """Why the last frame's pose does not come from TF although earlier ones did; or ''."""
         return one_line(self._located.without_tf) if self._geometry.had_tf else ''
 
     def open(self) -> None:
-        """Publish what comes from now on."""
+        """Start publishing."""
         self._closed = False
 
     def close(self, reason: str) -> None:
-        """Take the last area back, and publish nothing after that: also not a frame on its way."""
+        """Publish the last area as not valid, and nothing more, not even of frames in flight."""
         with self._publishing:
             self._closed = True
             self._retract(reason)
 
     def locate(self, task: FrameTask, waited: float) -> Optional[Geometry]:
-        """Where the camera was at a segmented frame's stamp; None while that may still be told.
+        """The camera's geometry at a segmented frame's stamp; None while TF may still tell it.
 
-        waited: seconds since it was first asked for.
+        waited: seconds since the first request for this frame.
         """
         settings, frame = task.settings.drivable, task.frame
         age = Now.of(self._clock).age(frame.stamp.ns)
@@ -141,7 +141,7 @@ class DrivableOutput:
     def estimate(
         self, task: FrameTask, result: Segmentation, geometry: Geometry, costs: Dict[str, float]
     ) -> DrivableArea:
-        """Make the drivable area of a segmented frame, in metres where they are known.
+        """Compute the drivable area of a segmented frame, in metres if the geometry is known.
 
         costs: takes the seconds of each output.
         """
@@ -171,11 +171,11 @@ class DrivableOutput:
         return area
 
     def points(self, area: DrivableArea, result: Segmentation) -> Optional[np.ndarray]:
-        """Place on the ground of each pixel of the mask: (H, W, 3); None where not calibrated."""
+        """Ground point of each pixel of the mask: (H, W, 3) float32; None if not calibrated."""
         return self._estimator.points(area, result.labels)
 
     def publish(self, task: FrameTask, area: DrivableArea, costs: Dict[str, float]) -> None:
-        """Publish a drivable area under its image's header; as not valid if it is too old."""
+        """Publish a drivable area with its image's header; as not valid if it is too old."""
         settings = task.settings.drivable
         with self._publishing:
             if self._closed:
@@ -183,7 +183,7 @@ class DrivableOutput:
             now = Now.of(self._clock)
             fault = age_fault(now.age(area.stamp.ns), settings.max_age)
             if fault:
-                # With why it has no metres: that may be what was waited for.
+                # Add why it is not calibrated: waiting for that may have made it too old.
                 area = DrivableArea.invalid(
                     area.stamp, '; '.join(filter(None, (fault, area.reason)))
                 )
@@ -193,10 +193,10 @@ class DrivableOutput:
             self._watchdog.summary_published(now, area.stamp.ns, area.valid)
 
     def watch(self, outage: str) -> bool:
-        """Publish `valid = false` where the last valid area no longer stands.
+        """Publish `valid = false` if the last valid area no longer holds.
 
-        outage: why nothing is segmented at all, as far as the node knows; or empty. Tells whether
-        anybody wants the area.
+        outage: why nothing is segmented at all, as far as the node knows; or empty. Returns
+        whether anybody subscribes to the area.
         """
         if not self.wanted:
             self._watchdog.rest()
@@ -211,7 +211,7 @@ class DrivableOutput:
         return True
 
     def destroy(self) -> None:
-        """End what runs beside the frames."""
+        """End the mount check's thread."""
         self.mount_check.close()
 
     def retract(self, reason: str) -> None:
@@ -246,20 +246,20 @@ class DrivableOutput:
             costs['drivable_area/grid'] = perf_counter() - start
         start = perf_counter()
         scan = estimator.scan(area) if self._scan.get_subscription_count() else None
-        # Nothing rather than a scan that has seen nothing: Nav2's collision monitor stops where a
-        # scan stays away, but takes one without a range for a free road (doc/drivable_area.md).
+        # No scan rather than one without any range: Nav2's collision monitor stops when scans stop
+        # coming, but takes a scan without ranges for a free road (doc/drivable_area.md).
         if scan is not None and not np.isnan(scan.ranges).all():
             self._scan.publish(scan_message(ground_header, scan))
             costs['drivable_area/scan'] = perf_counter() - start
 
     def _configure(self, settings: DrivableSettings, mount: MountSettings) -> None:
-        """Take up parameters."""
+        """Apply changed parameters."""
         self._configuration = (settings, mount)
         self._estimator = DrivableAreaEstimator(
             drivable_config(settings, mount), self._spec.class_map
         )
         self.free: Tuple[int, ...] = self._estimator.wanted_drivable
-        """Train ids for which the engine may find the blocked rows; empty where it must not."""
+        """Train ids for which the engine may find the blocked rows; empty: it must not."""
 
 
 def area_message(
@@ -286,6 +286,6 @@ def scan_message(header: Header, numbers: ScanNumbers) -> LaserScan:
 
 
 def blank_grid(config: GridConfig) -> GridNumbers:
-    """Grid in which nothing is known: takes the place of a free one that no longer holds."""
+    """Grid in which nothing is known; replaces a free one that no longer holds."""
     cells = np.full((config.height, config.width), UNKNOWN, np.int8)
     return GridNumbers(config.resolution, config.x_min, config.y_min, cells)

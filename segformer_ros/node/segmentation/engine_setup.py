@@ -21,10 +21,10 @@ from segformer_ros.model import Declared, ModelError
 from segformer_ros.node.segmentation.parameters import NetworkSettings, Settings
 
 PERCENT = 10
-"""Of the build from one line to the next."""
+"""Progress from one line to the next."""
 
 LONGEST_SILENCE = 30.0
-"""Seconds after which a line is due though the build is not that much further."""
+"""Seconds after which a line is due even with less progress."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def make_engine(settings: Settings) -> Engine:
 
 
 def declared(network: NetworkSettings) -> Declared:
-    """What the parameters say of the model; raises ModelError."""
+    """What the parameters declare about the model; raises ModelError."""
     if bool(network.height) != bool(network.width):
         raise ModelError(
             f'network.height is {network.height} and network.width {network.width}; give both, or '
@@ -87,30 +87,30 @@ def _three(name: str, text: str) -> Optional[Tuple[float, ...]]:
 
 
 class BuildProgress(Progress):
-    """Logs the outermost phase of a build, which is the build as a whole.
+    """Logs the progress of a build's outermost phase, which is the build as a whole.
 
-    The log bridge takes the lines to the node's logger.
+    The log bridge forwards the lines to the node's logger.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._outermost = ''
         self._percent = 0
-        self._told = (0, 0.0)  # percent and time of the last line
+        self._last_line = (0, 0.0)  # its percent and time
         self._begun = 0.0
 
     def __call__(self, phase: str, step: int, steps: int) -> None:
-        """Log a line where one is due."""
+        """Log a line if one is due."""
         self._outermost = self._outermost or phase
         now = self._clock()
         if phase == self._outermost:
-            if step == 0:  # a build begins, the second of two perhaps
-                self._begun, self._told = now, (0, now)
+            if step == 0:  # a build begins; there may be a second one
+                self._begun, self._last_line = now, (0, now)
             self._percent = 100 * step // max(steps, 1)
-        percent, last = self._told
+        percent, last = self._last_line
         if self._percent < percent + PERCENT and now < last + LONGEST_SILENCE:
             return
-        self._told = (self._percent, now)
+        self._last_line = (self._percent, now)
         _log.info(
             'building the engine: %d %% after %.0f s%s',
             self._percent,

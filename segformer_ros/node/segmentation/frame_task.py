@@ -7,9 +7,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Frame task: a frame on its way through the node, what is wanted of it, and how it ends.
+"""Frame task: a frame on its way through the node, what is wanted of it, and its outcome.
 
-A frame that must wait for a late transform waits in `LateFrames`, beside the work.
+Frames whose transform is late wait in `LateFrames`, without delaying the worker.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ ImageMessage = Union[Image, CompressedImage, VideoImage]
 class Demand(NamedTuple):
     """Which of a camera's topics are subscribed to; `any(demand)`: whether one is.
 
-    drivable: the area, its grid or its scan. map: that of all cameras. drawn: an overlay, in any
-    form.
+    drivable: the area, its grid or its scan. map: the one of all cameras. drawn: an overlay, in
+    any form.
     """
 
     mask: bool = False
@@ -53,12 +53,12 @@ class Demand(NamedTuple):
 class FrameTask(NamedTuple):
     """A frame with a snapshot of its camera's demand, parameters and calibration.
 
-    All of a frame's outputs are made by the same, whatever changes while it is in the engine.
+    All of a frame's outputs use this snapshot, whatever changes while it is in the engine.
 
-    camera: its name. header: of the image's message; all outputs have it. camera_info: the newest
-    that came with or before the image; None where none did. mask_size: (height, width) of the
+    camera: its name. header: of the image's message, for all outputs. camera_info: the newest one
+    that came with or before the image; None if there was none. mask_size: (height, width) of the
     mask, None for the image's own. free: train ids for which the engine may find the blocked
-    rows; empty where nobody wants them.
+    rows; empty if they are not needed.
     """
 
     camera: str
@@ -73,21 +73,21 @@ class FrameTask(NamedTuple):
 
 
 class Ending(Enum):
-    """How a frame ended that was taken out of the inbox."""
+    """Outcome of a frame that was taken out of the inbox."""
 
     SEGMENTED = 'segmented'
     REJECTED = 'rejected'
-    """Not an image that can be used (FrameError)."""
+    """Not a usable image (FrameError)."""
     FAILED = 'failed'
-    """The engine or the publishing failed on it."""
+    """The engine or the publishing failed."""
     UNWANTED = 'unwanted'
     """Nobody subscribed, or the node was disabled."""
 
 
 class FrameCounts(NamedTuple):
-    """What became of one camera's frames; `received` is the sum of all the others.
+    """Outcomes of one camera's frames; `received` is the sum of all the others.
 
-    overtaken: a newer frame came before they were taken, here or in the middleware's queue.
+    overtaken: replaced by a newer frame before they were taken, here or in the middleware's queue.
     """
 
     received: int = 0
@@ -97,27 +97,27 @@ class FrameCounts(NamedTuple):
     failed: int = 0
     unwanted: int = 0
     pending: int = 0
-    """Waiting or being segmented: not yet decided."""
+    """Waiting or being segmented."""
 
 
 POLL = 0.01
-"""Seconds between two looks at the frame that is waited for."""
+"""Seconds between two attempts to hand on the frame that waits."""
 
 MOST = 16
-"""Frames that may wait, half a second of them at 30 Hz: each holds its image and mask."""
+"""Frames that may wait (half a second at 30 Hz), since each holds its image and mask."""
 
 FrameT = TypeVar('FrameT')
 
 
 class LateFrames(Generic[FrameT]):
-    """Hands frames on in the order in which they are put, each as soon as it can go.
+    """Hands frames on in the order in which they are put, each as soon as possible.
 
-    One that can go at once goes in the thread that puts it, while no other waits; the rest goes
-    in a thread of its own, which is started when it is first needed. One thread puts.
+    While no frame waits, one that can go at once is handed on in the thread that puts it; others
+    in a thread that is started when first needed. Only one thread may call `put`.
 
-    hand_on: hands a frame on and returns True, or returns False: it must wait. Its second
-    argument tells that it cannot wait any longer. Never called by two threads at a time.
-    failed: takes what `hand_on` raises in the thread; `put` raises it.
+    hand_on: hands a frame on and returns True, or returns False if the frame must wait; its second
+    argument is True if it may not wait any longer. Never called by two threads at a time.
+    failed: takes what `hand_on` raises in the thread; raised by `put` otherwise.
     """
 
     def __init__(
@@ -145,12 +145,12 @@ class LateFrames(Generic[FrameT]):
             self._thread.start()
 
     def clear(self) -> None:
-        """Give up what waits."""
+        """Drop the frames that wait."""
         with self._changed:
             self._waiting.clear()
 
     def close(self) -> None:
-        """Give up what waits, and end the thread; from now on nothing waits."""
+        """Drop the frames that wait, and end the thread; later frames do not wait."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
@@ -176,6 +176,6 @@ class LateFrames(Generic[FrameT]):
         try:
             with self._busy:
                 return self._hand_on(frame, last)
-        except Exception as error:  # whatever it is, the next frame may be better
+        except Exception as error:  # of whatever kind: it must not end the thread
             self._failed(error)
             return True

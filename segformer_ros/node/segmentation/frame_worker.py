@@ -7,11 +7,11 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Frame worker: segments the newest frame of each camera, publishes the one before.
+"""Frame worker: segments the newest frame of each camera while earlier results are published.
 
-Three stages with room for one frame each: the engine works on a frame while the labels of the one
-before it are made (for engines that overlap) and the one before that is published. A frame is
-taken from the middleware as late as can be without any stage waiting for it.
+A pipeline of three stages with one frame each: inference, labels of the previous frame (in
+engines that overlap), and publishing of the one before that. A frame is taken from the middleware
+as late as possible without any stage waiting for it.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ from segformer_ros.node.segmentation.frame_task import (
 from segformer_ros.node.segmentation.parameters import NodeParameters, Settings
 from segformer_ros.node.segmentation.statistics import Pace
 
-_POLL = 0.05  # seconds; longest time before a thread sees that it is to end, or is wanted again
+_POLL = 0.05  # seconds; longest time until a thread notices that it must end, or has work again
 
-_ROOM = 2  # frames between the inbox and the topics: one that is published, the engine's first
+_ROOM = 2  # frames between inbox and topics: one being published, and the engine's first
 
 Item = TypeVar('Item')
 
 
 class Inbox(Generic[Item]):
-    """Holds one item for each sender; a newer one takes the place of one not yet taken.
+    """Holds the newest item of each sender; it replaces one that has not been taken yet.
 
-    Any thread puts, one thread takes and says how it ended. Putting never waits for the taker.
+    Any thread may put; one thread takes items and reports their outcome. `put` never blocks.
     """
 
     def __init__(self, senders: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ class Inbox(Generic[Item]):
         self._open = True
 
     def overtaken(self, sender: str, count: int) -> None:
-        """Count items that newer ones overtook on their way here."""
+        """Count items that were replaced by newer ones on the way here."""
         with self._changed:
             counts = self._counts[sender]
             self._counts[sender] = counts._replace(
@@ -90,9 +90,9 @@ class Inbox(Generic[Item]):
     def take(
         self, timeout: Optional[float] = None, most: Optional[int] = None, newer: float = 0.0
     ) -> List[Tuple[str, Item]]:
-        """Take what has waited longest; waits for the first. Empty after the timeout or closed.
+        """Take what has waited longest, or wait for the first; empty after timeout or close.
 
-        most: as many. newer: seconds that a newer one is waited for where one waits already.
+        most: how many at most. newer: seconds to wait for a newer item if one is there already.
         """
         with self._changed:
             if newer and self._waiting:
@@ -102,7 +102,7 @@ class Inbox(Generic[Item]):
             return [(sender, self._waiting.pop(sender)) for sender in senders]
 
     def ended(self, sender: str, ending: Ending) -> None:
-        """Count how an item ended that was taken."""
+        """Count the outcome of an item that was taken."""
         with self._changed:
             counts = self._counts[sender]
             count = getattr(counts, ending.value)
@@ -111,7 +111,7 @@ class Inbox(Generic[Item]):
             )
 
     def counts(self, sender: str) -> FrameCounts:
-        """What became of a sender's items so far."""
+        """Outcomes of a sender's items so far."""
         with self._changed:
             return self._counts[sender]
 
@@ -123,9 +123,9 @@ class Inbox(Generic[Item]):
 
 
 class _Batch(NamedTuple):
-    """Frames that the engine has together, and what to call for their results.
+    """Frames that were given to the engine together; `finish` waits for their results.
 
-    last: of those that were started together.
+    last: whether this is the last batch of those started in one turn.
     """
 
     tasks: List[FrameTask]
@@ -139,12 +139,12 @@ _Results = Tuple[_Batch, List[Outcome]]
 class FrameWorker:
     """Segments and publishes in threads of its own, so that the executor never waits.
 
-    The engine is started, used and stopped in one thread, as GPU contexts want it; it is given
-    the next frames, if they have come, before the last ones' results are taken. Another thread
-    publishes these.
+    The engine is started, used and stopped in one thread, as GPU contexts require. It gets the
+    next frames, if there are any, before the results of the previous ones are taken. Another
+    thread publishes these.
 
-    inbox: where images are left, by their cameras' names. supervisor: of the engine. report:
-    takes one line about a frame that gave no mask.
+    inbox: for images, by camera name. supervisor: of the engine. report: called with one line
+    about each frame that gave no mask.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class FrameWorker:
     ) -> None:
         self.supervisor = supervisor
         self._streams: Dict[str, CameraStream] = {stream.name: stream for stream in streams}
-        self._turns = list(streams)  # whose frame was taken longest ago comes first
+        self._turns = list(streams)  # round robin: first the one served longest ago
         self.inbox: Inbox[ImageMessage] = Inbox(tuple(self._streams))
         self._parameters = parameters
         self._report = report
@@ -171,7 +171,7 @@ class FrameWorker:
         self._publisher = Thread(target=self._publish_all, name='publishing', daemon=True)
 
     def start(self) -> None:
-        """Start the threads and wait until the engine runs; raises what starting it raises."""
+        """Start the threads and wait until the engine runs; raises its error if it cannot."""
         self._thread.start()
         self._opened.wait()
         if self._opening is not None:
@@ -180,7 +180,7 @@ class FrameWorker:
         self._publisher.start()
 
     def stop(self) -> None:
-        """Finish the frames in hand, stop the engine and end the threads."""
+        """Finish the frames in flight, stop the engine and end the threads."""
         self._ended.set()
         self.inbox.close()
         for thread in (self._thread, self._publisher):
@@ -189,7 +189,7 @@ class FrameWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether both threads are at work."""
+        """Whether both threads are running."""
         return self._thread.is_alive() and self._publisher.is_alive()
 
     def _run(self) -> None:
@@ -212,19 +212,19 @@ class FrameWorker:
                 self._finish_next()
         finally:
             self._results.put(None)
-            self._publisher.join()  # what it has may be memory of the engine
+            self._publisher.join()  # its results may lie in memory of the engine
             self.supervisor.close()
 
     def _restart_engine(self) -> None:
-        """Try to start a broken engine, once its pause is over."""
+        """Try to restart a broken engine, once its back-off is over."""
         self._ended.wait(min(self.supervisor.retry_in or 0.0, _POLL))
         if self.supervisor.retry_in == 0.0 and not self.supervisor.revive():
             self._report(f'the engine {one_line(self.supervisor.state.failure)}')
 
     def _turn(self) -> None:
-        """Start the next frames when they are due, then take the results of those before."""
+        """Start the next frames when they are due, then take the results of the previous ones."""
         under_way, overlaps = bool(self._started), self.supervisor.overlaps
-        # The results of those before are not held back for a frame that does not come.
+        # Finished results are not held back for a frame that does not come.
         patience = max(0.0, self._pace.free - monotonic()) if under_way else _POLL
         free = not under_way or (overlaps and not self.supervisor.broken)
         room = free and self._room.acquire(timeout=patience)
@@ -234,9 +234,9 @@ class FrameWorker:
             self._finish_next()
 
     def _start_waiting(self, under_way: bool) -> bool:
-        """Let frames in and start them, those of several cameras together; tell whether any came.
+        """Let frames in and start them, several cameras' together; tell whether any came.
 
-        under_way: whether the engine has others.
+        under_way: whether the engine is working on others.
         """
         together, enabled = self.supervisor.together, self._parameters.settings.enabled
         streams = [stream for stream in self._turns if enabled and stream.wanted]
@@ -245,7 +245,7 @@ class FrameWorker:
         lead = sum(stream.lead for stream in streams)
         due = self._pace.due - lead
         if under_way and due > self._pace.free:
-            return False  # publishing is what takes longest
+            return False  # publishing is the bottleneck: no hurry
         self._ended.wait(max(0.0, due - monotonic()))
         for stream in streams:
             stream.gate.open()
@@ -253,10 +253,10 @@ class FrameWorker:
         if under_way:
             patience, newer = max(0.0, self._pace.free - monotonic()), lead
         taken = self.inbox.take(patience, together, newer)
-        # Those that were asked and are silent let the others go first, as those that were taken.
+        # Cameras that were served, or asked in vain, go to the end of the queue.
         served = [*streams, *(self._streams[camera] for camera, _ in taken)]
         self._turns.sort(key=served.count)
-        settings, tasks = self._parameters.settings, []  # as they are now, after the waiting
+        settings, tasks = self._parameters.settings, []  # they may have changed meanwhile
         for camera, message in taken:
             task = self._take(camera, message, settings)
             if task:
@@ -269,18 +269,18 @@ class FrameWorker:
         return bool(batches)
 
     def _finish_next(self) -> None:
-        """Wait for the results of what was started first, and hand them on."""
+        """Wait for the results of the oldest batch, and pass them to the publishing thread."""
         batch = self._started.popleft()
         results = batch.finish()
         times = [result.times for result in results if not isinstance(result, EngineError)]
-        if times:  # as the engine says itself
+        if times:  # measured by the engine itself
             seconds = sum(time.inference for time in times) * 1e-3
             self._pace.took('engine', seconds / self.supervisor.at_once)
             self._pace.took('labels', sum(time.postprocess for time in times) * 1e-3)
         self._results.put((batch, results))
 
     def _publish_all(self) -> None:
-        """Publish results in their order, until there are no more."""
+        """Publish results in order, until None comes."""
         for batch, results in iter(self._results.get, None):
             begun = monotonic()
             for task, result in zip(batch.tasks, results):
@@ -294,7 +294,7 @@ class FrameWorker:
             task = self._streams[camera].take(message, settings)
         except FrameError as error:
             self._problem(camera, Ending.REJECTED, str(error))
-        except Exception as error:  # a library's own kind must not end the thread
+        except Exception as error:  # of whatever kind: it must not end the thread
             self._problem(camera, Ending.REJECTED, f'{type(error).__name__}: {error}')
         else:
             if task is None:
@@ -308,7 +308,7 @@ class FrameWorker:
             return
         try:
             self._streams[task.camera].publish(task, result)
-        except Exception as error:  # whatever it is, the next frame may be better
+        except Exception as error:  # of whatever kind: it must not end the thread
             where = traceback.extract_tb(error.__traceback__)[-1]
             self._problem(
                 task.camera,
@@ -330,9 +330,9 @@ class FrameWorker:
 def _batches(
     tasks: Sequence[FrameTask], settings: Settings
 ) -> List[Tuple[Wanted, List[FrameTask]]]:
-    """Tasks that go through the engine together, with what any of them wants.
+    """Group tasks by the size of their masks, each group with everything that any task wants.
 
-    All that want the same size of mask; what is drivable is the same for all cameras.
+    (What is drivable is the same for all cameras.)
     """
     groups: Dict[Optional[Tuple[int, int]], List[FrameTask]] = {}
     for task in tasks:

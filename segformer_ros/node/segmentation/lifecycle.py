@@ -7,10 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Lifecycle: a managed node that survives wrong requests, and its bond with Nav2's manager.
+"""Lifecycle: a managed node that survives invalid requests, and its bond with Nav2's manager.
 
-Sources: lifecycle_msgs; the protocol of ros/bond_core (bondcpp, BondSM), which Nav2's lifecycle
-manager uses to know whether the nodes that it has activated are alive.
+References: lifecycle_msgs; the protocol of ros/bond_core (bondcpp, BondSM), by which Nav2's
+lifecycle manager knows whether the nodes that it has activated are alive.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from rclpy.lifecycle import Node
 from rclpy.qos import QoSProfile
 
 _TOPIC = 'bond'
-_QUEUE = 5  # as bondcpp's publisher
+_QUEUE = 5  # as in bondcpp
 _TIMEOUT = 4.0
-"""Seconds without a heartbeat that bondcpp's default forgives, and that are told to the sister."""
+"""Seconds without a heartbeat after which the other side breaks the bond: bondcpp's default."""
 _FAREWELL = Duration(seconds=0.1)
-"""Longest wait until the end of a bond has arrived everywhere, as bondcpp's."""
+"""Longest wait for the acknowledgement of a bond's end, as in bondcpp."""
 _LONGEST_LABEL = 40
 
 
 class ManagedNode(Node):  # type: ignore[misc]
-    """A lifecycle node that refuses what its state does not allow, and goes on.
+    """A lifecycle node that refuses transitions that its state does not allow, and continues.
 
-    rclpy raises for such a transition before version 8, out of the executor, which ends the node.
+    Before version 8, rclpy raises for such a transition, out of the executor, which ends the node.
     """
 
     def __init__(self, name: str, **arguments: Any) -> None:
@@ -46,7 +46,7 @@ class ManagedNode(Node):  # type: ignore[misc]
         service.callback = self._answer
 
     def _answer(self, request: Any, response: Any) -> Any:
-        """Answer a lifecycle_msgs/ChangeState; a label counts before the number, as in rclpy."""
+        """Answer a lifecycle_msgs/ChangeState; a label overrides the id, as in rclpy."""
         wanted = request.transition
         _, state = self._state_machine.current_state
         allowed = {
@@ -69,10 +69,10 @@ class ManagedNode(Node):  # type: ignore[misc]
 
 
 class Bond:
-    """Heartbeats of an active node, for a manager that has asked for them or not.
+    """Heartbeats of an active node, whether or not a manager has asked for them.
 
-    status: the message type bond/Status. period: seconds between two. The manager's side watches
-    and needs no answer, so that its own messages are not read.
+    status: the message type bond/Status. period: seconds between heartbeats. The manager's own
+    heartbeats are not read: it watches this node, not the other way round.
     """
 
     def __init__(self, node: Node, status: Any, period: float) -> None:
@@ -90,7 +90,7 @@ class Bond:
         )
 
     def end(self) -> None:
-        """Say that the node is no longer active."""
+        """Announce that the node is no longer active."""
         self._node.destroy_timer(self._timer)
         self._status.active = False
         self._publish()

@@ -9,9 +9,9 @@
 
 """Losses: frames that were lost in transport, and frames that the camera itself skipped.
 
-Three witnesses, from the best to the worst: the numbers that the middleware gives to all messages
-of a publisher (rclpy hands them out since ROS 2 Iron, where the middleware has them), the
-middleware's own count of lost messages, and the gaps between the stamps of the frames.
+Three sources, from best to worst: the sequence numbers that the middleware gives to a publisher's
+messages (in rclpy since ROS 2 Iron, if the middleware supports them), the middleware's own count
+of lost messages, and gaps between the stamps of the frames.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from typing import Callable, Deque, List, NamedTuple, Optional, Tuple
 RECENT = 10.0
 """Seconds for which a loss counts as recent."""
 
-_FASTEST = 1000.0  # frames per second; a greater step in numbers is another publisher's
+_FASTEST = 1000.0  # frames per second; a larger step in numbers means another publisher
 _LATE = 0.1  # seconds; by then the middleware has reported what it lost in a gap
 
-_INTERVALS = 100  # the latest intervals between stamps that the camera's period is taken of
-_FEWEST = 10  # intervals before anything is said by stamps
-_ALIKE = 1.25  # the longest interval over the shortest, in a camera that keeps its rate
-_SHORTEST = 1_000_000  # ns; frames that are stamped closer together were stamped in a burst
-_PAUSE = 2_000_000_000  # ns; a longer gap is a camera that paused, not lost frames
+_INTERVALS = 100  # latest intervals between stamps from which the camera's period is estimated
+_FEWEST = 10  # intervals needed before stamps are used
+_ALIKE = 1.25  # longest over shortest interval of a camera with a constant rate
+_SHORTEST = 1_000_000  # ns; frames stamped closer together were stamped in a burst
+_PAUSE = 2_000_000_000  # ns; a longer gap is a pause of the camera, not lost frames
 _BURSTS = 1.5  # see StampGaps
-_UNEVEN, _EVEN = 0.25, 0.9  # so near to whole periods are so many of a camera's intervals
+_UNEVEN, _EVEN = 0.25, 0.9  # periods off a whole number, and the share of intervals within that
 _RUNS = 6  # gaps that are compared for a pattern
 
 
 class RecentCount:
-    """How many events came in the last RECENT seconds; the memory does not grow with them."""
+    """Counts events of the last RECENT seconds, in bounded memory."""
 
     def __init__(self) -> None:
         self._seconds: Deque[Tuple[float, int]] = deque()
@@ -61,10 +61,11 @@ class RecentCount:
 
 
 class PublicationNumbers:
-    """Finds the messages that are missing between two that came.
+    """Finds the messages that are missing between two that were received.
 
-    A publisher numbers its messages; rclpy does not say whose number it is. So nothing is said
-    where several publish, and a step back, or one that no camera can take, is a new publisher.
+    Each publisher numbers its own messages, and rclpy does not tell whose number it is. So gaps
+    are ignored if there are several publishers; a step back, or an implausibly large one, means a
+    new publisher.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class PublicationNumbers:
         self._time = 0.0
 
     def missing(self, number: int, now: float, publishers: Callable[[], int]) -> int:
-        """Take a message's number; how many are missing between it and the one before."""
+        """Take a message's number; returns how many are missing before it."""
         last, since = self._last, now - self._time
         self._last, self._time = number, now
         if last is None or number <= last + 1:
@@ -84,21 +85,21 @@ class PublicationNumbers:
 
 
 class StampGaps:
-    """Estimates missing frames from the gaps that they leave between the others' stamps.
+    """Estimates missing frames from gaps between the stamps of received ones.
 
-    The camera's period is the median of the short intervals, those within half as much again of
-    the shortest tenth: where most frames are lost, the median of all would be the period of the
-    losses. Gaps do not count where they are the camera's way:
+    The camera's period is the median of the short intervals: those up to 1.5 times the 10th
+    percentile. (If most frames are lost, the median of all would be the period of the losses.)
+    Gaps do not count if they are due to how the camera works:
 
-    - Long intervals in a row that are all alike are a slower camera (its exposure grows with
+    - Several long intervals in a row that are all alike mean a slower camera (longer exposure at
       dusk); they count once intervals differ again.
     - Gaps after equal numbers of frames are a pattern of the camera: a driver that takes frames
       in twos, or one that sends two frames of three.
-    - Where chance loses frames, the periods in a mean interval are the inverse of the share of
-      unbroken intervals; in an outage they are near one. Many unbroken intervals *and* many
-      missing frames (a product above _BURSTS) are frames that were stamped in bursts.
-    - Intervals that are no whole numbers of periods are a camera without a rate: one that is
-      triggered by what it sees.
+    - With random losses, the mean number of periods per interval is the inverse of the share of
+      unbroken intervals, so their product is 1; it is near 1 in an outage, too. Many unbroken
+      intervals *and* many missing frames (a product above _BURSTS) mean stamps in bursts.
+    - Intervals that are no whole numbers of periods mean a camera without a constant rate, such
+      as one with a trigger.
     """
 
     def __init__(self) -> None:
@@ -110,13 +111,13 @@ class StampGaps:
         self._pending = 0  # frames that would be missing in gaps that are not decided
 
     def resumed(self) -> None:
-        """Take the next frame as the first: what lies before it is no gap."""
+        """Treat the next frame as the first: no gap before it."""
         self._last = None
 
     def add(self, stamp: int, known: int = 0) -> int:
-        """Take a frame's stamp in nanoseconds; how many more frames are now found missing.
+        """Take a frame's stamp in nanoseconds; returns how many more frames are known missing now.
 
-        known: how many were sent between it and the one before, as is known otherwise.
+        known: how many frames are known, by number, to have been sent in between.
         """
         interval = None if self._last is None else (stamp - self._last) / (known + 1)
         self._last = stamp
@@ -131,7 +132,7 @@ class StampGaps:
         return self._gap(interval, missing) if missing else self._no_gap()
 
     def period(self) -> Optional[float]:
-        """Nanoseconds between two frames of the camera, None where that is not known."""
+        """The camera's period, nanoseconds; None if it is unknown."""
         if len(self._intervals) < _FEWEST:
             return None
         shortest = sorted(self._intervals)
@@ -175,11 +176,11 @@ class StampGaps:
 
 
 class LossFigures(NamedTuple):
-    """Frames that are missing.
+    """Numbers of missing frames.
 
     lost: did not arrive, since the start. recently_...: in the last RECENT seconds.
-    recently_skipped: were never sent, by the stamps of those that were. by_stamps: the middleware
-    says nothing, so `lost` is an estimate, and such frames are among them.
+    recently_skipped: were never sent, judging by gaps in the stamps. by_stamps: the middleware
+    gives no information, so `lost` is an estimate that includes skipped frames.
     """
 
     lost: int
@@ -189,12 +190,12 @@ class LossFigures(NamedTuple):
 
 
 class Losses:
-    """Tells lost frames from those that were overtaken in the middleware's queue.
+    """Distinguishes lost frames from those that were overtaken in the middleware's queue.
 
-    Between the first frame of a subscription and the last, by their numbers:
-    frames sent = taken + lost + overtaken. What the middleware reports as lost is lost, the rest
-    was here: a newer frame took its place before it was taken. That report may come after the
-    next frames, so a gap is decided a moment later. `now` is a steady time in seconds.
+    Between the first frame of a subscription and the last, by their sequence numbers:
+    frames sent = taken + lost + overtaken. What the middleware reports as lost is lost; the rest
+    arrived, but was replaced by a newer frame before it was taken. The report may come after the
+    next frames, so gaps are settled a moment later. `now` is monotonic time in seconds.
     """
 
     def __init__(self) -> None:
@@ -217,7 +218,7 @@ class Losses:
     def arrived(
         self, now: float, stamp: int, number: Optional[int], publishers: Callable[[], int]
     ) -> int:
-        """Take a frame's stamp (ns) and number; how many are now known to be overtaken."""
+        """Take a frame's stamp (ns) and number; returns how many are now known as overtaken."""
         first = not self._numbered
         missing = 0
         if number is not None:
@@ -242,7 +243,7 @@ class Losses:
         self._total = max(self._total, total)
 
     def overtaken(self, now: float) -> int:
-        """How many frames are now known to be overtaken, where no further frame came."""
+        """How many more frames are now known as overtaken, without a further frame."""
         overtaken = 0
         while self._gaps and now - self._gaps[0][0] > _LATE:
             missing = self._gaps.popleft()[1]

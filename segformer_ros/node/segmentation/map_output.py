@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Publishes the ground map of all cameras, and declares it unknown as soon as it is stale."""
+"""Publishes the ground map of all cameras, and an unknown map as soon as it is stale."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ from segformer_ros.node.segmentation.transforms import TransformSource
 from segformer_ros.node.segmentation.watchdog import Now
 
 _QUEUE = 5
-_MOST_WAITING = 64  # frames without a place yet, of all cameras
+_MOST_WAITING = 64  # frames of all cameras that wait for the vehicle's pose
 _THROTTLE = 5.0  # seconds between two lines of the log
 
 
 class _Waiting(NamedTuple):
-    """A frame's observation that waits for the place of the vehicle at its stamp."""
+    """A frame's observation that waits for the vehicle's pose at its stamp."""
 
     camera: str
     stamp_ns: int
     seen: GroundObservation
 
 
-class _Eye(NamedTuple):
-    """A camera's observer, and the settings that it was made by."""
+class _Observer(NamedTuple):
+    """A camera's observer, and the settings that it was made with."""
 
     settings: Tuple[DrivableSettings, MountSettings]
     observer: GroundObserver
@@ -73,9 +73,8 @@ class _Eye(NamedTuple):
 class MapOutput:
     """The topic drivable_area/map.
 
-    One thread for each camera calls `add`, the executor everything else. transforms: None where
-    there are none: then nav_msgs/Odometry on `odom` tells where the vehicle is, and also where TF
-    does not know.
+    One thread for each camera calls `add`, the executor everything else. transforms: None without
+    TF. Where TF has no pose of the vehicle, it comes from nav_msgs/Odometry on `odom`.
     """
 
     def __init__(
@@ -91,36 +90,36 @@ class MapOutput:
         self._parameters = parameters
         self._transforms = transforms
         self.publisher = node.create_lifecycle_publisher(OccupancyGrid, topics.MAP, _QUEUE)
-        """Of the map."""
+        """Publisher of the map."""
         self._odometry: Any = None
         self._lock = Lock()
-        self._eyes: Dict[str, _Eye] = {}
+        self._observers: Dict[str, _Observer] = {}
         self._waiting: Deque[_Waiting] = deque(maxlen=_MOST_WAITING)
         self._taken: Dict[str, float] = {}
-        """Steady time of each camera's last frame in the map."""
+        """Monotonic time of each camera's last frame in the map."""
         self._closed = True
-        self._start_anew()
+        self._reset()
 
     def open(self) -> None:
-        """Take frames from now on, with no memory of earlier ones."""
+        """Start with an empty map."""
         with self._lock:
-            self._start_anew()
+            self._reset()
             self._closed = False
 
     def close(self) -> None:
-        """Take the map back, and take no more frames."""
+        """Publish an unknown map, and stop taking frames."""
         with self._lock:
             self._closed = True
-            self._take_back()
+            self._retract()
             self._listen(False)
 
     def destroy(self) -> None:
-        """Give back what the node made for the map."""
+        """Destroy what the node created for the map."""
         self._listen(False)
         self._node.destroy_lifecycle_publisher(self.publisher)
 
     def add(self, task: FrameTask, result: Segmentation, area: DrivableArea) -> None:
-        """Take a segmented frame in, as soon as the place of the vehicle at its stamp is known."""
+        """Add a segmented frame, as soon as the vehicle's pose at its stamp is known."""
         settings, stamp_ns = task.settings.drivable, task.frame.stamp.ns
         fault = age_fault(Now.of(self._clock).age(stamp_ns), settings.max_age)
         if area.view is None or fault:
@@ -131,12 +130,12 @@ class MapOutput:
         with self._lock:
             if not self._closed:
                 self._waiting.append(_Waiting(task.camera, stamp_ns, seen))
-                self._settle()
+                self._add_waiting()
 
     def watch(self) -> bool:
-        """Place the frames that wait, and take back what cameras made free that have failed.
+        """Add frames that wait, and make unknown what silent cameras have seen free.
 
-        Tells whether anybody wants the map.
+        Returns whether anybody subscribes to the map.
         """
         wanted = self._wanted()
         with self._lock:
@@ -145,57 +144,57 @@ class MapOutput:
             self._listen(wanted)
             if not wanted:
                 if self._taken or self._waiting:
-                    self._start_anew()
+                    self._reset()
                 return False
-            self._settle()
+            self._add_waiting()
             now, max_age = Now.of(self._clock).steady, self._settings.max_age
-            silent = [name for name, at in self._taken.items() if now - at > max_age]
+            silent = [name for name, last in self._taken.items() if now - last > max_age]
             for camera in silent:
                 del self._taken[camera]
                 self._map.forget(camera)
             if silent and self._taken:
                 self._publish()
             elif silent:
-                self._take_back()
+                self._retract()
             return True
 
-    # --- Within the lock ----------------------------------------------------------------------
+    # --- Called with the lock held ------------------------------------------------------------
 
-    def _start_anew(self) -> None:
-        """Take up the parameters, and forget everything."""
+    def _reset(self) -> None:
+        """Start an empty map with the current parameters."""
         self._settings = self._parameters.settings.drivable
         self._map = GroundMap(map_config(self._settings), self._class_map)
         self._track = PoseTrack()
         self._waiting.clear()
         self._taken.clear()
 
-    def _settle(self) -> None:
-        """Take the frames into the map whose places are known; give up those that are too old."""
+    def _add_waiting(self) -> None:
+        """Add the frames whose pose is known to the map; drop those that are too old."""
         if self._settings != self._parameters.settings.drivable:
             waiting = list(self._waiting)
             track = self._track
             if self._taken:
-                self._take_back()
-            self._start_anew()
+                self._retract()
+            self._reset()
             self._track = track
             self._waiting.extend(waiting)
-        now, left, placed = Now.of(self._clock), [], False
+        now, left, changed = Now.of(self._clock), [], False
         for frame in self._waiting:
-            place = self._place(frame.stamp_ns)
-            if place is not None:
-                self._map.add(frame.camera, frame.stamp_ns, place, frame.seen)
+            pose = self._pose(frame.stamp_ns)
+            if pose is not None:
+                self._map.add(frame.camera, frame.stamp_ns, pose, frame.seen)
                 self._taken[frame.camera] = now.steady
-                placed = True
+                changed = True
             elif age_fault(now.age(frame.stamp_ns), self._settings.max_age):
-                self._warn_of_no_place()
+                self._warn_of_no_pose()
             else:
                 left.append(frame)
         self._waiting = deque(left, maxlen=_MOST_WAITING)
-        if placed:
+        if changed:
             self._publish()
 
-    def _place(self, stamp_ns: int) -> Optional[PlanarPose]:
-        """Where the vehicle stood in the map's frame at a stamp; None where it is not known."""
+    def _pose(self, stamp_ns: int) -> Optional[PlanarPose]:
+        """Pose of the vehicle in the map's frame at a stamp; None while it is unknown."""
         source, settings = self._transforms, self._settings
         if source is not None and stamp_ns >= 0:  # rclpy has no negative times
             time = Time(nanoseconds=stamp_ns)
@@ -217,8 +216,8 @@ class MapOutput:
         if numbers is not None and self._wanted():
             self._send(numbers)
 
-    def _take_back(self) -> None:
-        """Publish a map in which nothing is known, in place of one that no longer holds."""
+    def _retract(self) -> None:
+        """Publish a map in which nothing is known; replaces one that no longer holds."""
         numbers = self._map.numbers()
         if numbers is not None and self._wanted():
             self._send(numbers._replace(cells=np.full_like(numbers.cells, UNKNOWN)))
@@ -235,7 +234,7 @@ class MapOutput:
         return bool(self.publisher.get_subscription_count() > 0)
 
     def _listen(self, wanted: bool) -> None:
-        """Subscribe to odometry while it is wanted."""
+        """Subscribe to odometry while the map is wanted."""
         if wanted and self._odometry is None:
             self._odometry = self._node.create_subscription(
                 Odometry,
@@ -250,27 +249,27 @@ class MapOutput:
     def _on_odometry(self, message: Odometry) -> None:
         settings = self._parameters.settings.drivable
         frames = (message.header.frame_id, message.child_frame_id)
-        awaited = (settings.map.frame, settings.vehicle_frame)
-        if any(name and name.lstrip('/') != other for name, other in zip(frames, awaited)):
+        expected = (settings.map.frame, settings.vehicle_frame)
+        if any(name and name.lstrip('/') != other for name, other in zip(frames, expected)):
             self._warn(
                 f'odometry of {frames[1]} in {frames[0]} is not used for the map: it must be of '
-                f'drivable.vehicle_frame ({awaited[1]}) in drivable.map.frame ({awaited[0]})'
+                f'drivable.vehicle_frame ({expected[1]}) in drivable.map.frame ({expected[0]})'
             )
             return
         pose, stamp = pose_of_odometry(message), message.header.stamp
         if pose is None:
-            self._warn('odometry without a finite place and a unit quaternion is left out')
+            self._warn('odometry without a finite position and a unit quaternion is left out')
             return
         with self._lock:
             self._track.add(stamp.sec * 1_000_000_000 + stamp.nanosec, pose)
             if not self._closed and self._waiting:
-                self._settle()
+                self._add_waiting()
 
-    def _warn_of_no_place(self) -> None:
+    def _warn_of_no_pose(self) -> None:
         settings = self._settings
-        where = f'{settings.vehicle_frame} in {settings.map.frame}'
+        frames = f'{settings.vehicle_frame} in {settings.map.frame}'
         self._warn(
-            f'frames are missing from the map: no place of {where} came within drivable.max_age '
+            f'frames are missing from the map: no pose of {frames} came within drivable.max_age '
             'of their stamps; publish it on TF, or a nav_msgs/Odometry on '
             f'{self._node.resolve_topic_name(topics.ODOMETRY)}'
         )
@@ -278,15 +277,15 @@ class MapOutput:
     def _warn(self, line: str) -> None:
         self._node.get_logger().warning(line, throttle_duration_sec=_THROTTLE)
 
-    # --- The worker's -------------------------------------------------------------------------
+    # --- Called by the worker -----------------------------------------------------------------
 
     def _observer(
         self, camera: str, settings: DrivableSettings, mount: MountSettings
     ) -> GroundObserver:
-        eye = self._eyes.get(camera)
-        if eye is None or eye.settings != (settings, mount):
+        known = self._observers.get(camera)
+        if known is None or known.settings != (settings, mount):
             config = map_config(settings)
             boundary = drivable_config(settings, mount).boundary
             observer = GroundObserver(boundary, self._class_map, config)
-            eye = self._eyes[camera] = _Eye((settings, mount), observer)
-        return eye.observer
+            known = self._observers[camera] = _Observer((settings, mount), observer)
+        return known.observer

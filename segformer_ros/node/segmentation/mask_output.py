@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Publishes one camera's masks and overlays, only those that somebody subscribes to."""
+"""Publishes one camera's masks, points and overlays, only those that have subscribers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from segformer_ros.recordings.source import RecordingError
 from segformer_ros.recordings.video_writer import VideoEncoder
 
 QUEUE = 5
-"""Messages kept for a reliable subscriber that is behind."""
+"""Messages kept for a slow reliable subscriber."""
 
 
 class MaskOutput:
@@ -71,22 +71,22 @@ class MaskOutput:
             self._camera_info,
             self._points,
         )
-        """The publishers of what comes with each frame, in the order of `Demand`."""
+        """Publishers of messages for each frame, in the order of `Demand`."""
         self.publishers: Tuple[Any, ...] = self.streamed
-        """All publishers, to be destroyed with the node's resources."""
+        """All publishers, for the node to destroy."""
         self._label_info: Any = None
         if vision:
             self._label_info = publisher(vision.label_info, topics.LABEL_INFO, LATCHED)
             self.publishers = (*self.streamed, self._label_info)
         self.video, self._encoder = self._find_video(node, prefix)
-        """The publisher of the overlay as a video; None where something for it is missing."""
+        """Publisher of the overlay as a video; None if its message type or encoder is missing."""
         self._mask_buffer = ImageBuffer('mono8')
         self._confidence_buffer = ImageBuffer('mono8')
         self._overlay_buffer = ImageBuffer('bgr8')
         self._cloud_buffer = CloudBuffer()
 
     def _find_video(self, node: Node, prefix: str) -> Tuple[Any, Optional[VideoEncoder]]:
-        """The overlay as a video, and its encoder; None where something for it is missing."""
+        """Publisher and encoder of the overlay as a video; None if something is not installed."""
         message_type = video_class()
         if message_type is None:
             return None, None
@@ -102,13 +102,13 @@ class MaskOutput:
         return publisher, encoder
 
     def publish_label_info(self) -> None:
-        """Latch the class names; done before the first mask."""
+        """Latch the class names, before the first mask."""
         if self._label_info and self._vision:
             header = Header(stamp=self._clock.now().to_msg())
             self._label_info.publish(label_info_message(self._vision, self._class_map, header))
 
     def publish(self, task: FrameTask, result: Segmentation, costs: Dict[str, float]) -> None:
-        """Publish mask, confidence and camera info, as far as wanted, under the frame's header.
+        """Publish mask, confidence and camera info, those in demand, with the frame's header.
 
         costs: takes the seconds of each output.
         """
@@ -125,7 +125,7 @@ class MaskOutput:
             costs['confidence'] = perf_counter() - start
 
     def publish_points(self, task: FrameTask, points: np.ndarray) -> None:
-        """Publish the place of each pixel of the mask, (H, W, 3) float32 in the vehicle frame."""
+        """Publish the ground points of the mask's pixels, (H, W, 3) float32, vehicle frame."""
         frame_id = task.settings.drivable.vehicle_frame
         header = Header(stamp=task.header.stamp, frame_id=frame_id)
         self._points.publish(self._cloud_buffer.filled(points, header))
@@ -137,7 +137,7 @@ class MaskOutput:
         area: Optional[DrivableArea],
         costs: Dict[str, float],
     ) -> None:
-        """Publish the overlay in the forms that are wanted; with the boundary of an area."""
+        """Publish the overlay in all forms in demand; with the boundary, if an area is given."""
         demand, settings, frame = task.demand, task.settings, task.frame
         start = perf_counter()
         pixels = self._overlay_buffer.resize(*frame.size)

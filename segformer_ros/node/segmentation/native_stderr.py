@@ -7,14 +7,15 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Keeps what libraries in C write to stderr from flooding the terminal and the log files.
+"""Keeps C libraries from flooding the terminal and the log files through stderr.
 
-For each message that it cannot read, the middleware writes a dozen lines, the decoders of images
-one or two; nothing turns that off, and a camera sends thirty messages a second. Lines that come
-again and again are left out and counted. That is done by a small process of its own, which reads
-all that the node writes to stderr: a node that crashes has its last words printed all the same.
+For each message that it cannot read, the middleware writes a dozen lines, image decoders one or
+two. That cannot be switched off, and a camera sends thirty messages a second. Repeated lines are
+left out and counted, by a small separate process that reads all that the node writes to stderr, so
+that the last lines of a node that crashes are printed as well.
 
-Run as a program it is that process. It imports nothing of the package, and starts in 20 ms.
+Run as a program, this module is that process. It imports nothing of the package, and starts in
+20 ms.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ FEW = 10
 PERIOD = 60.0
 """Seconds."""
 
-_KINDS = 100  # in each period; lines of yet other kinds are left out
+_KINDS = 100  # in each period; lines of further kinds are left out
 _LONGEST = 4000  # bytes of a line that are printed
 _CHUNK = 65536
-_PARTIAL = 0.2  # seconds after which a line without an end is printed: a prompt, or a progress bar
+_PARTIAL = 0.2  # seconds after which an unfinished line is printed: a prompt, or a progress bar
 
-# The node's own log. What it says again and again is throttled where it is said.
+# The node's own log, whose repeated lines are throttled at their source.
 _LOG = re.compile(rb'(\x1b\[\d+m)?\[(DEBUG|INFO|WARN|ERROR|FATAL)\] \[')
 _NUMBERS = re.compile(rb'0x[0-9a-fA-F]+|\d+')
 
 
 class Sieve:
-    """Decides which lines are printed; lines are of a kind if they differ in numbers only."""
+    """Decides which lines are printed; lines that differ only in numbers are of one kind."""
 
     def __init__(self) -> None:
         self._counts: Dict[bytes, int] = {}
@@ -52,7 +53,7 @@ class Sieve:
         self._end = 0.0
 
     def pass_on(self, line: bytes, now: float) -> List[bytes]:
-        """Take a line with its end, at a time in seconds; the lines that are printed now."""
+        """Take a line, including its newline, at a time in seconds; returns the lines to print."""
         printed = self.tell(now)
         if len(line) > _LONGEST:
             line = line[:_LONGEST] + b'...\n'
@@ -69,29 +70,29 @@ class Sieve:
         return [*printed, line]
 
     def tell(self, now: float, at_once: bool = False) -> List[bytes]:
-        """Begin a new period where one is over: the line that tells what was left out in it."""
+        """Begin a new period if one is over; returns the line on what was left out, if any."""
         if now < self._end and not at_once:
             return []
-        told = []
+        lines = []
         if self._left_out:
-            told.append(b'(%d further lines like those before were left out)\n' % self._left_out)
+            lines.append(b'(%d further lines like those before were left out)\n' % self._left_out)
         self._counts.clear()
         self._left_out, self._end = 0, now + PERIOD
-        return told
+        return lines
 
 
 @contextmanager
 def sieved_stderr() -> Iterator[None]:
-    """Send all that this process writes to stderr through a sieve."""
+    """Send everything that this process writes to stderr through a sieve."""
     import subprocess
 
-    if sys.stderr is None:  # it was closed from the start, and 2 may be any file now
+    if sys.stderr is None:  # closed from the start: descriptor 2 may be any file now
         yield
         return
     kept = os.dup(2)
     read, write = os.pipe()
     try:
-        # In a session of its own: Ctrl-C is for the node, whose last words are still to come.
+        # In a session of its own: Ctrl-C must not end it before the node's last lines.
         child = subprocess.Popen(
             [sys.executable, '-I', '-S', __file__],
             stdin=read,
@@ -112,12 +113,12 @@ def sieved_stderr() -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(kept, 2)  # which closes the pipe
         os.close(kept)
-        with suppress(subprocess.TimeoutExpired):  # a process that the node started still writes
+        with suppress(subprocess.TimeoutExpired):  # a child of the node may still hold the pipe
             child.wait(timeout=2.0)
 
 
 def main() -> None:
-    """Print what comes on stdin to stderr, until its end."""
+    """Filter stdin to stderr, until its end."""
     sieve, rest = Sieve(), b''
     while True:
         ready = select.select([0], [], [], _PARTIAL if rest else PERIOD)[0]

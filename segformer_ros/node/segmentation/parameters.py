@@ -7,10 +7,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The node's parameters: the table that names, describes and limits them, and their values.
+"""The node's parameters: the table with their names, descriptions and limits, and their values.
 
 The declaration, the validation, the typed settings that the code reads, config/segment.yaml and
-doc/parameters.md all come from these classes. A field that is a class of its own is a group:
+doc/parameters.md all come from these classes. A field that is itself a settings class is a group:
 `settings.drivable.max_age` is the parameter `drivable.max_age`.
 """
 
@@ -50,12 +50,12 @@ _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*')
 PRECISIONS = tuple(
     dict.fromkeys(precision for engine in ENGINES.values() for precision in engine.precisions)
 )
-"""Those of all engines."""
+"""Precisions of all engines."""
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What the model's file does not say of itself; a yaml file beside it is trusted first."""
+    """What the model's file does not tell; a yaml file beside it takes precedence."""
 
     contract: str = parameter(
         '',
@@ -103,14 +103,14 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All parameters but the cameras' mounts, which MountSettings gives once for each camera."""
+    """All parameters except the cameras' mounts, which MountSettings has once per camera."""
 
     def __post_init__(self) -> None:
         names = self.camera_names
         wrong = [name for name in names if not _CAMERA_NAME.fullmatch(name)]
         if wrong and names != ('',):
             raise ParameterError(
-                f'cameras has {wrong[0]!r}, which cannot stand before a topic name; use letters, '
+                f'cameras has {wrong[0]!r}, which cannot be the prefix of a topic; use letters, '
                 'digits and _, a letter first'
             )
         if 0 < self.bits < BITS[0]:
@@ -150,7 +150,7 @@ class Settings:
     )
     streams: int = parameter(
         0,
-        'frames that OpenVINO works on at once: 2 give more masks a second, each of them later; '
+        'frames that OpenVINO works on at once: 2 give more masks per second, but each one later; '
         '0: 2 for several cameras, else 1',
         change=Changeable.CONFIGURE,
         low=0,
@@ -214,8 +214,7 @@ class Settings:
     )
     bits: int = parameter(
         0,
-        "bits of images of 16 that hold the camera's values, in the low ones; 0: told by the "
-        'images as they come',
+        "significant bits of 16-bit images, from the lowest; 0: detected from the images' values",
         low=0,
         high=16,
         change=Changeable.CONFIGURE,
@@ -289,7 +288,7 @@ class Settings:
 
 
 def mount_prefix(camera: str) -> str:
-    """What stands before the names of a camera's mount parameters."""
+    """Prefix of the names of a camera's mount parameters."""
     return f'{camera}.mount.' if camera else 'mount.'
 
 
@@ -307,8 +306,8 @@ class NodeParameters:
     settings, mounts (by camera name): immutable, replaced as a whole when a parameter changes, so
     that any thread may read them.
 
-    is_configured: tells whether the node is beyond unconfigured. check: raises ValueError in
-    words for settings that are each right and do not go together.
+    is_configured: tells whether the node is configured. check: raises ValueError for settings that
+    are each valid but contradict each other.
     """
 
     def __init__(self, node: Node, is_configured: Callable[[], bool], check: Check) -> None:
@@ -328,8 +327,8 @@ class NodeParameters:
         self._complete = True
 
     def unknown(self) -> Iterator[str]:
-        """One line for each parameter that was given and that the node does not have."""
-        # config/segment.yaml as it is shipped has these, whatever the cameras are called.
+        """One line for each parameter that was given but does not exist."""
+        # The shipped config/segment.yaml has these, whatever the cameras are called.
         unused = {entry.name: entry.default for entry in parameters_of(MountSettings, 'mount.')}
         for name, override in overrides(self._node).items():
             known = self._node.has_parameter(name) or name.startswith('qos_overrides.')
@@ -344,11 +343,11 @@ class NodeParameters:
             declare(self._node, entry)
 
     def _on_set(self, changes: Sequence[Any]) -> SetParametersResult:
-        """Check a change as a whole, and take it up only if all of it is right."""
+        """Check a change as a whole, and apply it only if all of it is valid."""
         from rcl_interfaces.msg import SetParametersResult
 
         try:
-            # Others than ours are use_sim_time and the like.
+            # Skip use_sim_time and other parameters of rclpy.
             accepted = {
                 change.name: self._checked(self._table[change.name], change.value)
                 for change in changes

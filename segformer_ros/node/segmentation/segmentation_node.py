@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The segmentation node: a lifecycle node around one worker and a stream for each camera."""
+"""The segmentation node: a lifecycle node with one worker and a stream for each camera."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ SUCCESS, FAILURE, ERROR = (
 )
 
 WATCH_PERIOD = 0.05
-"""Seconds between two looks of the watchdog, on top of drivable.max_age."""
+"""Seconds between two runs of the watchdog: its delay, on top of drivable.max_age."""
 
 WATCH_PERIOD_IDLE = 0.25
-"""At most, while nobody subscribes to a drivable area or the map."""
+"""The same, at most, while nobody subscribes to a drivable area or the map."""
 
 _THROTTLE = 5.0  # seconds between two lines about frames without a mask
 
@@ -67,7 +67,7 @@ class SegmentationNode(ManagedNode):
     unconfigured -> inactive: the model is loaded, the engine runs, the topics exist.
     inactive -> active: images come in and masks go out.
 
-    Raises ParameterError for a parameter that is wrong from the start.
+    Raises ParameterError for an invalid parameter at start.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -89,7 +89,7 @@ class SegmentationNode(ManagedNode):
 
     @property
     def settings(self) -> Settings:
-        """The parameters as they are now."""
+        """The current parameters."""
         return self._table.settings
 
     @property
@@ -98,7 +98,7 @@ class SegmentationNode(ManagedNode):
         return self._worker
 
     def autostart(self) -> bool:
-        """Configure and activate, if the parameter says so; tell whether nothing failed."""
+        """Configure and activate, if the parameter says so; returns whether nothing failed."""
         if not self.settings.autostart:
             return True
         return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
@@ -106,35 +106,35 @@ class SegmentationNode(ManagedNode):
     # --- Transitions --------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model, start the engine and make all topics."""
+        """Load the model, start the engine and create all topics."""
         result = self._attempt('configure', self._configure, self.release)
         return result or super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let images in."""
+        """Start taking images."""
         result = super().on_activate(state)  # the publishers: `_activate` publishes
         undo = partial(self.on_deactivate, state)
         return self._attempt('activate', self._activate, undo) or result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let no more images in, and take the last drivable area back."""
+        """Stop taking images, and publish the last drivable area as not valid."""
         stop = partial(self._deactivate, 'the node was deactivated')
         return self._attempt('deactivate', stop) or super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop the engine and give everything back."""
+        """Stop the engine and release all resources."""
         return self._attempt('clean up', self.release) or super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop the engine and give everything back, for good."""
+        """Stop the engine and release all resources, for good."""
         return self._attempt('shut down', self.release) or super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give everything back, so that the node may be configured anew."""
+        """Release all resources, so that the node can be configured again."""
         return self._attempt('end after an error', self.release) or super().on_error(state)
 
     def release(self) -> None:
-        """Stop the thread and the engine, and destroy what `configure` made."""
+        """Stop the worker and the engine, and destroy what `configure` created."""
         self._deactivate('the node was shut down')
         if self._worker:
             self._worker.stop()
@@ -163,9 +163,9 @@ class SegmentationNode(ManagedNode):
         action: Callable[[], None],
         undo: Optional[Callable[[], Any]] = None,
     ) -> Optional[TransitionCallbackReturn]:
-        """Run a transition's work: None, FAILURE (correct it and try again) or ERROR (a bug).
+        """Run a transition's work; returns None, FAILURE (to be corrected) or ERROR (a bug).
 
-        undo: takes back what a failed action has begun, so that it may be tried again.
+        undo: reverts what a failed action has begun, so that it can be tried again.
         """
         try:
             action()
@@ -242,7 +242,7 @@ class SegmentationNode(ManagedNode):
         return transforms
 
     def _imu(self) -> Optional[BodySwing]:
-        """The swing of the vehicle's body, where the parameter asks for it."""
+        """The swing of the vehicle's body, if the parameter asks for it."""
         if not self.settings.drivable.use_imu:
             return None
         self._swing = swing = ImuSwing(
@@ -256,10 +256,10 @@ class SegmentationNode(ManagedNode):
         return self._worker is not None
 
     def _check(self, settings: Settings, mounts: Mapping[str, MountSettings]) -> None:
-        """Raise ValueError in words where settings do not go together."""
-        memory = map_config(settings.drivable)
+        """Raise ValueError for settings that contradict each other or the class map."""
+        ground_map = map_config(settings.drivable)
         if self._engine:
-            GroundMap(memory, self._engine.spec.class_map)
+            GroundMap(ground_map, self._engine.spec.class_map)
         for mount in mounts.values():
             mount_pose(mount)
             config = drivable_config(settings.drivable, mount)
@@ -281,8 +281,8 @@ class SegmentationNode(ManagedNode):
         wanted = [stream.drivable.watch(outage) for stream in self._streams]
         if self._map:
             wanted.append(self._map.watch())
-        slowly = max(WATCH_PERIOD, min(WATCH_PERIOD_IDLE, self.settings.drivable.max_age / 2))
-        self._watch_timer.timer_period_ns = int(1e9 * (WATCH_PERIOD if any(wanted) else slowly))
+        idle = max(WATCH_PERIOD, min(WATCH_PERIOD_IDLE, self.settings.drivable.max_age / 2))
+        self._watch_timer.timer_period_ns = int(1e9 * (WATCH_PERIOD if any(wanted) else idle))
 
     def _on_set_enabled(
         self, request: SetBool.Request, response: SetBool.Response

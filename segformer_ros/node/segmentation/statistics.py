@@ -22,14 +22,14 @@ from segformer_ros.measurement import Percentiles, percentiles
 from segformer_ros.node.segmentation.losses import RECENT, Losses, LossFigures, RecentCount
 
 RATE_WINDOW = 5.0
-"""Seconds that a rate is taken over."""
+"""Seconds over which a rate is measured."""
 
 REMEMBERED = 300.0
 """Seconds after which the last problem of a camera is forgotten."""
 
-_AGES = 300  # the latest masks whose ages percentiles are taken of
-_COSTS = 100  # the latest frames whose costs are kept
-_NOTED = 1000  # frames at most that are not evaluated yet
+_AGES = 300  # latest masks in the percentiles of ages
+_COSTS = 100  # latest frames whose costs are kept
+_NOTED = 1000  # most frames that are not evaluated yet
 
 
 class Rate:
@@ -44,7 +44,7 @@ class Rate:
         self._forget(now)
 
     def per_second(self, now: float) -> float:
-        """Events per second up to now; 0 where there were fewer than two times in the window."""
+        """Events per second up to now; 0 with fewer than two times in the window."""
         self._forget(now)
         if len(self._times) < 2:
             return 0.0
@@ -60,9 +60,9 @@ STAGES = ('engine', 'labels', 'publishing')
 
 
 class Pace:
-    """When the next frame is due: by what the stages took of late. All in seconds, monotonic.
+    """Predicts when the next frame is due, from the stages' recent times. In monotonic seconds.
 
-    Nothing is waited for by one or two times alone: an engine's first frame is often a slow one.
+    A stage counts from its third time on: an engine's first frames are often slow.
     """
 
     def __init__(self) -> None:
@@ -70,15 +70,12 @@ class Pace:
         self._usual = dict.fromkeys(STAGES, 0.0)
         self._published = 0.0
         self.free = 0.0
-        """When the engine will be done with what was started."""
+        """When the engine will have finished what was started."""
         self.due = 0.0
-        """When the next frame is to be here.
-
-        It is not to wait for the engine, nor then for the one before it to be published.
-        """
+        """When the next frame should arrive, to wait neither for the engine nor for publishing."""
 
     def started(self) -> None:
-        """Note that the engine was given frames."""
+        """Record that frames were given to the engine."""
         usual = self._usual
         self.free = max(monotonic(), self.free) + usual['engine']
         ready = self.free + usual['labels']
@@ -86,7 +83,7 @@ class Pace:
         self.due = max(self.free, self._published - usual['engine'] - usual['labels'])
 
     def took(self, stage: str, seconds: float) -> None:
-        """Note what a stage took."""
+        """Record the time that a stage took."""
         self._times[stage].append(seconds)
         if len(self._times[stage]) > 2:
             self._usual[stage] = median(self._times[stage])
@@ -99,11 +96,11 @@ class CameraFigures(NamedTuple):
     """Snapshot of one camera's figures.
 
     rate_in, rate_out: frames per second received and segmented. age: publication minus stamp.
-    recently_...: in the last RECENT seconds. recently_received: with those that were overtaken
-    before they were taken. silence: seconds since the last frame, None where none came yet.
-    costs: seconds of each stage and output, the median of the latest frames that had it.
-    problem_age: seconds since the last frame without a mask. recently_valid, recently_invalid:
-    drivable areas that were published; invalid_reason: of the last of the latter.
+    recently_...: in the last RECENT seconds. recently_received: including overtaken frames.
+    silence: seconds since the last frame, None if none has come yet. costs: seconds of each stage
+    and output, median over the latest frames that had it. problem_age: seconds since the last
+    frame without a mask. recently_valid, recently_invalid: published drivable areas;
+    invalid_reason: of the last invalid one.
     """
 
     rate_in: float
@@ -121,12 +118,12 @@ class CameraFigures(NamedTuple):
 
     @property
     def recent_problem(self) -> bool:
-        """Whether a frame gave no mask of late."""
+        """Whether a frame gave no mask in the last RECENT seconds."""
         return self.problem_age < RECENT
 
 
 class _Arrival(NamedTuple):
-    """An image as it came in; see `CameraStatistics.arrived`."""
+    """A received image; see `CameraStatistics.arrived`."""
 
     now: float
     stamp: int
@@ -141,8 +138,8 @@ class _Arrival(NamedTuple):
 class CameraStatistics:
     """Collects one camera's figures from the executor's and the worker's thread.
 
-    What comes with each frame is only noted, and is evaluated where figures are asked for.
-    `now` is a steady time in seconds throughout.
+    Frames are only recorded on arrival, and evaluated when figures are requested. `now` is
+    monotonic time in seconds throughout.
     """
 
     def __init__(self) -> None:
@@ -156,14 +153,14 @@ class CameraStatistics:
         self._costs: Deque[Mapping[str, float]] = deque(maxlen=_COSTS)
         self._losses = Losses()
         self.last_arrival: Optional[float] = None
-        """When the last frame was received; None where none came yet."""
+        """When the last frame was received; None if none has come yet."""
         self._problem = self._invalid_reason = ''
         self._problem_time = float('-inf')
 
     def resumed(self, reports: bool = False) -> None:
-        """Note that images are let in again: those in between were not lost.
+        """Record that images are taken again: those in between were not lost.
 
-        reports: whether the middleware will say how many it lost.
+        reports: whether the middleware will report losses.
         """
         with self._lock:
             self._evaluate()
@@ -176,10 +173,10 @@ class CameraStatistics:
         number: Optional[int] = None,
         publishers: Callable[[], int] = lambda: 1,
     ) -> bool:
-        """Note a received frame; tell whether the numbers will tell of those not taken after it.
+        """Record a received frame; returns whether skipped ones after it will show by number.
 
-        stamp: nanoseconds. number: the middleware's. publishers: how many the topic has; asked
-        where numbers do not follow each other.
+        stamp: nanoseconds. number: the middleware's sequence number. publishers: how many the
+        topic has; called only if numbers are not consecutive.
         """
         with self._lock:
             last, self._number = self._number, number
@@ -192,7 +189,7 @@ class CameraStatistics:
             return numbered and count == 1
 
     def overtaken(self, now: float) -> int:
-        """How many more frames were overtaken before the last one, since this was asked last."""
+        """How many more frames are known as overtaken since the last call."""
         with self._lock:
             self._evaluate()
             overtaken = self._losses.overtaken(now)
@@ -201,7 +198,7 @@ class CameraStatistics:
             return overtaken
 
     def lost_in_transport(self, now: float, total: int) -> None:
-        """Take the middleware's own count of messages that it lost, since images are let in."""
+        """Take the middleware's own count of lost messages since the subscription began."""
         with self._lock:
             self._evaluate()
             self._losses.reported(now, total)
@@ -209,14 +206,14 @@ class CameraStatistics:
     def published(self, now: float, age: float, costs: Mapping[str, float]) -> None:
         """Count a published mask with its age in seconds.
 
-        costs: seconds of each stage and output, to which those that follow may be added yet.
+        costs: seconds of each stage and output; later outputs may still be added to it.
         """
         with self._lock:
             self._masks.append((now, age))
             self._costs.append(costs)
 
     def area_published(self, now: float, fault: str) -> None:
-        """Count a published drivable area; fault: why it is not valid, empty where it is."""
+        """Count a published drivable area; fault: why it is not valid, empty if it is."""
         with self._lock:
             (self._invalid if fault else self._valid).add(now, 1)
             self._invalid_reason = fault or self._invalid_reason
@@ -251,14 +248,14 @@ class CameraStatistics:
             )
 
     def _usual_costs(self) -> Dict[str, float]:
-        found: Dict[str, List[float]] = {}
+        by_name: Dict[str, List[float]] = {}
         for costs in self._costs:
             for name, seconds in tuple(costs.items()):
-                found.setdefault(name, []).append(seconds)
-        return {name: median(seconds) for name, seconds in found.items()}
+                by_name.setdefault(name, []).append(seconds)
+        return {name: median(seconds) for name, seconds in by_name.items()}
 
     def _evaluate(self) -> None:
-        """Count the frames that were noted."""
+        """Count the frames that were recorded."""
         while self._noted:
             frame = self._noted.popleft()
             overtaken = self._losses.arrived(

@@ -27,21 +27,21 @@ from segformer_ros.camera import (
 from segformer_ros.errors import SegformerError
 from segformer_ros.frame import Stamp
 
-_SILENT = 1.0  # seconds; what has not come for so long will not come in the next moment either
+_SILENT = 1.0  # seconds; after such a silence a transform is no longer expected
 
 _JUMP = JumpThreshold(
-    min_forward=Duration(seconds=10),  # what tf2 keeps: nothing of it holds after such a step
+    min_forward=Duration(seconds=10),  # tf2's cache time: a larger step makes all of it obsolete
     min_backward=Duration(nanoseconds=-100_000_000),
     on_clock_change=True,
 )
 
 
 class PoseError(SegformerError, ValueError):
-    """No pose of the camera at this stamp: says why and what to do."""
+    """No pose of the camera at this stamp; says why, and what to do."""
 
 
 class LateTransformError(PoseError):
-    """The transform of this stamp is on its way: it can be asked for again in a moment."""
+    """The transform of this stamp has not come yet; the look-up can be retried in a moment."""
 
 
 class TransformSource(NamedTuple):
@@ -50,10 +50,10 @@ class TransformSource(NamedTuple):
     buffer: Any
     errors: Tuple[Type[Exception], ...]
     closing: Tuple[Callable[[], Any], ...] = ()
-    """What gives back that which fills the buffer: it would be kept alive by the node."""
+    """Functions that release the listener and its handlers, which the node would keep alive."""
 
     def close(self) -> None:
-        """Give back all that listens."""
+        """Release subscriptions, service and handlers."""
         for close in self.closing:
             close()
 
@@ -61,17 +61,17 @@ class TransformSource(NamedTuple):
 def listen_to_tf(node: Node) -> Optional[TransformSource]:
     """Subscribe to TF; None where tf2_ros is not installed.
 
-    What was heard before the node's time jumped (a bag that is played again or from elsewhere, a
-    simulator's reset) is forgotten but for what is static: tf2 would take the new transforms for
-    old ones, or interpolate between both times.
+    The buffer is cleared, except for static transforms, when the node's time jumps (a bag is
+    played again or from another position, a simulator is reset): tf2 would discard the new
+    transforms as too old, or interpolate between both times.
     """
     try:
         import tf2_ros
     except ImportError:
         return None
     buffer = tf2_ros.Buffer(node=node)
-    # Its own handler, which not all releases have, sees steps of a second or more alone; that of
-    # early Jazzy raises a TypeError inside of rclpy.
+    # tf2's own handler, which not all releases have, only reacts to steps of a second or more; the
+    # one in early Jazzy raises a TypeError inside rclpy.
     handler = getattr(buffer, 'jump_handle', None)
     if handler is not None:
         handler.unregister()
@@ -90,8 +90,8 @@ def look_up_pose(
 ) -> CameraPose:
     """Pose of the camera's optical frame in the vehicle frame at a stamp; never waits.
 
-    Raises LateTransformError where the transform is to be expected, PoseError where it is not,
-    and CalibrationError for a transform that no camera over the ground can have.
+    Raises LateTransformError if the transform is still expected, PoseError if it is not, and
+    CalibrationError for a transform that no camera over the ground can have.
     """
     if not camera_frame:
         raise PoseError('the image has no frame_id, so TF cannot tell where its camera is')
@@ -118,7 +118,7 @@ def look_up_pose(
 
 
 def look_up_ground(source: TransformSource, vehicle_frame: str) -> Optional[str]:
-    """What is wrong with the vehicle frame's height by TF: '' for nothing, None: not known."""
+    """What is wrong with the vehicle frame's height, by TF; '': nothing, None: unknown."""
     footprint = footprint_of(vehicle_frame)
     if not footprint:
         return ''
@@ -132,7 +132,7 @@ def look_up_ground(source: TransformSource, vehicle_frame: str) -> Optional[str]
 def _is_coming(
     source: TransformSource, vehicle_frame: str, camera_frame: str, stamp: Stamp
 ) -> bool:
-    """Whether the frames' latest transform is a little older than the stamp."""
+    """Whether the latest transform between the frames is only a little older than the stamp."""
     try:
         latest = source.buffer.lookup_transform(vehicle_frame, camera_frame, Time()).header.stamp
     except source.errors:

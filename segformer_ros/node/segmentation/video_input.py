@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Video input: makes images of the packets of a camera's video, before the worker takes them."""
+"""Video input: decodes the packets of a camera's video into images for the worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from segformer_ros.node.parameter import ParameterError
 from segformer_ros.recordings.video_topic import read_packet
 
 _MOST_WAITING = 30
-"""Packets that may wait for the decoder, a second of them; more are given up."""
+"""Packets that may wait for the decoder, a second of them; beyond that they are dropped."""
 
 
 def message_class(video: str) -> Any:
@@ -41,14 +41,14 @@ def message_class(video: str) -> Any:
 
 
 def header_of(message: Any) -> Header:
-    """The header of an image's or video's message; CompressedVideo has its fields without one."""
+    """Header of an image or video message; CompressedVideo has its fields, but no header."""
     if hasattr(message, 'header'):
         return message.header
     return Header(stamp=message.timestamp, frame_id=message.frame_id)
 
 
 class VideoImage(NamedTuple):
-    """What became of one packet: a picture (an av.VideoFrame), or why there is none."""
+    """Result of one packet: a picture (an av.VideoFrame), or why there is none."""
 
     header: Header
     picture: Any
@@ -67,11 +67,11 @@ class VideoImage(NamedTuple):
 class VideoInput:
     """Decodes all packets of one camera in a thread of its own, from the first key frame on.
 
-    Any frame may be referred to by later ones, so each is decoded, also those that nobody wants;
-    they are only made into pixels (`VideoImage.frame`) where the worker takes them.
+    Later frames may refer to any frame, so all are decoded, wanted or not; they are converted to
+    pixels (`VideoImage.frame`) only when the worker takes them.
 
-    deliver: takes each image. overtaken: takes how many packets were given up, since the decoder
-    is slower than they come.
+    deliver: called with each image. overtaken: called with how many packets were dropped because
+    they come faster than they are decoded.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class VideoInput:
         self._thread.start()
 
     def put(self, message: Any, number: Optional[int]) -> None:
-        """Leave a message, with its number among those of its publisher if that is known."""
+        """Queue a message, with its publisher's sequence number if that is known."""
         gap = self._gap(message, number)
         with self._changed:
             given_up = len(self._waiting) if len(self._waiting) >= _MOST_WAITING else 0
@@ -118,7 +118,7 @@ class VideoInput:
         self._thread.join()
 
     def _gap(self, message: Any, number: Optional[int]) -> str:
-        """What is missing before a message; '' for nothing."""
+        """What is missing before a message, in words; '' for nothing."""
         stamp = header_of(message).stamp
         by_stamps = self._gaps.before(stamp.sec * 1_000_000_000 + stamp.nanosec)
         if number is None:
@@ -140,27 +140,27 @@ class VideoInput:
                 self._deliver(VideoImage(header, decoded.picture, decoded.fault, self._pixels))
 
     def _decoded(self, message: Any, gap: str) -> List[Decoded]:
-        """What is known by a message of it, and of those before."""
+        """Decode a message; returns results, which may be of earlier messages, too."""
         self._place += 1
         self._headers[self._place] = header_of(message)
         try:
             return self._decode(message, gap)
-        except Exception as error:  # a library's own kind must not end the thread
+        except Exception as error:  # of whatever kind: it must not end the thread
             self._decoder = None
             fault = f'{type(error).__name__}: {error}'
             return [Decoded(place, fault=fault) for place in self._headers]
 
     def _decode(self, message: Any, gap: str) -> List[Decoded]:
-        given: List[Decoded] = []
+        earlier: List[Decoded] = []
         try:
             packet = read_packet(message)
         except FrameError as error:
-            given = (
+            earlier = (
                 self._decoder.lose(f'it follows a damaged one: {error}') if self._decoder else []
             )
-            return [*given, Decoded(self._place, fault=str(error))]
+            return [*earlier, Decoded(self._place, fault=str(error))]
         if self._decoder is None or packet.codec != self._codec:
-            given = self._decoder.drain() if self._decoder else []
+            earlier = self._decoder.drain() if self._decoder else []
             self._decoder = VideoDecoder(packet.codec, self._max_megapixels())
             self._codec = packet.codec
-        return given + self._decoder.push(self._place, packet.data, packet.flagged, gap)
+        return earlier + self._decoder.push(self._place, packet.data, packet.flagged, gap)

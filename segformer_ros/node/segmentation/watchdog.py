@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Watchdog: tells when the last valid drivable area has become too old to be used."""
+"""Watchdog: detects when the last valid drivable area has become too old to be used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 class Now(NamedTuple):
-    """One moment: `steady` in s, for silences and rates; `ros_ns` in ns, for ages of stamps."""
+    """The time on both clocks: `steady` in s, for silences and rates; `ros_ns`, for stamps."""
 
     steady: float
     ros_ns: int
@@ -39,16 +39,15 @@ class Now(NamedTuple):
 
 
 class Watchdog:
-    """Judges one camera's drivable area by the clock, whatever the engine is doing.
+    """Checks one camera's drivable area against the clock, whatever the engine is doing.
 
-    Fed from the executor's and the worker's thread. Ages of images are by the ROS clock, which
-    their stamps come from; silences by the steady clock, so that they are noticed while simulated
-    time stands still.
+    Thread-safe. Ages of images are on the ROS clock, as their stamps are; silences on the steady
+    clock, so that they are noticed while simulated time stands still.
     """
 
     def __init__(self) -> None:
         self.arrival: Optional[float] = None
-        """Steady time of the camera's last image, in s; None where none came yet."""
+        """Steady time of the camera's last image, in s; None if none has come yet."""
         self._lock = Lock()
         self._start: Optional[float] = None
         self._summary: Optional[float] = None
@@ -56,17 +55,17 @@ class Watchdog:
         self._said: Optional[float] = None
 
     def rest(self) -> None:
-        """Forget what was published: nobody listens, so nothing can be stale."""
+        """Forget what was published: without subscribers nothing can be stale."""
         with self._lock:
             self._start = self._summary = self._said = None
 
     def silence(self, now: Now) -> float:
-        """Seconds since the camera's last image; infinite where none came yet."""
+        """Seconds since the camera's last image; inf if none has come yet."""
         with self._lock:
             return float('inf') if self.arrival is None else now.steady - self.arrival
 
     def summary_published(self, now: Now, stamp_ns: int, valid: bool) -> None:
-        """Note a summary that was published, with the stamp of its image."""
+        """Record a published summary, with the stamp of its image."""
         with self._lock:
             if valid:
                 self._summary, self._stamp_ns, self._said = now.steady, stamp_ns, None
@@ -74,10 +73,10 @@ class Watchdog:
                 self._said = now.steady
 
     def due(self, now: Now, max_age: float, outage: str) -> str:
-        """Why 'not valid' must be said now; empty where nothing must be.
+        """Why 'not valid' must be published now; empty if it need not be.
 
-        outage: why nothing is being segmented at all, as far as the node knows. It is said again
-        after each further `max_age` seconds, for those who subscribe later.
+        outage: why nothing is being segmented at all, as far as the node knows. It is repeated
+        every `max_age` seconds, for late subscribers.
         """
         with self._lock:
             if self._start is None:

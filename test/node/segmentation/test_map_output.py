@@ -102,7 +102,7 @@ def test_without_a_place_there_is_no_map_and_the_log_says_so(
 
     def says() -> bool:
         said.append(capfd.readouterr().err)
-        return 'frames are missing from the map: no place of base_link in odom' in ''.join(said)
+        return 'frames are missing from the map: no pose of base_link in odom' in ''.join(said)
 
     assert rig.spin_until(says)
     assert not rig.received[MAP]

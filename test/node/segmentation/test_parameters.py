@@ -119,7 +119,7 @@ def test_mask_size_keeps_proportions(
     ('cameras', 'words'),
     [
         (('front', 'front'), 'names one camera twice'),
-        (('front', ''), "cameras has '', which cannot stand before a topic name"),
+        (('front', ''), "cameras has '', which cannot be the prefix of a topic"),
         (('2nd',), "cameras has '2nd'"),
         (('a b',), "cameras has 'a b'"),
     ],
