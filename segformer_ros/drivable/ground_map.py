@@ -217,9 +217,9 @@ class GroundMap:
         sigma, resolution = blockers.sigma[inside], self.config.resolution
         self._traffic.see(points, rays, sigma, classes, resolution, self._known())
         weight = np.maximum(_weight(blockers.sigma[inside]), _LEAST_WEIGHT)
-        # A cell with several points counts as one observation, of its costliest class: the last
-        # of the cell's points in this order.
-        order = np.lexsort((classes, self._cost[classes], index))
+        # A cell with several points counts as one observation: the surest of its costliest class,
+        # which is the last of the cell's points in this order.
+        order = np.lexsort((weight, self._rank[classes], index))
         last = np.append(np.diff(index[order]) != 0, True)[: len(order)]
         chosen = order[last]
         index, classes, weight = index[chosen], classes[chosen], weight[chosen]

@@ -34,6 +34,7 @@ from segformer_ros.drivable import (
     MapConfig,
     PlanarPose,
 )
+from segformer_ros.drivable.observation import Blockers
 
 DRIVES = int(os.environ.get('SEGFORMER_CASES', '40'))
 SECOND = 1_000_000_000
@@ -236,6 +237,21 @@ def test_a_camera_that_failed_leaves_nothing_free(class_map: ClassMap) -> None:
     assert value(memory, 3.5, 0.0) == -1
     assert around(memory, 5.0, 0.0) == 100
     assert value(memory, -3.5, 0.0) == 0
+
+
+def test_the_surest_point_of_a_cell_counts(class_map: ClassMap) -> None:
+    frame = Eye(class_map, MapConfig()).look()
+    ahead = np.array([[3.02, 0.02], [3.04, 0.04]])  # one cell
+    rays, cars = np.array([[1.0, 0.0], [1.0, 0.0]]), np.full(2, CAR, np.uint8)
+    for sigma in ([0.0, 3.0], [3.0, 0.0]):
+        memory = GroundMap(MapConfig(), class_map)
+        both = Blockers(ahead, cars, np.array(sigma), rays)
+        nothing = Blockers(ahead[:0], cars[:0], both.sigma[:0], rays[:0])
+        for second in range(7):
+            blockers = nothing if second else both
+            stamp = (1 + second) * SECOND
+            memory.add('', stamp, HERE, replace(frame, outlines=[], blockers=blockers))
+        assert value(memory, 3.0, 0.0) == 100  # by a sigma of 3 m alone it fades in 4 s
 
 
 def test_the_order_of_cameras_does_not_matter(class_map: ClassMap) -> None:

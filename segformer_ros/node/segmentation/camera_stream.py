@@ -202,8 +202,9 @@ class CameraStream:
     def wanted(self) -> bool:
         """Whether anything is subscribed to; cheaper than `demand`: it stops at the first."""
         masks, video = self._masks, self._masks.video
-        publishers = (*masks.streamed, *self.drivable.publishers, self._map.publisher)
-        publishers = (*publishers, video) if video else publishers
+        publishers = [*masks.streamed, *self.drivable.publishers, self._map.publisher]
+        if video:
+            publishers.append(video)
         return any(one.get_subscription_count() for one in publishers)
 
     @property

@@ -186,7 +186,7 @@ def test_at_a_negative_time_no_transform_is_asked_for(make_rig: MakeRig) -> None
     memory = start(make_rig).node._map
     assert memory is not None
     memory._transforms = TransformSource(SimpleNamespace(), ())
-    assert memory._place(-1) is None
+    assert memory._pose(-1) is None
 
 
 def test_all_cameras_are_in_one_map(make_rig: MakeRig) -> None:
