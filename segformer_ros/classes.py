@@ -62,7 +62,7 @@ class SegClass:
 
 @dataclass(frozen=True)
 class OtherLabel:
-    """A label of a data set that is no class of its map.
+    """A label of a data set that is not a class of its map.
 
     label_id: -1 if it has none. color: RGB, None if it has none. counts_as: name of the class that
     it is scored as; '' if it is not scored.
@@ -118,7 +118,7 @@ class ClassMap:
         return tuple(entry.name for entry in self.classes)
 
     def name_of(self, value: int) -> str:
-        """Name of a mask's value; 'unknown' for a value that is no class."""
+        """Name of a mask's value; 'unknown' for a value that is not a class."""
         return self.classes[value].name if 0 <= value < len(self.classes) else 'unknown'
 
     def ids(self, *names: str) -> Tuple[int, ...]:

@@ -188,7 +188,7 @@ def _matrix(info: Any, rectified: bool) -> np.ndarray:
         )
     if values[2].tolist() not in ([0, 0, 1], [0, 0, 0]) or values[1, 0] != 0:
         raise CalibrationError(
-            f'camera info has {name} = {values.ravel().tolist()}, which is no camera matrix: '
+            f'camera info has {name} = {values.ravel().tolist()}, which is not a camera matrix: '
             f'its last row is 0 0 1; the calibration file is broken'
         )
     if values[0, 1] != 0:
@@ -295,7 +295,7 @@ def read_calibration(path: Path, rectified: bool = False) -> Calibration:
 def _camera_info(document: Any, camera: str) -> SimpleNamespace:
     """The content of a file as a CameraInfo; raises DocumentError and CalibrationError."""
     if not isinstance(document, dict):
-        raise CalibrationError('it is no mapping of names to values; ' + _WANTED)
+        raise CalibrationError('it is not a mapping of names to values; ' + _WANTED)
     for needed, read in _KINDS:
         if needed <= set(document):
             return read(document)

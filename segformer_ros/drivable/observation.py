@@ -110,7 +110,7 @@ def by_class(entries: Sequence[str], class_map: ClassMap) -> Dict[int, float]:
     wrong = [n for n in named if n not in known and f'{n}={named[n]:g}' not in COSTS + HALF_LIVES]
     if wrong:
         raise DrivableError(
-            f'map costs or half_lives name {wrong[0]!r}, which is no class of the class map '
+            f'map costs or half_lives name {wrong[0]!r}, which is not a class of the class map '
             f'{class_map.name!r} and no group; it has {", ".join(class_map.names)}'
         )
     numbers: Dict[int, float] = {}

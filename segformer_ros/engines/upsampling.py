@@ -155,7 +155,7 @@ def label_map(logits: np.ndarray, size: Tuple[int, int], upsampling: str) -> np.
     """Label of each pixel: (H, W) uint8 from (C, h, w) float32 logits.
 
     'exact' equals the argmax over bilinearly upsampled logits; the lower class wins a tie.
-    'fast' takes the argmax first and repeats it to the size. Where logits are no numbers (NaN, as
+    'fast' takes the argmax first and repeats it to the size. Where logits are not numbers (NaN, as
     from damaged weights or too low a precision) there is no class (255), never the first one.
     """
     if upsampling == 'fast':

@@ -231,7 +231,7 @@ def truth_table(
 ) -> Optional[np.ndarray]:
     """(256,) uint8 from a truth's values to the model's train ids; None if they are the same.
 
-    Classes are matched by name, in any order; values that are no class are kept. Raises
+    Classes are matched by name, in any order; values that are not a class are kept. Raises
     MetricError if the names differ; whose: what the truth belongs to, for the message.
     common: classes that both have are enough; the truth's other classes are not scored.
     """

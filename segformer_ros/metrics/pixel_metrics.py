@@ -52,7 +52,7 @@ def confusion_counts(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
     """Confusion matrix of one frame: (K, K + 1) int64.
 
     truth: (H, W) uint8 scored ids, 255 is not counted. predicted: (H, W) uint8 scored ids; values
-    that are no class are counted in the last column.
+    that are not a class are counted in the last column.
     """
     pairs = joint_histogram(truth, predicted)
     counts = np.empty((classes, classes + 1), np.int64)

@@ -81,7 +81,7 @@ def has_shipped_profile() -> bool:
 def segment_size(profile: Path) -> int:
     """Largest shared-memory segment that a profile sets, bytes; 0 if it sets none.
 
-    Raises OSError, ElementTree.ParseError and ValueError for a file that is no profile.
+    Raises OSError, ElementTree.ParseError and ValueError for a file that is not a profile.
     """
     tree = ElementTree.parse(profile)
     sizes = [int(e.text or 0) for e in tree.iter() if e.tag.rpartition('}')[2] == 'segment_size']

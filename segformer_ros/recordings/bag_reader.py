@@ -256,7 +256,7 @@ class BagReader:
         try:
             path = self._unpacked_file(file) if file.suffix == PACKED else file
             if path.suffix not in _STORAGES:
-                raise StorageError(f'its suffix is none of {", ".join(_STORAGES)}')
+                raise StorageError(f'its suffix is not one of {", ".join(_STORAGES)}')
             storage = _STORAGES[path.suffix](path, file)
         except (ValueError, OSError) as error:
             raise SourceError(f'cannot read bag {file}: {reason(error)}') from error

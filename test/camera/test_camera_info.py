@@ -270,7 +270,7 @@ def test_a_camera_of_a_chain_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('[1, 2]', 'is no mapping of names to values; give a yaml'),
+        ('[1, 2]', 'is not a mapping of names to values; give a yaml'),
         ('fx: 3', "it has fx; give a yaml of ROS's camera_calibration"),
         (KALIBR.format(lens='fov'), "distortion model 'fov' is not read"),
         (ROS.format(model='plumb_bob', lens='[.nan, 0, 0, 0]'), 'distortion_coefficients.data'),

@@ -364,7 +364,7 @@ def test_settings_that_cannot_be(changed: dict[str, object], words: str) -> None
 
 
 def test_names_that_are_no_class(class_map: ClassMap) -> None:
-    with pytest.raises(DrivableError, match="'rode', which is no class of the class map"):
+    with pytest.raises(DrivableError, match="'rode', which is not a class of the class map"):
         GroundMap(MapConfig(costs=('rode=0',)), class_map)
     memory, seen = GroundMap(MapConfig(), class_map), Eye(class_map, MapConfig()).look()
     with pytest.raises(DrivableError, match='which is not finite'):

@@ -89,7 +89,7 @@ class Publishing:
         self.overlay_buffer = ImageBuffer('bgr8')
         self._header = Header(frame_id='camera')
         self._subscriber = subprocess.Popen([sys.executable, '-c', _SUBSCRIBER])
-        # It stands for another node, whose work is no price of this one.
+        # It stands for another node, whose work does not count for this one.
         os.sched_setaffinity(self._subscriber.pid, subscriber_cores)
         while self._area.get_subscription_count() == 0:
             rclpy.spin_once(self._node, timeout_sec=0.1)

@@ -81,7 +81,7 @@ def _segmentation(plan: DemoPlan, source: Source) -> NodeCommand:
         **mount,
     }
     if plan.rate == 0:
-        # The drive waits for the node: that no image comes meanwhile is no fault of the camera.
+        # The drive waits for the node; the camera is not late because no image comes meanwhile.
         parameters['drivable.max_age'] = _MAX_AGE
     if mount:
         parameters.update({'drivable.use_tf': False, 'overlay_boundary': True})

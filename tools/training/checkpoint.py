@@ -26,7 +26,7 @@ CPU = torch.device('cpu')
 
 
 class CheckpointError(SegformerError, ValueError):
-    """A file that is no checkpoint of a training run; the message says which and why."""
+    """A file that is not a checkpoint of a training run; the message says which and why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ def load_checkpoint(path: Path, device: torch.device = CPU) -> Checkpoint:
         raise CheckpointError(f'no checkpoint at {path}: check the path') from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f'{path} is no checkpoint of a training run, or damaged: name another, or delete it'
+            f'{path} is not a checkpoint of a training run, or damaged: name another, or delete it'
         ) from error
 
 

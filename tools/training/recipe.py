@@ -239,7 +239,7 @@ def _check_values(recipe: Recipe, where: str) -> None:
     for key, label in _rare_labels(recipe):
         if not 0 <= label < CLASS_COUNT:
             raise RecipeError(
-                f'{where}: {key}: {label} is no train id; give 0 to {CLASS_COUNT - 1}'
+                f'{where}: {key}: {label} is not a train id; give 0 to {CLASS_COUNT - 1}'
             )
     steps = [step for step, _ in recipe.rates]
     if not steps or steps != sorted(set(steps)) or min(rate for _, rate in recipe.rates) < 0:

@@ -297,7 +297,7 @@ def device_named(text: str) -> torch.device:
     count = {'cpu': 1, 'cuda': torch.cuda.device_count()}.get(kind, 0)
     if not (number or '0').isdecimal() or int(number or 0) >= count:
         raise argparse.ArgumentTypeError(
-            f'{text!r} is no device of this PyTorch, which has the CPU and '
+            f'{text!r} is not a device of this PyTorch, which has the CPU and '
             f'{torch.cuda.device_count()} CUDA GPUs; give cpu, cuda or cuda:N'
         )
     return torch.device(text)

@@ -245,7 +245,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
             self._note(str(error))
             return None
         if frame.encoding != 'mono8':
-            self._note(f'{message.encoding} is no encoding of labels; they are mono8')
+            self._note(f'{message.encoding} is not an encoding of labels; they are mono8')
             return None
         return frame
 

@@ -129,7 +129,7 @@ class CameraGeometry:
 
     The executor calls `receive`, one thread at a time everything else. topic: image topic after
     remapping; its name may tell that the images are rectified. warn: called once for each problem
-    that is no error but makes all distances wrong. swing: of the vehicle's body, by an IMU.
+    which is not an error but makes all distances wrong. swing: of the vehicle's body, by an IMU.
     """
 
     def __init__(

@@ -98,7 +98,7 @@ class StampGaps:
     - With random losses, the mean number of periods per interval is the inverse of the share of
       unbroken intervals, so their product is 1; it is near 1 in an outage, too. Many unbroken
       intervals *and* many missing frames (a product above _BURSTS) mean stamps in bursts.
-    - Intervals that are no whole numbers of periods mean a camera without a constant rate, such
+    - Intervals that are not whole numbers of periods mean a camera without a constant rate, such
       as one with a trigger.
     """
 

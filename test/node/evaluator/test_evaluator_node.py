@@ -117,7 +117,7 @@ def test_what_cannot_be_scored_is_said(rig: Rig) -> None:
     metrics, _ = rig.finish()
     assert metrics['frames']['scored'] == 0
     assert 'labels of 8x8 pixels do not fit' in metrics['notes'][0]['note']
-    assert 'bgr8 is no encoding of labels' in metrics['inputs'][0]['notes'][0]
+    assert 'bgr8 is not an encoding of labels' in metrics['inputs'][0]['notes'][0]
 
 
 def test_labels_may_be_compressed_without_loss(rig: Rig) -> None:

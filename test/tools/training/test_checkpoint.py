@@ -48,7 +48,7 @@ def test_another_file_is_refused(recipe: Recipe, tmp_path: Path, kind: str) -> N
         whole = path.read_bytes()
         path.write_bytes({'text': b'hello', 'empty': b''}.get(kind, whole[: len(whole) // 2]))
     with pytest.raises(
-        CheckpointError, match=r'checkpoint\.pt is no checkpoint of a training run'
+        CheckpointError, match=r'checkpoint\.pt is not a checkpoint of a training run'
     ):
         load_checkpoint(path)
 

@@ -65,7 +65,7 @@ def test_shipped_recipes_can_be_read(path: Path) -> None:
         ),
         (
             WHOLE.replace('{path: x}', '{path: x, rare: [5, 44]}'),
-            r'folders.a.rare: 44 is no train id; give 0 to 18',
+            r'folders.a.rare: 44 is not a train id; give 0 to 18',
         ),
         (WHOLE.replace('steps: 1', 'steps: -5'), r'stages\[0\].steps: -5 is too small'),
         (WHOLE.replace('a: 2', 'a: 0'), r'stages\[0\].batch: 0 is too small'),

@@ -111,8 +111,8 @@ def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        (['--device', 'cuuda'], "'cuuda' is no device of this PyTorch"),
-        (['--device', 'cuda:99'], "'cuda:99' is no device of this PyTorch"),
+        (['--device', 'cuuda'], "'cuuda' is not a device of this PyTorch"),
+        (['--device', 'cuda:99'], "'cuda:99' is not a device of this PyTorch"),
         (['--folder', 'camvid'], "'camvid' is not NAME=PATH"),
     ],
 )
