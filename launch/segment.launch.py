@@ -116,7 +116,7 @@ def start(context: LaunchContext) -> List[LifecycleNode]:
     given = {name: LaunchConfiguration(name).perform(context).strip() for name, _, _ in ARGUMENTS}
     file = os.path.expanduser(given['params_file'])
     if not os.path.isfile(file):  # launch itself would start the node without it
-        raise ValueError(f'params_file is {file!r}, which is no file; give a parameter file')
+        raise ValueError(f'params_file is {file!r}, which is not a file; give a parameter file')
     return [
         LifecycleNode(
             package='segformer_ros',

@@ -315,7 +315,7 @@ def test_a_parameter_file_that_is_none_is_an_error(
     repo: Path, file: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert failed(repo, file, params_file=path)
-    assert f'params_file is {path!r}, which is no file' in caplog.text
+    assert f'params_file is {path!r}, which is not a file' in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -321,17 +321,17 @@ def as_frame(image: Image, encoding: str = '') -> Frame:
     if hasattr(image, 'format') and hasattr(image, 'data') and hasattr(image, 'header'):
         return Frame.from_compressed(image)
     raise FrameError(
-        f'{type(image).__name__} is no image; give an array (of PIL: numpy.asarray(image) with '
-        "encoding='rgb8'), the path of an image file, a sensor_msgs Image or CompressedImage, "
-        'or a Frame'
+        f'{type(image).__name__} is not an image; give an array (of PIL: numpy.asarray(image) '
+        "with encoding='rgb8'), the path of an image file, a sensor_msgs Image or "
+        'CompressedImage, or a Frame'
     )
 
 
 def _array_frame(pixels: np.ndarray, encoding: str) -> Frame:
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
         raise FrameError(
-            f'array of shape {pixels.shape} and type {pixels.dtype} is no image; give (H, W, 3), '
-            '(H, W, 4) or (H, W) uint8, and several images as a list'
+            f'array of shape {pixels.shape} and type {pixels.dtype} is not an image; give '
+            '(H, W, 3), (H, W, 4) or (H, W) uint8, and several images as a list'
         )
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     known = encoding or BY_CHANNELS.get(channels, 'bgr8')

@@ -144,10 +144,10 @@ def test_a_list_gives_a_list_in_order(segment: Segmenter) -> None:
     ('image', 'words'),
     [
         (np.zeros((4, 64, 128, 3), np.uint8), r'shape \(4, 64, 128, 3\).*as a list'),
-        (np.zeros((64, 128, 3), np.float32), 'type float32 is no image'),
+        (np.zeros((64, 128, 3), np.float32), 'type float32 is not an image'),
         (np.zeros((64, 128, 2), np.uint8), r'shape \(64, 128, 2\)'),
-        (17, 'int is no image; give an array'),
-        ([paint(street()), None], 'image 1: NoneType is no image'),
+        (17, 'int is not an image; give an array'),
+        ([paint(street()), None], 'image 1: NoneType is not an image'),
     ],
 )
 def test_what_is_no_image_is_refused(image: Any, words: str, segment: Segmenter) -> None:
