@@ -21,6 +21,7 @@ allocator (`keep_buffers`), before the libraries allocate their first buffers.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -97,7 +98,11 @@ def run_program(
     try:
         check()
         keep_buffers()  # before the libraries allocate theirs
-        result = import_module(module).main()
+        gc.disable()  # what is loaded stays
+        program = import_module(module)
+        gc.freeze()
+        gc.enable()
+        result = program.main()
     except KeyboardInterrupt:
         pass
     except Exception as error:
@@ -119,6 +124,8 @@ def segformer() -> NoReturn:
 def node(module: str) -> NoReturn:
     """Run a node's module, if there is enough shared memory to load ROS."""
     transport = 'segformer_ros.node.transport'
+    # A node's matrices are small, and a thread for each core would spin while the node starts.
+    os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
     run_program(module, 0, lambda: import_module(transport).check_shared_memory())
 
 

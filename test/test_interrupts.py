@@ -270,6 +270,17 @@ def test_a_bug_keeps_its_traceback(tmp_path: Path, repo: Path) -> None:
     assert errors.endswith("KeyError: 'key'\n")
 
 
+def test_what_a_program_loads_is_no_garbage_to_look_through(tmp_path: Path, repo: Path) -> None:
+    text = """
+    import gc
+    loading = gc.isenabled()
+    def main():
+        print(loading, gc.isenabled(), gc.get_freeze_count() > 1000)
+    """
+    code, output, _ = outcome(program(tmp_path, text), repo)
+    assert (code, output) == (0, 'False True True\n')
+
+
 def test_one_that_came_while_python_started_waits_for_the_program(
     tmp_path: Path, repo: Path
 ) -> None:

@@ -157,8 +157,6 @@ class OpenVinoEngine(CpuEngine):
         self._requests = [self._compiled.create_infer_request() for _ in self._inputs]
         for request, pixels in zip(self._requests, self._inputs):
             request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
-        # The first run allocates, and takes as long as several frames: it is made here.
-        self._requests[-1].start_async()
         self.active = True
 
     def _compile(self, openvino: Any, path: Path, settings: Mapping[str, Any], batch: int) -> bool:

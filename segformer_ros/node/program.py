@@ -26,7 +26,18 @@ import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -45,7 +56,7 @@ from segformer_ros.errors import (
     reason,
 )
 from segformer_ros.interrupts import Interrupts, interruptible
-from segformer_ros.node.parameter import Parameter, literal
+from segformer_ros.node.parameter import Parameter, Value, literal
 from segformer_ros.node.transport import prepare_transport
 from segformer_ros.resources import PACKAGE
 
@@ -82,12 +93,13 @@ class Program(NamedTuple):
             return self._refuse(f'unknown arguments: {" ".join(left)}')
         return None
 
-    def check(self, arguments: List[str]) -> None:
-        """Raise ParameterError for an invalid parameter value on the command line or in a file.
+    def check(self, arguments: Sequence[str]) -> Dict[str, Value]:
+        """The parameters' values according to the command line, before ROS has read it.
 
+        Raises ParameterError for an invalid value on the command line or in a file.
         arguments: as for `answer`.
         """
-        check_command_line(arguments, self.name, self.parameters)
+        return check_command_line(arguments, self.name, self.parameters)
 
     def help(self) -> str:
         """Usage, and all parameters with their defaults."""
@@ -127,17 +139,19 @@ _ANY_NODE = ('*', '**')
 
 def check_command_line(
     arguments: Sequence[str], node: str, parameters: Sequence[Parameter]
-) -> None:
-    """Raise ParameterError for the first invalid value of one of the parameters.
+) -> Dict[str, Value]:
+    """Values by name, from the command line and the defaults; raises ParameterError if invalid.
 
     arguments: the command line. node: the node's name; parameters of other nodes are skipped, as
     is what ROS itself refuses (a missing file, invalid yaml).
     """
     table = {entry.name: entry for entry in parameters}
+    values = {entry.name: entry.default for entry in parameters}
     for name, value in command_line_parameters(arguments, node):
         entry = table.get(name)
         if entry is not None and isinstance(value, (bool, int, float, str, list)):
-            entry.checked(_as_ros_reads(value, entry))
+            values[name] = entry.checked(_as_ros_reads(value, entry))
+    return values
 
 
 def command_line_parameters(arguments: Sequence[str], node: str) -> Iterator[Tuple[str, Any]]:

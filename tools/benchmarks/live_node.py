@@ -249,11 +249,12 @@ class LiveNode:
             command += ['-p', f'{name}:={value}']
         command += ['-r', f'__ns:={namespace}'] if namespace else []
         library = str(self._folder / 'copied.so')
+        paths = os.environ.get('PYTHONPATH', '').split(os.pathsep)
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={
                 **os.environ, 'LD_PRELOAD': library, 'COPIED': str(self._folder / 'copied'),
-                'PYTHONPATH': os.environ.get('PYTHONPATH', '').replace(str(ROOT), str(root)),
+                'PYTHONPATH': os.pathsep.join(str(root) if p == str(ROOT) else p for p in paths),
             },
         )  # fmt: skip
         self._stack.callback(_end, process)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from math import inf
 from time import monotonic
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from rclpy.lifecycle import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -28,7 +28,7 @@ from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import ImageGate, VisionMessages, guarded
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
 from segformer_ros.node.segmentation.drivable_output import DrivableOutput
-from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, ImageMessage, LateFrames
+from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, LateFrames
 from segformer_ros.node.segmentation.map_output import MapOutput
 from segformer_ros.node.segmentation.mask_output import MaskOutput
 from segformer_ros.node.segmentation.parameters import NodeParameters, Settings
@@ -47,6 +47,9 @@ try:
 except ImportError:  # before ROS 2 Iron
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
+if TYPE_CHECKING:
+    from segformer_ros.node.segmentation.frame_task import ImageMessage
+
 _CURES = {
     topics.IMAGE_TYPE: 'set compressed to false',
     topics.COMPRESSED_TYPE: 'set compressed to true',
@@ -57,7 +60,7 @@ _CURES = {
 _VIDEO_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Queues packets while the executor is busy: a lost one spoils all pictures up to a key frame."""
 
-Deliver = Callable[[str, ImageMessage], None]
+Deliver = Callable[[str, 'ImageMessage'], None]
 
 _GIVES_INFO = hasattr(Subscription, 'CallbackType')
 """Whether callbacks can take the middleware's message info; not in ROS 2 Humble."""

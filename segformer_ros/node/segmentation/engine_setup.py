@@ -12,9 +12,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from time import monotonic
-from typing import Callable, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple, cast
 
 from segformer_ros.engines import Engine, EngineOptions, Progress, create_engine, model_for
 from segformer_ros.model import Declared, ModelError
@@ -28,14 +29,16 @@ LONGEST_SILENCE = 30.0
 
 _log = logging.getLogger(__name__)
 
+# OpenVINO does without its converter of other frameworks' models where it is missing: the node has
+# no use for it, and starts sooner.
+cast(Dict[str, Any], sys.modules).setdefault('openvino.tools.ovc', None)
+
 
 def make_engine(settings: Settings) -> Engine:
     """Recognise the model and choose its engine; raises ModelError, ClassMapError, EngineError."""
     spec = model_for(
         settings.engine, settings.model, settings.class_map, declared(settings.network)
     )
-    for note in spec.notes:
-        _log.warning('%s: %s', spec.path.name, note)
     options = EngineOptions(
         precision=settings.precision,
         threads=settings.threads,

@@ -17,18 +17,21 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from threading import Condition, Lock, Thread
-from typing import Callable, Deque, Generic, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Callable, Deque, Generic, NamedTuple, Optional, Tuple, TypeVar
 
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
+if TYPE_CHECKING:  # the engine is started before ROS's messages are loaded
+    from typing import Union
 
-from segformer_ros.frame import Frame
-from segformer_ros.node.drivable_settings import MountSettings
-from segformer_ros.node.segmentation.camera_geometry import CameraInfoReading
-from segformer_ros.node.segmentation.parameters import Settings
-from segformer_ros.node.segmentation.video_input import VideoImage
+    from sensor_msgs.msg import CompressedImage, Image
+    from std_msgs.msg import Header
 
-ImageMessage = Union[Image, CompressedImage, VideoImage]
+    from segformer_ros.frame import Frame
+    from segformer_ros.node.drivable_settings import MountSettings
+    from segformer_ros.node.segmentation.camera_geometry import CameraInfoReading
+    from segformer_ros.node.segmentation.parameters import Settings
+    from segformer_ros.node.segmentation.video_input import VideoImage
+
+    ImageMessage = Union[Image, CompressedImage, VideoImage]
 
 
 class Demand(NamedTuple):

@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from threading import Condition, Event, Semaphore, Thread
 from time import monotonic
 from typing import (
+    TYPE_CHECKING,
     Callable,
     Deque,
     Dict,
@@ -38,15 +39,13 @@ from segformer_ros.engines import EngineError, Outcome, Wanted
 from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.errors import one_line
 from segformer_ros.frame import FrameError
-from segformer_ros.node.segmentation.camera_stream import CameraStream
-from segformer_ros.node.segmentation.frame_task import (
-    Ending,
-    FrameCounts,
-    FrameTask,
-    ImageMessage,
-)
+from segformer_ros.node.segmentation.frame_task import Ending, FrameCounts, FrameTask
 from segformer_ros.node.segmentation.parameters import NodeParameters, Settings
 from segformer_ros.node.segmentation.statistics import Pace
+
+if TYPE_CHECKING:
+    from segformer_ros.node.segmentation.camera_stream import CameraStream
+    from segformer_ros.node.segmentation.frame_task import ImageMessage
 
 _POLL = 0.05  # seconds; longest time until a thread notices that it must end, or has work again
 
@@ -143,23 +142,16 @@ class FrameWorker:
     next frames, if there are any, before the results of the previous ones are taken. Another
     thread publishes these.
 
-    inbox: for images, by camera name. supervisor: of the engine. report: called with one line
-    about each frame that gave no mask.
+    inbox: for images, by camera name. supervisor: of the engine.
     """
 
-    def __init__(
-        self,
-        supervisor: Supervisor,
-        streams: Sequence[CameraStream],
-        parameters: NodeParameters,
-        report: Callable[[str], None],
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, cameras: Sequence[str]) -> None:
         self.supervisor = supervisor
-        self._streams: Dict[str, CameraStream] = {stream.name: stream for stream in streams}
-        self._turns = list(streams)  # round robin: first the one served longest ago
-        self.inbox: Inbox[ImageMessage] = Inbox(tuple(self._streams))
-        self._parameters = parameters
-        self._report = report
+        self.inbox: Inbox[ImageMessage] = Inbox(cameras)
+        self._streams: Dict[str, CameraStream] = {}
+        self._turns: List[CameraStream] = []  # round robin: first the one served longest ago
+        self._parameters: NodeParameters
+        self._report: Callable[[str], None]
         self._pace = Pace()
         self._room = Semaphore(_ROOM)
         self._started: Deque[_Batch] = deque()
@@ -167,21 +159,39 @@ class FrameWorker:
         self._ended = Event()
         self._opened = Event()
         self._opening: Optional[Exception] = None
+        self._served = Event()
         self._thread = Thread(target=self._run, name='segmentation', daemon=True)
         self._publisher = Thread(target=self._publish_all, name='publishing', daemon=True)
 
-    def start(self) -> None:
-        """Start the threads and wait until the engine runs; raises its error if it cannot."""
+    def start(self, alone: float = 0.0) -> None:
+        """Start the engine in the worker's thread; return when it runs, or after some seconds."""
         self._thread.start()
+        self._opened.wait(alone)
+
+    def serve(
+        self,
+        streams: Sequence[CameraStream],
+        parameters: NodeParameters,
+        report: Callable[[str], None],
+    ) -> None:
+        """Serve the cameras as soon as the engine runs; raises its error if it cannot.
+
+        report: called with one line about each frame that gave no mask.
+        """
         self._opened.wait()
         if self._opening is not None:
             self._thread.join()
             raise self._opening
+        self._streams = {stream.name: stream for stream in streams}
+        self._turns = list(streams)
+        self._parameters, self._report = parameters, report
         self._publisher.start()
+        self._served.set()
 
     def stop(self) -> None:
         """Finish the frames in flight, stop the engine and end the threads."""
         self._ended.set()
+        self._served.set()
         self.inbox.close()
         for thread in (self._thread, self._publisher):
             if thread.ident is not None:
@@ -202,6 +212,7 @@ class FrameWorker:
             self._opened.set()
         for _ in range(self.supervisor.at_once - 1):
             self._room.release()
+        self._served.wait()
         try:
             while not self._ended.is_set():
                 if self.supervisor.broken and not self._started:
@@ -212,7 +223,8 @@ class FrameWorker:
                 self._finish_next()
         finally:
             self._results.put(None)
-            self._publisher.join()  # its results may lie in memory of the engine
+            if self._publisher.ident is not None:
+                self._publisher.join()  # its results may lie in memory of the engine
             self.supervisor.close()
 
     def _restart_engine(self) -> None:

@@ -11,12 +11,25 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import traceback
 from functools import partial
-from typing import Any, Callable, List, Mapping, Optional
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+)
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
@@ -25,24 +38,27 @@ from segformer_ros.drivable import DrivableAreaEstimator, GroundMap
 from segformer_ros.engines import Engine
 from segformer_ros.engines.supervisor import Supervisor
 from segformer_ros.errors import in_words, is_expected
+from segformer_ros.model import ModelSpec
 from segformer_ros.node.drivable_settings import (
     MountSettings,
     drivable_config,
     map_config,
     mount_pose,
 )
-from segformer_ros.node.messages import vision_messages
+from segformer_ros.node.parameter import build
 from segformer_ros.node.program import Program, bridge_logs, run_node, spin
-from segformer_ros.node.segmentation.camera_geometry import ImuSwing
-from segformer_ros.node.segmentation.camera_stream import CameraStream, Shared
-from segformer_ros.node.segmentation.diagnostics import Reporter
 from segformer_ros.node.segmentation.engine_setup import make_engine
 from segformer_ros.node.segmentation.frame_worker import FrameWorker
 from segformer_ros.node.segmentation.lifecycle import Bond, ManagedNode, bond_status
-from segformer_ros.node.segmentation.map_output import MapOutput
 from segformer_ros.node.segmentation.native_stderr import sieved_stderr
 from segformer_ros.node.segmentation.parameters import NodeParameters, Settings, node_parameters
-from segformer_ros.node.segmentation.transforms import TransformSource, listen_to_tf
+
+if TYPE_CHECKING:
+    from segformer_ros.node.segmentation.camera_geometry import ImuSwing
+    from segformer_ros.node.segmentation.camera_stream import CameraStream
+    from segformer_ros.node.segmentation.diagnostics import Reporter
+    from segformer_ros.node.segmentation.map_output import MapOutput
+    from segformer_ros.node.segmentation.transforms import TransformSource
 
 NODE_NAME = 'segmentation_node'
 
@@ -60,6 +76,33 @@ WATCH_PERIOD_IDLE = 0.25
 
 _THROTTLE = 5.0  # seconds between two lines about frames without a mask
 
+_HEAD_START = 0.1
+"""Seconds in which an engine loads its library, which takes twice as long beside other imports."""
+
+_log = logging.getLogger(__name__)
+
+
+class Ahead(NamedTuple):
+    """An engine that is started before the node is made, and by which settings."""
+
+    settings: Settings
+    engine: Engine
+    worker: FrameWorker
+
+
+def check_settings(
+    settings: Settings, mounts: Iterable[MountSettings], engine: Optional[Engine]
+) -> None:
+    """Raise ValueError in words where settings do not go together, or not with the classes."""
+    memory = map_config(settings.drivable)
+    if engine:
+        GroundMap(memory, engine.spec.class_map)
+    for mount in mounts:
+        mount_pose(mount)
+        config = drivable_config(settings.drivable, mount)
+        if engine:
+            DrivableAreaEstimator(config, engine.spec.class_map)
+
 
 class SegmentationNode(ManagedNode):
     """Segments the images of one or more cameras.
@@ -67,11 +110,13 @@ class SegmentationNode(ManagedNode):
     unconfigured -> inactive: the model is loaded, the engine runs, the topics exist.
     inactive -> active: images come in and masks go out.
 
+    ahead: an engine for the first `configure`, used if its settings are the node's.
     Raises ParameterError for an invalid parameter at start.
     """
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, ahead: Optional[Ahead] = None, **arguments: Any) -> None:
         super().__init__(NODE_NAME, **arguments)
+        self._ahead = ahead
         self._engine: Optional[Engine] = None
         self._worker: Optional[FrameWorker] = None
         self._streams: List[CameraStream] = []
@@ -136,6 +181,9 @@ class SegmentationNode(ManagedNode):
     def release(self) -> None:
         """Stop the worker and the engine, and destroy what `configure` created."""
         self._deactivate('the node was shut down')
+        if self._ahead:
+            self._ahead.worker.stop()
+            self._ahead = None
         if self._worker:
             self._worker.stop()
         if self._swing:
@@ -179,25 +227,36 @@ class SegmentationNode(ManagedNode):
         return None
 
     def _configure(self) -> None:
-        engine = self._engine = make_engine(self.settings)
+        ahead, self._ahead = self._ahead, None
+        if ahead and ahead.settings == self.settings:
+            _, self._engine, self._worker = ahead
+        elif ahead:
+            ahead.worker.stop()
+        engine = self._engine = self._engine or make_engine(self.settings)
+        for note in engine.spec.notes:
+            _log.warning('%s: %s', engine.spec.path.name, note)
         self._check(self.settings, self._table.mounts)
-        transforms = self._tf()
-        self._map = MapOutput(self, engine.spec.class_map, self._table, transforms)
-        shared = Shared(
-            engine.spec, self._table, self._vision(), transforms, self._map, self._imu()
-        )
-        self._streams = [CameraStream(self, name, shared) for name in self.settings.camera_names]
-        self._worker = FrameWorker(
-            Supervisor(engine), self._streams, self._table, self._on_problem
-        )
-        self._worker.start()
-        self._reporter = Reporter(self, self._worker, self._streams, self._table, self._idle)
+        worker = self._worker = self._worker or start_worker(engine, self.settings)
+        self._make_topics(engine.spec, worker)
+        worker.serve(self._streams, self._table, self._on_problem)
         self._watch_timer = self.create_timer(
             WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._enable_service = self.create_service(SetBool, '~/set_enabled', self._on_set_enabled)
         facts = ', '.join(f'{key} {value}' for key, value in engine.facts().items())
         self.get_logger().info(f'configured: {facts}')
+
+    def _make_topics(self, spec: ModelSpec, worker: FrameWorker) -> None:
+        # What is imported here loads while the engine is started, which takes longer.
+        from segformer_ros.node.segmentation.camera_stream import CameraStream, Shared
+        from segformer_ros.node.segmentation.diagnostics import Reporter
+        from segformer_ros.node.segmentation.map_output import MapOutput
+
+        transforms = self._tf()
+        self._map = MapOutput(self, spec.class_map, self._table, transforms)
+        shared = Shared(spec, self._table, self._vision(), transforms, self._map, self._imu())
+        self._streams = [CameraStream(self, name, shared) for name in self.settings.camera_names]
+        self._reporter = Reporter(self, worker, self._streams, self._table, self._idle)
 
     def _activate(self) -> None:
         assert self._worker and self._map
@@ -223,6 +282,8 @@ class SegmentationNode(ManagedNode):
     # --- Optional neighbours ------------------------------------------------------------------
 
     def _vision(self) -> Any:
+        from segformer_ros.node.messages import vision_messages
+
         vision = vision_messages()
         if vision is None:
             self.get_logger().info(
@@ -234,6 +295,8 @@ class SegmentationNode(ManagedNode):
     def _tf(self) -> Optional[TransformSource]:
         if not self.settings.drivable.use_tf:
             return None
+        from segformer_ros.node.segmentation.transforms import listen_to_tf
+
         transforms = self._transforms = listen_to_tf(self)
         if transforms is None:
             self.get_logger().info(
@@ -245,6 +308,8 @@ class SegmentationNode(ManagedNode):
         """The swing of the vehicle's body, if the parameter asks for it."""
         if not self.settings.drivable.use_imu:
             return None
+        from segformer_ros.node.segmentation.camera_geometry import ImuSwing
+
         self._swing = swing = ImuSwing(
             self, self._transforms, self.settings.drivable.vehicle_frame
         )
@@ -256,15 +321,7 @@ class SegmentationNode(ManagedNode):
         return self._worker is not None
 
     def _check(self, settings: Settings, mounts: Mapping[str, MountSettings]) -> None:
-        """Raise ValueError for settings that contradict each other or the class map."""
-        ground_map = map_config(settings.drivable)
-        if self._engine:
-            GroundMap(ground_map, self._engine.spec.class_map)
-        for mount in mounts.values():
-            mount_pose(mount)
-            config = drivable_config(settings.drivable, mount)
-            if self._engine:
-                DrivableAreaEstimator(config, self._engine.spec.class_map)
+        check_settings(settings, mounts.values(), self._engine)
 
     def _idle(self) -> str:
         if not self._active:
@@ -307,7 +364,42 @@ PROGRAM = Program(
 
 def main(arguments: Optional[List[str]] = None) -> None:
     """Run the node until it is interrupted; exits with 1 where it cannot start."""
-    run_node(PROGRAM, SegmentationNode, _segment, SegmentationNode.release, arguments)
+    typed = sys.argv[1:] if arguments is None else arguments
+    run_node(PROGRAM, partial(_create, typed), _segment, SegmentationNode.release, typed)
+
+
+def start_worker(engine: Engine, settings: Settings) -> FrameWorker:
+    """The worker of an engine, which it starts."""
+    worker = FrameWorker(Supervisor(engine), settings.camera_names)
+    worker.start(alone=_HEAD_START)
+    return worker
+
+
+def start_ahead(arguments: Sequence[str]) -> Optional[Ahead]:
+    """Start the engine by what the command line says; None where that is not enough, or wrong.
+
+    ROS takes as long for the node as the engine takes.
+    """
+    settings = build(Settings, PROGRAM.check(arguments))
+    if not settings.autostart:
+        return None
+    try:
+        engine = make_engine(settings)
+        check_settings(settings, [MountSettings()], engine)
+    except Exception:  # it comes again where the node is configured, which says it
+        return None
+    return Ahead(settings, engine, start_worker(engine, settings))
+
+
+def _create(arguments: Sequence[str]) -> SegmentationNode:
+    bridge_logs(get_logger(NODE_NAME))  # of the engine; it has the node's own later
+    ahead = start_ahead(arguments)
+    try:
+        return SegmentationNode(ahead)
+    except BaseException:
+        if ahead:
+            ahead.worker.stop()
+        raise
 
 
 def _segment(node: SegmentationNode) -> bool:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ import numpy as np
 import pytest
 from node_rig import MASK, MakeRig, Rig, image, street_image
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
-from segformer_ros.node.segmentation import segmentation_node
+from segformer_ros.node import messages
+from segformer_ros.node.segmentation import segmentation_node, transforms
 from segformer_ros.node.segmentation.frame_worker import FrameWorker
+from segformer_ros.node.segmentation.segmentation_node import SegmentationNode, start_ahead
 from tiny_models import (
     HUGGINGFACE,
     drivable_labels,
@@ -136,14 +140,54 @@ def test_a_bug_is_an_error_and_not_a_failure(
 def test_absent_neighbours_are_said_once(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    monkeypatch.setattr(segmentation_node, 'vision_messages', lambda: None)
-    monkeypatch.setattr(segmentation_node, 'listen_to_tf', lambda node: None)
+    monkeypatch.setattr(messages, 'vision_messages', lambda: None)
+    monkeypatch.setattr(transforms, 'listen_to_tf', lambda node: None)
     rig = make_rig()
     rig.start(MASK)
     rig.segment(street_image())
     lines = capfd.readouterr().err
     assert lines.count('vision_msgs (4.1 or later) is not installed') == 1
     assert lines.count('tf2_ros is not installed') == 1
+
+
+@pytest.mark.parametrize('delay', [0.0, 0.01])
+def test_an_engine_that_was_started_ahead_is_taken_if_it_is_the_one(
+    ros: None, delay: float
+) -> None:
+    before = threading.active_count()
+    ahead = start_ahead(['--ros-args', '-p', 'engine:=fake'])
+    assert ahead
+    given = {'engine': 'fake', 'fake_delay': delay}
+    node = SegmentationNode(
+        ahead, parameter_overrides=[Parameter(name, value=given[name]) for name in given]
+    )
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        assert node.worker
+        assert (node.worker is ahead.worker) == (delay == 0.0)
+        assert threading.active_count() == before + 2  # of one worker
+    finally:
+        node.release()
+        node.destroy_node()
+    assert threading.active_count() == before
+
+
+def test_an_engine_started_ahead_ends_with_a_node_that_is_never_configured(ros: None) -> None:
+    before = threading.active_count()
+    ahead = start_ahead(['--ros-args', '-p', 'engine:=fake'])
+    node = SegmentationNode(ahead)
+    node.release()
+    node.destroy_node()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    'said', ['autostart:=false', 'model:=/no/where.onnx', 'drivable.group:=moon']
+)
+def test_no_engine_is_started_ahead_where_the_node_will_not_have_it(said: str) -> None:
+    before = threading.active_count()
+    assert start_ahead(['--ros-args', '-p', 'engine:=fake', '-p', said]) is None
+    assert threading.active_count() == before
 
 
 def test_set_enabled_service(make_rig: MakeRig) -> None:
