@@ -154,6 +154,16 @@ def check_command_line(
     return values
 
 
+def is_renamed(arguments: Sequence[str], node: str) -> bool:
+    """Whether the command line gives the node another name or namespace.
+
+    Which parameters of a file are such a node's, ROS alone knows.
+    """
+    ours = {'__node': node, '__name': node, '__ns': '/'}
+    remaps = (entry.rpartition(':=') for entry in arguments)
+    return any(ours.get(what.rpartition(':')[2], name) != name for what, _, name in remaps)
+
+
 def command_line_parameters(arguments: Sequence[str], node: str) -> Iterator[Tuple[str, Any]]:
     """All parameters given to a node, in the order of the command line."""
     for option, value in zip(arguments, arguments[1:]):

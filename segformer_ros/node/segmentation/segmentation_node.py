@@ -46,7 +46,7 @@ from segformer_ros.node.drivable_settings import (
     mount_pose,
 )
 from segformer_ros.node.parameter import build
-from segformer_ros.node.program import Program, bridge_logs, run_node, spin
+from segformer_ros.node.program import Program, bridge_logs, is_renamed, run_node, spin
 from segformer_ros.node.segmentation.engine_setup import make_engine
 from segformer_ros.node.segmentation.frame_worker import FrameWorker
 from segformer_ros.node.segmentation.lifecycle import Bond, ManagedNode, bond_status
@@ -381,7 +381,7 @@ def start_ahead(arguments: Sequence[str]) -> Optional[Ahead]:
     ROS takes as long for the node as the engine takes.
     """
     settings = build(Settings, PROGRAM.check(arguments))
-    if not settings.autostart:
+    if not settings.autostart or is_renamed(arguments, NODE_NAME):
         return None
     try:
         engine = make_engine(settings)

@@ -155,7 +155,8 @@ def test_an_engine_that_was_started_ahead_is_taken_if_it_is_the_one(
     ros: None, delay: float
 ) -> None:
     before = threading.active_count()
-    ahead = start_ahead(['--ros-args', '-p', 'engine:=fake'])
+    named = ['-r', '__node:=segmentation_node', '-r', '__ns:=/']
+    ahead = start_ahead(['--ros-args', '-p', 'engine:=fake', *named])
     assert ahead
     given = {'engine': 'fake', 'fake_delay': delay}
     node = SegmentationNode(
@@ -182,11 +183,19 @@ def test_an_engine_started_ahead_ends_with_a_node_that_is_never_configured(ros: 
 
 
 @pytest.mark.parametrize(
-    'said', ['autostart:=false', 'model:=/no/where.onnx', 'drivable.group:=moon']
+    'said',
+    [
+        'autostart:=false',
+        'model:=/no/where.onnx',
+        'drivable.group:=moon',
+        '__node:=front',
+        'segmentation_node:__ns:=/left',
+    ],
 )
 def test_no_engine_is_started_ahead_where_the_node_will_not_have_it(said: str) -> None:
     before = threading.active_count()
-    assert start_ahead(['--ros-args', '-p', 'engine:=fake', '-p', said]) is None
+    option = '-r' if '__' in said else '-p'
+    assert start_ahead(['--ros-args', '-p', 'engine:=fake', option, said]) is None
     assert threading.active_count() == before
 
 
