@@ -83,7 +83,7 @@ _log = logging.getLogger(__name__)
 
 
 class Ahead(NamedTuple):
-    """An engine that is started before the node is made, and by which settings."""
+    """An engine that is started before the node is created, and with which settings."""
 
     settings: Settings
     engine: Engine
@@ -93,7 +93,7 @@ class Ahead(NamedTuple):
 def check_settings(
     settings: Settings, mounts: Iterable[MountSettings], engine: Optional[Engine]
 ) -> None:
-    """Raise ValueError in words where settings do not go together, or not with the classes."""
+    """Raise ValueError for settings that contradict each other or the engine's class map."""
     memory = map_config(settings.drivable)
     if engine:
         GroundMap(memory, engine.spec.class_map)
@@ -369,16 +369,20 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 def start_worker(engine: Engine, settings: Settings) -> FrameWorker:
-    """The worker of an engine, which it starts."""
+    """A worker that starts the engine in its thread."""
     worker = FrameWorker(Supervisor(engine), settings.camera_names)
-    worker.start(alone=_HEAD_START)
+    try:
+        worker.start(alone=_HEAD_START)
+    except BaseException:  # an interrupt
+        worker.stop()
+        raise
     return worker
 
 
 def start_ahead(arguments: Sequence[str]) -> Optional[Ahead]:
-    """Start the engine by what the command line says; None where that is not enough, or wrong.
+    """Start the engine with the command line's parameters, while ROS creates the node.
 
-    ROS takes as long for the node as the engine takes.
+    None if the node is not to start by itself, or if these parameters may not be its own, or fail.
     """
     settings = build(Settings, PROGRAM.check(arguments))
     if not settings.autostart or is_renamed(arguments, NODE_NAME):
@@ -386,7 +390,7 @@ def start_ahead(arguments: Sequence[str]) -> Optional[Ahead]:
     try:
         engine = make_engine(settings)
         check_settings(settings, [MountSettings()], engine)
-    except Exception:  # it comes again where the node is configured, which says it
+    except Exception:  # `configure` meets it again, and reports it
         return None
     return Ahead(settings, engine, start_worker(engine, settings))
 
