@@ -23,7 +23,12 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple, Union
 import numpy as np
 
 from segformer_ros.engines.cuda.device_frame import DeviceArray
-from segformer_ros.engines.cuda.driver import Gpu, has_primary_context
+from segformer_ros.engines.cuda.driver import (
+    Gpu,
+    has_primary_context,
+    order_streams,
+    synchronize,
+)
 from segformer_ros.engines.cuda.launches import BLOCK, KERNEL_NAMES, Launch
 from segformer_ros.engines.engine import EngineError
 
@@ -344,13 +349,16 @@ class Uploads:
 
 
 class Lease:
-    """Memory of a result; it returns to its pool with the last reference to it."""
+    """Memory of a result; it goes back to its pool when nothing views it any more.
+
+    readers: handles of streams that may read it then still.
+    """
 
     def __init__(
         self, block: Union[HostBlock, DeviceBlock], device: CudaDevice, crowded: bool
     ) -> None:
-        self.block = block
-        self._device = device
+        self.block, self.gpu, self.current = block, device.gpu.number, device.current
+        self.readers: Set[int] = set()
         self._crowded = crowded
 
     @property
@@ -361,7 +369,7 @@ class Lease:
 
     def device_array(self, offset: int, shape: Tuple[int, ...]) -> DeviceArray:
         """uint8 array over part of memory that kernels can reach; never a copy."""
-        return DeviceArray(self.block.address + offset, shape, self, self._device.current)
+        return DeviceArray(self.block.address + offset, shape, self)
 
     def array(self, offset: int, shape: Tuple[int, ...]) -> np.ndarray:
         """uint8 array over part of the memory; a copy if too many results are held already."""
@@ -383,22 +391,29 @@ class ResultPool:
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
-        # Results may be collected in any thread; adding or removing one entry needs no lock.
-        self._free: Tuple[List[Any], List[Any]] = ([], [])  # for the host, on the device
+        # Results are forgotten in any thread; adding and removing one entry needs no lock.
+        # For the host, and on the device; each block with the streams that may read it still.
+        self._free: Tuple[List[Any], List[Any]] = ([], [])
         self._leased: Set[object] = set()
 
-    def lease(self, size: int, on_device: bool = False) -> Lease:
-        """Page-locked memory of at least `size` bytes, or device memory.
+    def lease(self, size: int, writer: int, on_device: bool = False) -> Lease:
+        """Page-locked memory of at least `size` bytes, or memory of the device.
 
-        On an integrated GPU both are page-locked memory, which its kernels can reach.
+        An integrated GPU has no other: there kernels reach what is page-locked. writer: handle of
+        the stream that writes it, which is put behind those that may still read it.
         """
         on_device = on_device and not self._device.mapped
         kept = self._free[on_device]
-        sizes = [block.size for block in kept]
+        sizes = [block.size for block, _ in kept]
         fitting = [place for place, free in enumerate(sizes) if free >= size]
         block: Union[HostBlock, DeviceBlock]
         if fitting:
-            block = kept.pop(min(fitting, key=sizes.__getitem__))
+            block, readers = kept.pop(min(fitting, key=sizes.__getitem__))
+            for reader in readers:
+                try:
+                    order_streams(reader, writer)
+                except EngineError:  # that stream is gone: wait for all that it had to do
+                    synchronize()
         else:
             kept.clear()  # smaller than what is needed now
             room = _rounded(size)
@@ -410,7 +425,7 @@ class ResultPool:
         token = object()
         self._leased.add(token)
         lease = Lease(block, self._device, crowded=len(self._leased) > _MOST_LEASED)
-        weakref.finalize(lease, self._give_back, kept, block, token)
+        weakref.finalize(lease, self._give_back, kept, (block, lease.readers), token)
         return lease
 
     @property
@@ -423,6 +438,6 @@ class ResultPool:
         for kept in self._free:
             kept.clear()
 
-    def _give_back(self, kept: List[Any], block: Any, token: object) -> None:
-        kept.append(block)
+    def _give_back(self, kept: List[Any], entry: Any, token: object) -> None:
+        kept.append(entry)
         self._leased.discard(token)

@@ -16,7 +16,17 @@ import importlib
 import math
 from contextlib import suppress
 from functools import cached_property, partial
-from typing import Any, Callable, ContextManager, Dict, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 
@@ -116,21 +126,32 @@ class DeviceFrame(Frame):
         return self.shape[0], self.shape[1]
 
 
+class Holder(Protocol):
+    """Memory of a result, kept as long as somebody has it.
+
+    gpu: the number of the one that has it. readers: handles of streams that may still read it when
+    nobody has it any more, which its next use waits for.
+    """
+
+    gpu: int
+    readers: Set[int]
+
+    def current(self) -> ContextManager[None]:
+        """Make this thread's CUDA calls go to its context."""
+
+
 class DeviceArray:
     """uint8 values in the GPU's memory: for torch, CuPy and whatever takes such arrays.
 
-    Complete already, on any stream; the memory is held by the array, and reused after it.
+    They are there already, whatever the stream; the memory is held with the array, and used
+    again after it. By DLPack (`torch.from_dlpack`, `cupy.from_dlpack`) it is held with what was
+    made of it, and its next use is put behind what the stream of that has to do by then; who goes
+    by `__cuda_array_interface__` keeps the array until all that reads it is done.
     """
 
-    def __init__(
-        self,
-        address: int,
-        shape: Tuple[int, ...],
-        owner: object,
-        current: Callable[[], ContextManager[None]],
-    ) -> None:
+    def __init__(self, address: int, shape: Tuple[int, ...], holder: Holder) -> None:
         self.address, self.shape = address, shape
-        self._owner, self._current = owner, current
+        self._holder = holder
 
     @property
     def __cuda_array_interface__(self) -> Dict[str, Any]:
@@ -143,12 +164,100 @@ class DeviceArray:
             'stream': None,
         }
 
+    def __dlpack_device__(self) -> Tuple[int, int]:
+        return _CUDA[0], self._holder.gpu
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Optional[int] = None,
+        max_version: Optional[Tuple[int, int]] = None,
+        dl_device: Optional[Tuple[int, int]] = None,
+        copy: Optional[bool] = None,
+    ) -> Any:
+        """A capsule that holds the memory; raises BufferError for a copy or another device.
+
+        stream: the handle of the one that is going to read; -1 where the caller sees to it.
+        """
+        if copy or dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError(
+                f'values on GPU {self._holder.gpu} are given where they are; copy them with '
+                'torch or CuPy, or take a copy in host memory by host()'
+            )
+        if stream != -1:
+            self._holder.readers.add(stream or _LEGACY)
+        return _capsule(self.address, self.shape, self._holder)
+
     def host(self) -> np.ndarray:
         """A copy in host memory."""
         copy = np.empty(self.shape, np.uint8)
-        with self._current():
+        with self._holder.current():
             download(copy, self.address)
         return copy
+
+
+class _ManagedTensor(ctypes.Structure):
+    """DLManagedTensor."""
+
+    _fields_ = (
+        ('tensor', _Tensor),
+        ('context', ctypes.c_void_p),
+        ('deleter', ctypes.c_void_p),
+    )
+
+
+_given: Dict[int, Tuple[object, ...]] = {}
+"""What is given away by DLPack, by its address, until its taker ends it."""
+
+_NAME = b'dltensor'
+"""Of a capsule that nobody has taken yet; who takes it gives it another."""
+
+
+# By address, since a capsule that is going must get no new reference.
+_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(
+    ('PyCapsule_IsValid', ctypes.pythonapi)
+)
+_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
+    ('PyCapsule_GetPointer', ctypes.pythonapi)
+)
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def _end_tensor(address: int, given: Dict[int, Tuple[object, ...]] = _given) -> None:
+    """The deleter of a DLManagedTensor, in whatever thread its taker calls it."""
+    given.pop(address, None)
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def _end_capsule(
+    capsule: int,
+    name: bytes = _NAME,
+    is_valid: Any = _is_valid,
+    pointer: Any = _pointer,
+    end: Any = _end_tensor,
+) -> None:
+    """The destructor of a capsule, which ends what nobody took."""
+    if is_valid(capsule, name):
+        end(pointer(capsule, name))
+
+
+# What is taken may outlive this module: a tensor of another one, where the interpreter ends.
+for _kept in (_given, _end_tensor, _end_capsule):
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_kept))
+
+_make_capsule = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
+)(('PyCapsule_New', ctypes.pythonapi))
+
+
+def _capsule(address: int, shape: Tuple[int, ...], holder: Holder) -> Any:
+    """A DLPack capsule of packed uint8 values."""
+    sides = (ctypes.c_int64 * len(shape))(*shape)
+    tensor = _Tensor(address, _CUDA[0], holder.gpu, len(shape), 1, 8, 1, sides, None, 0)
+    managed = _ManagedTensor(tensor, None, ctypes.cast(_end_tensor, ctypes.c_void_p))
+    place = ctypes.addressof(managed)
+    _given[place] = managed, sides, holder
+    return _make_capsule(place, _NAME, ctypes.cast(_end_capsule, ctypes.c_void_p))
 
 
 def is_on_device(image: Any) -> bool:
@@ -255,9 +364,7 @@ def _step(
 def _exported(image: Any, stream: int) -> Tuple[_Tensor, Any]:
     """What DLPack tells, and the capsule that holds it; unused, it is freed with the capsule."""
     capsule = image.__dlpack__(stream=stream)
-    read = ctypes.pythonapi.PyCapsule_GetPointer
-    read.restype, read.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    return _Tensor.from_address(read(capsule, b'dltensor')), capsule
+    return _Tensor.from_address(_pointer(id(capsule), _NAME)), capsule
 
 
 def _of_dlpack(image: Any, stream: int) -> Acquired:

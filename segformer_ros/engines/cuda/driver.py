@@ -158,6 +158,11 @@ def order_streams(before: int, after: int) -> None:
         driver.cuEventDestroy_v2(event)  # the driver keeps it until the wait is over
 
 
+def synchronize() -> None:
+    """Wait for all that the current context has to do."""
+    check(load_driver().cuCtxSynchronize(), 'cuCtxSynchronize')
+
+
 def gpu_of(address: int) -> int:
     """Number of the GPU that an address of device memory is on."""
     return int(_pointer_attribute(address, _ORDINAL, ctypes.c_int()).value)
@@ -189,11 +194,10 @@ def check_reachable(address: int, gpu: Gpu) -> None:
 
 
 def download(target: np.ndarray, address: int) -> None:
-    """Copy device memory of the current context into an array, once all work in it is done."""
-    driver = load_driver()
-    check(driver.cuCtxSynchronize(), 'cuCtxSynchronize')
+    """Copy device memory of the current context into an array, once all that writes is done."""
+    synchronize()
     place, size = ctypes.c_void_p(target.ctypes.data), ctypes.c_size_t(target.nbytes)
-    check(driver.cuMemcpyDtoH_v2(place, ctypes.c_uint64(address), size), 'cuMemcpyDtoH')
+    check(load_driver().cuMemcpyDtoH_v2(place, ctypes.c_uint64(address), size), 'cuMemcpyDtoH')
 
 
 def _describe(driver: Any, index: int, cuda: str) -> Gpu:

@@ -229,7 +229,7 @@ class Pipeline:
             scored = self._whole(slot, images, fits)
         slot.events['inferred'].record(self._compute)
         slot.places, used = lay_out(frames, wanted, self._spec.output_kind != 'labels')
-        slot.lease = self.results.lease(used, wanted.on_device)
+        slot.lease = self.results.lease(used, self._compute.handle, wanted.on_device)
         address = slot.lease.block.address or slot.results.reserve(used)
         outputs = [
             place.output(address, fit, image, size if self._slides else None)

@@ -94,7 +94,10 @@ def test_an_engine_s_life(
         (
             [
                 'test/engines/cuda/test_device_frame.py',
-                *('-k', 'read_where_it_is or padded or encodings or copy or let_go or stay'),
+                *(
+                    '-k',
+                    'read_where_it_is or padded or encodings or copy or let_go or stay or dlpack',
+                ),
             ],
             '87',
         ),

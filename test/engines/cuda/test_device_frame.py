@@ -12,7 +12,10 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -22,7 +25,13 @@ from engine_rig import frame
 from fake_gpu import Machine, MakeMachine
 
 from segformer_ros.engines import EngineError, Wanted, create_engine
-from segformer_ros.engines.cuda.device_frame import DeviceFrame, _Tensor, is_on_device
+from segformer_ros.engines.cuda import device, device_frame
+from segformer_ros.engines.cuda.device_frame import (
+    DeviceFrame,
+    _ManagedTensor,
+    _Tensor,
+    is_on_device,
+)
 from segformer_ros.engines.cuda.driver import order_streams
 from segformer_ros.engines.engine import Traffic
 from segformer_ros.frame import Frame, FrameError
@@ -215,6 +224,144 @@ def test_what_stays_is_kept_apart_and_used_again(
         del kept
         (again,) = engine.segment([frame()], asked)
         assert again.labels.address in places  # type: ignore[attr-defined]
+
+
+class Taken:
+    """What a library makes of an array by DLPack: it takes the capsule, and ends it in the end."""
+
+    def __init__(self, array: Any, **options: Any) -> None:
+        capsule = array.__dlpack__(**options)
+        point = ctypes.pythonapi.PyCapsule_GetPointer
+        point.restype, point.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+        self.place = point(capsule, b'dltensor')
+        rename = ctypes.pythonapi.PyCapsule_SetName
+        rename.argtypes = (ctypes.py_object, ctypes.c_char_p)
+        rename(capsule, b'used_dltensor')
+        self.managed = _ManagedTensor.from_address(self.place)
+
+    def values(self) -> np.ndarray:
+        tensor = self.managed.tensor
+        sides = [tensor.shape[side] for side in range(tensor.ndim)]
+        found = np.empty(sides, np.uint8)
+        ctypes.memmove(found.ctypes.data, tensor.data + tensor.offset, found.nbytes)
+        return found
+
+    def end(self) -> None:
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.managed.deleter)(self.place)
+
+
+def test_results_are_taken_by_dlpack(make_machine: MakeMachine, spec: ModelSpec) -> None:
+    make_machine()
+    plain = frame(7)
+    with Segmenter(spec, engine='tensorrt') as segment:
+        wanted = segment(plain).labels
+        found: Any = segment.on_device(plain)
+        address = found.labels.address
+        assert found.labels.__dlpack_device__() == (2, 0)
+        taken = Taken(found.labels, stream=1, max_version=(1, 1), dl_device=(2, 0), copy=None)
+        shown = taken.managed.tensor
+        assert (shown.device_type, shown.device) == (2, 0)
+        assert (shown.kind, shown.bits, shown.lanes) == (1, 8, 1)
+        # Held by what was made of it, though the result itself is forgotten.
+        del found
+        other: Any = segment.on_device(frame(8))
+        assert other.labels.address != address
+        np.testing.assert_array_equal(taken.values(), wanted)
+        taken.end()
+        again: Any = segment.on_device(frame(9))
+        assert again.labels.address == address
+        # A capsule that nobody takes gives the memory back by itself.
+        again.labels.__dlpack__()
+        del again
+        assert segment.on_device(plain).labels.address == address  # type: ignore[attr-defined]
+        for refused in ({'copy': True}, {'dl_device': (1, 0)}, {'dl_device': (2, 1)}):
+            with pytest.raises(BufferError, match='values on GPU 0 are given where they are'):
+                other.labels.__dlpack__(**refused)
+
+
+def test_numpy_s_own_reader_takes_and_ends_them(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory of the stand-in for a GPU is the host's: said to be so, any library reads it."""
+    make_machine()
+    with Segmenter(spec, engine='tensorrt') as segment:
+        wanted = segment(frame(7))
+        kept: Any = segment.on_device(frame(7))
+        address = kept.labels.address
+        monkeypatch.setattr(device_frame, '_CUDA', (1, 13))
+        taken = [np.from_dlpack(kept.labels), np.from_dlpack(kept.confidence)]
+        del kept
+        np.testing.assert_array_equal(taken, [wanted.labels, wanted.confidence])
+        given = len(device_frame._given)
+        del taken
+        assert len(device_frame._given) == given - 2
+        monkeypatch.setattr(device_frame, '_CUDA', (2, 13))
+        again: Any = segment.on_device(frame(8))
+        assert again.labels.address == address
+
+
+OUTLIVING = """
+import numpy, torch
+from segformer_ros.engines.cuda import device_frame
+device_frame._CUDA = (1, 13)
+class Holder:
+    gpu = 0
+    def __init__(self):
+        self.readers, self.values = set(), numpy.arange(12, dtype=numpy.uint8)
+holder = Holder()
+array = device_frame.DeviceArray(holder.values.ctypes.data, (3, 4), holder)
+kept = torch.from_dlpack(array)
+capsule = array.__dlpack__()
+assert kept.flatten().tolist() == list(range(12))
+"""
+
+
+def test_tensors_of_torch_may_outlive_the_interpreter(repo: Path) -> None:
+    """Their end comes when this package's modules have ended; it was a segmentation fault."""
+    if importlib.util.find_spec('torch') is None:
+        pytest.skip('torch is not installed: ./run train --help installs it')
+    done = subprocess.run(
+        [sys.executable, '-c', OUTLIVING], cwd=repo, capture_output=True, text=True, timeout=200
+    )
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+@pytest.mark.parametrize('handle', [-1, None, 'its own'])
+def test_memory_is_written_again_behind_its_readers(
+    make_machine: MakeMachine, spec: ModelSpec, handle: Any
+) -> None:
+    """A library lets go of a result while its stream has yet to read it."""
+    machine = make_machine()
+    _, own, _kept = machine.cuda.put_elsewhere(np.zeros(4, np.uint8))
+    stream = {'its own': own, None: 1, -1: own}[handle]
+    with Segmenter(spec, engine='tensorrt') as segment:
+        wanted, later = segment(frame(7)).labels, segment(frame(8)).labels
+        assert not np.array_equal(wanted, later)
+        found: Any = segment.on_device(frame(7))
+        taken = Taken(found.labels, stream=own if handle == 'its own' else handle)
+        address, seen = found.labels.address, np.empty((90, 160), np.uint8)
+        read = lambda: ctypes.memmove(seen.ctypes.data, address, seen.nbytes)  # noqa: E731
+        machine.cuda.stream(stream).queue.append(read)
+        del found
+        taken.end()
+        again: Any = segment.on_device(frame(8))
+        assert again.labels.address == address
+        np.testing.assert_array_equal(again.labels.host(), later)
+        # Who has asked for no order gets none.
+        np.testing.assert_array_equal(seen, later if handle == -1 else wanted)
+
+
+def test_a_reader_whose_stream_is_gone_is_waited_for(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = make_machine()
+    with Segmenter(spec, engine='tensorrt') as segment:
+        Taken(segment.on_device(frame()).labels, stream=1).end()
+        waited = []
+        monkeypatch.setattr(machine.driver, 'cuEventRecord', lambda event, stream: 400)
+        monkeypatch.setattr(device, 'synchronize', lambda: waited.append(True))
+        segment.on_device(frame())
+        assert waited == [True]
 
 
 def test_on_a_cpu_nothing_can_stay(spec: ModelSpec) -> None:
