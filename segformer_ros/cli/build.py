@@ -26,7 +26,12 @@ from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.engines.precision import PRECISIONS, choose_precision
 from segformer_ros.engines.trt.adapter import load_tensorrt
 from segformer_ros.engines.trt.builder import MIB, BuiltEngine
-from segformer_ros.engines.trt.engine_loading import NOWHERE, build_apart, parsed_network
+from segformer_ros.engines.trt.engine_loading import (
+    NOWHERE,
+    build_apart,
+    dla_facts,
+    parsed_network,
+)
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.model_files import model_files
 from segformer_ros.model.onnx_network import save_network
@@ -54,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--workspace', type=whole(1), default=EngineOptions().workspace_mib, metavar='MIB',
         help='initial limit of scratch memory; halved if memory runs out',
+    )  # fmt: skip
+    parser.add_argument(
+        '--dla-core', type=whole(-1, 7), default=-1, metavar='N',
+        help='the DLA of a Jetson that takes the layers that it can, one frame at a time '
+        '(default: -1, none)',
     )  # fmt: skip
     parser.add_argument('--device', type=whole(0, 63), default=0, help='index of the GPU')
     parser.add_argument(
@@ -88,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         cache_dir=arguments.cache_dir,
         max_batch=arguments.max_batch,
         workspace_mib=arguments.workspace,
+        dla_core=arguments.dla_core,
     )
     spec.require_graph()
     _check_combination(arguments)
@@ -160,6 +171,7 @@ def _build_file(
         'for': gpu.label if gpu else f'sm_{sm}',
         'precision': f'{candidate.precision} ({candidate.reason})',
         'layers': built.layers.summary(),
+        **dla_facts(options, built),
         'batches': _range(built.batches[0], built.batches[2]),
         'tensorrt': library.version,
         'build': _words(built),

@@ -113,6 +113,8 @@ class EngineOptions:
     cache_dir: where built engines are kept; None for the user's cache folder.
     max_batch: most frames that a GPU takes at once; more go one batch after another.
     workspace_mib: scratch memory of a build in MiB, at first; less where the GPU has less.
+    dla_core: the deep learning accelerator (DLA) of a Jetson that takes the layers that it can,
+        one frame at a time; -1 for none.
     inference: 'whole' resizes a frame to the network's input; 'slide' moves the input over the
         frame at the frame's own scale and merges the logits.
     slide_stride: pixels from one window to the next; 0 for three quarters of the input's shorter
@@ -127,6 +129,7 @@ class EngineOptions:
     cache_dir: Optional[Path] = None
     max_batch: int = 4
     workspace_mib: int = 1024
+    dla_core: int = -1
     inference: str = 'whole'
     slide_stride: int = 0
     fake_delay: float = 0.0

@@ -205,6 +205,34 @@ class TensorRt:
         config.num_compute_capabilities = 1
         config.set_compute_capability(target, 0)
 
+    def set_dla(
+        self, builder: Any, network: Any, config: Any, core: int, precision: str
+    ) -> Tuple[str, ...]:
+        """Give a DLA the layers that it can take; 'name (kind)' of the others, the GPU's.
+
+        Raises EngineError where there is no such DLA, or it can take none of the network.
+        """
+        found = builder.num_DLA_cores
+        if not found:
+            raise EngineError(
+                f'{self.version} finds no DLA on this machine (Jetson Orin and Xavier have them, '
+                'but for Orin Nano; TensorRT-RTX uses none); leave dla_core at -1'
+            )
+        if core >= found:
+            raise EngineError(f'no DLA core {core}; this machine has {found}, from 0')
+        if precision == 'fp32':
+            raise EngineError('a DLA computes in FP16 and INT8 alone; use precision fp16 with it')
+        config.default_device_type = self.module.DeviceType.DLA
+        config.DLA_core = core
+        config.set_flag(self.module.BuilderFlag.GPU_FALLBACK)
+        layers = [network.get_layer(number) for number in range(network.num_layers)]
+        others = [layer for layer in layers if not config.can_run_on_DLA(layer)]
+        if len(others) == len(layers):
+            raise EngineError(
+                f'DLA core {core} takes no layer of this network; leave dla_core at -1'
+            )
+        return tuple(f'{one.name} ({str(one.type).split(".")[-1]})' for one in others)
+
     def set_timing_cache(self, config: Any, data: bytes) -> None:
         """Start from the timings of earlier builds; those of another GPU are ignored."""
         if hasattr(config, 'create_timing_cache'):
@@ -252,10 +280,12 @@ class TensorRt:
 
     # --- running ---
 
-    def load(self, plan: bytes) -> Any:
+    def load(self, plan: bytes, dla_core: int = -1) -> Any:
         """Deserialise an engine; raises EngineError."""
         self.errors.clear()
         runtime = self._made('Runtime')
+        if dla_core >= 0:
+            runtime.DLA_core = dla_core
         self._check_validity(runtime, plan)
         with self.interrupts.held():
             engine = runtime.deserialize_cuda_engine(plan)

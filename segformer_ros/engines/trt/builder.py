@@ -209,7 +209,8 @@ class BuildOptions:
     a network of dynamic batch. workspace: limit of the builder's scratch memory in bytes.
     target_sm: compute capability times ten of a GPU that is not here; None for this machine's.
     timing_cache: file of earlier timings, None to keep none. half: whether FP16 may be beside
-    INT8. single: tensors whose layers compute in FP32 whatever the precision.
+    INT8. single: tensors whose layers compute in FP32 whatever the precision. dla_core: the DLA
+    that takes what it can, -1 for none.
     """
 
     precision: str = 'fp32'
@@ -219,6 +220,7 @@ class BuildOptions:
     timing_cache: Optional[Path] = None
     half: bool = True
     single: Tuple[str, ...] = ()
+    dla_core: int = -1
 
 
 @dataclass(frozen=True)
@@ -226,8 +228,8 @@ class BuiltEngine:
     """A serialised engine.
 
     workspace: the limit that it was built with. seconds: the build's time. batches: as asked.
-    layers: as the builder logged them; empty for versions that do not, whose loaded engine has an
-    inspector.
+    layers: as the builder told them, empty for versions that do not; an engine that is loaded
+    tells by its inspector. beside_dla: layers that the DLA cannot take, where one was asked for.
     """
 
     plan: bytes
@@ -235,6 +237,7 @@ class BuiltEngine:
     workspace: int
     seconds: float
     batches: Tuple[int, int, int]
+    beside_dla: Tuple[str, ...] = ()
 
 
 def build_engine(
@@ -253,11 +256,11 @@ def build_engine(
     while True:
         library.errors.clear()
         with library.interrupts.held(stops=library.monitored):
-            plan = _build_once(library, model, options, workspace, progress)
+            plan, beside = _build_once(library, model, options, workspace, progress)
         if plan is not None:
             seconds = perf_counter() - start
             layers = read_build_log(library.layers)
-            return BuiltEngine(plan, layers, workspace, seconds, options.batches)
+            return BuiltEngine(plan, layers, workspace, seconds, options.batches, beside)
         workspace = _smaller(library, options, workspace)
         _log.warning('out of memory; building again with %d MiB of workspace', workspace // MIB)
 
@@ -296,7 +299,7 @@ def _build_once(
     options: BuildOptions,
     workspace: int,
     progress: Optional[Progress],
-) -> Optional[bytes]:
+) -> Tuple[Optional[bytes], Tuple[str, ...]]:
     builder = library.create_builder()
     network = library.create_network(builder)
     if not library.normalizes(network):
@@ -312,6 +315,9 @@ def _build_once(
         library.keep_single(network, config, squares(model).union(options.single))
     library.set_details(config)
     library.set_batches(builder, network, config, options.batches)
+    beside: Tuple[str, ...] = ()
+    if options.dla_core >= 0:
+        beside = library.set_dla(builder, network, config, options.dla_core, options.precision)
     if options.target_sm is not None:
         library.set_target(config, options.target_sm)
     if options.timing_cache:
@@ -321,7 +327,7 @@ def _build_once(
     del monitor, parser  # nothing else kept them alive during the build
     if plan is not None and options.timing_cache:
         _keep(options.timing_cache, library.timing_cache(config))
-    return plan
+    return plan, beside
 
 
 def _keep(file: Path, timings: bytes) -> None:

@@ -122,11 +122,14 @@ def build_options(
     """The builder's options; sm: of a GPU that is not here, None for the one that is."""
     most = spec.max_batch or min(options.max_batch, MAX_BATCH)
     batches = (spec.batch,) * 3 if spec.batch else (1, 1, most)
+    if options.dla_core >= 0 and not spec.batch:  # a DLA takes no free sides
+        batches = (1, 1, 1)
     timings = cache_folder(options.cache_dir) / TIMING_CACHE
     return BuildOptions(
         precision=candidate.precision,
         half=candidate.half,
         single=candidate.single,
+        dla_core=options.dla_core,
         batches=batches,
         workspace=options.workspace_mib * MIB,
         target_sm=sm,
@@ -153,7 +156,8 @@ def build_apart(
     built = _build(library, candidate, network, settings, progress)
     layers = built.layers
     if not layers.layers:  # a version that tells by its inspector alone, on its own GPU
-        layers = read_inspector(library.describe(library.load(built.plan)))
+        plan = library.load(built.plan, options.dla_core)
+        layers = read_inspector(library.describe(plan))
     layers.check(candidate.precision, mixed=bool(candidate.single))
     return replace(built, layers=layers), made
 
@@ -165,6 +169,8 @@ def engine_key(
     height, width = spec.size
     single = sha256('\n'.join(options.single).encode()).hexdigest()[:16]
     beside = f', FP32 {single}' if options.single else ''
+    if options.dla_core >= 0:
+        beside += f', DLA core {options.dla_core}'
     return EngineKey(
         model=model_hash(model),
         library=library.version,
@@ -199,10 +205,11 @@ def _provide(
         typed = _typed(network, candidate, library.strongly_typed)
         built = _build(library, candidate, typed, settings, progress)
         return built.plan, {
-            'build': f'{built.seconds:.0f} s, workspace {built.workspace // MIB} MiB'
+            'build': f'{built.seconds:.0f} s, workspace {built.workspace // MIB} MiB',
+            **dla_facts(options, built),
         }
 
-    engine, cached_facts = _load_cached(library, cache, key, build)
+    engine, cached_facts = _load_cached(library, cache, key, build, options.dla_core)
     layers = read_inspector(library.describe(engine))
     layers.check(candidate.precision, mixed=bool(candidate.single))
     facts = {
@@ -212,6 +219,21 @@ def _provide(
         **cached_facts,
     }
     return Provided(engine, network.spec, facts, cache.folder / f'{key.file_name}.kernels')
+
+
+def dla_facts(options: EngineOptions, built: BuiltEngine) -> Dict[str, str]:
+    """Which layers a DLA left to the GPU, counted by kind with the first names of each."""
+    if options.dla_core < 0:
+        return {}
+    kinds: Dict[str, List[str]] = {}
+    for layer in built.beside_dla:
+        name, _, kind = layer.rpartition(' ')
+        kinds.setdefault(kind.strip('()'), []).append(name)
+    named = '; '.join(
+        f'{len(names)} {kind} ({", ".join(names[:2])}{", ..." if len(names) > 2 else ""})'
+        for kind, names in sorted(kinds.items())
+    )
+    return {'DLA': f'core {options.dla_core}; on the GPU: {named or "nothing"}'}
 
 
 def _build(
@@ -228,19 +250,23 @@ def _build(
 
 
 def _load_cached(
-    library: TensorRt, cache: EngineCache, key: EngineKey, build: Callable[[], Built]
+    library: TensorRt,
+    cache: EngineCache,
+    key: EngineKey,
+    build: Callable[[], Built],
+    dla_core: int,
 ) -> Tuple[Any, Dict[str, str]]:
     """The engine of a key and its facts; one that does not load is built again once."""
     entry = cache.load_or_build(key, build)
     try:
-        return library.load(entry.plan), _entry_facts(cache, key, entry)
+        return library.load(entry.plan, dla_core), _entry_facts(cache, key, entry)
     except EngineError as error:
         if entry.built:
             raise
         _log.warning('%s; the cached engine is built again', error)
     cache.discard(key)
     entry = cache.load_or_build(key, build)
-    return library.load(entry.plan), _entry_facts(cache, key, entry)
+    return library.load(entry.plan, dla_core), _entry_facts(cache, key, entry)
 
 
 def _entry_facts(cache: EngineCache, key: EngineKey, entry: Entry) -> Dict[str, str]:
@@ -268,7 +294,7 @@ def _load_file(library: TensorRt, spec: ModelSpec, options: EngineOptions) -> Pr
     assert spec.engine_file is not None
     plan = read_plan(spec.engine_file)
     try:
-        engine = library.load(plan)
+        engine = library.load(plan, options.dla_core)
     except EngineError as error:
         cure = '; build it from its ONNX on this machine: segformer build' if spec.built else ''
         raise EngineError(f'{spec.engine_file}: {error}{cure}') from error

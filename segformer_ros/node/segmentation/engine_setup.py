@@ -44,6 +44,7 @@ def make_engine(settings: Settings) -> Engine:
         threads=settings.threads,
         streams=settings.streams or min(len(settings.camera_names), 2),
         device=settings.device,
+        dla_core=settings.dla_core,
         max_batch=max(len(settings.camera_names), 1),
         cache_dir=Path(settings.cache_dir) if settings.cache_dir else None,
         inference=settings.inference,

@@ -157,6 +157,13 @@ class Settings:
         high=2,
     )
     device: int = parameter(0, 'index of the GPU', low=0, high=63, change=Changeable.CONFIGURE)
+    dla_core: int = parameter(
+        -1,
+        'the DLA of a Jetson that takes the layers that it can, one frame at a time; -1: none',
+        low=-1,
+        high=7,
+        change=Changeable.CONFIGURE,
+    )
     cache_dir: str = parameter(
         '',
         "folder for built and compiled engines; empty: the user's cache folder",

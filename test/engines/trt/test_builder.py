@@ -12,13 +12,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from engine_rig import agreement
 from fake_gpu import MakeMachine
+from fake_gpu.tensorrt.building import Config
 from onnx import numpy_helper
+from tiny_segformer import save_tiny
 
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.trt.adapter import TensorRt
@@ -268,3 +271,57 @@ def test_axes_that_a_parser_passes_over_are_refused(
         return
     with pytest.raises(ModelError, match='opset 18.* an opset from 13 to 17'):
         build_engine(library, model.SerializeToString())
+
+
+@pytest.mark.parametrize('version', ['8.5.2', '10.3.0', '11.4.0'])
+def test_a_dla_takes_what_it_can_and_the_rest_is_named(
+    make_machine: MakeMachine, version: str, tmp_path: Path
+) -> None:
+    fake = make_machine(version).tensorrt
+    fake.dla_cores = 2
+    spec = load_model(save_tiny(tmp_path / 'tiny.onnx'))
+    options = EngineOptions(precision='fp16', dla_core=1)
+    pixels = Frame.from_array(painting(64, 128)[0])
+    with create_engine(spec, 'tensorrt', options) as engine:
+        assert agreement(engine, [pixels]) > 0.99
+        assert engine.max_batch == 1
+        told = engine.facts()['DLA']
+    assert told == 'core 1; on the GPU: 2 MUL (spoil, mend); 1 RESIZE (resize)'
+    assert fake.called('DLA') == [(1,)] and fake.called('runs on DLA') == [(1,)]
+    assert ('GPU_FALLBACK',) in fake.called('set_flag')
+    # The same from the cache, and neither another DLA's nor the GPU's engine in its place.
+    with create_engine(spec, 'tensorrt', options) as engine:
+        assert engine.facts()['DLA'] == told
+    assert len(fake.called('build')) == 1 and fake.called('runs on DLA') == [(1,)] * 2
+    for other in (0, -1):
+        with create_engine(spec, 'tensorrt', EngineOptions('fp16', dla_core=other)) as engine:
+            assert ('DLA' in engine.facts()) == (other == 0)
+    assert len(fake.called('build')) == 3
+
+
+@pytest.mark.parametrize(
+    ('cores', 'core', 'precision', 'words'),
+    [
+        (0, 0, 'fp16', 'finds no DLA on this machine .*; leave dla_core at -1'),
+        (2, 2, 'fp16', 'no DLA core 2; this machine has 2, from 0'),
+        (2, 0, 'fp32', 'a DLA computes in FP16 and INT8 alone; use precision fp16'),
+    ],
+)
+def test_what_no_dla_can_do_is_refused(
+    make_machine: MakeMachine, spec: ModelSpec, cores: int, core: int, precision: str, words: str
+) -> None:
+    fake = make_machine('10.3.0').tensorrt
+    fake.dla_cores = cores
+    with pytest.raises(EngineError, match=words):
+        create_engine(spec, 'tensorrt', EngineOptions(precision, dla_core=core)).activate()
+    assert not fake.called('build')
+
+
+def test_a_network_of_which_a_dla_takes_nothing_is_refused(
+    make_machine: MakeMachine, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = make_machine('10.3.0').tensorrt
+    fake.dla_cores = 1
+    monkeypatch.setattr(Config, 'can_run_on_DLA', lambda config, layer: False)
+    with pytest.raises(EngineError, match='DLA core 0 takes no layer of this network'):
+        create_engine(spec, 'tensorrt', EngineOptions('fp16', dla_core=0)).activate()

@@ -147,6 +147,13 @@ def test_a_gpu_that_rtx_does_not_build_for_is_named(library: TensorRt, tmp_path:
         build_engine(library, network.model, BuildOptions(target_sm=53))
 
 
+def test_rtx_has_no_dla(library: TensorRt, tmp_path: Path) -> None:
+    path = save_network(tmp_path / 'palette.onnx', (32, 64))
+    options = BuildOptions('fp16', target_sm=87, dla_core=0)
+    with pytest.raises(EngineError, match='finds no DLA on this machine .*TensorRT-RTX uses none'):
+        build_engine(library, path.read_bytes(), options)
+
+
 def test_an_engine_that_is_none_is_refused(library: TensorRt) -> None:
     with pytest.raises(EngineError, match='cannot load the engine: MALFORMED_ENGINE'):
         library.load(b'x' * 1000)

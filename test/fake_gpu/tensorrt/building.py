@@ -62,6 +62,12 @@ class Config:
 
     profiling_verbosity: Any = None
     progress_monitor: Any = None
+    default_device_type: Any = 0
+    DLA_core = -1
+
+    def can_run_on_DLA(self, layer: Any) -> bool:
+        assert self.default_device_type == 1
+        return layer.type in ('LayerType.CONV', 'LayerType.ADD')
 
     def set_memory_pool_limit(self, pool: Any, size: int) -> None:
         self._fake.journal.append(('set_memory_pool_limit', size))
@@ -97,6 +103,10 @@ class Builder:
         self._fake, self._kinds, self._logger = fake, kinds, fake.register(logger)
         fake.journal.append(('Builder',))
 
+    @property
+    def num_DLA_cores(self) -> int:
+        return self._fake.dla_cores
+
     def create_network(self, flags: int) -> Network:
         names = self._fake.surface.network_flags
         assert flags < 1 << len(names), 'a flag that this version does not have'
@@ -115,6 +125,10 @@ class Builder:
         fake, logger = self._fake, self._logger
         assert network._parser is not None and network._parser() is not None, 'the parser is gone'
         fake.journal.append(('build', config._workspace))
+        if config.default_device_type == 1:
+            fake.journal.append(('DLA', config.DLA_core))
+            for profile in config._profiles:
+                assert profile.shapes[0] == profile.shapes[2], 'a DLA takes no free sides'
         for layer in network._layers:
             if layer.precision is not None:
                 kinds = [layer.precision, *layer.output_types.values()]

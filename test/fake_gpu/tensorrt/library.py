@@ -27,7 +27,7 @@ class FakeTensorRt:
     """One version's module and what was called on it.
 
     memory: bytes that a build may use. silent: whether it builds FP32 whatever was asked.
-    unmakeable: names of what cannot be made, 'Builder' or 'Runtime'.
+    unmakeable: names of what cannot be made, 'Builder' or 'Runtime'. dla_cores: of the machine.
     """
 
     def __init__(self, surface: Surface, cuda: FakeCuda) -> None:
@@ -35,6 +35,7 @@ class FakeTensorRt:
         self.journal: list[tuple[Any, ...]] = []
         self.memory = 8 << 30
         self.silent = False
+        self.dla_cores = 0
         self.unmakeable: set[str] = set()
         self._logger: Any = None
         self.module = self._make_module()
@@ -73,6 +74,7 @@ class FakeTensorRt:
             DataType=Enum('DataType', {name: DataType[name].value for name in surface.types}),
             NetworkDefinitionCreationFlag=_numbers('Flag', surface.network_flags),
             BuilderFlag=_numbers('BuilderFlag', surface.builder_flags),
+            DeviceType=_numbers('DeviceType', ['GPU', 'DLA']),
             MemoryPoolType=_numbers('Pool', ['WORKSPACE']),
             ProfilingVerbosity=_numbers('Verbosity', ['LAYER_NAMES_ONLY', 'NONE', 'DETAILED']),
             LayerInformationFormat=_numbers('Format', ['ONELINE', 'JSON']),

@@ -49,6 +49,7 @@ class Layer:
 
     def __init__(self, node: Any) -> None:
         self._node = node
+        self.name, self.type = node.name, f'LayerType.{node.op_type.upper()}'
         self.output_types: dict[int, Any] = {}
 
     @property

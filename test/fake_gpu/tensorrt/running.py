@@ -37,6 +37,11 @@ class Runtime:
         self._fake, self._kinds, self._logger = fake, kinds, fake.register(logger)
         fake.journal.append(('Runtime',))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == 'DLA_core':
+            self._fake.journal.append(('runs on DLA', value))
+        object.__setattr__(self, name, value)
+
     def deserialize_cuda_engine(self, plan: bytes) -> Any:
         if not plan.startswith(MAGIC):
             self._logger.log('Severity.ERROR', 'Serialization assertion magicTagRead failed.')

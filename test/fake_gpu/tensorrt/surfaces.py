@@ -59,10 +59,13 @@ _CONFIG = {
     'set_timing_cache',
     'get_timing_cache',
     'add_optimization_profile',
+    'default_device_type',
+    'DLA_core',
+    'can_run_on_DLA',
 }
 _NETWORK = {'num_inputs', 'num_outputs', 'get_input', 'get_output', 'num_layers', 'get_layer'}
 _NORMALIZING = _NETWORK | {'add_normalization'}
-_WEAK = ['TF32', 'FP16', 'INT8', 'OBEY_PRECISION_CONSTRAINTS']
+_WEAK = ['TF32', 'FP16', 'INT8', 'OBEY_PRECISION_CONSTRAINTS', 'GPU_FALLBACK']
 
 
 _NEVER_KNOWN = frozenset(('StringNormalizer', 'Unique'))
@@ -138,7 +141,7 @@ SURFACES = {
         ),
         Surface(
             '11.4.0', apis=[_NAMED], config={_POOL, 'progress_monitor'},
-            network_flags=['STRONGLY_TYPED'], builder_flags=['TF32'],
+            network_flags=['STRONGLY_TYPED'], builder_flags=['TF32', 'GPU_FALLBACK'],
             types=[*_OLD_TYPES, 'UINT8', 'INT64'], monitor=True,
         ),
     )
