@@ -36,13 +36,19 @@ from segformer_ros.quantization.accuracy_gate import (
     too_few,
     too_few_labels,
 )
+from segformer_ros.quantization.qdq import require_modelopt
 from segformer_ros.quantization.quantization_report import (
     advice,
     as_json,
     as_markdown,
     half_advice,
 )
-from segformer_ros.quantization.quantizer import RANGES, QuantizationSettings, Quantized, quantize
+from segformer_ros.quantization.quantizer import (
+    BACKENDS,
+    QuantizationSettings,
+    Quantized,
+    quantize,
+)
 from segformer_ros.recordings import SourceOptions, open_source
 
 _LOOSE = 0.05
@@ -74,8 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='the INT8 model (default: NAME.int8.onnx beside the model)',
     )
     parser.add_argument(
-        '--ranges', choices=RANGES, default='percentile', help='how ranges are chosen'
-    )
+        '--backend', choices=BACKENDS, default='own',
+        help='who chooses what is rounded and how: this package, or nvidia-modelopt (an extra)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--ranges', choices=BACKENDS['own'],
+        help='how ranges are chosen (default: percentile; of modelopt, which lacks it, entropy)',
+    )  # fmt: skip
     parser.add_argument(
         '--percent',
         type=number(0, 100, above=True),
@@ -133,6 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Quantise, judge, write model and report; exit code 1 where the gate is not passed."""
     spec = load_model(arguments.model)
     spec.require_graph()
+    ranges = _ranges(arguments)
     options = SourceOptions(
         topic=arguments.topic,
         labels=arguments.labels,
@@ -157,16 +169,17 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in filter(None, warnings):
         print(f'warning: {warning}', file=sys.stderr)
     settings = QuantizationSettings(
-        arguments.ranges,
+        ranges,
         arguments.percent,
         Gate(arguments.agreement, arguments.loss),
         arguments.sensitivity,
         arguments.threads,
+        arguments.backend,
     )
     quantized = quantize(spec, samples, settings, _progress)
     numbers = json.dumps(as_json(quantized, settings), indent=2)
     text = as_markdown(quantized, settings, spec.path.name)
-    refused = _write_models(spec, quantized, places, settings.ranges)
+    refused = _write_models(spec, quantized, places, settings)
     # After the models, so that on a full disk there is no report without its model.
     for file, content in zip(places.report, (numbers, text)):
         _write(file, content.encode())
@@ -177,7 +190,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write_models(
-    spec: ModelSpec, quantized: Quantized, places: _Places, ranges: str
+    spec: ModelSpec, quantized: Quantized, places: _Places, settings: QuantizationSettings
 ) -> List[str]:
     """Write the models that passed their gates; returns why the others are refused.
 
@@ -186,7 +199,7 @@ def _write_models(
     """
     refused = []
     if quantized.failures:
-        refused.append(f'{places.model}: {advice(quantized, ranges)}')
+        refused.append(f'{places.model}: {advice(quantized, settings)}')
         _remove(places.model)
     else:
         _write(places.model, quantized.model.SerializeToString())
@@ -213,6 +226,20 @@ def _write_models(
         else:
             _write_fp16(spec, candidate, path)
     return refused
+
+
+def _ranges(arguments: argparse.Namespace) -> str:
+    """How ranges are chosen; raises QuantizationError where the backend cannot."""
+    known = BACKENDS[arguments.backend]
+    ranges: str = arguments.ranges or known[0]
+    if ranges not in known:
+        raise QuantizationError(
+            f'--ranges {ranges} is not to be had of --backend {arguments.backend}; use '
+            f'{" or ".join(known)}'
+        )
+    if arguments.backend == 'modelopt':
+        require_modelopt()
+    return ranges
 
 
 def _too_loose(loss: float) -> str:

@@ -15,7 +15,7 @@ Nodes that multiply by weights are quantised, and nodes between two such ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Callable, Collection, Dict, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -62,6 +62,64 @@ def select_nodes(model: Any) -> Selection:
         tuple(node.name for node in layers),
         tuple(node.name for node in chained if node.op_type in CHAINING),
     )
+
+
+_STEPS = ('QuantizeLinear', 'DequantizeLinear')
+
+
+def quantized_nodes(model: Any) -> Selection:
+    """Nodes of a Q/DQ graph, of whoever's making, that take a value rounded to INT8.
+
+    The layers are those whose weights are rounded too.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    constants = constant_names(model.graph)
+    layers, others = [], []
+    for node in model.graph.node:
+        sources = [_before_rounding(name, makers) for name in node.input]
+        rounded = [source for source, name in zip(sources, node.input) if source != name]
+        if rounded and node.op_type not in (*_STEPS, 'Shape'):
+            weighted = node.op_type in WEIGHTED and not constants.isdisjoint(rounded)
+            (layers if weighted else others).append(node.name)
+    return Selection(tuple(layers), tuple(others))
+
+
+def keep_quantized(model: Any, nodes: Collection[str]) -> Any:
+    """A copy of a Q/DQ graph in which these nodes alone take values rounded to INT8.
+
+    The weights must be in it as they were, with Q/DQ behind them.
+    """
+    copy = type(model).FromString(model.SerializeToString())
+    graph = copy.graph
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type not in _STEPS and node.name not in nodes:
+            for place, name in enumerate(node.input):
+                node.input[place] = _before_rounding(name, makers)
+    read = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if node.op_type not in _STEPS or not read.isdisjoint(node.output):
+            kept.append(node)
+            read.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    weights = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+    return copy
+
+
+def _before_rounding(name: str, makers: Dict[str, Any]) -> str:
+    """The tensor that a tensor is the rounded version of; itself where it is not."""
+    step = makers.get(name)
+    while step is not None and step.op_type == 'DequantizeLinear':
+        source = makers.get(step.input[0])
+        if source is None or source.op_type != 'QuantizeLinear':
+            break
+        name = source.input[0]
+        step = makers.get(name)
+    return name
 
 
 def constant_names(graph: Any) -> Set[str]:

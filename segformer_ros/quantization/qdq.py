@@ -12,16 +12,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Collection, Dict, Iterator, List, Sequence
+from typing import Any, Callable, Collection, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
 from segformer_ros.destination import write_file
-from segformer_ros.errors import errors_alone
+from segformer_ros.errors import errors_alone, one_line
 from segformer_ros.quantization.accuracy_gate import QuantizationError
 from segformer_ros.quantization.layer_selection import constant_names
 
@@ -310,6 +311,78 @@ def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float])
     result = quantizer.model.model
     _copy_metadata(model, result)
     return result
+
+
+class _CalibrationReader:
+    """Network inputs, as ONNX Runtime's and NVIDIA's tools ask for them."""
+
+    def __init__(self, name: str, inputs: Callable[[], Iterator[np.ndarray]]) -> None:
+        self._name, self._inputs = name, inputs
+        self._left = inputs()
+
+    def get_first(self) -> Dict[str, np.ndarray]:
+        """The first one, whatever was taken so far."""
+        return {self._name: next(self._inputs())}
+
+    def get_next(self) -> Optional[Dict[str, np.ndarray]]:
+        """The next one; None behind the last."""
+        pixels = next(self._left, None)
+        return None if pixels is None else {self._name: pixels}
+
+
+def quantize_by_modelopt(
+    model: Any, inputs: Callable[[], Iterator[np.ndarray]], method: str
+) -> Any:
+    """The model with Q/DQ where nvidia-modelopt puts it, which measures the ranges itself.
+
+    inputs: the network inputs to calibrate with, from the first on. method: 'entropy' or 'max'.
+    Raises QuantizationError.
+    """
+    import onnx
+
+    tool = require_modelopt()
+    name = model.graph.input[0].name
+    sides = 'x'.join(map(str, next(inputs()).shape))
+    with TemporaryDirectory() as folder:
+        source, result = Path(folder, 'model.onnx'), Path(folder, 'quantized.onnx')
+        write_file(source, model.SerializeToString())
+        # It prints, draws bars, and logs to the root logger.
+        silence = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(
+                silence
+            ), errors_alone():
+                tool.quantize(
+                    str(source),
+                    quantize_mode='int8',
+                    calibration_data_reader=_CalibrationReader(name, inputs),
+                    calibration_method=method,
+                    calibration_eps=['cpu'],
+                    calibration_shapes=f'{name}:{sides}',
+                    high_precision_dtype='fp32',
+                    output_path=str(result),
+                    log_level='ERROR',
+                )
+            quantized = onnx.load(str(result))
+        except Exception as error:  # of many kinds: its own, ONNX Runtime's, ONNX's
+            raise QuantizationError(
+                f'nvidia-modelopt cannot quantise the model ({type(error).__name__}: '
+                f'{one_line(str(error))}); use --backend own'
+            ) from error
+    _copy_metadata(model, quantized)
+    return quantized
+
+
+def require_modelopt() -> Any:
+    """NVIDIA's module that quantises ONNX files; raises QuantizationError where it is missing."""
+    try:
+        return importlib.import_module('modelopt.onnx.quantization')
+    except ImportError as error:
+        raise QuantizationError(
+            f'--backend modelopt needs nvidia-modelopt and what it reads ONNX with ({error}): pip '
+            "install 'segformer_ros[modelopt]', best in an environment of its own, since it takes "
+            'certain versions of onnx and ONNX Runtime alone'
+        ) from error
 
 
 def _usable(limit: float) -> float:

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Sequence
 from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult
 from segformer_ros.quantization.half_precision import HalfStep
 from segformer_ros.quantization.layer_selection import LayerCost
-from segformer_ros.quantization.quantizer import QuantizationSettings, Quantized
+from segformer_ros.quantization.quantizer import BACKENDS, QuantizationSettings, Quantized
 from segformer_ros.quantization.simulation import LARGEST
 from segformer_ros.text_table import markdown_table
 
@@ -38,6 +38,7 @@ def as_json(result: Quantized, settings: QuantizationSettings) -> Dict[str, Any]
     return {
         **result.record.as_report(half),
         'failures': list(result.failures),
+        'backend': settings.backend,
         'ranges': settings.ranges,
         'percent': settings.percent,
         'gate': {'agreement': settings.gate.agreement, 'loss': settings.gate.loss},
@@ -61,8 +62,7 @@ def as_markdown(result: Quantized, settings: QuantizationSettings, title: str) -
         f'({_gate_words(settings.gate, verdict)}), on {verdict.frames} frames that were not used '
         'for calibration.',
         '',
-        f'{len(result.selection.layers)} layers with weights, {len(result.selection.chained)} '
-        f'additions and resizes between them, ranges by {settings.ranges}'
+        f'{_chosen_words(result, settings.backend)}, ranges by {settings.ranges}'
         + (f' ({settings.percent:g} %)' if settings.ranges == 'percentile' else '')
         + f'; {len(result.excluded)} layers stay in floating point.',
         '',
@@ -81,6 +81,13 @@ def as_markdown(result: Quantized, settings: QuantizationSettings, title: str) -
     return '\n'.join(lines) + '\n'
 
 
+def _chosen_words(result: Quantized, backend: str) -> str:
+    layers, chained = len(result.selection.layers), len(result.selection.chained)
+    if backend == 'own':
+        return f'{layers} layers with weights, {chained} additions and resizes between them'
+    return f'{layers} layers with weights and {chained} other nodes, chosen by nvidia-{backend}'
+
+
 def half_advice(result: Quantized) -> str:
     """What to do about a model that fails in FP16, naming the layers that overflow."""
     failures = '; '.join(result.half.failures)
@@ -93,13 +100,10 @@ def half_advice(result: Quantized) -> str:
     return f'{failures} in FP16, whose numbers end at {LARGEST:g}: beyond are {layers}; use fp32'
 
 
-def advice(result: Quantized, ranges: str) -> str:
-    """What to do about an INT8 model that did not pass, naming the layers that cost most.
-
-    ranges: how they were chosen this time.
-    """
+def advice(result: Quantized, settings: QuantizationSettings) -> str:
+    """What to do about an INT8 model that did not pass, naming the layers that cost most."""
     costliest = ', '.join(cost.name for cost in result.costs[:3])
-    other = 'percentile' if ranges == 'entropy' else 'entropy'
+    other = next(rule for rule in BACKENDS[settings.backend] if rule != settings.ranges)
     return (
         f'{"; ".join(result.failures)}, with {len(result.excluded)} layers left in floating '
         f'point; the layers that cost most are {costliest}. Calibrate with more and more typical '

@@ -15,12 +15,15 @@ FP16 needs no calibration, but is judged by the same gate on the same frames.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import (
     Any,
     Callable,
+    Collection,
     Dict,
     Iterator,
     List,
+    NamedTuple,
     Optional,
     Protocol,
     Sequence,
@@ -49,7 +52,9 @@ from segformer_ros.quantization.layer_selection import (
     LayerCost,
     Selection,
     exclude_until_passed,
+    keep_quantized,
     layer_costs,
+    quantized_nodes,
     select_nodes,
 )
 from segformer_ros.quantization.qdq import (
@@ -57,11 +62,17 @@ from segformer_ros.quantization.qdq import (
     choose_limits,
     measure_ranges,
     prepare,
+    quantize_by_modelopt,
     quantize_nodes,
 )
 from segformer_ros.quantization.simulation import SimulatedEngine, round_to_half
 
-RANGES = ('percentile', 'entropy', 'max')
+BACKENDS: Dict[str, Tuple[str, ...]] = {
+    'own': ('percentile', 'entropy', 'max'),
+    'modelopt': ('entropy', 'max'),
+}
+"""Who chooses what is rounded, this package or nvidia-modelopt, and the rules for ranges that it
+has, its usual one first."""
 
 SENSITIVITY_FRAMES = 4
 """Frames on which the cost of each layer is measured; a ranking needs no more."""
@@ -71,8 +82,9 @@ SENSITIVITY_FRAMES = 4
 class QuantizationSettings:
     """How to quantise.
 
-    ranges: one of RANGES. percent: share of a tensor's values that 'percentile' keeps.
-    sensitivity: measure each layer's cost even if the gate is passed.
+    ranges: one of the backend's. percent: share of a tensor's values that 'percentile' keeps.
+    sensitivity: measure each layer's cost even where the gate is passed without. backend: one of
+    BACKENDS.
     """
 
     ranges: str = 'percentile'
@@ -80,6 +92,7 @@ class QuantizationSettings:
     gate: Gate = field(default_factory=Gate)
     sensitivity: bool = False
     threads: int = 0
+    backend: str = 'own'
 
 
 @dataclass(frozen=True)
@@ -119,8 +132,8 @@ def quantize(
     Whether it passed the gate is in the result; refusing it is up to the caller.
     """
     tell = told or _silent
-    prepared, selection, limits = _calibrate(spec, samples.calibration, settings, tell)
-    return _Search(spec, prepared, selection, limits, samples, settings, tell).run()
+    calibrated = _calibrate(spec, samples.calibration, settings, tell)
+    return _Search(spec, calibrated, samples, settings, tell).run()
 
 
 def quantize_unjudged(spec: ModelSpec, frames: Sequence[Frame]) -> Any:
@@ -129,14 +142,22 @@ def quantize_unjudged(spec: ModelSpec, frames: Sequence[Frame]) -> Any:
     It is not judged by a gate. Raises QuantizationError.
     """
     samples = [Sample(frame, None) for frame in frames]
-    prepared, selection, limits = _calibrate(spec, samples, QuantizationSettings(), _silent)
-    return quantize_nodes(prepared, selection.all, limits)
+    calibrated = _calibrate(spec, samples, QuantizationSettings(), _silent)
+    return calibrated.quantized(calibrated.selection.all)
+
+
+class _Calibrated(NamedTuple):
+    """The FP32 ModelProto, its nodes for INT8, and what makes the Q/DQ graph of some of them."""
+
+    model: Any
+    selection: Selection
+    quantized: Callable[[Collection[str]], Any]
 
 
 def _calibrate(
     spec: ModelSpec, samples: Sequence[Sample], settings: QuantizationSettings, tell: Told
-) -> Tuple[Any, Selection, Dict[str, float]]:
-    """The prepared model, its layers for INT8, and the limits of their values on samples."""
+) -> _Calibrated:
+    """Measure on samples what the values of the layers for INT8 are."""
     source = read_network(spec)
     if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
         raise QuantizationError(
@@ -152,11 +173,17 @@ def _calibrate(
             f'{spec.path} has no layer with weights that can run in INT8; give the exported FP32 '
             'model'
         )
+    if settings.backend == 'modelopt':
+        told = tell('ranges and Q/DQ by nvidia-modelopt', 1)
+        whole = quantize_by_modelopt(prepared, lambda: _Inputs(spec).of(samples), settings.ranges)
+        told()
+        return _Calibrated(prepared, quantized_nodes(whole), partial(keep_quantized, whole))
     inputs = _Inputs(spec, tell('ranges', len(samples)))
     histograms = measure_ranges(
         prepared, activation_names(prepared, selection.all), inputs.of(samples)
     )
-    return prepared, selection, choose_limits(histograms, settings.ranges, settings.percent)
+    limits = choose_limits(histograms, settings.ranges, settings.percent)
+    return _Calibrated(prepared, selection, lambda nodes: quantize_nodes(prepared, nodes, limits))
 
 
 class _Inputs:
@@ -185,15 +212,13 @@ class _Search:
     def __init__(
         self,
         spec: ModelSpec,
-        model: Any,
-        selection: Selection,
-        limits: Dict[str, float],
+        calibrated: _Calibrated,
         samples: Samples,
         settings: QuantizationSettings,
         tell: Told,
     ) -> None:
-        self._spec, self._model, self._selection = spec, model, selection
-        self._limits, self._samples, self._settings = limits, samples, settings
+        self._spec, self._samples, self._settings = spec, samples, settings
+        self._model, self._selection, self._quantized = calibrated
         self._tell = tell
         # The reference is the file itself, so that errors of the preparation count, too.
         with SimulatedEngine(spec, None, settings.threads) as reference:
@@ -255,7 +280,7 @@ class _Search:
 
     def _attempt(self, excluded: Tuple[str, ...]) -> Attempt:
         nodes = [name for name in self._selection.all if name not in excluded]
-        model = quantize_nodes(self._model, nodes, self._limits)
+        model = self._quantized(nodes)
         verdict = self._judged(f'accuracy, {len(excluded)} layers left out', model)
         return Attempt(excluded, model, verdict)
 
@@ -269,7 +294,7 @@ class _Search:
         return layer_costs(
             self._selection.all,
             self._logits(self._model, inputs),
-            lambda name: self._logits(quantize_nodes(self._model, [name], self._limits), inputs),
+            lambda name: self._logits(self._quantized([name]), inputs),
             self._tell('cost of each layer', len(self._selection.all)),
         )
 

@@ -12,17 +12,28 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from tiny_segformer import save_tiny
 
+from segformer_ros.cli import quantize as command
 from segformer_ros.cli.main import main
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.model import load_model
 from segformer_ros.model.sidecar import quantized_path, sidecar_path, write_sidecar
+from segformer_ros.quantization import quantizer
+from segformer_ros.quantization.layer_selection import select_nodes
+from segformer_ros.quantization.qdq import (
+    activation_names,
+    choose_limits,
+    measure_ranges,
+    quantize_nodes,
+)
 from segformer_ros.quantization.simulation import SimulatedEngine
 from segformer_ros.recordings import open_source
 from tiny_models import HUGGINGFACE, save_network, save_paintings
@@ -56,6 +67,49 @@ def test_the_command_writes_model_and_report(
         with SimulatedEngine(load_model(tmp_path / name)) as engine:
             labels.append(engine.segment([frame])[0].labels)
     assert all(np.mean(other == labels[0]) > 0.95 for other in labels[1:])
+
+
+def test_another_backend_is_judged_by_the_same_gate(
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def quantized(model: Any, inputs: Any, method: str) -> Any:
+        assert method == 'entropy' and next(inputs()).shape == (1, 32, 64, 3)
+        nodes = select_nodes(model).all
+        ranges = measure_ranges(model, activation_names(model, nodes), inputs())
+        return quantize_nodes(model, nodes, choose_limits(ranges, 'max', 100.0))
+
+    monkeypatch.setattr(quantizer, 'quantize_by_modelopt', quantized)
+    monkeypatch.setattr(command, 'require_modelopt', lambda: None)
+    model = save_tiny(tmp_path / 'fragile.onnx', spoil=300.0)
+    asked = ['quantize', str(model), '--calibrate', str(pictures / 'images')]
+    asked += ['--backend', 'modelopt', '--agreement']
+    assert main([*asked, '0.9']) == 0
+    report = json.loads((tmp_path / 'fragile.int8.json').read_text())
+    assert (report['backend'], report['ranges']) == ('modelopt', 'entropy')
+    assert report['passed'] and report['excluded'] == ['fragile']
+    words = '5 layers with weights and 2 other nodes, chosen by nvidia-modelopt, ranges by entropy'
+    assert words in capsys.readouterr().out
+    assert main([*asked, '1.0']) == 2
+    assert '--ranges max' in capsys.readouterr().err
+    assert not (tmp_path / 'fragile.int8.onnx').exists()
+
+
+def test_a_backend_that_is_missing_or_cannot_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_tiny(tmp_path / 'tiny.onnx')
+    asked = ['quantize', str(model), '--calibrate', 'nowhere', '--backend', 'modelopt']
+    assert main([*asked, '--ranges', 'percentile']) == 2
+    told = '--ranges percentile is not to be had of --backend modelopt; use entropy or max'
+    assert capsys.readouterr().err == f'segformer quantize: {told}\n'
+    monkeypatch.setitem(sys.modules, 'modelopt', None)
+    assert main(asked) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert '--backend modelopt needs nvidia-modelopt' in line
+    assert "pip install 'segformer_ros[modelopt]'" in line
 
 
 def test_the_command_refuses_what_is_below_the_gate(

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,13 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from tiny_segformer import save_tiny
 
+from segformer_ros.quantization import qdq
 from segformer_ros.quantization.accuracy_gate import QuantizationError
-from segformer_ros.quantization.layer_selection import select_nodes
+from segformer_ros.quantization.layer_selection import (
+    keep_quantized,
+    quantized_nodes,
+    select_nodes,
+)
 from segformer_ros.quantization.qdq import (
     BINS,
     Histogram,
@@ -30,6 +36,7 @@ from segformer_ros.quantization.qdq import (
     choose_limits,
     measure_ranges,
     prepare,
+    quantize_by_modelopt,
     quantize_nodes,
 )
 from tiny_models import painting
@@ -117,6 +124,91 @@ def test_quantisation_is_explicit_symmetric_and_per_channel(model: Any) -> None:
             assert data.op_type == weights.op_type == 'DequantizeLinear'
             assert values[weights.input[1]].shape == (19,)
             assert values[data.input[1]].shape == ()
+
+
+def test_what_a_graph_has_quantised_is_read_from_it(model: Any) -> None:
+    """Of whoever's making it is: here of ours, whose choice is known."""
+    selection = select_nodes(model)
+    quantized = quantize_nodes(model, selection.all, limits_of(model))
+    found = quantized_nodes(quantized)
+    assert set(found.layers) == set(selection.layers)
+    assert set(found.chained) == set(selection.chained)
+    assert quantized_nodes(model).all == ()
+
+
+@pytest.mark.parametrize('kept', [(), ('fine', 'coarse'), ('stem', 'join', 'classify')])
+def test_quantised_nodes_are_left_out_of_a_graph(model: Any, kept: tuple[str, ...]) -> None:
+    """As if they had never been chosen: to the bit, and nothing of their Q/DQ is left."""
+    limits = limits_of(model)
+    whole = quantize_nodes(model, select_nodes(model).all, limits)
+    before = whole.SerializeToString()
+    found = keep_quantized(whole, kept)
+    assert whole.SerializeToString() == before
+    onnx.checker.check_model(found)
+    wanted = quantize_nodes(model, kept, limits) if kept else model
+    kinds = [[node.op_type for node in one.graph.node] for one in (found, wanted)]
+    for kind in ('QuantizeLinear', 'DequantizeLinear'):
+        assert kinds[0].count(kind) == kinds[1].count(kind)
+    assert len(found.graph.initializer) == len(wanted.graph.initializer)
+    for pixels in images():
+        np.testing.assert_array_equal(run(found, pixels), run(wanted, pixels))
+
+
+class ModelOpt:
+    """What is asked of nvidia-modelopt; it quantises the nodes that it is made for, as we do."""
+
+    def __init__(self, nodes: tuple[str, ...]) -> None:
+        self.nodes = nodes
+        self.asked: dict[str, Any] = {}
+        self.seen: list[np.ndarray] = []
+
+    def quantize(self, path: str, **asked: Any) -> None:
+        reader = asked['calibration_data_reader']
+        assert set(reader.get_first()) == {'image'}
+        self.seen = [one['image'] for one in iter(reader.get_next, None)]
+        print('much')
+        model = onnx.load(path)
+        onnx.save(quantize_nodes(model, self.nodes, limits_of(model)), asked['output_path'])
+        Path(path).write_bytes(b'')  # it overwrites what it is given
+        self.asked = asked
+
+
+def test_another_tool_quantises(
+    model: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tool = ModelOpt(('stem', 'classify'))
+    monkeypatch.setattr(qdq, 'require_modelopt', lambda: tool)
+    found = quantize_by_modelopt(model, lambda: iter(images()), 'entropy')
+    assert quantized_nodes(found).layers == ('stem', 'classify')
+    np.testing.assert_array_equal(tool.seen, images())
+    assert tool.asked['calibration_method'] == 'entropy'
+    assert tool.asked['calibration_shapes'] == 'image:1x32x64x3'
+    assert tool.asked['high_precision_dtype'] == 'fp32'
+    assert {entry.key for entry in found.metadata_props} == {
+        entry.key for entry in model.metadata_props
+    }
+    assert capfd.readouterr().out == ''
+
+
+def test_what_another_tool_cannot_is_said(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdq, 'require_modelopt', lambda: SimpleNamespace())
+    words = r"cannot quantise the model \(AttributeError: .*'quantize'\); use --backend own"
+    with pytest.raises(QuantizationError, match=words):
+        quantize_by_modelopt(model, lambda: iter(images()), 'max')
+
+
+def test_nvidia_s_own_tool_quantises(model: Any) -> None:
+    pytest.importorskip(
+        'modelopt.onnx.quantization', reason="pip install 'segformer_ros[modelopt]'"
+    )
+    found = quantize_by_modelopt(model, lambda: iter(images()), 'max')
+    onnx.checker.check_model(found)
+    assert {'stem', 'fine', 'coarse'} <= set(quantized_nodes(found).layers)
+    for pixels in images():
+        exact, result = run(model, pixels), run(found, pixels)
+        assert np.corrcoef(exact.ravel(), result.ravel())[0, 1] > 0.99
+        assert not np.array_equal(exact, result)
+        np.testing.assert_array_equal(run(keep_quantized(found, ()), pixels), exact)
 
 
 def test_metadata_comes_along(model: Any) -> None:
