@@ -222,14 +222,15 @@ _pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
 )
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-def _end_tensor(address: int, given: Dict[int, Tuple[object, ...]] = _given) -> None:
+def _forget(address: int, given: Dict[int, Tuple[object, ...]] = _given) -> None:
     """The deleter of a DLManagedTensor, in whatever thread its taker calls it."""
     given.pop(address, None)
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-def _end_capsule(
+_end_tensor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_forget)
+
+
+def _forget_untaken(
     capsule: int,
     name: bytes = _NAME,
     is_valid: Any = _is_valid,
@@ -240,6 +241,8 @@ def _end_capsule(
     if is_valid(capsule, name):
         end(pointer(capsule, name))
 
+
+_end_capsule = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_forget_untaken)
 
 # What is taken may outlive this module: a tensor of another one, where the interpreter ends.
 for _kept in (_given, _end_tensor, _end_capsule):
