@@ -74,7 +74,8 @@ def quantized_nodes(model: Any) -> Selection:
     """
     makers = {name: node for node in model.graph.node for name in node.output}
     constants = constant_names(model.graph)
-    layers, others = [], []
+    layers: List[str] = []
+    others: List[str] = []
     for node in model.graph.node:
         sources = [_before_rounding(name, makers) for name in node.input]
         rounded = [source for source, name in zip(sources, node.input) if source != name]
