@@ -68,9 +68,9 @@ _STEPS = ('QuantizeLinear', 'DequantizeLinear')
 
 
 def quantized_nodes(model: Any) -> Selection:
-    """Nodes of a Q/DQ graph, of whoever's making, that take a value rounded to INT8.
+    """Nodes of a Q/DQ graph, whichever tool made it, with an input rounded to INT8.
 
-    The layers are those whose weights are rounded too.
+    The layers are those whose weights are rounded, too.
     """
     makers = {name: node for node in model.graph.node for name in node.output}
     constants = constant_names(model.graph)
@@ -86,9 +86,9 @@ def quantized_nodes(model: Any) -> Selection:
 
 
 def keep_quantized(model: Any, nodes: Collection[str]) -> Any:
-    """A copy of a Q/DQ graph in which these nodes alone take values rounded to INT8.
+    """A copy of a Q/DQ graph in which only these nodes have inputs rounded to INT8.
 
-    The weights must be in it as they were, with Q/DQ behind them.
+    The graph must hold the FP32 weights, followed by Q/DQ.
     """
     copy = type(model).FromString(model.SerializeToString())
     graph = copy.graph
@@ -112,7 +112,7 @@ def keep_quantized(model: Any, nodes: Collection[str]) -> Any:
 
 
 def _before_rounding(name: str, makers: Dict[str, Any]) -> str:
-    """The tensor that a tensor is the rounded version of; itself where it is not."""
+    """The tensor before its Q/DQ pairs; the tensor itself if it has none."""
     step = makers.get(name)
     while step is not None and step.op_type == 'DequantizeLinear':
         source = makers.get(step.input[0])

@@ -314,18 +314,18 @@ def quantize_nodes(model: Any, nodes: Collection[str], limits: Dict[str, float])
 
 
 class _CalibrationReader:
-    """Network inputs, as ONNX Runtime's and NVIDIA's tools ask for them."""
+    """Network inputs, with the interface that ONNX Runtime's and NVIDIA's tools expect."""
 
     def __init__(self, name: str, inputs: Callable[[], Iterator[np.ndarray]]) -> None:
         self._name, self._inputs = name, inputs
         self._left = inputs()
 
     def get_first(self) -> Dict[str, np.ndarray]:
-        """The first one, whatever was taken so far."""
+        """The first one, however many were read so far."""
         return {self._name: next(self._inputs())}
 
     def get_next(self) -> Optional[Dict[str, np.ndarray]]:
-        """The next one; None behind the last."""
+        """The next one; None after the last."""
         pixels = next(self._left, None)
         return None if pixels is None else {self._name: pixels}
 
@@ -333,9 +333,9 @@ class _CalibrationReader:
 def quantize_by_modelopt(
     model: Any, inputs: Callable[[], Iterator[np.ndarray]], method: str
 ) -> Any:
-    """The model with Q/DQ where nvidia-modelopt puts it, which measures the ranges itself.
+    """The model with Q/DQ by nvidia-modelopt, which also measures the ranges.
 
-    inputs: the network inputs to calibrate with, from the first on. method: 'entropy' or 'max'.
+    inputs: iterates over the calibration set from its beginning. method: 'entropy' or 'max'.
     Raises QuantizationError.
     """
     import onnx
@@ -379,9 +379,9 @@ def require_modelopt() -> Any:
         return importlib.import_module('modelopt.onnx.quantization')
     except ImportError as error:
         raise QuantizationError(
-            f'--backend modelopt needs nvidia-modelopt and what it reads ONNX with ({error}): pip '
-            "install 'segformer_ros[modelopt]', best in an environment of its own, since it takes "
-            'certain versions of onnx and ONNX Runtime alone'
+            f'--backend modelopt needs nvidia-modelopt and its ONNX dependencies ({error}): pip '
+            "install 'segformer_ros[modelopt]', best in an environment of its own, since it "
+            'requires certain versions of onnx and ONNX Runtime'
         ) from error
 
 

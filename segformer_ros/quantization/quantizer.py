@@ -71,8 +71,8 @@ BACKENDS: Dict[str, Tuple[str, ...]] = {
     'own': ('percentile', 'entropy', 'max'),
     'modelopt': ('entropy', 'max'),
 }
-"""Who chooses what is rounded, this package or nvidia-modelopt, and the rules for ranges that it
-has, its usual one first."""
+"""What inserts Q/DQ, this package or nvidia-modelopt, with its rules for ranges, the default
+first."""
 
 SENSITIVITY_FRAMES = 4
 """Frames on which the cost of each layer is measured; a ranking needs no more."""
@@ -83,8 +83,7 @@ class QuantizationSettings:
     """How to quantise.
 
     ranges: one of the backend's. percent: share of a tensor's values that 'percentile' keeps.
-    sensitivity: measure each layer's cost even where the gate is passed without. backend: one of
-    BACKENDS.
+    sensitivity: measure each layer's cost even if the gate is passed. backend: one of BACKENDS.
     """
 
     ranges: str = 'percentile'
@@ -147,7 +146,7 @@ def quantize_unjudged(spec: ModelSpec, frames: Sequence[Frame]) -> Any:
 
 
 class _Calibrated(NamedTuple):
-    """The FP32 ModelProto, its nodes for INT8, and what makes the Q/DQ graph of some of them."""
+    """The FP32 ModelProto, its nodes for INT8, and a function that quantises some of them."""
 
     model: Any
     selection: Selection
@@ -157,7 +156,7 @@ class _Calibrated(NamedTuple):
 def _calibrate(
     spec: ModelSpec, samples: Sequence[Sample], settings: QuantizationSettings, tell: Told
 ) -> _Calibrated:
-    """Measure on samples what the values of the layers for INT8 are."""
+    """Measure the ranges of the layers for INT8 on samples."""
     source = read_network(spec)
     if any(node.op_type == 'QuantizeLinear' for node in source.graph.node):
         raise QuantizationError(

@@ -191,9 +191,9 @@ class Segmenter:
     def on_device(self, image: Image, encoding: str = '') -> Segmentation:
         """Labels and confidence of one image that stay in the GPU's memory.
 
-        image, encoding: as of a call. The result's arrays have DLPack (`torch.from_dlpack`,
-        `cupy.from_dlpack`) and `__cuda_array_interface__`, and `host()` for a copy; they are
-        (H, W) uint8 as a call's. There is no drivable area, which is found on the CPU.
+        image, encoding: as in a call. The result's arrays are (H, W) uint8; they support DLPack
+        (`torch.from_dlpack`, `cupy.from_dlpack`) and `__cuda_array_interface__`; `host()` makes a
+        copy. There is no drivable area, since that is computed on the CPU.
 
         Raises FrameError, SourceError and EngineError, also if the engine is not on a GPU.
         """

@@ -349,9 +349,9 @@ class Uploads:
 
 
 class Lease:
-    """Memory of a result; it goes back to its pool when nothing views it any more.
+    """Memory of a result; it returns to its pool with the last reference to it.
 
-    readers: handles of streams that may read it then still.
+    readers: handles of streams that may still be reading it at that time.
     """
 
     def __init__(
@@ -391,16 +391,16 @@ class ResultPool:
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
-        # Results are forgotten in any thread; adding and removing one entry needs no lock.
-        # For the host, and on the device; each block with the streams that may read it still.
+        # Results may be collected in any thread; adding or removing one entry needs no lock.
+        # For the host, and on the device; each block with the streams that may still read it.
         self._free: Tuple[List[Any], List[Any]] = ([], [])
         self._leased: Set[object] = set()
 
     def lease(self, size: int, writer: int, on_device: bool = False) -> Lease:
-        """Page-locked memory of at least `size` bytes, or memory of the device.
+        """Page-locked memory of at least `size` bytes, or device memory.
 
-        An integrated GPU has no other: there kernels reach what is page-locked. writer: handle of
-        the stream that writes it, which is put behind those that may still read it.
+        On an integrated GPU both are page-locked memory, which its kernels can reach. writer:
+        handle of the stream that writes it, which waits for streams that may still read it.
         """
         on_device = on_device and not self._device.mapped
         kept = self._free[on_device]
@@ -412,7 +412,7 @@ class ResultPool:
             for reader in readers:
                 try:
                     order_streams(reader, writer)
-                except EngineError:  # that stream is gone: wait for all that it had to do
+                except EngineError:  # that stream is destroyed: wait for all work instead
                     synchronize()
         else:
             kept.clear()  # smaller than what is needed now

@@ -127,26 +127,26 @@ class DeviceFrame(Frame):
 
 
 class Holder(Protocol):
-    """Memory of a result, kept as long as somebody has it.
+    """Owner of a result's memory, which is reused once the holder is collected.
 
-    gpu: the number of the one that has it. readers: handles of streams that may still read it when
-    nobody has it any more, which its next use waits for.
+    gpu: number of the memory's GPU. readers: handles of streams that may still read the memory by
+    then; its next use waits for them.
     """
 
     gpu: int
     readers: Set[int]
 
     def current(self) -> ContextManager[None]:
-        """Make this thread's CUDA calls go to its context."""
+        """Make its CUDA context this thread's current one."""
 
 
 class DeviceArray:
-    """uint8 values in the GPU's memory: for torch, CuPy and whatever takes such arrays.
+    """uint8 values in the GPU's memory, for torch, CuPy and other libraries.
 
-    They are there already, whatever the stream; the memory is held with the array, and used
-    again after it. By DLPack (`torch.from_dlpack`, `cupy.from_dlpack`) it is held with what was
-    made of it, and its next use is put behind what the stream of that has to do by then; who goes
-    by `__cuda_array_interface__` keeps the array until all that reads it is done.
+    The values are complete on any stream. The memory is reused once the array is collected. A
+    tensor made by DLPack (`torch.from_dlpack`, `cupy.from_dlpack`) also holds it, and its reuse
+    waits for the work on that tensor's stream. A user of `__cuda_array_interface__` must keep the
+    array until everything that reads it is done.
     """
 
     def __init__(self, address: int, shape: Tuple[int, ...], holder: Holder) -> None:
@@ -177,12 +177,12 @@ class DeviceArray:
     ) -> Any:
         """A capsule that holds the memory; raises BufferError for a copy or another device.
 
-        stream: the handle of the one that is going to read; -1 where the caller sees to it.
+        stream: handle of the stream that will read it; -1: the caller synchronises.
         """
         if copy or dl_device not in (None, self.__dlpack_device__()):
             raise BufferError(
-                f'values on GPU {self._holder.gpu} are given where they are; copy them with '
-                'torch or CuPy, or take a copy in host memory by host()'
+                f'values on GPU {self._holder.gpu} are not copied; copy them with torch or CuPy, '
+                'or take a copy in host memory with host()'
             )
         if stream != -1:
             self._holder.readers.add(stream or _LEGACY)
@@ -207,13 +207,13 @@ class _ManagedTensor(ctypes.Structure):
 
 
 _given: Dict[int, Tuple[object, ...]] = {}
-"""What is given away by DLPack, by its address, until its taker ends it."""
+"""Exported DLManagedTensors by address, until their consumer calls the deleter."""
 
 _NAME = b'dltensor'
-"""Of a capsule that nobody has taken yet; who takes it gives it another."""
+"""Name of a capsule that nobody has consumed yet; its consumer renames it."""
 
 
-# By address, since a capsule that is going must get no new reference.
+# By address, since a capsule that is being destroyed must not get a new reference.
 _is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(
     ('PyCapsule_IsValid', ctypes.pythonapi)
 )
@@ -223,7 +223,7 @@ _pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
 
 
 def _forget(address: int, given: Dict[int, Tuple[object, ...]] = _given) -> None:
-    """The deleter of a DLManagedTensor, in whatever thread its taker calls it."""
+    """The deleter of a DLManagedTensor; its consumer may call it in any thread."""
     given.pop(address, None)
 
 
@@ -237,14 +237,14 @@ def _forget_untaken(
     pointer: Any = _pointer,
     end: Any = _end_tensor,
 ) -> None:
-    """The destructor of a capsule, which ends what nobody took."""
+    """The destructor of a capsule, which deletes a tensor that nobody consumed."""
     if is_valid(capsule, name):
         end(pointer(capsule, name))
 
 
 _end_capsule = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_forget_untaken)
 
-# What is taken may outlive this module: a tensor of another one, where the interpreter ends.
+# Another library's tensor may outlive this module when the interpreter ends.
 for _kept in (_given, _end_tensor, _end_capsule):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_kept))
 

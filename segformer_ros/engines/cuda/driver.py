@@ -159,7 +159,7 @@ def order_streams(before: int, after: int) -> None:
 
 
 def synchronize() -> None:
-    """Wait for all that the current context has to do."""
+    """Wait for all work in the current context."""
     check(load_driver().cuCtxSynchronize(), 'cuCtxSynchronize')
 
 
@@ -194,7 +194,7 @@ def check_reachable(address: int, gpu: Gpu) -> None:
 
 
 def download(target: np.ndarray, address: int) -> None:
-    """Copy device memory of the current context into an array, once all that writes is done."""
+    """Copy device memory of the current context into an array, once all work in it is done."""
     synchronize()
     place, size = ctypes.c_void_p(target.ctypes.data), ctypes.c_size_t(target.nbytes)
     check(load_driver().cuMemcpyDtoH_v2(place, ctypes.c_uint64(address), size), 'cuMemcpyDtoH')

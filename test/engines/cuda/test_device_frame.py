@@ -275,7 +275,7 @@ def test_results_are_taken_by_dlpack(make_machine: MakeMachine, spec: ModelSpec)
         del again
         assert segment.on_device(plain).labels.address == address  # type: ignore[attr-defined]
         for refused in ({'copy': True}, {'dl_device': (1, 0)}, {'dl_device': (2, 1)}):
-            with pytest.raises(BufferError, match='values on GPU 0 are given where they are'):
+            with pytest.raises(BufferError, match='values on GPU 0 are not copied'):
                 other.labels.__dlpack__(**refused)
 
 
