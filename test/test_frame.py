@@ -222,7 +222,7 @@ def test_a_compressed_mosaic_becomes_colours(kind: str) -> None:
     assert np.abs(frame.pixels.astype(int) - colours)[4:-4, 4:-4].max() < 8
     grey = Frame.from_compressed(compressed(data, 'mono8; jpeg compressed '))
     assert np.array_equal(grey.pixels[..., 0], grey.pixels[..., 2])
-    with pytest.raises(FrameError, match="'bayer_xyzw8; .* names a mosaic"):
+    with pytest.raises(FrameError, match="'bayer_xyzw8; .* names an unknown Bayer pattern"):
         Frame.from_compressed(compressed(data, 'bayer_xyzw8; jpeg compressed '))
 
 

@@ -152,7 +152,7 @@ def test_an_unknown_format_is_named(tmp_path: Path) -> None:
     packets = rec.packets('h264', 2)
     source = open_source(rec.write_video_bag(tmp_path / 'drive', packets, codec='theora'))
     assert [entry.frame for entry in source] == [None, None]
-    assert "format 'theora' is not read" in (next(iter(source)).error or '')
+    assert "format 'theora' is not supported" in (next(iter(source)).error or '')
 
 
 def test_what_is_no_annex_b_is_named(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_is_no_video_costs_what_refers_to_it_alone() -> None:
         kind = 'theora' if index == 2 else 'h264'
         collected.input.put(message(packet, index, kind), index + 1)
     assert collected.shown() == {i: None if i in (2, 3, 4) else i for i in range(9)}
-    assert "'theora' is not read" in collected.images[2].fault
+    assert "'theora' is not supported" in collected.images[2].fault
 
 
 def test_a_decoder_that_is_too_slow_gives_packets_up(monkeypatch: pytest.MonkeyPatch) -> None:
