@@ -30,7 +30,7 @@ from std_msgs.msg import Header
 from segformer_ros.camera import calibration_from_camera_info
 from segformer_ros.frame import Frame, Stamp
 from segformer_ros.node.drivable_settings import DrivableSettings, MountSettings
-from segformer_ros.node.segmentation import segmentation_node
+from segformer_ros.node.segmentation import transforms
 from segformer_ros.node.segmentation.camera_geometry import (
     CameraGeometry,
     CameraInfoReading,
@@ -173,7 +173,7 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> Callable[[TransformSource], None]
     """Let nodes listen to this TF."""
 
     def to(source: TransformSource) -> None:
-        monkeypatch.setattr(segmentation_node, 'listen_to_tf', lambda node: source)
+        monkeypatch.setattr(transforms, 'listen_to_tf', lambda node: source)
 
     return to
 
