@@ -75,8 +75,8 @@ def test_an_engine_of_the_cache_that_does_not_load_is_built_again(
     loads = iter([False, True])
     load = TensorRt.load
 
-    def fails_once(library: TensorRt, plan: bytes) -> object:
-        return load(library, plan if next(loads) else b'rubbish')
+    def fails_once(library: TensorRt, plan: bytes, dla_core: int) -> object:
+        return load(library, plan if next(loads) else b'rubbish', dla_core)
 
     monkeypatch.setattr(TensorRt, 'load', fails_once)
     with create_engine(spec, 'tensorrt') as engine:

@@ -87,7 +87,7 @@ def test_wrong_costs_are_refused(make_rig: MakeRig) -> None:
     rig = start(make_rig)
     (result,) = rig.set(drivable__map__costs=['rode=3'])
     assert not result.successful
-    assert "'rode', which is no class" in result.reason
+    assert "'rode', which is not a class" in result.reason
     (result,) = rig.set(drivable__map__costs=['road=3', 'person=100'])
     assert result.successful
 
