@@ -207,8 +207,8 @@ class TensorRt:
 
     def set_dla(
         self, builder: Any, network: Any, config: Any, core: int, precision: str
-    ) -> Tuple[str, ...]:
-        """Give a DLA the layers that it can take; 'name (kind)' of the others, the GPU's.
+    ) -> Tuple[Tuple[str, str], ...]:
+        """Give a DLA the layers that it can take; name and kind of the others, the GPU's.
 
         Raises EngineError where there is no such DLA, or it can take none of the network.
         """
@@ -231,7 +231,7 @@ class TensorRt:
             raise EngineError(
                 f'DLA core {core} takes no layer of this network; leave dla_core at -1'
             )
-        return tuple(f'{one.name} ({str(one.type).split(".")[-1]})' for one in others)
+        return tuple((layer.name, str(layer.type).split('.')[-1]) for layer in others)
 
     def set_timing_cache(self, config: Any, data: bytes) -> None:
         """Start from the timings of earlier builds; those of another GPU are ignored."""

@@ -229,7 +229,8 @@ class BuiltEngine:
 
     workspace: the limit that it was built with. seconds: the build's time. batches: as asked.
     layers: as the builder told them, empty for versions that do not; an engine that is loaded
-    tells by its inspector. beside_dla: layers that the DLA cannot take, where one was asked for.
+    tells by its inspector. beside_dla: name and kind of the layers that the DLA asked for cannot
+    take.
     """
 
     plan: bytes
@@ -237,7 +238,7 @@ class BuiltEngine:
     workspace: int
     seconds: float
     batches: Tuple[int, int, int]
-    beside_dla: Tuple[str, ...] = ()
+    beside_dla: Tuple[Tuple[str, str], ...] = ()
 
 
 def build_engine(
@@ -299,7 +300,7 @@ def _build_once(
     options: BuildOptions,
     workspace: int,
     progress: Optional[Progress],
-) -> Tuple[Optional[bytes], Tuple[str, ...]]:
+) -> Tuple[Optional[bytes], Tuple[Tuple[str, str], ...]]:
     builder = library.create_builder()
     network = library.create_network(builder)
     if not library.normalizes(network):
@@ -315,7 +316,7 @@ def _build_once(
         library.keep_single(network, config, squares(model).union(options.single))
     library.set_details(config)
     library.set_batches(builder, network, config, options.batches)
-    beside: Tuple[str, ...] = ()
+    beside: Tuple[Tuple[str, str], ...] = ()
     if options.dla_core >= 0:
         beside = library.set_dla(builder, network, config, options.dla_core, options.precision)
     if options.target_sm is not None:

@@ -226,9 +226,8 @@ def dla_facts(options: EngineOptions, built: BuiltEngine) -> Dict[str, str]:
     if options.dla_core < 0:
         return {}
     kinds: Dict[str, List[str]] = {}
-    for layer in built.beside_dla:
-        name, _, kind = layer.rpartition(' ')
-        kinds.setdefault(kind.strip('()'), []).append(name)
+    for name, kind in built.beside_dla:
+        kinds.setdefault(kind, []).append(name)
     named = '; '.join(
         f'{len(names)} {kind} ({", ".join(names[:2])}{", ..." if len(names) > 2 else ""})'
         for kind, names in sorted(kinds.items())
