@@ -104,5 +104,11 @@ def _recorder(plan: DemoPlan, source: Source, recording: Path) -> NodeCommand:
 
 def _replay(plan: DemoPlan) -> NodeCommand:
     return replay_command(
-        plan.location, plan.options, plan.rate, stamps='recorded', clock=True, reliable=True
+        plan.location,
+        plan.options,
+        plan.rate,
+        stamps='recorded',
+        clock=True,
+        reliable=True,
+        vehicle_frame=plan.options.vehicle_frame,
     )

@@ -17,10 +17,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import recordings as rec
+from rosbags.highlevel import AnyReader
 
 from segformer_ros.recordings import SourceOptions, open_source
 
@@ -69,6 +71,12 @@ def test_a_generated_drive_leaves_all_files(tmp_path: Path) -> None:
     assert recorded.pose is not None and street.pose is not None
     assert np.allclose(recorded.pose.position, street.pose.position)
     assert np.allclose(recorded.pose.rotation(), street.pose.rotation())
+    with AnyReader([tmp_path / 'out/drive.mcap']) as reader:
+        (maps,) = [entry for entry in reader.connections if entry.topic == '/drivable_area/map']
+        raws = [raw for _, _, raw in reader.messages([maps])]
+        grids: list[Any] = [reader.deserialize(raw, maps.msgtype) for raw in raws]
+    assert [grid.header.frame_id for grid in grids] == ['odom'] * 8
+    assert (grids[-1].data != -1).any()
     assert '8 in, 8 segmented, 0 dropped' in out
     assert '8/8' in err
 
