@@ -83,16 +83,20 @@ def random_lens(rng: np.random.Generator) -> Calibration:
     )
 
 
+def one_of(rng: np.random.Generator, *values: float) -> float:
+    return float(rng.choice(values))
+
+
 def random_pose(rng: np.random.Generator) -> CameraPose:
     """Mostly what vehicles have, at any roll; some look anywhere at all."""
     usual = rng.random() < 0.6
     return CameraPose(
         height=float(np.exp(rng.uniform(-3, 2)) if usual else np.exp(rng.uniform(-6, 6))),
         pitch=rng.normal(0.1, 0.2) if usual else rng.uniform(-1.7, 1.7),
-        roll=rng.choice([0.0, math.pi, math.pi / 2, -math.pi / 2, rng.uniform(-3.2, 3.2)]),
+        roll=one_of(rng, 0, math.pi, math.pi / 2, -math.pi / 2, rng.uniform(-3.2, 3.2)),
         yaw=rng.normal(0, 0.3) if usual else rng.uniform(-3.2, 3.2),
-        x=rng.choice([0.0, rng.normal(0, 2)]),
-        y=rng.choice([0.0, rng.normal(0, 1)]),
+        x=one_of(rng, 0, rng.normal(0, 2)),
+        y=one_of(rng, 0, rng.normal(0, 1)),
     )
 
 
@@ -116,10 +120,10 @@ def random_config(rng: np.random.Generator) -> DrivableConfig:
         angle_min=-math.pi if full else -1.5,
         angle_max=math.pi if full else 1.5,
         angle_increment=increment,
-        range_max=rng.choice([5.0, 50.0, 1e4]),
+        range_max=one_of(rng, 5, 50, 1e4),
     )
-    ground = GroundConfig(min_gap=rng.choice([0.0, 1.0]), pitch_sigma=rng.choice([0.0, 0.01, 0.2]))
-    return DrivableConfig(scan=scan, ground=ground, hold=rng.choice([0.0, 1.0]))
+    ground = GroundConfig(min_gap=one_of(rng, 0, 1), pitch_sigma=one_of(rng, 0, 0.01, 0.2))
+    return DrivableConfig(scan=scan, ground=ground, hold=one_of(rng, 0, 1))
 
 
 def outcome_of(
