@@ -171,7 +171,7 @@ def _build_file(
         'for': gpu.label if gpu else f'sm_{sm}',
         'precision': f'{candidate.precision} ({candidate.reason})',
         'layers': built.layers.summary(),
-        **dla_facts(options, built),
+        **dla_facts(options, built, named=True),
         'batches': _range(built.batches[0], built.batches[2]),
         'tensorrt': library.version,
         'build': _words(built),

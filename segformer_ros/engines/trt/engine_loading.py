@@ -221,18 +221,18 @@ def _provide(
     return Provided(engine, network.spec, facts, cache.folder / f'{key.file_name}.kernels')
 
 
-def dla_facts(options: EngineOptions, built: BuiltEngine) -> Dict[str, str]:
-    """Which layers a DLA left to the GPU, counted by kind with the first names of each."""
+def dla_facts(options: EngineOptions, built: BuiltEngine, named: bool = False) -> Dict[str, str]:
+    """Which layers a DLA left to the GPU, counted by kind; `named`: with every name."""
     if options.dla_core < 0:
         return {}
     kinds: Dict[str, List[str]] = {}
     for name, kind in built.beside_dla:
         kinds.setdefault(kind, []).append(name)
-    named = '; '.join(
-        f'{len(names)} {kind} ({", ".join(names[:2])}{", ..." if len(names) > 2 else ""})'
+    others = '; '.join(
+        f'{len(names)} {kind}' + (f' ({", ".join(names)})' if named else '')
         for kind, names in sorted(kinds.items())
     )
-    return {'DLA': f'core {options.dla_core}; on the GPU: {named or "nothing"}'}
+    return {'DLA': f'core {options.dla_core}; on the GPU: {others or "nothing"}'}
 
 
 def _build(

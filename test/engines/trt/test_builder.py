@@ -23,6 +23,7 @@ from fake_gpu.tensorrt.building import Config
 from onnx import numpy_helper
 from tiny_segformer import save_tiny
 
+from segformer_ros.cli.main import main
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.builder import build_engine, read_build_log, read_inspector
@@ -275,7 +276,7 @@ def test_axes_that_a_parser_passes_over_are_refused(
 
 @pytest.mark.parametrize('version', ['8.5.2', '10.3.0', '11.4.0'])
 def test_a_dla_takes_what_it_can_and_the_rest_is_named(
-    make_machine: MakeMachine, version: str, tmp_path: Path
+    make_machine: MakeMachine, version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = make_machine(version).tensorrt
     fake.dla_cores = 2
@@ -286,7 +287,7 @@ def test_a_dla_takes_what_it_can_and_the_rest_is_named(
         assert agreement(engine, [pixels]) > 0.99
         assert engine.max_batch == 1
         told = engine.facts()['DLA']
-    assert told == 'core 1; on the GPU: 2 MUL (spoil, mend); 1 RESIZE (resize)'
+    assert told == 'core 1; on the GPU: 2 MUL; 1 RESIZE'
     assert fake.called('DLA') == [(1,)] and fake.called('runs on DLA') == [(1,)]
     assert ('GPU_FALLBACK',) in fake.called('set_flag')
     # The same from the cache, and neither another DLA's nor the GPU's engine in its place.
@@ -297,6 +298,10 @@ def test_a_dla_takes_what_it_can_and_the_rest_is_named(
         with create_engine(spec, 'tensorrt', EngineOptions('fp16', dla_core=other)) as engine:
             assert ('DLA' in engine.facts()) == (other == 0)
     assert len(fake.called('build')) == 3
+    out = str(tmp_path / 'tiny.engine')
+    asked = ['build', spec.path, '--dla-core', '1', '--precision', 'fp16']
+    assert main([*map(str, asked), '--build-only', '--out', out]) == 0
+    assert 'on the GPU: 2 MUL (spoil, mend); 1 RESIZE (resize)' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
