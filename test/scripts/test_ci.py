@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""What CI runs is ./run test, from the root of the repository."""
+"""What CI runs is ./run test from the root of the repository, with the Python whose turn it is."""
 
 from __future__ import annotations
 
@@ -24,4 +24,5 @@ def test_ci_runs_the_tests_from_the_root(repo: Path, tmp_path: Path) -> None:
     run.chmod(0o755)
     command = ['bash', str(tmp_path / '.ci/run'), '-m', 'not slow']
     answer = subprocess.run(command, cwd='/', capture_output=True, text=True, check=False)
-    assert (answer.stdout, answer.returncode) == (f'{tmp_path} test -m not slow\n', 3)
+    assert answer.stdout == f'{tmp_path} test --python turn -m not slow\n'
+    assert answer.returncode == 3

@@ -119,7 +119,7 @@ def test_a_device_is_given_the_next_frame_before_the_last_is_published(
     monkeypatch.setattr(FakeEngine, 'overlaps', True)
     monkeypatch.setattr(FakeEngine, 'start', starting)
     monkeypatch.setattr(CameraStream, 'publish', publishing)
-    rig = make_rig(fake_delay=0.5)
+    rig = make_rig(fake_delay=1.0)
     rig.start(MASK)
     for _ in range(3):  # until the engine's time is known
         rig.segment(street_image(rig.now()))  # nothing waits: its mask is not held back
