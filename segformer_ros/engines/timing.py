@@ -16,10 +16,11 @@ import subprocess
 import threading
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -33,8 +34,12 @@ from segformer_ros.measurement import Percentiles, environment, percentiles
 from segformer_ros.recordings import SourceError, open_source
 from segformer_ros.text_table import format_table, markdown_table
 
-# The INA3221 monitor of the Jetson modules; its first channel is the input of the whole board.
-_JETSON = '/sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*'
+_MONITORS = Path('/sys/bus/i2c/drivers')
+_INPUTS = ('VDD_IN', 'POM_5V_IN', '5V_IN')
+_SUMS = (
+    ('GPU', 'CPU', 'SOC', 'CV', 'VDDRQ', 'SYS5V'),  # AGX Xavier
+    ('VDD_GPU_SOC', 'VDD_CPU_CV', 'VIN_SYS_5V0'),  # AGX Orin, whose DDR is part of VIN_SYS_5V0
+)
 _RAPL = Path('/sys/class/powercap/intel-rapl:0/energy_uj')
 _PERIOD = 0.2
 
@@ -45,11 +50,11 @@ class PowerMeter:
     """Mean power in watts over a `with` block; None where nothing can be read.
 
     device: index of the GPU that works, as the engines count them; None where the CPU does. A
-    board's meter reads both.
+    Jetson module's meter reads both. source: what was measured, with the names of its rails.
     """
 
     def __init__(self, device: Optional[int] = None) -> None:
-        self._readers: Tuple[Tuple[str, Reader], ...] = (('board (INA3221)', _board_watts),)
+        self._readers: Tuple[Tuple[str, Reader], ...] = tuple(_module())
         if device is not None:
             self._readers += (('GPU (nvidia-smi)', _card(device)),)
         self.watts: Optional[float] = None
@@ -89,15 +94,50 @@ class PowerMeter:
                 self._samples.append(watts)
 
 
-def _board_watts() -> Optional[float]:
-    """A Jetson's whole board."""
-    root = Path('/')
-    for folder in sorted(root.glob(_JETSON.lstrip('/'))):
-        millivolts = _number(folder / 'in1_input')
-        milliamperes = _number(folder / 'curr1_input')
-        if millivolts is not None and milliamperes is not None:
-            return millivolts * milliamperes / 1e6
-    return None
+def _module() -> Iterator[Tuple[str, Reader]]:
+    """The power of a Jetson module, by the names of the rails that its INA3221 monitors read.
+
+    That is the module's input where one is measured, which its other rails are parts of: VDD_IN
+    (TX1, TX2, Xavier NX, Orin Nano and NX; 5V_IN in some documents) or POM_5V_IN (Nano); the
+    carrier board of a TX (VDD_MUX) is beside it. The AGX modules measure no input, and the sum of
+    the rails that do not contain each other stands for it. Boards with other names, as Thor, give
+    no figure. Sources: "Power consumption modeling" of NVIDIA's Jetson Linux Developer Guide
+    32.6.1 (TX, Nano, Xavier) and 36.4.3 (Orin: "VDDQ_VDD2_1V8AO power is also included in
+    VIN_SYS_5V0 power"); jetson/JetsonPowerRails.md of energymon, which read the device trees.
+    """
+    rails = _rails()
+    for names in (*((name,) for name in _INPUTS), *_SUMS):
+        if all(name in rails for name in names):
+            yield f'module ({" + ".join(names)})', partial(_sum, [rails[name] for name in names])
+
+
+def _rails() -> Dict[str, Reader]:
+    """A reader of watts for each rail that has a name."""
+    found: Dict[str, Reader] = {}
+    for label in sorted(_MONITORS.glob('ina3221*/*/hwmon/hwmon*/in[123]_label')):
+        channel = label.name[2]
+        factors = label.with_name(f'in{channel}_input'), label.with_name(f'curr{channel}_input')
+        found[_text(label)] = partial(_product, factors, 1e-6)  # mV and mA
+    for label in sorted(_MONITORS.glob('ina3221*/*/iio:device*/rail_name_[012]')):  # JetPack 4
+        power = label.with_name(f'in_power{label.name[-1]}_input')
+        found[_text(label)] = partial(_product, (power,), 1e-3)  # mW
+    return found
+
+
+def _sum(readers: Sequence[Reader]) -> Optional[float]:
+    values = [read() for read in readers]
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _product(files: Sequence[Path], factor: float) -> Optional[float]:
+    """The product of the numbers in files; None where one cannot be read."""
+    for file in files:
+        number = _number(file)
+        if number is None:
+            return None
+        factor *= number
+    return factor
 
 
 def _card(device: int) -> Reader:
@@ -132,9 +172,16 @@ def _processor_energy() -> Optional[float]:
 
 def _number(file: Path) -> Optional[float]:
     try:
-        return float(file.read_text())
-    except (OSError, ValueError):
+        return float(_text(file))
+    except ValueError:
         return None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, ValueError):
+        return ''
 
 
 FRAMES = 8

@@ -125,7 +125,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
         return subprocess.CompletedProcess(command, 0, watts[bus])
 
     monkeypatch.setattr(subprocess, 'run', run)
-    monkeypatch.setattr(timing, '_board_watts', lambda: None)
+    monkeypatch.setattr(timing, '_MONITORS', tmp_path / 'no monitors')
     monkeypatch.setattr(timing, '_RAPL', tmp_path / 'none')
     monkeypatch.setattr(timing, '_PERIOD', 0.01)
     return made
@@ -172,14 +172,89 @@ def test_power_is_read_or_not_told() -> None:
     assert meter.watts is None or 0 < meter.watts < 2000
 
 
-def test_a_jetson_s_board_power(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    folder = tmp_path / '1-0040' / 'hwmon' / 'hwmon3'
-    folder.mkdir(parents=True)
-    (folder / 'in1_input').write_text('5000\n')
-    (folder / 'curr1_input').write_text('2400\n')
-    monkeypatch.setattr(timing, '_JETSON', f'{tmp_path}/*/hwmon/hwmon*')
-    monkeypatch.setattr(timing, '_PERIOD', 0.001)
+def put_rails(root: Path, jetpack: int, chips: dict[str, list[tuple[str, float]]]) -> None:
+    """The files of INA3221 monitors: (rail, watts) by channel for each address."""
+    for number, (address, rails) in enumerate(chips.items()):
+        if jetpack == 4:
+            folder = root / f'ina3221x/{address}/iio:device{number}'
+        else:
+            folder = root / f'ina3221/{address}/hwmon/hwmon{number + 3}'
+        folder.mkdir(parents=True)
+        files: dict[str, object] = {} if jetpack == 4 else {'in7_label': 'sum of shunt voltages'}
+        for channel, (rail, watts) in enumerate(rails):
+            if jetpack == 4:
+                files[f'rail_name_{channel}'] = rail
+                files[f'in_power{channel}_input'] = round(1e3 * watts)
+                files[f'in_current{channel}_input'] = round(watts / 5 * 1e3)
+                files[f'in_voltage{channel}_input'] = 5000
+            else:
+                files[f'in{channel + 1}_label'] = rail
+                files[f'in{channel + 1}_input'] = 5000
+                files[f'curr{channel + 1}_input'] = round(watts / 5 * 1e3)
+        for name, content in files.items():
+            (folder / name).write_text(f'{content}\n')
+
+
+TX = [('VDD_MUX', 9.0), ('VDD_5V0_IO_SYS', 2.0), ('VDD_3V3_SYS', 1.0)]
+XAVIER = {
+    '1-0040': [('GPU', 8.0), ('CPU', 2.0), ('SOC', 3.0)],
+    '1-0041': [('CV', 0.5), ('VDDRQ', 1.0), ('SYS5V', 2.5)],
+}
+BOARDS = {
+    'Nano': (4, {'6-0040': [('POM_5V_IN', 6.0), ('POM_5V_GPU', 2.0), ('POM_5V_CPU', 1.0)]}),
+    'TX1': (4, {'1-0040': [('VDD_IN', 7.0), ('VDD_GPU', 3.0), ('VDD_CPU', 2.0)], '1-0042': TX}),
+    'TX2': (
+        4,
+        {
+            '0-0040': [('VDD_SYS_GPU', 3.0), ('VDD_SYS_SOC', 1.0), ('VDD_4V0_WIFI', 0.0)],
+            '0-0041': [('VDD_IN', 9.5), ('VDD_SYS_CPU', 2.0), ('VDD_SYS_DDR', 1.0)],
+            '0-0042': TX,
+        },
+    ),
+    'AGX Xavier, JetPack 4': (4, XAVIER),
+    'AGX Xavier, JetPack 5': (5, XAVIER),
+    'AGX Orin': (
+        6,
+        {
+            '1-0040': [('VDD_GPU_SOC', 10.0), ('VDD_CPU_CV', 3.0), ('VIN_SYS_5V0', 5.0)],
+            '1-0041': [('NC', 0.0), ('VDDQ_VDD2_1V8AO', 1.0), ('NC', 0.0)],
+        },
+    ),
+    'Orin NX': (6, {'1-0040': [('VDD_IN', 11.0), ('VDD_CPU_GPU_CV', 5.0), ('VDD_SOC', 2.0)]}),
+}
+READ = {
+    'Nano': ('POM_5V_IN', 6.0),
+    'TX1': ('VDD_IN', 7.0),
+    'TX2': ('VDD_IN', 9.5),
+    'AGX Xavier, JetPack 4': ('GPU + CPU + SOC + CV + VDDRQ + SYS5V', 17.0),
+    'AGX Xavier, JetPack 5': ('GPU + CPU + SOC + CV + VDDRQ + SYS5V', 17.0),
+    'AGX Orin': ('VDD_GPU_SOC + VDD_CPU_CV + VIN_SYS_5V0', 18.0),  # its DDR counts once
+    'Orin NX': ('VDD_IN', 11.0),
+}
+
+
+@pytest.mark.parametrize('board', BOARDS)
+def test_a_jetson_s_power_is_read_by_its_rails(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, board: str
+) -> None:
+    jetpack, chips = BOARDS[board]
+    put_rails(tmp_path, jetpack, chips)
+    monkeypatch.setattr(timing, '_MONITORS', tmp_path)
     with PowerMeter() as meter:
         while not meter._samples:
             pass
-    assert meter.watts == pytest.approx(12.0) and meter.source == 'board (INA3221)'
+    rails, watts = READ[board]
+    assert meter.watts == pytest.approx(watts) and meter.source == f'module ({rails})'
+
+
+@pytest.mark.parametrize('lost', ['in1_label', 'curr2_input', 'all labels'])
+def test_rails_that_are_not_known_give_no_figure(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: str
+) -> None:
+    put_rails(tmp_path, *BOARDS['AGX Orin'])
+    for file in tmp_path.glob('ina3221/1-0040/hwmon/*/' + ('*_label' if ' ' in lost else lost)):
+        file.unlink()
+    monkeypatch.setattr(timing, '_MONITORS', tmp_path)
+    with PowerMeter() as meter:
+        pass
+    assert meter.watts is None and meter.source == ''
