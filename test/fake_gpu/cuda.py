@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -26,6 +26,9 @@ from segformer_ros.engines.cuda.launches import BLOCK, Launch
 Work = Callable[[], object]
 
 ILLEGAL_ADDRESS = 700
+
+PAGE = 4096
+"""Addresses below are nobody's."""
 
 
 class Error(Exception):
@@ -155,10 +158,24 @@ class Function:
         def work() -> None:
             if self._cuda.faults:
                 raise self._cuda.faults.pop()
+            if any(0 < place < PAGE for place in _pointers(copy)):
+                raise LaunchError('cuEventSynchronize failed: an illegal memory access')
             host_kernels.run(Launch(self._name, copy, grid))
 
         self._cuda.journal.append(('launch', self._name))
         stream.put(work)
+
+
+def _pointers(argument: Any) -> Iterator[int]:
+    """The addresses in a kernel's argument, which are its only 64-bit numbers."""
+    if argument.dtype.names:
+        for name in argument.dtype.names:
+            yield from _pointers(argument[name])
+    elif argument.dtype == np.uint64:
+        yield from map(int, np.ravel(argument))
+    elif argument.dtype == object or argument.ndim:
+        for part in argument:
+            yield from _pointers(part)
 
 
 class FakeCuda:

@@ -9,7 +9,10 @@
 
 // libcuda.so.1 for a machine without a GPU: device memory is the host's, work is done when it is put into a
 // stream, and kernels are those of host_kernels.cpp ($HOST_KERNELS). What a real driver would refuse, or does not
-// order as it should be, is printed; memory that is freed is unmapped, so that touching it ends the process.
+// order as it should be, is printed; memory that is freed is unmapped, so that touching it ends the process. An
+// access near address 0 leaves the context with an illegal address, as on a device.
+#include <setjmp.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -411,6 +414,26 @@ API cuEventElapsedTime(float *time, Event *from, Event *till) { return cuEventEl
 
 // Kernels.
 
+static thread_local sigjmp_buf before;
+
+static void caught(int, siginfo_t *info, void *) {
+    if ((uintptr_t)info->si_addr < 4096)
+        siglongjmp(before, 1);
+    signal(SIGSEGV, SIG_DFL);  // memory that was freed: touched again, it ends the process
+}
+
+// Work of a kernel; what it touches that cannot be there breaks its context.
+static void guard(Context *context, const Work &work) {
+    struct sigaction ours = {}, theirs;
+    ours.sa_sigaction = caught, ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGSEGV, &ours, &theirs);
+    if (sigsetjmp(before, 1))
+        context->error = ILLEGAL_ADDRESS;
+    else
+        work();
+    sigaction(SIGSEGV, &theirs, nullptr);
+}
+
 static void *kernel_symbol(const std::string &name) { return dlsym(kernels, name.c_str()); }
 
 API cuModuleLoadDataEx(void **module, const void *, unsigned, void *, void **) {
@@ -456,7 +479,8 @@ API cuLaunchKernel(
     }
     auto run = (void (*)(void *, int, int, int))kernel_symbol("host_" + function->name);
     auto kept = std::make_shared<std::vector<char>>(argument, argument + size);
-    return put(stream, [=] { run(kept->data(), width, height, depth); });
+    auto context = stack.back();
+    return put(stream, [=] { guard(context, [=] { run(kept->data(), width, height, depth); }); });
 }
 
 // Graphs.
