@@ -76,11 +76,12 @@ def all_steps(
     """
     steps = [*kernel_steps(plan, gpu, lack), *cpu_steps(plan, speeds)]
     wanted = [name for name in PRECISIONS if name in plan.precisions]
+    reasons = {name: lacks(name, gpu) if gpu else lack for name in wanted}
+    made = [name for name in wanted if not reasons[name]] or wanted
     for precision in wanted:
-        reason = lacks(precision, gpu) if gpu else lack
         trial = EngineTrial(plan, precision, speeds, told)
-        damages, last = precision == wanted[0], loses and precision == wanted[-1]
-        steps += trial.steps(damages, last, reason)
+        damages, last = precision == made[0], loses and precision == made[-1]
+        steps += trial.steps(damages, last, reasons[precision])
     return steps + ([] if gpu else [_elsewhere(plan, precision) for precision in wanted])
 
 
