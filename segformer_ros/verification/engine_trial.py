@@ -12,7 +12,8 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Callable, Dict, List, Optional, Tuple
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from segformer_ros.drawing.overlay import blend
 from segformer_ros.drivable.profile import IdSet, first_blocked_rows
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted
 from segformer_ros.engines.cuda.device import aligned
+from segformer_ros.engines.cuda.device_frame import frame_on_device
 from segformer_ros.engines.cuda.driver import Gpu
 from segformer_ros.engines.engine import BrokenError, Progress
 from segformer_ros.engines.precision import has_fast_fp16, has_fast_int8
@@ -81,6 +83,7 @@ class EngineTrial:
             ('overlay and drivable rows against the mask', self._extras),
             ("masks of windows against the CPU's", self._windows),
             ('bytes moved per frame', self._traffic),
+            ('frames and results on the GPU', self._on_gpu),
             ('CUDA graph', self._graph),
             ('memory stays', self._memory),
             ('frames overlap', self._overlap),
@@ -197,6 +200,29 @@ class EngineTrial:
         )
         passed = all(one <= most for one, most in zip(kept, (pixels, upload, download)))
         return CheckFigure(figure, passed, sum(kept), 'bytes')
+
+    def _on_gpu(self) -> CheckFigure:
+        """A frame that is on the GPU, shown in both ways, and results that stay there."""
+        engine, frame = self._running(), self._plan.frames[0]
+        wanted = engine.segment([frame])[0].labels.copy()
+        array = engine.put(frame.pixels)
+        shown = SimpleNamespace(__cuda_array_interface__=array.__cuda_array_interface__)
+        figures, passed = [], True
+
+        def compare(name: str, labels: np.ndarray, moved: int) -> None:
+            nonlocal passed
+            wrong = int((labels != wanted).sum())
+            passed &= not wrong and not moved
+            figures.append(f'{name}: {wrong} pixels differ, {moved} bytes copied')
+
+        for name, image in (('__cuda_array_interface__', shown), ('DLPack', array)):
+            (result,) = engine.segment([frame_on_device(image, frame.encoding)])
+            moved = engine.traffic
+            compare(name, result.labels, moved.host + moved.upload)
+        (kept,) = engine.segment([frame], Wanted(on_device=True))
+        labels: Any = kept.labels
+        compare('results that stay', labels.host(), engine.traffic.download)
+        return CheckFigure('; '.join(figures), passed)
 
     def _graph(self) -> CheckFigure:
         """Captured once the batch is stable, dropped when that changes; it must change no mask."""

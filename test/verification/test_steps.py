@@ -24,8 +24,10 @@ from fake_gpu import MAGIC, MakeMachine
 from segformer_ros.engines import EngineError, Traffic, cache, tensorrt
 from segformer_ros.engines.cache import Entry
 from segformer_ros.engines.cuda.compile import CompilerMissing, UnknownGpu
+from segformer_ros.engines.cuda.device_frame import frame_on_device
 from segformer_ros.engines.cuda.driver import select_gpu
 from segformer_ros.engines.tensorrt import TensorRtEngine
+from segformer_ros.frame import Frame
 from segformer_ros.model import load_model
 from segformer_ros.verification import engine_trial, kernel_checks, steps
 from segformer_ros.verification.checklist import Check, Checklist, NotApplicable, Plan, Verdict
@@ -97,6 +99,8 @@ def test_a_right_engine_passes(
     copied = (pixels, 0, 0) if integrated else (pixels, 43264, 14592)  # in steps of 256 bytes
     moved = 'copied by the CPU, {} up, {} down'.format(*copied[1:])
     assert checks['fp16: bytes moved per frame'].figure.startswith(f'{pixels} {moved}')
+    on_gpu = checks['fp16: frames and results on the GPU'].figure
+    assert on_gpu.count(': 0 pixels differ, 0 bytes copied') == 3
     assert 'from the cache' in checks['fp16: second start loads'].figure
     assert 'built now' in checks['fp32: a damaged file is not loaded'].figure
     assert 'fp16: a damaged file is not loaded' not in checks
@@ -155,7 +159,24 @@ def test_a_byte_too_many_is_found(
 ) -> None:
     make_machine(integrated=True)
     monkeypatch.setattr(TensorRtEngine, 'traffic', Traffic(upload=1))
-    assert failed(verify('fp32')) == {'fp32: bytes moved per frame'}
+    assert failed(verify('fp32')) == {
+        'fp32: bytes moved per frame', 'fp32: frames and results on the GPU'
+    }  # fmt: skip
+
+
+def test_a_frame_on_the_gpu_that_is_copied_is_found(
+    make_machine: MakeMachine, verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_machine()
+
+    def copied(image: Any, encoding: str) -> Frame:
+        return Frame.from_array(frame_on_device(image, encoding).pixels, encoding)
+
+    monkeypatch.setattr(engine_trial, 'frame_on_device', copied)
+    checks = verify('fp32')
+    assert failed(checks) == {'fp32: frames and results on the GPU'}
+    figure = checks['fp32: frames and results on the GPU'].figure
+    assert figure.startswith('__cuda_array_interface__: 0 pixels differ, 86464 bytes copied')
 
 
 def test_a_cache_that_believes_everything_is_found(
