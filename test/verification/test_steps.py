@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from engine_rig import SIZE
 from fake_gpu import MAGIC, MakeMachine
@@ -27,10 +30,11 @@ from segformer_ros.engines.cuda.compile import CompilerMissing, UnknownGpu
 from segformer_ros.engines.cuda.device_frame import frame_on_device
 from segformer_ros.engines.cuda.driver import select_gpu
 from segformer_ros.engines.tensorrt import TensorRtEngine
-from segformer_ros.frame import Frame
+from segformer_ros.frame import Frame, Segmentation, StageTimes
 from segformer_ros.model import load_model
 from segformer_ros.verification import engine_trial, kernel_checks, steps
 from segformer_ros.verification.checklist import Check, Checklist, NotApplicable, Plan, Verdict
+from segformer_ros.verification.engine_trial import EngineTrial
 from segformer_ros.verification.steps import _compiled, all_steps
 from tiny_models import painting, save_network
 
@@ -43,7 +47,9 @@ def verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
     monkeypatch.setattr(kernel_checks, 'FRAME', (54, 96))
     monkeypatch.setattr(kernel_checks, 'NETWORK', (64, 64))
     monkeypatch.setattr(kernel_checks, 'COPIED', 1 << 20)
-    monkeypatch.setattr(engine_trial, '_OVERLAPPED', 6)
+    monkeypatch.setattr(engine_trial, '_REPEATED', 6)
+    monkeypatch.setattr(engine_trial, '_OVERLAPPED', 4)
+    monkeypatch.setattr(engine_trial, '_ROUNDS', 2)
     (tmp_path / 'frames').mkdir()
     for number in range(4):
         image = painting(90, 160, seed=number)[0]
@@ -189,6 +195,56 @@ def test_a_cache_that_believes_everything_is_found(
 
     monkeypatch.setattr(cache, '_unpack', believed)
     assert 'fp32: a damaged file is not loaded' in failed(verify('fp32'))
+
+
+@pytest.mark.parametrize(
+    ('overlapping', 'disturbed', 'passed', 'words'),
+    [
+        (
+            10.0,
+            0.0,
+            True,
+            '10.00 ms a frame one by one, 10.00 overlapping (1.00x, 0.95 asked; 8.00',
+        ),
+        (10.3, 0.0, True, '(0.97x'),
+        (12.0, 0.0, False, '(0.83x'),
+        (8.0, 9e4, True, '(1.25x, 0.95 asked; 8.00 in the network alone, which would be 1.25x)'),
+    ],
+)
+def test_overlapping_is_judged_by_medians_and_a_margin(
+    monkeypatch: pytest.MonkeyPatch,
+    overlapping: float,
+    disturbed: float,
+    passed: bool,
+    words: str,
+) -> None:
+    """disturbed: milliseconds that a frame of the first overlapping round takes besides."""
+    clock, labels, frame = [0.0], np.zeros((4, 4), np.uint8), object()
+    monkeypatch.setattr(engine_trial, 'perf_counter', lambda: clock[0])
+    result = Segmentation(labels, StageTimes(1.0, 8.0, 1.0))
+    under_way: list[object] = []
+    finished = count()
+
+    def start(frames: list[object]) -> Callable[[], list[Segmentation]]:
+        assert frames == [frame]
+        under_way.append(frame)
+
+        def finish() -> list[Segmentation]:
+            spent = overlapping if len(under_way) > 1 else 10.0
+            clock[0] += (spent + disturbed * (next(finished) == 1500)) / 1e3
+            under_way.pop()
+            return [result]
+
+        return finish
+
+    engine = SimpleNamespace(start=start, segment=lambda frames: [result] * len(frames))
+    monkeypatch.setattr(engine_trial, '_OVERLAPPED', 1000)
+    plan: Any = SimpleNamespace(timed=[frame])
+    trial = EngineTrial(plan, 'fp32', {})
+    monkeypatch.setattr(trial, '_running', lambda: engine)
+    found = trial._overlap()
+    assert found.passed == passed and words in found.figure
+    assert found.figure.endswith('; 0 masks differ')
 
 
 def test_a_context_that_stays_lost_is_a_failure(
