@@ -30,6 +30,7 @@ from segformer_ros.engines.precision import has_fast_fp16, has_fast_int8
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.engines.timing import BatchResult, BenchmarkResult, benchmark
 from segformer_ros.engines.trt.network_runner import SETTLED
+from segformer_ros.errors import in_words
 from segformer_ros.frame import Frame
 from segformer_ros.verification.checklist import CheckFigure, NotApplicable, Plan, Shipped, Step
 
@@ -80,6 +81,7 @@ class EngineTrial:
         self._plan, self._precision, self._speeds, self._told = plan, precision, speeds, told
         self._engine: Optional[TensorRtEngine] = None
         self._seconds = 0.0  # of its first start; 0 where it failed
+        self._max_batch = max(plan.batches)  # less where that does not fit
 
     def steps(self, damages: bool, loses: bool, lack: str) -> List[Step]:
         """The checks, in order.
@@ -116,7 +118,7 @@ class EngineTrial:
             precision=self._precision,
             device=plan.device,
             cache_dir=plan.cache,
-            max_batch=max(plan.batches),
+            max_batch=self._max_batch,
             inference=inference,
         )
         spec = plan.quantized() if self._precision == 'int8' else plan.spec
@@ -134,11 +136,21 @@ class EngineTrial:
             raise NotApplicable('its engine did not start')
 
     def _start(self) -> CheckFigure:
-        engine = self._make()
-        seconds = _activated(engine)
-        self._engine, self._seconds = engine, seconds
-        facts = engine.facts()
-        figure = f'{self._seconds:.1f} s, {_origin(engine)}, {facts["tensorrt"]}'
+        """Where it fails, for want of memory perhaps, it is made for smaller batches."""
+        failed = ''
+        while not self._engine:
+            engine = self._make()
+            try:
+                self._seconds, self._engine = _activated(engine), engine
+            except EngineError as error:
+                if self._max_batch == 1 or engine.spec.batch:
+                    raise
+                failed += f'; not for batch {self._max_batch} ({in_words(error)})'
+                # What else is wrong is wrong with one frame too, and a build takes minutes.
+                self._max_batch = self._max_batch // 2 if 'memory' in str(error) else 1
+        tensorrt = engine.facts()['tensorrt']
+        built = f'{self._seconds:.1f} s, {_origin(engine)}, {tensorrt}'
+        figure = f'{built}; batch {self._max_batch} at most{failed}' if failed else built
         return CheckFigure(figure, True, self._seconds, 's')
 
     def _layers(self) -> CheckFigure:
@@ -292,10 +304,16 @@ class EngineTrial:
         return CheckFigure(figure, gain >= _LEAST_GAIN and not wrong, gain)
 
     def _speed(self) -> CheckFigure:
-        plan = self._plan
-        result = benchmark(self._running(), plan.timed, plan.batches, plan.seconds)
+        plan, engine = self._plan, self._running()
+        batches = [batch for batch in plan.batches if batch <= self._max_batch]
+        others = ', '.join(str(batch) for batch in plan.batches if batch not in batches)
+        lack = f'batch {others}: not applicable, the engine takes {self._max_batch} at most'
+        if not batches:
+            raise NotApplicable(lack)
+        result = benchmark(engine, plan.timed, batches, plan.seconds)
         self._speeds[self._precision] = result
-        return speed_figure(result)
+        found = speed_figure(result)
+        return found._replace(figure=f'{found.figure}; {lack}') if others else found
 
     def _second_start(self) -> CheckFigure:
         engine, self._engine = self._running(), None

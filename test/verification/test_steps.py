@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -56,7 +56,11 @@ def verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
         cv2.imwrite(str(tmp_path / 'frames' / f'{number}.png'), image)
 
     def make(
-        *precisions: str, kernels: bool = False, loses: bool = False, gpu: bool = True
+        *precisions: str,
+        kernels: bool = False,
+        loses: bool = False,
+        gpu: bool = True,
+        batches: Sequence[int] = (1, 2),
     ) -> dict[str, Check]:
         checklist = Checklist()
         plan = Plan(
@@ -65,7 +69,7 @@ def verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
             str(tmp_path / 'frames'),
             (90, 160),
             precisions,
-            batches=(1, 2),
+            batches=batches,
             seconds=0.01,
         )
         found = select_gpu(0) if gpu else None
@@ -139,6 +143,59 @@ def test_an_engine_of_another_precision_is_found(
     assert 'fp16 was asked for, but the engine' in checks['fp16: build and start'].figure
     rest = checks['fp16: speed']
     assert (rest.verdict, rest.figure) == (Verdict.NOT_APPLICABLE, 'its engine did not start')
+
+
+@pytest.mark.parametrize(
+    ('error', 'fits', 'tried'),
+    [
+        ('the build ran out of memory even with a workspace of 64 MiB', 3, [12, 6, 3]),
+        ('TensorRT 10.3.0 could not build the engine: no reason given', 1, [12, 1]),
+    ],
+)
+def test_batches_that_do_not_fit_do_not_apply(
+    make_machine: MakeMachine,
+    verify: Verify,
+    monkeypatch: pytest.MonkeyPatch,
+    error: str,
+    fits: int,
+    tried: list[int],
+) -> None:
+    make_machine()
+    asked: list[int] = []
+    activate = TensorRtEngine.activate
+
+    def limited(self: TensorRtEngine) -> None:
+        asked.append(self.options.max_batch)
+        if self.options.max_batch > fits:
+            raise EngineError(error)
+        activate(self)
+
+    monkeypatch.setattr(TensorRtEngine, 'activate', limited)
+    checks = verify('fp32', batches=(1, 3, 12))
+    assert failed(checks) == set()
+    assert asked[: len(tried)] == tried and set(asked[len(tried) :]) == {tried[-1]}
+    figure = checks['fp32: build and start'].figure
+    assert f'; batch {fits} at most; not for batch 12 ({error})' in figure
+    left = '12' if fits == 3 else '3, 12'
+    lack = f'; batch {left}: not applicable, the engine takes {fits} at most'
+    assert checks['fp32: speed'].figure.endswith(lack)
+
+
+def test_a_batch_that_is_all_that_was_asked_for_may_not_apply(
+    make_machine: MakeMachine, verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_machine()
+    activate = TensorRtEngine.activate
+
+    def limited(self: TensorRtEngine) -> None:
+        if self.options.max_batch > 1:
+            raise EngineError('out of memory')
+        activate(self)
+
+    monkeypatch.setattr(TensorRtEngine, 'activate', limited)
+    checks = verify('fp32', batches=(4,))
+    assert failed(checks) == set()
+    assert checks['fp32: speed'].verdict is Verdict.NOT_APPLICABLE
 
 
 def test_masks_that_are_others_are_found(
@@ -239,7 +296,7 @@ def test_overlapping_is_judged_by_medians_and_a_margin(
 
     engine = SimpleNamespace(start=start, segment=lambda frames: [result] * len(frames))
     monkeypatch.setattr(engine_trial, '_OVERLAPPED', 1000)
-    plan: Any = SimpleNamespace(timed=[frame])
+    plan: Any = SimpleNamespace(timed=[frame], batches=(1,))
     trial = EngineTrial(plan, 'fp32', {})
     monkeypatch.setattr(trial, '_running', lambda: engine)
     found = trial._overlap()
