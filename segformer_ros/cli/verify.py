@@ -12,16 +12,17 @@
 from __future__ import annotations
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Iterator, List, Optional, Tuple
+from time import perf_counter
+from typing import Iterator, Optional, Tuple
 
 from tqdm import tqdm
 
 from segformer_ros.cli.arguments import number, size, whole, wholes
 from segformer_ros.cli.checks import (
     GPU,
-    Finding,
     Health,
     examine_gpu,
     examine_machine,
@@ -128,7 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [(c.part, c.name, c.verdict.value, c.figure) for c in checklist.checks]
     print(format_table(COLUMNS, rows))
     counts = checklist.counts
-    print('\n' + ', '.join(f'{counts[verdict]} {verdict.value}' for verdict in Verdict))
+    summary = ', '.join(f'{counts[verdict]} {verdict.value}' for verdict in Verdict)
+    print(f'\n{summary}, in {checklist.seconds:.0f} s')
     for note in checklist.notes:
         print(note)
     print('written: ' + ', '.join(str(folder / name) for name in NAMES))
@@ -147,13 +149,17 @@ def _gpu(index: int) -> Tuple[Optional[Gpu], str]:
 
 def _machine() -> Iterator[Check]:
     """What `segformer doctor` finds."""
-    findings: List[Finding] = [*examine_machine(), *examine_software(), *examine_gpu()]
-    for found in findings:
+    begun = perf_counter()
+    for found in chain(examine_machine(), examine_software(), examine_gpu()):
         figure = f'{found.detail}; {found.cure}' if found.cure else found.detail
         verdict = _VERDICTS[found.verdict]
         if found.verdict is Health.WARNING and found.part == GPU:
             verdict = Verdict.FAIL  # there is a GPU, but not what is needed to use it
-        yield Check(found.part, found.name, verdict, figure)
+        elif found.verdict is Health.WARNING:
+            figure = f'warning: {figure}'
+        seconds = round(perf_counter() - begun, 3)
+        yield Check(found.part, found.name, verdict, figure, seconds=seconds)
+        begun = perf_counter()
 
 
 class _Bar:

@@ -23,6 +23,7 @@ from datetime import date
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from segformer_ros.destination import write_file
@@ -73,7 +74,7 @@ class Step(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A finished check."""
+    """A finished check. seconds: that it took."""
 
     part: str
     name: str
@@ -81,17 +82,22 @@ class Check(NamedTuple):
     figure: str
     value: Optional[float] = None
     unit: str = ''
+    seconds: float = 0.0
 
 
 @dataclass
 class Checklist:
-    """Finished checks, and measured speeds. notes: what a reader must know."""
+    """Finished checks, and measured speeds. notes: what a reader must know.
+
+    begun: when it was, by `perf_counter`.
+    """
 
     checks: List[Check] = field(default_factory=list)
     speeds: Dict[str, BenchmarkResult] = field(default_factory=dict)
     notes: List[str] = field(default_factory=list)
     running: str = ''
     """The check that is running, or that killed the process."""
+    begun: float = field(default_factory=perf_counter)
 
     def make(self, steps: Sequence[Step], folder: Path, told: Callable[[Step], object]) -> None:
         """Run checks one by one; the report in a folder is rewritten before each of them.
@@ -102,7 +108,9 @@ class Checklist:
             told(step)
             self.running = f'{step.part}: {step.name}'
             self.write(folder)
-            self.checks.append(_made(step))
+            begun = perf_counter()
+            check = _made(step)
+            self.checks.append(check._replace(seconds=round(perf_counter() - begun, 3)))
         self.running = ''
         self.write(folder)
 
@@ -111,6 +119,11 @@ class Checklist:
         """Number of checks by verdict."""
         counts = Counter(check.verdict for check in self.checks)
         return {verdict: counts[verdict] for verdict in Verdict}
+
+    @property
+    def seconds(self) -> float:
+        """Since it was begun."""
+        return perf_counter() - self.begun
 
     def write(self, folder: Path) -> None:
         """Write both files, without the names of machine and user; raises DestinationError."""
@@ -122,6 +135,7 @@ class Checklist:
         return {
             'date': date.today().isoformat(),
             'complete': not self.running,
+            'seconds': round(self.seconds, 1),
             'running': self.running,
             'machine': {**environment(), **versions()},
             'notes': self.notes,
@@ -139,7 +153,10 @@ class Checklist:
             for check in self.checks
         ]
         lines = ['# segformer verify', '', *(f'- {name}: {facts[name]}' for name in facts), '']
-        lines += [f'**{counts}.**', *(f'\n{note}' for note in self.notes)]
+        lines += [
+            f'**{counts}.** It took {self.seconds:.0f} s.',
+            *(f'\n{note}' for note in self.notes),
+        ]
         if self.running:
             lines += ['', f'**Not complete: it ended during "{self.running}".**']
         lines += ['', markdown_table(COLUMNS, rows)]

@@ -27,6 +27,8 @@ from segformer_ros.engines.cuda.compile import (
     UnknownGpu,
     compile_with_nvrtc,
     load_kernels,
+    nvrtc_versions,
+    should_know,
 )
 from segformer_ros.engines.cuda.device import CudaDevice
 from segformer_ros.engines.cuda.driver import Gpu
@@ -136,19 +138,28 @@ def _times(kind: np.dtype, kernels: DeviceKernels) -> CheckFigure:
 
 def _compiled() -> CheckFigure:
     """Compile the kernels with NVRTC, which needs no GPU."""
-    known, unknown = [], []
+    versions = nvrtc_versions()
+    known: List[int] = []
+    unknown: List[int] = []
+    missing: List[int] = []
     for sm in (*RELEASED, *NEWER):
         try:
             compile_with_nvrtc(sm)
-            known.append(str(sm))
+            known.append(sm)
         except CompilerMissing as error:
             raise NotApplicable(str(error)) from error
         except UnknownGpu:
-            unknown.append(str(sm))
-    figure = f'sm_{", ".join(known)}'
-    if unknown:
-        figure += f'; not known to this NVRTC: sm_{", ".join(unknown)}'
-    return CheckFigure(figure, bool(known), len(known), 'GPUs')
+            expected = any(should_know(version, sm) for version in versions)
+            (missing if expected else unknown).append(sm)
+    figure = 'NVRTC ' + ' and '.join(f'{major}.{minor}' for major, minor in versions)
+    for words, found in (
+        ('', known),
+        ('not known, though of this version: ', missing),
+        ('not of this version: ', unknown),
+    ):
+        if found:
+            figure += f'; {words}sm_{", ".join(map(str, found))}'
+    return CheckFigure(figure, bool(known) and not missing, len(known), 'GPUs')
 
 
 def cpu_steps(plan: Plan, speeds: Dict[str, BenchmarkResult]) -> List[Step]:

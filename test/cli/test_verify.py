@@ -80,7 +80,7 @@ def test_a_gpu_without_tensorrt_is_a_failure(
     assert main(['verify', '--out', str(tmp_path), '--batch', '1,2']) == 1
     text = (tmp_path / 'verify.md').read_text()
     assert '| GPU | TensorRT | fail | not installed; pip install tensorrt |' in text
-    assert '| machine | memory | pass | little |' in text
+    assert '| machine | memory | pass | warning: little |' in text
 
 
 def test_a_failure_is_the_exit_code(

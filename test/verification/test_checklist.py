@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -42,8 +43,12 @@ def make(folder: Path, *steps: Step) -> Checklist:
 
 
 def test_each_check_is_a_line_with_its_verdict_and_figure(tmp_path: Path) -> None:
+    def good() -> CheckFigure:
+        sleep(0.05)
+        return CheckFigure('3 of 3', True, 3, 'pieces')
+
     steps = [
-        Step('part', 'good', lambda: CheckFigure('3 of 3', True, 3, 'pieces')),
+        Step('part', 'good', good),
         Step('part', 'bad', lambda: CheckFigure('1 | 3', False)),
         raising(NotApplicable('no such thing here')),
         raising(EngineError('out of memory')),
@@ -55,12 +60,16 @@ def test_each_check_is_a_line_with_its_verdict_and_figure(tmp_path: Path) -> Non
         Verdict.PASS, Verdict.FAIL, Verdict.NOT_APPLICABLE, Verdict.FAIL, Verdict.FAIL
     ]  # fmt: skip
     text = (tmp_path / 'verify.md').read_text()
-    assert '**1 pass, 3 fail, 1 not applicable.**' in text and 'Not complete' not in text
+    assert (
+        '**1 pass, 3 fail, 1 not applicable.** It took 0 s.' in text and 'Not complete' not in text
+    )
     assert '| part | bad | fail | 1 / 3 |' in text
     assert '| part | NotApplicable | not applicable | no such thing here |' in text
     assert "| part | KeyError | fail | KeyError: 'shape' |" in text
     data = json.loads((tmp_path / 'verify.json').read_text())
     assert data['complete'] and data['counts'] == {'pass': 1, 'fail': 3, 'not applicable': 1}
+    seconds = [check.pop('seconds') for check in data['checks']]
+    assert seconds[0] >= 0.05 and min(seconds) >= 0 and 0 < data['seconds'] < 60
     assert data['checks'][0] == {
         'part': 'part', 'name': 'good', 'verdict': 'pass', 'figure': '3 of 3', 'value': 3,
         'unit': 'pieces',

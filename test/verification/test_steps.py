@@ -334,16 +334,34 @@ def test_without_a_gpu_what_is_left_is_checked(verify: Verify) -> None:
     )
 
 
-def test_gpus_that_nvrtc_does_not_know_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ('versions', 'without', 'passed', 'words'),
+    [
+        ([(12, 9)], (110,), True, '; not of this version: sm_110'),
+        ([(12, 9), (13, 5)], (), True, '120, 103, 110, 121'),
+        ([(10, 2)], (80, 86, 87, 89, 90, 100, 120, 103, 110, 121), True, '; sm_53, 62, 72, 75; '),
+        ([(13, 0)], (53, 62, 72), True, '; not of this version: sm_53, 62, 72'),
+        ([(12, 9)], (87, 110), False, '; not known, though of this version: sm_87; not of'),
+    ],
+)
+def test_gpus_that_nvrtc_should_know_and_does_not_are_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+    versions: list[tuple[int, int]],
+    without: tuple[int, ...],
+    passed: bool,
+    words: str,
+) -> None:
     def compiled(sm: int) -> bytes:
-        if sm == 110:
+        if sm in without:
             raise UnknownGpu('invalid value for --gpu-architecture')
         return b'cubin'
 
     monkeypatch.setattr(steps, 'compile_with_nvrtc', compiled)
+    monkeypatch.setattr(steps, 'nvrtc_versions', lambda: versions)
     found = _compiled()
-    assert found.passed and found.value == 13
-    assert found.figure.endswith('120, 103, 121; not known to this NVRTC: sm_110')
+    assert found.passed == passed and found.value == 14 - len(without)
+    major, minor = versions[0]
+    assert found.figure.startswith(f'NVRTC {major}.{minor}') and words in found.figure
 
 
 def test_without_nvrtc_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, TypeVar
+from typing import Any, Callable, Iterator, List, Optional, Tuple, TypeVar
 
 from segformer_ros.engines.cache import read_if_own, write_atomically
 from segformer_ros.engines.cuda.launches import KERNELS
@@ -33,6 +33,16 @@ RELEASED = (53, 62, 72, 75, 80, 86, 87, 89, 90, 100, 120)
 
 NEWER = (103, 110, 121)
 """Further ones that a release carries where its NVRTC knows them (CUDA 12.9, 13)."""
+
+_SINCE = {
+    80: (11, 0), 86: (11, 1), 87: (11, 4), 89: (11, 8), 90: (11, 8),
+    100: (12, 8), 120: (12, 8), 103: (12, 9), 121: (12, 9), 110: (13, 0),
+}  # fmt: skip
+"""Versions of CUDA that brought these; the others are older than any version that is used."""
+
+_OLDEST_OF_13 = 75
+
+Version = Tuple[int, int]
 
 NVRTC_NAMES = ('libnvrtc.so', *(f'libnvrtc.so.{n}' for n in ('13', '12', '11.2', '10.2')))
 
@@ -48,6 +58,12 @@ class CompilerMissing(EngineError):
 
 class UnknownGpu(EngineError):
     """A compute capability that a compiler does not make code for."""
+
+
+def should_know(version: Version, sm: int) -> bool:
+    """Whether CUDA of a version makes code for a compute capability, by its release notes."""
+    oldest = _OLDEST_OF_13 if version >= (13, 0) else 0
+    return sm >= oldest and version >= _SINCE.get(sm, (0, 0))
 
 
 def source_hash() -> str:
@@ -141,6 +157,11 @@ def compile_with_nvrtc(sm: int) -> bytes:
     raise failure or CompilerMissing('no NVRTC library (libnvrtc.so) found')
 
 
+def nvrtc_versions() -> List[Version]:
+    """The versions of the NVRTC libraries that `compile_with_nvrtc` tries, in their order."""
+    return list(dict.fromkeys(_Nvrtc(library).version() for library in _nvrtc_libraries()))
+
+
 def _compile_with(library: Any, sm: int) -> bytes:
     return _Nvrtc(library).compile(KERNELS.read_text(encoding='utf-8'), sm)
 
@@ -186,7 +207,8 @@ class _Nvrtc:
                 log = self._read(program, 'nvrtcGetProgramLog').decode(errors='replace')
                 text = _last_line(log) or self._text(result)
                 kind = UnknownGpu if 'gpu-architecture' in text else EngineError
-                raise kind(f'NVRTC {self._version()} for sm_{sm}: {text}')
+                major, minor = self.version()
+                raise kind(f'NVRTC {major}.{minor} for sm_{sm}: {text}')
             return self._read(program, 'nvrtcGetCUBIN' if cubin else 'nvrtcGetPTX')
         finally:
             self._library.nvrtcDestroyProgram(ctypes.byref(program))
@@ -198,10 +220,11 @@ class _Nvrtc:
         self._check(getattr(self._library, call)(program, buffer))
         return buffer.raw
 
-    def _version(self) -> str:
+    def version(self) -> Version:
+        """Major and minor, as of CUDA."""
         major, minor = ctypes.c_int(), ctypes.c_int()
         self._check(self._library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
-        return f'{major.value}.{minor.value}'
+        return major.value, minor.value
 
     def _text(self, result: int) -> str:
         return bytes(self._library.nvrtcGetErrorString(result)).decode()

@@ -51,6 +51,18 @@ def test_a_gpu_that_nvrtc_does_not_know_is_named() -> None:
         kernels.compile_with_nvrtc(11)
 
 
+@pytest.mark.parametrize('sm', [*kernels.RELEASED, *kernels.NEWER])
+@pytest.mark.usefixtures('nvrtc')
+def test_what_a_version_should_know_is_what_it_knows(sm: int) -> None:
+    versions = kernels.nvrtc_versions()
+    try:
+        kernels.compile_with_nvrtc(sm)
+    except kernels.UnknownGpu:
+        assert not any(kernels.should_know(version, sm) for version in versions)
+    else:
+        assert any(kernels.should_know(version, sm) for version in versions)
+
+
 def test_nvcc_compiles_too() -> None:
     if shutil.which('nvcc') is None:
         pytest.skip('no nvcc on this machine')
