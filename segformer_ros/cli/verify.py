@@ -16,13 +16,14 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Iterator, Optional, Tuple
+from typing import Iterable, Iterator, Optional, Tuple
 
 from tqdm import tqdm
 
 from segformer_ros.cli.arguments import number, size, whole, wholes
 from segformer_ros.cli.checks import (
     GPU,
+    Finding,
     Health,
     examine_gpu,
     examine_machine,
@@ -33,7 +34,6 @@ from segformer_ros.engines import EngineError
 from segformer_ros.engines.cuda.driver import Gpu, select_gpu
 from segformer_ros.engines.cuda.launches import MAX_BATCH
 from segformer_ros.errors import errors_alone
-from segformer_ros.model import load_model
 from segformer_ros.text_table import format_table
 from segformer_ros.verification.checklist import (
     COLUMNS,
@@ -83,7 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         '--kernels', action='store_true',
-        help='the kernels alone, as for compute-sanitizer segformer verify --kernels',
+        help='the kernels alone, as for compute-sanitizer segformer verify --kernels; of '
+        'libraries, NumPy, OpenCV, PyYAML, tqdm and a CUDA binding are enough',
     )  # fmt: skip
     parser.add_argument(
         '--lose-context', action='store_true',
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Warnings are hidden: what matters is in the figures.
     with TemporaryDirectory(prefix='segformer-verify-') as cache, errors_alone('segformer_ros'):
         plan = Plan(
-            load_model(),
+            '',
             Path(cache),
             size=arguments.frame_size,
             precisions=arguments.precisions,
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device,
         )
         with _Bar() as bar:
-            checklist.checks += _machine()
+            checklist.checks += _machine(arguments.kernels)
             steps = all_steps(
                 plan, gpu, lack and 'no GPU', checklist.speeds, bar.build, arguments.lose_context
             )
@@ -147,10 +148,11 @@ def _gpu(index: int) -> Tuple[Optional[Gpu], str]:
         return None, str(error)
 
 
-def _machine() -> Iterator[Check]:
-    """What `segformer doctor` finds."""
+def _machine(kernels: bool) -> Iterator[Check]:
+    """What `segformer doctor` finds; `kernels`: without the software that these do not need."""
     begun = perf_counter()
-    for found in chain(examine_machine(), examine_software(), examine_gpu()):
+    software: Iterable[Finding] = () if kernels else examine_software()
+    for found in chain(examine_machine(), software, examine_gpu()):
         figure = f'{found.detail}; {found.cure}' if found.cure else found.detail
         verdict = _VERDICTS[found.verdict]
         if found.verdict is Health.WARNING and found.part == GPU:

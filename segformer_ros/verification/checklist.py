@@ -21,10 +21,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
 
 from segformer_ros.destination import write_file
 from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine
@@ -205,16 +207,16 @@ class Shipped(NamedTuple):
 
 
 class Plan:
-    """What all checks share.
+    """What all checks share; models and recordings are read by the first check that uses them.
 
-    recording: the one shipped with the package, which has labels. size: (height, width) of the
-    frames for measuring speed. cache: folder for built engines, empty at first. batches, seconds:
-    for measuring speed. device: index of the GPU.
+    model: as `load_model` takes it. recording: the one shipped with the package, which has labels.
+    size: (height, width) of the frames for measuring speed. cache: folder for built engines, empty
+    at first. batches, seconds: for measuring speed. device: index of the GPU.
     """
 
     def __init__(
         self,
-        spec: ModelSpec,
+        model: Union[str, Path],
         cache: Path,
         recording: str = SAMPLE,
         size: Tuple[int, int] = (1080, 1920),
@@ -223,20 +225,43 @@ class Plan:
         seconds: float = 2.0,
         device: int = 0,
     ) -> None:
-        self.spec, self.cache, self.precisions = spec, cache, precisions
+        self._model, self._recording, self._size = model, recording, size
+        self.cache, self.precisions = cache, precisions
         self.batches, self.seconds, self.device = batches, seconds, device
-        source = open_source(recording)
-        every = max(1, len(source) // FRAMES)
-        entries = [
-            entry
-            for start in range(0, len(source), every)
-            for entry in source.frames(start, start + 1)
-        ]
-        self.frames = [entry.frame for entry in entries if entry.frame is not None]
-        self.labels = [entry.labels for entry in entries if entry.frame is not None]
-        self.timed = load_frames(recording, size)
         self.on_cpu = lru_cache(maxsize=None)(self._on_cpu)
         self.quantized = lru_cache(maxsize=None)(self._quantized)
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """The model; raises ModelError."""
+        return load_model(self._model)
+
+    @cached_property
+    def _entries(self) -> Sequence[Tuple[Frame, Optional[np.ndarray]]]:
+        """Frames from all over the recording, with their labels; raises SourceError."""
+        source = open_source(self._recording)
+        every = max(1, len(source) // FRAMES)
+        return [
+            (entry.frame, entry.labels)
+            for start in range(0, len(source), every)
+            for entry in source.frames(start, start + 1)
+            if entry.frame is not None
+        ]
+
+    @property
+    def frames(self) -> List[Frame]:
+        """Frames from all over the recording."""
+        return [frame for frame, _ in self._entries]
+
+    @property
+    def labels(self) -> List[Optional[np.ndarray]]:
+        """Their true labels, (H, W) uint8 each; None where there are none."""
+        return [labels for _, labels in self._entries]
+
+    @cached_property
+    def timed(self) -> List[Frame]:
+        """The first frames, at the size for measuring speed."""
+        return load_frames(self._recording, self._size)
 
     def _on_cpu(self, inference: str = 'whole') -> Shipped:
         """The frames, with sliding windows only the first one; raises NotApplicable."""

@@ -12,6 +12,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,30 @@ def test_a_failure_is_the_exit_code(
     assert '| fp16 | graph | fail | 2 masks differ |' in (tmp_path / 'verify.md').read_text()
     assert main([*asked, '--kernels']) == 0
     assert 'fp16' not in (tmp_path / 'verify.md').read_text()
+
+
+HIDDEN = """
+import sys
+import numpy
+from segformer_ros.cli.main import main
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in ('av', 'jinja2', 'mcap', 'onnx', 'openvino', 'rosbags'):
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+sys.meta_path.insert(0, Hidden())
+sys.exit(main(['verify', '--kernels', '--out', sys.argv[1]]))
+"""
+
+
+def test_the_kernels_need_no_recordings_and_no_models(repo: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', HIDDEN, str(tmp_path)], cwd=repo, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / 'verify.json').read_text())
+    assert report['complete'] and report['counts']['fail'] == 0
+    assert {'kernels', 'machine'} <= {check['part'] for check in report['checks']}
+    assert 'software' not in {check['part'] for check in report['checks']}
 
 
 @pytest.mark.parametrize(

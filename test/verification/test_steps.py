@@ -31,7 +31,6 @@ from segformer_ros.engines.cuda.device_frame import frame_on_device
 from segformer_ros.engines.cuda.driver import select_gpu
 from segformer_ros.engines.tensorrt import TensorRtEngine
 from segformer_ros.frame import Frame, Segmentation, StageTimes
-from segformer_ros.model import load_model
 from segformer_ros.verification import engine_trial, kernel_checks, steps
 from segformer_ros.verification.checklist import Check, Checklist, NotApplicable, Plan, Verdict
 from segformer_ros.verification.engine_trial import EngineTrial
@@ -64,7 +63,7 @@ def verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
     ) -> dict[str, Check]:
         checklist = Checklist()
         plan = Plan(
-            load_model(save_network(tmp_path / 'palette.onnx', SIZE)),
+            save_network(tmp_path / 'palette.onnx', SIZE),
             tmp_path / 'built',
             str(tmp_path / 'frames'),
             (90, 160),
