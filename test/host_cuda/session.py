@@ -22,7 +22,8 @@ import queue
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,12 @@ from host_cuda.library import HostCuda
 from segformer_ros.engines import Engine, EngineError, EngineOptions, Wanted, create_engine
 from segformer_ros.engines import tensorrt as engine_module
 from segformer_ros.engines.cuda import device
-from segformer_ros.engines.cuda.device import BINDINGS
+from segformer_ros.engines.cuda.device import BINDINGS, CudaDevice, GpuFault
+from segformer_ros.engines.cuda.driver import select_gpu
+from segformer_ros.engines.tensorrt import _read_nowhere
 from segformer_ros.engines.trt import adapter
 from segformer_ros.frame import Frame, Segmentation
-from segformer_ros.model import load_model
+from segformer_ros.model import ModelSpec, load_model
 from tiny_models import save_network
 
 SIZES = [(90, 160), (64, 128), (37, 53), (240, 320)]
@@ -69,10 +72,12 @@ def main() -> None:
             agreed = agreement(engine, [frame(0, size) for size in SIZES])
             lost = _segment_and_lose(engine, cuda)
     engine.deactivate()
+    stays = _stays_lost(spec)
     gc.collect()
     outcome = {
         'agreement': agreed,
         'lost': lost,
+        'stays lost': stays,
         'blocks': cuda.blocks,
         'calls': {name: cuda.count(name) for name in COUNTED},
     }
@@ -99,6 +104,24 @@ def _segment_and_lose(engine: Engine, cuda: HostCuda) -> int:
     results.put(None)
     keeper.join()
     return lost
+
+
+def _stays_lost(spec: ModelSpec) -> bool:
+    """Have a kernel read an invalid address; whether each later call fails in that context."""
+    lost = CudaDevice(select_gpu(0))
+    with lost.current():
+        lost.load_kernels(b'those of the host')
+    calls: list[Callable[[], object]]
+    calls = [partial(_read_nowhere, lost, spec), lost.memory, lost.memory]
+    found = []
+    for call in calls:
+        try:
+            with lost.current():
+                call()
+        except GpuFault as fault:
+            found.append(fault.lost)
+    lost.close()
+    return found == [True] * len(calls)
 
 
 def _frames(number: int) -> Iterator[Frame]:
