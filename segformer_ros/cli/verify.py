@@ -155,7 +155,9 @@ def _machine(kernels: bool) -> Iterator[Check]:
     for found in chain(examine_machine(), software, examine_gpu()):
         figure = f'{found.detail}; {found.cure}' if found.cure else found.detail
         verdict = _VERDICTS[found.verdict]
-        if found.verdict is Health.WARNING and found.part == GPU:
+        if found.verdict is Health.WARNING and kernels and found.name == 'TensorRT':
+            verdict = Verdict.NOT_APPLICABLE
+        elif found.verdict is Health.WARNING and found.part == GPU:
             verdict = Verdict.FAIL  # there is a GPU, but not what is needed to use it
         elif found.verdict is Health.WARNING:
             figure = f'warning: {figure}'

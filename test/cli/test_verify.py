@@ -83,6 +83,9 @@ def test_a_gpu_without_tensorrt_is_a_failure(
     text = (tmp_path / 'verify.md').read_text()
     assert '| GPU | TensorRT | fail | not installed; pip install tensorrt |' in text
     assert '| machine | memory | pass | warning: little |' in text
+    # Which the kernels alone do not need.
+    assert main(['verify', '--kernels', '--out', str(tmp_path), '--batch', '1,2']) == 0
+    assert '| GPU | TensorRT | not applicable |' in (tmp_path / 'verify.md').read_text()
 
 
 def test_a_failure_is_the_exit_code(
