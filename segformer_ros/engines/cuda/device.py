@@ -22,7 +22,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple, Union
 
 import numpy as np
 
-from segformer_ros.engines.cuda.device_frame import DeviceArray
+from segformer_ros.engines.cuda.device_frame import DeviceArray, cuda_buffers
 from segformer_ros.engines.cuda.driver import (
     Gpu,
     has_primary_context,
@@ -117,8 +117,8 @@ PyCUDA would destroy one for everybody who shares it, instead of releasing its o
 class CudaDevice:
     """A context on one GPU; `current()` around every use, from any one thread.
 
-    The context is its own, unless something in this process uses the GPU's primary context
-    already: that one is shared then, since frames and results cannot be passed between contexts.
+    The context is its own, unless something in this process uses the GPU's primary context, or
+    CUDA buffers in messages may: it is shared then, since frames cannot pass between contexts.
 
     An integrated GPU (Jetson) shares its memory with the CPU: there kernels use page-locked
     memory in place (`mapped`), and nothing is copied.
@@ -133,7 +133,8 @@ class CudaDevice:
         try:
             cuda.init()
             device = cuda.Device(gpu.number)
-            self._shared = gpu.number in _PRIMARY or has_primary_context(gpu)
+            used = gpu.number in _PRIMARY or has_primary_context(gpu)
+            self._shared = used or cuda_buffers() is not None
             if self._shared and gpu.number not in _PRIMARY:
                 _PRIMARY[gpu.number] = device.retain_primary_context()
             self._context = (

@@ -37,7 +37,8 @@ from segformer_ros.engines.cuda.driver import (
     order_streams,
     select_gpu,
 )
-from segformer_ros.formats.limits import FrameError, check_size
+from segformer_ros.formats import FULL, BitDepth
+from segformer_ros.formats.limits import MAX_MEGAPIXELS, FrameError, check_size
 from segformer_ros.frame import ALIASES, BY_CHANNELS, PACKED_CHANNELS, Frame, Stamp
 
 _CUDA = (2, 13)
@@ -75,8 +76,8 @@ class DeviceFrame(Frame):
     """A Frame in device memory, which the TensorRT engine's kernels read where it is.
 
     acquire: called with the handle of the stream that is going to read, behind what writes the
-    pixels. step: bytes from one row to the next. shape: (H, W, C), or (H, W) for mono8. gpu: the
-    number of the one that has it.
+    pixels. step: bytes from one row to the next. shape: (H, W, C), or (H, W) for mono8. find_gpu:
+    the number of the GPU that has it.
     """
 
     def __init__(
@@ -85,16 +86,16 @@ class DeviceFrame(Frame):
         shape: Tuple[int, ...],
         step: int,
         encoding: str,
-        gpu: int = 0,
+        find_gpu: Callable[[], int],
         stamp: Stamp = Stamp(),
         frame_id: str = '',
     ) -> None:
         found = {'encoding': encoding, 'stamp': stamp, 'frame_id': frame_id}
-        self.__dict__.update(found, acquire=acquire, shape=shape, step=step, gpu=gpu)
+        self.__dict__.update(found, acquire=acquire, shape=shape, step=step, find_gpu=find_gpu)
         self.acquire: Callable[[int], Acquired]
         self.shape: Tuple[int, ...]
         self.step: int
-        self.gpu: int
+        self.find_gpu: Callable[[], int]
         check_size(shape[0], shape[1], math.inf)
 
     @cached_property
@@ -102,7 +103,7 @@ class DeviceFrame(Frame):
         """A copy in host memory, made for whoever needs one: a CPU engine, or an overlay."""
         row = math.prod(self.shape[1:])
         data = np.empty(self.step * self.shape[0], np.uint8)
-        with current_gpu(select_gpu(self.gpu)):
+        with current_gpu(select_gpu(self.find_gpu())):
             acquired = self.acquire(_LEGACY)
             try:
                 download(data[: len(data) - self.step + row], acquired.address)
@@ -286,29 +287,37 @@ def frame_on_device(image: Any, encoding: str = '') -> DeviceFrame:
         del tensor, capsule
         encoding = encoding or _usual(shape)
         step = _step(shape, strides, plain, encoding)
-        return DeviceFrame(partial(_of_dlpack, image), shape, step, encoding, gpu)
+        return DeviceFrame(partial(_of_dlpack, image), shape, step, encoding, lambda: gpu)
     shown = image.__cuda_array_interface__
     shape = tuple(map(int, shown['shape']))
     plain = np.dtype(shown['typestr']) == np.uint8 and shown.get('mask') is None
     encoding = encoding or _usual(shape)
     step = _step(shape, shown.get('strides'), plain, encoding)
-    gpu = gpu_of(int(shown['data'][0]))
-    return DeviceFrame(partial(_of_array, image), shape, step, encoding, gpu)
+    address = int(shown['data'][0])
+    return DeviceFrame(partial(_of_array, image), shape, step, encoding, partial(gpu_of, address))
 
 
-def frame_of_message(message: Any) -> Optional[DeviceFrame]:
-    """A sensor_msgs/Image of ROS 2 Lyrical whose data are a CUDA buffer; None for any other.
-
-    None too where the buffers' Python package is not installed, or the encoding is not packed.
-    Raises FrameError.
-    """
-    encoding = ALIASES.get(message.encoding, message.encoding)
-    if not is_cuda_buffer(message.data) or encoding not in PACKED_CHANNELS:
-        return None
+def cuda_buffers() -> Any:
+    """CudaBuffer of ROS 2 Lyrical's CUDA buffers in messages; None where it is not installed."""
     try:
-        buffers = importlib.import_module('cuda_buffer').CudaBuffer
+        return importlib.import_module('cuda_buffer').CudaBuffer
     except ImportError:
         return None
+
+
+def read_image(
+    message: Any, max_megapixels: float = MAX_MEGAPIXELS, depth: BitDepth = FULL
+) -> Frame:
+    """Frame.from_image, but of a CUDA buffer the frame on the GPU; raises FrameError.
+
+    It is copied to the host where the buffers' Python package is not installed, or the encoding is
+    not packed.
+    """
+    encoding = ALIASES.get(message.encoding, message.encoding)
+    buffers = cuda_buffers() if getattr(message.data, 'backend_type', 'cpu') == 'cuda' else None
+    if buffers is None or encoding not in PACKED_CHANNELS:
+        return Frame.from_image(message, max_megapixels, depth)
+    check_size(message.height, message.width, max_megapixels)
     channels = PACKED_CHANNELS[encoding]
     row, needed = message.width * channels, message.step * message.height
     if message.step < row or len(message.data) < needed:
@@ -321,14 +330,14 @@ def frame_of_message(message: Any) -> Optional[DeviceFrame]:
         handle = buffers.from_input_buffer(message.data, stream)
         return Acquired(int(handle.device_ptr), handle.close)
 
+    def find_gpu() -> int:
+        with buffers.from_input_buffer(message.data) as handle:  # on a stream of the buffer's own
+            return gpu_of(int(handle.device_ptr))
+
     shape = (message.height, message.width) + ((channels,) if channels > 1 else ())
     stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
-    return DeviceFrame(acquire, shape, message.step, encoding, 0, stamp, message.header.frame_id)
-
-
-def is_cuda_buffer(data: Any) -> bool:
-    """Whether a message's data are a rosidl Buffer on the GPU."""
-    return getattr(data, 'backend_type', 'cpu') == 'cuda'
+    frame_id = message.header.frame_id
+    return DeviceFrame(acquire, shape, message.step, encoding, find_gpu, stamp, frame_id)
 
 
 def _usual(shape: Tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional
@@ -22,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from segformer_ros import topics
 from segformer_ros.camera import BodySwing
+from segformer_ros.engines.cuda.device_frame import cuda_buffers, read_image
 from segformer_ros.formats import BitDepth
 from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.model import ModelSpec
@@ -114,7 +116,10 @@ class CameraStream:
         self._video: Optional[VideoInput] = None
         warn = node.get_logger().warning
         self._depth = BitDepth(settings.bits, warn)
+        self._options = {} if settings.compressed or settings.video else _buffer_options(node)
         self._read: Any = Frame.from_compressed if settings.compressed else Frame.from_image
+        if self._options:
+            self._read = read_image
         self._geometry = CameraGeometry(shared.transforms, self.topic, warn, shared.swing)
         self._masks = MaskOutput(node, self._prefix, shared.spec.class_map, shared.vision)
         self.drivable = DrivableOutput(
@@ -312,14 +317,15 @@ class CameraStream:
         callback = take if _GIVES_INFO else lambda message: take(message, {})
         guard = guarded(self._node, self.topic, callback)
         arguments = (self._message_type, f'{self._prefix}image', guard, qos)
+        options = {'callback_group': self.gate, **self._options}
         try:
             events = SubscriptionEventCallbacks(message_lost=self._on_lost)
             subscription = self._node.create_subscription(
-                *arguments, callback_group=self.gate, event_callbacks=events
+                *arguments, event_callbacks=events, **options
             )
             self.statistics.resumed(reports=True)
         except UnsupportedEventTypeError:
-            subscription = self._node.create_subscription(*arguments, callback_group=self.gate)
+            subscription = self._node.create_subscription(*arguments, **options)
             self.statistics.resumed(reports=False)
         return subscription
 
@@ -363,3 +369,13 @@ class CameraStream:
 
     def _on_lost(self, lost: Any) -> None:
         self.statistics.lost_in_transport(monotonic(), lost.total_count)
+
+
+def _buffer_options(node: Node) -> Dict[str, Any]:
+    """What a subscription to images is made with to take pixels on the GPU where they are sent so.
+
+    Nothing, except with ROS 2 Lyrical's rclpy and its CUDA buffers' Python package.
+    """
+    option = 'acceptable_buffer_backends'
+    taken = option in signature(node.create_subscription).parameters and cuda_buffers()
+    return {option: 'cuda'} if taken else {}

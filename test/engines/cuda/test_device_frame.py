@@ -25,12 +25,13 @@ from engine_rig import frame
 from fake_gpu import Machine, MakeMachine
 
 from segformer_ros.engines import EngineError, Wanted, create_engine
-from segformer_ros.engines.cuda import device, device_frame
+from segformer_ros.engines.cuda import device, device_frame, driver
 from segformer_ros.engines.cuda.device_frame import (
     DeviceFrame,
     _ManagedTensor,
     _Tensor,
     is_on_device,
+    read_image,
 )
 from segformer_ros.engines.cuda.driver import order_streams
 from segformer_ros.engines.engine import Traffic
@@ -174,6 +175,16 @@ def test_a_context_in_use_is_shared(make_machine: MakeMachine, spec: ModelSpec) 
     with create_engine(spec, 'tensorrt'):
         assert machine.cuda.count('make_context') == 1
         assert machine.cuda.count('retain_primary_context') == 1
+
+
+def test_messages_buffers_will_be_in_the_primary_context(
+    make_machine: MakeMachine, spec: ModelSpec, handles: list[ReadHandle]
+) -> None:
+    """Which nothing uses yet when a node starts its engine."""
+    machine = make_machine()
+    with create_engine(spec, 'tensorrt'):
+        assert machine.cuda.count('retain_primary_context') == 1
+        assert machine.cuda.count('make_context') == 0
 
 
 def test_it_is_let_go_after_its_result(make_machine: MakeMachine, spec: ModelSpec) -> None:
@@ -396,7 +407,7 @@ def test_arrays_of_other_libraries_in_host_memory() -> None:
 
 
 class Buffer:
-    """rosidl_buffer.Buffer, as its stub declares it."""
+    """rosidl_buffer.Buffer, as its stub declares it (ros2/rosidl, read in November 2026)."""
 
     backend_type = 'cuda'
 
@@ -412,11 +423,24 @@ class Buffer:
 
 
 class ReadHandle:
-    """cuda_buffer.CudaReadHandle, as the open pull request has it in September 2026."""
+    """cuda_buffer.CudaReadHandle of cuda_buffer_py, not released yet.
 
-    def __init__(self, buffer: Buffer, stream: int) -> None:
-        order_streams(buffer.stream, stream)
+    As ros2/rosidl_buffer_backends has it in pull requests 6 (7 August 2026) and 20 (4 September
+    2026), both open, read on 30 November 2026: device_ptr, closed, close(), a context manager;
+    CudaBuffer.from_input_buffer(buffer, stream=None), None for a stream of the buffers' own. An
+    earlier state of it had device_id too, so the GPU is asked for by the address.
+    """
+
+    def __init__(self, buffer: Buffer, stream: int | None) -> None:
+        if stream is not None:
+            order_streams(buffer.stream, stream)
         self.device_ptr, self.closed = buffer.address, False
+
+    def __enter__(self) -> ReadHandle:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self.closed = True
@@ -435,7 +459,7 @@ def handles(monkeypatch: pytest.MonkeyPatch) -> list[ReadHandle]:
     """The package of the buffers; the handles that it gave."""
     given: list[ReadHandle] = []
 
-    def from_input_buffer(buffer: Buffer, stream: int) -> ReadHandle:
+    def from_input_buffer(buffer: Buffer, stream: int | None = None) -> ReadHandle:
         given.append(ReadHandle(buffer, stream))
         return given[-1]
 
@@ -459,6 +483,39 @@ def test_a_message_s_cuda_buffer_is_read_where_it_is(
         np.testing.assert_array_equal(pending()[0].labels, wanted.labels)
         assert [handle.closed for handle in handles] == [True]
         assert engine.traffic == Traffic(0, 0, engine.traffic.download)
+
+
+@pytest.mark.parametrize('gpu', [0, 1])
+def test_a_host_copy_of_it_is_made_by_the_gpu_that_has_it(
+    make_machine: MakeMachine,
+    handles: list[ReadHandle],
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: int,
+) -> None:
+    machine, plain = make_machine(), frame(6)
+    buffer = Buffer(machine, plain.pixels)
+    machine.driver.gpus[buffer.address] = gpu
+    asked: list[int] = []
+
+    def selected(number: int) -> Any:
+        asked.append(number)
+        return driver.select_gpu(0)
+
+    monkeypatch.setattr(device_frame, 'select_gpu', selected)
+    found = as_frame(message(buffer))
+    assert not handles  # nothing is asked for a frame that stays on the device
+    np.testing.assert_array_equal(found.pixels, plain.pixels)
+    assert asked == [gpu]
+    assert [handle.closed for handle in handles] == [True, True]
+
+
+def test_a_buffer_of_more_megapixels_than_allowed_is_refused(
+    make_machine: MakeMachine, handles: list[ReadHandle]
+) -> None:
+    found = message(Buffer(make_machine(), frame().pixels))
+    assert isinstance(read_image(found, 0.0144), DeviceFrame)
+    with pytest.raises(FrameError, match='160x90.*megapixels'):
+        read_image(found, 0.0143)
 
 
 def test_without_its_package_the_message_is_copied(make_machine: MakeMachine) -> None:

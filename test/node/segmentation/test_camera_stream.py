@@ -11,20 +11,25 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import tracemalloc
 from functools import partial
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from builtin_interfaces.msg import Time
 from node_rig import MASK, MakeRig, Rig, street_image
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
+from segformer_ros.engines.cuda.device_frame import DeviceFrame
+from segformer_ros.frame import Frame
 from segformer_ros.node.messages import ImageGate
 from segformer_ros.node.segmentation import camera_stream
 from segformer_ros.node.segmentation.camera_stream import CameraStream
+from segformer_ros.node.segmentation.segmentation_node import SegmentationNode
 
 pytestmark = pytest.mark.ros
 
@@ -134,6 +139,99 @@ def test_an_encoding_of_megabytes_takes_a_line(rig: Rig, capfd: Any) -> None:
     assert len(values(rig)['last problem']) <= 1000
     assert 'unknown image encoding' in rig.status().message
     assert all(len(line) < 2000 for line in capfd.readouterr().err.splitlines())
+
+
+class Lyrical:
+    """What ROS 2 Lyrical adds for pixels on the GPU, as it is documented; none of it was tried.
+
+    Read on 30 November 2026. Node.create_subscription takes the keyword argument
+    acceptable_buffer_backends: Optional[str] = 'cpu' (ros2/rclpy, pull request 1628, merged in
+    March 2026), names with commas between, besides which host memory is always accepted
+    (ros2_documentation, How-To-Guides/Using-Buffer-Backends of Lyrical). `data` of a message is a
+    rosidl_buffer.Buffer: backend_type, len(), to_bytes(). Its pixels' address is from the package
+    cuda_buffer (test/engines/cuda/test_device_frame.py).
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str | None] = []
+        plain = SegmentationNode.create_subscription
+
+        def create_subscription(
+            node: SegmentationNode,
+            *arguments: Any,
+            acceptable_buffer_backends: str | None = 'cpu',
+            **options: Any,
+        ) -> Any:
+            if arguments[0] in (Image, CompressedImage):
+                self.asked.append(acceptable_buffer_backends)
+            return plain(node, *arguments, **options)
+
+        monkeypatch.setattr(SegmentationNode, 'create_subscription', create_subscription)
+
+    @staticmethod
+    def install(monkeypatch: pytest.MonkeyPatch) -> None:
+        package: Any = ModuleType('cuda_buffer')
+        package.CudaBuffer = SimpleNamespace()
+        monkeypatch.setitem(sys.modules, 'cuda_buffer', package)
+
+    @staticmethod
+    def message(stamp: Time) -> Any:
+        plain = street_image(stamp)
+        names = ('header', 'height', 'width', 'step', 'encoding', 'is_bigendian')
+        fields = {name: getattr(plain, name) for name in names}
+        return SimpleNamespace(**fields, data=Buffer(bytes(plain.data)))
+
+
+class Buffer(bytes):
+    """A buffer on the GPU."""
+
+    backend_type = 'cuda'
+
+    def to_bytes(self) -> bytes:
+        return bytes(self)
+
+
+def test_pixels_on_the_gpu_stay_there(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    lyrical = Lyrical(monkeypatch)
+    lyrical.install(monkeypatch)
+    rig = make_rig()
+    rig.start(MASK)
+    assert lyrical.asked == ['cuda']
+    stream = rig.node._streams[0]
+    settings = stream._parameters.settings
+    task = stream.take(lyrical.message(rig.now()), settings)
+    assert task and isinstance(task.frame, DeviceFrame)
+    task = stream.take(street_image(rig.now()), settings)
+    assert task and type(task.frame) is Frame
+    rig.segment(street_image(rig.now()))
+
+
+@pytest.mark.parametrize('lacks', ['the package', 'the option'])
+def test_other_ros_is_asked_for_none_and_copies_them(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    lyrical = None
+    if lacks == 'the package':
+        lyrical = Lyrical(monkeypatch)
+    else:
+        Lyrical.install(monkeypatch)
+    rig = make_rig()
+    rig.start(MASK)
+    assert lyrical is None or lyrical.asked == ['cpu']
+    stream = rig.node._streams[0]
+    assert stream._read == Frame.from_image  # with nothing between
+    task = stream.take(Lyrical.message(rig.now()), stream._parameters.settings)
+    assert task and type(task.frame) is Frame
+    assert task.frame.pixels.tobytes() == bytes(street_image().data)
+
+
+def test_compressed_images_are_never_on_the_gpu(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lyrical = Lyrical(monkeypatch)
+    lyrical.install(monkeypatch)
+    make_rig(compressed=True).start(MASK)
+    assert 'cuda' not in lyrical.asked
 
 
 class Taken:
