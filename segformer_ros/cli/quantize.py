@@ -207,18 +207,18 @@ def _write_models(
             print(f'written: {write_sidecar(spec, places.model)}', file=sys.stderr)
     if places.fp16 and quantized.half.failures:
         refused.append(f'{places.fp16[0]}: {half_advice(quantized)}')
-    made = Candidate('fp16', spec.path, 'as asked'), Candidate('int8', places.model, 'as asked')
-    half = quantized.half
-    together = quantized.record.pair_passed
-    if places.fp16 and (half.single or not together):
-        why = 'FP16 passes only with layers in FP32' if half.single else 'both together fail'
+    half, record = quantized.half, quantized.record
+    made = (
+        Candidate('fp16', spec.path, 'as asked', single=record.single),
+        Candidate('int8', places.model, 'as asked', single=record.pair_single),
+    )
+    if places.fp16 and not record.pair_passed:
         print(
-            f'not written: {places.fp16[1]}, since {why}; an engine of {places.model} has FP32 '
-            'beside INT8',
+            f'not written: {places.fp16[1]}, since both together fail; an engine of '
+            f'{places.model} has FP32 beside INT8',
             file=sys.stderr,
         )
-        made = made[0]._replace(single=half.single), made[1]
-    apart = half.single or not together or quantized.failures
+    apart = quantized.failures or not record.pair_passed
     failures = half.failures, half.failures or apart
     for path, candidate, failed in zip(places.fp16, made, failures):
         if failed:

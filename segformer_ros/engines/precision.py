@@ -25,7 +25,7 @@ class Candidate(NamedTuple):
     """A precision to build, from which ONNX, and why.
 
     half: whether layers that stay out of INT8 may be FP16. single: tensors whose layers compute
-    in FP32 in an FP16 engine.
+    in FP32 beside FP16.
     """
 
     precision: str
@@ -80,13 +80,12 @@ def choose_precision(wanted: str, spec: ModelSpec, sm: int) -> Tuple[Candidate, 
 
 
 def _int8(model: Path, reason: str) -> Candidate:
-    """INT8, the other layers in FP16 unless that failed the accuracy gate."""
+    """INT8, the other layers in FP16 as far as that passed the accuracy gate."""
     record = QuantizationRecord.of_model(model)
-    if record is None or (record.half_passed and not record.single and record.pair_passed):
-        return Candidate('int8', model, reason)
+    if record is None or (record.half_passed and record.pair_passed):
+        single = record.pair_single if record else ()
+        return Candidate('int8', model, _with_single(reason, single), single=single)
     verdict = 'and INT8 together failed' if not record.pair_passed else 'failed'
-    if record.single:
-        verdict = 'needs FP32 layers to pass'
     reason = f'{reason}; beside it FP32, since FP16 {verdict} its gate'
     return Candidate('int8', model, reason, half=False)
 
@@ -102,9 +101,13 @@ def _floating(own: Path, sm: int) -> Candidate:
 
 
 def _half(own: Path, single: Tuple[str, ...], reason: str) -> Candidate:
-    if single:
-        reason = f'{reason}; the layers of {len(single)} tensors are FP32, as its gate needs them'
-    return Candidate('fp16', own, reason, single=single)
+    return Candidate('fp16', own, _with_single(reason, single), single=single)
+
+
+def _with_single(reason: str, single: Tuple[str, ...]) -> str:
+    if not single:
+        return reason
+    return f'{reason}; the layers of {len(single)} tensors are FP32, as its gate needs them'
 
 
 def require_quantized(model: Path) -> Path:

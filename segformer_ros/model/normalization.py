@@ -15,7 +15,7 @@ one, which older exporters write too, squares its values: any of 256 or more ove
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, Iterable, List, Sequence, Set
+from typing import Any, Collection, Dict, Iterable, List, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -94,6 +94,17 @@ def squares(model: bytes) -> Set[str]:
     return {
         name for node in squaring_nodes(onnx.load_from_string(model).graph) for name in node.output
     }
+
+
+def rounded_outputs(model: bytes) -> Tuple[Set[str], Set[str]]:
+    """Names of the outputs of an ONNX's Q/DQ nodes, and of the nodes that read INT8 by them."""
+    import onnx
+
+    nodes = onnx.load_from_string(model).graph.node
+    steps = ('QuantizeLinear', 'DequantizeLinear')
+    rounding = {name for node in nodes if node.op_type in steps for name in node.output}
+    behind = [node for node in nodes if not rounding.isdisjoint(node.input)]
+    return rounding, {name for node in behind for name in node.output} - rounding
 
 
 def squaring_nodes(graph: Any) -> List[Any]:
@@ -209,6 +220,7 @@ def to_half(model: bytes, keep_io: bool = False, single: Collection[str] = ()) -
     squaring = {node.output[0] for node in squaring_nodes(proto.graph)}
     kept = squaring.union(single)
     exact = _named(node for node in proto.graph.node if not kept.isdisjoint(node.output))
+    _give_own_scales(proto.graph, exact)
     half = convert_float_to_float16(proto, keep_io_types=keep_io, node_block_list=exact)
     _join(half.graph, exact)
     OnnxModel(half).topological_sort()  # the converter leaves its casts at the end
@@ -224,6 +236,17 @@ def _named(nodes: Iterable[Any]) -> List[str]:
     return names
 
 
+def _give_own_scales(graph: Any, single: Sequence[str]) -> None:
+    """Copy the scale of each FP32 Q/DQ node: the converter casts one that FP16 nodes share."""
+    scales = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        quantizes = node.op_type in ('QuantizeLinear', 'DequantizeLinear')
+        if quantizes and node.name in single and node.input[1] in scales:
+            copy = graph.initializer.add()
+            copy.CopyFrom(scales[node.input[1]])
+            node.input[1] = copy.name = f'{node.name}/scale'
+
+
 def _join(graph: Any, single: Sequence[str]) -> None:
     """Keep tensors between two FP32 nodes FP32: the converter casts them to FP16 and back."""
     outputs = {name for node in graph.node if node.name in single for name in node.output}
@@ -232,7 +255,20 @@ def _join(graph: Any, single: Sequence[str]) -> None:
         for node in graph.node
         if node.op_type == 'Cast' and node.input[0] in outputs
     }
+    results = {value.name for value in graph.output}
+    direct: Dict[str, str] = {}
+    nodes = []
     for node in graph.node:
-        if node.op_type == 'Cast' and node.input[0] in exact:
+        back = node.op_type == 'Cast' and node.input[0] in exact
+        if back and node.output[0] not in results:
+            direct[node.output[0]] = exact[node.input[0]]
+            continue
+        if back:
             node.op_type, node.input[0] = 'Identity', exact[node.input[0]]
             del node.attribute[:]
+        nodes.append(node)
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            node.input[place] = direct.get(name, name)
+    del graph.node[:]
+    graph.node.extend(nodes)

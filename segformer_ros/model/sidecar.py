@@ -144,7 +144,7 @@ _DOCUMENT = record(
 _SOURCE = f'{METADATA}quantized_from'
 _GATE, _HALF_GATE = f'{METADATA}gate', f'{METADATA}fp16_gate'
 _SINGLE = f'{METADATA}fp16_single'
-_PAIR_GATE = f'{METADATA}int8_fp16_gate'
+_PAIR_GATE, _PAIR_SINGLE = f'{METADATA}int8_fp16_gate', f'{METADATA}int8_fp16_single'
 _VERDICTS = {True: 'passed', False: 'failed'}
 
 _REPORT = record(
@@ -164,7 +164,8 @@ class QuantizationRecord(NamedTuple):
 
     source: hash of the model that was quantised. passed, half_passed: whether the gate was passed
     in INT8, and by the model itself in FP16. single: tensors whose layers have to compute in FP32
-    for the latter. pair_passed: whether INT8 with the other layers in FP16 passed, too.
+    for the latter. pair_passed: whether INT8 with the other layers in FP16 passed, too;
+    pair_single: as `single`, for that.
     """
 
     source: str
@@ -172,6 +173,7 @@ class QuantizationRecord(NamedTuple):
     half_passed: bool
     single: Tuple[str, ...] = ()
     pair_passed: bool = True
+    pair_single: Tuple[str, ...] = ()
 
     @classmethod
     def of_model(cls, model: Path) -> Optional[QuantizationRecord]:
@@ -180,9 +182,14 @@ class QuantizationRecord(NamedTuple):
         if _SOURCE not in metadata:
             return None
         half, pair = (metadata.get(key) != _VERDICTS[False] for key in (_HALF_GATE, _PAIR_GATE))
-        single = tuple(filter(None, metadata.get(_SINGLE, '').split('\n')))
+        single, pair_single = (
+            tuple(filter(None, metadata.get(key, '').split('\n')))
+            for key in (_SINGLE, _PAIR_SINGLE)
+        )
         passed = metadata.get(_GATE) == _VERDICTS[True]
-        return cls(metadata[_SOURCE], passed, half, single, pair)
+        # Files without the entry had the pair judged only where FP16 needed no FP32 layers.
+        pair = pair and (not single or _PAIR_SINGLE in metadata)
+        return cls(metadata[_SOURCE], passed, half, single, pair, pair_single)
 
     @classmethod
     def of_report(cls, path: Path) -> Optional[QuantizationRecord]:
@@ -203,6 +210,7 @@ class QuantizationRecord(NamedTuple):
             _HALF_GATE: _VERDICTS[self.half_passed],
             _SINGLE: '\n'.join(self.single),
             _PAIR_GATE: _VERDICTS[self.pair_passed],
+            _PAIR_SINGLE: '\n'.join(self.pair_single),
         }
 
     def as_report(self, half: Mapping[str, Any]) -> Dict[str, Any]:

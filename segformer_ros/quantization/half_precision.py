@@ -22,6 +22,7 @@ from segformer_ros.quantization.layer_selection import (
     LayerCost,
     exclude_until_passed,
     layer_costs,
+    roundings_of,
     select_nodes,
 )
 from segformer_ros.quantization.simulation import (
@@ -47,10 +48,10 @@ class HalfStep(NamedTuple):
 class HalfPrecision(NamedTuple):
     """The result of judging a model in FP16.
 
-    steps: the attempts, FP16 throughout first. chosen: the passing step with the fewest FP32
-    layers, else the first. failures: why no step passes the gate; empty if one does. single: the
-    tensors whose layers compute in FP32 in the chosen step. overflowing: layers whose values
-    overflowed FP16 on some frames, if FP16 throughout fails.
+    steps: the attempts, the one with the fewest FP32 layers first. chosen: the passing step with
+    the fewest of them, else the first. failures: why no step passes the gate; empty if one does.
+    single: the tensors whose layers compute in FP32 in the chosen step. overflowing: layers whose
+    values overflowed FP16 on some frames, if the first step fails.
     """
 
     steps: Tuple[HalfStep, ...]
@@ -74,46 +75,53 @@ def judge_half(
     judged: Judged,
     outputs: Outputs,
     tell: Callable[[str, int], Callable[[], object]],
+    quantized: Any = None,
+    start: Tuple[str, ...] = (),
 ) -> HalfPrecision:
     """Judge a prepared model in FP16; if it fails, with as few layers in FP32 as possible.
 
     At most half of the layers are FP32: with more, FP32 throughout is the better engine. output:
-    the logits' name.
+    the logits' name. quantized: the Q/DQ graph of it, which is judged in its place; what layers
+    round to INT8 stays INT8. start: layers in FP32 from the first attempt on.
     """
     layers = split_layers(model)
     head = tuple(name for name, nodes in layers.items() if not nodes.isdisjoint(_head(model)))
+    base, what = start, 'FP16'
+    if quantized is not None:
+        model, what = quantized, 'INT8 and FP16'
     floats = float_outputs(model)
     steps: List[HalfStep] = []
 
     def tensors(names: Sequence[str]) -> Tuple[str, ...]:
         inside = {node for name in names for node in layers[name]}
         made = (name for node in model.graph.node if node.name in inside for name in node.output)
-        return tuple(name for name in made if name in floats)
+        return (*(name for name in made if name in floats), *roundings_of(model, inside))
 
     def attempt(names: Tuple[str, ...]) -> Attempt:
-        beside = tuple(name for name in head if name not in names) + names if steps else ()
+        beside = base + names
         rounded = round_to_half(model, tensors(beside))
-        verdict = judged(f'accuracy in FP16, {len(beside)} layers in FP32', rounded)
-        steps.append(HalfStep(beside, len(head) if steps else 0, len(layers), verdict))
+        verdict = judged(f'accuracy in {what}, {len(beside)} layers in FP32', rounded)
+        whole_head = len(head) if set(head) <= set(beside) else 0
+        steps.append(HalfStep(beside, whole_head, len(layers), verdict))
         return Attempt(names, rounded, verdict)
 
-    first = attempt(())
+    failing = attempt(()).verdict.shortfall(gate) > 0
     overflowing: Tuple[str, ...] = ()
-    failing = first.verdict.shortfall(gate) > 0
     if failing:
         overflowing = _overflowing(model, outputs)
-        room = len(layers) // 2 - len(head)
-        if room < 0:
-            head, room = (), len(layers) // 2
-        if head:
+        with_head = start + tuple(name for name in head if name not in start)
+        if start != with_head and len(with_head) <= len(layers) // 2:
+            base = with_head
             failing = attempt(()).verdict.shortfall(gate) > 0
+        room = len(layers) // 2 - len(base)
         if failing and room > 0:
-            costs = _costs(layers, head, model, output, outputs, tensors, tell)
+            costs = _costs(layers, base, model, output, outputs, tensors, tell)
             exclude_until_passed(costs, room, attempt, gate)
     passed = [step for step in steps if step.verdict.shortfall(gate) <= 0]
     chosen = min(passed, key=lambda step: len(step.single)) if passed else steps[0]
     failures = () if passed else tuple(chosen.verdict.failures(gate))
-    return HalfPrecision(tuple(steps), chosen, failures, tensors(chosen.single), overflowing)
+    single = () if failures else tensors(chosen.single)
+    return HalfPrecision(tuple(steps), chosen, failures, single, overflowing)
 
 
 def split_layers(model: Any) -> Dict[str, Set[str]]:
@@ -164,15 +172,15 @@ def _overflowing(model: Any, outputs: Outputs) -> Tuple[str, ...]:
 
 def _costs(
     layers: Mapping[str, Set[str]],
-    head: Sequence[str],
+    base: Sequence[str],
     model: Any,
     output: str,
     outputs: Outputs,
     tensors: Callable[[Sequence[str]], Tuple[str, ...]],
     tell: Callable[[str, int], Callable[[], object]],
 ) -> List[LayerCost]:
-    """The cost of each layer outside the head, if only it is FP16."""
-    names = [name for name in layers if name not in head]
+    """The cost of each layer that is not FP32 anyway, if only it is FP16."""
+    names = [name for name in layers if name not in base]
 
     def logits(proto: Any) -> List[np.ndarray]:
         return [values[0] for values in outputs(proto, [output])]

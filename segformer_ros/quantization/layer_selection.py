@@ -85,6 +85,28 @@ def quantized_nodes(model: Any) -> Selection:
     return Selection(tuple(layers), tuple(others))
 
 
+def roundings_of(model: Any, nodes: Collection[str]) -> List[str]:
+    """Outputs of the Q/DQ nodes that round for these nodes, or round their outputs.
+
+    A tensor between is QuantizeLinear's with the node before it, DequantizeLinear's with that
+    behind it; both are a weight's.
+    """
+    inside = [node for node in model.graph.node if node.name in nodes]
+    read = {name for node in inside for name in node.input}
+    made = {name for node in inside for name in node.output}
+    given = {name for node in model.graph.node for name in node.output}
+    found: List[str] = []
+    for node in reversed(model.graph.node):  # sorted topologically
+        (output,) = node.output if node.op_type in _STEPS else ('',)
+        alone = output in read and node.input[0] not in given
+        if output in read and node.op_type == 'DequantizeLinear':
+            read.add(node.input[0])
+            found.append(output)
+        elif node.op_type == 'QuantizeLinear' and (alone or node.input[0] in made):
+            found.append(output)
+    return found
+
+
 def keep_quantized(model: Any, nodes: Collection[str]) -> Any:
     """A copy of a Q/DQ graph in which only these nodes have inputs rounded to INT8.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
 from segformer_ros.quantization.accuracy_gate import LEAST_SHARE, Gate, GateResult
-from segformer_ros.quantization.half_precision import HalfStep
+from segformer_ros.quantization.half_precision import HalfPrecision, HalfStep
 from segformer_ros.quantization.layer_selection import LayerCost
 from segformer_ros.quantization.quantizer import BACKENDS, QuantizationSettings, Quantized
 from segformer_ros.quantization.simulation import LARGEST
@@ -26,17 +26,8 @@ MOST_LAYERS = 20
 
 def as_json(result: Quantized, settings: QuantizationSettings) -> Dict[str, Any]:
     """The report's numbers."""
-    half = {
-        'failures': list(result.half.failures),
-        'overflowing': list(result.half.overflowing),
-        'steps': [
-            {'fp32_layers': list(step.single), **_verdict(step.verdict, 'fp16')}
-            for step in result.half.steps
-        ],
-        **_verdict(result.half.chosen.verdict, 'fp16'),
-    }
     return {
-        **result.record.as_report(half),
+        **result.record.as_report(_half_numbers(result.half, 'fp16')),
         'failures': list(result.failures),
         'backend': settings.backend,
         'ranges': settings.ranges,
@@ -47,8 +38,20 @@ def as_json(result: Quantized, settings: QuantizationSettings) -> Dict[str, Any]
         'excluded': list(result.excluded),
         'all_layers': _verdict(result.first_verdict, 'int8'),
         'result': _verdict(result.verdict, 'int8'),
-        'int8_fp16': result.pair and _verdict(result.pair, 'int8_fp16'),
+        'int8_fp16': result.pair and _half_numbers(result.pair, 'int8_fp16'),
         'cost': [{'layer': cost.name, 'error': cost.error} for cost in result.costs],
+    }
+
+
+def _half_numbers(half: HalfPrecision, precision: str) -> Dict[str, Any]:
+    return {
+        'failures': list(half.failures),
+        'overflowing': list(half.overflowing),
+        'steps': [
+            {'fp32_layers': list(step.single), **_verdict(step.verdict, precision)}
+            for step in half.steps
+        ],
+        **_verdict(half.chosen.verdict, precision),
     }
 
 
@@ -75,9 +78,14 @@ def as_markdown(result: Quantized, settings: QuantizationSettings, title: str) -
         lines += ['', 'In floating point:', '', *(f'- `{name}`' for name in result.excluded)]
     if result.costs:
         lines += ['', _cost_table(result.costs)]
-    lines += ['', *_half_section(result, settings)]
+    advised = half_advice(result) if result.half.failures else ''
+    lines += ['', *_half_section('FP16 of the same model', result.half, settings.gate, advised)]
     if result.pair:
-        lines += ['', _pair_words(result.pair, settings.gate)]
+        advised = '; '.join(result.pair.failures)
+        if advised:
+            advised += '; engines have FP32 beside INT8'
+        title = 'INT8 with FP16 beside it, as engines have it'
+        lines += ['', *_half_section(title, result.pair, settings.gate, advised)]
     return '\n'.join(lines) + '\n'
 
 
@@ -174,20 +182,20 @@ def _rare_note(verdict: GateResult) -> List[str]:
     ]
 
 
-def _half_section(result: Quantized, settings: QuantizationSettings) -> List[str]:
-    half = result.half
+def _half_section(title: str, half: HalfPrecision, gate: Gate, refused: str) -> List[str]:
+    """The steps taken, and the layers in FP32; refused: why no step passed."""
     words = '**Passed**'
-    if half.failures:
-        words = f'**Refused**: {half_advice(result)}'
+    if refused:
+        words = f'**Refused**: {refused}'
     elif half.single:
         words = f'**Passed** with {len(half.chosen.single)} layers in FP32'
     rows = [_half_row(step) for step in half.steps]
     columns = ['in FP32', 'agreement, mean IoU', 'agreement, pixels', 'mean IoU']
     lines = [
-        '## FP16 of the same model',
+        f'## {title}',
         '',
-        f'{words} ({_gate_words(settings.gate, half.chosen.verdict)}). Each value is rounded to '
-        'FP16 and summed in FP32.',
+        f'{words} ({_gate_words(gate, half.chosen.verdict)}). Each value is rounded to FP16 and '
+        'summed in FP32.',
         '',
         markdown_table(columns if rows[0][3:] else columns[:3], rows),
     ]
@@ -195,15 +203,6 @@ def _half_section(result: Quantized, settings: QuantizationSettings) -> List[str
         kept = (f'- `{name}`' for name in half.chosen.single)
         lines += ['', 'In FP32, each with what follows it up to the next:', '', *kept]
     return lines
-
-
-def _pair_words(pair: GateResult, gate: Gate) -> str:
-    figures = f'agreement {pair.agreement:.4f}, of the pixels {pair.pixel_agreement:.4f}'
-    if pair.miou is not None:
-        figures += f', mean IoU {pair.miou:.4f}'
-    failed = '; '.join(pair.failures(gate))
-    verdict = f'**refused**: {failed}; engines have FP32 beside INT8' if failed else '**passed**'
-    return f'INT8 with FP16 beside it, as engines have it: {figures}: {verdict}.'
 
 
 def _half_row(step: HalfStep) -> List[str]:

@@ -65,7 +65,7 @@ from segformer_ros.quantization.qdq import (
     quantize_by_modelopt,
     quantize_nodes,
 )
-from segformer_ros.quantization.simulation import SimulatedEngine, round_to_half
+from segformer_ros.quantization.simulation import SimulatedEngine
 
 BACKENDS: Dict[str, Tuple[str, ...]] = {
     'own': ('percentile', 'entropy', 'max'),
@@ -101,7 +101,7 @@ class Quantized:
     record: which gates are passed. model: the ModelProto. costs: each layer's own cost, the most
     expensive first, if it was measured. excluded: layers left in floating point. failures: why the
     gate is not passed; empty if it is. half: the result of the model in FP16. pair: that of INT8
-    with the other layers in FP16, which an engine uses if both pass; None if they do not.
+    with the other layers in FP16, as engines have it; None if one of them fails alone.
     """
 
     record: QuantizationRecord
@@ -113,7 +113,7 @@ class Quantized:
     first_verdict: GateResult
     failures: Tuple[str, ...]
     half: HalfPrecision
-    pair: Optional[GateResult]
+    pair: Optional[HalfPrecision]
 
 
 class Told(Protocol):
@@ -235,13 +235,17 @@ class _Search:
             most = max(1, len(self._selection.layers) // 2)
             best = exclude_until_passed(costs, most, self._attempt, gate)
         failures = tuple(best.verdict.failures(gate))
-        half = self._half()
-        source = model_hash(self._spec.path)
-        pair = None
-        if not (failures or half.failures or half.single):
-            pair = self._judged('accuracy, INT8 and FP16', round_to_half(best.model))
-        together = pair is None or pair.shortfall(gate) <= 0
-        record = QuantizationRecord(source, not failures, not half.failures, half.single, together)
+        half, pair = self._half(), None
+        if not (failures or half.failures):
+            pair = self._half(best.model, half.chosen.single)
+        record = QuantizationRecord(
+            model_hash(self._spec.path),
+            not failures,
+            not half.failures,
+            half.single,
+            pair is None or not pair.failures,
+            pair.single if pair else (),
+        )
         _mark(best.model, record)
         return Quantized(
             record,
@@ -256,8 +260,12 @@ class _Search:
             pair,
         )
 
-    def _half(self) -> HalfPrecision:
-        """Judge the model in FP16; if it does not pass, find the layers that have to be FP32."""
+    def _half(self, quantized: Any = None, start: Tuple[str, ...] = ()) -> HalfPrecision:
+        """Judge the model in FP16; if it does not pass, find the layers that have to be FP32.
+
+        quantized: an INT8 model to judge with FP16 beside it; start: its layers that are FP32 from
+        the first attempt on.
+        """
 
         def outputs(model: Any, names: Sequence[str]) -> List[List[np.ndarray]]:
             engine = SimulatedEngine(self._spec, model, self._settings.threads)
@@ -271,6 +279,8 @@ class _Search:
             self._judged,
             outputs,
             self._tell,
+            quantized,
+            start,
         )
 
     def _few_inputs(self) -> List[np.ndarray]:

@@ -32,16 +32,16 @@ def round_to_half(model: Any, single: Collection[str] = ()) -> Any:
     Sums within a layer are FP32, as in tensor cores. Parameters of Resize and INT8 scales are FP32
     in every graph, and are left alone. single: tensors whose nodes compute in FP32, as those of
     normalisations' squares always do: a tensor between two such nodes is not rounded, one that
-    goes to any other node is.
+    goes to any other node is. What QuantizeLinear gives may be among them, too.
     """
     from onnx import ModelProto, TensorProto, helper, numpy_helper
 
     model = ModelProto.FromString(model.SerializeToString())
     floats = float_outputs(model)
-    exact = {name for node in squaring_nodes(model.graph) for name in node.output}
-    exact = floats.intersection(exact.union(single))
+    kept = {name for node in squaring_nodes(model.graph) for name in node.output}.union(single)
+    exact = floats & kept
     spared = _resize_parameters(model.graph)
-    read = {name for node in model.graph.node if not _within(node, exact) for name in node.input}
+    read = {name for node in model.graph.node if not _within(node, kept) for name in node.input}
     for tensor in model.graph.initializer:
         wanted = tensor.name in read and tensor.name not in spared
         if tensor.data_type == TensorProto.FLOAT and wanted:
@@ -51,7 +51,7 @@ def round_to_half(model: Any, single: Collection[str] = ()) -> Any:
     nodes: List[Any] = []
     for node in model.graph.node:
         nodes.append(node)
-        if _within(node, exact):
+        if _within(node, kept):
             for place, name in enumerate(node.input):
                 node.input[place] = f'{name}/exact' if name in exact else name
         for place, name in enumerate(node.output):
@@ -67,9 +67,9 @@ def round_to_half(model: Any, single: Collection[str] = ()) -> Any:
     return model
 
 
-def _within(node: Any, exact: Set[str]) -> bool:
+def _within(node: Any, kept: Set[str]) -> bool:
     """Whether a node computes in FP32."""
-    return not exact.isdisjoint(node.output)
+    return not kept.isdisjoint(node.output)
 
 
 def with_peaks(model: Any) -> Tuple[Any, Dict[str, str]]:

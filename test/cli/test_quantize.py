@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 from tiny_segformer import save_tiny
 
 from segformer_ros.cli import quantize as command
@@ -172,6 +173,22 @@ def test_each_is_refused_by_itself(
     assert report['fp16']['overflowing'] == ['stem']
     (choice,) = choose_precision('auto', load_model(large), 53)
     assert choice.precision == 'fp32' and 'in FP16 the model failed its gate' in choice.reason
+
+
+def test_types_in_the_graph_have_the_fp32_layers_that_the_gate_needs(
+    pictures: Path, tmp_path: Path
+) -> None:
+    model = save_tiny(tmp_path / 'large.onnx', spoil=3000.0)
+    asked = ['--calibrate', str(pictures / 'images'), '--ranges', 'max', '--half']
+    assert main(['quantize', str(model), *asked, '--agreement', '0.9']) == 0
+    report = json.loads((tmp_path / 'large.int8.json').read_text())
+    needed = [report[name]['steps'][0]['fp32_layers'] for name in ('fp16', 'int8_fp16')]
+    assert needed[0] == [] and 'stem' in needed[1]
+    for name in ('large.fp16.onnx', 'large.int8.fp16.onnx'):
+        weights = [
+            one for one in onnx.load(str(tmp_path / name)).graph.initializer if len(one.dims) > 3
+        ]
+        assert {one.data_type for one in weights} == {TensorProto.FLOAT, TensorProto.FLOAT16}, name
 
 
 def test_what_a_sidecar_says_of_the_model_holds_for_its_int8_model(

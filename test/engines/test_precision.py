@@ -141,6 +141,24 @@ def test_int8_has_fp32_beside_it_where_fp16_failed(spec: ModelSpec) -> None:
     assert choose_precision('fp16', spec, ORIN)[0].precision == 'fp16'
 
 
+@pytest.mark.parametrize('judged', [True, False])
+def test_int8_that_was_never_judged_with_those_fp32_layers_has_fp32_beside_it(
+    spec: ModelSpec, judged: bool
+) -> None:
+    path = add_int8(spec)
+    model = onnx.load(str(path))
+    record = QuantizationRecord(file_hash(spec.path), True, True, ('one',), True, ('one', 'two'))
+    entries = record.as_metadata()
+    del model.metadata_props[:]
+    for key, value in entries.items():
+        if judged or not key.endswith('int8_fp16_single'):
+            model.metadata_props.add(key=key, value=value)
+    onnx.save(model, str(path))
+    (choice,) = choose_precision('int8', spec, ORIN)
+    assert choice.half == judged
+    assert choice.single == (('one', 'two') if judged else ())
+
+
 @pytest.mark.parametrize(
     ('report', 'precision'),
     [

@@ -21,7 +21,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiny_segformer import save_tiny
 
-from segformer_ros.engines.precision import choose_precision
+from segformer_ros.engines.precision import Candidate, choose_precision
 from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import ModelSpec, load_model
 from segformer_ros.model.sidecar import quantized_path, report_path
@@ -138,9 +138,6 @@ def test_the_engine_is_built_so(tmp_path: Path, samples: Samples, kept: str) -> 
     assert candidate.precision == 'fp16' and candidate.single == made.half.single
     assert 'the layers of 2 tensors are FP32, as its gate needs them' in candidate.reason
     assert choose_precision('fp16', spec, 87)[0].single == made.half.single
-    if kept == 'model':
-        (int8,) = choose_precision('auto', spec, 87)
-        assert not int8.half and 'since FP16 needs FP32 layers to pass' in int8.reason
 
     def labels(half: bool) -> list[np.ndarray]:
         chosen = candidate if half else candidate._replace(precision='fp32')
@@ -154,6 +151,42 @@ def test_the_engine_is_built_so(tmp_path: Path, samples: Samples, kept: str) -> 
 
     for exact, mixed in zip(labels(half=False), labels(half=True), strict=True):
         assert np.mean(exact == mixed) > 0.99
+
+
+def test_int8_begins_with_the_layers_that_fp16_needs(tmp_path: Path, samples: Samples) -> None:
+    """They multiply in INT8, and what goes into and comes out of them is FP32."""
+    head = {name: f'/decode_head/{name}' for name in ('widen', 'end')}
+    spec = load_model(save_longer(tmp_path / 'wide.onnx', head, last=3000.0))
+    made = quantized(spec, samples)
+    assert made.pair and made.record.pair_passed
+    assert [step.single for step in made.pair.steps] == [made.half.chosen.single]
+    onnx.save(made.model, str(quantized_path(spec.path)))
+    (int8,) = choose_precision('auto', spec, 87)
+    assert int8.precision == 'int8' and int8.half
+    assert {'second', 'logits'} < set(int8.single) == set(made.record.pair_single)
+    assert f'the layers of {len(int8.single)} tensors are FP32' in int8.reason
+
+    def labels(candidate: Candidate) -> list[np.ndarray]:
+        network = parsed_network(spec, candidate, strongly_typed=True, keep_io=True)
+        proto = onnx.load_from_string(network.model)
+        onnx.checker.check_model(proto, full_check=True)
+        kinds = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+        makers = {name: node for node in proto.graph.node for name in node.output}
+        for node in proto.graph.node:
+            if node.op_type == 'Conv':  # no cast between: TensorRT makes one INT8 layer of it
+                data, weights = (makers[name] for name in node.input[:2])
+                assert data.op_type == weights.op_type == 'DequantizeLinear'
+                exact = kinds[data.input[1]] == kinds[weights.input[1]] == TensorProto.FLOAT
+                single = node.name in ('second/single', 'logits/single')
+                assert exact is (single or not candidate.half), node.name
+        with SimulatedEngine(network.spec, proto) as engine:
+            return [engine.segment([sample.frame])[0].labels for sample in samples.held_out]
+
+    exact = labels(int8._replace(half=False))
+    for one, other in zip(exact, labels(int8), strict=True):
+        assert np.mean(one == other) > 0.98
+    for one, other in zip(exact, labels(int8._replace(single=())), strict=True):
+        assert np.mean(one == other) < 0.9
 
 
 def test_every_node_belongs_to_one_layer(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ import onnx
 import pytest
 from tiny_segformer import save_tiny
 
+from segformer_ros.engines.precision import choose_precision
 from segformer_ros.model import load_model
 from segformer_ros.model.model_files import model_hash
 from segformer_ros.model.sidecar import QuantizationRecord, quantized_path
-from segformer_ros.quantization import quantizer
+from segformer_ros.quantization import half_precision
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult, QuantizationError, Samples
 from segformer_ros.quantization.layer_selection import Attempt, LayerCost, exclude_until_passed
 from segformer_ros.quantization.quantization_report import advice, as_json, as_markdown
 from segformer_ros.quantization.quantizer import QuantizationSettings, quantize
+from segformer_ros.quantization.simulation import round_to_half
 
 EASY = QuantizationSettings(ranges='max', gate=Gate(agreement=0.9, loss=0.02))
 
@@ -46,18 +49,25 @@ def test_an_easy_model_passes_whole(tmp_path: Path, samples: Samples) -> None:
     assert verdict.loss is not None and abs(verdict.loss) < 0.02
     assert 0.9 < verdict.agreement < 1 and verdict.pixel_agreement > 0.95
     # INT8 and FP16 as one engine has them: rounded twice, and hardly another mask.
-    pair = quantized.pair
-    assert pair is not None and quantized.record.pair_passed
+    assert quantized.pair is not None and quantized.record.pair_passed
+    assert len(quantized.pair.steps) == 1 and not quantized.record.pair_single
+    pair = quantized.pair.chosen.verdict
     assert pair.agreement < 1 and abs(pair.agreement - verdict.agreement) < 0.02
     text = as_markdown(quantized, EASY, 'tiny.onnx')
-    assert f'INT8 with FP16 beside it, as engines have it: agreement {pair.agreement:.4f}' in text
+    _, _, section = text.partition('## INT8 with FP16 beside it, as engines have it\n\n')
+    assert section.startswith('**Passed** (gate:')
+    assert f'| nothing | {pair.agreement:.4f} |' in section
     assert as_json(quantized, EASY)['int8_fp16']['agreement_miou'] == pair.agreement
 
 
-def test_int8_and_fp16_may_fail_together(
-    tmp_path: Path, samples: Samples, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def spoiled(model: Any) -> Any:
+def spoil_pairs(monkeypatch: pytest.MonkeyPatch, unless: str) -> None:
+    """Have INT8 with FP16 beside it give nothing, unless the layer of a tensor is FP32."""
+
+    def spoiled(model: Any, single: Collection[str] = ()) -> Any:
+        quantized = any(node.op_type == 'QuantizeLinear' for node in model.graph.node)
+        model = round_to_half(model, single)
+        if not quantized or unless in single:
+            return model
         model = onnx.ModelProto.FromString(model.SerializeToString())
         for tensor in model.graph.initializer:
             if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 4:
@@ -65,14 +75,59 @@ def test_int8_and_fp16_may_fail_together(
                 tensor.CopyFrom(onnx.numpy_helper.from_array(zeros, tensor.name))
         return model
 
-    monkeypatch.setattr(quantizer, 'round_to_half', spoiled)
+    monkeypatch.setattr(half_precision, 'round_to_half', spoiled)
+
+
+@pytest.mark.parametrize(
+    ('needed', 'steps'),
+    [
+        ('logits', [(), ('/decode_head/classify',)]),
+        ('mended', [(), ('/decode_head/classify',), ('/decode_head/classify', 'fragile')]),
+    ],
+)
+def test_int8_and_fp16_have_the_steps_that_fp16_has(
+    tmp_path: Path,
+    samples: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+    needed: str,
+    steps: list[tuple[str, ...]],
+) -> None:
+    spoil_pairs(monkeypatch, unless=needed)
+    path = save_tiny(tmp_path / 'tiny.onnx', spoil=1.5)
+    model = onnx.load(str(path))
+    model.graph.node[-1].name = '/decode_head/classify'
+    onnx.save(model, str(path))
+    settings = QuantizationSettings(ranges='max', gate=Gate(agreement=0.8))
+    quantized = quantize(load_model(path), unlabelled(samples), settings)
+    half, pair, record = quantized.half, quantized.pair, quantized.record
+    assert len(half.steps) == 1 and pair
+    assert [step.single for step in pair.steps] == steps
+    assert record.pair_passed and not record.single and needed in record.pair_single
+    text = as_markdown(quantized, settings, 'tiny.onnx')
+    _, _, section = text.partition('## INT8 with FP16 beside it, as engines have it\n\n')
+    assert section.startswith(f'**Passed** with {len(steps[-1])} layers in FP32')
+    assert section.count(' of 5 layers | ') == len(steps) - 1
+    assert f'- `{steps[-1][-1]}`' in section
+    numbers = as_json(quantized, settings)['int8_fp16']['steps']
+    assert [tuple(step['fp32_layers']) for step in numbers] == steps
+    int8 = quantized_path(path)
+    onnx.save(quantized.model, str(int8))
+    assert QuantizationRecord.of_model(int8) == record
+    (chosen,) = choose_precision('auto', load_model(path), 87)
+    assert chosen.half and chosen.single == record.pair_single
+
+
+def test_int8_and_fp16_may_fail_together(
+    tmp_path: Path, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil_pairs(monkeypatch, unless='nothing')
     spec = load_model(save_tiny(tmp_path / 'tiny.onnx'))
     quantized = quantize(spec, unlabelled(samples), EASY)
     assert not quantized.failures and not quantized.half.failures
     assert quantized.record.passed and quantized.record.half_passed
     assert not quantized.record.pair_passed
     text = as_markdown(quantized, EASY, 'tiny.onnx')
-    assert '**refused**: agreement with FP32 is 0.' in text
+    assert '**Refused**: agreement with FP32 is 0.' in text
     assert 'engines have FP32 beside INT8' in text
     path = quantized_path(spec.path)
     onnx.save(quantized.model, str(path))

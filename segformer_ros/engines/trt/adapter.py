@@ -153,8 +153,13 @@ class TensorRt:
         if precision == 'int8':
             config.set_flag(flags.INT8)
 
-    def keep_single(self, network: Any, config: Any, outputs: Collection[str]) -> None:
-        """Have the layers with these outputs compute in FP32; a strongly typed graph says it."""
+    def keep_single(
+        self, network: Any, config: Any, outputs: Collection[str], rounded: Collection[str] = ()
+    ) -> None:
+        """Have the layers with these outputs compute in FP32; a strongly typed graph says it.
+
+        rounded: outputs of layers that multiply in INT8 in any case; they are FP32 all the same.
+        """
         if self.strongly_typed or not outputs:
             return
         single = self.module.DataType.FLOAT
@@ -164,7 +169,8 @@ class TensorRt:
             for place in range(layer.num_outputs):
                 name = layer.get_output(place).name
                 if name in outputs:
-                    layer.precision = single
+                    if name not in rounded:
+                        layer.precision = single
                     if name not in results:  # whose type is the engine's
                         layer.set_output_type(place, single)
         config.set_flag(self.module.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)

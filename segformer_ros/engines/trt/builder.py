@@ -24,6 +24,7 @@ from segformer_ros.engines.engine import EngineError, Progress
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.model.normalization import (
     check_reductions,
+    rounded_outputs,
     squares,
     write_out_layer_norms,
 )
@@ -313,7 +314,9 @@ def _build_once(
     library.set_workspace(config, workspace)
     library.set_precision(config, options.precision, options.half)
     if options.precision != 'fp32':
-        library.keep_single(network, config, squares(model).union(options.single))
+        rounding, behind = rounded_outputs(model)
+        single = squares(model).union(options.single) - rounding
+        library.keep_single(network, config, single, behind)
     library.set_details(config)
     library.set_batches(builder, network, config, options.batches)
     beside: Tuple[Tuple[str, str], ...] = ()

@@ -29,6 +29,10 @@ from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.engines.trt.builder import build_engine, read_build_log, read_inspector
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec, load_model
+from segformer_ros.model.model_files import model_hash
+from segformer_ros.model.sidecar import QuantizationRecord, quantized_path
+from segformer_ros.quantization.layer_selection import roundings_of
+from segformer_ros.quantization.quantizer import quantize_unjudged
 from tiny_models import normalization_in_steps, painting
 
 
@@ -243,6 +247,24 @@ def test_squares_are_kept_in_fp32_where_there_is_no_layer(
         assert all(types == ['FLOAT', 'FLOAT'] for kind, *types in kept)
         obeyed = ('OBEY_PRECISION_CONSTRAINTS',) in fake.called('set_flag')
         assert obeyed == (precision == 'fp16')
+
+
+def test_int8_layers_give_fp32_where_their_gate_needs_it(
+    make_machine: MakeMachine, tmp_path: Path
+) -> None:
+    """Their own precision is not set: told to compute in FP32, they would not multiply in INT8."""
+    fake = make_machine('8.5.2', sm=87).tensorrt
+    spec = load_model(save_tiny(tmp_path / 'tiny.onnx', (64, 128), spoil=1.5))
+    made = quantize_unjudged(spec, [Frame.from_array(painting(64, 128)[0])])
+    record = QuantizationRecord(model_hash(spec.path), True, True)
+    single = ('fine', *roundings_of(made, ['fine']), 'resized', 'joined')
+    for key, value in record._replace(pair_single=single).as_metadata().items():
+        made.metadata_props.add(key=key, value=value)
+    onnx.save(made, str(quantized_path(spec.path)))
+    with create_engine(spec, 'tensorrt', EngineOptions(precision='int8')):
+        layers = fake.called('layer')
+        assert sorted(layers) == [('Add', 'FLOAT'), ('Conv', 'FLOAT'), ('Resize', 'FLOAT')]
+        assert ('OBEY_PRECISION_CONSTRAINTS',) in fake.called('set_flag')
 
 
 @pytest.mark.parametrize('version', ['8.2.1.8', '8.5.2', '8.6.1'])

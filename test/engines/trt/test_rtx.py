@@ -31,7 +31,7 @@ from segformer_ros.engines.trt.adapter import TensorRt, load_tensorrt
 from segformer_ros.engines.trt.builder import BuildOptions, BuiltEngine, build_engine
 from segformer_ros.engines.trt.engine_loading import parsed_network
 from segformer_ros.model import Declared, ModelSpec, bundled_model, load_model
-from segformer_ros.quantization.layer_selection import select_nodes
+from segformer_ros.quantization.layer_selection import roundings_of, select_nodes
 from segformer_ros.quantization.qdq import (
     activation_names,
     choose_limits,
@@ -39,6 +39,7 @@ from segformer_ros.quantization.qdq import (
     prepare,
     quantize_nodes,
 )
+from segformer_ros.quantization.simulation import float_outputs
 from tiny_models import HUGGINGFACE, TAO6, Export, save_network
 
 ADA = 89
@@ -71,9 +72,14 @@ def _noise(size: tuple[int, int]) -> Iterator[np.ndarray]:
 
 
 def build(
-    library: TensorRt, spec: ModelSpec, precision: str, batches: tuple[int, int, int]
+    library: TensorRt,
+    spec: ModelSpec,
+    precision: str,
+    batches: tuple[int, int, int],
+    single: tuple[str, ...] = (),
 ) -> BuiltEngine:
-    network = parsed_network(spec, Candidate(precision, spec.path, ''), library.strongly_typed)
+    candidate = Candidate(precision, spec.path, '', single=single)
+    network = parsed_network(spec, candidate, library.strongly_typed)
     built = build_engine(library, network.model, BuildOptions(precision, batches, target_sm=ADA))
     assert len(built.plan) > 100_000
     built.layers.check(precision)
@@ -100,6 +106,25 @@ def test_the_bundled_model_builds_in_int8(
     # Every layer with weights, and nothing in FP32.
     assert layers.count('int8') > 60
     assert layers.count('int8') + layers.count('fp16') == len(layers.layers)
+
+
+@pytest.mark.slow
+def test_layers_that_give_fp32_are_int8_all_the_same(
+    library: TensorRt, quantized: ModelSpec
+) -> None:
+    model = onnx.load(str(quantized.path))
+    nodes = [node for node in model.graph.node if node.name.startswith('/decoder/')]
+    inside = [node.name for node in nodes if not node.op_type.endswith('tizeLinear')]
+    single = {name for node in nodes for name in node.output}.intersection(float_outputs(model))
+    single.update(roundings_of(model, inside))
+    plain = build(library, quantized, 'int8', (1, 1, 1)).layers
+    layers = build(library, quantized, 'int8', (1, 1, 1), tuple(single)).layers
+    assert layers.count('fp32') and not plain.count('fp32')
+    found, wanted = (
+        [layer.precision for layer in one.layers if layer.weighted] for one in (layers, plain)
+    )
+    assert found.count('int8') == wanted.count('int8') > 60
+    assert not found.count('fp32')
 
 
 @pytest.mark.parametrize('export', [TAO6, HUGGINGFACE], ids=['tao6', 'huggingface'])

@@ -130,8 +130,9 @@ class Builder:
             for profile in config._profiles:
                 assert profile.shapes[0] == profile.shapes[2], 'a DLA takes no free sides'
         for layer in network._layers:
-            if layer.precision is not None:
-                kinds = [layer.precision, *layer.output_types.values()]
+            if layer.precision is not None or layer.output_types:
+                kinds = [layer.precision] if layer.precision else []
+                kinds += layer.output_types.values()
                 fake.journal.append(('layer', layer._node.op_type, *(kind.name for kind in kinds)))
         if config._workspace > fake.memory or fake.memory < LEAST_MEMORY:
             logger.log('Severity.ERROR', '[virtualMemoryBuffer.cpp] OutOfMemory: Requested 1 GiB')
