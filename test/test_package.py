@@ -174,6 +174,19 @@ def test_pins_cover_the_bounds(repo: Path, metadata: configparser.ConfigParser) 
         assert re.search(rf'^{name}==', pins, re.MULTILINE), f'{name} is not pinned'
 
 
+@pytest.mark.parametrize(('extra', 'cuda'), [('tensorrt', 13), ('tensorrt-cu12', 12)])
+def test_a_driver_and_one_extra_are_enough(
+    metadata: configparser.ConfigParser, extra: str, cuda: int
+) -> None:
+    """It brings TensorRT, the binding and NVRTC, none of them for a newer CUDA than the driver."""
+    bounds = metadata['options.extras_require'][extra].strip().splitlines()
+    here = 'platform_machine == "x86_64"'
+    named = {re.split('[<>=]', bound)[0]: bound for bound in bounds if 'aarch64' not in bound}
+    assert here in named[f'tensorrt-rtx-cu{cuda}']
+    assert ('<13;' in named['cuda-bindings']) == (cuda == 12)
+    assert 'nvidia-cuda-nvrtc-cu12' in named
+
+
 def test_pytest_of_ubuntu_22_04_takes_the_options(
     metadata: configparser.ConfigParser, repo: Path
 ) -> None:

@@ -75,9 +75,10 @@ def test_extras_are_those_of_the_package(repo: Path) -> None:
     metadata = configparser.ConfigParser()
     metadata.read(repo / 'setup.cfg')
     pages = [repo / 'README.md', *sorted((repo / 'doc').glob('*.md'))]
-    found = [re.findall(r'(?:segformer_ros|\.)\[([a-z]+)\]\'', page.read_text()) for page in pages]
+    extra = re.compile(r"(?:segformer_ros|\.)\[([a-z0-9-]+)\]'")
+    found = [extra.findall(page.read_text()) for page in pages]
     named = {extra for extras in found for extra in extras}
-    assert {'ray', 'tensorrt'} <= named <= set(metadata['options.extras_require'])
+    assert {'ray', 'tensorrt', 'tensorrt-cu12'} <= named <= set(metadata['options.extras_require'])
 
 
 def test_no_path_of_a_machine_is_named(readme: str) -> None:
