@@ -197,14 +197,16 @@ def test_what_another_tool_cannot_is_said(model: Any, monkeypatch: pytest.Monkey
         quantize_by_modelopt(model, lambda: iter(images()), 'max')
 
 
+@pytest.mark.slow  # its import takes ten seconds, the rest a tenth of one
 def test_nvidia_s_own_tool_quantises(model: Any) -> None:
     pytest.importorskip(
         'modelopt.onnx.quantization', reason="pip install 'segformer_ros[modelopt]'"
     )
-    found = quantize_by_modelopt(model, lambda: iter(images()), 'max')
+    found = quantize_by_modelopt(model, lambda: iter(images(1)), 'max')
     onnx.checker.check_model(found)
-    assert {'stem', 'fine', 'coarse'} <= set(quantized_nodes(found).layers)
-    for pixels in images():
+    # It leaves out the layer that reads the image's three channels.
+    assert set(quantized_nodes(found).layers) == {'fragile', 'fine', 'coarse', 'classify'}
+    for pixels in images(2):
         exact, result = run(model, pixels), run(found, pixels)
         assert np.corrcoef(exact.ravel(), result.ravel())[0, 1] > 0.99
         assert not np.array_equal(exact, result)
