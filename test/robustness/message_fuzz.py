@@ -358,6 +358,7 @@ class MessageFuzz:
         self.counts['lost'] += lost
         if sum(of.values()) != received or lost < 0:
             yield Violation('accounts', f'{of} are not {received} of {node.images}')
+        self._watcher.wait_for_mask(node.published + of['segmented'], _RESEND)
         published = self._watcher.masks_published - node.published
         if published != of['segmented']:
             yield Violation('accounts', f'{published} masks for {of["segmented"]} segmented')

@@ -143,6 +143,11 @@ class Watcher(StatusWatcher):
                 lambda: all(self._came[stamp][topic] for topic in awaited), patience
             )
 
+    def wait_for_mask(self, number: int, patience: float) -> None:
+        """Wait until the mask of that number has come; the one of a resent image may be late."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.masks_published >= number, patience)
+
     def came(self, stamp: int, topic: str) -> list[Any]:
         """Messages of a stamp on a topic."""
         with self._changed:
