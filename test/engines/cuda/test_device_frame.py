@@ -486,7 +486,7 @@ def test_a_message_s_cuda_buffer_is_read_where_it_is(
 
 
 @pytest.mark.parametrize('gpu', [0, 1])
-def test_a_host_copy_of_it_is_made_by_the_gpu_that_has_it(
+def test_a_buffer_s_own_gpu_is_asked_for_its_pixels(
     make_machine: MakeMachine,
     handles: list[ReadHandle],
     monkeypatch: pytest.MonkeyPatch,
