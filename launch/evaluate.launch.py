@@ -80,7 +80,7 @@ def evaluate(context: LaunchContext) -> List[Any]:
             'label_tolerance': number(given, 'label_tolerance'),
             'rate': number(given, 'rate'),
             'wait_for': 2,
-            # With simulated time, the recording's own stamps are the time.
+            # With simulated time, the recording's own stamps are the clock.
             'clock': simulated,
             'stamps': 'recorded' if simulated else 'now',
         }))  # fmt: skip
@@ -109,7 +109,7 @@ def node(name: str, given: Dict[str, str], parameters: Dict[str, Any]) -> Node:
         ],
         ros_arguments=['--log-level', given['log_level']],
         output='screen',
-        # Interrupted, the evaluator scores what has come until then, which may take minutes.
+        # When interrupted, the evaluator scores what has arrived so far, which may take minutes.
         sigterm_timeout=PATIENCE,
         sigkill_timeout=PATIENCE,
     )
@@ -137,7 +137,7 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, default, description in ARGUMENTS
             ),
-            # First: its arguments and its transport settings count for the others too.
+            # First: its arguments and its transport settings apply to the others too.
             IncludeLaunchDescription(PythonLaunchDescriptionSource(segment)),
             OpaqueFunction(function=evaluate),
         ]

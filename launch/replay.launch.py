@@ -62,7 +62,7 @@ def replay(context: LaunchContext) -> List[Node]:
         'loop': flag(given, 'loop'),
         'transforms': flag(given, 'transforms'),
         'vehicle_frame': given['vehicle_frame'].strip(),
-        # With simulated time, the recording's own stamps are the time.
+        # With simulated time, the recording's own stamps are the clock.
         'clock': simulated,
         'stamps': 'recorded' if simulated else 'now',
     }
@@ -107,7 +107,7 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, default, description in ARGUMENTS
             ),
-            # First: its arguments and its transport settings count for the replay too.
+            # First: its arguments and its transport settings apply to the replay too.
             IncludeLaunchDescription(PythonLaunchDescriptionSource(segment)),
             OpaqueFunction(function=replay),
             Node(

@@ -53,7 +53,7 @@ ARGUMENTS = (
         "take the camera's mount from TF where it has it; false: from the mount parameters alone",
     ),
 )
-# Parameters by the arguments that override them.
+# Launch arguments and the node parameters they override.
 OVERRIDES = {
     'use_sim_time': ('use_sim_time', bool),
     'autostart': ('autostart', bool),
@@ -115,7 +115,7 @@ def remappings(given: Dict[str, str]) -> List[Tuple[str, str]]:
 def start(context: LaunchContext) -> List[LifecycleNode]:
     given = {name: LaunchConfiguration(name).perform(context).strip() for name, _, _ in ARGUMENTS}
     file = os.path.expanduser(given['params_file'])
-    if not os.path.isfile(file):  # launch itself would start the node without it
+    if not os.path.isfile(file):  # launch itself would ignore it and start the node
         raise ValueError(f'params_file is {file!r}, which is not a file; give a parameter file')
     return [
         LifecycleNode(
