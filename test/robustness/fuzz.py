@@ -10,8 +10,8 @@
 """./run fuzz: hostile messages, files and signals, and changes, for as long as one likes.
 
 ./run fuzz --minutes 10
-./run fuzz --parts messages --whole 5000          20,000 faults among 5,000 whole images
-./run fuzz --parts messages --only 'a JPEG cut short' --seed 7
+./run fuzz --parts raw compressed --whole 5000          20,000 faults among 5,000 whole images
+./run fuzz --parts raw compressed --only 'a JPEG cut short' --seed 7
 """
 
 from __future__ import annotations
