@@ -13,6 +13,7 @@ A planner's part: it subscribes to `drivable_area`, and believes it only while i
 """
 
 from contextlib import suppress
+from math import inf
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -23,6 +24,15 @@ from segformer_ros.msg import DrivableArea
 
 BRAKING_DISTANCE = 8.0  # m
 PATIENCE = 0.5  # s without a message until the vehicle stops
+
+
+def nearest(distance: float, sigma: float) -> float:
+    """The free distance if the angle to its end is wrong by two standard deviations, m.
+
+    Not `distance - 2 * sigma`: sigma grows with the square of the distance, so that a road that is
+    free for far would count as blocked.
+    """
+    return distance if distance in (0.0, inf) else distance / (1 + 2 * sigma / distance)
 
 
 class Planner(Node):
@@ -40,7 +50,7 @@ class Planner(Node):
         self._watch.reset()
         if not (area.valid and area.calibrated):  # too old, engine failed, mount unknown
             self.act(f'stop: {area.reason}')
-        elif area.corridor_distance - 2 * area.corridor_sigma < BRAKING_DISTANCE:
+        elif nearest(area.corridor_distance, area.corridor_sigma) < BRAKING_DISTANCE:
             self.act(f'brake: free for {area.corridor_distance:.1f} m')
         else:
             self.act(f'go: free for {area.corridor_distance:.1f} m')

@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+from math import inf
 from pathlib import Path
 from time import monotonic
 
@@ -98,6 +99,10 @@ def test_planner(repo: Path) -> None:
             'stop: no mount': DrivableArea(valid=True, reason='no mount'),
             'go: free for 30.0 m': _free_for(30.0),
             'brake: free for 6.0 m': _free_for(6.0),
+            'go: free for 80.0 m': _free_for(80.0, sigma=57.0),  # half a degree of pitch
+            'brake: free for 12.0 m': _free_for(12.0, sigma=4.0),
+            'go: free for inf m': _free_for(inf, sigma=inf),
+            'brake: free for 0.0 m': _free_for(0.0, sigma=0.0),
         }
         for words, message in wanted.items():
             until = monotonic() + 60
@@ -113,7 +118,9 @@ def test_planner(repo: Path) -> None:
         node.destroy_node()
 
 
-def _free_for(metres: float):  # type: ignore[no-untyped-def]
+def _free_for(metres: float, sigma: float = 0.5):  # type: ignore[no-untyped-def]
     from segformer_ros.msg import DrivableArea
 
-    return DrivableArea(valid=True, calibrated=True, corridor_distance=metres, corridor_sigma=0.5)
+    area = DrivableArea(valid=True, calibrated=True)
+    area.corridor_distance, area.corridor_sigma = metres, sigma
+    return area
