@@ -26,6 +26,9 @@ from segformer_ros.model.spec import ModelError
 MOST_NODES = 20_000
 """Most nodes of a graph, its functions' inlined at each call. The bundled model has 783."""
 
+NEWEST_OPSET = 1000
+"""Above any version of any operator set; OpenVINO counts up to the one that a model names."""
+
 MOST_SPARSE = 1 << 26
 """Most values of a sparse tensor, which engines make dense."""
 
@@ -46,6 +49,12 @@ _bytes = whole(0, 1 << 50)
 
 def check_structure(path: Path, model: Any) -> None:
     """Raises ModelError for a ModelProto with a cyclic graph, or with incomplete tensors."""
+    for entry in model.opset_import:
+        if entry.version > NEWEST_OPSET:
+            raise ModelError(
+                f'{path}: it asks for version {entry.version} of the operators '
+                f'{entry.domain or "ai.onnx"!r}, which does not exist; {_AGAIN}'
+            )
     _check_functions(path, model)
     opset = max((entry.version for entry in model.opset_import if not entry.domain), default=0)
     for nodes in _bodies(model):

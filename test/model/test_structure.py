@@ -101,6 +101,14 @@ def add_functions(model: Any, calls: dict[str, list[str]]) -> None:
     model.opset_import.extend(imports)
 
 
+def opset_without_end(model: Any) -> None:
+    model.opset_import[0].version = 2**62
+
+
+def opset_of_others(model: Any) -> None:
+    model.opset_import.append(helper.make_opsetid('own', 1001))
+
+
 def negative_shape(model: Any) -> None:
     model.graph.initializer[0].dims[0] = -19
 
@@ -147,6 +155,8 @@ FAULTS: list[tuple[Callable[[Any], None], str]] = [
     (endless, 'has a Loop .*, which may never end'),
     (function_of_itself, 'a function of its graph calls itself'),
     (functions_without_end, r'has \d+ nodes; the limit is 20000'),
+    (opset_without_end, "version 4611686018427387904 of the operators 'ai.onnx'"),
+    (opset_of_others, "version 1001 of the operators 'own'"),
     (negative_shape, r"tensor 'kernel' has the shape \[-19, 3, 4, 4\]"),
     (huge_claim, "tensor 'kernel' has the shape"),
     (short_weights, f"'kernel' claims 912 values in {WEIGHTS} bytes and holds 4 bytes"),
