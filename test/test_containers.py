@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 import pytest
 
 DOCKERFILES = ('Dockerfile.jetson', 'Dockerfile.x86')
+DOCKER_PATHS = tuple(f'docker/{name}' for name in DOCKERFILES)
 # Keys of rosdep that pip installs, which Ubuntu 24.04 refuses outside of an environment.
 BY_PIP = re.compile('-pip$')
 # Where nothing is shown, RViz and its hundreds of megabytes are left out.
@@ -67,6 +68,24 @@ def test_what_rosdep_leaves_out_is_brought_by_pip(repo: Path, dockerfile: str) -
     for key in set(skipped.split()) - NO_SCREEN:
         name = key[len('python3-') : -len('-pip')]
         assert re.search(rf'^{name}[<>=]', bounds, re.MULTILINE), f'{name} is in no requirement'
+
+
+@pytest.mark.parametrize(
+    'path', ['README.md', 'doc/jetson.md', '.github/workflows/test.yml', *DOCKER_PATHS]
+)
+def test_pip_is_not_called_by_rosdep(repo: Path, path: str) -> None:
+    """It calls it outside of an environment; what is skipped is in one of the pip lines."""
+    text = (repo / path).read_text().replace('\\\n', ' ')
+    manifest = ElementTree.parse(repo / 'package.xml').getroot()
+    keys = {str(node.text) for node in manifest if BY_PIP.search(str(node.text))}
+    (line,) = re.findall(r'rosdep install .*', text)
+    (skipped,) = re.findall(r"--skip-keys '([^']+)'", line)
+    assert set(skipped.split()) - NO_SCREEN == keys
+    installed = [line for line in re.findall(r'\bpip install (.*)', text) if 'numpy<2' in line]
+    names = {key[len('python3-') : -len('-pip')] for key in keys}
+    for line in installed:  # the whole package brings what setup.cfg names
+        assert '/segformer_ros[' in line or names <= set(line.split())
+    assert installed
 
 
 def test_the_program_starts_in_the_workspace_of_one_ros(repo: Path, dockerfile: str) -> None:
