@@ -34,7 +34,8 @@ class BoundaryScores:
     """Per scored class, (K,) float64, NaN where neither truth nor prediction has a contour.
 
     f: harmonic mean of precision (share of the predicted contour that lies within the tolerance
-        of the true one of the same class) and recall (the same from the true one).
+        of the true one of the same class) and recall (the same from the true one); 0 for a contour
+        that only one of the two has. NaN for all where the truth has no contour of any class.
     mean: mean of f over the classes that have a contour in the truth.
     """
 
@@ -76,7 +77,7 @@ class BoundaryFScore(Metric[BoundaryScores]):
         both = np.nan_to_num(precision) + np.nan_to_num(recall)
         product = np.nan_to_num(precision) * np.nan_to_num(recall)
         f = ratios(2 * product, both)
-        f[(both == 0) & (predicted + true > 0)] = 0.0
+        f[(both == 0) & (predicted + true > 0) & true.any()] = 0.0
         return BoundaryScores(precision, recall, f, mean_of(f[true > 0]))
 
 

@@ -92,3 +92,16 @@ def test_a_missed_class_is_zero_and_an_invented_one_does_not_enter_the_mean() ->
     scores = metric.compute()
     assert scores.f[2] == 0.0
     assert scores.mean == pytest.approx((scores.f[0] + scores.f[1]) / 2)
+
+
+def test_without_contours_in_the_truth_no_class_has_a_score() -> None:
+    """Labels that are void along every contour; the prediction's contour is beside the void."""
+    truth = halves(40)
+    truth[:, 38:42] = 255
+    metric = BoundaryFScore(3)
+    metric.update(truth, halves(45))
+    scores = metric.compute()
+    assert metric.counts[:2, 0].all()
+    assert np.isnan([*scores.f, scores.mean]).all()
+    metric.update(halves(40), np.zeros((60, 80), np.uint8))  # now the truth has some
+    np.testing.assert_array_equal(metric.compute().f, [0.0, 0.0, np.nan])
