@@ -86,7 +86,8 @@ class Program(NamedTuple):
         try:
             left = remove_ros_args([self.name, *arguments])[1:]
         except RuntimeError as error:
-            return self._refuse(f'ROS refuses the arguments: {without_source_places(error)}')
+            refused = f'ROS refuses the arguments: {without_source_places(error)}'
+            return self._refuse(refused + _quoting(arguments))
         if any(argument in _HELP for argument in left):
             return explained(self.name, self._print_help)
         if left:
@@ -126,6 +127,15 @@ class Program(NamedTuple):
     def _refuse(self, what: str) -> int:
         print(f'{self.name}: {what}; a parameter is given as {_WAY}, see --help', file=sys.stderr)
         return EXIT_REFUSED
+
+
+def _quoting(arguments: Sequence[str]) -> str:
+    """How to give a value like sample:, which YAML takes for a key; '' if there is none."""
+    for argument in arguments:
+        name, is_value, value = argument.partition(':=')
+        if is_value and value.endswith(':'):
+            return f'; a value that ends in a colon needs quotes: -p "{name}:=\'{value}\'"'
+    return ''
 
 
 def without_source_places(error: RuntimeError) -> str:

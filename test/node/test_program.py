@@ -64,6 +64,10 @@ def test_what_is_rosss_is_let_through(given: list[str]) -> None:
         (['--ros-args', '-p', 'a:=1', '--', 'x'], 'unknown arguments: x'),
         (['--ros-args', '--params-file', '/no.yaml'], '/no.yaml'),
         (['--ros-args', '-p', 'engine'], "ROS refuses the arguments: Couldn't parse parameter"),
+        (
+            ['--ros-args', '-p', 'a:=1', '-p', 'input:=sample:'],
+            """; a value that ends in a colon needs quotes: -p "input:='sample:'";""",
+        ),
         (['--ros-args', '--bogus'], '--bogus'),
     ],
 )

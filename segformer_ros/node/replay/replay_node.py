@@ -133,7 +133,10 @@ class ReplayNode(Node):  # type: ignore[misc]
 def open_settings(settings: ReplaySettings) -> Source:
     """Open the source that the parameters name; raises ParameterError and SourceError."""
     if not settings.input:
-        raise ParameterError('input is empty; give a bag, a video, a folder of images or sample:')
+        raise ParameterError(
+            'input is empty; give a bag, a video, a folder of images or the shipped drive: '
+            '''-p "input:='sample:'"'''
+        )
     return open_source(
         settings.input,
         SourceOptions(

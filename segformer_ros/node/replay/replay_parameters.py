@@ -25,7 +25,8 @@ class ReplaySettings:
     input: str = parameter(
         '',
         'bag, video, folder of images, Cityscapes folder, the shipped drive (sample:), or a '
-        'generated one (street:[SEED])',
+        'generated one (street:[SEED]); a value that ends in a colon needs quotes: '
+        '''-p "input:='sample:'"''',
     )
     topic: str = parameter('', 'image topic of a bag; empty: the only one')
     label_topic: str = parameter('', 'topic of a bag with label images')
