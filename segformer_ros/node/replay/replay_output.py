@@ -124,7 +124,7 @@ def _transforms(node: Node, source: Optional[Source], rate: float) -> Optional[C
     try:
         from tf2_msgs.msg import TFMessage
     except ImportError:
-        node.get_logger().warning('tf2_msgs is not installed: transforms are not published')
+        node.get_logger().info('tf2_msgs is not installed: transforms are not published')
         return None
     return CarriedTransforms(node, TFMessage, source, rate)
 
