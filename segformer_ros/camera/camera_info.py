@@ -145,9 +145,9 @@ def check_image_size(calibration: Calibration, height: int, width: int) -> None:
     """Raise CalibrationError unless the calibration is for images of this size."""
     if (calibration.width, calibration.height) != (width, height):
         raise CalibrationError(
-            f'camera info is for {calibration.width}x{calibration.height} images, but the image '
-            f'is {width}x{height}: calibrate at this size, or let the driver publish the camera '
-            'info that belongs to its images (binning and ROI included)'
+            f'the calibration is for {calibration.width}x{calibration.height} images, but the '
+            f'image is {width}x{height}: calibrate at this size; camera info from a driver must '
+            'belong to its images (binning and ROI included)'
         )
 
 

@@ -131,7 +131,7 @@ def test_a_calibration_of_another_size_is_noted_and_left_out(tmp_path: Path) -> 
         bag.write(camera, rec.image(rec.picture(0), 'bgr8', 1), 1)
     source = open_source(tmp_path / 'drive')
     assert source.calibration is None
-    assert 'camera info is for 128x96 images, but the image is 64x48' in source.notes[0]
+    assert 'the calibration is for 128x96 images, but the image is 64x48' in source.notes[0]
 
 
 @pytest.mark.parametrize(('frame_id', 'used'), [('front', True), ('rear', False)])

@@ -94,7 +94,7 @@ def test_without_a_camera_the_area_is_in_pixels_and_says_why() -> None:
 
 def test_images_of_another_size_than_the_calibration_are_told(segment: Segmenter) -> None:
     result = segment(cv2.resize(paint(street()), (64, 32)))
-    assert 'camera info is for 128x64 images' in result.area.reason
+    assert 'the calibration is for 128x64 images' in result.area.reason
 
 
 @pytest.mark.parametrize('kind', ['rgb8', 'bgra8', 'view', 'path', 'str', 'url', 'frame'])
