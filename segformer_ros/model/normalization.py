@@ -24,6 +24,9 @@ from segformer_ros.model.spec import ModelError
 LAST_OPSET = 17
 """In later ones ReduceMean has its axes as an input, which these parsers silently ignore."""
 
+ROUNDING = ('QuantizeLinear', 'DequantizeLinear')
+"""Operators that round to INT8 and back."""
+
 _FLOATS = {1: np.float32, 10: np.float16}  # by ONNX's number of the type
 
 
@@ -101,8 +104,7 @@ def rounded_outputs(model: bytes) -> Tuple[Set[str], Set[str]]:
     import onnx
 
     nodes = onnx.load_from_string(model).graph.node
-    steps = ('QuantizeLinear', 'DequantizeLinear')
-    rounding = {name for node in nodes if node.op_type in steps for name in node.output}
+    rounding = {name for node in nodes if node.op_type in ROUNDING for name in node.output}
     behind = [node for node in nodes if not rounding.isdisjoint(node.input)]
     return rounding, {name for node in behind for name in node.output} - rounding
 
@@ -200,7 +202,7 @@ def to_half(model: bytes, keep_io: bool = False, single: Collection[str] = ()) -
     """The same ONNX computing in FP16, Q/DQ included, except `squares`; raises ModelError.
 
     keep_io: leave input and output FP32, with a cast beside each. single: more tensors whose nodes
-    stay FP32.
+    stay FP32; so do INT8 layers that read the same INT8 as one of these.
     """
     try:
         import onnx
@@ -219,7 +221,9 @@ def to_half(model: bytes, keep_io: bool = False, single: Collection[str] = ()) -
         proto = version_converter.convert_version(proto, QUANTIZED_OPSET)
     squaring = {node.output[0] for node in squaring_nodes(proto.graph)}
     kept = squaring.union(single)
+    kept |= _layers_beside(proto.graph, kept)
     exact = _named(node for node in proto.graph.node if not kept.isdisjoint(node.output))
+    _give_own_steps(proto.graph, exact)
     _give_own_scales(proto.graph, exact)
     half = convert_float_to_float16(proto, keep_io_types=keep_io, node_block_list=exact)
     _join(half.graph, exact)
@@ -236,12 +240,64 @@ def _named(nodes: Iterable[Any]) -> List[str]:
     return names
 
 
+def _layers_beside(graph: Any, single: Collection[str]) -> Set[str]:
+    """Outputs of the INT8 layers that read the same as an FP32 one, and of their weights' Q/DQ.
+
+    TensorRT makes one multiplication of them, and cannot if they differ in type.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    weights: Dict[str, Set[str]] = {}  # by output of their Q/DQ
+    for node in graph.node:
+        if node.op_type in ROUNDING and (node.input[0] in weights or node.input[0] not in makers):
+            weights[node.output[0]] = {node.output[0], *weights.get(node.input[0], ())}
+    layers = [
+        node
+        for node in graph.node
+        if node.op_type not in ROUNDING and not weights.keys().isdisjoint(node.input)
+    ]
+    shared = {
+        name
+        for node in layers
+        if not set(node.output).isdisjoint(single)
+        for name in node.input
+        if name in makers
+    }
+    found: Set[str] = set()
+    for node in layers:
+        if not shared.isdisjoint(node.input):
+            found.update(node.output, *(weights.get(name, ()) for name in node.input))
+    return found
+
+
+def _give_own_steps(graph: Any, single: Sequence[str]) -> None:
+    """Copy each FP32 DequantizeLinear for the FP16 nodes that read it, too.
+
+    Behind a cast, TensorRT would refuse a layer whose weights are dequantised to FP16.
+    """
+    others: Dict[str, List[Any]] = {}
+    for node in graph.node:
+        for name in node.input if node.name not in single else ():
+            others.setdefault(name, []).append(node)
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        readers = others.get(node.output[0], [])
+        if node.op_type == 'DequantizeLinear' and node.name in single and readers:
+            copy = type(node).FromString(node.SerializeToString())
+            copy.name = copy.output[0] = f'{node.output[0]}/half'
+            for reader in readers:
+                for place, name in enumerate(reader.input):
+                    reader.input[place] = copy.output[0] if name == node.output[0] else name
+            nodes.append(copy)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 def _give_own_scales(graph: Any, single: Sequence[str]) -> None:
     """Copy the scale of each FP32 Q/DQ node: the converter casts one that FP16 nodes share."""
     scales = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        quantizes = node.op_type in ('QuantizeLinear', 'DequantizeLinear')
-        if quantizes and node.name in single and node.input[1] in scales:
+        if node.op_type in ROUNDING and node.name in single and node.input[1] in scales:
             copy = graph.initializer.add()
             copy.CopyFrom(scales[node.input[1]])
             node.input[1] = copy.name = f'{node.name}/scale'

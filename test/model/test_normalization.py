@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,12 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tiny_segformer import save_tiny
 
 from segformer_ros.model import ModelError, load_model
 from segformer_ros.model.normalization import squares, to_half, write_out_layer_norms
 from segformer_ros.model.onnx_network import tensorrt_network
-from segformer_ros.quantization.layer_selection import select_nodes
+from segformer_ros.quantization.layer_selection import roundings_of, select_nodes
 from segformer_ros.quantization.qdq import (
     activation_names,
     choose_limits,
@@ -31,7 +33,7 @@ from segformer_ros.quantization.qdq import (
     quantize_nodes,
 )
 from segformer_ros.quantization.simulation import round_to_half
-from tiny_models import normalization_in_steps
+from tiny_models import normalization_in_steps, painting
 
 
 def normalising(
@@ -147,6 +149,39 @@ def test_a_quantised_model_keeps_its_numbers(street: bytes, pixels: np.ndarray) 
     # Further on the last bit decides where a value lies between two levels of INT8.
     found, exact = (run(model, pixels).ravel() for model in (written, quantised))
     assert np.corrcoef(found, exact)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize(('alone', 'layers'), [('seen', set()), ('fine', {'fine', 'coarse'})])
+def test_layers_that_read_the_same_int8_have_no_cast_behind_it(
+    tmp_path: Path, alone: str, layers: set[str]
+) -> None:
+    """TensorRT would refuse it, and layers that differ in type, if both have weights."""
+    size = (32, 64)
+    pixels = painting(*size)[0][None]
+    path = save_tiny(tmp_path / 'tiny.onnx', size)
+    quantised = onnx.load_from_string(_quantised(path.read_bytes(), pixels))
+    convolutions = {node.name: node for node in quantised.graph.node if node.op_type == 'Conv'}
+    shared = convolutions['fine'].input[0]
+    assert shared == convolutions['coarse'].input[0]
+    quantised.graph.node.append(helper.make_node('Neg', [shared], ['seen'], 'seen'))
+    quantised.graph.output.append(
+        helper.make_tensor_value_info('seen', TensorProto.FLOAT, [1, 19, 8, 16])
+    )
+    model = quantised.SerializeToString()
+    half = to_half(model, True, (alone, *roundings_of(quantised, [alone])))
+    proto = onnx.load_from_string(half)
+    onnx.checker.check_model(proto, full_check=True)
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    kinds = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    found = {}
+    for node in proto.graph.node:
+        if node.op_type == 'Conv':
+            steps = [makers[name] for name in node.input[:2]]
+            assert {step.op_type for step in steps} == {'DequantizeLinear'}, node.name
+            (found[node.name.split('/')[0]],) = {kinds[step.input[1]] for step in steps}
+    assert {name for name, kind in found.items() if kind == TensorProto.FLOAT} == layers
+    assert len(found) == len(convolutions)
+    assert np.corrcoef(run(half, pixels).ravel(), run(model, pixels).ravel())[0, 1] > 0.99
 
 
 def _until(model: bytes, name: str) -> bytes:
