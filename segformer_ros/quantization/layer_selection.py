@@ -19,6 +19,7 @@ from typing import Any, Callable, Collection, Dict, List, NamedTuple, Sequence, 
 
 import numpy as np
 
+from segformer_ros.model.normalization import ROUNDING
 from segformer_ros.quantization.accuracy_gate import Gate, GateResult
 
 WEIGHTED = ('Conv', 'Gemm', 'MatMul')
@@ -64,9 +65,6 @@ def select_nodes(model: Any) -> Selection:
     )
 
 
-_STEPS = ('QuantizeLinear', 'DequantizeLinear')
-
-
 def quantized_nodes(model: Any) -> Selection:
     """Nodes of a Q/DQ graph, whichever tool made it, with an input rounded to INT8.
 
@@ -79,7 +77,7 @@ def quantized_nodes(model: Any) -> Selection:
     for node in model.graph.node:
         sources = [_before_rounding(name, makers) for name in node.input]
         rounded = [source for source, name in zip(sources, node.input) if source != name]
-        if rounded and node.op_type not in (*_STEPS, 'Shape'):
+        if rounded and node.op_type not in (*ROUNDING, 'Shape'):
             weighted = node.op_type in WEIGHTED and not constants.isdisjoint(rounded)
             (layers if weighted else others).append(node.name)
     return Selection(tuple(layers), tuple(others))
@@ -97,7 +95,9 @@ def roundings_of(model: Any, nodes: Collection[str]) -> List[str]:
     given = {name for node in model.graph.node for name in node.output}
     found: List[str] = []
     for node in reversed(model.graph.node):  # sorted topologically
-        (output,) = node.output if node.op_type in _STEPS else ('',)
+        if node.op_type not in ROUNDING:
+            continue
+        (output,) = node.output
         alone = output in read and node.input[0] not in given
         if output in read and node.op_type == 'DequantizeLinear':
             read.add(node.input[0])
@@ -116,13 +116,13 @@ def keep_quantized(model: Any, nodes: Collection[str]) -> Any:
     graph = copy.graph
     makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
-        if node.op_type not in _STEPS and node.name not in nodes:
+        if node.op_type not in ROUNDING and node.name not in nodes:
             for place, name in enumerate(node.input):
                 node.input[place] = _before_rounding(name, makers)
     read = {value.name for value in graph.output}
     kept = []
     for node in reversed(graph.node):
-        if node.op_type not in _STEPS or not read.isdisjoint(node.output):
+        if node.op_type not in ROUNDING or not read.isdisjoint(node.output):
             kept.append(node)
             read.update(node.input)
     del graph.node[:]

@@ -19,7 +19,7 @@ import numpy as np
 from segformer_ros.engines import EngineOptions
 from segformer_ros.engines.cpu import CpuEngine
 from segformer_ros.model import ModelSpec
-from segformer_ros.model.normalization import squaring_nodes
+from segformer_ros.model.normalization import ROUNDING, squaring_nodes
 from segformer_ros.model.onnx_network import read_network
 
 LARGEST = 65504.0
@@ -116,7 +116,7 @@ def float_outputs(model: Any) -> Set[str]:
 
 def _resize_parameters(graph: Any) -> Set[str]:
     """Inputs of each Resize and Q/DQ node except the first: sizes, scales and zero points."""
-    kinds = ('Resize', 'QuantizeLinear', 'DequantizeLinear')
+    kinds = ('Resize', *ROUNDING)
     return {
         name for node in graph.node if node.op_type in kinds for name in node.input[1:] if name
     }

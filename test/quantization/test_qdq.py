@@ -27,6 +27,7 @@ from segformer_ros.quantization.accuracy_gate import QuantizationError
 from segformer_ros.quantization.layer_selection import (
     keep_quantized,
     quantized_nodes,
+    roundings_of,
     select_nodes,
 )
 from segformer_ros.quantization.qdq import (
@@ -134,6 +135,13 @@ def test_what_a_graph_has_quantised_is_read_from_it(model: Any) -> None:
     assert set(found.layers) == set(selection.layers)
     assert set(found.chained) == set(selection.chained)
     assert quantized_nodes(model).all == ()
+
+
+def test_constants_among_the_nodes_round_nothing(model: Any) -> None:
+    quantized = quantize_nodes(model, select_nodes(model).all, limits_of(model))
+    wanted = roundings_of(quantized, ['fine'])
+    quantized.graph.node.insert(0, onnx.helper.make_node('Constant', [], ['one'], value_int=1))
+    assert roundings_of(quantized, ['fine']) == wanted != []
 
 
 @pytest.mark.parametrize('kept', [(), ('fine', 'coarse'), ('stem', 'join', 'classify')])
