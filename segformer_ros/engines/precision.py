@@ -85,9 +85,12 @@ def _int8(model: Path, reason: str) -> Candidate:
     if record is None or (record.half_passed and record.pair_passed):
         single = record.pair_single if record else ()
         return Candidate('int8', model, _with_single(reason, single), single=single)
-    verdict = 'and INT8 together failed' if not record.pair_passed else 'failed'
-    reason = f'{reason}; beside it FP32, since FP16 {verdict} its gate'
-    return Candidate('int8', model, reason, half=False)
+    lack = 'FP16 failed its gate'
+    if not record.pair_judged:
+        lack = 'FP16 and INT8 were not judged together; segformer quantize, run again, judges them'
+    elif not record.pair_passed:
+        lack = 'FP16 and INT8 together failed their gate'
+    return Candidate('int8', model, f'{reason}; beside it FP32, since {lack}', half=False)
 
 
 def _floating(own: Path, sm: int) -> Candidate:

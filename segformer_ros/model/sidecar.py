@@ -165,7 +165,7 @@ class QuantizationRecord(NamedTuple):
     source: hash of the model that was quantised. passed, half_passed: whether the gate was passed
     in INT8, and by the model itself in FP16. single: tensors whose layers have to compute in FP32
     for the latter. pair_passed: whether INT8 with the other layers in FP16 passed, too;
-    pair_single: as `single`, for that.
+    pair_single: as `single`, for that. pair_judged: False where an older version did not try it.
     """
 
     source: str
@@ -174,6 +174,7 @@ class QuantizationRecord(NamedTuple):
     single: Tuple[str, ...] = ()
     pair_passed: bool = True
     pair_single: Tuple[str, ...] = ()
+    pair_judged: bool = True
 
     @classmethod
     def of_model(cls, model: Path) -> Optional[QuantizationRecord]:
@@ -188,8 +189,9 @@ class QuantizationRecord(NamedTuple):
         )
         passed = metadata.get(_GATE) == _VERDICTS[True]
         # Files without the entry had the pair judged only where FP16 needed no FP32 layers.
-        pair = pair and (not single or _PAIR_SINGLE in metadata)
-        return cls(metadata[_SOURCE], passed, half, single, pair, pair_single)
+        judged = not single or _PAIR_SINGLE in metadata
+        pair = pair and judged
+        return cls(metadata[_SOURCE], passed, half, single, pair, pair_single, judged)
 
     @classmethod
     def of_report(cls, path: Path) -> Optional[QuantizationRecord]:

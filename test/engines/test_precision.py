@@ -137,7 +137,7 @@ def test_int8_has_fp32_beside_it_where_fp16_failed(spec: ModelSpec) -> None:
     add_int8(spec, pair='failed')
     choice = choose_precision('int8', spec, ORIN)[0]
     assert choice.precision == 'int8' and not choice.half
-    assert choice.reason.endswith('since FP16 and INT8 together failed its gate')
+    assert choice.reason.endswith('since FP16 and INT8 together failed their gate')
     assert choose_precision('fp16', spec, ORIN)[0].precision == 'fp16'
 
 
@@ -157,6 +157,8 @@ def test_int8_that_was_never_judged_with_those_fp32_layers_has_fp32_beside_it(
     (choice,) = choose_precision('int8', spec, ORIN)
     assert choice.half == judged
     assert choice.single == (('one', 'two') if judged else ())
+    words = 'since FP16 and INT8 were not judged together; segformer quantize, run again, judges'
+    assert (words in choice.reason) is not judged and 'failed' not in choice.reason
 
 
 @pytest.mark.parametrize(
