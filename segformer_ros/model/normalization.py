@@ -90,23 +90,20 @@ def check_reductions(model: bytes) -> None:
             )
 
 
-def squares(model: bytes) -> Set[str]:
-    """Names of the outputs of an ONNX's `squaring_nodes`."""
+def single_outputs(model: bytes, more: Collection[str] = ()) -> Tuple[Set[str], Set[str]]:
+    """Names of the outputs that an ONNX's FP32 nodes have beside FP16 or INT8.
+
+    Those of its `squaring_nodes`, and more; but none of Q/DQ nodes. With them the outputs of all
+    nodes that read INT8 by Q/DQ.
+    """
     import onnx
 
-    return {
-        name for node in squaring_nodes(onnx.load_from_string(model).graph) for name in node.output
-    }
-
-
-def rounded_outputs(model: bytes) -> Tuple[Set[str], Set[str]]:
-    """Names of the outputs of an ONNX's Q/DQ nodes, and of the nodes that read INT8 by them."""
-    import onnx
-
-    nodes = onnx.load_from_string(model).graph.node
-    rounding = {name for node in nodes if node.op_type in ROUNDING for name in node.output}
-    behind = [node for node in nodes if not rounding.isdisjoint(node.input)]
-    return rounding, {name for node in behind for name in node.output} - rounding
+    graph = onnx.load_from_string(model).graph
+    squares = {name for node in squaring_nodes(graph) for name in node.output}
+    rounding = {name for node in graph.node if node.op_type in ROUNDING for name in node.output}
+    behind = [node for node in graph.node if not rounding.isdisjoint(node.input)]
+    rounded = {name for node in behind for name in node.output}
+    return squares.union(more) - rounding, rounded - rounding
 
 
 def squaring_nodes(graph: Any) -> List[Any]:
@@ -199,7 +196,7 @@ QUANTIZED_OPSET = 19
 
 
 def to_half(model: bytes, keep_io: bool = False, single: Collection[str] = ()) -> bytes:
-    """The same ONNX computing in FP16, Q/DQ included, except `squares`; raises ModelError.
+    """The same ONNX computing in FP16, Q/DQ included, except `squaring_nodes`; raises ModelError.
 
     keep_io: leave input and output FP32, with a cast beside each. single: more tensors whose nodes
     stay FP32; so do INT8 layers that read the same INT8 as one of these.

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_segformer import save_tiny
 
 from segformer_ros.model import ModelError, load_model
-from segformer_ros.model.normalization import squares, to_half, write_out_layer_norms
+from segformer_ros.model.normalization import single_outputs, to_half, write_out_layer_norms
 from segformer_ros.model.onnx_network import tensorrt_network
 from segformer_ros.quantization.layer_selection import roundings_of, select_nodes
 from segformer_ros.quantization.qdq import (
@@ -93,9 +93,10 @@ WIDE = ['square', 'variance', 'enlarged', 'deviation']
 
 
 def test_what_may_overflow_is_found() -> None:
-    assert squares(normalization_in_steps()) == set(WIDE)
-    assert squares(normalising()) == set(), 'a layer of its own sums in FP32'
-    assert squares(write_out_layer_norms(normalising())) == {f'y/{name}' for name in WIDE}
+    assert single_outputs(normalization_in_steps()) == (set(WIDE), set())
+    assert not single_outputs(normalising())[0], 'a layer of its own sums in FP32'
+    found, _ = single_outputs(write_out_layer_norms(normalising()))
+    assert found == {f'y/{name}' for name in WIDE}
 
 
 @pytest.mark.parametrize('keep_io', [False, True])

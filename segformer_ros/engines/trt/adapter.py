@@ -156,11 +156,11 @@ class TensorRt:
     def keep_single(
         self, network: Any, config: Any, outputs: Collection[str], rounded: Collection[str] = ()
     ) -> None:
-        """Have the layers with these outputs compute in FP32; a strongly typed graph says it.
+        """Have the layers with these outputs compute in FP32; not for strongly typed ones.
 
         rounded: outputs of layers that multiply in INT8 in any case; they are FP32 all the same.
         """
-        if self.strongly_typed or not outputs:
+        if not outputs:
             return
         single = self.module.DataType.FLOAT
         results = {network.get_output(index).name for index in range(network.num_outputs)}

@@ -24,8 +24,7 @@ from segformer_ros.engines.engine import EngineError, Progress
 from segformer_ros.engines.trt.adapter import TensorRt
 from segformer_ros.model.normalization import (
     check_reductions,
-    rounded_outputs,
-    squares,
+    single_outputs,
     write_out_layer_norms,
 )
 
@@ -313,10 +312,9 @@ def _build_once(
     config = builder.create_builder_config()
     library.set_workspace(config, workspace)
     library.set_precision(config, options.precision, options.half)
-    if options.precision != 'fp32':
-        rounding, behind = rounded_outputs(model)
-        single = squares(model).union(options.single) - rounding
-        library.keep_single(network, config, single, behind)
+    if options.precision != 'fp32' and not library.strongly_typed:
+        single, rounded = single_outputs(model, options.single)
+        library.keep_single(network, config, single, rounded)
     library.set_details(config)
     library.set_batches(builder, network, config, options.batches)
     beside: Tuple[Tuple[str, str], ...] = ()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -26,7 +27,12 @@ from tiny_segformer import save_tiny
 from segformer_ros.cli.main import main
 from segformer_ros.engines import EngineError, EngineOptions, create_engine
 from segformer_ros.engines.trt.adapter import TensorRt
-from segformer_ros.engines.trt.builder import build_engine, read_build_log, read_inspector
+from segformer_ros.engines.trt.builder import (
+    BuildOptions,
+    build_engine,
+    read_build_log,
+    read_inspector,
+)
 from segformer_ros.frame import Frame
 from segformer_ros.model import ModelError, ModelSpec, load_model
 from segformer_ros.model.model_files import model_hash
@@ -247,6 +253,20 @@ def test_squares_are_kept_in_fp32_where_there_is_no_layer(
         assert all(types == ['FLOAT', 'FLOAT'] for kind, *types in kept)
         obeyed = ('OBEY_PRECISION_CONSTRAINTS',) in fake.called('set_flag')
         assert obeyed == (precision == 'fp16')
+
+
+@pytest.mark.parametrize(('version', 'times'), [('8.6.1', 1), ('11.4.0', 0)])
+def test_a_build_reads_the_graph_once_for_them_where_it_sets_them(
+    make_machine: MakeMachine, monkeypatch: pytest.MonkeyPatch, version: str, times: int
+) -> None:
+    library = TensorRt(make_machine(version).tensorrt.module)
+    reading = Mock(wraps=onnx.load_from_string)
+    monkeypatch.setattr(onnx, 'load_from_string', reading)
+    model = normalization_in_steps()
+    build_engine(library, model, BuildOptions('fp32'))
+    usual = reading.call_count
+    build_engine(library, model, BuildOptions('fp16'))
+    assert reading.call_count - 2 * usual == times
 
 
 def test_int8_layers_give_fp32_where_their_gate_needs_it(
