@@ -78,14 +78,19 @@ def as_markdown(result: Quantized, settings: QuantizationSettings, title: str) -
         lines += ['', 'In floating point:', '', *(f'- `{name}`' for name in result.excluded)]
     if result.costs:
         lines += ['', _cost_table(result.costs)]
-    advised = half_advice(result) if result.half.failures else ''
-    lines += ['', *_half_section('FP16 of the same model', result.half, settings.gate, advised)]
+    refused = half_advice(result) if result.half.failures else ''
+    lines += ['', *_half_section('FP16 of the same model', result.half, settings.gate, refused)]
     if result.pair:
-        advised = '; '.join(result.pair.failures)
-        if advised:
-            advised += '; engines have FP32 beside INT8'
-        title = 'INT8 with FP16 beside it, as engines have it'
-        lines += ['', *_half_section(title, result.pair, settings.gate, advised)]
+        failures = result.pair.failures
+        lines += [
+            '',
+            *_half_section(
+                'INT8 with FP16 beside it, as engines have it',
+                result.pair,
+                settings.gate,
+                '; '.join((*failures, 'engines have FP32 beside INT8')) if failures else '',
+            ),
+        ]
     return '\n'.join(lines) + '\n'
 
 

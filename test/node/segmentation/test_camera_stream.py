@@ -219,7 +219,6 @@ def test_other_ros_is_asked_for_none_and_copies_them(
     rig.start(MASK)
     assert lyrical is None or lyrical.asked == ['cpu']
     stream = rig.node._streams[0]
-    assert stream._read == Frame.from_image  # with nothing between
     task = stream.take(Lyrical.message(rig.now()), stream._parameters.settings)
     assert task and type(task.frame) is Frame
     assert task.frame.pixels.tobytes() == bytes(street_image().data)
