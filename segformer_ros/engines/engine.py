@@ -110,6 +110,8 @@ class EngineOptions:
     streams: frames that OpenVINO works on at once, 1 or 2, which share the threads: more frames a
         second, each of them later.
     device: index of the GPU.
+    share_context: use the GPU's primary CUDA context, as frames need that other libraries will put
+        there later; if it is lost, only a new process has another.
     cache_dir: where built engines are kept; None for the user's cache folder.
     max_batch: most frames that a GPU takes at once; more go one batch after another.
     workspace_mib: scratch memory of a build in MiB, at first; less where the GPU has less.
@@ -126,6 +128,7 @@ class EngineOptions:
     threads: int = 0
     streams: int = 1
     device: int = 0
+    share_context: bool = False
     cache_dir: Optional[Path] = None
     max_batch: int = 4
     workspace_mib: int = 1024

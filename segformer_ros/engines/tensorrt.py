@@ -211,7 +211,7 @@ class TensorRtEngine(Engine):
         self._end_contexts()
         self._gpu = select_gpu(self.options.device)  # first: TensorRT may crash without a driver
         self._library = load_tensorrt()
-        self._device = CudaDevice(self._gpu)
+        self._device = CudaDevice(self._gpu, self.options.share_context)
         try:
             with self._device.current():
                 self._prepare(self._library, self._device)

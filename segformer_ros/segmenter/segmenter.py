@@ -44,9 +44,9 @@ from segformer_ros.engines import (
     model_for,
 )
 from segformer_ros.engines.cuda.device_frame import (
+    frame_of_message,
     frame_on_device,
     is_on_device,
-    read_image,
 )
 from segformer_ros.errors import SegformerError, in_words, one_line
 from segformer_ros.frame import BY_CHANNELS, Frame, FrameError, Segmentation
@@ -317,7 +317,7 @@ def as_frame(image: Image, encoding: str = '') -> Frame:
     if isinstance(image, (str, os.PathLike)):
         return _read_image(image)
     if hasattr(image, 'encoding') and hasattr(image, 'step'):
-        return read_image(image)
+        return frame_of_message(image)
     if hasattr(image, 'format') and hasattr(image, 'data') and hasattr(image, 'header'):
         return Frame.from_compressed(image)
     raise FrameError(

@@ -91,7 +91,7 @@ class Check(NamedTuple):
 class Checklist:
     """Finished checks, and measured speeds. notes: what a reader must know.
 
-    begun: when it was, by `perf_counter`.
+    begun: start time, from `perf_counter`.
     """
 
     checks: List[Check] = field(default_factory=list)

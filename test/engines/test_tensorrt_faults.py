@@ -110,7 +110,7 @@ def test_an_engine_that_cannot_be_run_ends_before_its_context(
     def fail(size: int) -> None:
         raise OutOfMemory('cuMemAlloc failed: out of memory')
 
-    monkeypatch.setattr(engine_module, 'CudaDevice', lambda gpu: _failing(gpu, fail))
+    monkeypatch.setattr(engine_module, 'CudaDevice', lambda gpu, share: _failing(gpu, fail))
     with pytest.raises(EngineError, match='out of memory'):
         create_engine(spec, 'tensorrt').activate()
     assert machine.cuda.late == []

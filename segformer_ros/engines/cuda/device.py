@@ -22,7 +22,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple, Union
 
 import numpy as np
 
-from segformer_ros.engines.cuda.device_frame import DeviceArray, cuda_buffers
+from segformer_ros.engines.cuda.device_frame import DeviceArray
 from segformer_ros.engines.cuda.driver import (
     Gpu,
     has_primary_context,
@@ -117,14 +117,15 @@ PyCUDA would destroy one for everybody who shares it, instead of releasing its o
 class CudaDevice:
     """A context on one GPU; `current()` around every use, from any one thread.
 
-    The context is its own, unless something in this process uses the GPU's primary context, or
-    CUDA buffers in messages may: it is shared then, since frames cannot pass between contexts.
+    The context is its own, unless `share` asks for the GPU's primary context, or something in this
+    process uses that: it is shared then, since frames cannot pass between contexts. A shared one
+    that is lost does not come back in this process.
 
     An integrated GPU (Jetson) shares its memory with the CPU: there kernels use page-locked
     memory in place (`mapped`), and nothing is copied.
     """
 
-    def __init__(self, gpu: Gpu) -> None:
+    def __init__(self, gpu: Gpu, share: bool = False) -> None:
         cuda = load_binding()
         self.gpu = gpu
         self.mapped = gpu.integrated
@@ -133,8 +134,7 @@ class CudaDevice:
         try:
             cuda.init()
             device = cuda.Device(gpu.number)
-            used = gpu.number in _PRIMARY or has_primary_context(gpu)
-            self._shared = used or cuda_buffers() is not None
+            self._shared = share or gpu.number in _PRIMARY or has_primary_context(gpu)
             if self._shared and gpu.number not in _PRIMARY:
                 _PRIMARY[gpu.number] = device.retain_primary_context()
             self._context = (

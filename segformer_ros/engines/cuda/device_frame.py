@@ -301,14 +301,14 @@ def cuda_buffers() -> Any:
     """CudaBuffer of ROS 2 Lyrical's CUDA buffers in messages; None where it is not installed."""
     try:
         return importlib.import_module('cuda_buffer').CudaBuffer
-    except ImportError:
+    except (ImportError, AttributeError):  # or an empty folder of that name
         return None
 
 
-def read_image(
+def frame_of_message(
     message: Any, max_megapixels: float = MAX_MEGAPIXELS, depth: BitDepth = FULL
 ) -> Frame:
-    """Frame.from_image, but of a CUDA buffer the frame on the GPU; raises FrameError.
+    """Like Frame.from_image, but a CUDA buffer stays on the GPU; raises FrameError.
 
     It is copied to the host where the buffers' Python package is not installed, or the encoding is
     not packed.

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional
@@ -23,13 +22,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from segformer_ros import topics
 from segformer_ros.camera import BodySwing
-from segformer_ros.engines.cuda.device_frame import cuda_buffers, read_image
+from segformer_ros.engines.cuda.device_frame import frame_of_message
 from segformer_ros.formats import BitDepth
 from segformer_ros.frame import Frame, Segmentation
 from segformer_ros.model import ModelSpec
 from segformer_ros.node.messages import ImageGate, VisionMessages, guarded
 from segformer_ros.node.segmentation.camera_geometry import CameraGeometry
 from segformer_ros.node.segmentation.drivable_output import DrivableOutput
+from segformer_ros.node.segmentation.engine_setup import buffer_options
 from segformer_ros.node.segmentation.frame_task import Demand, FrameTask, LateFrames
 from segformer_ros.node.segmentation.map_output import MapOutput
 from segformer_ros.node.segmentation.mask_output import MaskOutput
@@ -116,10 +116,10 @@ class CameraStream:
         self._video: Optional[VideoInput] = None
         warn = node.get_logger().warning
         self._depth = BitDepth(settings.bits, warn)
-        self._options = {} if settings.compressed or settings.video else _buffer_options(node)
+        self._options = buffer_options(settings, node.create_subscription)
         self._read: Any = Frame.from_compressed if settings.compressed else Frame.from_image
         if self._options:
-            self._read = read_image
+            self._read = frame_of_message
         self._geometry = CameraGeometry(shared.transforms, self.topic, warn, shared.swing)
         self._masks = MaskOutput(node, self._prefix, shared.spec.class_map, shared.vision)
         self.drivable = DrivableOutput(
@@ -369,13 +369,3 @@ class CameraStream:
 
     def _on_lost(self, lost: Any) -> None:
         self.statistics.lost_in_transport(monotonic(), lost.total_count)
-
-
-def _buffer_options(node: Node) -> Dict[str, Any]:
-    """What a subscription to images is made with to take pixels on the GPU where they are sent so.
-
-    Nothing, except with ROS 2 Lyrical's rclpy and its CUDA buffers' Python package.
-    """
-    option = 'acceptable_buffer_backends'
-    taken = option in signature(node.create_subscription).parameters and cuda_buffers()
-    return {option: 'cuda'} if taken else {}

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from inspect import signature
 from pathlib import Path
 from time import monotonic
 from typing import Any, Callable, Dict, Optional, Tuple, cast
 
 from segformer_ros.engines import Engine, EngineOptions, Progress, create_engine, model_for
+from segformer_ros.engines.cuda.device_frame import cuda_buffers
 from segformer_ros.model import Declared, ModelError
 from segformer_ros.node.segmentation.parameters import NetworkSettings, Settings
 
@@ -34,8 +36,11 @@ _log = logging.getLogger(__name__)
 cast(Dict[str, Any], sys.modules).setdefault('openvino.tools.ovc', None)
 
 
-def make_engine(settings: Settings) -> Engine:
-    """Recognise the model and choose its engine; raises ModelError, ClassMapError, EngineError."""
+def make_engine(settings: Settings, subscribe: Optional[Callable[..., Any]] = None) -> Engine:
+    """Recognise the model and choose its engine; raises ModelError, ClassMapError, EngineError.
+
+    subscribe: the node's create_subscription; the engine is made for what it may receive.
+    """
     spec = model_for(
         settings.engine, settings.model, settings.class_map, declared(settings.network)
     )
@@ -44,6 +49,7 @@ def make_engine(settings: Settings) -> Engine:
         threads=settings.threads,
         streams=settings.streams or min(len(settings.camera_names), 2),
         device=settings.device,
+        share_context=bool(subscribe and buffer_options(settings, subscribe)),
         dla_core=settings.dla_core,
         max_batch=max(len(settings.camera_names), 1),
         cache_dir=Path(settings.cache_dir) if settings.cache_dir else None,
@@ -54,6 +60,18 @@ def make_engine(settings: Settings) -> Engine:
     engine = create_engine(spec, settings.engine, options)
     engine.progress = BuildProgress()
     return engine
+
+
+def buffer_options(settings: Settings, subscribe: Callable[..., Any]) -> Dict[str, Any]:
+    """What a subscription to images is made with to take pixels on the GPU where they are sent so.
+
+    Nothing for compressed images and video, and except with ROS 2 Lyrical's rclpy and its CUDA
+    buffers' Python package. subscribe: the node's create_subscription.
+    """
+    option = 'acceptable_buffer_backends'
+    if settings.compressed or settings.video or option not in signature(subscribe).parameters:
+        return {}
+    return {option: 'cuda'} if cuda_buffers() else {}
 
 
 def declared(network: NetworkSettings) -> Declared:

@@ -232,7 +232,9 @@ class SegmentationNode(ManagedNode):
             _, self._engine, self._worker = ahead
         elif ahead:
             ahead.worker.stop()
-        engine = self._engine = self._engine or make_engine(self.settings)
+        engine = self._engine = self._engine or make_engine(
+            self.settings, self.create_subscription
+        )
         for note in engine.spec.notes:
             _log.warning('%s: %s', engine.spec.path.name, note)
         self._check(self.settings, self._table.mounts)
@@ -388,7 +390,7 @@ def start_ahead(arguments: Sequence[str]) -> Optional[Ahead]:
     if not settings.autostart or is_renamed(arguments, NODE_NAME):
         return None
     try:
-        engine = make_engine(settings)
+        engine = make_engine(settings, SegmentationNode.create_subscription)
         check_settings(settings, [MountSettings()], engine)
     except Exception:  # `configure` meets it again, and reports it
         return None

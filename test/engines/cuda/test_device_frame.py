@@ -24,14 +24,14 @@ import pytest
 from engine_rig import frame
 from fake_gpu import Machine, MakeMachine
 
-from segformer_ros.engines import EngineError, Wanted, create_engine
+from segformer_ros.engines import EngineError, EngineOptions, Wanted, create_engine
 from segformer_ros.engines.cuda import device, device_frame, driver
 from segformer_ros.engines.cuda.device_frame import (
     DeviceFrame,
     _ManagedTensor,
     _Tensor,
+    frame_of_message,
     is_on_device,
-    read_image,
 )
 from segformer_ros.engines.cuda.driver import order_streams
 from segformer_ros.engines.engine import Traffic
@@ -178,13 +178,28 @@ def test_a_context_in_use_is_shared(make_machine: MakeMachine, spec: ModelSpec) 
 
 
 def test_messages_buffers_will_be_in_the_primary_context(
-    make_machine: MakeMachine, spec: ModelSpec, handles: list[ReadHandle]
+    make_machine: MakeMachine, spec: ModelSpec
 ) -> None:
     """Which nothing uses yet when a node starts its engine."""
     machine = make_machine()
-    with create_engine(spec, 'tensorrt'):
+    with create_engine(spec, 'tensorrt', EngineOptions(share_context=True)):
         assert machine.cuda.count('retain_primary_context') == 1
         assert machine.cuda.count('make_context') == 0
+
+
+def test_who_receives_no_buffers_keeps_a_context_that_can_be_made_anew(
+    make_machine: MakeMachine, spec: ModelSpec, handles: list[ReadHandle]
+) -> None:
+    """Though their package is installed."""
+    machine = make_machine()
+    with create_engine(spec, 'tensorrt'):
+        assert machine.cuda.count('make_context') == 1
+        assert machine.cuda.count('retain_primary_context') == 0
+
+
+def test_an_empty_folder_is_not_the_buffers_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'cuda_buffer', ModuleType('cuda_buffer'))
+    assert device_frame.cuda_buffers() is None
 
 
 def test_it_is_let_go_after_its_result(make_machine: MakeMachine, spec: ModelSpec) -> None:
@@ -513,9 +528,9 @@ def test_a_buffer_of_more_megapixels_than_allowed_is_refused(
     make_machine: MakeMachine, handles: list[ReadHandle]
 ) -> None:
     found = message(Buffer(make_machine(), frame().pixels))
-    assert isinstance(read_image(found, 0.0144), DeviceFrame)
+    assert isinstance(frame_of_message(found, 0.0144), DeviceFrame)
     with pytest.raises(FrameError, match='160x90.*megapixels'):
-        read_image(found, 0.0143)
+        frame_of_message(found, 0.0143)
 
 
 def test_without_its_package_the_message_is_copied(make_machine: MakeMachine) -> None:

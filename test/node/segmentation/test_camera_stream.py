@@ -29,7 +29,7 @@ from segformer_ros.frame import Frame
 from segformer_ros.node.messages import ImageGate
 from segformer_ros.node.segmentation import camera_stream
 from segformer_ros.node.segmentation.camera_stream import CameraStream
-from segformer_ros.node.segmentation.segmentation_node import SegmentationNode
+from segformer_ros.node.segmentation.segmentation_node import SegmentationNode, start_ahead
 
 pytestmark = pytest.mark.ros
 
@@ -197,6 +197,10 @@ def test_pixels_on_the_gpu_stay_there(make_rig: MakeRig, monkeypatch: pytest.Mon
     rig = make_rig()
     rig.start(MASK)
     assert lyrical.asked == ['cuda']
+    assert rig.node._engine and rig.node._engine.options.share_context
+    ahead = start_ahead(['--ros-args', '-p', 'engine:=fake'])
+    assert ahead and ahead.engine.options.share_context
+    ahead.worker.stop()
     stream = rig.node._streams[0]
     settings = stream._parameters.settings
     task = stream.take(lyrical.message(rig.now()), settings)
@@ -218,6 +222,7 @@ def test_other_ros_is_asked_for_none_and_copies_them(
     rig = make_rig()
     rig.start(MASK)
     assert lyrical is None or lyrical.asked == ['cpu']
+    assert rig.node._engine and not rig.node._engine.options.share_context
     stream = rig.node._streams[0]
     task = stream.take(Lyrical.message(rig.now()), stream._parameters.settings)
     assert task and type(task.frame) is Frame
@@ -229,8 +234,10 @@ def test_compressed_images_are_never_on_the_gpu(
 ) -> None:
     lyrical = Lyrical(monkeypatch)
     lyrical.install(monkeypatch)
-    make_rig(compressed=True).start(MASK)
+    rig = make_rig(compressed=True)
+    rig.start(MASK)
     assert 'cuda' not in lyrical.asked
+    assert rig.node._engine and not rig.node._engine.options.share_context
 
 
 class Taken:

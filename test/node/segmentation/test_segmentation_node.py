@@ -127,7 +127,7 @@ def test_what_cannot_be_is_refused_at_configure(
 def test_a_bug_is_an_error_and_not_a_failure(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    def broken(settings: object) -> None:
+    def broken(settings: object, subscribe: object) -> None:
         raise KeyError('a bug')
 
     rig = make_rig()
