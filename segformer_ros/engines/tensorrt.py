@@ -22,9 +22,8 @@ import numpy as np
 
 from segformer_ros.engines.cache import cache_folder
 from segformer_ros.engines.cuda.compile import load_kernels
-from segformer_ros.engines.cuda.device import CudaDevice, DeviceBlock, GpuFault, Lease, ResultPool
-from segformer_ros.engines.cuda.device_frame import DeviceArray
-from segformer_ros.engines.cuda.driver import Gpu, select_gpu, synchronize
+from segformer_ros.engines.cuda.device import CudaDevice, GpuFault, ResultPool
+from segformer_ros.engines.cuda.driver import Gpu, select_gpu
 from segformer_ros.engines.cuda.launches import Image, Tensor, preprocess_job
 from segformer_ros.engines.engine import (
     BrokenError,
@@ -153,14 +152,6 @@ class TensorRtEngine(Engine):
         with self._running():
             assert self._device is not None
             _read_nowhere(self._device, self.spec)
-
-    def put(self, pixels: np.ndarray) -> DeviceArray:
-        """Copy uint8 values of any shape to the GPU, into memory that its kernels can read."""
-        with self._running():
-            assert self._device is not None
-            block = DeviceBlock(self._device.store(pixels), pixels.nbytes)
-            synchronize()  # a copy from plain memory returns before the last bytes are there
-            return Lease(block, self._device, False).device_array(0, pixels.shape)
 
     @property
     def traffic(self) -> Traffic:

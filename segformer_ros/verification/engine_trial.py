@@ -65,6 +65,21 @@ def lacks(precision: str, gpu: Gpu) -> str:
     return '' if fast is None or fast(gpu.sm) else f'sm_{gpu.sm} has no fast {precision.upper()}'
 
 
+_WANT = (
+    'out of memory',
+    'outofmemory',
+    'out of gpu memory',
+    'insufficient memory',
+    'scratch memory',
+)
+"""What errors for want of memory say, of the driver, TensorRT and the engine's build."""
+
+
+def _lacks_memory(reason: str) -> bool:
+    text = reason.lower().replace('_', ' ')
+    return any(words in text for words in _WANT)
+
+
 class EngineTrial:
     """One precision: its engine is built by the first step, and is closed by the last.
 
@@ -136,8 +151,8 @@ class EngineTrial:
             raise NotApplicable('its engine did not start')
 
     def _start(self) -> CheckFigure:
-        """Where it fails, for want of memory perhaps, it is made for smaller batches."""
-        failed = ''
+        """Where it fails it is made for smaller batches; only want of memory is no failure."""
+        failed: Dict[str, List[int]] = {}
         while not self._engine:
             engine = self._make()
             try:
@@ -145,13 +160,15 @@ class EngineTrial:
             except EngineError as error:
                 if self._max_batch == 1 or engine.spec.batch:
                     raise
-                failed += f'; not for batch {self._max_batch} ({in_words(error)})'
-                # What else is wrong is wrong with one frame too, and a build takes minutes.
-                self._max_batch = self._max_batch // 2 if 'memory' in str(error) else 1
+                failed.setdefault(in_words(error), []).append(self._max_batch)
+                self._max_batch //= 2
         tensorrt = engine.facts()['tensorrt']
-        built = f'{self._seconds:.1f} s, {_origin(engine)}, {tensorrt}'
-        figure = f'{built}; batch {self._max_batch} at most{failed}' if failed else built
-        return CheckFigure(figure, True, self._seconds, 's')
+        figure = f'{self._seconds:.1f} s, {_origin(engine)}, {tensorrt}'
+        if failed:
+            figure += f'; batch {self._max_batch} at most'
+        for reason, batches in failed.items():
+            figure += f'; not for batch {", ".join(map(str, batches))} ({reason})'
+        return CheckFigure(figure, all(map(_lacks_memory, failed)), self._seconds, 's')
 
     def _layers(self) -> CheckFigure:
         """The precision that each start reads back from the engine's layers."""
@@ -226,26 +243,29 @@ class EngineTrial:
         return CheckFigure(figure, passed, sum(kept), 'bytes')
 
     def _on_gpu(self) -> CheckFigure:
-        """A frame that is on the GPU, shown in both ways, and results that stay there."""
+        """A frame that is on the GPU, shown in both ways, and results that stay there.
+
+        The frame is an overlay of the engine's own, which it left there.
+        """
         engine, frame = self._running(), self._plan.frames[0]
-        wanted = engine.segment([frame])[0].labels.copy()
-        array = engine.put(frame.pixels)
-        shown = SimpleNamespace(__cuda_array_interface__=array.__cuda_array_interface__)
-        figures, passed = [], True
-
-        def compare(name: str, labels: np.ndarray, moved: int) -> None:
-            nonlocal passed
-            wrong = int((labels != wanted).sum())
-            passed &= not wrong and not moved
-            figures.append(f'{name}: {wrong} pixels differ, {moved} bytes copied')
-
-        for name, image in (('__cuda_array_interface__', shown), ('DLPack', array)):
-            (result,) = engine.segment([frame_on_device(image, frame.encoding)])
-            moved = engine.traffic
-            compare(name, result.labels, moved.host + moved.upload)
-        (kept,) = engine.segment([frame], Wanted(on_device=True))
+        plain = engine.segment([frame])[0].labels.copy()
+        (kept,) = engine.segment([frame], Wanted(overlay=0.5, on_device=True))
+        downloaded = engine.traffic.download
         labels: Any = kept.labels
-        compare('results that stay', labels.host(), engine.traffic.download)
+        array: Any = kept.overlay
+        wanted = engine.segment([Frame.from_array(array.host())])[0].labels.copy()
+        shown = SimpleNamespace(__cuda_array_interface__=array.__cuda_array_interface__)
+        found = []  # name, labels, those wanted, bytes copied
+        for name, image in (('__cuda_array_interface__', shown), ('DLPack', array)):
+            (result,) = engine.segment([frame_on_device(image, 'bgr8')])
+            moved = engine.traffic
+            found.append((name, result.labels, wanted, moved.host + moved.upload))
+        found.append(('results that stay', labels.host(), plain, downloaded))
+        figures, passed = [], True
+        for name, given, right, copied in found:
+            wrong = int((given != right).sum())
+            passed &= not wrong and not copied
+            figures.append(f'{name}: {wrong} pixels differ, {copied} bytes copied')
         return CheckFigure('; '.join(figures), passed)
 
     def _graph(self) -> CheckFigure:
