@@ -25,7 +25,7 @@ from typing import AbstractSet, Iterator, NamedTuple, Optional, Tuple
 import numpy as np
 
 from segformer_ros.engines import EngineError, create_engine
-from segformer_ros.engines.cuda.driver import find_gpus
+from segformer_ros.engines.cuda.driver import find_gpus, pip_command
 from segformer_ros.engines.openvino import (
     AMX,
     CPU_INFO,
@@ -262,25 +262,27 @@ def examine_gpu() -> Iterator[Finding]:
     for gpu in gpus:
         detail = f'{gpu.label}, {gpu.memory / 2**30:.1f} GiB, {gpu.driver}'
         yield Finding(GPU, f'GPU {gpu.number}', Health.OK, detail)
-    yield from _tensorrt(bool(gpus))
+    yield from _tensorrt(gpus[0].driver if gpus else '')
 
 
-def _tensorrt(wanted: bool) -> Iterator[Finding]:
-    """TensorRT and the binding, without importing them: some versions crash without a GPU."""
-    lacking = Health.WARNING if wanted else Health.ABSENT
+def _tensorrt(driver: str) -> Iterator[Finding]:
+    """TensorRT and the binding, without importing them: some versions crash without a GPU.
+
+    driver: that of the GPU; '' where there is none, so that nothing is missed.
+    """
     found = [entry for entry in _TENSORRT if importlib.util.find_spec(entry[0]) is not None]
     for _, distributions, name in found:
         yield Finding(GPU, name, Health.OK, installed_version(*distributions) or 'installed')
     if not found:
-        yield Finding(
-            GPU, 'TensorRT', lacking, 'not installed',
-            'JetPack brings it (python3-libnvinfer); elsewhere pip install tensorrt'
-            if wanted else '',
-        )  # fmt: skip
-    yield _binding(lacking)
+        lacking, detail, cure = Health.ABSENT, f'not installed ({pip_command()})', ''
+        if driver:
+            lacking, detail = Health.WARNING, 'not installed'
+            cure = f'JetPack brings it (python3-libnvinfer); elsewhere {pip_command(driver)}'
+        yield Finding(GPU, 'TensorRT', lacking, detail, cure)
+    yield _binding(driver)
 
 
-def _binding(lacking: Health) -> Finding:
+def _binding(driver: str) -> Finding:
     """The CUDA binding: the first of those that `engines.cuda.device` looks for."""
     for module in ('pycuda', 'cuda.bindings'):
         with suppress(ModuleNotFoundError):  # of the parent package `cuda`
@@ -289,5 +291,5 @@ def _binding(lacking: Health) -> Finding:
                 return Finding(
                     GPU, _BINDING, Health.OK, f'{name} {installed_version(name) or "installed"}'
                 )
-    cure = 'pip install cuda-bindings' if lacking is Health.WARNING else ''
+    lacking, cure = (Health.WARNING, pip_command(driver)) if driver else (Health.ABSENT, '')
     return Finding(GPU, _BINDING, lacking, 'neither PyCUDA nor cuda-bindings', cure)

@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run all checks, and print them; exit code 1 if one failed."""
     folder = output_folder(arguments.out)
     gpu, lack = _gpu(arguments.device)
-    checklist = Checklist(notes=[] if gpu else [f'{NO_GPU} ({lack})'])
+    checklist = Checklist(notes=[] if gpu else [f'{NO_GPU} Reason: {lack}'])
     # Warnings are hidden: what matters is in the figures.
     with TemporaryDirectory(prefix='segformer-verify-') as cache, errors_alone('segformer_ros'):
         plan = Plan(
@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             if arguments.kernels:
                 steps = [step for step in steps if step.part == KERNELS]
-            bar.expect(len(steps))
+            bar.expect(len(checklist.checks), len(steps))
             checklist.make(steps, folder, bar.begin)
     rows = [(c.part, c.name, c.verdict.value, c.figure) for c in checklist.checks]
     print(format_table(COLUMNS, rows))
@@ -180,9 +180,10 @@ class _Bar:
             self._bar.update((self._bar.total or 0) - self._bar.n)
         self._bar.close()
 
-    def expect(self, steps: int) -> None:
-        """Set the number of checks."""
-        self._bar.reset(steps)
+    def expect(self, finished: int, steps: int) -> None:
+        """Set the number of checks: those finished, and those to come."""
+        self._bar.reset(finished + steps)
+        self._begun = finished - 1
 
     def begin(self, step: Step) -> None:
         """The next check begins."""

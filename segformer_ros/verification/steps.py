@@ -31,7 +31,7 @@ from segformer_ros.engines.cuda.compile import (
     should_know,
 )
 from segformer_ros.engines.cuda.device import CudaDevice
-from segformer_ros.engines.cuda.driver import Gpu
+from segformer_ros.engines.cuda.driver import Gpu, pip_command
 from segformer_ros.engines.cuda.launches import BYTE_ORDER
 from segformer_ros.engines.precision import choose_precision
 from segformer_ros.engines.timing import BenchmarkResult, benchmark
@@ -142,7 +142,7 @@ def _compiled() -> CheckFigure:
     known: List[int] = []
     unknown: List[int] = []
     missing: List[int] = []
-    for sm in (*RELEASED, *NEWER):
+    for sm in sorted((*RELEASED, *NEWER)):
         try:
             compile_with_nvrtc(sm)
             known.append(sm)
@@ -197,7 +197,10 @@ def _elsewhere(plan: Plan, precision: str) -> Step:
 
     def build() -> CheckFigure:
         if importlib.util.find_spec('tensorrt_rtx') is None:
-            raise NotApplicable('TensorRT-RTX, which builds without a GPU, is not installed')
+            raise NotApplicable(
+                'TensorRT-RTX, which builds without a GPU on x86-64, is not installed: '
+                f'{pip_command()}'
+            )
         spec = plan.quantized() if precision == 'int8' else plan.spec
         candidate = choose_precision(precision, spec, OTHER_SM)[0]
         options = EngineOptions(precision, cache_dir=plan.cache)

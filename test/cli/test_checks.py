@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ import pytest
 from segformer_ros.cli import checks
 from segformer_ros.cli.checks import Finding, Health, examine_machine, examine_software
 from segformer_ros.engines import EngineError
+from segformer_ros.engines.cuda import driver
 from segformer_ros.engines.cuda.driver import Gpu
 
 XEON = 'model name\t: Intel Xeon 6\nflags\t\t: fpu avx2 avx512f avx512_vnni amx_int8 amx_bf16\n'
@@ -76,7 +78,10 @@ def no_driver() -> list[Gpu]:
 
 def test_without_a_gpu_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, 'find_gpus', no_driver)
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     findings = list(checks.examine_gpu())
+    (tensorrt,) = (finding for finding in findings if finding.name == 'TensorRT')
+    assert tensorrt.detail.startswith("not installed (pip install 'segformer_ros[tensorrt]', or [")
     assert findings[0].detail == 'the CPU engine is used: no NVIDIA driver on this machine'
     assert not any(finding.cure for finding in findings)
     assert {finding.verdict for finding in findings} <= {Health.ABSENT, Health.OK}
@@ -89,7 +94,27 @@ def test_with_a_gpu_tensorrt_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found['GPU 0'].detail == 'Orin (sm_87), 8.0 GiB, CUDA 12.6'
     assert found['TensorRT'].verdict is Health.WARNING
     assert 'JetPack' in found['TensorRT'].cure
-    assert 'pip install cuda-bindings' in found['CUDA binding'].cure
+    assert found['TensorRT'].cure.endswith("elsewhere pip install 'segformer_ros[tensorrt-cu12]'")
+    assert found['CUDA binding'].cure == "pip install 'segformer_ros[tensorrt-cu12]'"
+
+
+@pytest.mark.parametrize(
+    ('cuda', 'python', 'extra'),
+    [
+        ('CUDA 13.0', (3, 12), 'tensorrt'),
+        ('CUDA 12.6', (3, 10), 'tensorrt-cu12'),
+        ('CUDA 11.4', (3, 8), 'tensorrt'),
+        ('CUDA 12.2', (3, 8), 'tensorrt'),  # PyCUDA, which is in that one alone
+    ],
+)
+def test_the_driver_chooses_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch, repo: Path, cuda: str, python: tuple[int, int], extra: str
+) -> None:
+    monkeypatch.setattr(sys, 'version_info', python)
+    command = f"pip install 'segformer_ros[{extra}]'"
+    assert driver.pip_command(cuda) == command
+    assert driver.pip_command().startswith("pip install 'segformer_ros[tensorrt]', or ")
+    assert f'\n{extra} =\n' in (repo / 'setup.cfg').read_text()
 
 
 @pytest.mark.parametrize(

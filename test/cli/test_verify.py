@@ -61,7 +61,9 @@ def test_without_a_gpu_the_rest_is_checked_and_it_says_so(
     printed = capsys.readouterr()
     assert '1 pass, 0 fail, 2 not applicable' in printed.out
     assert 'Without a GPU: what is left was checked.' in printed.out
-    assert '2/2' in printed.err  # of the progress bar
+    assert '3/3' in printed.err and '2/2' not in printed.err  # as many as the verdicts
+    reason = 'Reason: no NVIDIA driver on this machine, asked for 0\n'
+    assert f'Run it again on the machine with the GPU. {reason}' in printed.out
     text = (tmp_path / 'new' / 'verify.md').read_text()
     assert '| GPU | PyCUDA | not applicable | not installed |' in text
     assert 'no NVIDIA driver on this machine, asked for 0' in text

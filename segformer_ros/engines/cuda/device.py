@@ -27,6 +27,7 @@ from segformer_ros.engines.cuda.driver import (
     Gpu,
     has_primary_context,
     order_streams,
+    pip_command,
     synchronize,
 )
 from segformer_ros.engines.cuda.launches import BLOCK, KERNEL_NAMES, Launch
@@ -69,9 +70,9 @@ def load_binding() -> Any:
         except ImportError as error:
             reasons.append(str(error))
     raise EngineError(
-        f"the TensorRT engine needs NVIDIA's cuda-bindings or PyCUDA ({'; '.join(reasons)}): pip "
-        'install cuda-bindings (Python 3.10 and later), or pycuda, which is compiled and needs '
-        "the CUDA toolkit's bin folder in PATH"
+        f"the TensorRT engine needs NVIDIA's cuda-bindings or PyCUDA ({'; '.join(reasons)}): "
+        f'{pip_command()}; on Python 3.8 and 3.9 this compiles PyCUDA, which needs the CUDA '
+        "toolkit's bin folder in PATH"
     )
 
 

@@ -16,6 +16,7 @@ used, and no exception handler catches that. So `cuInit` is asked first, through
 from __future__ import annotations
 
 import ctypes
+import sys
 from contextlib import contextmanager
 from typing import Any, Iterator, List, NamedTuple
 
@@ -71,6 +72,16 @@ class Gpu(NamedTuple):
     def label(self) -> str:
         """Name and compute capability, for people."""
         return f'{self.name} (sm_{self.sm})'
+
+
+def pip_command(driver: str = '') -> str:
+    """What installs TensorRT, a CUDA binding and NVRTC; driver: as in Gpu, '' if not known."""
+    command = "pip install 'segformer_ros[tensorrt]'"
+    if not driver:
+        return f'{command}, or [tensorrt-cu12] for a driver of CUDA 12'
+    # On Python 3.8 and 3.9 that extra has no binding, and the other one has PyCUDA.
+    twelve = driver.startswith('CUDA 12.') and sys.version_info >= (3, 10)
+    return command.replace('tensorrt', 'tensorrt-cu12') if twelve else command
 
 
 def load_driver() -> Any:
