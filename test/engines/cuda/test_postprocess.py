@@ -289,7 +289,7 @@ def test_a_mosaic_spans_whole_cells_beyond_its_frame(size: tuple[int, int], fast
     )
     wanted = label_map(scores[0], cover, 'fast' if fast else 'exact')
     wanted = resize_labels(wanted[: frame[0], : frame[1]], size)
-    assert (labels == wanted).mean() > (0.999 if not fast else 0.9999)
+    assert (labels == wanted).mean() > 0.998  # OpenCV 4 rounds one column in 1,000 the other way
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
