@@ -61,6 +61,12 @@ class ListenerRig(Generic[N]):
         for _ in range(4):
             self.executor.spin_once(timeout_sec=0.02)
 
+    def spin(self, seconds: float) -> None:
+        """Spin for a while."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.05)
+
     def wait(self) -> None:
         """Spin until the node is done."""
         end = time.monotonic() + 60

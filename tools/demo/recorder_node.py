@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, List, Optional, Set
+from typing import Any, Counter, List, Optional, Set
 
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -32,16 +32,13 @@ from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.messages import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of, start_settings
 from segformer_ros.node.program import Program, run_node, spin
-from segformer_ros.node.replay.player import ReplayReport
+from segformer_ros.node.replay.player import LATEST_END, ReplayReport
 from segformer_ros.recordings import BagWriter, RecordingError
 from segformer_ros.recordings.bag_writer import mount_message, video_fields
 from segformer_ros.recordings.video_writer import VideoEncoder
 from tools.demo.live_page import LivePage
-from tools.demo.recorder_parameters import LATEST_END, RecorderSettings
-from tools.demo.recorder_topics import (
-    RecordedTopic,
-    recorded_topics,
-)
+from tools.demo.recorder_parameters import RecorderSettings
+from tools.demo.recorder_topics import RecordedTopic, recorded_topics
 
 NODE_NAME = 'recorder_node'
 
@@ -49,7 +46,9 @@ NODE_NAME = 'recorder_node'
 class RecorderNode(Node):  # type: ignore[misc]
     """Writes serialized messages as they come, under the time of their stamps.
 
-    A topic appears in the bag with its first message. Raises ParameterError.
+    It listens to the camera, for which a replay waits, once the segmentation node publishes to it:
+    before, its subscriptions might not be known there, and the first frames lack what nobody
+    wants. A topic appears in the bag with its first message. Raises ParameterError.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -69,12 +68,13 @@ class RecorderNode(Node):  # type: ignore[misc]
         self._topics: Set[str] = set()
         self._encoder = _encoder()
         self._time_ns = 0
-        self._masks = 0
+        self._answers: Counter[str] = Counter()
         self._report: Optional[ReplayReport] = None
         self._reported = self._last = 0.0
+        self._sensors = [topic for topic in recorded_topics() if topic.sensor]
         for topic in recorded_topics():
-            taken = guarded(self, topic.name, partial(self._on_message, topic))
-            self.create_subscription(topic.type, topic.name, taken, topic.qos, raw=True)
+            if not topic.sensor:
+                self._listen(topic)
 
     @property
     def done(self) -> bool:
@@ -84,7 +84,7 @@ class RecorderNode(Node):  # type: ignore[misc]
         if self._report is None:
             return False
         now = monotonic()
-        complete = self._masks >= self._report.answered
+        complete = min(self._answers.values(), default=0) >= self._report.answered
         settled = complete and now - self._last > self.settings.settle
         return settled or now - self._reported > LATEST_END
 
@@ -100,6 +100,10 @@ class RecorderNode(Node):  # type: ignore[misc]
         self.failed = True
         tqdm.write(f'{NODE_NAME}: {error}', file=sys.stderr)
 
+    def _listen(self, topic: RecordedTopic) -> None:
+        taken = guarded(self, topic.name, partial(self._on_message, topic))
+        self.create_subscription(topic.type, topic.name, taken, topic.qos, raw=True)
+
     def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
         if topic.headed:
             # A stamp of zero is a clock that has not begun.
@@ -109,8 +113,9 @@ class RecorderNode(Node):  # type: ignore[misc]
                 self._write(topic, data)
             except DestinationError as error:
                 self._fail(error)
+        if topic.answer:
+            self._answers[topic.name] += 1
         if topic.name == topics.MASK:
-            self._masks += 1
             self._bar.update()
         elif topic.name == topics.COMPRESSED_OVERLAY:
             overlay = deserialize_message(data, topic.type)
@@ -120,7 +125,11 @@ class RecorderNode(Node):  # type: ignore[misc]
                 self._write_video(self._encoder, Frame.from_compressed(overlay))
         elif topic.name == topics.REPORT:
             self._on_report(ReplayReport.from_json(deserialize_message(data, String).data))
-        if topic.name != topics.DIAGNOSTICS:
+        if topic.name == topics.DIAGNOSTICS:
+            # Subscriptions become known in their order, so those before this one are.
+            while self._sensors:
+                self._listen(self._sensors.pop())
+        else:
             self._last = monotonic()
 
     def _write(self, topic: RecordedTopic, data: bytes) -> None:

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 
 from segformer_ros.node.drivable_settings import MountSettings
 from segformer_ros.node.parameter import parameter
-
-LATEST_END = 10.0
-"""Seconds after the replay's report at which the recording ends, whatever still comes."""
+from segformer_ros.node.replay.player import LATEST_END
 
 
 @dataclass(frozen=True)

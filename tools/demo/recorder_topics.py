@@ -31,7 +31,7 @@ class RecordedTopic(NamedTuple):
     """One topic that is recorded.
 
     sensor: published best effort, as sensors do. latched: kept by its publisher for late
-    subscribers. headed: its messages begin with a header.
+    subscribers. headed: its messages begin with a header. answer: each segmented frame has one.
     """
 
     name: str
@@ -39,6 +39,7 @@ class RecordedTopic(NamedTuple):
     sensor: bool = False
     latched: bool = False
     headed: bool = True
+    answer: bool = False
 
     @property
     def msgtype(self) -> str:
@@ -63,9 +64,9 @@ _TOPICS = (
     RecordedTopic(topics.COMPRESSED_IMAGE, CompressedImage, sensor=True),
     RecordedTopic(topics.CAMERA_INFO, CameraInfo, sensor=True),
     RecordedTopic(topics.LABELS, Image),
-    RecordedTopic(topics.MASK, Image),
-    RecordedTopic(topics.COMPRESSED_OVERLAY, CompressedImage),
-    RecordedTopic(topics.AREA, DrivableArea),
+    RecordedTopic(topics.MASK, Image, answer=True),
+    RecordedTopic(topics.COMPRESSED_OVERLAY, CompressedImage, answer=True),
+    RecordedTopic(topics.AREA, DrivableArea, answer=True),
     RecordedTopic(topics.GRID, OccupancyGrid),
     RecordedTopic(topics.SCAN, LaserScan),
     RecordedTopic(topics.MAP, OccupancyGrid),

@@ -54,7 +54,7 @@ from segformer_ros.node.parameter import (
     start_settings,
 )
 from segformer_ros.node.program import Program, run_node, spin
-from segformer_ros.node.replay.player import ReplayReport
+from segformer_ros.node.replay.player import LATEST_END, ReplayReport
 from segformer_ros.recordings.labels import LabelCoding, LabelError, message_values
 
 
@@ -98,7 +98,8 @@ QUEUE = 100
 """Queue of masks and labels while this node is busy."""
 
 _LAST_MASKS = 1.0
-"""Seconds without a mask, after the replay's report, at which the evaluation ends."""
+"""Seconds without a mask, after the replay's report and as many masks as it has answers, at which
+the evaluation ends."""
 _NO_TIMES = StageTimes(0.0, 0.0, 0.0)
 
 
@@ -131,16 +132,20 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         self._engine: Dict[str, str] = {}
         self._calibration: Optional[Calibration] = None
         self._problems: List[str] = []
-        self._last_mask = 0.0
+        self._masks = 0
+        self._last_mask = self._reported = 0.0
         self._subscribe()
 
     @property
     def done(self) -> bool:
         """Whether no more masks are to be expected."""
-        silence = monotonic() - self._last_mask if self._last_mask else 0.0
-        if self._report is not None:
-            return silence > _LAST_MASKS or not self._last_mask
-        return 0 < self.settings.quiet < silence
+        now = monotonic()
+        silence = now - self._last_mask if self._last_mask else 0.0
+        if self._report is None:
+            return 0 < self.settings.quiet < silence
+        complete = self._masks >= self._report.answered
+        settled = complete and (silence > _LAST_MASKS or not self._last_mask)
+        return settled or now - self._reported > LATEST_END
 
     def finish(self) -> Dict[str, Any]:
         """Score what was stored and write the files; returns the content of live.json."""
@@ -181,14 +186,15 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         topic, kind = topics.IMAGE, Image
         if self.settings.compressed:
             topic, kind = topics.COMPRESSED_IMAGE, CompressedImage
-        # Only the stamps of images are needed, so they stay serialized.
-        self._listen(kind, topic, self._on_image, sensor, raw=True)
         self._listen(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
         self._listen(Image, topics.LABELS, self._on_labels, reliable)
         self._listen(CompressedImage, topics.COMPRESSED_LABELS, self._on_labels, reliable)
         self._listen(Image, topics.MASK, self._on_mask, reliable)
         self._listen(String, topics.REPORT, self._on_report, LATCHED)
         self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, reliable)
+        # Only the stamps of images are needed, so they stay serialized. Last, since a replay waits
+        # for this subscription and subscriptions become known in their order.
+        self._listen(kind, topic, self._on_image, sensor, raw=True)
 
     def _listen(
         self, kind: Any, topic: str, callback: Callable[[Any], None], qos: Any, raw: bool = False
@@ -210,6 +216,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
             self._keep(pair)
 
     def _on_mask(self, message: Image) -> None:
+        self._masks += 1
         self._last_mask = monotonic()
         frame = self._frame(message)
         if frame is None:
@@ -231,7 +238,7 @@ class EvaluatorNode(Node):  # type: ignore[misc]
     def _on_report(self, message: String) -> None:
         report = ReplayReport.from_json(message.data)
         if report.finished:
-            self._report = report
+            self._report, self._reported = report, monotonic()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -38,6 +38,10 @@ LAST_ANSWERS = 1.0
 SETTLING = 0.1
 """Seconds for other nodes to reset after /clock went back."""
 
+LATEST_END = 10.0
+"""Seconds after the final report at which nodes that take down the answers end, whatever is
+missing. DDS may need some to send a lost message again."""
+
 PROBLEMS_KEPT = 5
 
 KEPT_IN_FLIGHT = 1000

@@ -109,6 +109,16 @@ def test_masks_are_scored_against_the_labels_of_their_stamp(rig: Rig) -> None:
     assert live['age_ms'] is None  # these stamps are of 1970
 
 
+def test_it_waits_for_masks_that_were_answered(rig: Rig) -> None:
+    rig.play(3, without_mask=(0, 2))
+    rig.send('replay/report', String(data=ReplayReport(True, answered=2).to_json()), LATCHED)
+    rig.spin(1.5)
+    assert not rig.node.done
+    rig.send('segmentation/mask', message(label_map(102), 2))
+    _, live = rig.finish()
+    assert (live['images'], live['masks'], live['dropped']) == (3, 2, 1)
+
+
 def test_what_cannot_be_scored_is_said(rig: Rig) -> None:
     rig.send('labels', message(np.zeros((8, 8), np.uint8), 1))
     rig.send('segmentation/mask', message(label_map(1), 1))

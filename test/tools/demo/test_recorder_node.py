@@ -134,13 +134,41 @@ def test_it_waits_for_masks_that_were_answered(rig: Rig) -> None:
     rig.send(
         'replay/report', String(data=ReplayReport(finished=True, answered=2).to_json()), LATCHED
     )
-    end = time.monotonic() + 1.0
-    while time.monotonic() < end:
-        rig.executor.spin_once(timeout_sec=0.05)
+    rig.spin(1.0)
     assert not rig.node.done
     rig.send('segmentation/mask', mask(6))
     rig.finish(answered=2)
     assert [second for topic, second, _ in contents(rig.file) if topic == 'mask'] == [5, 6]
+
+
+def test_it_waits_for_what_belongs_to_these_masks(rig: Rig) -> None:
+    """A message that DDS sends again comes seconds later."""
+    overlay = CompressedImage(format='bgr8; jpeg compressed bgr8')
+    overlay.data = array('B', cv2.imencode('.jpg', rec.picture(0))[1].tobytes())
+    for second in (5, 6):
+        rig.send('segmentation/mask', mask(second))
+    overlay.header = header(5)
+    rig.send('segmentation/overlay/compressed', overlay)
+    rig.send(
+        'replay/report', String(data=ReplayReport(finished=True, answered=2).to_json()), LATCHED
+    )
+    rig.spin(1.0)
+    assert not rig.node.done
+    overlay.header = header(6)
+    rig.send('segmentation/overlay/compressed', overlay)
+    rig.finish(answered=2)
+    assert [second for topic, second, _ in contents(rig.file) if topic == 'compressed'] == [5, 6]
+
+
+def test_a_replay_that_waits_for_it_finds_it_known_to_the_segmentation_node(rig: Rig) -> None:
+    """It answers with its diagnostics to a subscription later than those to its outputs."""
+    image = '/'.join((rig.node.get_namespace(), 'image/compressed'))
+    rig.spin(0.2)
+    assert rig.node.count_subscribers('/diagnostics') > 0
+    assert rig.node.count_subscribers(image) == 0
+    rig.send('/diagnostics', DiagnosticArray())
+    rig.spin(0.2)
+    assert rig.node.count_subscribers(image) == 1
 
 
 @pytest.mark.parametrize('masks', [1, 12])
