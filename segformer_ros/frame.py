@@ -262,7 +262,11 @@ def _no_picture(encoding: str) -> str:
 
 def to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
     """Pixels of a packed encoding as (H, W, 3) uint8 BGR; bgr8 is returned as it is."""
-    return pixels if encoding == 'bgr8' else np.asarray(cv2.cvtColor(pixels, TO_BGR[encoding]))
+    if encoding == 'bgr8':
+        return pixels
+    if pixels.shape == (1, 1, 3):  # which OpenCV 4.5.4, that of Ubuntu 22.04, refuses
+        return np.ascontiguousarray(pixels[..., ::-1])
+    return np.asarray(cv2.cvtColor(pixels, TO_BGR[encoding]))
 
 
 def _view(message: Any, channels: int, depth: int = 8, rows: float = 1.0) -> np.ndarray:

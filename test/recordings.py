@@ -20,6 +20,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -249,7 +250,7 @@ def packets(codec: str, count: int, keys: int = KEYS, **options: str) -> list[av
     """The frames of `picture` as video, one packet for each in the order of decoding."""
     encoder, usual = _ENCODERS[codec]
     context = av.CodecContext.create(encoder, 'w')
-    assert isinstance(context, av.VideoCodecContext)
+    assert isinstance(context, VideoCodecContext)
     context.height, context.width = SIZE
     context.pix_fmt, context.framerate = 'yuv420p', Fraction(10)
     context.time_base, context.gop_size = Fraction(1, 10), keys

@@ -25,6 +25,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from segformer_ros.cli.checks import LIBRARIES
 from segformer_ros.engines.cuda.compile import PREBUILT, file_name
 
 BUILT_FROM = (
@@ -172,6 +173,15 @@ def test_pins_cover_the_bounds(repo: Path, metadata: configparser.ConfigParser) 
     for bound in metadata['options']['install_requires'].strip().splitlines():
         name = re.split('[<>=]', bound)[0].lower()
         assert re.search(rf'^{name}==', pins, re.MULTILINE), f'{name} is not pinned'
+
+
+def test_doctor_knows_the_bounds(metadata: configparser.ConfigParser) -> None:
+    lines = metadata['options']['install_requires'].strip().splitlines()
+    bounds = {line.split(';')[0] for line in lines}
+    assert LIBRARIES
+    for library in LIBRARIES:
+        named = f'{library.distributions[0]}>={library.oldest}'
+        assert named in bounds
 
 
 @pytest.mark.parametrize(('extra', 'cuda'), [('tensorrt', 13), ('tensorrt-cu12', 12)])

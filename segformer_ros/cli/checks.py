@@ -15,6 +15,7 @@ import importlib.util
 import os
 import platform
 import re
+import sys
 from contextlib import suppress
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
@@ -128,14 +129,28 @@ def _read(path: Path) -> str:
 
 _SOFTWARE = 'software'
 
-# Module, the distributions that may provide it, what is lost without it, what to pip install.
-_LIBRARIES = (
-    ('cv2', ('opencv-python-headless', 'opencv-python', 'opencv'), '', 'opencv-python-headless'),
-    ('onnx', ('onnx',), '', 'onnx'),
-    ('rosbags', ('rosbags',), 'bags cannot be read', 'rosbags'),
-    ('mcap', ('mcap',), 'bags in mcap files cannot be read or written', 'mcap'),
-    ('av', ('av',), 'videos cannot be read or written', 'av'),
+_ROSBAGS = '0.11.5' if sys.version_info >= (3, 10) else '0.9.20'
+
+
+class Library(NamedTuple):
+    """A library that is needed: its module, the distributions that may provide it, the first of
+    which pip installs, its oldest version that will do, and what is lost without it; '' for all.
+    """
+
+    module: str
+    distributions: Tuple[str, ...]
+    oldest: str
+    loss: str = ''
+
+
+LIBRARIES = (
+    Library('cv2', ('opencv-python-headless', 'opencv-python', 'opencv'), '4.5.4'),
+    Library('onnx', ('onnx',), '1.16'),
+    Library('rosbags', ('rosbags',), _ROSBAGS, 'bags cannot be read'),
+    Library('mcap', ('mcap',), '1.1', 'bags in mcap files cannot be read or written'),
+    Library('av', ('av',), '12.1', 'videos cannot be read or written'),
 )
+"""As setup.cfg has them. A system package may be older, and pip leaves it as it is."""
 
 _TRIALS = 5
 """Masks that are timed; the fastest counts, as the first ones warm up."""
@@ -144,8 +159,8 @@ _TRIALS = 5
 def examine_software() -> Iterator[Finding]:
     """Python, libraries, the CPU engine and the bundled models."""
     yield Finding(_SOFTWARE, 'Python', Health.OK, platform.python_version())
-    for module, distributions, loss, package in _LIBRARIES:
-        yield _library(module, distributions, loss, package)
+    for library in LIBRARIES:
+        yield _library(library)
     yield _openvino()
     for name in BUNDLED_MODELS:
         yield _bundled_model(name)
@@ -161,14 +176,23 @@ def installed_version(*distributions: str) -> Optional[str]:
     return None
 
 
-def _library(module: str, distributions: Tuple[str, ...], loss: str, package: str) -> Finding:
-    if importlib.util.find_spec(module) is not None:
-        # A system package may have no metadata.
-        return Finding(
-            _SOFTWARE, module, Health.OK, installed_version(*distributions) or 'installed'
-        )
-    verdict = Health.WARNING if loss else Health.BROKEN
-    return Finding(_SOFTWARE, module, verdict, loss or 'missing', f'pip install {package}')
+def _library(library: Library) -> Finding:
+    module, distributions, oldest, loss = library
+    verdict, package = Health.WARNING if loss else Health.BROKEN, distributions[0]
+    if importlib.util.find_spec(module) is None:
+        return Finding(_SOFTWARE, module, verdict, loss or 'missing', f'pip install {package}')
+    found = installed_version(*distributions)
+    if found is None:  # a system package may have no metadata
+        return Finding(_SOFTWARE, module, Health.OK, 'installed')
+    if _numbers(found) < _numbers(oldest):
+        text = f'{found} is too old, {oldest} is the oldest that will do'
+        return Finding(_SOFTWARE, module, verdict, text, f"pip install '{package}>={oldest}'")
+    return Finding(_SOFTWARE, module, Health.OK, found)
+
+
+def _numbers(text: str) -> Tuple[int, ...]:
+    """The numbers that a version begins with: (12, 1) for '12.1rc1'."""
+    return tuple(int(number) for number in re.findall(r'\d+', re.split(r'[a-z+-]', text)[0]))
 
 
 def _openvino() -> Finding:

@@ -175,8 +175,8 @@ def _widened(
         neighbours = ranges.columns[np.clip(strips[no_point] + step, 0, last)]
         points[no_point] = ground.directions(ranges.edges[strips[no_point]], neighbours)[:, :2]
         turn = np.arctan2(points[:, 1], points[:, 0]) - middle  # (n,)
-        half = ((turn + math.pi) % (2 * math.pi) - math.pi) / 2
-        end = middle + np.nan_to_num(half)  # a lens may have no ray there
+        turn = np.nan_to_num(turn)  # a lens may have no ray there
+        end = middle + ((turn + math.pi) % (2 * math.pi) - math.pi) / 2
         low, high = np.minimum(low, end), np.maximum(high, end)
     return low, high
 

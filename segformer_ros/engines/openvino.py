@@ -230,7 +230,10 @@ class OpenVinoEngine(CpuEngine):
         return entry.facts
 
     def _built(self, facts: Dict[str, str]) -> Built:
-        return cast(BytesIO, self._compiled.export_model()).getvalue(), facts
+        # Into a stream: without one, it is bytes up to OpenVINO 2024 and a stream since.
+        plan = BytesIO()
+        self._compiled.export_model(plan)
+        return plan.getvalue(), facts
 
     @property
     def at_once(self) -> int:

@@ -309,6 +309,11 @@ def as_frame(image: Image, encoding: str = '') -> Frame:
         return frame_on_device(image, encoding)
     if hasattr(image, '__dlpack__'):  # in host memory, such as a CPU tensor of torch
         exported: Any = image
+        if not hasattr(np, 'from_dlpack'):
+            raise FrameError(
+                f'NumPy {np.__version__} does not read a {type(image).__name__}: give its '
+                '`.numpy()`, or install NumPy 1.23'
+            )
         return _array_frame(np.from_dlpack(exported), encoding)
     if encoding:
         raise FrameError(f'encoding {encoding!r} is for arrays, not for a {type(image).__name__}')

@@ -68,6 +68,25 @@ def test_a_library_that_is_missing_is_told_of(monkeypatch: pytest.MonkeyPatch) -
     assert found.cure == 'pip install mcap'
 
 
+@pytest.mark.parametrize(
+    ('found', 'verdict', 'cure'),
+    [
+        ('10.0.0', Health.WARNING, "pip install 'av>=12.1'"),
+        ('12.0.5', Health.WARNING, "pip install 'av>=12.1'"),
+        ('12.1.0', Health.OK, ''),
+        ('13.0rc1', Health.OK, ''),
+    ],
+)
+def test_a_library_that_is_too_old_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, found: str, verdict: Health, cure: str
+) -> None:
+    """One of the system's packages, say, which pip takes for good enough."""
+    monkeypatch.setattr(checks, 'installed_version', lambda *names: found)
+    finding = next(each for each in examine_software() if each.name == 'av')
+    assert (finding.verdict, finding.cure) == (verdict, cure)
+    assert finding.detail.startswith(found)
+
+
 ORIN_GPU = Gpu(0, 'Orin', 87, 8 * 2**30, integrated=True, driver='CUDA 12.6')
 
 

@@ -7,7 +7,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""A machine with pip and a driver alone: from an empty environment to verify.md.
+"""From an empty environment to verify.md: a machine with pip and a driver alone, and an old one.
 
 The driver is the one for the host. No TensorRT runs without a GPU, so that the one of `fake_gpu`
 stands in its place there; TensorRT-RTX, the real one, builds engines where there is no driver.
@@ -50,14 +50,7 @@ def machine(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment made by pip, without a compiler in PATH; the package from its sources."""
     if not os.environ.get(ASKED):
         pytest.skip(f'installs 1.2 GB and takes minutes: set {ASKED}=1')
-    folder = tmp_path_factory.mktemp('machine')
-    for name in SOURCES:
-        source, target = repo / name, folder / 'source' / name
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
-        else:
-            target.parent.mkdir(exist_ok=True)
-            shutil.copy(source, target)
+    folder = with_sources(repo, tmp_path_factory.mktemp('machine'))
     subprocess.run([sys.executable, '-m', 'venv', str(folder / 'venv')], check=True)
     pip = [str(folder / 'venv/bin/python'), '-m', 'pip', 'install', '--quiet']
     # Of wheels alone, but for the package itself and the small one that names TensorRT-RTX's.
@@ -68,6 +61,43 @@ def machine(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if 'No matching distribution' in done.stderr or 'onnection' in done.stderr:
         pytest.skip(f'pip finds not all of it: {done.stderr.strip().splitlines()[-1]}')
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope='module')
+def old_machine(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The oldest Python that will do, and the oldest version of each library."""
+    if not os.environ.get(ASKED):
+        pytest.skip(f'installs 0.3 GB and takes minutes: set {ASKED}=1')
+    pyenv = Path(os.environ.get('PYENV_ROOT', Path.home() / '.pyenv'))
+    # In PATH may be a stand-in of pyenv that runs none.
+    found = [*map(str, pyenv.glob('versions/3.8.*/bin/python3.8')), shutil.which('python3.8')]
+    python = next(filter(None, found), None)
+    if python is None:
+        pytest.skip('no Python 3.8 is here, neither in PATH nor of pyenv')
+    folder = with_sources(repo, tmp_path_factory.mktemp('old_machine'))
+    uv, venv = str(Path(sys.executable).with_name('uv')), str(folder / 'venv')
+    subprocess.run([uv, 'venv', '--quiet', '--python', python, venv], check=True)
+    install = [uv, 'pip', 'install', '--quiet', '--python', f'{venv}/bin/python']
+    oldest = ['--resolution', 'lowest-direct', '--only-binary', ':all:']
+    # Jinja2 before 3.0 does not say that MarkupSafe must not be newer.
+    asked = ['--no-binary', 'segformer-ros', 'MarkupSafe==2.0.1', './source']
+    done = subprocess.run([*install, *oldest, *asked], cwd=folder, capture_output=True, text=True)
+    if 'Failed to fetch' in done.stderr:
+        pytest.skip(f'uv reaches no registry: {done.stderr.strip().splitlines()[-1]}')
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def with_sources(repo: Path, folder: Path) -> Path:
+    """The folder, with the package's sources in it."""
+    for name in SOURCES:
+        source, target = repo / name, folder / 'source' / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(source, target)
     return folder
 
 
@@ -134,3 +164,30 @@ def test_without_a_driver_tensorrt_rtx_builds(machine: Path) -> None:
     (built,) = (one for one in report['checks'] if one['name'].startswith('built by TensorRT-RTX'))
     assert built['verdict'] == 'pass' and 'fp16' in built['figure']
     assert 'Without a GPU' in report['notes'][0]
+
+
+def test_with_the_oldest_libraries_masks_are_right_and_everything_is_written(
+    old_machine: Path,
+) -> None:
+    code, report = verify(old_machine)
+    assert code == 0 and failed(report) == {}
+    for command in (
+        ('doctor',),
+        ('segment', 'sample:', '--out', 'segmented'),
+        ('segment', 'segmented/overlay.mp4', '--out', 'again'),
+        ('evaluate', 'sample:', '--out', 'one'),
+        ('evaluate', 'sample:', '--out', 'other', '--model', 'tiny'),
+        ('compare', 'one', 'other'),
+    ):
+        done = subprocess.run(
+            [str(old_machine / 'venv/bin/segformer'), *command],
+            cwd=old_machine,
+            env=bare(old_machine),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert 'too old' not in done.stdout
+    metrics = json.loads((old_machine / 'one/metrics.json').read_text())
+    assert metrics['frames'] == {'total': 60, 'scored': 60, 'noted': 0}
+    assert 'street_drive' in (old_machine / 'one/report.html').read_text()

@@ -398,7 +398,7 @@ def test_on_a_cpu_nothing_can_stay(spec: ModelSpec) -> None:
             segment.on_device('nowhere.png')
 
 
-def test_arrays_of_other_libraries_in_host_memory() -> None:
+def test_arrays_of_other_libraries_in_host_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     class Array:
         """As a tensor of torch on the CPU."""
 
@@ -419,6 +419,9 @@ def test_arrays_of_other_libraries_in_host_memory() -> None:
     array = Array(pixels)
     assert not is_on_device(array)
     np.testing.assert_array_equal(as_frame(array).pixels, pixels)
+    monkeypatch.delattr(np, 'from_dlpack')
+    with pytest.raises(FrameError, match=r'does not read a Array: .*install NumPy 1\.23'):
+        as_frame(array)
 
 
 class Buffer:
