@@ -27,6 +27,8 @@ from robustness.mutation import KINDS
 SEED = int(os.environ.get('SEGFORMER_FUZZ_SEED', '1'))
 FILES = len(hostile.TURNS)
 
+pytestmark = pytest.mark.ros  # command lines of nodes are among the hostile ones
+
 
 @pytest.fixture(scope='module', autouse=True)
 def server() -> Iterator[None]:

@@ -62,8 +62,9 @@ def test_a_viewer_who_leaves_is_forgotten() -> None:
 
 
 def test_other_addresses_do_not_exist() -> None:
-    with LivePage() as page, pytest.raises(urllib.error.HTTPError, match='404'):
+    with LivePage() as page, pytest.raises(urllib.error.HTTPError, match='404') as refused:
         urllib.request.urlopen(f'{page.url}etc/passwd')
+    refused.value.close()
 
 
 # --- Those who are no browsers ----------------------------------------------------------------
