@@ -22,9 +22,9 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from segformer_ros.node.transport import PROFILE_VARIABLES, profile_variable
+
 SHARE = get_package_share_directory('segformer_ros')
-# Fast DDS 2 (up to ROS 2 Jazzy) and Fast DDS 3 read different variables.
-FASTDDS_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
 # Name, default, description. Empty: the parameter file decides.
 ARGUMENTS = (
@@ -135,8 +135,8 @@ def generate_launch_description() -> LaunchDescription:
     profile = os.path.join(SHARE, 'config', 'fastdds.xml')
     transport = (
         []
-        if any(map(os.environ.get, FASTDDS_VARIABLES))
-        else [SetEnvironmentVariable(name, profile) for name in FASTDDS_VARIABLES]
+        if any(map(os.environ.get, PROFILE_VARIABLES))
+        else [SetEnvironmentVariable(profile_variable(), profile)]
     )
     return LaunchDescription(
         [

@@ -79,8 +79,11 @@ enter_environment() {
     export VIRTUAL_ENV=$venv
     export PATH=$venv/bin:$prefix/lib/segformer_ros:$PATH
     if [ -z "${FASTRTPS_DEFAULT_PROFILES_FILE:-}${FASTDDS_DEFAULT_PROFILES_FILE:-}" ]; then
-        export FASTRTPS_DEFAULT_PROFILES_FILE=$root/config/fastdds.xml   # Fast DDS 2: up to ROS 2 Jazzy
-        export FASTDDS_DEFAULT_PROFILES_FILE=$root/config/fastdds.xml    # Fast DDS 3
+        if [[ $ROS_DISTRO < kilted ]]; then   # Fast DDS 2
+            export FASTRTPS_DEFAULT_PROFILES_FILE=$root/config/fastdds.xml
+        else                                  # Fast DDS 3, which warns of the other name
+            export FASTDDS_DEFAULT_PROFILES_FILE=$root/config/fastdds.xml
+        fi
     fi
     export ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}
     unset PYTHONHOME

@@ -40,12 +40,15 @@ sys.path[:0] = [str(REPO), str(REPO / 'test')]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep nodes of this session apart from any other on this machine, and on this machine."""
+    from segformer_ros.node.transport import PROFILE_VARIABLES, profile_variable
+
     worker = getattr(config, 'workerinput', {}).get('workerid')  # of pytest-xdist
     if worker is not None:
         os.environ['ROS_DOMAIN_ID'] = str(worker_domain(int(worker.removeprefix('gw'))))
     os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, HIGHEST_DOMAIN)))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(REPO / 'config/fastdds.xml'))
+    if not any(map(os.environ.get, PROFILE_VARIABLES)):
+        os.environ[profile_variable()] = str(REPO / 'config/fastdds.xml')
     if 'SEGFORMER_CACHE' not in os.environ:  # also for the processes of pytest-xdist
         folder = os.environ['SEGFORMER_CACHE'] = tempfile.mkdtemp(prefix='segformer_cache_')
         config.add_cleanup(functools.partial(shutil.rmtree, folder, ignore_errors=True))

@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -69,9 +70,13 @@ def _launch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_profile() -> Iterator[None]:
+    """No profile before, and afterwards none of those that launch has set for good."""
+    before = {name: os.environ.pop(name) for name in FASTDDS if name in os.environ}
+    yield
     for name in FASTDDS:
-        monkeypatch.delenv(name, raising=False)
+        os.environ.pop(name, None)
+    os.environ.update(before)
 
 
 def description(repo: Path, file: str) -> LaunchDescription:
@@ -276,18 +281,22 @@ def test_evaluation_of_what_something_else_plays(repo: Path) -> None:
     assert overridden(commands['evaluator_node'])['quiet'] == 3.0
 
 
+@pytest.mark.parametrize('distribution', ['humble', 'jazzy', 'kilted', 'lyrical'])
 def test_transport_profile_is_set_where_the_user_has_none(
-    repo: Path, monkeypatch: pytest.MonkeyPatch
+    repo: Path, monkeypatch: pytest.MonkeyPatch, distribution: str
 ) -> None:
+    """By the name that Fast DDS of the distribution reads; the newer one warns of the older."""
+    monkeypatch.setenv('ROS_DISTRO', distribution)
+    own, other = FASTDDS if distribution in ('humble', 'jazzy') else FASTDDS[::-1]
     started(repo, SEGMENT)
-    for name in FASTDDS:
-        assert os.environ[name].endswith('config/fastdds.xml')
-        assert Path(os.environ[name]).is_file()
-        monkeypatch.delenv(name)
-    monkeypatch.setenv(FASTDDS[0], '/etc/mine.xml')
+    assert os.environ[own].endswith('config/fastdds.xml')
+    assert Path(os.environ[own]).is_file()
+    assert other not in os.environ
+    del os.environ[own]
+    os.environ[other] = '/etc/mine.xml'
     started(repo, SEGMENT)
-    assert os.environ[FASTDDS[0]] == '/etc/mine.xml'
-    assert FASTDDS[1] not in os.environ
+    assert os.environ[other] == '/etc/mine.xml'
+    assert own not in os.environ
 
 
 @pytest.mark.parametrize('file', [SEGMENT, REPLAY, EVALUATE])

@@ -43,7 +43,7 @@ from segformer_ros import topics
 from segformer_ros.cli.arguments import number, size
 from segformer_ros.measurement import Percentiles
 from segformer_ros.metrics.live import LivePath
-from segformer_ros.node.transport import PROFILE_VARIABLES
+from segformer_ros.node.transport import profile_variable
 from segformer_ros.text_table import format_table
 
 NO_PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -157,7 +157,7 @@ def run(options: argparse.Namespace) -> Figures:
         if options.default_transport:
             profile = Path(stack.enter_context(tempfile.TemporaryDirectory()), 'defaults.xml')
             profile.write_text(NO_PROFILE)
-            os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(profile)))
+            os.environ[profile_variable()] = str(profile)
         rclpy.init()
         stack.callback(rclpy.try_shutdown)
         watcher = stack.enter_context(MaskWatcher())

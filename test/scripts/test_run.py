@@ -235,6 +235,22 @@ def test_an_extra_that_is_not_to_be_had_is_said_and_stops_nothing(
     assert not (environment / '.setup/browser').exists()
 
 
+@pytest.mark.parametrize(
+    ('distribution', 'variable'),
+    [('humble', 'FASTRTPS'), ('jazzy', 'FASTRTPS'), ('kilted', 'FASTDDS'), ('lyrical', 'FASTDDS')],
+)
+def test_the_transport_profile_has_the_name_that_the_distribution_reads(
+    repo: Path, tmp_path: Path, distribution: str, variable: str
+) -> None:
+    (tmp_path / 'ros/share/rclpy').mkdir(parents=True)
+    script = f'set -eu; root={repo}; . {repo}/scripts/environment.sh; enter_environment; env'
+    ros = {'ROS_DISTRO': distribution, 'AMENT_PREFIX_PATH': str(tmp_path / 'ros')}
+    variables = {name: text for name, text in os.environ.items() if 'PROFILES_FILE' not in name}
+    said = subprocess.check_output(['bash', '-c', script], env={**variables, **ros}, text=True)
+    lines = [line for line in said.splitlines() if 'PROFILES_FILE' in line]
+    assert lines == [f'{variable}_DEFAULT_PROFILES_FILE={repo}/config/fastdds.xml']
+
+
 def test_unknown_setup_option(run: Run) -> None:
     answer = run('setup', '--fast')
     assert answer.returncode == 1
