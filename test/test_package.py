@@ -27,6 +27,7 @@ import yaml
 
 from segformer_ros.cli.checks import LIBRARIES
 from segformer_ros.engines.cuda.compile import PREBUILT, file_name
+from segformer_ros.engines.openvino import OLDEST
 
 BUILT_FROM = (
     'CMakeLists.txt', 'LICENSE', 'config', 'launch', 'models', 'msg', 'package.xml', 'resource',
@@ -178,6 +179,7 @@ def test_pins_cover_the_bounds(repo: Path, metadata: configparser.ConfigParser) 
 def test_doctor_knows_the_bounds(metadata: configparser.ConfigParser) -> None:
     lines = metadata['options']['install_requires'].strip().splitlines()
     bounds = {line.split(';')[0] for line in lines}
+    assert f'openvino>={OLDEST[0]}.{OLDEST[1]}' in bounds
     assert LIBRARIES
     for library in LIBRARIES:
         named = f'{library.distributions[0]}>={library.oldest}'

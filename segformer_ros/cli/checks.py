@@ -200,13 +200,14 @@ def _openvino() -> Finding:
     try:
         openvino = import_openvino()
         devices = ', '.join(openvino_core().available_devices)
-    except ImportError:
+    except ImportError as error:
+        absent = isinstance(error, ModuleNotFoundError)
         return Finding(
             _SOFTWARE,
             name,
             Health.WARNING,
-            'missing: no engine for the CPU',
-            'pip install openvino',
+            'missing: no engine for the CPU' if absent else str(error),
+            'pip install -U openvino',
         )
     except Exception as error:  # its plugins raise their own kinds
         return Finding(_SOFTWARE, name, Health.BROKEN, str(error), 'pip install -U openvino')

@@ -87,6 +87,14 @@ def test_a_library_that_is_too_old_is_told_of(
     assert finding.detail.startswith(found)
 
 
+def test_an_openvino_that_gets_masks_wrong_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('openvino.__version__', '2024.1.0-15008-f4afc983258')
+    finding = next(each for each in examine_software() if each.name.startswith('OpenVINO'))
+    assert finding.verdict is Health.WARNING
+    assert finding.detail == 'OpenVINO 2024.1 gets masks wrong, use 2024.4 or later'
+    assert finding.cure == 'pip install -U openvino'
+
+
 ORIN_GPU = Gpu(0, 'Orin', 87, 8 * 2**30, integrated=True, driver='CUDA 12.6')
 
 

@@ -167,6 +167,25 @@ def cores_of(task: int) -> set[int]:
         return os.sched_getaffinity(0)
 
 
+@pytest.mark.parametrize('version', ['2023.3.0-13775-ceeafaf64f3', '2024.3.0-16041-1e3b88e4e3f'])
+def test_a_version_that_gets_masks_wrong_is_refused(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr('openvino.__version__', version)
+    words = f'OpenVINO {version[:6]} gets masks wrong, use 2024.4 or later.*install -U openvino'
+    with pytest.raises(EngineError, match=words):
+        create_engine(spec, 'openvino').activate()
+
+
+@pytest.mark.parametrize('version', ['2024.4.0-16579-c3152d32c9c', '2027.0.0', 'custom_1.2'])
+def test_other_versions_are_taken(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr('openvino.__version__', version)
+    with create_engine(spec, 'openvino') as engine:
+        assert engine.facts()['openvino'] == version
+
+
 IMPORT = 'from segformer_ros.engines.openvino import import_openvino; import_openvino().Core()'
 
 
