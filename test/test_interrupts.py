@@ -286,10 +286,14 @@ def test_one_that_came_while_python_started_waits_for_the_program(
     tmp_path: Path, repo: Path
 ) -> None:
     command = program(tmp_path, 'def main(): print("ran")', code=0)
+    # Python imports it while it starts: it goes on once its input has ended.
+    (tmp_path / 'sitecustomize.py').write_text('import os\nos.read(0, 1)\n')
+    path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
     with shielded():
         started = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=repo
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, cwd=repo, env={**os.environ, 'PYTHONPATH': path},
+        )  # fmt: skip
     started.send_signal(signal.SIGINT)
     assert started.communicate(timeout=100)[0] == ''
     assert started.returncode == 0
