@@ -93,7 +93,8 @@ class LivePath:
         self._numbers: OrderedDict[int, int] = OrderedDict()
         self._labels: OrderedDict[int, np.ndarray] = OrderedDict()
         self._waiting: OrderedDict[int, _Mask] = OrderedDict()
-        self._seen = self._masks = self._unasked = self._pairs = 0
+        self._early: OrderedDict[int, None] = OrderedDict()  # masks without an image so far
+        self._seen = self._masks = self._answered = self._unasked = self._pairs = 0
         self._last_paired = -1  # number of the image
         self._latency: List[float] = []
         self._ages: List[float] = []
@@ -103,8 +104,13 @@ class LivePath:
         """Count an image, once if it is sent repeatedly."""
         if stamp_ns not in self._numbers:
             self._numbers[stamp_ns] = self._seen
-            self._images[stamp_ns] = arrival
             self._seen += 1
+            if stamp_ns in self._early:  # its latency is not known
+                del self._early[stamp_ns]
+                self._unasked -= 1
+                self._answered += 1
+            else:
+                self._images[stamp_ns] = arrival
             _trim(self._numbers)
             _trim(self._images)
 
@@ -138,7 +144,10 @@ class LivePath:
         image_arrival = self._images.pop(stamp_ns, None)
         if image_arrival is None:
             self._unasked += 1
+            self._early[stamp_ns] = None
+            _trim(self._early)
         else:
+            self._answered += 1
             self._latency.append(arrival - image_arrival)
         mask = _Mask(labels, self._numbers.get(stamp_ns, -1))
         self._waiting[stamp_ns] = mask
@@ -157,7 +166,7 @@ class LivePath:
         return LiveFigures(
             images=self._seen,
             masks=self._masks,
-            dropped=self._seen - len(latency),
+            dropped=self._seen - self._answered,
             unasked=self._unasked,
             pairs=self._pairs,
             latency_ms=percentiles(latency * 1e3),

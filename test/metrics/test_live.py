@@ -91,6 +91,19 @@ def test_drops_and_masks_of_no_image() -> None:
     assert (figures.images, figures.masks, figures.dropped, figures.unasked) == (4, 3, 2, 1)
 
 
+def test_an_image_after_its_mask_is_not_dropped() -> None:
+    """Topics have no common order. How long that mask took is not known."""
+    path = LivePath()
+    path.mask(10, labels(0), 0.5)
+    path.image(10, 0.6)
+    path.image(20, 1.0)
+    path.mask(20, labels(0), 1.2)
+    path.mask(10, labels(0), 1.3)  # a second one
+    figures = path.figures()
+    assert (figures.images, figures.masks, figures.dropped, figures.unasked) == (2, 3, 0, 1)
+    assert figures.latency_ms.p50 == pytest.approx(200)
+
+
 def test_times() -> None:
     path = LivePath()
     for index, latency in enumerate((0.010, 0.030, 0.020)):

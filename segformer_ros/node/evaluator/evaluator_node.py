@@ -186,15 +186,15 @@ class EvaluatorNode(Node):  # type: ignore[misc]
         topic, kind = topics.IMAGE, Image
         if self.settings.compressed:
             topic, kind = topics.COMPRESSED_IMAGE, CompressedImage
+        # Only the stamps of images are needed, so they stay serialized. Of messages that are there
+        # already, rclpy hands out those of the first subscription first: an image before its mask.
+        self._listen(kind, topic, self._on_image, sensor, raw=True)
         self._listen(CameraInfo, topics.CAMERA_INFO, self._on_info, sensor)
         self._listen(Image, topics.LABELS, self._on_labels, reliable)
         self._listen(CompressedImage, topics.COMPRESSED_LABELS, self._on_labels, reliable)
         self._listen(Image, topics.MASK, self._on_mask, reliable)
         self._listen(String, topics.REPORT, self._on_report, LATCHED)
         self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, reliable)
-        # Only the stamps of images are needed, so they stay serialized. Last, since a replay waits
-        # for this subscription and subscriptions become known in their order.
-        self._listen(kind, topic, self._on_image, sensor, raw=True)
 
     def _listen(
         self, kind: Any, topic: str, callback: Callable[[Any], None], qos: Any, raw: bool = False
