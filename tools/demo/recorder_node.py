@@ -28,6 +28,7 @@ from tqdm import tqdm
 from segformer_ros import topics
 from segformer_ros.destination import DestinationError
 from segformer_ros.frame import Frame, Stamp
+from segformer_ros.interrupts import Interrupts
 from segformer_ros.node.drivable_settings import mount_pose
 from segformer_ros.node.messages import guarded
 from segformer_ros.node.parameter import ParameterError, parameters_of, start_settings
@@ -192,5 +193,6 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 def _record(node: RecorderNode) -> bool:
     spin(node, lambda: node.done)
-    node.close()
+    with Interrupts().held():  # half a file would be none
+        node.close()
     return not node.failed

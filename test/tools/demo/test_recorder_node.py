@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from array import array
@@ -34,7 +35,7 @@ from segformer_ros.msg import DrivableArea
 from segformer_ros.node.messages import LATCHED
 from segformer_ros.node.parameter import ParameterError
 from segformer_ros.node.replay.player import ReplayReport
-from segformer_ros.recordings import SourceOptions, open_source
+from segformer_ros.recordings import BagWriter, SourceOptions, open_source
 from tools.demo.recorder_node import RecorderNode, _record
 from tools.demo.recorder_topics import recorded_topics
 
@@ -207,6 +208,26 @@ def test_a_full_disk_ends_the_recording_in_a_line(
     said = capfd.readouterr().err
     assert f'recorder_node: cannot write {disk}/drive.mcap' in said
     assert f'the disk is full (that of {disk})' in said
+
+
+def test_an_interrupt_at_its_end_costs_no_recording(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The demo ends the replay first, whose report ends the recorder by itself."""
+    rig.send('segmentation/mask', mask(5))
+    report = ReplayReport(finished=True, answered=1).to_json()
+    rig.send('replay/report', String(data=report), LATCHED)
+    rig.wait()
+    close = BagWriter.close
+
+    def interrupted_close(writer: BagWriter) -> None:
+        signal.raise_signal(signal.SIGINT)
+        close(writer)
+
+    monkeypatch.setattr(BagWriter, 'close', interrupted_close)
+    with pytest.raises(KeyboardInterrupt):
+        _record(rig.node)
+    assert [second for topic, second, _ in contents(rig.file) if topic == 'mask'] == [5]
 
 
 def test_every_topic_of_the_table_can_be_recorded() -> None:
