@@ -17,9 +17,6 @@ import pytest
 
 from segformer_ros.classes import ClassMapError, load_class_map, preset_names
 
-# Said by this package, or by PyYAML 6.0.4 and later.
-TOO_DEEP = 'more than 64 levels|exceeded maximum nesting depth'
-
 
 def test_cityscapes_has_the_official_numbers() -> None:
     cityscapes = load_class_map('cityscapes')
@@ -132,7 +129,7 @@ def test_yaml_of_ones_own(tmp_path: Path) -> None:
         ('classes: [a, b]', r"classes\[0\]: 'a' is not a mapping"),
         ('{classes: [{train_id: 0, name: a}], drivable: [a]}', 'drivable: .* is not a mapping'),
         ('classes: &a [*a]', "'a' contains itself"),
-        ('classes: ' + '[' * 9999, TOO_DEEP),
+        ('classes: ' + '[' * 900, 'more than 64 levels'),
         ('classes: [{train_id: 0, color: [0, 0, 0]}]', r'classes\[0\]: .* lacks name'),
         (
             'classes: [{train_id: 0, name: a, color: [0, 0, 300]}]',

@@ -16,6 +16,7 @@ import platform
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,28 +144,25 @@ def test_inference_is_not_bound_to_certain_cores(spec: ModelSpec) -> None:
     frame = Frame.from_array(painting(64, 128)[0])
     seen: list[set[int]] = []
     # ONNX Runtime, used in this process before, has bound its threads.
-    others = {task for task in tasks() if cores_of(task) != allowed}
+    others = {task for task, cores in threads_and_cores().items() if cores != allowed}
     with create_engine(spec, 'openvino', EngineOptions(threads=1)) as engine:
         running = threading.Thread(target=lambda: [engine.segment([frame]) for _ in range(100)])
         running.start()
         while running.is_alive():
-            seen += [cores_of(task) for task in tasks() - others]
+            found = threads_and_cores().items()
+            seen += [cores for task, cores in found if task not in others]
         running.join()
     assert len(seen) > 100
     assert all(cores == allowed for cores in seen)
 
 
-def tasks() -> set[int]:
-    """This process's threads, as Linux numbers them."""
-    return {int(task) for task in os.listdir('/proc/self/task')}
-
-
-def cores_of(task: int) -> set[int]:
-    """The cores on which a thread may run; all of them if it has ended."""
-    try:
-        return os.sched_getaffinity(task)
-    except ProcessLookupError:
-        return os.sched_getaffinity(0)
+def threads_and_cores() -> dict[int, set[int]]:
+    """The cores on which each of this process's threads may run, by Linux's number of it."""
+    found = {}
+    for task in map(int, os.listdir('/proc/self/task')):
+        with suppress(ProcessLookupError):
+            found[task] = os.sched_getaffinity(task)
+    return found
 
 
 @pytest.mark.parametrize('version', ['2023.3.0-13775-ceeafaf64f3', '2024.3.0-16041-1e3b88e4e3f'])

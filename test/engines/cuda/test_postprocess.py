@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import cv2
 import host_kernels
 import numpy as np
 import pytest
@@ -289,7 +290,10 @@ def test_a_mosaic_spans_whole_cells_beyond_its_frame(size: tuple[int, int], fast
     )
     wanted = label_map(scores[0], cover, 'fast' if fast else 'exact')
     wanted = resize_labels(wanted[: frame[0], : frame[1]], size)
-    assert (labels == wanted).mean() > 0.998  # OpenCV 4 rounds one column in 1,000 the other way
+    least = 0.9999 if fast else 0.999
+    if cv2.__version__ < '5':
+        least = 0.998  # it rounds one column in 1,000 the other way
+    assert (labels == wanted).mean() > least
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
