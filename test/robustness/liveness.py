@@ -18,9 +18,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -30,13 +28,12 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from node_rig import MASK, TYPES, street_image
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import (
-    ExternalShutdownException,
     MultiThreadedExecutor,
-    ShutdownException,
     SingleThreadedExecutor,
 )
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
+from spinner import Spinner
 
 from segformer_ros.engines import Pending, Wanted, supervisor
 from segformer_ros.engines.fake import FakeEngine
@@ -148,7 +145,7 @@ class Liveness:
         self._executor.add_node(self._node)
         self._mine = SingleThreadedExecutor()
         self._mine.add_node(self._probe)
-        self._thread = Thread(target=self._spin, daemon=True)
+        self._spinner = Spinner(self._executor)
         self._clients: dict[str, Any] = {}
         self._publishers: dict[str, list[Any]] = {name: [] for name in self._cameras}
         self._subscriptions: dict[str, Any] = {}
@@ -161,13 +158,12 @@ class Liveness:
         if self._rare:
             segmentation_node.WATCH_PERIOD = 3600.0
         self._trouble.__enter__()
-        self._thread.start()
+        self._spinner.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._trouble.end()
-        self._executor.shutdown()
-        self._thread.join(BOUND)
+        self._spinner.stop(BOUND)
         self._node.release()
         self._mine.shutdown()
         self._node.destroy_node()
@@ -369,7 +365,3 @@ class Liveness:
     def _change(self, number: int) -> None:
         request = ChangeState.Request(transition=Transition(id=number))
         self._ask(ChangeState, 'change_state', request)
-
-    def _spin(self) -> None:
-        with suppress(ShutdownException, ExternalShutdownException):
-            self._executor.spin()

@@ -14,8 +14,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from threading import Condition, Thread
+from threading import Condition
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,10 +22,11 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import OccupancyGrid
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from robustness.faults import Outcome
 from robustness.scenes import CLOSED, Scene
 from sensor_msgs.msg import CompressedImage, Image, LaserScan
+from spinner import Spinner
 
 from segformer_ros import topics
 from segformer_ros.msg import DrivableArea
@@ -71,18 +71,17 @@ class StatusWatcher:
         self._changed = Condition()
         self._node = rclpy.create_node(name)
         self._executor = SingleThreadedExecutor()
-        self._thread = Thread(target=self._spin, daemon=True)
+        self._spinner = Spinner(self._executor)
         self._status: DiagnosticStatus | None = None
         self._node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_status, 10)
 
     def __enter__(self: W) -> W:
         self._executor.add_node(self._node)
-        self._thread.start()
+        self._spinner.start()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._executor.shutdown()
-        self._thread.join()
+        self._spinner.stop()
         self._node.destroy_node()
 
     def status(self, patience: float = 30.0) -> dict[str, str]:
@@ -107,10 +106,6 @@ class StatusWatcher:
                 break
             last = counts
         return last
-
-    def _spin(self) -> None:
-        with suppress(ExternalShutdownException):
-            self._executor.spin()
 
     def _on_status(self, array: DiagnosticArray) -> None:
         with self._changed:

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from spinner import Spinner
 from std_msgs.msg import String
 
 from segformer_ros.frame import Frame
@@ -93,13 +93,12 @@ class Consumer:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.add_node(self.node)
-        spinner = Thread(target=executor.spin, daemon=True)
+        spinner = Spinner(executor)
         spinner.start()
         try:
             yield node
         finally:
-            executor.shutdown()
-            spinner.join()
+            spinner.stop()
             node.destroy_node()
             self.node.destroy_node()
 
